@@ -1,0 +1,197 @@
+"""Which videos there are and what they show: folders of classes, or lists.
+
+    ROOT/train/CLASS/video  ROOT/val/CLASS/video     split by whoever made it
+    ROOT/CLASS/video                                 split here, by a seeded fraction
+    a list: lines `path label` or `path frames label` (TSN's and TSM's format), or CSV with a header
+
+A video is a file, or a folder of frame pictures. A label is a number from 0 or a class name.
+"""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tanet.recipe import Data
+from tanet.video import PICTURE_SUFFIXES
+
+VIDEO_SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv"),
+    *(".3gp", ".3g2", ".ogv", ".ts", ".mts", ".m2ts", ".gif"),
+)
+LEAK = (
+    "{root} has no val/ folder: {part:.0%} of each class was set aside for validation. Videos cut from one "
+    "recording can fall on both sides, and then the validation accuracy is too high."
+)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled video."""
+
+    path: str
+    label: int
+    frames: int | None = None
+    """How many of its frames to use, from the first; None for all."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """The labelled videos of one data set."""
+
+    train: tuple[Sample, ...]
+    val: tuple[Sample, ...]
+    classes: tuple[str, ...]
+    """Names in the order of the labels."""
+    warnings: tuple[str, ...] = ()
+    """What the user should know about the way it was split."""
+
+
+@dataclass(frozen=True)
+class _Entry:
+    path: Path
+    label: str
+    frames: int | None = None
+
+
+def read_split(data: Data, *, classes: Sequence[str] | None = None, seed: int = 0) -> Split:
+    """Find the videos that a recipe's data section describes.
+
+    Args:
+        data: its `root`, `train`, `val`, `class_names` and `val_fraction` count.
+        classes: names in the order of the labels, where they are settled (by a checkpoint, say); videos are
+            matched to them by name.
+        seed: of the split, where it is made here.
+
+    Raises:
+        ValueError: nothing is there, or something is not as it must be; the message names it.
+    """
+    if classes is None and data.class_names:
+        classes = _lines(Path(data.class_names))
+    warnings = ()
+    if data.train or data.val:
+        train, val = (_list(Path(name), data.root) if name else [] for name in (data.train, data.val))
+    else:
+        train, val, warnings = _folders(data, seed)
+    classes = _class_names([*train, *val]) if classes is None else tuple(classes)
+    labels = {name: label for label, name in enumerate(classes)}
+    return Split(_samples(train, labels), _samples(val, labels), tuple(classes), warnings)
+
+
+def videos_under(folder: Path) -> list[Path]:
+    """The videos of a folder, at any depth: video files, and folders that hold pictures. Sorted by path."""
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder")
+    if any(file.suffix.lower() in PICTURE_SUFFIXES for file in folder.iterdir()):
+        return [folder]
+    found = []
+    for entry in sorted(folder.iterdir()):
+        if entry.is_dir():
+            found += videos_under(entry)
+        elif entry.suffix.lower() in VIDEO_SUFFIXES:
+            found.append(entry)
+    return found
+
+
+def _folders(data: Data, seed: int) -> tuple[list[_Entry], list[_Entry], tuple[str, ...]]:
+    if not data.root:
+        raise ValueError("no videos given: name a folder (--data.root) or lists (--data.train, --data.val)")
+    root = Path(data.root)
+    if (root / "val").is_dir():
+        train = _classes_in(root / "train") if (root / "train").is_dir() else []
+        return train, _classes_in(root / "val"), ()
+    entries = _classes_in(root / "train" if (root / "train").is_dir() else root)
+    train, val = _set_aside(entries, data.val_fraction, seed)
+    return train, val, (LEAK.format(root=root, part=data.val_fraction),)
+
+
+def _classes_in(folder: Path) -> list[_Entry]:
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder")
+    entries = []
+    for class_folder in sorted(entry for entry in folder.iterdir() if entry.is_dir()):
+        videos = videos_under(class_folder)
+        if not videos:
+            raise ValueError(f"{class_folder}: a class folder without a video")
+        entries += [_Entry(path, class_folder.name) for path in videos]
+    if not entries:
+        raise ValueError(f"{folder}: no class folders with videos in it")
+    return entries
+
+
+def _set_aside(entries: list[_Entry], fraction: float, seed: int) -> tuple[list[_Entry], list[_Entry]]:
+    if not 0 <= fraction < 1:
+        raise ValueError(f"val_fraction must be in [0, 1), not {fraction}")
+    train, val = [], []
+    for number, name in enumerate(sorted({entry.label for entry in entries})):
+        of_class = [entry for entry in entries if entry.label == name]
+        order = np.random.default_rng((seed, number)).permutation(len(of_class))
+        count = min(len(of_class) - 1, max(1, round(fraction * len(of_class)))) if fraction else 0
+        val += [of_class[i] for i in sorted(order[:count])]
+        train += [of_class[i] for i in sorted(order[count:])]
+    return train, val
+
+
+def _list(path: Path, root: str) -> list[_Entry]:
+    base = Path(root) if root else path.parent
+    entries = []
+    for number, (name, label, frames) in enumerate(_csv(path) if path.suffix == ".csv" else _words(path), 1):
+        if frames is not None and not (frames.isdigit() and int(frames)):
+            raise ValueError(f"{path}: entry {number} has '{frames}' where the number of frames should be")
+        if not (base / name).exists():
+            raise ValueError(f"{path}: entry {number}: no such video {base / name}")
+        entries.append(_Entry(base / name, label, int(frames) if frames else None))
+    if not entries:
+        raise ValueError(f"{path}: the list is empty")
+    return entries
+
+
+def _words(path: Path) -> list[tuple[str, str, str | None]]:
+    rows = []
+    for line in _lines(path):
+        words = line.rsplit(maxsplit=2)
+        if len(words) == 3 and words[1].isdigit():
+            rows.append((words[0], words[2], words[1]))
+        elif len(words) >= 2:
+            name, label = line.rsplit(maxsplit=1)  # a path may have spaces in it
+            rows.append((name, label, None))
+        else:
+            raise ValueError(f"{path}: expected `path label` or `path frames label`, not `{line}`")
+    return rows
+
+
+def _csv(path: Path) -> list[tuple[str, str, str | None]]:
+    table = csv.DictReader(_lines(path))
+    if not {"path", "label"} <= set(table.fieldnames or ()):
+        raise ValueError(f"{path}: the first line must name the columns path, label and, if you like, frames")
+    return [(row["path"], row["label"], row.get("frames") or None) for row in table]
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: can not be read ({error})") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _class_names(entries: list[_Entry]) -> tuple[str, ...]:
+    labels = {entry.label for entry in entries}
+    if all(label.isdigit() for label in labels):
+        return tuple(str(number) for number in range(max(map(int, labels)) + 1))
+    return tuple(sorted(labels))
+
+
+def _samples(entries: list[_Entry], labels: dict[str, int]) -> tuple[Sample, ...]:
+    return tuple(Sample(str(entry.path), _label(entry, labels), entry.frames) for entry in entries)
+
+
+def _label(entry: _Entry, labels: dict[str, int]) -> int:
+    if entry.label in labels:
+        return labels[entry.label]
+    if entry.label.isdigit() and int(entry.label) < len(labels):
+        return int(entry.label)
+    known = ", ".join(list(labels)[:10]) + (", …" if len(labels) > 10 else "")
+    raise ValueError(f"{entry.path}: class '{entry.label}' is not one of {len(labels)} known ones: {known}")

@@ -1,0 +1,78 @@
+"""The whole of tanet in some minutes: make videos, train two networks on them, test, predict, report.
+
+out/videos    what synthetic.py made: ten verbs that only the order of frames tells apart
+out/tam       TANet
+out/none      the same 2D network without a sense of time, trained alike
+out/report.html
+"""
+
+import dataclasses
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from tanet import checkpoint, evaluate, report, synthetic
+from tanet.annotation import read_split
+from tanet.device import pick_device
+from tanet.predict import predict
+from tanet.recipe import Recipe
+from tanet.recipes.verbs import VERBS
+from tanet.train import Event, train
+
+TRAIN, VAL = 60, 20  # clips a verb
+
+
+class Screen(Protocol):
+    """Shows a training."""
+
+    def show(self, event: Event) -> None: ...
+
+
+def run(
+    out: Path,
+    *,
+    device: str,
+    watch: Callable[[Recipe], AbstractContextManager[Screen]],
+    say: Callable[[str], None],
+) -> Path:
+    """Run the demo; returns the path of its report.
+
+    Args:
+        out: folder for all of it; what an earlier demo left there is replaced.
+        device: where to compute.
+        watch: opens a screen that shows one training.
+        say: tells the user a line.
+    """
+    target = pick_device(device)
+    for part in ("videos", *report.NETWORKS):
+        shutil.rmtree(out / part, ignore_errors=True)
+    say(f"making {len(synthetic.VERBS) * (TRAIN + VAL)} videos in {out / 'videos'}")
+    synthetic.make_dataset(out / "videos", train=TRAIN, val=VAL, workers=2)
+
+    results = {}
+    for temporal, name in report.NETWORKS.items():
+        recipe = _recipe(out / "videos", temporal)
+        say(f"\ntraining {name}")
+        with watch(recipe) as screen:
+            best = train(recipe, out=out / temporal, device=target, report=screen.show)
+        model = checkpoint.load(best, device=target)
+        split = read_split(recipe.data, classes=model.classes)
+        results[temporal] = evaluate.test(
+            model.network, split.val, classes=model.classes, recipe=model.recipe
+        )
+        answer = predict(split.val[0].path, model)
+        say(f"{name}: top-1 {results[temporal].accuracy.top1:.1%}")
+        say(f"{answer.video}: {answer.label} ({answer.score:.0%})")
+    return report.write(
+        out / "report.html", results, backbone=VERBS.model.backbone, train=TRAIN * len(synthetic.VERBS)
+    )
+
+
+def _recipe(videos: Path, temporal: str) -> Recipe:
+    return dataclasses.replace(
+        VERBS,
+        data=dataclasses.replace(VERBS.data, root=str(videos)),
+        model=dataclasses.replace(VERBS.model, temporal=temporal),
+    )

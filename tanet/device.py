@@ -1,0 +1,27 @@
+"""Where to compute, and in what precision."""
+
+from typing import Literal
+
+import torch
+
+
+def pick_device(name: str | torch.device | None = None) -> torch.device:
+    """The named device; without a name a GPU if there is one, else the CPU.
+
+    Raises:
+        ValueError: that device is not there.
+    """
+    if name is None or name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device '{name}' can not be used: {str(error).splitlines()[0]}") from error
+    return device
+
+
+def autocast(device: torch.device, precision: Literal["float32", "bfloat16"]) -> torch.autocast:
+    """Mixed precision on a GPU; a CPU computes in float32."""
+    enabled = device.type == "cuda" and precision == "bfloat16"
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)

@@ -1,0 +1,56 @@
+"""From logits to answers: the views of a video fused into one score, and accuracy."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+Fuse = Literal["logits", "softmax"]
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Parts of 1."""
+
+    top1: float
+    top5: float
+    mean_class: float
+    """Top-1 of each class, averaged over the classes that occur."""
+    per_class: tuple[float | None, ...]
+    """Top-1 of each class; None where no video has it."""
+
+
+def fuse(logits: torch.Tensor, *, how: Fuse = "logits") -> torch.Tensor:
+    """Scores of a video from those of its views: [..., views, classes] → probabilities [..., classes].
+
+    `logits` averages before the softmax (the published code), `softmax` after it (mmaction2).
+    """
+    if how == "logits":
+        return logits.mean(-2).softmax(-1)
+    if how == "softmax":
+        return logits.softmax(-1).mean(-2)
+    raise ValueError(f"unknown fusion '{how}': known are logits, softmax")
+
+
+def accuracy(scores: torch.Tensor, labels: torch.Tensor) -> Accuracy:
+    """Of scores [B, classes] against labels [B]."""
+    classes = scores.shape[1]
+    best = scores.topk(min(5, classes), dim=1).indices
+    hits = best == labels[:, None]  # [B, 5]
+    first = hits[:, 0]
+    per_class = [
+        first[labels == c].float().mean().item() if (labels == c).any() else None for c in range(classes)
+    ]
+    present = [part for part in per_class if part is not None]
+    return Accuracy(
+        top1=first.float().mean().item(),
+        top5=hits.any(1).float().mean().item(),
+        mean_class=sum(present) / len(present),
+        per_class=tuple(per_class),
+    )
+
+
+def confusion(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Counts [label, answer], from scores [B, classes] and labels [B]."""
+    classes = scores.shape[1]
+    return torch.bincount(labels * classes + scores.argmax(1), minlength=classes**2).view(classes, classes)

@@ -1,0 +1,80 @@
+"""VideoNet: a 2D network that sees the frames of a clip, and the mean of their logits.
+
+    [B, T, 3, H, W] → [B·T, 3, H, W] → 2D network, plugged → [B·T, F] → linear → mean over T → [B, classes]
+
+The consensus over frames is that of TSN (Wang et al., ECCV 2016); the plugged modules are the only other
+place where frames meet.
+"""
+
+import torch
+from torch import nn
+
+from tanet.backbones import BACKBONES, remove_classifier
+from tanet.plug import Position, plug
+from tanet.recipe import Model
+from tanet.temporal import maker
+
+
+class VideoNet(nn.Module):
+    """Clips [B, T, 3, H, W] → logits [B, classes].
+
+    Args:
+        backbone: images [B·T, 3, H, W] → features [B·T, F].
+        features: F.
+        frames: T.
+        classes: number of classes.
+        dropout: before the classifier, on each frame's features.
+    """
+
+    def __init__(
+        self, backbone: nn.Module, *, features: int, frames: int, classes: int, dropout: float = 0.5
+    ) -> None:
+        super().__init__()
+        self.frames = frames
+        self.backbone = backbone
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(features, classes)
+        nn.init.normal_(self.head.weight, std=0.001)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        if clips.ndim != 5 or clips.shape[1] != self.frames:
+            raise ValueError(f"expected clips [B, {self.frames}, 3, H, W], not {list(clips.shape)}")
+        features = self.backbone(clips.flatten(0, 1))  # [B·T, F]
+        logits = self.head(self.dropout(features))  # [B·T, classes]
+        return logits.unflatten(0, (-1, self.frames)).mean(1)
+
+
+def build(model: Model, *, classes: int) -> VideoNet:
+    """The network that a recipe's model section describes, freshly initialised; no file is read.
+
+    Raises:
+        ValueError: an unknown backbone, temporal module, position or stage, or values that do not fit.
+    """
+    if model.backbone not in BACKBONES:
+        raise ValueError(f"unknown backbone '{model.backbone}': known are {', '.join(BACKBONES)}")
+    if model.frames < 1 or classes < 1:
+        raise ValueError(f"frames and classes must be positive, not {model.frames} and {classes}")
+    backbone = BACKBONES[model.backbone]()
+    features = remove_classifier(backbone)
+    make = maker(model)
+    if make is not None:
+        plug(backbone, make, position=model.position, stages=model.stages)
+    return VideoNet(backbone, features=features, frames=model.frames, classes=classes, dropout=model.dropout)
+
+
+def create_model(
+    *,
+    backbone: str = "resnet50",
+    temporal: str = "tam",
+    frames: int = 8,
+    classes: int = 400,
+    dropout: float = 0.5,
+    position: Position = "b",
+) -> VideoNet:
+    """A fresh network by its names, e.g. `create_model(backbone="resnet50", temporal="tam", classes=174)`.
+
+    For the other fields of a model, `build(Model(…), classes=…)`.
+    """
+    model = Model(backbone=backbone, temporal=temporal, frames=frames, dropout=dropout, position=position)
+    return build(model, classes=classes)

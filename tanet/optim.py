@@ -1,0 +1,75 @@
+"""The published code's way to learn: what decays, whose learning rate is multiplied, and when it falls.
+
+kind                              learning rate    weight decay
+convolution, Linear weight        ×1               yes
+bias of a convolution             ×2               no
+BatchNorm weight and bias         ×1               no
+Linear weight, where `linear_lr`  ×5               yes
+Linear bias, where `linear_lr`    ×10              no
+"""
+
+import math
+from bisect import bisect_right
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from tanet.recipe import Optim
+
+
+def param_groups(network: nn.Module, optim: Optim) -> list[dict[str, Any]]:
+    """The network's parameters, each in one group: {name, params, lr, lr_scale, weight_decay}."""
+    groups: dict[str, dict[str, Any]] = {}
+    for name, module in network.named_modules():
+        for kind, param in module.named_parameters(recurse=False):
+            group, lr_scale, decays = _rule(name, module, kind, optim)
+            values = {
+                "name": group,
+                "params": [],
+                "lr": optim.lr * lr_scale,
+                "lr_scale": lr_scale,
+                "weight_decay": optim.weight_decay if decays else 0.0,
+            }
+            groups.setdefault(group, values)["params"].append(param)
+    return list(groups.values())
+
+
+def make_optimizer(network: nn.Module, optim: Optim) -> torch.optim.Optimizer:
+    """The recipe's method over `param_groups`."""
+    groups, fused = param_groups(network, optim), next(network.parameters()).is_cuda
+    if optim.method == "sgd":
+        return torch.optim.SGD(groups, lr=optim.lr, momentum=optim.momentum, fused=fused)
+    if optim.method == "adamw":
+        return torch.optim.AdamW(groups, lr=optim.lr, betas=(optim.momentum, 0.999), fused=fused)
+    raise ValueError(f"unknown method '{optim.method}': known are sgd, adamw")
+
+
+def lr_at(epoch: float, optim: Optim) -> float:
+    """Learning rate at a moment, in epochs from the start (1.5 is in the middle of the second)."""
+    if epoch < optim.warmup:
+        return optim.lr * epoch / optim.warmup
+    if optim.schedule == "step":
+        return optim.lr * optim.gamma ** bisect_right(optim.milestones, epoch)
+    if optim.schedule == "cosine":
+        part = (epoch - optim.warmup) / (optim.epochs - optim.warmup)
+        return optim.lr * (1 + math.cos(math.pi * part)) / 2
+    raise ValueError(f"unknown schedule '{optim.schedule}': known are step, cosine")
+
+
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Give every group its multiple of the learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group["lr_scale"]
+
+
+def _rule(name: str, module: nn.Module, kind: str, optim: Optim) -> tuple[str, float, bool]:
+    if isinstance(module, _BatchNorm):
+        return "norm", 1.0, False
+    faster = isinstance(module, nn.Linear) and (
+        optim.linear_lr == "all" or (optim.linear_lr == "classifier" and name == "head")
+    )
+    if kind == "bias":
+        return ("linear bias", 10.0, False) if faster else ("bias", 2.0, False)
+    return ("linear weight", 5.0, True) if faster else ("weight", 1.0, True)

@@ -1,0 +1,165 @@
+"""A recipe is one experiment as a value: what to read, what to build, how to train it and how to test it.
+
+Frozen dataclasses, no files of settings: a recipe is changed with `dataclasses.replace`, from the command
+line by field (`--optim.lr 0.02`), and every checkpoint carries its own. The comment behind a field is its
+help text.
+"""
+
+import dataclasses
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where the videos are, and how a clip is cut out of one."""
+
+    root: str = ""
+    """Folder of videos: ROOT/{train,val}/CLASS/…, or ROOT/CLASS/…; with lists, the base of their paths."""
+    train: str = ""
+    """List of training videos, lines `path label` or `path frames label`, or a CSV file."""
+    val: str = ""
+    """List of validation videos, as `train`."""
+    class_names: str = ""
+    """File of class names, one a line in the order of the labels; else taken from folders or lists."""
+    val_fraction: float = 0.2
+    """Part of the videos kept for validation where there is no val/ and no list."""
+    sampling: Literal["dense", "uniform"] = "uniform"
+    """dense: from `window` consecutive frames (Kinetics); uniform: one from each of T segments."""
+    window: int = 64
+    """Length of the window of dense sampling, in frames of the video."""
+    resize: int = 256
+    """Short side before the training crop, in pixels; 0 keeps the video's own size."""
+    size: int = 224
+    """Side of the training crop, in pixels."""
+    scales: tuple[float, ...] = (1.0, 0.875, 0.75, 0.66)
+    """Sides of the multi-scale crop as parts of the short side."""
+    flip: Literal["none", "plain", "mirror"] = "plain"
+    """Random mirroring: never; keeping the label; or exchanging labels of classes named left and right."""
+    workers: int = 4
+    """Processes that decode."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A 2D network and the temporal module plugged into it."""
+
+    backbone: str = "resnet50"
+    """The 2D network."""
+    temporal: str = "tam"
+    """The temporal module; none gives the plain 2D network."""
+    frames: int = 8
+    """T, frames a clip."""
+    weights: str = ""
+    """File of ImageNet weights for the 2D network (torchvision's names); empty starts from scratch."""
+    dropout: float = 0.5
+    """Dropout before the classifier."""
+    position: Literal["a", "b", "c", "d"] = "b"
+    """Place in a block: before conv1, before conv2, before conv3, or before the addition (Figure 3)."""
+    stages: tuple[Literal["res2", "res3", "res4", "res5"], ...] = ("res2", "res3", "res4", "res5")
+    """Stages that get the module: maps of stride 4, 8, 16, 32."""
+    alpha: int = 2
+    """TAM: hidden width of the global branch over T."""
+    beta: int = 4
+    """TAM: channel reduction of the local branch."""
+    kernel: int = 3
+    """TAM: taps of the adaptive kernel."""
+    local_kernel: int = 3
+    """TAM: taps of the local branch; the published code has as many as `kernel`, the paper 3."""
+
+
+@dataclass(frozen=True)
+class Optim:
+    """How the weights are found; by default as all the compared papers do it."""
+
+    method: Literal["sgd", "adamw"] = "sgd"
+    """SGD with momentum; or AdamW, which learns from scratch in fewer steps."""
+
+    epochs: int = 50
+    """Passes over the training videos."""
+    lr: float = 0.01
+    """Learning rate at the start."""
+    schedule: Literal["step", "cosine"] = "step"
+    """The learning rate falls by `gamma` at the milestones, or along half a cosine to zero."""
+    milestones: tuple[int, ...] = (30, 40, 45)
+    """Epochs after which the learning rate is multiplied by `gamma`."""
+    gamma: float = 0.1
+    """Factor at the milestones."""
+    warmup: float = 0.0
+    """Epochs over which the learning rate rises to its height; the paper has none."""
+    batch: int = 64
+    """Clips in a batch."""
+    momentum: float = 0.9
+    """SGD's momentum."""
+    weight_decay: float = 1e-4
+    """Decay of convolution and linear weights; BatchNorm and biases have none."""
+    clip_norm: float = 20.0
+    """Largest norm of the gradient."""
+    linear_lr: Literal["classifier", "all", "none"] = "all"
+    """Linear layers that learn ×5 (bias ×10): all (published code), the classifier (mmaction2), or none."""
+    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    """Of convolutions and products on a GPU (autocast). A CPU computes in float32."""
+
+
+@dataclass(frozen=True)
+class Eval:
+    """Views of a video in testing, and how their scores become one."""
+
+    clips: int = 1
+    """V, clips spread over the video."""
+    crops: Literal[1, 3] = 1
+    """1: centre; 3: left, centre, right (top, centre, bottom for a portrait video)."""
+    resize: int = 256
+    """Short side, in pixels."""
+    size: int = 224
+    """Side of the crops, in pixels."""
+    fuse: Literal["logits", "softmax"] = "logits"
+    """What is averaged over views: the published code takes logits, mmaction2 softmax."""
+    batch: int = 32
+    """Views that go through the network together."""
+    every: int = 1
+    """Epochs between validations in training; the last epoch always has one."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One experiment."""
+
+    data: Data = field(default_factory=Data)
+    model: Model = field(default_factory=Model)
+    optim: Optim = field(default_factory=Optim)
+    eval: Eval = field(default_factory=Eval)
+    seed: int = 0
+    """Of weights, order, crops and dropout."""
+
+
+def to_dict(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as plain values that JSON can hold."""
+    return dataclasses.asdict(recipe)
+
+
+def from_dict(values: dict[str, Any]) -> Recipe:
+    """The recipe that `to_dict` wrote.
+
+    A field that the values lack takes its default, so that older checkpoints go on loading.
+
+    Raises:
+        ValueError: a field is not known; the message lists those that are.
+    """
+    return _from_dict(Recipe, values, "recipe")
+
+
+def _from_dict(cls: type, values: dict[str, Any], where: str) -> Any:
+    kinds = typing.get_type_hints(cls)
+    unknown = sorted(set(values) - set(kinds))
+    if unknown:
+        raise ValueError(f"{where}: unknown field {', '.join(unknown)}; known are {', '.join(kinds)}")
+    return cls(**{name: _value(kinds[name], value, f"{where}.{name}") for name, value in values.items()})
+
+
+def _value(kind: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(kind):
+        return _from_dict(typing.cast(type, kind), value, where)
+    # JSON has no tuples.
+    return tuple(value) if isinstance(value, list) else value

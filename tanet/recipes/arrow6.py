@@ -1,0 +1,15 @@
+"""The arrow of time: three actions of UCF-101 and the same clips played backwards, six classes.
+
+    tanet train arrow6 --data.root arrow6 --model.weights mobilenet_v2_imagenet.pth
+
+No frame tells forward from backward, so a network blind to the order of frames can not exceed 50 %.
+"""
+
+from tanet.recipe import Data, Eval, Model, Optim, Recipe
+
+ARROW6 = Recipe(
+    data=Data(sampling="uniform", resize=128, size=112, flip="plain"),
+    model=Model(backbone="mobilenet_v2", temporal="tam", frames=8, dropout=0.5),
+    optim=Optim(epochs=60, lr=0.01, milestones=(30, 50), batch=16, weight_decay=5e-4),
+    eval=Eval(clips=1, crops=1, resize=128, size=112, every=5),
+)

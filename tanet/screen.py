@@ -1,0 +1,110 @@
+"""What the command shows while it works and when it is done: bars, lines and tables on a terminal.
+
+Results go to standard output, progress and trouble to standard error, so that a pipe gets results alone.
+"""
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from tanet.annotation import Split
+from tanet.evaluate import Report
+from tanet.predict import Prediction
+from tanet.recipe import Eval, Recipe
+from tanet.train import Event
+from tanet.train import Progress as StepProgress
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say(line: str) -> None:
+    """A line as it is: what stands in it, a path say, is never taken for markup."""
+    out.print(line, markup=False, soft_wrap=True)
+
+
+def warn(line: str) -> None:
+    """Something to know that stops nothing."""
+    err.print(f"[yellow]note:[/] {escape(line)}")
+
+
+def bar() -> Progress:
+    """A progress bar with room for a note."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=err,
+        transient=True,
+    )
+
+
+class TrainingScreen:
+    """Shows a training: a bar with loss, accuracy, speed and time left, and a line an epoch."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe, self.bar = recipe, bar()
+        self.task = self.bar.add_task("training", total=None, note="")
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+
+    def show(self, event: Event) -> None:
+        """What `train` reports."""
+        if isinstance(event, Split):
+            self._start(event)
+        elif isinstance(event, StepProgress):
+            done = (event.epoch - 1) * event.steps + event.step
+            note = f"loss {event.loss:.3f}  top-1 {event.top1:.1%}  {event.clips_per_second:.1f} clips/s"
+            total = self.recipe.optim.epochs * event.steps
+            self.bar.update(self.task, completed=done, total=total, note=note)
+        else:
+            val = "" if event.val_top1 is None else f"  val top-1 {event.val_top1:.1%}"
+            say(
+                f"epoch {event.epoch:3}/{self.recipe.optim.epochs}  lr {event.lr:.4g}  "
+                f"loss {event.train_loss:.3f}  train top-1 {event.train_top1:.1%}{val}  "
+                f"{event.clips_per_second:.1f} clips/s  {event.seconds:.0f} s"
+            )
+
+    def _start(self, split: Split) -> None:
+        model = self.recipe.model
+        for warning in split.warnings:
+            warn(warning)
+        say(
+            f"{model.backbone} with temporal module {model.temporal}, {model.frames} frames; "
+            f"{len(split.train)} training, {len(split.val)} validation videos, {len(split.classes)} classes"
+        )
+
+
+def show_answer(answer: Prediction) -> None:
+    """One line for one video."""
+    rest = escape(", ".join(f"{label} {score:.0%}" for label, score in answer.top5[1:3]))
+    note = f"  [yellow]{answer.note}[/]" if answer.note else ""
+    video, label = escape(answer.video), escape(answer.label)
+    out.print(f"{video}  [bold]{label}[/] {answer.score:.1%}  [dim]({rest})[/]{note}", soft_wrap=True)
+
+
+def show_accuracy(report: Report, eval: Eval) -> None:
+    """A table of classes, and the three accuracies."""
+    accuracy = report.accuracy
+    title = f"{eval.clips} × {eval.crops} views of {len(report.samples)} videos"
+    table = Table("class", "videos", "top-1", title=title)
+    counts = report.labels.bincount(minlength=len(report.classes)).tolist()
+    for name, count, part in zip(report.classes, counts, accuracy.per_class, strict=True):
+        if part is not None:
+            table.add_row(escape(name), str(count), f"{part:.1%}")
+    out.print(table)
+    top1, top5 = f"top-1 [bold]{accuracy.top1:.2%}[/]", f"top-5 {accuracy.top5:.2%}"
+    out.print(f"{top1}   {top5}   mean class {accuracy.mean_class:.2%}")

@@ -1,0 +1,151 @@
+"""From frames to views: crops, mirror and normalisation, pure functions on uint8 [T, H, W, 3].
+
+Views stay uint8 until they are on the device that computes: a quarter of the bytes to move, and `normalise`
+costs nothing there. Resizing is bilinear with antialiasing, as PIL's, which the published code used.
+"""
+
+import re
+from dataclasses import dataclass
+from itertools import product
+from typing import Literal
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+# The 13 places of a crop, in quarters of the room that it leaves (down, right): corners and centre,
+# edge middles, quarter points.
+PLACES = (
+    *((0, 0), (0, 4), (4, 0), (4, 4), (2, 2)),
+    *((2, 0), (2, 4), (4, 2), (0, 2)),
+    *((1, 1), (1, 3), (3, 1), (3, 3)),
+)
+
+
+@dataclass(frozen=True)
+class Box:
+    """A crop, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def train_view(
+    frames: torch.Tensor,
+    *,
+    size: int,
+    generator: np.random.Generator,
+    resize: int = 256,
+    scales: tuple[float, ...] = (1.0, 0.875, 0.75, 0.66),
+    flip: bool = True,
+) -> tuple[torch.Tensor, bool]:
+    """Multi-scale crop and random mirror (TSN), the same for all frames of the clip.
+
+    Args:
+        frames: uint8 [T, H, W, 3].
+        size: S, side of the view in pixels.
+        generator: of the crop and of the coin.
+        resize: short side before the crop; 0 leaves the frames as they are, as the published code does.
+        scales: sides of the crop as parts of the short side.
+        flip: whether the coin is thrown.
+
+    Returns:
+        uint8 [T, 3, S, S], and whether it was mirrored.
+    """
+    frames = resize_short_side(frames, resize) if resize else frames
+    box = multi_scale_box(*frames.shape[1:3], scales=scales, generator=generator)
+    mirrored = bool(flip and generator.random() < 0.5)
+    view = _resize(_cut(frames, box), size, size)  # [T, 3, S, S]
+    return (view.flip(-1) if mirrored else view).contiguous(), mirrored
+
+
+def test_views(frames: torch.Tensor, *, resize: int, size: int, crops: Literal[1, 3] = 1) -> torch.Tensor:
+    """The centre crop, or three crops along the longer side.
+
+    Args:
+        frames: clips of one video, uint8 [V, T, H, W, 3].
+        resize: short side, in pixels.
+        size: S, side of the crops in pixels; at most `resize`.
+        crops: 1, or 3: left, centre, right (for a portrait video top, centre, bottom).
+
+    Returns:
+        uint8 [V·crops, T, 3, S, S]; the crops of a clip are consecutive.
+    """
+    if size > resize:
+        raise ValueError(f"a crop of {size} does not fit into a short side of {resize}")
+    clips = frames.shape[0]
+    resized = resize_short_side(frames.flatten(0, 1), resize)  # [V·T, H, W, 3]
+    boxes = test_boxes(*resized.shape[1:3], size=size, crops=crops)
+    views = torch.stack([_cut(resized, box) for box in boxes])  # [crops, V·T, S, S, 3]
+    return views.unflatten(1, (clips, -1)).permute(1, 0, 2, 5, 3, 4).flatten(0, 1).contiguous()
+
+
+def normalise(views: torch.Tensor) -> torch.Tensor:
+    """uint8 [..., 3, H, W] → float32, ImageNet's mean taken off and divided by its standard deviation."""
+    mean = torch.tensor(MEAN, device=views.device)[:, None, None] * 255
+    std = torch.tensor(STD, device=views.device)[:, None, None] * 255
+    return (views.float() - mean) / std
+
+
+def resize_short_side(frames: torch.Tensor, size: int) -> torch.Tensor:
+    """uint8 [T, H, W, 3] → the short side is `size`, the longer one in proportion (rounded down)."""
+    height, width = frames.shape[1:3]
+    if min(height, width) == size:
+        return frames
+    if height <= width:
+        return _resize(frames, size, int(size * width / height)).permute(0, 2, 3, 1)
+    return _resize(frames, int(size * height / width), size).permute(0, 2, 3, 1)
+
+
+def multi_scale_box(
+    height: int, width: int, *, scales: tuple[float, ...], generator: np.random.Generator
+) -> Box:
+    """A random crop: sides from `scales` × the short side, at most one step apart, at a fixed place."""
+    sides = [int(min(height, width) * scale) for scale in scales]
+    steps = range(len(sides))
+    pairs = [(sides[i], sides[j]) for i, j in product(steps, steps) if abs(i - j) <= 1]
+    crop_height, crop_width = pairs[generator.integers(len(pairs))]
+    down, right = PLACES[generator.integers(len(PLACES))]
+    return Box(
+        down * ((height - crop_height) // 4), right * ((width - crop_width) // 4), crop_height, crop_width
+    )
+
+
+def test_boxes(height: int, width: int, *, size: int, crops: Literal[1, 3]) -> list[Box]:
+    """Where `test_views` cuts: along the longer side, centred on the shorter."""
+    top, left = round((height - size) / 2), round((width - size) / 2)
+    if crops == 1:
+        return [Box(top, left, size, size)]
+    if crops != 3:
+        raise ValueError(f"crops are 1 or 3, not {crops}")
+    if width >= height:
+        return [Box(top, x, size, size) for x in (0, left, width - size)]
+    return [Box(y, left, size, size) for y in (0, top, height - size)]
+
+
+def mirror_labels(classes: tuple[str, ...]) -> list[int]:
+    """The label of each class in the mirror: of the name with left and right exchanged, else its own."""
+    numbers = {name: label for label, name in enumerate(classes)}
+    return [numbers.get(_mirrored(name), label) for label, name in enumerate(classes)]
+
+
+def _mirrored(name: str) -> str:
+    other = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
+    return re.sub(r"(?<![A-Za-z])(left|right|Left|Right)(?![a-z])", lambda word: other[word[0]], name)
+
+
+def _cut(frames: torch.Tensor, box: Box) -> torch.Tensor:
+    return frames[:, box.top : box.top + box.height, box.left : box.left + box.width]
+
+
+def _resize(frames: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """uint8 [T, H, W, 3] → uint8 [T, 3, height, width]."""
+    images = frames.permute(0, 3, 1, 2)
+    if images.shape[2:] == (height, width):
+        return images
+    return F.interpolate(images, (height, width), mode="bilinear", antialias=True)

@@ -1,0 +1,69 @@
+"""The operation against equation 7 written out frame by frame."""
+
+import pytest
+import torch
+
+from tanet.ops import adaptive_conv
+
+
+def equation_7(x, kernel, gate):
+    """Y[n, t, c] = Σ_k Θ[n, c, k] · Z[n, t + k - K//2, c], one number at a time."""
+    clips, _, frames = gate.shape
+    taps = kernel.shape[-1]
+    z = [[gate[n, :, t, None, None] * x[n * frames + t] for t in range(frames)] for n in range(clips)]
+    rows = []
+    for n in range(clips):
+        for t in range(frames):
+            y = torch.zeros_like(x[0])
+            for k in range(taps):
+                if 0 <= t + k - taps // 2 < frames:
+                    y += kernel[n, :, k, None, None] * z[n][t + k - taps // 2]
+            rows.append(y)
+    return torch.stack(rows)
+
+
+def arguments(clips=2, frames=5, channels=3, taps=3, **options):
+    x = torch.randn(clips * frames, channels, 2, 3, dtype=torch.float64, **options)
+    kernel = torch.randn(clips, channels, taps, dtype=torch.float64, **options)
+    gate = torch.rand(clips, channels, frames, dtype=torch.float64, **options)
+    return x, kernel, gate
+
+
+@pytest.mark.parametrize("taps", [1, 3, 5, 7])
+@pytest.mark.parametrize("frames", [1, 2, 3, 8, 16])
+def test_is_equation_7(taps, frames):
+    x, kernel, gate = arguments(frames=frames, taps=taps)
+    assert (adaptive_conv(x, kernel, gate=gate) - equation_7(x, kernel, gate)).abs().max() <= 1e-12
+    open_gate = torch.ones_like(gate)
+    assert (adaptive_conv(x, kernel) - equation_7(x, kernel, open_gate)).abs().max() <= 1e-12
+
+
+@pytest.mark.parametrize("taps", [3, 5])
+def test_gradients_of_all_arguments(taps):
+    x, kernel, gate = arguments(frames=4, taps=taps, requires_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda x, kernel, gate: adaptive_conv(x, kernel, gate=gate), (x, kernel, gate)
+    )
+
+
+def test_index_0_weighs_the_frame_before():
+    x = torch.arange(4.0).view(4, 1, 1, 1)  # one clip of frames 0, 1, 2, 3
+    before, after = torch.tensor([[[1.0, 0, 0]]]), torch.tensor([[[0, 0, 1.0]]])
+    assert adaptive_conv(x, before).flatten().tolist() == [0, 0, 1, 2]
+    assert adaptive_conv(x, after).flatten().tolist() == [1, 2, 3, 0]
+
+
+def test_frames_outside_the_clip_are_never_read():
+    x, kernel, _ = arguments(clips=3, frames=4)
+    x[4:8] = torch.nan  # the second clip
+    y = adaptive_conv(x, kernel)
+    assert y[:4].isfinite().all()
+    assert y[8:].isfinite().all()
+
+
+def test_keeps_channels_last():
+    x, kernel, gate = arguments(channels=4)
+    plain = adaptive_conv(x, kernel, gate=gate)
+    y = adaptive_conv(x.contiguous(memory_format=torch.channels_last), kernel, gate=gate)
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(y, plain)

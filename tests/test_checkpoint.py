@@ -1,0 +1,116 @@
+"""A checkpoint comes back as it went; a file that is none, or not whole, is refused in one line."""
+
+import dataclasses
+import pickle
+import zipfile
+
+import pytest
+import safetensors.torch
+import torch
+from clips import TINY
+
+from tanet import checkpoint, create_model
+from tanet.backbones import BACKBONES
+from tanet.checkpoint import Checkpoint, load_2d_weights
+from tanet.network import build
+
+
+@pytest.fixture
+def saved(tmp_path):
+    torch.manual_seed(0)
+    network = build(TINY.model, classes=2).eval()
+    path = tmp_path / "run" / "best.safetensors"
+    checkpoint.save(path, Checkpoint(network, TINY, ("left", "right"), {"epoch": 3}))
+    return network, path
+
+
+def test_round_trip(saved):
+    network, path = saved
+    model = checkpoint.load(path)
+    clips = torch.randn(1, 4, 3, 32, 32)
+    assert torch.equal(model.network(clips), network(clips))
+    assert not model.network.training
+    assert (model.recipe, model.classes, model.info["epoch"]) == (TINY, ("left", "right"), 3)
+    assert model.info["versions"]["torch"] == torch.__version__
+    assert checkpoint.read_recipe(path) == TINY
+    assert [file.name for file in path.parent.iterdir()] == ["best.safetensors"]
+
+
+@pytest.mark.parametrize("size", [0, 5, 100, 3000, 50_000])
+def test_a_cut_file_is_refused(saved, size):
+    _, path = saved
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(ValueError, match=r"best.safetensors: not a checkpoint, or a damaged one"):
+        checkpoint.load(path)
+
+
+def test_other_files_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="no such file"):
+        checkpoint.load(tmp_path / "none.safetensors")
+    safetensors.torch.save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match="not a checkpoint of tanet's"):
+        checkpoint.load(tmp_path / "other.safetensors")
+
+
+def test_weights_that_do_not_fit_the_recipe_are_refused(tmp_path):
+    larger = dataclasses.replace(TINY, model=dataclasses.replace(TINY.model, frames=8))
+    checkpoint.save(tmp_path / "a.safetensors", Checkpoint(build(TINY.model, classes=2), larger, ("a", "b")))
+    with pytest.raises(ValueError, match="do not fit"):
+        checkpoint.load(tmp_path / "a.safetensors")
+
+
+def test_a_failed_write_keeps_the_old_file(saved, monkeypatch):
+    _, path = saved
+    before = path.read_bytes()
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.write_atomically(path, b"new")
+    assert path.read_bytes() == before
+    assert len(list(path.parent.iterdir())) == 1
+
+
+@pytest.mark.parametrize("temporal", ["none", "tam"])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_imagenet_weights_load_before_and_after_plugging(tmp_path, temporal, suffix):
+    plain = BACKBONES["resnet18"]()
+    path = tmp_path / f"imagenet{suffix}"
+    (safetensors.torch.save_file if suffix == ".safetensors" else torch.save)(plain.state_dict(), path)
+    network = create_model(backbone="resnet18", temporal=temporal, classes=3)
+    load_2d_weights(network.backbone, path)
+    assert torch.equal(network.backbone.layer4[1].conv2.weight, plain.layer4[1].conv2.weight)
+
+
+def test_wrong_weights_are_refused_by_key(tmp_path):
+    torch.save(BACKBONES["resnet34"]().state_dict(), tmp_path / "w.pth")
+    network = create_model(backbone="resnet18", classes=3)
+    with pytest.raises(ValueError, match=r"missing: none; left over: layer1\.2\.bn1\.bias, .* and \d+ more"):
+        load_2d_weights(network.backbone, tmp_path / "w.pth")
+    torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "w.pth")
+    with pytest.raises(ValueError, match=r"missing: bn1\.bias"):
+        load_2d_weights(network.backbone, tmp_path / "w.pth")
+
+
+class Bomb:
+    def __reduce__(self):
+        return (exec, ("raise SystemExit('executed')",))
+
+
+def test_nothing_in_a_file_is_executed(tmp_path):
+    network = create_model(backbone="resnet18_w16", classes=3)
+    torch.save({"state_dict": {}, "bomb": Bomb()}, tmp_path / "bomb.pth")
+    (tmp_path / "raw.pth").write_bytes(pickle.dumps(Bomb()))
+    with zipfile.ZipFile(tmp_path / "empty.pth", "w"):
+        pass
+    for name in ("bomb", "raw", "empty"):
+        with pytest.raises(ValueError, match=r"^[^\n]*can not be read as weights[^\n]*$"):
+            load_2d_weights(network.backbone, tmp_path / f"{name}.pth")
+
+
+def test_the_real_mobilenet_weights_load(data):
+    network = create_model(backbone="mobilenet_v2", temporal="tam", classes=3)
+    load_2d_weights(network.backbone, data / "weights" / "mobilenet_v2_imagenet.pth")
+    assert network.backbone.features[0][0].weight.std() > 0.1

@@ -1,0 +1,99 @@
+"""What workers hand over: shapes, labels, choices that depend on (seed, epoch, number) alone, bad files."""
+
+import numpy as np
+import pytest
+import torch
+from clips import make, make_folders
+
+from tanet.annotation import Sample, read_split
+from tanet.datasets import EpochOrder, EvalClips, TrainClips, batches, loader
+from tanet.recipe import Data, Eval
+from tanet.video import VideoError
+
+DATA = Data(sampling="uniform", resize=0, size=24, workers=0)
+EVAL = Eval(clips=2, crops=3, resize=32, size=32)
+
+
+@pytest.fixture(scope="module")
+def split(tmp_path_factory):
+    return read_split(Data(root=str(make_folders(tmp_path_factory.mktemp("videos")))))
+
+
+def epoch(split, number, *, workers=0, seed=0):
+    clips = TrainClips(split.train, DATA, frames=4, classes=split.classes, seed=seed)
+    order = EpochOrder(len(clips), seed=seed)
+    order.epoch = number
+    feed = loader(clips, batch=4, workers=workers, order=order)
+    return [part for batch in batches(feed) for part in zip(*batch, strict=True)]
+
+
+def test_training_views(split):
+    items = epoch(split, 0)
+    assert len(items) == 8
+    for view, _ in items:
+        assert view.shape == (4, 3, 24, 24)
+        assert view.dtype == torch.uint8
+    assert sorted(int(label) for _, label in items) == [0] * 4 + [1] * 4
+
+
+def test_workers_change_nothing(split):
+    for one, two in zip(epoch(split, 1), epoch(split, 1, workers=2), strict=True):
+        assert torch.equal(one[0], two[0])
+        assert one[1] == two[1]
+
+
+def test_epochs_and_seeds_differ(split):
+    first = torch.stack([view for view, _ in epoch(split, 0)])
+    assert torch.equal(first, torch.stack([view for view, _ in epoch(split, 0)]))
+    assert not torch.equal(first, torch.stack([view for view, _ in epoch(split, 1)]))
+    assert not torch.equal(first, torch.stack([view for view, _ in epoch(split, 0, seed=1)]))
+
+
+def test_an_epoch_sees_every_video_once():
+    order = EpochOrder(10, seed=0)
+    for number in (0, 3):
+        order.epoch = number
+        assert sorted(order) == list(range(10 * number, 10 * number + 10))
+
+
+def test_mirror_exchanges_labels(split):
+    data = Data(sampling="uniform", resize=0, size=24, flip="mirror")
+    clips = TrainClips(split.train, data, frames=4, classes=split.classes)
+    plain = TrainClips(split.train, DATA, frames=4, classes=split.classes)
+    mirrored = 0
+    for key in range(80):
+        (view, label), (other, own) = clips[key], plain[key]
+        assert torch.equal(view, other)  # the same coin
+        assert own == split.train[key % 8].label
+        mirrored += label != own
+    assert 20 < mirrored < 60
+
+
+def test_testing_views(split):
+    views, label = EvalClips(split.val, DATA, EVAL, frames=4)[0]
+    assert views.shape == (6, 4, 3, 32, 32)
+    assert label == 0
+
+
+def test_a_bad_file_is_named_once_and_not_replaced(tmp_path):
+    good, bad = make(tmp_path / "good.mp4"), tmp_path / "bad.mp4"
+    bad.write_bytes(b"no video")
+    clips = EvalClips([Sample(str(good), 0), Sample(str(bad), 0)], DATA, EVAL, frames=4)
+    for workers in (0, 1):
+        with pytest.raises(VideoError, match=r"^.*bad\.mp4: [^\n]+$"):
+            list(batches(loader(clips, batch=2, workers=workers)))
+
+
+def test_the_lists_frame_count_bounds_the_clip(tmp_path):
+    path = str(make(tmp_path / "a.mp4", frames=12))
+    clips = EvalClips([Sample(path, 0, 4), Sample(path, 0, 12), Sample(path, 0)], DATA, EVAL, frames=4)
+    short, whole, unstated = (clips[i][0] for i in range(3))
+    assert torch.equal(whole, unstated)
+    assert not torch.equal(short, whole)
+    assert isinstance(EvalClips([Sample(path, 0, 13)], DATA, EVAL, frames=4)[0], VideoError)
+
+
+def test_order_is_a_permutation_that_numpy_draws():
+    order = EpochOrder(5, seed=7)
+    order.epoch = 2
+    assert list(order) == (10 + np.random.default_rng((7, 2)).permutation(5)).tolist()

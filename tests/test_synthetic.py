@@ -1,0 +1,196 @@
+"""The verbs are what they say, each the reverse of its pair, and files and data sets hold what was drawn."""
+
+from dataclasses import replace
+
+import av
+import numpy as np
+import pytest
+
+from tanet import synthetic
+from tanet.synthetic import PAIRS, VERBS, Difficulty, make_dataset, render, write_video
+
+BARE = Difficulty(camera=0, speed=0, distractors=0, noise=0, light=0)
+SEEDS = range(5)
+
+
+def draw(verb, seed, *, frames=32, difficulty=synthetic.DEFAULT):
+    return render(verb, frames=frames, difficulty=difficulty, generator=np.random.default_rng(seed))
+
+
+def object_mask(verb, seed, *, speed=0):
+    """Where the object is, [T, H, W]: what differs from the same seed's scene without it."""
+    empty = draw("appear", seed, frames=2, difficulty=BARE)[0].astype(int)
+    return np.abs(draw(verb, seed, difficulty=replace(BARE, speed=speed)) - empty).max(axis=-1) > 16
+
+
+def centers(masks):
+    return np.array([[axis.mean() for axis in np.nonzero(mask)] for mask in masks])  # [T, (y, x)]
+
+
+def headings(masks):
+    """The long axis's angle, counter-clockwise unwrapped over the clip; or its opposite."""
+    angles = []
+    for mask in masks:
+        y, x = np.nonzero(mask)
+        spread = np.cov(x, -y)
+        angles.append(0.5 * np.arctan2(2 * spread[0, 1], spread[0, 0] - spread[1, 1]))
+    return np.unwrap(angles, period=np.pi)
+
+
+def decode(path):
+    with av.open(str(path)) as container:
+        return list(container.decode(video=0))
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids="/".join)
+def test_a_pair_has_the_same_frames_in_reverse(pair):
+    hard = Difficulty(camera=0.3, speed=1, distractors=3, noise=0.05, light=0.2)
+    for difficulty in (BARE, synthetic.DEFAULT, hard):
+        forward, backward = (draw(verb, 5, frames=9, difficulty=difficulty) for verb in pair)
+        assert np.array_equal(backward, forward[::-1])
+        assert not np.array_equal(backward, forward)
+
+
+def test_the_generator_decides():
+    assert np.array_equal(draw("approach", 1), draw("approach", 1))
+    assert not np.array_equal(draw("approach", 1), draw("approach", 2))
+    assert draw("approach", 1).shape == (32, 96, 128, 3)
+    assert draw("approach", 1).dtype == np.uint8
+
+
+def test_what_surrounds_the_verb_is_the_same_backwards():
+    times, generator = np.linspace(0, 1, 33), np.random.default_rng(0)
+    pace = np.array([np.diff(synthetic._progress(times, 1.0, generator)) for _ in range(4000)])
+    path = np.array([synthetic._wander(times, generator) for _ in range(4000)])
+    for sample, spread in ((pace, pace.std()), (path, path.std())):
+        backwards = sample[:, ::-1]
+        assert np.abs(sample.mean(0) - backwards.mean(0)).max() < 0.1 * spread
+        assert np.abs(sample.std(0) - backwards.std(0)).max() < 0.1 * spread
+    drift = path[:, -1] - path[:, 0]
+    assert abs(drift.mean()) < 0.1 * drift.std()
+
+
+@pytest.mark.parametrize(
+    ("verb", "axis", "sign"),
+    [("move_left", 1, -1), ("move_right", 1, 1), ("move_up", 0, -1), ("move_down", 0, 1)],
+)
+def test_moves_go_where_they_say(verb, axis, sign):
+    for seed in SEEDS:
+        moved = centers(object_mask(verb, seed))[[0, -1]]
+        way = sign * (moved[1] - moved[0])
+        assert 96 / 3 < way[axis] < 96
+        assert abs(way[1 - axis]) < way[axis] / 2
+
+
+@pytest.mark.parametrize(("verb", "sign"), [("approach", 1), ("recede", -1)])
+def test_sizes_change_as_they_say(verb, sign):
+    for seed in SEEDS:
+        area = object_mask(verb, seed).sum(axis=(1, 2))[::sign]
+        assert area[-1] > 1.8**2 * area[0]
+        assert area[0] > 100  # a start that can be seen
+
+
+@pytest.mark.parametrize(("verb", "sign"), [("turn_left", 1), ("turn_right", -1)])
+def test_turns_go_round_as_they_say(verb, sign):
+    for seed in SEEDS:
+        angle = sign * np.degrees(headings(object_mask(verb, seed)))
+        assert 85 < angle[-1] - angle[0] < 155
+        # Eight frames of a clip of the most uneven speed step by less than half of what would be ambiguous.
+        uneven = np.degrees(headings(object_mask(verb, seed, speed=1)))
+        assert np.abs(np.diff(uneven[2::4])).max() < 50
+
+
+@pytest.mark.parametrize(("verb", "order"), [("appear", 1), ("vanish", -1)])
+def test_objects_come_out_of_nothing_and_go_into_it(verb, order):
+    for seed in SEEDS:
+        area = object_mask(verb, seed).sum(axis=(1, 2))[::order]
+        assert area[0] == 0
+        assert area[-1] > 300
+        assert area[16] > 100
+
+
+def test_each_dial_changes_the_frames():
+    still = draw("move_left", 3, difficulty=BARE)
+    for dial in ({"camera": 0.1}, {"speed": 0.5}, {"distractors": 1}, {"noise": 0.05}, {"light": 0.2}):
+        changed = draw("move_left", 3, difficulty=replace(BARE, **dial))
+        assert not np.array_equal(changed, still), dial
+
+
+def test_wrong_requests_are_named():
+    with pytest.raises(ValueError, match="unknown verb 'jump'; known: move_left, move_right"):
+        draw("jump", 0)
+    with pytest.raises(ValueError, match="2 frames"):
+        draw("appear", 0, frames=1)
+    with pytest.raises(ValueError, match=r"difficulty\.noise"):
+        Difficulty(noise=-0.1)
+
+
+def test_files_are_ordinary_h264(tmp_path):
+    clip = draw("turn_left", 0, frames=30)
+    write_video(tmp_path / "new" / "clip.mp4", clip, fps=25)
+    frames = decode(tmp_path / "new" / "clip.mp4")
+    assert [(frame.height, frame.width) for frame in frames] == [(96, 128)] * 30
+    kinds = ["?IPB"[int(frame.pict_type)] for frame in frames]
+    assert [i for i, frame in enumerate(frames) if frame.key_frame] == [0, 12, 24]
+    assert "B" in kinds
+    decoded = np.stack([frame.to_ndarray(format="rgb24") for frame in frames])
+    assert np.abs(decoded.astype(int) - clip).mean() < 8
+    with av.open(str(tmp_path / "new" / "clip.mp4")) as container:
+        assert container.streams.video[0].codec_context.name == "h264"
+        assert container.streams.video[0].average_rate == 25
+
+
+def test_files_that_cannot_be_written_are_named(tmp_path):
+    clip = draw("turn_left", 0, frames=2)
+    with pytest.raises(ValueError, match="even"):
+        write_video(tmp_path / "odd.mp4", clip[:, :-1])
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(OSError, match="taken"):
+        write_video(tmp_path / "taken", clip)
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"inside\.mp4"):
+        write_video(tmp_path / "file" / "inside.mp4", clip)
+
+
+def test_a_data_set_depends_on_its_seed_alone(tmp_path):
+    made = []
+    make_dataset(
+        tmp_path / "two", train=2, val=1, seed=7, verbs=VERBS[2:4], report=lambda *done: made.append(done)
+    )
+    files = sorted(str(path.relative_to(tmp_path / "two")) for path in (tmp_path / "two").rglob("*.mp4"))
+    assert files == [
+        "train/move_down/00000.mp4",
+        "train/move_down/00001.mp4",
+        "train/move_up/00000.mp4",
+        "train/move_up/00001.mp4",
+        "val/move_down/00000.mp4",
+        "val/move_up/00000.mp4",
+    ]
+    assert made == [(done, 6) for done in range(1, 7)]
+    contents = {name: (tmp_path / "two" / name).read_bytes() for name in files}
+    assert len(set(contents.values())) == 6
+    assert all(24 <= len(decode(tmp_path / "two" / name)) <= 48 for name in files)
+
+    make_dataset(tmp_path / "one", train=1, val=1, seed=7, verbs=["move_up"])
+    for name in ("train/move_up/00000.mp4", "val/move_up/00000.mp4"):
+        assert (tmp_path / "one" / name).read_bytes() == contents[name]
+
+
+def test_processes_make_the_same_files(tmp_path):
+    for workers in (1, 2):
+        make_dataset(
+            tmp_path / str(workers), train=1, val=0, verbs=["appear"], height=48, width=64, workers=workers
+        )
+    one, two = (tmp_path / workers / "train" / "appear" / "00000.mp4" for workers in "12")
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_a_data_set_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ValueError, match="unknown verbs: jump; known: move_left"):
+        make_dataset(tmp_path / "new", train=1, val=1, verbs=["appear", "jump"])
+    with pytest.raises(ValueError, match="even"):
+        make_dataset(tmp_path / "new", train=1, val=1, height=63)
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(ValueError, match=f"{tmp_path} is not empty"):
+        make_dataset(tmp_path, train=1, val=1)

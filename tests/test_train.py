@@ -1,0 +1,89 @@
+"""Training: what it writes, that it repeats itself, and that TAM learns the order of frames."""
+
+import csv
+import dataclasses
+import json
+
+import pytest
+import torch
+from clips import TINY, make_folders
+
+from tanet import checkpoint, evaluate, train
+from tanet.annotation import Split, read_split
+from tanet.recipe import from_dict
+from tanet.train import EpochResult, Progress
+
+
+def changed(recipe, **sections):
+    return dataclasses.replace(
+        recipe,
+        **{name: dataclasses.replace(getattr(recipe, name), **fields) for name, fields in sections.items()},
+    )
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    return changed(TINY, data={"root": str(make_folders(tmp_path_factory.mktemp("videos")))})
+
+
+def test_writes_checkpoints_metrics_and_recipe(recipe, tmp_path):
+    events = []
+    recipe = changed(recipe, optim={"epochs": 2})
+    best = train(recipe, out=tmp_path / "run", device="cpu", report=events.append)
+    assert sorted(file.name for file in best.parent.iterdir()) == [
+        "best.safetensors",
+        "last.safetensors",
+        "metrics.csv",
+        "recipe.json",
+    ]
+    assert from_dict(json.loads((tmp_path / "run" / "recipe.json").read_text())) == recipe
+    rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").open()))
+    results = [event for event in events if isinstance(event, EpochResult)]
+    assert [float(row["val_top1"]) for row in rows] == [result.val_top1 for result in results]
+    assert isinstance(events[0], Split)
+    assert any(isinstance(event, Progress) and event.step == event.steps for event in events)
+    model = checkpoint.load(best)
+    assert model.classes == ("move_left", "move_right")
+    assert model.info["val_top1"] == max(result.val_top1 for result in results)
+
+
+def test_a_seed_gives_the_same_weights_and_another_does_not(recipe, tmp_path):
+    def weights(name, seed, workers=0):
+        one = changed(dataclasses.replace(recipe, seed=seed), data={"workers": workers})
+        train(one, out=tmp_path / name, device="cpu")
+        return checkpoint.load(tmp_path / name / "last.safetensors").network.state_dict()
+
+    first = weights("a", 0)
+    for name, seed, workers in (("b", 0, 0), ("c", 0, 2)):
+        again = weights(name, seed, workers)
+        assert all(torch.equal(first[key], again[key]) for key in first)
+    assert not torch.equal(first["head.weight"], weights("d", 1)["head.weight"])
+
+
+def test_refuses_a_folder_that_holds_a_run(recipe, tmp_path):
+    train(recipe, out=tmp_path, device="cpu")
+    before = (tmp_path / "last.safetensors").read_bytes()
+    with pytest.raises(ValueError, match="holds a training already"):
+        train(recipe, out=tmp_path, device="cpu")
+    assert (tmp_path / "last.safetensors").read_bytes() == before
+
+
+def test_a_loss_that_is_not_finite_stops_the_training(recipe, tmp_path):
+    with pytest.raises(ValueError, match=r"the loss is (nan|inf) in epoch \d"):
+        train(changed(recipe, optim={"lr": 1e30, "epochs": 3}), out=tmp_path, device="cpu")
+
+
+def test_unknown_device_is_named(recipe, tmp_path):
+    with pytest.raises(ValueError, match="device 'tpu' can not be used"):
+        train(recipe, out=tmp_path, device="tpu")
+
+
+@pytest.mark.slow
+def test_tam_overfits_the_order_of_frames(recipe, tmp_path):
+    quick = {"method": "adamw", "lr": 0.003, "schedule": "cosine", "epochs": 40, "batch": 8}
+    recipe = changed(recipe, optim=quick, data={"scales": (1.0,)})
+    train(recipe, out=tmp_path, device="cpu")
+    model = checkpoint.load(tmp_path / "last.safetensors")
+    samples = read_split(recipe.data).train
+    report = evaluate.test(model.network, samples, classes=model.classes, recipe=recipe)
+    assert report.accuracy.top1 == 1
