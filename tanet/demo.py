@@ -21,7 +21,7 @@ from tanet.recipe import Recipe
 from tanet.recipes.verbs import VERBS
 from tanet.train import Event, train
 
-TRAIN, VAL = 60, 20  # clips a verb
+TRAIN, VAL = 80, 20  # clips a verb
 
 
 class Screen(Protocol):

@@ -10,6 +10,6 @@ from tanet.recipe import Data, Eval, Model, Optim, Recipe
 ARROW6 = Recipe(
     data=Data(sampling="uniform", resize=128, size=112, flip="plain"),
     model=Model(backbone="mobilenet_v2", temporal="tam", frames=8, dropout=0.5),
-    optim=Optim(epochs=60, lr=0.01, milestones=(30, 50), batch=16, weight_decay=5e-4),
-    eval=Eval(clips=1, crops=1, resize=128, size=112, every=5),
+    optim=Optim(epochs=70, lr=0.01, schedule="cosine", batch=16, weight_decay=5e-4),
+    eval=Eval(clips=4, crops=3, resize=128, size=128, every=35),
 )

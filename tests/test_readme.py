@@ -1,0 +1,83 @@
+"""README keeps its word: its commands exist, its flags are fields, its Python runs, its tables are whole."""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from clips import TINY, make
+
+import tanet
+from tanet.backbones import BACKBONES
+from tanet.cli import main
+from tanet.recipes import RECIPES
+from tanet.temporal import TEMPORAL
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_make_has_the_targets():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^make (\w+)", "\n".join(blocks("")), flags=re.MULTILINE):
+        assert f"\n{target}:" in makefile
+
+
+def test_commands_and_flags_are_known(capsys):
+    for line in "\n".join(blocks("")).splitlines():
+        if not line.startswith("tanet "):
+            continue
+        words = shlex.split(line)[1:]
+        command = words[:2] if words[0] == "train" else words[:1]
+        with pytest.raises(SystemExit) as stop:
+            main([*command, "--help"])
+        assert stop.value.code == 0
+        shown = capsys.readouterr().out
+        for flag in (word for word in words if word.startswith("--")):
+            assert flag in shown
+    with pytest.raises(SystemExit):
+        main(["train", "folder", "--help"])
+    shown = capsys.readouterr().out
+    for flag in re.findall(r"`?(--(?:data|model|optim|eval)\.[a-z_]+)", README):
+        assert flag in shown
+
+
+def test_python_runs(tmp_path, monkeypatch):
+    load, rest = blocks("python")
+    monkeypatch.chdir(tmp_path)
+    make(tmp_path / "jump.mp4")
+    torch.manual_seed(0)
+    network = tanet.build(TINY.model, classes=2)
+    tanet.checkpoint.save(
+        tmp_path / "runs/folder/best.safetensors", tanet.checkpoint.Checkpoint(network, TINY, ("a", "b"))
+    )
+    known = {"resnet": BACKBONES["resnet18"](), "frames": np.zeros((9, 32, 32, 3), np.uint8)}
+    exec(load, known)
+    exec(rest, known)
+
+
+def test_tables_name_everything():
+    for name in RECIPES:
+        assert f"| `{name}` |" in README
+    for name in TEMPORAL:
+        assert f"`{name}`" in README
+    titles = README.lower().replace("-", "").replace(" ", "")
+    for name in (
+        "resnet18/34/50/101/152",
+        "resnext5032×4d",
+        "mobilenetv2",
+        "shufflenetv2×1.0",
+        "inceptionv3",
+    ):
+        assert name in titles
+
+
+def test_links_and_pictures_are_there():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert target.startswith("https://") or (ROOT / target).exists()
