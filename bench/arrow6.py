@@ -3,9 +3,10 @@
     python -m bench.arrow6 --data arrow6 --weights mobilenet_v2_imagenet.pth
 
 Each row is one training of the recipe `arrow6`, tested after its last epoch, with one view and with the
-recipe's. The runs go side by side, and two things spend less of a GPU's time and change nothing else: every
-video is decoded once, into files of raw frames that the runs share (the reader is exact); and the network's forward
-and backward pass are captured as a CUDA graph, since so small a network waits for its launches.
+recipe's. The runs go side by side, and two things spend less of a GPU's time and change nothing else:
+every video is decoded once, into files of raw frames that the runs share (the reader is exact); and the
+network's forward and backward pass are captured as a CUDA graph, since so small a network waits for its
+launches.
 """
 
 import argparse
