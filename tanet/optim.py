@@ -38,11 +38,11 @@ def param_groups(network: nn.Module, optim: Optim) -> list[dict[str, Any]]:
 
 def make_optimizer(network: nn.Module, optim: Optim) -> torch.optim.Optimizer:
     """The recipe's method over `param_groups`."""
-    groups, fused = param_groups(network, optim), next(network.parameters()).is_cuda
+    groups = param_groups(network, optim)
     if optim.method == "sgd":
-        return torch.optim.SGD(groups, lr=optim.lr, momentum=optim.momentum, fused=fused)
+        return torch.optim.SGD(groups, lr=optim.lr, momentum=optim.momentum, fused=True)
     if optim.method == "adamw":
-        return torch.optim.AdamW(groups, lr=optim.lr, betas=(optim.momentum, 0.999), fused=fused)
+        return torch.optim.AdamW(groups, lr=optim.lr, betas=(optim.momentum, 0.999), fused=True)
     raise ValueError(f"unknown method '{optim.method}': known are sgd, adamw")
 
 

@@ -6,6 +6,7 @@ costs nothing there. Resizing is bilinear with antialiasing, as PIL's, which the
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from typing import Literal
 
@@ -87,9 +88,15 @@ def test_views(frames: torch.Tensor, *, resize: int, size: int, crops: Literal[1
 
 def normalise(views: torch.Tensor) -> torch.Tensor:
     """uint8 [..., 3, H, W] → float32, ImageNet's mean taken off and divided by its standard deviation."""
-    mean = torch.tensor(MEAN, device=views.device)[:, None, None] * 255
-    std = torch.tensor(STD, device=views.device)[:, None, None] * 255
+    mean, std = _constants(views.device)
     return (views.float() - mean) / std
+
+
+@cache
+def _constants(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    # Kept on the device: to send them with every batch would make the host wait for it.
+    mean, std = (255 * torch.tensor(values, device=device)[:, None, None] for values in (MEAN, STD))
+    return mean, std
 
 
 def resize_short_side(frames: torch.Tensor, size: int) -> torch.Tensor:
