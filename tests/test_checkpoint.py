@@ -102,7 +102,7 @@ class Bomb:
 def test_nothing_in_a_file_is_executed(tmp_path):
     network = create_model(backbone="resnet18_w16", classes=3)
     torch.save({"state_dict": {}, "bomb": Bomb()}, tmp_path / "bomb.pth")
-    (tmp_path / "raw.pth").write_bytes(pickle.dumps(Bomb()))
+    (tmp_path / "raw.pth").write_bytes(pickle.dumps(Bomb(), protocol=2))
     with zipfile.ZipFile(tmp_path / "empty.pth", "w"):
         pass
     for name in ("bomb", "raw", "empty"):
