@@ -3,12 +3,12 @@
 from tanet.recipe import Data, Eval, Model, Optim, Recipe
 
 VERBS = Recipe(
-    data=Data(sampling="uniform", resize=56, size=48, scales=(1.0, 0.875), flip="mirror", workers=2),
+    data=Data(sampling="uniform", resize=48, size=40, scales=(1.0, 0.875), flip="mirror", workers=1),
     model=Model(backbone="resnet18_w16", temporal="tam", frames=8, dropout=0.0),
     # AdamW: from scratch, SGD would need three times as long to get there.
     optim=Optim(
         method="adamw",
-        epochs=16,
+        epochs=17,
         lr=0.006,
         schedule="cosine",
         warmup=1.5,
@@ -16,5 +16,5 @@ VERBS = Recipe(
         weight_decay=5e-4,
         linear_lr="none",
     ),
-    eval=Eval(clips=1, crops=1, resize=48, size=48, every=4),
+    eval=Eval(clips=1, crops=1, resize=40, size=40, every=6),
 )
