@@ -123,9 +123,7 @@ def _train(run: Run, *, folder: Path, graph: bool) -> dict[str, object]:
         train(run.recipe, out=out, report=keep)
         model = checkpoint.load(Path(out) / "last.safetensors", device=pick_device())
         split = read_split(run.recipe.data)
-        single = dataclasses.replace(run.recipe.eval, clips=1, crops=1)
-        one_view = dataclasses.replace(run.recipe, eval=single)
-        report = evaluate.test(model.network, split.val, classes=split.classes, recipe=one_view)
+        report = evaluate.test(model.network, split.val, classes=split.classes, recipe=run.recipe)
     last = results[-1]
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else machine()
     return {
@@ -137,10 +135,10 @@ def _train(run: Run, *, folder: Path, graph: bool) -> dict[str, object]:
         "epochs": last.epoch,
         "lr": run.recipe.optim.lr,
         "train_top1": round(last.train_top1, 4),
-        "val_top1_one_view": round(report.accuracy.top1, 4),
+        "val_top1_one_view": round(last.val_top1 or 0.0, 4),
         "views": f"{run.recipe.eval.clips} x {run.recipe.eval.crops}",
-        "val_top1": round(last.val_top1 or 0.0, 4),
-        "val_mean_class": round(last.val_mean_class or 0.0, 4),
+        "val_top1": round(report.accuracy.top1, 4),
+        "val_mean_class": round(report.accuracy.mean_class, 4),
         "seconds": round(last.seconds),
     }
 

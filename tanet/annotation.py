@@ -8,11 +8,11 @@ A video is a file, or a folder of frame pictures. A label is a number from 0 or 
 """
 
 import csv
+import dataclasses
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from tanet.recipe import Data
 from tanet.video import PICTURE_SUFFIXES
@@ -70,29 +70,66 @@ def read_split(data: Data, *, classes: Sequence[str] | None = None, seed: int = 
     """
     if classes is None and data.class_names:
         classes = _lines(Path(data.class_names))
-    warnings = ()
+    warnings: tuple[str, ...] = ()
     if data.train or data.val:
         train, val = (_list(Path(name), data.root) if name else [] for name in (data.train, data.val))
     else:
         train, val, warnings = _folders(data, seed)
-    classes = _class_names([*train, *val]) if classes is None else tuple(classes)
-    labels = {name: label for label, name in enumerate(classes)}
-    return Split(_samples(train, labels), _samples(val, labels), tuple(classes), warnings)
+    classes = (
+        _class_names([*train, *val], of_list=bool(data.train or data.val)) if classes is None else classes
+    )
+    split = Split(_samples(train, classes), _samples(val, classes), tuple(classes), warnings)
+    untrained = {s.label for s in split.val} - {s.label for s in split.train}
+    if untrained and split.train:
+        names = ", ".join(split.classes[label] for label in sorted(untrained))
+        split = dataclasses.replace(split, warnings=(*warnings, f"no training video shows {names}"))
+    return split
+
+
+def read_test(data: Data, *, classes: Sequence[str], seed: int | None = None) -> tuple[Sample, ...]:
+    """The videos to test on: those of the list `val`, of ROOT/val, or of ROOT's class folders.
+
+    Args:
+        data: its `root`, `val` and `val_fraction` count.
+        classes: names in the order of the labels; videos are matched to them by name.
+        seed: of the split, where a part of ROOT's class folders was set aside in training; only that part is
+            tested. None tests all.
+
+    Raises:
+        ValueError: as `read_split`.
+    """
+    if data.val:
+        entries = _list(Path(data.val), data.root)
+    elif not data.root:
+        raise ValueError("no videos given: name a folder (--data.root) or a list (--data.val)")
+    elif (Path(data.root) / "val").is_dir():
+        entries = _classes_in(Path(data.root) / "val")
+    elif seed is None:
+        entries = _classes_in(Path(data.root))
+    else:
+        _, entries, _ = _folders(data, seed)
+    return _samples(entries, classes)
 
 
 def videos_under(folder: Path) -> list[Path]:
     """The videos of a folder, at any depth: video files, and folders that hold pictures. Sorted by path."""
-    if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder")
-    if any(file.suffix.lower() in PICTURE_SUFFIXES for file in folder.iterdir()):
-        return [folder]
+    entries = _visible(folder)
     found = []
-    for entry in sorted(folder.iterdir()):
+    for entry in entries:
         if entry.is_dir():
             found += videos_under(entry)
         elif entry.suffix.lower() in VIDEO_SUFFIXES:
             found.append(entry)
+    # A picture beside videos is a cover, not a frame.
+    if not found and any(entry.suffix.lower() in PICTURE_SUFFIXES for entry in entries):
+        return [folder]
     return found
+
+
+def _visible(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")
+    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
 
 
 def _folders(data: Data, seed: int) -> tuple[list[_Entry], list[_Entry], tuple[str, ...]]:
@@ -104,14 +141,12 @@ def _folders(data: Data, seed: int) -> tuple[list[_Entry], list[_Entry], tuple[s
         return train, _classes_in(root / "val"), ()
     entries = _classes_in(root / "train" if (root / "train").is_dir() else root)
     train, val = _set_aside(entries, data.val_fraction, seed)
-    return train, val, (LEAK.format(root=root, part=data.val_fraction),)
+    return train, val, (LEAK.format(root=root, part=data.val_fraction),) if val else ()
 
 
 def _classes_in(folder: Path) -> list[_Entry]:
-    if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder")
     entries = []
-    for class_folder in sorted(entry for entry in folder.iterdir() if entry.is_dir()):
+    for class_folder in filter(Path.is_dir, _visible(folder)):
         videos = videos_under(class_folder)
         if not videos:
             raise ValueError(f"{class_folder}: a class folder without a video")
@@ -125,19 +160,26 @@ def _set_aside(entries: list[_Entry], fraction: float, seed: int) -> tuple[list[
     if not 0 <= fraction < 1:
         raise ValueError(f"val_fraction must be in [0, 1), not {fraction}")
     train, val = [], []
-    for number, name in enumerate(sorted({entry.label for entry in entries})):
+    for name in sorted({entry.label for entry in entries}):
         of_class = [entry for entry in entries if entry.label == name]
-        order = np.random.default_rng((seed, number)).permutation(len(of_class))
         count = min(len(of_class) - 1, max(1, round(fraction * len(of_class)))) if fraction else 0
-        val += [of_class[i] for i in sorted(order[:count])]
-        train += [of_class[i] for i in sorted(order[count:])]
+        # By the name's own hash: a video that comes later does not send the others to the other side.
+        chosen = set(sorted(of_class, key=lambda entry: _hash(entry, seed))[:count])
+        val += [entry for entry in of_class if entry in chosen]
+        train += [entry for entry in of_class if entry not in chosen]
     return train, val
+
+
+def _hash(entry: _Entry, seed: int) -> bytes:
+    return hashlib.sha256(f"{seed}/{entry.label}/{entry.path.name}".encode()).digest()
 
 
 def _list(path: Path, root: str) -> list[_Entry]:
     base = Path(root) if root else path.parent
     entries = []
     for number, (name, label, frames) in enumerate(_csv(path) if path.suffix == ".csv" else _words(path), 1):
+        if not name or not label:
+            raise ValueError(f"{path}: entry {number} lacks its path or its label")
         if frames is not None and not (frames.isdigit() and int(frames)):
             raise ValueError(f"{path}: entry {number} has '{frames}' where the number of frames should be")
         if not (base / name).exists():
@@ -162,7 +204,7 @@ def _words(path: Path) -> list[tuple[str, str, str | None]]:
     return rows
 
 
-def _csv(path: Path) -> list[tuple[str, str, str | None]]:
+def _csv(path: Path) -> list[tuple[str | None, str | None, str | None]]:
     table = csv.DictReader(_lines(path))
     if not {"path", "label"} <= set(table.fieldnames or ()):
         raise ValueError(f"{path}: the first line must name the columns path, label and, if you like, frames")
@@ -171,20 +213,28 @@ def _csv(path: Path) -> list[tuple[str, str, str | None]]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: can not be read ({error})") from error
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def _class_names(entries: list[_Entry]) -> tuple[str, ...]:
+def _class_names(entries: list[_Entry], *, of_list: bool) -> tuple[str, ...]:
     labels = {entry.label for entry in entries}
-    if all(label.isdigit() for label in labels):
-        return tuple(str(number) for number in range(max(map(int, labels)) + 1))
-    return tuple(sorted(labels))
+    if not of_list or not all(label.isdigit() for label in labels):
+        return tuple(sorted(labels))
+    numbers = {int(label) for label in labels}
+    absent = sorted(set(range(max(numbers) + 1)) - numbers)
+    if absent:
+        raise ValueError(
+            f"the lists have no video with label {absent[0]}, but one with {max(numbers)}: "
+            "labels count from 0; or name the classes in a file (--data.class-names)"
+        )
+    return tuple(str(number) for number in sorted(numbers))
 
 
-def _samples(entries: list[_Entry], labels: dict[str, int]) -> tuple[Sample, ...]:
+def _samples(entries: list[_Entry], classes: Sequence[str]) -> tuple[Sample, ...]:
+    labels = {name: label for label, name in enumerate(classes)}
     return tuple(Sample(str(entry.path), _label(entry, labels), entry.frames) for entry in entries)
 
 

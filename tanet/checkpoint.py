@@ -74,7 +74,10 @@ def read_recipe(path: str | Path) -> Recipe:
     Raises:
         ValueError: as `load`.
     """
-    return recipes.from_dict(_read_header(Path(path))["recipe"])
+    try:
+        return recipes.from_dict(_read_header(Path(path))["recipe"])
+    except TypeError as error:
+        raise ValueError(f"{path}: its recipe can not be read: {error}") from error
 
 
 def load_2d_weights(backbone: nn.Module, path: str | Path) -> None:

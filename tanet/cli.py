@@ -19,13 +19,13 @@ import tyro
 
 from tanet import checkpoint as checkpoints
 from tanet import evaluate
-from tanet.annotation import read_split, videos_under
+from tanet.annotation import read_test, videos_under
 from tanet.checkpoint import Checkpoint, write_atomically
 from tanet.device import pick_device
 from tanet.predict import predict_all
 from tanet.recipe import Data, Eval, Recipe
 from tanet.recipes import RECIPES
-from tanet.screen import TrainingScreen, bar, err, say, show_accuracy, show_answer, warn
+from tanet.screen import TrainingScreen, bar, err, say, show_accuracy, show_answer
 from tanet.train import train
 from tanet.video import VideoError
 
@@ -98,7 +98,12 @@ def run_train(args: list[str]) -> int:
     flags = _parse(TrainFlags(**sections, out=Path("runs") / name), rest, prog=f"tanet train {name}")
     recipe = Recipe(**{section: getattr(flags, section) for section in sections})
     with TrainingScreen(recipe) as screen:
-        best = train(recipe, out=flags.out, device=flags.device, report=screen.show)
+        try:
+            best = train(recipe, out=flags.out, device=flags.device, report=screen.show)
+        except KeyboardInterrupt:
+            last = flags.out / "last.safetensors"
+            kept = f"; the last whole epoch is in {last}" if last.exists() else ""
+            return _fail(f"stopped{kept}", status=130)
     say(f"best checkpoint: {best}")
     say(f"test it:         tanet test {best}")
     return 0
@@ -120,19 +125,20 @@ class TestFlags:
 
 def run_test(args: list[str]) -> int:
     """`tanet test CHECKPOINT …`"""
-    recipe = _recipe_of(args)
-    default = TestFlags(Path(), recipe.data, recipe.eval)
-    flags = _parse(default, args, prog="tanet test")
+    flags = _parse(TestFlags(Path()), args, prog="tanet test")
+    trained = checkpoints.read_recipe(flags.checkpoint)
+    # Once more, now that the checkpoint is known whose values are the defaults.
+    flags = _parse(TestFlags(Path(), trained.data, trained.eval), args, prog="tanet test")
     model = _load(flags.checkpoint, flags.device)
-    split = read_split(flags.data, classes=model.classes, seed=model.recipe.seed)
-    for warning in split.warnings:
-        warn(warning)
-    recipe = dataclasses.replace(model.recipe, data=flags.data, eval=flags.eval)
+    # Where training set a part aside, that part is tested; other videos are tested all.
+    same = flags.data.root == trained.data.root
+    samples = read_test(flags.data, classes=model.classes, seed=trained.seed if same else None)
+    recipe = dataclasses.replace(trained, data=flags.data, eval=flags.eval)
     with bar() as progress:
-        task = progress.add_task("testing", total=len(split.val), note="")
+        task = progress.add_task("testing", total=len(samples), note="")
         report = evaluate.test(
             model.network,
-            split.val,
+            samples,
             classes=model.classes,
             recipe=recipe,
             report=lambda done, _: progress.update(task, completed=done),
@@ -160,12 +166,14 @@ class PredictFlags:
 
 def run_predict(args: list[str]) -> int:
     """`tanet predict CHECKPOINT VIDEO …`: exit status 2 if a video could not be read."""
-    flags = _parse(PredictFlags(Path(), eval=_recipe_of(args).eval), args, prog="tanet predict")
+    flags = _parse(PredictFlags(Path()), args, prog="tanet predict")
+    trained = checkpoints.read_recipe(flags.checkpoint)
+    flags = _parse(PredictFlags(Path(), eval=trained.eval), args, prog="tanet predict")
     if not flags.videos:
         raise ValueError("no video given: tanet predict CHECKPOINT VIDEO …")
     model = _load(flags.checkpoint, flags.device)
-    failures = 0
-    for answer in predict_all(_files(flags.videos), model, eval=flags.eval):
+    files, failures = _files(flags.videos)
+    for answer in predict_all(files, model, eval=flags.eval):
         if isinstance(answer, VideoError):
             failures += 1
             _fail(str(answer))
@@ -184,7 +192,7 @@ class DemoFlags:
     on them, test both, and write a report."""
 
     out: Path = Path("demo")
-    """Folder for videos, checkpoints and report.html; what an earlier demo left there is replaced."""
+    """Folder for videos, checkpoints and report.html; an earlier demo there is replaced."""
     device: Device = "auto"
     """Where to compute; auto takes a GPU if there is one."""
 
@@ -205,27 +213,19 @@ def _parse(default: F, args: list[str], *, prog: str) -> F:
     return tyro.cli(kind, default=default, args=args, prog=prog, description=kind.__doc__)
 
 
-def _recipe_of(args: list[str]) -> Recipe:
-    """The recipe of the checkpoint that comes first, whose values are the defaults of the flags."""
-    if args and not args[0].startswith("-"):
-        return checkpoints.read_recipe(args[0])
-    return Recipe()
-
-
 def _load(path: Path, device: str) -> Checkpoint:
     return checkpoints.load(path, device=pick_device(device))
 
 
-def _files(paths: Sequence[Path]) -> list[Path]:
-    files = []
+def _files(paths: Sequence[Path]) -> tuple[list[Path], int]:
+    files, empty = [], 0
     for path in paths:
         found = videos_under(path) if path.is_dir() else [path]
         if not found:
+            empty += 1
             _fail(f"{path}: no videos in this folder")
         files += found
-    if not files:
-        raise ValueError("no videos to label")
-    return files
+    return files, empty
 
 
 def _fail(message: str, *, status: int = 2) -> int:

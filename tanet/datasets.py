@@ -28,10 +28,12 @@ class TrainClips(Dataset[Any]):
         self, samples: Sequence[Sample], data: Data, *, frames: int, classes: Sequence[str], seed: int = 0
     ) -> None:
         self.samples, self.data, self.frames, self.seed = samples, data, frames, seed
-        mirror = data.flip == "mirror"
-        self.mirrored_label = (
-            transforms.mirror_labels(tuple(classes)) if mirror else list(range(len(classes)))
-        )
+        # What a class is called in the mirror; None if its videos are not mirrored.
+        self.mirrored: Sequence[int | None] = [None] * len(classes)
+        if data.flip == "plain":
+            self.mirrored = range(len(classes))
+        elif data.flip == "mirror":
+            self.mirrored = transforms.mirror_labels(tuple(classes))
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -52,15 +54,16 @@ class TrainClips(Dataset[Any]):
                 frames = clip.read(indices)  # [T, H, W, 3]
         except VideoError as error:
             return error
+        other = self.mirrored[sample.label]
         view, mirrored = transforms.train_view(
             frames,
             size=data.size,
             resize=data.resize,
             scales=data.scales,
-            flip=data.flip != "none",
+            flip=other is not None,
             generator=generator,
         )
-        return view, self.mirrored_label[sample.label] if mirrored else sample.label
+        return view, other if other is not None and mirrored else sample.label
 
 
 class EvalClips(Dataset[Any]):
@@ -132,10 +135,21 @@ def batches(loader: DataLoader[Any]) -> Iterator[tuple[torch.Tensor, torch.Tenso
     """The loader's batches (views, labels).
 
     Raises:
+        ValueError: a worker died.
         VideoError: a video could not be read. It comes from a worker as a value and is raised here, so that
             the user sees one line that names the file and not the worker's trace.
     """
-    for batch in loader:
+    feed = iter(loader)
+    while True:
+        try:
+            batch = next(feed, None)
+        except RuntimeError as error:  # PyTorch's word for a worker that was killed
+            raise ValueError(
+                f"a process that decodes died ({str(error).splitlines()[0]}): too little memory, perhaps; "
+                "try fewer --data.workers"
+            ) from error
+        if batch is None:
+            return
         if isinstance(batch, VideoError):
             raise batch
         yield batch

@@ -53,10 +53,11 @@ def run(
     target = pick_device(device)
     # One core decodes; for networks this small, more threads than the other cores get in each other's way.
     torch.set_num_threads(max(1, (os.cpu_count() or 1) - VERBS.data.workers))
-    for part in ("videos", *report.NETWORKS):
-        shutil.rmtree(out / part, ignore_errors=True)
+    _clear(out)
     say(f"making {len(synthetic.VERBS) * (TRAIN + VAL)} videos in {out / 'videos'}")
-    synthetic.make_dataset(out / "videos", train=TRAIN, val=VAL, difficulty=DIFFICULTY, workers=2)
+    synthetic.make_dataset(
+        out / "videos", train=TRAIN, val=VAL, height=72, width=96, difficulty=DIFFICULTY, workers=2
+    )
 
     results = {}
     for temporal, name in report.NETWORKS.items():
@@ -75,6 +76,18 @@ def run(
     return report.write(
         out / "report.html", results, backbone=VERBS.model.backbone, train=TRAIN * len(synthetic.VERBS)
     )
+
+
+def _clear(out: Path) -> None:
+    """Remove an earlier demo; a folder with anything else in it is left alone."""
+    marker = out / ".tanet-demo"
+    if out.exists() and any(out.iterdir()) and not marker.exists():
+        raise ValueError(f"{out} holds other files: name a new folder with --out")
+    for part in ("videos", *report.NETWORKS):
+        if (out / part).exists():
+            shutil.rmtree(out / part)
+    out.mkdir(parents=True, exist_ok=True)
+    marker.touch()
 
 
 def _recipe(videos: Path, temporal: str) -> Recipe:

@@ -48,9 +48,3 @@ def accuracy(scores: torch.Tensor, labels: torch.Tensor) -> Accuracy:
         mean_class=sum(present) / len(present),
         per_class=tuple(per_class),
     )
-
-
-def confusion(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Counts [label, answer], from scores [B, classes] and labels [B]."""
-    classes = scores.shape[1]
-    return torch.bincount(labels * classes + scores.argmax(1), minlength=classes**2).view(classes, classes)

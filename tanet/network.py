@@ -42,7 +42,9 @@ class VideoNet(nn.Module):
             raise ValueError(f"expected clips [B, {self.frames}, 3, H, W], not {list(clips.shape)}")
         features = self.backbone(clips.flatten(0, 1))  # [B·T, F]
         logits = self.head(self.dropout(features))  # [B·T, classes]
-        return logits.unflatten(0, (-1, self.frames)).mean(1)
+        # Averaged in float32 at least: bfloat16 would tie what is close.
+        precision = torch.promote_types(logits.dtype, torch.float32)
+        return logits.unflatten(0, (-1, self.frames)).mean(1, dtype=precision)
 
 
 def build(model: Model, *, classes: int) -> VideoNet:

@@ -64,9 +64,10 @@ def plug(
     unknown = [stage for stage in stages if stage not in STAGES]
     if unknown or not chosen:
         raise ValueError(f"no block to plug in stages {', '.join(stages)}: known are {', '.join(STAGES)}")
+    plugged = next((name for name, _ in network.named_modules() if name.endswith(".temporal")), None)
+    if plugged:
+        raise ValueError(f"the network has a temporal module already: {plugged}")
     for site in chosen:
-        if hasattr(site.module, "temporal"):
-            raise ValueError(f"{site.name} has a temporal module already")
         site.module.add_module("temporal", make(site.channels))
         if site.when == "before":
             site.module.register_forward_pre_hook(_before)

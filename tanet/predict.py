@@ -94,7 +94,7 @@ def _views(video: Source, model: Checkpoint, eval: Eval) -> tuple[torch.Tensor, 
                 count = damage.frames
                 frames = clip.read(_indices(count, model, eval))
     else:
-        array = torch.as_tensor(video)
+        array = torch.as_tensor(np.ascontiguousarray(video) if isinstance(video, np.ndarray) else video)
         if array.dtype != torch.uint8 or array.ndim != 4 or array.shape[-1] != 3 or not len(array):
             raise ValueError(
                 f"expected frames uint8 [frames, H, W, 3], not {array.dtype} {list(array.shape)}"

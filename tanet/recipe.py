@@ -11,8 +11,26 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 
+class _Section:
+    """A section refuses values that its fields do not allow, wherever it comes from."""
+
+    def __post_init__(self) -> None:
+        for name, kind in typing.get_type_hints(type(self)).items():
+            value = getattr(self, name)
+            if typing.get_origin(kind) is tuple:
+                kind, values = typing.get_args(kind)[0], value
+            else:
+                values = (value,)
+            allowed = typing.get_args(kind) if typing.get_origin(kind) is Literal else None
+            for one in values:
+                if allowed and one not in allowed:
+                    raise ValueError(f"unknown {name} '{one}': known are {', '.join(map(str, allowed))}")
+            if kind is int and name not in ("resize", "workers", "milestones", "seed") and value < 1:
+                raise ValueError(f"{name} must be positive, not {value}")
+
+
 @dataclass(frozen=True)
-class Data:
+class Data(_Section):
     """Where the videos are, and how a clip is cut out of one."""
 
     root: str = ""
@@ -42,7 +60,7 @@ class Data:
 
 
 @dataclass(frozen=True)
-class Model:
+class Model(_Section):
     """A 2D network and the temporal module plugged into it."""
 
     backbone: str = "resnet50"
@@ -70,7 +88,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Optim:
+class Optim(_Section):
     """How the weights are found; by default as all the compared papers do it."""
 
     method: Literal["sgd", "adamw"] = "sgd"
@@ -103,7 +121,7 @@ class Optim:
 
 
 @dataclass(frozen=True)
-class Eval:
+class Eval(_Section):
     """Views of a video in testing, and how their scores become one."""
 
     clips: int = 1
@@ -132,6 +150,12 @@ class Recipe:
     eval: Eval = field(default_factory=Eval)
     seed: int = 0
     """Of weights, order, crops and dropout."""
+
+    def __post_init__(self) -> None:
+        if self.eval.size > self.eval.resize:
+            raise ValueError(f"eval.size {self.eval.size} does not fit into eval.resize {self.eval.resize}")
+        if self.data.sampling == "dense" and self.model.frames > self.data.window:
+            raise ValueError(f"{self.model.frames} frames do not fit into a window of {self.data.window}")
 
 
 def to_dict(recipe: Recipe) -> dict[str, Any]:

@@ -7,12 +7,14 @@ out/recipe.json         what was trained
 """
 
 import csv
+import dataclasses
 import json
 import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.nn import functional as F
@@ -48,7 +50,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class EpochResult:
-    """One line of metrics.csv; accuracies are parts of 1, None without validation videos."""
+    """One line of metrics.csv; accuracies are parts of 1, of one view a video; None without validation."""
 
     epoch: int
     lr: float
@@ -94,6 +96,9 @@ def train(
     split = read_split(recipe.data, seed=recipe.seed)
     if not split.train:
         raise ValueError("no training videos found")
+    if len(split.classes) < 2:
+        names = ", ".join(split.classes)
+        raise ValueError(f"only one class found ({names}): is {recipe.data.root} one folder too high?")
     report(split)
 
     torch.manual_seed(recipe.seed)
@@ -108,7 +113,10 @@ def train(
     order = EpochOrder(len(clips), seed=recipe.seed)
     feed = loader(clips, batch=optim.batch, workers=recipe.data.workers, order=order, device=target)
     run = _Run(Path(out), recipe, split.classes)
+    # While it trains the middle of each video is enough; all the recipe's views are for `tanet test`.
+    one_view = dataclasses.replace(recipe, eval=dataclasses.replace(recipe.eval, clips=1, crops=1))
 
+    best_top1 = -1.0
     for epoch in range(optim.epochs):
         order.epoch = epoch
         network.train()
@@ -127,8 +135,13 @@ def train(
             meter.add(loss.detach(), logits.detach(), labels)
         trained = meter.read()
         validate = split.val and ((epoch + 1) % recipe.eval.every == 0 or epoch + 1 == optim.epochs)
-        val = evaluate.test(network, split.val, classes=split.classes, recipe=recipe) if validate else None
-        report(run.finish_epoch(network, trained, lr_at(epoch, optim), val))
+        run.save_last(network, epoch + 1)
+        val = evaluate.test(network, split.val, classes=split.classes, recipe=one_view) if validate else None
+        result = run.record(trained, lr_at(epoch + 0.5, optim), val)
+        if not split.val or (result.val_top1 is not None and result.val_top1 > best_top1):
+            best_top1 = result.val_top1 or 0.0
+            run.save_best(network, result)
+        report(result)
     return run.best
 
 
@@ -165,10 +178,10 @@ class _Run:
     """The folder of one training: its checkpoints and its metrics."""
 
     def __init__(self, folder: Path, recipe: Recipe, classes: tuple[str, ...]) -> None:
-        if (folder / "metrics.csv").exists():
+        if (folder / "last.safetensors").exists():
             raise ValueError(f"{folder} holds a training already: name another folder with --out")
         self.folder, self.recipe, self.classes = folder, recipe, classes
-        self.best, self.best_top1 = folder / "best.safetensors", -1.0
+        self.best = folder / "best.safetensors"
         self.started = time.monotonic()
         checkpoints.write_atomically(
             folder / "recipe.json", json.dumps(recipes.to_dict(recipe), indent=2).encode()
@@ -176,9 +189,17 @@ class _Run:
         with (folder / "metrics.csv").open("w", newline="") as file:
             csv.writer(file).writerow(field.name for field in fields(EpochResult))
 
-    def finish_epoch(
-        self, network: VideoNet, trained: Progress, lr: float, val: evaluate.Report | None
-    ) -> EpochResult:
+    def save_last(self, network: VideoNet, epoch: int) -> None:
+        self._save(network, "last", {"epoch": epoch})
+
+    def save_best(self, network: VideoNet, result: EpochResult) -> None:
+        self._save(network, "best", asdict(result))
+
+    def _save(self, network: VideoNet, name: str, info: dict[str, Any]) -> None:
+        checkpoint = Checkpoint(network, self.recipe, self.classes, info)
+        checkpoints.save(self.folder / f"{name}.safetensors", checkpoint)
+
+    def record(self, trained: Progress, lr: float, val: evaluate.Report | None) -> EpochResult:
         accuracy = val.accuracy if val else None
         result = EpochResult(
             epoch=trained.epoch,
@@ -193,10 +214,4 @@ class _Run:
         )
         with (self.folder / "metrics.csv").open("a", newline="") as file:
             csv.writer(file).writerow(asdict(result).values())
-        checkpoint = Checkpoint(network, self.recipe, self.classes, asdict(result))
-        checkpoints.save(self.folder / "last.safetensors", checkpoint)
-        # Without validation the last one is the best one known.
-        if result.val_top1 is None or result.val_top1 > self.best_top1:
-            self.best_top1 = result.val_top1 or -1.0
-            checkpoints.save(self.best, checkpoint)
         return result

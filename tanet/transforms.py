@@ -93,6 +93,7 @@ def normalise(views: torch.Tensor) -> torch.Tensor:
 
 
 @cache
+@torch.inference_mode(False)
 def _constants(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     # Kept on the device: to send them with every batch would make the host wait for it.
     mean, std = (255 * torch.tensor(values, device=device)[:, None, None] for values in (MEAN, STD))
@@ -135,15 +136,29 @@ def test_boxes(height: int, width: int, *, size: int, crops: Literal[1, 3]) -> l
     return [Box(y, left, size, size) for y in (0, top, height - size)]
 
 
-def mirror_labels(classes: tuple[str, ...]) -> list[int]:
-    """The label of each class in the mirror: of the name with left and right exchanged, else its own."""
+def mirror_labels(classes: tuple[str, ...]) -> list[int | None]:
+    """The label of each class in the mirror: of the name with left and right exchanged, else its own.
+
+    None for a class whose mirrored name is no class: its videos can not be mirrored.
+
+    Raises:
+        ValueError: the classes have numbers for names, which do not tell left from right.
+    """
+    if all(name.isdigit() for name in classes):
+        raise ValueError(
+            "to exchange the labels of mirrored videos the classes need names (--data.class-names), "
+            "or choose --data.flip none or plain"
+        )
     numbers = {name: label for label, name in enumerate(classes)}
-    return [numbers.get(_mirrored(name), label) for label, name in enumerate(classes)]
+    return [numbers.get(_mirrored(name)) for name in classes]
 
 
 def _mirrored(name: str) -> str:
-    other = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
-    return re.sub(r"(?<![A-Za-z])(left|right|Left|Right)(?![a-z])", lambda word: other[word[0]], name)
+    pairs = (("left", "right"), ("Left", "Right"), ("LEFT", "RIGHT"))
+    other = {a: b for pair in pairs for a, b in (pair, pair[::-1])}
+    # A word, also within turnLeft and turn_left; not within bright or leftover.
+    pattern = r"(?<![A-Za-z])(left|right)(?![a-z])|(Left|Right)(?![a-z])|(?<![A-Z])(LEFT|RIGHT)(?![A-Z])"
+    return re.sub(pattern, lambda word: other[word[0]], name)
 
 
 def _cut(frames: torch.Tensor, box: Box) -> torch.Tensor:

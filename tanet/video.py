@@ -264,11 +264,11 @@ class PictureFolder(Video):
 def _decode_picture(file: Path) -> av.VideoFrame:
     import av
 
-    data = file.read_bytes()
-    if (name := PICTURE_CODECS.get(data[:2])) is None:
-        raise VideoError(file, "not a picture")
-    codec = cast("av.VideoCodecContext", av.CodecContext.create(name, "r"))
     with _named(file):
+        data = file.read_bytes()
+        if (name := PICTURE_CODECS.get(data[:2])) is None:
+            raise VideoError(file, "not a picture")
+        codec = cast("av.VideoCodecContext", av.CodecContext.create(name, "r"))
         for frame in (*codec.decode(av.Packet(data)), *codec.decode(None)):
             return frame
     raise VideoError(file, "no picture decodes")
@@ -289,12 +289,12 @@ def _place(frame: av.VideoFrame, out: NDArray[np.uint8], row: int, path: Path) -
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """FFmpeg's errors, under the name of the file."""
+    """Errors of FFmpeg and of the disk, under the name of the file."""
     from av.error import FFmpegError
 
     try:
         yield
-    except FFmpegError as error:
+    except (FFmpegError, OSError) as error:
         raise VideoError(path, error.strerror or type(error).__name__) from error
     except UnicodeDecodeError as error:
         raise VideoError(path, "metadata that is not UTF-8, which needs PyAV 19") from error

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tanet.annotation import read_split, videos_under
+from tanet.annotation import read_split, read_test, videos_under
 from tanet.recipe import Data
 
 
@@ -54,6 +54,9 @@ def test_one_folder_is_split_by_class_and_seed_with_a_warning(tmp_path):
     assert "recording" in split.warnings[0]
     assert read_split(data, seed=1) == split
     assert read_split(data, seed=2).val != split.val
+    touch(tmp_path, "a/late.mp4")
+    before, after = ({s.path for s in each.val} for each in (split, read_split(data, seed=1)))
+    assert len(before - after) <= 1  # a video that comes later moves no more than one
 
 
 def test_lists(tmp_path):
@@ -96,6 +99,9 @@ def test_classes_of_a_checkpoint_are_matched_by_name(tmp_path):
         (["l.txt:a.mp4"], {"train": "l.txt"}, "expected `path label`"),
         (["l.txt:"], {"train": "l.txt"}, "the list is empty"),
         (["l.csv:video,class\na,b"], {"train": "l.csv"}, "the columns path, label"),
+        (["file"], {"root": "file"}, "file: not a folder"),
+        (["a.mp4", "l.csv:path,label\na.mp4"], {"train": "l.csv"}, "entry 1 lacks its path or its label"),
+        (["a.mp4", "b.mp4", "l.txt:a.mp4 1\nb.mp4 2"], {"train": "l.txt"}, "labels count from 0"),
         (["a.mp4", "l.txt:a.mp4 0 0"], {"train": "l.txt"}, "where the number of frames should be"),
         ([], {"train": "l.txt"}, "l.txt: can not be read"),
     ],
@@ -111,6 +117,20 @@ def test_what_is_wrong_is_named(tmp_path, monkeypatch, files, data, message):
 
 
 def test_videos_under_a_folder(tmp_path):
-    touch(tmp_path, "b.mp4", "x/a.mov", "x/frames/1.jpg", "notes.txt")
+    touch(tmp_path, "b.mp4", "x/a.mov", "x/frames/1.jpg", "notes.txt", "cover.jpg", "._b.mp4", ".cache/c.mp4")
     names = [str(path.relative_to(tmp_path)) for path in videos_under(tmp_path)]
     assert names == ["b.mp4", "x/a.mov", "x/frames"]
+
+
+def test_testing_takes_all_of_a_folder_or_what_was_set_aside(tmp_path):
+    touch(tmp_path, *(f"{name}/{i}.mp4" for name in ("a", "b") for i in range(10)))
+    data = Data(root=str(tmp_path), val_fraction=0.2)
+    assert len(read_test(data, classes=("a", "b"))) == 20
+    assert read_test(data, classes=("a", "b"), seed=3) == read_split(data, seed=3).val
+    touch(tmp_path, "val/a/0.mp4")
+    assert len(read_test(data, classes=("a", "b"))) == 1
+
+
+def test_a_class_that_is_never_trained_is_said(tmp_path):
+    touch(tmp_path, "train/a/1.mp4", "train/b/1.mp4", "val/a/1.mp4", "val/c/1.mp4")
+    assert read_split(Data(root=str(tmp_path))).warnings == ("no training video shows c",)

@@ -77,16 +77,18 @@ def test_predict_json_answers_the_good_among_the_bad(checkpoint, tmp_path, capsy
         (["test", "absent.safetensors"], "absent.safetensors: no such file"),
         (["predict", "absent.safetensors", "x.mp4"], "absent.safetensors: no such file"),
         (["predict", "CHECKPOINT"], "no video given"),
-        (["predict", "CHECKPOINT", "EMPTY"], "no videos to label"),
+        (["predict", "CHECKPOINT", "EMPTY"], "EMPTY: no videos in this folder"),
         (["predict", "CHECKPOINT", "x.mp4", "--device", "cuda:77"], "device 'cuda:77' can not be used"),
         (
             ["train", "folder", "--data.root", "VIDEOS", "--model.backbone", "vgg"],
             "unknown backbone 'vgg': known",
         ),
         (["test", "CHECKPOINT", "--data.root", "EMPTY"], "no class folders with videos in it"),
+        (["test", "CHECKPOINT", "--eval.size", "99"], "eval.size 99 does not fit into eval.resize 32"),
     ],
 )
 def test_what_is_wrong_is_one_line_and_status_2(args, message, checkpoint, videos, tmp_path, capsys):
+    message = message.replace("EMPTY", str(tmp_path))
     known = {"CHECKPOINT": str(checkpoint), "VIDEOS": str(videos), "EMPTY": str(tmp_path)}
     assert main([known.get(arg, arg) for arg in args]) == 2
     lines = capsys.readouterr().err.splitlines()
@@ -94,11 +96,19 @@ def test_what_is_wrong_is_one_line_and_status_2(args, message, checkpoint, video
     assert lines[-1].startswith("tanet: ")
 
 
-def test_an_unknown_flag_is_explained(videos, capsys):
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--data.rot", "x"], "--data.root"),
+        (["--eval.every", "0"], "every must be positive, not 0"),
+        (["--data.sampling", "dens"], "uniform"),
+    ],
+)
+def test_a_wrong_flag_or_value_is_explained(flags, message, capsys):
     with pytest.raises(SystemExit) as stop:
-        main(["train", "folder", "--data.rot", str(videos)])
+        main(["train", "folder", *flags])
     assert stop.value.code == 2
-    assert "--data.root" in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("args", [[], ["--help"], ["train"], ["train", "--help"]])
@@ -122,3 +132,17 @@ def test_ctrl_c_is_no_trace(monkeypatch, capsys):
     monkeypatch.setattr("tanet.cli.run_train", stop)
     assert main(["train", "folder"]) == 130
     assert capsys.readouterr().err.strip() == "tanet: stopped"
+
+
+def test_flags_may_come_before_the_checkpoint(checkpoint, capsys):
+    assert main(["test", "--eval.clips", "2", "--device", "cpu", str(checkpoint)]) == 0
+    first = capsys.readouterr().out
+    assert main(["test", str(checkpoint), "--eval.clips", "2"]) == 0
+    assert capsys.readouterr().out == first
+
+
+def test_demo_leaves_other_folders_alone(tmp_path, capsys):
+    make(tmp_path / "videos" / "mine.mp4")
+    assert main(["demo", "--out", str(tmp_path)]) == 2
+    assert "holds other files" in capsys.readouterr().err
+    assert (tmp_path / "videos" / "mine.mp4").exists()

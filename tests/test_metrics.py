@@ -27,8 +27,3 @@ def test_top5():
     scores = torch.arange(7.0).flip(0).expand(7, 7)  # class 0 first, class 6 last
     assert metrics.accuracy(scores, torch.arange(7)).top5 == pytest.approx(5 / 7)
     assert metrics.accuracy(torch.tensor([[0.1, 0.9]]), torch.tensor([0])).top5 == 1  # fewer classes than 5
-
-
-def test_confusion():
-    scores = torch.eye(3)[[0, 2, 2]]
-    assert metrics.confusion(scores, torch.tensor([0, 1, 2])).tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 1]]

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tanet import recipe as recipes
+from tanet.recipe import Data, Eval, Model, Optim
 from tanet.recipes import RECIPES
 
 
@@ -48,3 +49,17 @@ def test_something_something_is_the_papers_and_the_scripts():
     assert (one.data.flip, two.data.flip) == ("none", "mirror")
     assert (one.eval.clips, one.eval.crops, one.eval.resize, one.eval.size) == (1, 1, 256, 224)
     assert (two.eval.clips, two.eval.crops, two.eval.resize, two.eval.size) == (2, 3, 256, 256)
+
+
+def test_values_that_a_field_does_not_allow_are_refused():
+    for section, fields, message in (
+        (Data, {"sampling": "Dense"}, "unknown sampling 'Dense': known are dense, uniform"),
+        (Model, {"stages": ("res6",)}, "unknown stages 'res6'"),
+        (Optim, {"precision": "bf16"}, "known are float32, bfloat16"),
+        (Eval, {"clips": 0}, "clips must be positive, not 0"),
+        (Eval, {"crops": 2}, "unknown crops '2': known are 1, 3"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            section(**fields)
+    with pytest.raises(ValueError, match=r"eval.size 224 does not fit into eval.resize 200"):
+        recipes.Recipe(eval=Eval(resize=200))

@@ -6,7 +6,7 @@ import json
 
 import pytest
 import torch
-from clips import TINY, make_folders
+from clips import TINY, make, make_folders
 
 from tanet import checkpoint, evaluate, train
 from tanet.annotation import Split, read_split
@@ -45,6 +45,27 @@ def test_writes_checkpoints_metrics_and_recipe(recipe, tmp_path):
     model = checkpoint.load(best)
     assert model.classes == ("move_left", "move_right")
     assert model.info["val_top1"] == max(result.val_top1 for result in results)
+
+
+def test_best_is_the_best_validated_and_not_the_last(recipe, tmp_path, monkeypatch):
+    scores = iter((0.25, 0.75, 0.5))
+
+    def validated(network, samples, **_):
+        right = int(len(samples) * next(scores))
+        labels = [s.label if i < right else 1 - s.label for i, s in enumerate(samples)]
+        return evaluate.Report(tuple(samples), ("a", "b"), torch.eye(2)[labels])
+
+    monkeypatch.setattr(evaluate, "test", validated)
+    recipe = changed(recipe, optim={"epochs": 6}, eval={"every": 2})
+    best = train(recipe, out=tmp_path, device="cpu")
+    assert checkpoint.load(best).info["epoch"] == 4
+    assert checkpoint.load(tmp_path / "last.safetensors").info["epoch"] == 6
+
+
+def test_one_class_is_no_task(tmp_path):
+    recipe = changed(TINY, data={"root": str(make(tmp_path / "videos/train/only/a.mp4").parents[2])})
+    with pytest.raises(ValueError, match="only one class found"):
+        train(recipe, out=tmp_path / "run", device="cpu")
 
 
 def test_a_seed_gives_the_same_weights_and_another_does_not(recipe, tmp_path):

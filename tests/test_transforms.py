@@ -118,8 +118,8 @@ def test_mirrored_labels_of_something_something(data):
         names = tuple((data / "labels" / name).read_text().strip().splitlines())
         assert len(names) == 174
         labels = transforms.mirror_labels(names)
-        assert all(labels[labels[i]] == i for i in range(174))
-        return {(i, j) for i, j in enumerate(labels) if i < j}
+        assert all(j is None or labels[j] == i for i, j in enumerate(labels))
+        return {(i, j) for i, j in enumerate(labels) if j is not None and i < j}
 
     assert pairs("sthv1.txt") == {(2, 4), (30, 41), (52, 66)}
     assert pairs("sthv2.txt") == {(86, 87), (93, 94), (166, 167)}
@@ -128,4 +128,7 @@ def test_mirrored_labels_of_something_something(data):
 def test_mirrored_labels_of_other_names():
     assert transforms.mirror_labels(("turn_left", "turn_right", "turn")) == [1, 0, 2]
     assert transforms.mirror_labels(("Swiping Left", "Swiping Right", "bright", "leftover")) == [1, 0, 2, 3]
-    assert transforms.mirror_labels(("left alone",)) == [0]
+    assert transforms.mirror_labels(("turnLeft", "turnRight", "LEFT", "RIGHT")) == [1, 0, 3, 2]
+    assert transforms.mirror_labels(("left alone", "other")) == [None, 1]  # no partner: never mirrored
+    with pytest.raises(ValueError, match="need names"):
+        transforms.mirror_labels(("0", "1"))
