@@ -43,11 +43,11 @@ class Difficulty:
     distractors: int = 1  # objects that wander and do no verb
     noise: float = 0.01  # standard deviation of the sensor's noise, as a fraction of full brightness
     light: float = 0.05  # largest drift of the brightness, as a fraction
+    facing: float = 1.0  # how far from up the middle of a turn may face, as a fraction of half a circle
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if value < 0:
-                raise ValueError(f"difficulty.{name} must be 0 or more, got {value}")
+        if min(vars(self).values()) < 0:
+            raise ValueError(f"no dial of the difficulty may be negative: {self}")
 
 
 DEFAULT = Difficulty()
@@ -82,7 +82,7 @@ def render(
     tracks = [_distract(times, pan, size, generator) for _ in range(difficulty.distractors)]
     cast = [(_shape(generator), track) for track in tracks]
     shape, progress = _shape(generator), _progress(times, difficulty.speed, generator)
-    cast.append((shape, _act(forward, progress, pan, size, generator)))
+    cast.append((shape, _act(forward, progress, pan, size, difficulty.facing, generator)))
 
     grid = np.stack([*np.meshgrid(np.arange(width), np.arange(height)), np.ones(size)]).astype(np.float32)
     clip = np.empty((frames, height, width, 3), np.uint8)
@@ -110,11 +110,11 @@ def _progress(times: ndarray, speed: float, generator: Generator) -> ndarray:
     return passed / passed[-1]  # [T]
 
 
-def _act(verb: str, progress: ndarray, pan: ndarray, size: tuple[int, int], generator: Generator) -> ndarray:
-    """The object's track for the first verb of a pair, inside the centred square wherever it fits there.
-
-    A track is x, y, radius, angle, opacity and uncovered: the shape's own x (in radii) where hiding begins.
-    """
+def _act(
+    verb: str, progress: ndarray, pan: ndarray, size: tuple[int, int], facing: float, generator: Generator
+) -> ndarray:
+    """The object's track for the first verb of a pair, inside the centred square wherever it fits there:
+    x, y, radius, angle, opacity and uncovered, the shape's own x (in radii) where hiding begins."""
     (height, width), unit, uniform = size, min(size), generator.uniform
     x = y = np.zeros_like(progress)
     radius, angle, opacity, uncovered = np.array(unit * uniform(0.18, 0.24)), uniform(0, 2 * np.pi), 1, 2
@@ -124,9 +124,9 @@ def _act(verb: str, progress: ndarray, pan: ndarray, size: tuple[int, int], gene
     elif verb == "approach":
         radius = unit * uniform(0.32, 0.4) * uniform(2.0, 2.7) ** (progress - 1)
     elif verb == "turn_left":
-        radius = np.array(unit * uniform(0.24, 0.32))
+        radius = np.array(unit * uniform(0.3, 0.38))
         # Up to speed 1, 8 even frames are less than 45° apart: no turn can be taken for its reverse.
-        angle = angle + np.radians(uniform(100, 140)) * progress
+        angle = np.pi / 2 + facing * (angle - np.pi) + np.radians(uniform(100, 140)) * (progress - 0.5)
     elif uniform() < 0.5:
         opacity = progress
     else:

@@ -121,7 +121,7 @@ def test_wrong_requests_are_named():
         draw("jump", 0)
     with pytest.raises(ValueError, match="2 frames"):
         draw("appear", 0, frames=1)
-    with pytest.raises(ValueError, match=r"difficulty\.noise"):
+    with pytest.raises(ValueError, match=r"negative: .*noise=-0.1"):
         Difficulty(noise=-0.1)
 
 
