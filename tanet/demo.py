@@ -26,7 +26,7 @@ from tanet.train import Event, train
 
 TRAIN, VAL = 80, 20  # clips a verb
 # A moving camera and changing speed, but no second object, and turns that pass through facing up: what a
-# small network learns in a few minutes. Of turns that face anywhere it would not tell left from right by then.
+# small network learns in a few minutes. Of turns that face anywhere it does not tell the way by then.
 DIFFICULTY = synthetic.Difficulty(camera=0.03, speed=0.4, distractors=0, facing=0.1)
 
 
