@@ -7,8 +7,7 @@ speed, and distractors that only wander. Everything but the verb has the same di
 backwards (camera, speed, distractors, light, noise), so within a pair the frames without their order say
 nothing: a network that ignores order gets half of them right, however large it is.
 
-Lengths are in pixels, y points down, angles are counter-clockwise; times run from 0 to 1 over a clip.
-"""
+Lengths are in pixels, y points down, angles are counter-clockwise; times run from 0 to 1 over a clip."""
 
 import colorsys
 import math
@@ -124,9 +123,12 @@ def _act(
     elif verb == "approach":
         radius = unit * uniform(0.32, 0.4) * uniform(2.0, 2.7) ** (progress - 1)
     elif verb == "turn_left":
-        radius = np.array(unit * uniform(0.3, 0.38))
+        radius = np.array(unit * uniform(0.26, 0.32))
         # Up to speed 1, 8 even frames are less than 45° apart: no turn can be taken for its reverse.
         angle = np.pi / 2 + facing * (angle - np.pi) + np.radians(uniform(100, 140)) * (progress - 0.5)
+        x, y = (
+            0.8 * radius * np.stack([np.cos(angle), -np.sin(angle)])
+        )  # about its rear, as a hand of a clock
     elif uniform() < 0.5:
         opacity = progress
     else:
@@ -142,8 +144,7 @@ def _distract(times: ndarray, pan: ndarray, size: tuple[int, int], generator: Ge
     (height, width), unit, uniform = size, min(size), generator.uniform
     x = uniform(0, width) + 0.03 * unit * _wander(times, generator) - pan[0]
     y = uniform(0, height) + 0.03 * unit * _wander(times, generator) - pan[1]
-    radius, angle = unit * uniform(0.09, 0.14), uniform(0, 2 * np.pi)
-    return np.stack(np.broadcast_arrays(x, y, radius, angle, 1, 2))  # [6, T]
+    return np.stack(np.broadcast_arrays(x, y, unit * uniform(0.09, 0.14), uniform(0, 2 * np.pi), 1, 2))
 
 
 def _place(path: ndarray, low: float, high: float, generator: Generator) -> ndarray:
@@ -272,9 +273,8 @@ def make_dataset(
 ) -> None:
     """Writes root/{train,val}/VERB/00000.mp4 …, `train` and `val` clips of 24 to 48 frames for each verb.
 
-    A clip depends on (seed, split, verb, number) alone: a larger set holds the smaller one, and the number of
-    processes, `workers`, changes nothing. `report` is called with (clips done, clips in all) after each clip.
-    Raises ValueError for an unknown verb and for a root that has content, OSError with the path.
+    A clip depends on (seed, split, verb, number) alone, not on `workers`, the number of processes. `report`
+    is told (clips done, of how many). ValueError for an unknown verb or a root with content, OSError else.
     """
     root = Path(root)
     if unknown := sorted(set(verbs) - set(VERBS)):

@@ -8,7 +8,7 @@ VERBS = Recipe(
     # AdamW: from scratch, SGD would need three times as long to get there.
     optim=Optim(
         method="adamw",
-        epochs=14,
+        epochs=18,
         lr=0.006,
         schedule="cosine",
         warmup=1.5,
@@ -16,5 +16,5 @@ VERBS = Recipe(
         weight_decay=5e-4,
         linear_lr="none",
     ),
-    eval=Eval(clips=3, crops=1, resize=40, size=40, every=7),
+    eval=Eval(clips=3, crops=1, resize=40, size=40, every=9),
 )
