@@ -126,9 +126,8 @@ def _act(
         radius = np.array(unit * uniform(0.26, 0.32))
         # Up to speed 1, 8 even frames are less than 45° apart: no turn can be taken for its reverse.
         angle = np.pi / 2 + facing * (angle - np.pi) + np.radians(uniform(100, 140)) * (progress - 0.5)
-        x, y = (
-            0.8 * radius * np.stack([np.cos(angle), -np.sin(angle)])
-        )  # about its rear, as a hand of a clock
+        # About its rear, as a hand of a clock.
+        x, y = 0.8 * radius * np.stack([np.cos(angle), -np.sin(angle)])
     elif uniform() < 0.5:
         opacity = progress
     else:
