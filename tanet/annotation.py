@@ -100,12 +100,9 @@ def read_test(data: Data, *, classes: Sequence[str], seed: int | None = None) ->
     """
     if data.val:
         entries = _list(Path(data.val), data.root)
-    elif not data.root:
-        raise ValueError("no videos given: name a folder (--data.root) or a list (--data.val)")
-    elif (Path(data.root) / "val").is_dir():
-        entries = _classes_in(Path(data.root) / "val")
     elif seed is None:
-        entries = _classes_in(Path(data.root))
+        train, val = _part_folders(data)
+        entries = _classes_in(val or train)
     else:
         _, entries, _ = _folders(data, seed)
     return _samples(entries, classes)
@@ -133,15 +130,23 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def _folders(data: Data, seed: int) -> tuple[list[_Entry], list[_Entry], tuple[str, ...]]:
+    train_folder, val_folder = _part_folders(data)
+    if val_folder:
+        train = _classes_in(train_folder) if train_folder.is_dir() else []
+        return train, _classes_in(val_folder), ()
+    train, val = _set_aside(_classes_in(train_folder), data.val_fraction, seed)
+    return train, val, (LEAK.format(root=data.root, part=data.val_fraction),) if val else ()
+
+
+def _part_folders(data: Data) -> tuple[Path, Path | None]:
+    """The folders of training and of validation classes; None where a part of the first is set aside."""
     if not data.root:
         raise ValueError("no videos given: name a folder (--data.root) or lists (--data.train, --data.val)")
     root = Path(data.root)
-    if (root / "val").is_dir():
-        train = _classes_in(root / "train") if (root / "train").is_dir() else []
-        return train, _classes_in(root / "val"), ()
-    entries = _classes_in(root / "train" if (root / "train").is_dir() else root)
-    train, val = _set_aside(entries, data.val_fraction, seed)
-    return train, val, (LEAK.format(root=root, part=data.val_fraction),) if val else ()
+    train, val = root / "train", root / "val"
+    if val.is_dir():
+        return train, val
+    return (train if train.is_dir() else root), None
 
 
 def _classes_in(folder: Path) -> list[_Entry]:

@@ -10,6 +10,8 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+_MAY_BE_ZERO = ("resize", "workers", "milestones", "seed")
+
 
 class _Section:
     """A section refuses values that its fields do not allow, wherever it comes from."""
@@ -25,7 +27,7 @@ class _Section:
             for one in values:
                 if allowed and one not in allowed:
                     raise ValueError(f"unknown {name} '{one}': known are {', '.join(map(str, allowed))}")
-            if kind is int and name not in ("resize", "workers", "milestones", "seed") and value < 1:
+            if kind is int and name not in _MAY_BE_ZERO and value < 1:
                 raise ValueError(f"{name} must be positive, not {value}")
 
 

@@ -131,6 +131,11 @@ def test_testing_takes_all_of_a_folder_or_what_was_set_aside(tmp_path):
     assert len(read_test(data, classes=("a", "b"))) == 1
 
 
+def test_testing_looks_into_train_where_there_is_no_val(tmp_path):
+    touch(tmp_path, "train/a/1.mp4", "train/b/1.mp4")
+    assert len(read_test(Data(root=str(tmp_path)), classes=("a", "b"))) == 2
+
+
 def test_a_class_that_is_never_trained_is_said(tmp_path):
     touch(tmp_path, "train/a/1.mp4", "train/b/1.mp4", "val/a/1.mp4", "val/c/1.mp4")
     assert read_split(Data(root=str(tmp_path))).warnings == ("no training video shows c",)
