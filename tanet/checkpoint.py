@@ -6,6 +6,10 @@ renamed, so that a file under its final name is always whole.
 
 import json
 import os
+import pickle
+import re
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -17,6 +21,7 @@ import torch
 from torch import nn
 
 from tanet import recipe as recipes
+from tanet.frames import change_frames
 from tanet.network import VideoNet, build
 from tanet.recipe import Recipe
 
@@ -80,31 +85,101 @@ def read_recipe(path: str | Path) -> Recipe:
         raise ValueError(f"{path}: its recipe can not be read: {error}") from error
 
 
+def load_start(
+    network: VideoNet, path: str | Path, *, classes: Sequence[str], interpolate: bool = False
+) -> list[str]:
+    """Copy a checkpoint's weights into a network that is to be trained further.
+
+    The classifier is copied where the classes are the same, in the same order; else it stays as it is.
+
+    Args:
+        network: it changes in place.
+        path: a checkpoint of tanet's.
+        classes: the class names of the new training.
+        interpolate: change weights trained on clips of another length (frames.py), instead of refusing them.
+
+    Returns:
+        What was not simply copied, one line each.
+
+    Raises:
+        ValueError: the file is not a checkpoint, was trained on clips of another length, or weights do not
+            fit; the message names them.
+    """
+    trained = tuple(_read_header(Path(path))["classes"])
+    frames = read_recipe(path).model.frames
+    state, own, notes = safetensors.torch.load_file(path), network.state_dict(), []
+    if frames != network.frames:
+        if not interpolate:
+            raise ValueError(
+                f"{path}: trained on clips of {frames} frames, not {network.frames}: "
+                "--model.init-frames interpolate changes its weights"
+            )
+        state = change_frames(state, frames=network.frames)
+        notes.append(f"{path}: weights for {frames} frames changed for {network.frames}")
+    if trained != tuple(classes):
+        state |= {name: tensor for name, tensor in own.items() if name.startswith("head.")}
+        notes.append(f"{path}: trained on other classes ({len(trained)}), so the classifier starts afresh")
+    if difference := misfit(state, own):
+        raise ValueError(f"{path}: not the weights of this network; {difference}")
+    network.load_state_dict(state, strict=False)
+    return notes
+
+
 def load_2d_weights(backbone: nn.Module, path: str | Path) -> None:
     """Load an ImageNet state dict with torchvision's names into a 2D network, plugged or not.
 
     The file's classifier (`fc`, `classifier`, `AuxLogits`) is left out where the network has none.
 
     Raises:
-        ValueError: the file can not be read, or a key is missing or left over; the message lists them.
+        ValueError: the file can not be read, or weights do not fit; the message names them.
     """
-    state = _state_dict(Path(path))
-    own = {name for name in backbone.state_dict() if ".temporal." not in name}
+    state, _ = read_weights(path)
+    own = {name: tensor for name, tensor in backbone.state_dict().items() if ".temporal." not in name}
     state = {
         k: v for k, v in state.items() if k in own or not k.startswith(("fc.", "classifier.", "AuxLogits."))
     }
-    # Counters of batches came to PyTorch later than many published files.
-    missing = sorted(k for k in own - set(state) if not k.endswith("num_batches_tracked"))
-    left_over = sorted(set(state) - own)
-    if missing or left_over:
-        raise ValueError(
-            f"{path}: not the weights of this 2D network; "
-            f"missing: {_some(missing)}; left over: {_some(left_over)}"
-        )
+    if difference := misfit(state, own):
+        raise ValueError(f"{path}: not the weights of this 2D network; {difference}")
+    backbone.load_state_dict(state, strict=False)
+
+
+def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """The state dict in a file of PyTorch's or of safetensors, and what stands beside it (epoch, …).
+
+    Raises:
+        ValueError: the file can not be read, holds no state dict, or would have to be executed.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
     try:
-        backbone.load_state_dict(state, strict=False)
-    except RuntimeError as error:
-        raise ValueError(f"{path}: {error}") from error
+        if path.suffix == ".safetensors":
+            with safetensors.safe_open(path, framework="pt") as file:
+                return safetensors.torch.load_file(path), dict(file.metadata() or {})
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises whatever the file's damage leads to
+        raise ValueError(f"{path}: can not be read as weights ({_cause(path, error)})") from error
+    beside = content if isinstance(content, dict) else {}
+    state = beside.get("state_dict", content)
+    if not (isinstance(state, dict) and state) or not all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
+    ):
+        raise ValueError(f"{path}: holds no state dict")
+    return state, {} if state is content else {k: v for k, v in beside.items() if k != "state_dict"}
+
+
+def misfit(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> str:
+    """How weights differ from those that are expected, by name and shape; empty where they fit."""
+    # Counters of batches came to PyTorch later than many published files.
+    missing = sorted(k for k in expected.keys() - state.keys() if not k.endswith("num_batches_tracked"))
+    left_over = sorted(state.keys() - expected.keys())
+    shapes = {k: (list(state[k].shape), list(expected[k].shape)) for k in state.keys() & expected.keys()}
+    other = sorted(
+        f"{k} {found} instead of {wanted}" for k, (found, wanted) in shapes.items() if found != wanted
+    )
+    if not missing and not left_over and not other:
+        return ""
+    return f"missing: {some(missing)}; left over: {some(left_over)}; of another shape: {some(other)}"
 
 
 def versions() -> dict[str, str]:
@@ -148,23 +223,22 @@ def _read_header(path: Path) -> dict[str, Any]:
     return header
 
 
-def _state_dict(path: Path) -> dict[str, torch.Tensor]:
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
-    try:
-        if path.suffix == ".safetensors":
-            state = safetensors.torch.load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises whatever the file's damage leads to
-        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path}: can not be read as weights ({cause})") from error
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise ValueError(f"{path}: holds no state dict")
-    return state
+def _cause(path: Path, error: Exception) -> str:
+    asked = re.search(r"GLOBAL (\S+)", str(error))
+    if asked:
+        code = (
+            f'import torch; x = torch.load({json.dumps(str(path))}, map_location="cpu", weights_only=False); '
+            'torch.save(x["state_dict"], "weights.pth")'
+        )
+        return (
+            f"it holds an object of {asked[1]}, and nothing in a file is executed; "
+            f"if you trust it, save its weights alone: python -c {shlex.quote(code)}"
+        )
+    if isinstance(error, pickle.UnpicklingError):
+        return "damaged, or not a file of PyTorch's"
+    return str(error).split(". ")[0].splitlines()[0] if str(error) else type(error).__name__
 
 
-def _some(names: list[str], most: int = 8) -> str:
+def some(names: list[str], most: int = 8) -> str:
+    """The first few names, and how many more there are."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "") or "none"

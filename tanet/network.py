@@ -6,13 +6,15 @@ The consensus over frames is that of TSN (Wang et al., ECCV 2016); the plugged m
 place where frames meet.
 """
 
+from typing import Literal
+
 import torch
 from torch import nn
 
 from tanet.backbones import BACKBONES, remove_classifier
-from tanet.plug import Position, plug
+from tanet.plug import insert
 from tanet.recipe import Model
-from tanet.temporal import maker
+from tanet.temporal import entry, locate
 
 
 class VideoNet(nn.Module):
@@ -59,9 +61,10 @@ def build(model: Model, *, classes: int) -> VideoNet:
         raise ValueError(f"frames and classes must be positive, not {model.frames} and {classes}")
     backbone = BACKBONES[model.backbone]()
     features = remove_classifier(backbone)
-    make = maker(model)
-    if make is not None:
-        plug(backbone, make, position=model.position, stages=model.stages)
+    temporal = entry(model.temporal)
+    if temporal is not None:
+        chosen = locate(backbone, model, place=temporal.place)
+        insert(backbone, chosen, lambda site: temporal.make(site, model))
     return VideoNet(backbone, features=features, frames=model.frames, classes=classes, dropout=model.dropout)
 
 
@@ -72,7 +75,7 @@ def create_model(
     frames: int = 8,
     classes: int = 400,
     dropout: float = 0.5,
-    position: Position = "b",
+    position: Literal["auto", "a", "b", "c", "d"] = "auto",
 ) -> VideoNet:
     """A fresh network by its names, e.g. `create_model(backbone="resnet50", temporal="tam", classes=174)`.
 

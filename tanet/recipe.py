@@ -73,10 +73,14 @@ class Model(_Section):
     """T, frames a clip."""
     weights: str = ""
     """File of ImageNet weights for the 2D network (torchvision's names); empty starts from scratch."""
+    init: str = ""
+    """Checkpoint to start from, of tanet's; its classifier as well where the classes are the same."""
+    init_frames: Literal["same", "interpolate"] = "same"
+    """Where `init` was trained on clips of another length: refuse it, or interpolate its weights over T."""
     dropout: float = 0.5
     """Dropout before the classifier."""
-    position: Literal["a", "b", "c", "d"] = "b"
-    """Place in a block: before conv1, before conv2, before conv3, or before the addition (Figure 3)."""
+    position: Literal["auto", "a", "b", "c", "d"] = "auto"
+    """Place in a block: its own (TAM's is b); before conv1, conv2, conv3, or the addition (Figure 3)."""
     stages: tuple[Literal["res2", "res3", "res4", "res5"], ...] = ("res2", "res3", "res4", "res5")
     """Stages that get the module: maps of stride 4, 8, 16, 32."""
     alpha: int = 2
@@ -84,7 +88,7 @@ class Model(_Section):
     beta: int = 4
     """TAM: channel reduction of the local branch."""
     kernel: int = 3
-    """TAM: taps of the adaptive kernel."""
+    """K, taps along time of the adaptive kernel; of tconv, i3d and pool as well."""
     local_kernel: int = 3
     """TAM: taps of the local branch; the published code has as many as `kernel`, the paper 3."""
 
@@ -158,6 +162,8 @@ class Recipe:
             raise ValueError(f"eval.size {self.eval.size} does not fit into eval.resize {self.eval.resize}")
         if self.data.sampling == "dense" and self.model.frames > self.data.window:
             raise ValueError(f"{self.model.frames} frames do not fit into a window of {self.data.window}")
+        if self.model.weights and self.model.init:
+            raise ValueError("model.weights and model.init both say where to start: give one of them")
 
 
 def to_dict(recipe: Recipe) -> dict[str, Any]:

@@ -15,11 +15,11 @@ from tanet.annotation import Split
 from tanet.evaluate import Report
 from tanet.predict import Prediction
 from tanet.recipe import Eval, Recipe
-from tanet.train import Event
+from tanet.train import Event, Note
 from tanet.train import Progress as StepProgress
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, emoji=False)
+err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 
 def say(line: str) -> None:
@@ -65,6 +65,8 @@ class TrainingScreen:
         """What `train` reports."""
         if isinstance(event, Split):
             self._start(event)
+        elif isinstance(event, Note):
+            warn(event.text)
         elif isinstance(event, StepProgress):
             done = (event.epoch - 1) * event.steps + event.step
             note = f"loss {event.loss:.3f}  top-1 {event.top1:.1%}  {event.clips_per_second:.1f} clips/s"

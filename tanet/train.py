@@ -63,7 +63,14 @@ class EpochResult:
     seconds: float
 
 
-Event = Split | Progress | EpochResult
+@dataclass(frozen=True)
+class Note:
+    """Something to know that stops nothing."""
+
+    text: str
+
+
+Event = Split | Note | Progress | EpochResult
 
 
 def _ignore(_: Event) -> None:
@@ -105,6 +112,13 @@ def train(
     network = build(recipe.model, classes=len(split.classes))
     if recipe.model.weights:
         checkpoints.load_2d_weights(network.backbone, recipe.model.weights)
+    if recipe.model.init:
+        interpolate = recipe.model.init_frames == "interpolate"
+        notes = checkpoints.load_start(
+            network, recipe.model.init, classes=split.classes, interpolate=interpolate
+        )
+        for note in notes:
+            report(Note(note))
     network.to(target, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = make_optimizer(network, optim)
     clips = TrainClips(

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tanet.ops import adaptive_conv
+from tanet.ops import adaptive_conv, implementation
 
 
 def equation_7(x, kernel, gate):
@@ -67,3 +67,20 @@ def test_keeps_channels_last():
     y = adaptive_conv(x.contiguous(memory_format=torch.channels_last), kernel, gate=gate)
     assert y.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(y, plain)
+
+
+@pytest.mark.parametrize("act", ["none", "relu", "relu6"])
+@pytest.mark.parametrize("gated", [True, False])
+def test_takes_in_the_affine_map_and_the_activation(act, gated):
+    torch.manual_seed(0)
+    x, kernel = torch.randn(8, 3, 2, 2, dtype=torch.float64), torch.randn(2, 3, 3, dtype=torch.float64)
+    gate = torch.rand(2, 3, 4, dtype=torch.float64) if gated else None
+    scale, shift = 4 * torch.randn(2, 3, dtype=torch.float64)
+    before = {"none": lambda z: z, "relu": torch.relu, "relu6": lambda z: z.clamp(0, 6)}[act]
+    taken = adaptive_conv(x, kernel, gate=gate, scale=scale, shift=shift, act=act)
+    plain = adaptive_conv(before(x * scale.view(3, 1, 1) + shift.view(3, 1, 1)), kernel, gate=gate)
+    torch.testing.assert_close(taken, plain)
+
+
+def test_says_what_computes():
+    assert implementation(torch.zeros(8, 3, 2, 2)) == "torch"

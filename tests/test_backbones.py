@@ -202,8 +202,8 @@ def test_every_module_is_called_so_that_hooks_on_it_run(name):
 @pytest.mark.parametrize(
     ("name", "order"),
     [
-        ("resnet18", "conv1 bn1 relu conv2 bn2 downsample relu"),
-        ("resnet50", "conv1 bn1 relu conv2 bn2 relu conv3 bn3 downsample relu"),
+        ("resnet18", "conv1 bn1 relu1 conv2 bn2 downsample relu2"),
+        ("resnet50", "conv1 bn1 relu1 conv2 bn2 relu2 conv3 bn3 downsample relu3"),
     ],
 )
 def test_the_order_within_a_residual_block(name, order):

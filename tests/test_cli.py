@@ -70,7 +70,7 @@ def test_predict_json_answers_the_good_among_the_bad(checkpoint, tmp_path, capsy
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["trian"], "unknown command 'trian': known are train, test, predict, demo"),
+        (["trian"], "unknown command 'trian': known are train, test, predict, cost, convert, demo"),
         (["train", "foldr"], "unknown recipe 'foldr': known are folder, kinetics400"),
         (["train", "folder", "--data.root", "absent"], "absent: no such folder"),
         (["train", "folder"], "no videos given"),
@@ -125,11 +125,27 @@ def test_help_of_a_command(args, capsys):
     assert "--device" in capsys.readouterr().out
 
 
+def test_help_of_convert(capsys):
+    with pytest.raises(SystemExit):
+        main(["convert", "--help"])
+    shown = capsys.readouterr().out
+    assert all(word in shown for word in ("--to", "--frames", "--class-names", "--recipe"))
+
+
+def test_train_lists_recipes_and_tables(capsys):
+    assert main(["train", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "kinetics400" in shown
+    assert "table2/{none,pool," in shown
+    assert main(["train", "table2/tsn"]) == 2
+    assert "known are none, pool" in capsys.readouterr().err
+
+
 def test_ctrl_c_is_no_trace(monkeypatch, capsys):
     def stop(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tanet.cli.run_train", stop)
+    monkeypatch.setattr("tanet.cli.train.run", stop)
     assert main(["train", "folder"]) == 130
     assert capsys.readouterr().err.strip() == "tanet: stopped"
 

@@ -31,7 +31,7 @@ def test_kinetics_is_the_papers():
     assert (data.sampling, data.window, data.resize, data.size, data.flip) == ("dense", 64, 256, 224, "plain")
     assert data.scales == (1.0, 0.875, 0.75, 0.66)
     assert (eval.clips, eval.crops, eval.resize, eval.size) == (10, 3, 256, 256)
-    assert (recipe.model.dropout, recipe.model.frames, recipe.model.position) == (0.5, 8, "b")
+    assert (recipe.model.dropout, recipe.model.frames, recipe.model.position) == (0.5, 8, "auto")
 
 
 def test_something_something_is_the_papers_and_the_scripts():

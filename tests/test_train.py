@@ -11,7 +11,7 @@ from clips import TINY, make, make_folders
 from tanet import checkpoint, evaluate, train
 from tanet.annotation import Split, read_split
 from tanet.recipe import from_dict
-from tanet.train import EpochResult, Progress
+from tanet.train import EpochResult, Note, Progress
 
 
 def changed(recipe, **sections):
@@ -79,6 +79,22 @@ def test_a_seed_gives_the_same_weights_and_another_does_not(recipe, tmp_path):
         again = weights(name, seed, workers)
         assert all(torch.equal(first[key], again[key]) for key in first)
     assert not torch.equal(first["head.weight"], weights("d", 1)["head.weight"])
+
+
+def test_starts_from_a_checkpoint_also_of_another_length(recipe, tmp_path):
+    first = train(recipe, out=tmp_path / "first", device="cpu")
+    on = changed(recipe, model={"init": str(first)}, optim={"lr": 1e-12})
+    said = []
+    again = checkpoint.load(train(on, out=tmp_path / "again", device="cpu", report=said.append)).network
+    before = checkpoint.load(first).network
+    assert torch.allclose(again.head.weight, before.head.weight)
+    assert not any(isinstance(event, Note) for event in said)
+    longer = changed(on, model={"frames": 8})
+    with pytest.raises(ValueError, match="init-frames interpolate"):
+        train(longer, out=tmp_path / "refused", device="cpu")
+    longer = changed(longer, model={"init_frames": "interpolate"})
+    train(longer, out=tmp_path / "longer", device="cpu", report=said.append)
+    assert any(isinstance(event, Note) and "4 frames changed for 8" in event.text for event in said)
 
 
 def test_refuses_a_folder_that_holds_a_run(recipe, tmp_path):

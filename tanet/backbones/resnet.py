@@ -6,8 +6,9 @@ He et al., "Deep residual learning for image recognition", CVPR 2016, https://ar
 Xie et al., "Aggregated residual transformations for deep neural networks", CVPR 2017,
 https://arxiv.org/abs/1611.05431
 
-Parameters are named as in torchvision. As there, a bottleneck strides in its 3×3 convolution and not in the
-first 1×1 (known as v1.5): the published ImageNet weights were trained that way.
+Parameters are named as in torchvision. Each ReLU is a module of its own, so that a temporal module can take
+one in (fuse.py). As in torchvision, a bottleneck strides in its 3×3 convolution and not in the first 1×1
+(known as v1.5): the published ImageNet weights were trained that way.
 """
 
 import torch
@@ -36,14 +37,14 @@ class BasicBlock(nn.Module):
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = _conv(width, outputs=width, kernel=3)
         self.bn2 = nn.BatchNorm2d(width)
-        self.relu = nn.ReLU(inplace=True)
+        self.relu1, self.relu2 = nn.ReLU(inplace=True), nn.ReLU(inplace=True)
         self.downsample = _downsample(channels, outputs=width, stride=stride)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        residual = self.relu(self.bn1(self.conv1(x)))
+        residual = self.relu1(self.bn1(self.conv1(x)))
         residual = self.bn2(self.conv2(residual))
         shortcut = x if self.downsample is None else self.downsample(x)
-        return self.relu(shortcut + residual)
+        return self.relu2(shortcut + residual)
 
 
 class Bottleneck(nn.Module):
@@ -62,15 +63,15 @@ class Bottleneck(nn.Module):
         self.bn2 = nn.BatchNorm2d(inner)
         self.conv3 = _conv(inner, outputs=outputs, kernel=1)
         self.bn3 = nn.BatchNorm2d(outputs)
-        self.relu = nn.ReLU(inplace=True)
+        self.relu1, self.relu2, self.relu3 = (nn.ReLU(inplace=True) for _ in range(3))
         self.downsample = _downsample(channels, outputs=outputs, stride=stride)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        residual = self.relu(self.bn1(self.conv1(x)))
-        residual = self.relu(self.bn2(self.conv2(residual)))
+        residual = self.relu1(self.bn1(self.conv1(x)))
+        residual = self.relu2(self.bn2(self.conv2(residual)))
         residual = self.bn3(self.conv3(residual))
         shortcut = x if self.downsample is None else self.downsample(x)
-        return self.relu(shortcut + residual)
+        return self.relu3(shortcut + residual)
 
 
 class Bottleneck32x4d(Bottleneck):

@@ -1,5 +1,6 @@
 """Tensors in, tensors out: the operations that the temporal modules are made of."""
 
-from tanet.ops.adaptive_conv import adaptive_conv
+from tanet.ops.adaptive_conv import Act, activate, adaptive_conv, implementation
+from tanet.ops.shift_sum import shift_sum
 
-__all__ = ["adaptive_conv"]
+__all__ = ["Act", "activate", "adaptive_conv", "implementation", "shift_sum"]

@@ -1,15 +1,32 @@
 """The temporal adaptive convolution: a gate, then a K-tap filter for each clip and channel.
 
-    Y[n, t, c] = Σ_k Θ[n, c, k] · Z[n, t + k - K//2, c],    Z = gate · X, zero outside the clip
+    Y[n, t, c] = Σ_k Θ[n, c, k] · Z[n, t + k - K//2, c],    Z = gate · act(scale · X + shift), zero outside
+    the clip
 
-TAM ("Temporal Adaptive Module for Video Recognition", eq. 3 and 7). This shift-sum form is the specification:
-whatever computes the same faster is tested against it.
+TAM ("Temporal Adaptive Module for Video Recognition", eq. 3 and 7). What comes before it in a network, a
+BatchNorm as an affine map of each channel and a ReLU, can be taken in, so that the normalised map is never
+written. `reference`, a sum of shifted maps, is the specification: whatever computes the same faster is tested
+against it.
 """
+
+from importlib.util import find_spec
+from typing import Literal
 
 import torch
 
+Act = Literal["none", "relu", "relu6"]
+TRITON = find_spec("triton") is not None
 
-def adaptive_conv(x: torch.Tensor, kernel: torch.Tensor, *, gate: torch.Tensor | None = None) -> torch.Tensor:
+
+def adaptive_conv(
+    x: torch.Tensor,
+    kernel: torch.Tensor,
+    *,
+    gate: torch.Tensor | None = None,
+    scale: torch.Tensor | None = None,
+    shift: torch.Tensor | None = None,
+    act: Act = "none",
+) -> torch.Tensor:
     """Filter every channel of every clip along time with a kernel of its own.
 
     Args:
@@ -17,16 +34,43 @@ def adaptive_conv(x: torch.Tensor, kernel: torch.Tensor, *, gate: torch.Tensor |
         kernel: [N, C, K], K odd; index 0 weighs the frame before (cross-correlation). Nothing is
             normalised again at the ends of the clip, where taps fall on zeros.
         gate: importance of each frame [N, C, T], multiplied in first; None leaves all frames as they are.
+        scale: [C], with `shift` the affine map of each channel that comes before all; None for none.
+        shift: [C].
+        act: what follows the affine map.
 
     Returns:
         [N·T, C, H, W], in the memory format of x.
     """
+    if implementation(x, taps=kernel.shape[2], frames=x.shape[0] // kernel.shape[0]) == "triton":
+        from tanet.ops.adaptive_conv_triton import adaptive_conv_triton
+
+        return adaptive_conv_triton(x, kernel, gate, scale, shift, act)
+    return reference(x, kernel, gate=gate, scale=scale, shift=shift, act=act)
+
+
+def implementation(x: torch.Tensor, *, taps: int = 3, frames: int = 8) -> Literal["triton", "torch"]:
+    """What computes `adaptive_conv` for such an x: fused kernels on a GPU, or PyTorch's operations."""
+    fused = x.is_cuda and taps <= 7 and frames <= 64 and TRITON
+    return "triton" if fused and x.dtype in (torch.float32, torch.bfloat16, torch.float16) else "torch"
+
+
+def reference(
+    x: torch.Tensor,
+    kernel: torch.Tensor,
+    *,
+    gate: torch.Tensor | None = None,
+    scale: torch.Tensor | None = None,
+    shift: torch.Tensor | None = None,
+    act: Act = "none",
+) -> torch.Tensor:
+    """`adaptive_conv` in PyTorch's operations: the specification, and what a CPU runs."""
     clips, _, taps = kernel.shape
-    x = x.unflatten(0, (clips, -1))  # [N, T, C, H, W]
+    x = activate(x, scale=scale, shift=shift, act=act).unflatten(0, (clips, -1))  # [N, T, C, H, W]
     frames = x.shape[1]
     # Gate times tap first: they are small, and no gated copy of the map need be written.
     weight = kernel[:, :, None] if gate is None else gate[..., None] * kernel[:, :, None]  # [N, C, T, K]
-    weight = weight.expand(-1, -1, frames, -1).permute(3, 0, 2, 1)[..., None, None]  # [K, N, T, C, 1, 1]
+    weight = weight.expand(-1, -1, frames, -1).permute(3, 0, 2, 1).contiguous()  # [K, N, T, C]
+    weight = weight[..., None, None].to(x.dtype)  # [K, N, T, C, 1, 1]
     y = x * weight[taps // 2]
     # Sums into slices, not a padded copy: that keeps channels-last, and reads no frame that is not there.
     for k in range(taps):
@@ -36,3 +80,14 @@ def adaptive_conv(x: torch.Tensor, kernel: torch.Tensor, *, gate: torch.Tensor |
         elif -frames < ahead < 0:
             y[:, -ahead:].addcmul_(x[:, :ahead], weight[k, :, :ahead])
     return y.flatten(0, 1)
+
+
+def activate(
+    x: torch.Tensor, *, scale: torch.Tensor | None, shift: torch.Tensor | None, act: Act
+) -> torch.Tensor:
+    """act(scale · x + shift) for maps [N·T, C, H, W], in their precision; arguments as in `adaptive_conv`."""
+    if scale is not None and shift is not None:
+        x = (x * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
+    if act == "none":
+        return x
+    return torch.nn.functional.relu(x) if act == "relu" else torch.nn.functional.relu6(x)

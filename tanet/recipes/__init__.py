@@ -1,11 +1,20 @@
-"""Recipes: one experiment a file, each a frozen value on one screen."""
+"""Recipes: one experiment a file, each a frozen value on one screen; and the paper's tables, one a file."""
 
 from tanet.recipe import Recipe
 from tanet.recipes.arrow6 import ARROW6
 from tanet.recipes.folder import FOLDER
 from tanet.recipes.kinetics400 import KINETICS400
 from tanet.recipes.something import SOMETHING_V1, SOMETHING_V2
+from tanet.recipes.table import Row
+from tanet.recipes.table1a import TABLE1A
+from tanet.recipes.table1b import TABLE1B
+from tanet.recipes.table2 import TABLE2
+from tanet.recipes.table3 import TABLE3
+from tanet.recipes.table5a import TABLE5A
+from tanet.recipes.table5b import TABLE5B
 from tanet.recipes.verbs import VERBS
+
+__all__ = ["RECIPES", "TABLES", "Row", "find_recipe", "find_table"]
 
 RECIPES: dict[str, Recipe] = {
     "folder": FOLDER,
@@ -15,3 +24,41 @@ RECIPES: dict[str, Recipe] = {
     "arrow6": ARROW6,
     "verbs": VERBS,
 }
+
+TABLES: dict[str, dict[str, Row]] = {
+    "1a": TABLE1A,
+    "1b": TABLE1B,
+    "2": TABLE2,
+    "3": TABLE3,
+    "5a": TABLE5A,
+    "5b": TABLE5B,
+}
+
+
+def find_table(name: str) -> dict[str, Row]:
+    """The rows of a table of the paper, in its order, by the table's number: 1a, 2, …
+
+    Raises:
+        ValueError: there is no such table; the message lists those that are.
+    """
+    if name not in TABLES:
+        raise ValueError(f"unknown table '{name}': known are {', '.join(TABLES)}")
+    return TABLES[name]
+
+
+def find_recipe(name: str) -> Recipe:
+    """The recipe of a name: one of RECIPES, or a row of a table of the paper, `table2/tsm`.
+
+    Raises:
+        ValueError: there is no such recipe, table or row; the message lists those that are.
+    """
+    if name in RECIPES:
+        return RECIPES[name]
+    if not name.startswith("table"):
+        tables = ", ".join(f"table{table}/…" for table in TABLES)
+        raise ValueError(f"unknown recipe '{name}': known are {', '.join(RECIPES)}, {tables}")
+    table, _, row = name.removeprefix("table").partition("/")
+    rows = find_table(table)
+    if row not in rows:
+        raise ValueError(f"unknown row '{row}' of table {table}: known are {', '.join(rows)}")
+    return rows[row].recipe

@@ -15,7 +15,74 @@ from typing import Literal
 import torch
 from torch import nn
 
-from tanet.ops import adaptive_conv
+from tanet.ops import Act, activate, adaptive_conv
+
+
+def squeeze(x: torch.Tensor, frames: int) -> torch.Tensor:
+    """The mean over space of each frame's maps: [N·T, C, H, W] → s [N, C, T] (eq. 1)."""
+    return x.mean((2, 3)).unflatten(0, (-1, frames)).mT
+
+
+def global_branch(frames: int, *, alpha: int, kernel: int) -> nn.Sequential:
+    """G: rows of T values → weights of K taps (eq. 4); its children are named as in the published code."""
+    if kernel < 1 or kernel % 2 == 0:
+        raise ValueError(f"kernel must be odd, not {kernel}")
+    if min(frames, alpha) < 1:
+        raise ValueError(f"frames and alpha must be positive, not {frames} and {alpha}")
+    return nn.Sequential(
+        nn.Linear(frames, alpha * frames, bias=False),
+        nn.BatchNorm1d(alpha * frames),
+        nn.ReLU(inplace=True),
+        nn.Linear(alpha * frames, kernel, bias=False),
+        nn.Softmax(dim=-1),
+    )
+
+
+def local_branch(channels: int, *, beta: int, kernel: int) -> nn.Sequential:
+    """L: s [N, C, T] → the gate V [N, C, T] (eq. 3); its children are named as in the published code."""
+    if kernel < 1 or kernel % 2 == 0:
+        raise ValueError(f"local_kernel must be odd, not {kernel}")
+    if not 1 <= beta <= channels:
+        raise ValueError(f"beta must be in 1 … {channels} (channels), not {beta}")
+    return nn.Sequential(
+        nn.Conv1d(channels, channels // beta, kernel, padding=kernel // 2, bias=False),
+        nn.BatchNorm1d(channels // beta),
+        nn.ReLU(inplace=True),
+        nn.Conv1d(channels // beta, channels, 1, bias=False),
+        nn.Sigmoid(),
+    )
+
+
+def aggregation(branch: nn.Module, s: torch.Tensor) -> torch.Tensor:
+    """The kernel Θ [N, C, K] that a global branch makes of s [N, C, T]."""
+    return branch(s.flatten(0, 1)).unflatten(0, s.shape[:2])
+
+
+def apply_gate(x: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
+    """Multiply the maps x [N·T, C, H, W] by the gate [N, C, T]."""
+    return x * gate.mT.flatten(0, 1)[..., None, None]
+
+
+class TakenNorm(nn.BatchNorm2d):
+    """A BatchNorm whose work a temporal module has taken over: what enters leaves as it is."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return input
+
+    def scale_and_shift(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Its affine map of each channel [C] for x [N·T, C, H, W]; in training it moves the statistics."""
+        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
+        assert self.num_batches_tracked is not None
+        mean, var = self.running_mean, self.running_var
+        if self.training:
+            var, mean = torch.var_mean(x.float() if x.dtype.itemsize < 4 else x, (0, 2, 3), correction=0)
+            count = x.numel() / x.shape[1]
+            with torch.no_grad():
+                self.num_batches_tracked += 1
+                self.running_mean.lerp_(mean, self.momentum)
+                self.running_var.lerp_(var * (count / (count - 1)), self.momentum)
+        scale = self.weight * (var + self.eps).rsqrt()
+        return scale, self.bias - mean * scale
 
 
 class TAM(nn.Module):
@@ -48,41 +115,31 @@ class TAM(nn.Module):
         order: Literal["tam", "tanet-r"] = "tam",
     ) -> None:
         super().__init__()
-        if kernel % 2 == 0 or local_kernel % 2 == 0:
-            raise ValueError(f"kernel and local_kernel must be odd, not {kernel} and {local_kernel}")
-        if min(frames, alpha, beta) < 1 or beta > channels:
-            raise ValueError(f"frames, alpha, beta must be positive and beta ≤ {channels} (channels)")
         if order not in ("tam", "tanet-r"):
             raise ValueError(f"unknown order '{order}': known are tam, tanet-r")
-        self.frames = frames
-        self.order = order
-        hidden, narrow = alpha * frames, channels // beta
-        self.G = nn.Sequential(
-            nn.Linear(frames, hidden, bias=False),
-            nn.BatchNorm1d(hidden),
-            nn.ReLU(inplace=True),
-            nn.Linear(hidden, kernel, bias=False),
-            nn.Softmax(dim=-1),
-        )
-        self.L = nn.Sequential(
-            nn.Conv1d(channels, narrow, local_kernel, padding=local_kernel // 2, bias=False),
-            nn.BatchNorm1d(narrow),
-            nn.ReLU(inplace=True),
-            nn.Conv1d(narrow, channels, 1, bias=False),
-            nn.Sigmoid(),
-        )
+        self.frames, self.order, self.taps = frames, order, kernel
+        self.norm: TakenNorm | None = None
+        self.act: Act = "none"
+        self.G = global_branch(frames, alpha=alpha, kernel=kernel)
+        self.L = local_branch(channels, beta=beta, kernel=local_kernel)
+
+    def take_in(self, norm: TakenNorm, act: Act) -> None:
+        """Compute what stood before the module, `norm`, then `act`; x is then what entered the norm."""
+        # A child of its own block goes on owning the norm's parameters: here it is only referred to.
+        object.__setattr__(self, "norm", norm)
+        self.act = act
 
     def branches(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The gate V [N, C, T] and the kernel Θ [N, C, K] that the maps x [N·T, C, H, W] give rise to."""
-        s = x.mean((2, 3)).unflatten(0, (-1, self.frames)).mT  # [N, C, T]
-        kernel = self.G(s.flatten(0, 1)).unflatten(0, s.shape[:2])  # [N, C, K]
-        return self.L(s), kernel
+        s = squeeze(x, self.frames)  # [N, C, T]
+        return self.L(s), aggregation(self.G, s)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        gate, kernel = self.branches(x)
+        scale, shift = (None, None) if self.norm is None else self.norm.scale_and_shift(x)
+        gate, kernel = self.branches(activate(x, scale=scale, shift=shift, act=self.act))
         if self.order == "tam":
-            return adaptive_conv(x, kernel, gate=gate)
-        return adaptive_conv(x, kernel) * gate.mT.flatten(0, 1)[..., None, None]
+            return adaptive_conv(x, kernel, gate=gate, scale=scale, shift=shift, act=self.act)
+        return apply_gate(adaptive_conv(x, kernel, scale=scale, shift=shift, act=self.act), gate)
 
     def extra_repr(self) -> str:
         return f"frames={self.frames}, order={self.order}"

@@ -1,0 +1,50 @@
+"""The command `tanet`. With screen.py the only code that prints; one file per command.
+
+tanet train RECIPE --data.root videos --out runs/mine
+tanet test CHECKPOINT --data.root videos
+tanet predict CHECKPOINT VIDEO …
+tanet demo
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import torch
+
+from tanet.cli.common import fail
+from tanet.screen import say
+
+HELP = """Recognise actions in video with 2D networks that were given a sense of time.
+
+  tanet train RECIPE …            train a network on your videos
+  tanet test CHECKPOINT …         test one on labelled videos
+  tanet predict CHECKPOINT …      label videos
+  tanet cost RECIPE …             parameters, operations, time of a network
+  tanet convert IN OUT            checkpoints of other projects, both ways
+  tanet demo                      make videos, train two networks on them, compare: in some minutes
+
+`tanet COMMAND --help` tells more."""
+COMMANDS = ("train", "test", "predict", "cost", "convert", "demo")
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run a command; the exit status is 0, 2 for what the user can mend, or 130 for Ctrl-C."""
+    name, *rest = list(sys.argv[1:] if args is None else args) or ["--help"]
+    if name in ("-h", "--help"):
+        say(HELP)
+        return 0
+    if name not in COMMANDS:
+        return fail(f"unknown command '{name}': known are {', '.join(COMMANDS)}")
+    # Channels with a tiny variance make denormal numbers, on which a CPU is a hundred times slower.
+    torch.set_flush_denormal(True)
+    try:
+        return importlib.import_module(f"tanet.cli.{name}").run(rest)
+    except KeyboardInterrupt:
+        return fail("stopped", status=130)
+    except torch.OutOfMemoryError:
+        return fail("the GPU has too little memory: lower --optim.batch, or --eval.batch for a test")
+    except OSError as error:
+        return fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except ValueError as error:
+        return fail(str(error))

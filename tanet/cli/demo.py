@@ -1,0 +1,27 @@
+"""`tanet demo`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tanet import demo
+from tanet.cli.common import Device, parse
+from tanet.screen import TrainingScreen, say
+
+
+@dataclass(frozen=True)
+class DemoFlags:
+    """Make videos whose verbs only the order of frames tells apart, train TANet and the plain 2D network
+    on them, test both, and write a report."""
+
+    out: Path = Path("demo")
+    """Folder for videos, checkpoints and report.html; an earlier demo there is replaced."""
+    device: Device = "auto"
+    """Where to compute; auto takes a GPU if there is one."""
+
+
+def run(args: list[str]) -> int:
+    """`tanet demo`"""
+    flags = parse(DemoFlags(), args, prog="tanet demo")
+    page = demo.run(flags.out, device=flags.device, watch=TrainingScreen, say=say)
+    say(f"\nreport: {page}")
+    return 0

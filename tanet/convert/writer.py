@@ -1,0 +1,73 @@
+"""Checkpoints for others: a TANet as the published code or mmaction2 saves one."""
+
+import io
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from tanet import checkpoint as checkpoints
+from tanet.checkpoint import Checkpoint, write_atomically
+from tanet.convert.names import MMACTION2, OFFICIAL, Names, to_theirs
+from tanet.recipe import Model
+
+Target = Literal["tanet", "official", "mmaction2"]
+BACKBONES = ("resnet50", "resnet101", "resnet152")
+"""The 2D networks that TANets of others have."""
+
+
+def write(path: str | Path, checkpoint: Checkpoint, *, to: Target) -> None:
+    """Write a checkpoint of tanet's (.safetensors), or one that another project reads (.pth).
+
+    Raises:
+        ValueError: `path` has another ending, or the project has no such network.
+        OSError: the disk is full, or the folder can not be written.
+    """
+    path = Path(path)
+    ending = ".safetensors" if to == "tanet" else ".pth"
+    if path.suffix != ending:
+        raise ValueError(f"{path}: the name of a file for {to} must end in {ending}")
+    if to == "tanet":
+        checkpoints.save(path, checkpoint)
+        return
+    content = io.BytesIO()
+    torch.save(to_official(checkpoint) if to == "official" else to_mmaction2(checkpoint), content)
+    write_atomically(path, content.getvalue())
+
+
+def to_official(checkpoint: Checkpoint) -> dict[str, Any]:
+    """A TANet as the published code saves one, but for the optimizer, whose state is not known.
+
+    Raises:
+        ValueError: the published code has no such network.
+    """
+    info = checkpoint.info
+    return {
+        "epoch": info.get("epoch", 0),
+        "arch": checkpoint.recipe.model.backbone,
+        "state_dict": {f"module.{k}": v for k, v in _state(checkpoint, OFFICIAL).items()},
+        "best_prec1": info.get("best_prec1", 100 * (info.get("val_top1") or 0.0)),
+    }
+
+
+def to_mmaction2(checkpoint: Checkpoint) -> dict[str, Any]:
+    """A TANet as mmaction2 saves one.
+
+    Raises:
+        ValueError: mmaction2 has no such network.
+    """
+    return {"meta": checkpoint.info, "state_dict": _state(checkpoint, MMACTION2)}
+
+
+def _state(checkpoint: Checkpoint, names: Names) -> dict[str, torch.Tensor]:
+    _check(checkpoint.recipe.model)
+    state = checkpoint.network.state_dict()
+    return {theirs: state[ours].contiguous() for ours, theirs in to_theirs(state, names).items()}
+
+
+def _check(model: Model) -> None:
+    if model.temporal != "tam" or model.position not in ("auto", "b") or model.backbone not in BACKBONES:
+        raise ValueError(
+            f"others' TANets have tam at position b (or auto) of {', '.join(BACKBONES)}; this is "
+            f"{model.temporal} at {model.position} of {model.backbone}, which only --to tanet can write"
+        )

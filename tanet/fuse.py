@@ -1,0 +1,43 @@
+"""Fusing: each TAM takes in the BatchNorm and the activation that stand before it.
+
+    conv1 → norm → act → [TAM → conv2]        becomes        conv1 → [norm · act · TAM → conv2]
+
+The normalised map is then never written: TAM's kernels compute it from conv1's output where they need it, in
+the forward and in the backward pass. Parameters keep their names and values, so checkpoints fit either way,
+and the answers are the same up to rounding. It pays where the fused kernels run (`tanet.ops.implementation`).
+"""
+
+from torch import nn
+
+from tanet.ops import Act
+from tanet.sites import sites
+from tanet.temporal.tam import TAM, TakenNorm
+
+ACTS: dict[type[nn.Module], Act] = {nn.ReLU: "relu", nn.ReLU6: "relu6"}
+
+
+def fuse(network: nn.Module) -> int:
+    """Fuse, in place, every TAM at position b of a plugged 2D network with the norm and activation before it.
+
+    Args:
+        network: a 2D network that `sites` knows, plugged; the `backbone` of a VideoNet, say.
+
+    Returns:
+        How many were fused: none where the network has no TAM at position b, or where what precedes it is not
+        an ordinary BatchNorm2d and a ReLU or ReLU6 of its own, as in torchvision's ResNets.
+    """
+    fused = 0
+    for site in sites(network, place="b"):
+        tam = getattr(site.module, "temporal", None)
+        if not isinstance(tam, TAM) or not site.norm:
+            continue
+        norm, act = network.get_submodule(site.norm), network.get_submodule(site.act)
+        if type(norm) is not nn.BatchNorm2d or type(act) not in ACTS or norm.momentum is None:
+            continue
+        # Its class alone changes: a wrapper would rename the parameters, and a patched method not survive a
+        # copy.
+        norm.__class__ = TakenNorm
+        network.set_submodule(site.act, nn.Identity())
+        tam.take_in(norm, ACTS[type(act)])  # type: ignore[arg-type]
+        fused += 1
+    return fused

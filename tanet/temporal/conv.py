@@ -1,0 +1,109 @@
+"""Fixed ways to mix neighbouring frames: mean, dense convolution, inflated convolution.
+
+    C2D-Pool     Y[t] = mean of X[t-1], X[t], X[t+1]
+    C2D-TConv    Y[t] = Σ_k W_k X[t + k - K//2],  W_k dense, C → C
+    I3D 3×1×1    Y[t] = Σ_k W_k ∗ X[t + k - K//2],  W in the place of a block's first convolution
+
+K = 3 taps; zero outside the clip. Rivals of TAM in the paper's Table 2. The first two stand where TAM stands;
+I3D is that of Carreira and Zisserman (CVPR 2017) as Wang et al. build it (Non-local Neural Networks, CVPR
+2018).
+"""
+
+import torch
+from torch import nn
+
+from tanet.ops import adaptive_conv, shift_sum
+
+
+class TemporalPool(nn.Module):
+    """Mean over K neighbouring frames, [N·T, C, H, W] → [N·T, C, H, W]; no parameters.
+
+    At the ends of a clip the frames that are not there count as zeros, as in a pooling layer with padding.
+
+    Args:
+        frames: T, the frames of a clip.
+        kernel: K, odd.
+    """
+
+    def __init__(self, *, frames: int, kernel: int = 3) -> None:
+        super().__init__()
+        _check(frames, kernel)
+        self.frames, self.kernel = frames, kernel
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        shape = (x.shape[0] // self.frames, x.shape[1], self.kernel)
+        return adaptive_conv(x, x.new_full((1, 1, 1), 1 / self.kernel).expand(shape))
+
+    def extra_repr(self) -> str:
+        return f"frames={self.frames}, kernel={self.kernel}"
+
+
+class TemporalConv(nn.Module):
+    """Dense convolution over time, [N·T, C, H, W] → [N·T, C, H, W]; K×1×1, no bias.
+
+    It starts as the identity (the paper does not say how its own starts; a random one in the midst of
+    ImageNet's features would have to be undone first).
+
+    Args:
+        channels: C.
+        frames: T, the frames of a clip.
+        kernel: K, odd.
+    """
+
+    def __init__(self, channels: int, *, frames: int, kernel: int = 3) -> None:
+        super().__init__()
+        _check(frames, kernel)
+        self.frames = frames
+        padding = (kernel // 2, 0, 0)
+        self.conv = nn.Conv3d(channels, channels, (kernel, 1, 1), padding=padding, bias=False)
+        nn.init.dirac_(self.conv.weight)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.unflatten(0, (-1, self.frames)).transpose(1, 2)  # [N, C, T, H, W]
+        return self.conv(x).transpose(1, 2).flatten(0, 1)
+
+    def extra_repr(self) -> str:
+        return f"frames={self.frames}"
+
+
+class SideTaps(nn.Module):
+    """What inflating a 2D convolution adds, its taps on other frames: [N·T, C, H, W] → [N·T, C', H', W'].
+
+    Added to the convolution's own output, it makes the inflated convolution: the 2D weight, which keeps its
+    name, is the middle tap. The side taps start at zero, so that I3D starts as the 2D network.
+
+    Args:
+        conv: the 2D convolution, C → C', ungrouped.
+        frames: T, the frames of a clip.
+        kernel: K, odd.
+    """
+
+    def __init__(self, conv: nn.Conv2d, *, frames: int, kernel: int = 3) -> None:
+        super().__init__()
+        _check(frames, kernel)
+        if conv.groups != 1 or isinstance(conv.padding, str):
+            raise ValueError("only an ungrouped convolution with padding in numbers can be inflated")
+        self.frames = frames
+        self.ahead = tuple(k - kernel // 2 for k in range(kernel) if k != kernel // 2)
+        self.taps_conv = nn.Conv2d(
+            conv.in_channels,
+            conv.out_channels * len(self.ahead),
+            conv.kernel_size,  # type: ignore[arg-type]
+            stride=conv.stride,  # type: ignore[arg-type]
+            padding=conv.padding,  # type: ignore[arg-type]
+            dilation=conv.dilation,  # type: ignore[arg-type]
+            bias=False,
+        )
+        nn.init.zeros_(self.taps_conv.weight)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        taps = self.taps_conv(x).unflatten(1, (len(self.ahead), -1))  # [N·T, K-1, C', H', W']
+        return shift_sum(taps, self.ahead, frames=self.frames)
+
+    def extra_repr(self) -> str:
+        return f"frames={self.frames}"
+
+
+def _check(frames: int, kernel: int) -> None:
+    if frames < 1 or kernel < 1 or kernel % 2 == 0:
+        raise ValueError(f"frames must be positive and kernel odd, not {frames} and {kernel}")

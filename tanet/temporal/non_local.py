@@ -1,0 +1,63 @@
+"""The non-local block: every place of every frame looks at all places of all frames.
+
+    Y = X + BN(W_z softmax(θ(X) φ(X')ᵀ) g(X'))      X' = X, max-pooled 1×2×2
+
+Wang, Girshick, Gupta, He: Non-local Neural Networks, CVPR 2018: embedded Gaussian, inner width C/2,
+BatchNorm's scale starts at zero, so that the block starts as the identity. Five of them stand after every
+other block of res3 and res4 of ResNet-50 (after layer2[0], layer2[2], layer3[0], layer3[2], layer3[4]).
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class NonLocal(nn.Module):
+    """Non-local block in time and space, [N·T, C, H, W] → [N·T, C, H, W].
+
+    Args:
+        channels: C.
+        frames: T, the frames of a clip.
+    """
+
+    def __init__(self, channels: int, *, frames: int) -> None:
+        super().__init__()
+        if frames < 1:
+            raise ValueError(f"frames must be positive, not {frames}")
+        self.frames = frames
+        inner = channels // 2
+        self.theta = nn.Conv2d(channels, inner, 1)
+        self.phi = nn.Conv2d(channels, inner, 1)
+        self.g = nn.Conv2d(channels, inner, 1)
+        self.out = nn.Conv2d(inner, channels, 1)
+        self.norm = nn.BatchNorm2d(channels)
+        nn.init.zeros_(self.norm.weight)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        query = self._places(self.theta(x))  # [N, 1, T·H·W, C/2]
+        key = self._places(_pool(self.phi(x)))  # [N, 1, T·H/2·W/2, C/2]
+        value = self._places(_pool(self.g(x)))
+        found = F.scaled_dot_product_attention(query, key, value, scale=1.0)
+        found = found.mT.unflatten(3, (self.frames, *x.shape[2:]))  # [N, 1, C/2, T, H, W]
+        found = found[:, 0].transpose(1, 2).flatten(0, 1)  # [N·T, C/2, H, W]
+        return x + self.norm(self.out(found))
+
+    def attention_products(self, shape: torch.Size) -> int:
+        """Multiply-adds of the two matrix products for an input of a shape [N·T, C, H, W]."""
+        images, channels, height, width = shape
+        queries = self.frames * height * width
+        pool = 2 if min(height, width) >= 2 else 1
+        keys = self.frames * (height // pool) * (width // pool)
+        return 2 * (images // self.frames) * queries * keys * (channels // 2)
+
+    def _places(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.unflatten(0, (-1, self.frames)).transpose(1, 2)  # [N, C/2, T, H, W]
+        return x.flatten(2).mT[:, None]
+
+    def extra_repr(self) -> str:
+        return f"frames={self.frames}"
+
+
+def _pool(x: torch.Tensor) -> torch.Tensor:
+    """1×2×2 max pooling, where a map has that many places."""
+    return F.max_pool2d(x, 2) if min(x.shape[2:]) >= 2 else x

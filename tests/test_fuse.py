@@ -1,0 +1,83 @@
+"""A fused network computes what the plain one does, learns the same, and keeps its names."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from tanet import TAM, build, plug
+from tanet.fuse import fuse
+from tanet.recipe import Model
+
+
+@pytest.mark.parametrize("order", ["tam", "tanet-r"])
+@pytest.mark.parametrize(
+    ("backbone", "sites"),
+    [("resnet18_w16", 8), ("resnet50", 16), ("mobilenet_v2", 16), ("shufflenet_v2_x1_0", 16)],
+)
+def test_computes_and_learns_the_same(backbone, sites, order):
+    torch.manual_seed(0)
+    plain = build(Model(backbone=backbone, temporal=order, frames=4, dropout=0.0), classes=5).double()
+    nn.init.normal_(plain.head.weight)
+    fused = copy.deepcopy(plain)
+    assert fuse(fused.backbone) == sites
+    clips, labels = torch.randn(2, 4, 3, 64, 64, dtype=torch.float64), torch.tensor([0, 1])
+    for network in (plain, fused):
+        F.cross_entropy(network(clips), labels).backward()
+    gradients = zip(plain.parameters(), fused.parameters(), strict=True)
+    largest = max(p.grad.abs().max() for p in plain.parameters())
+    assert max((p.grad - q.grad).abs().max() for p, q in gradients) <= 1e-9 * largest
+    state = fused.state_dict()
+    assert list(state) == list(plain.state_dict())
+    for name, tensor in plain.state_dict().items():  # running statistics among them
+        torch.testing.assert_close(state[name], tensor, rtol=1e-9, atol=1e-9)
+    with torch.no_grad():
+        torch.testing.assert_close(fused.eval()(clips), plain.eval()(clips), rtol=1e-9, atol=1e-9)
+
+
+def test_copies_and_pickles_have_their_own_norm():
+    torch.manual_seed(0)
+    network = build(Model(backbone="resnet18_w16", frames=2), classes=3)
+    fuse(network.backbone)
+    network.eval()
+    clips = torch.randn(1, 2, 3, 32, 32)
+    with torch.no_grad():
+        expected = network(clips)
+        for twin in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
+            assert torch.equal(twin(clips), expected)
+            twin.backbone.layer1[0].bn1.weight.zero_()
+            assert not torch.equal(twin(clips), expected)
+            assert torch.equal(network(clips), expected)
+
+
+def test_what_can_not_be_taken_in_is_left():
+    for model in (Model(temporal="tsm"), Model(position="a"), Model(temporal="none")):
+        with torch.device("meta"):
+            network = build(model, classes=3)
+        assert fuse(network.backbone) == 0
+
+
+def test_twice_is_once():
+    with torch.device("meta"):
+        network = build(Model(backbone="resnet18", frames=2), classes=3)
+    assert fuse(network.backbone) == 8
+    assert fuse(network.backbone) == 0
+
+
+def test_a_relu_that_others_share_is_not_taken():
+    """torchvision's blocks have one ReLU for all their places."""
+
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv1, self.bn1 = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
+            self.conv2, self.bn2 = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
+            self.relu = nn.ReLU()
+
+    network = nn.Module()
+    network.layer1 = nn.Sequential(Block())
+    plug(network, lambda channels: TAM(channels, frames=2))
+    assert fuse(network) == 0
