@@ -4,11 +4,16 @@ import csv
 import os
 import platform
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from statistics import quantiles
+
+import torch
 
 ROOT = Path(__file__).parents[1]
 PERCENTILES = ("p20", "p50", "p80")
@@ -45,6 +50,29 @@ def _git(*arguments: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
+def head(*packages: str) -> dict[str, object]:
+    """The first columns of a row: commit, date, machine (the GPU where there is one), versions."""
+    gpu = torch.cuda.is_available()
+    return {
+        "commit": commit(),
+        "date": date.today().isoformat(),
+        "machine": torch.cuda.get_device_name() if gpu else machine(),
+        "versions": versions(*packages),
+    }
+
+
+def require_tests(*names: str) -> None:
+    """Stop unless these files of tests pass here, none of them skipped."""
+    files = [str(ROOT / "tests" / name) for name in names]
+    flags = ["-q", "-p", "no:xdist", "-p", "no:cacheprovider", "-o", "addopts="]
+    for file in files:
+        # A file that is skipped has no test to run, which pytest says by an exit code of its own.
+        if code := subprocess.run(
+            [sys.executable, "-m", "pytest", *flags, file], cwd=ROOT, check=False
+        ).returncode:
+            raise SystemExit(f"{file}: pytest ended with {code}, so nothing is measured")
+
+
 def interleaved(runs: Mapping[str, Callable[[], object]], *, repeats: int) -> dict[str, list[float]]:
     """Milliseconds of each run in each of the repeats. Taking turns, all see the same disturbances."""
     times: dict[str, list[float]] = {name: [] for name in runs}
@@ -58,10 +86,47 @@ def interleaved(runs: Mapping[str, Callable[[], object]], *, repeats: int) -> di
     return times
 
 
+def interleaved_on_gpu(
+    runs: Mapping[str, Callable[[], object]], *, repeats: int, block: int = 5
+) -> dict[str, list[float]]:
+    """As `interleaved`, by the GPU's clock. They take turns in blocks, whose first run does not count."""
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(-(-repeats // block)):
+        for name, run in runs.items():
+            run()
+            marks = [torch.cuda.Event(enable_timing=True) for _ in range(block + 1)]
+            marks[0].record()
+            for mark in marks[1:]:
+                run()
+                mark.record()
+            torch.cuda.synchronize()
+            times[name] += [start.elapsed_time(end) for start, end in pairwise(marks)]
+    return times
+
+
+def capture(run: Callable[[], object], *, stream: torch.cuda.Stream | None = None) -> Callable[[], object]:
+    """The run as a CUDA graph, after three runs that compile and choose; `stream` is where it goes."""
+    for _ in range(3):
+        run()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, stream=stream):
+        run()
+    return graph.replay
+
+
 def percentiles(values: Sequence[float]) -> dict[str, float]:
     """{'p20': …, 'p50': …, 'p80': …}"""
     tenths = quantiles(values, n=10, method="inclusive")
     return {name: tenths[int(name[1]) - 1] for name in PERCENTILES}
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a file that `write_csv` wrote; none where there is no file."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:

@@ -2,5 +2,6 @@
 
 from tanet.ops.adaptive_conv import Act, activate, adaptive_conv, implementation
 from tanet.ops.shift_sum import shift_sum
+from tanet.ops.statistics import moments, squeeze
 
-__all__ = ["Act", "activate", "adaptive_conv", "implementation", "shift_sum"]
+__all__ = ["Act", "activate", "adaptive_conv", "implementation", "moments", "shift_sum", "squeeze"]

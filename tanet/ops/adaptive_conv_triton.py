@@ -20,9 +20,9 @@ ACTS: dict[str, int] = {"none": 0, "relu": 1, "relu6": 2}
 
 @triton.jit
 def _frame(x, n, t, T, PC, offsets, inside):
-    """Frame t of clip n in a tile [BP, BC], float32; zeros outside the clip."""
+    """Frame t of clip n in a tile [BP, BC], as it is; zeros outside the clip."""
     start = (n * T + t).to(tl.int64) * PC
-    return tl.load(x + start + offsets, mask=inside & (t >= 0) & (t < T), other=0.0).to(tl.float32)
+    return tl.load(x + start + offsets, mask=inside & (t >= 0) & (t < T), other=0.0)
 
 
 @triton.jit
@@ -45,30 +45,31 @@ def _activate(pre, ACT: tl.constexpr):
 @triton.jit
 def _passes(pre, ACT: tl.constexpr):
     """The derivative of the activation, 0 or 1."""
-    if ACT == 0:
-        return 1.0
+    passed = tl.full(pre.shape, 1.0, tl.float32)
     if ACT == 1:
-        return (pre > 0.0).to(tl.float32)
-    return ((pre > 0.0) & (pre < 6.0)).to(tl.float32)
+        passed = (pre > 0.0).to(tl.float32)
+    if ACT == 2:
+        passed = ((pre > 0.0) & (pre < 6.0)).to(tl.float32)
+    return passed
 
 
 @triton.jit
-def _gated(
-    x, gate, n, t, T, PC, offsets, inside, cs, C, gate_c, gate_t, s, b, GATE: tl.constexpr, ACT: tl.constexpr
-):  # fmt: skip
-    """Z_t in a tile; zeros outside the clip."""
+def _gated(raw, gate, n, t, T, cs, C, gate_c, gate_t, s, b, GATE: tl.constexpr, ACT: tl.constexpr):
+    """Z_t of frame t in a tile; zeros outside the clip."""
     valid = (cs < C) & (t >= 0) & (t < T)
+    # Without a gate this still is a gate of ones, which closes outside the clip, where act(b) is not zero.
     g = _channels(gate, n.to(tl.int64) * C * T + cs * gate_c + t * gate_t, valid, 1.0, GATE)
-    return g * _activate(_frame(x, n, t, T, PC, offsets, inside) * s + b, ACT)
+    return g * _activate(raw.to(tl.float32) * s + b, ACT)
 
 
 @triton.jit
 def _forward(
     x, y, theta, gate, scale, shift, T, P, C, theta_c, theta_k, gate_c, gate_t,
     K: tl.constexpr, GATE: tl.constexpr, AFFINE: tl.constexpr, ACT: tl.constexpr,
-    BP: tl.constexpr, BC: tl.constexpr, UNROLL: tl.constexpr,
+    BP: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    n = tl.program_id(1)
+    # Clips in reverse: the maps were squeezed in order just before, and the last are still in the cache.
+    n = tl.num_programs(1) - 1 - tl.program_id(1)
     tiles_c = tl.cdiv(C, BC)
     cs = tl.program_id(0) % tiles_c * BC + tl.arange(0, BC)
     ps = tl.program_id(0) // tiles_c * BP + tl.arange(0, BP)
@@ -83,9 +84,13 @@ def _forward(
         w1 = _channels(theta, weights + theta_k, cs < C, 0.0, True)
         w2 = _channels(theta, weights + 2 * theta_k, cs < C, 0.0, True)
         before = tl.zeros([BP, BC], tl.float32)
-        now = _gated(x, gate, n, 0, T, PC, offsets, inside, cs, C, gate_c, gate_t, s, b, GATE, ACT)
-        for t in tl.range(0, T, loop_unroll_factor=UNROLL):
-            after = _gated(x, gate, n, t + 1, T, PC, offsets, inside, cs, C, gate_c, gate_t, s, b, GATE, ACT)
+        now = _frame(x, n, 0, T, PC, offsets, inside)
+        now = _gated(now, gate, n, 0, T, cs, C, gate_c, gate_t, s, b, GATE, ACT)
+        ahead = _frame(x, n, 1, T, PC, offsets, inside)
+        for t in range(T):
+            raw = ahead
+            ahead = _frame(x, n, t + 2, T, PC, offsets, inside)  # on its way while this frame is worked on
+            after = _gated(raw, gate, n, t + 1, T, cs, C, gate_c, gate_t, s, b, GATE, ACT)
             out = w0 * before + w1 * now + w2 * after
             start = (n * T + t).to(tl.int64) * PC
             tl.store(y + start + offsets, out.to(y.dtype.element_ty), mask=inside)
@@ -94,9 +99,9 @@ def _forward(
         for t in range(T):
             out = tl.zeros([BP, BC], tl.float32)
             for k in tl.static_range(K):
-                z = _gated(
-                    x, gate, n, t + k - K // 2, T, PC, offsets, inside, cs, C, gate_c, gate_t, s, b, GATE, ACT
-                )
+                at = t + k - K // 2
+                raw = _frame(x, n, at, T, PC, offsets, inside)
+                z = _gated(raw, gate, n, at, T, cs, C, gate_c, gate_t, s, b, GATE, ACT)
                 out += _channels(theta, weights + k * theta_k, cs < C, 0.0, True) * z
             start = (n * T + t).to(tl.int64) * PC
             tl.store(y + start + offsets, out.to(y.dtype.element_ty), mask=inside)
@@ -106,7 +111,7 @@ def _forward(
 def _backward(
     dy, x, dx, sums, theta, gate, scale, shift, T, P, C, theta_c, theta_k, gate_c, gate_t,
     K: tl.constexpr, GATE: tl.constexpr, AFFINE: tl.constexpr, ACT: tl.constexpr,
-    BP: tl.constexpr, BC: tl.constexpr, UNROLL: tl.constexpr,
+    BP: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     n = tl.program_id(1)
     tiles_c = tl.cdiv(C, BC)
@@ -131,10 +136,14 @@ def _backward(
         d1 = tl.zeros([BP, BC], tl.float32)
         d2 = tl.zeros([BP, BC], tl.float32)
         before = tl.zeros([BP, BC], tl.float32)
-        now = _frame(dy, n, 0, T, PC, offsets, inside)
-        for t in tl.range(0, T, loop_unroll_factor=UNROLL):
-            after = _frame(dy, n, t + 1, T, PC, offsets, inside)
-            raw = _frame(x, n, t, T, PC, offsets, inside)
+        now = _frame(dy, n, 0, T, PC, offsets, inside).to(tl.float32)
+        ahead_dy = _frame(dy, n, 1, T, PC, offsets, inside)
+        ahead_x = _frame(x, n, 0, T, PC, offsets, inside)
+        for t in range(T):
+            after = ahead_dy.to(tl.float32)
+            raw = ahead_x.to(tl.float32)
+            ahead_dy = _frame(dy, n, t + 2, T, PC, offsets, inside)
+            ahead_x = _frame(x, n, t + 1, T, PC, offsets, inside)
             pre = raw * s + b
             a = _activate(pre, ACT)
             g = _channels(gate, n.to(tl.int64) * C * T + cs * gate_c + t * gate_t, cs < C, 1.0, GATE)
@@ -159,8 +168,8 @@ def _backward(
             dz = tl.zeros([BP, BC], tl.float32)
             for k in tl.static_range(K):
                 w = _channels(theta, weights + k * theta_k, cs < C, 0.0, True)
-                dz += w * _frame(dy, n, t - k + K // 2, T, PC, offsets, inside)
-            raw = _frame(x, n, t, T, PC, offsets, inside)
+                dz += w * _frame(dy, n, t - k + K // 2, T, PC, offsets, inside).to(tl.float32)
+            raw = _frame(x, n, t, T, PC, offsets, inside).to(tl.float32)
             pre = raw * s + b
             g = _channels(gate, n.to(tl.int64) * C * T + cs * gate_c + t * gate_t, cs < C, 1.0, GATE)
             dp = g * dz * _passes(pre, ACT)
@@ -174,8 +183,9 @@ def _backward(
         for k in tl.static_range(K):
             d = tl.zeros([BP, BC], tl.float32)
             for t in range(T):
-                z = _gated(x, gate, n, t, T, PC, offsets, inside, cs, C, gate_c, gate_t, s, b, GATE, ACT)
-                d += z * _frame(dy, n, t - k + K // 2, T, PC, offsets, inside)
+                raw = _frame(x, n, t, T, PC, offsets, inside)
+                z = _gated(raw, gate, n, t, T, cs, C, gate_c, gate_t, s, b, GATE, ACT)
+                d += z * _frame(dy, n, t - k + K // 2, T, PC, offsets, inside).to(tl.float32)
             tl.store(sums + (T + k) * C, tl.sum(d, 0), mask=cs < C)
     if AFFINE:
         tl.store(sums + (T + K) * C, tl.sum(d_scale, 0), mask=cs < C)
@@ -195,10 +205,10 @@ def adaptive_conv_triton(
     x = x.contiguous(memory_format=torch.channels_last)
     y = torch.empty_like(x)
     clips, channels, taps, frames, places = _sizes(x, kernel)
-    block_p, block_c, warps = _tile(channels, elements=2048)
+    block_p, block_c, warps = _tile(channels, elements=2048, most=64)
     grid = (triton.cdiv(places, block_p) * triton.cdiv(channels, block_c), clips)
     inputs, options = _arguments(x, kernel, gate, scale, shift, act)
-    _forward[grid](x, y, *inputs, **options, BP=block_p, BC=block_c, UNROLL=_unroll(frames), num_warps=warps)
+    _forward[grid](x, y, *inputs, **options, BP=block_p, BC=block_c, num_warps=warps)
     return y
 
 
@@ -213,18 +223,16 @@ def adaptive_conv_backward(
     act: str,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The gradient of x, and the sums [N, T + K + 2, C] for gate, kernel, scale and shift, in float32."""
-    x = x.contiguous(memory_format=torch.channels_last)
-    dy = dy.contiguous(memory_format=torch.channels_last)
+    x, dy = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (x, dy))
     dx = torch.empty_like(x)
     clips, channels, taps, frames, places = _sizes(x, kernel)
-    block_p, block_c, warps = _tile(channels, elements=2048)
+    # Five sums of a tile stay in registers: a small tile leaves room for more programs at a time.
+    block_p, block_c, warps = _tile(channels, elements=512 if scale is not None else 1024, most=32)
     tiles_p = triton.cdiv(places, block_p)
     sums = torch.empty(tiles_p, clips, frames + taps + 2, channels, device=x.device)
     grid = (tiles_p * triton.cdiv(channels, block_c), clips)
     inputs, options = _arguments(x, kernel, gate, scale, shift, act)
-    _backward[grid](
-        dy, x, dx, sums, *inputs, **options, BP=block_p, BC=block_c, UNROLL=_unroll(frames), num_warps=warps
-    )
+    _backward[grid](dy, x, dx, sums, *inputs, **options, BP=block_p, BC=block_c, num_warps=warps)
     return dx, sums.sum(0)
 
 
@@ -237,9 +245,8 @@ def _(x, kernel, gate, scale, shift, act):
 def _(dy, x, kernel, gate, scale, shift, act):
     clips, channels, taps = kernel.shape
     rows = x.shape[0] // clips + taps + 2
-    return torch.empty_like(x, memory_format=torch.channels_last), x.new_empty(
-        (clips, rows, channels), dtype=torch.float32
-    )
+    dx = torch.empty_like(x, memory_format=torch.channels_last)
+    return dx, x.new_empty((clips, rows, channels), dtype=torch.float32)
 
 
 def _setup(ctx, inputs, output):
@@ -283,15 +290,11 @@ def _arguments(x, kernel, gate, scale, shift, act):
     sizes = (frames, places, channels, *kernel.stride()[1:], *strides)
     options = {"K": taps, "GATE": gate is not None, "AFFINE": scale is not None, "ACT": ACTS[act]}
     # A pointer that is not used must still be one.
-    others = [x if tensor is None else tensor for tensor in (gate, scale, shift)]
-    return (kernel, *others, *sizes), options
+    others = [x if tensor is None else tensor.contiguous() for tensor in (scale, shift)]
+    return (kernel, x if gate is None else gate, *others, *sizes), options
 
 
-def _tile(channels: int, *, elements: int) -> tuple[int, int, int]:
-    """Places and channels of a tile, and the warps that work on it."""
-    block_c = next((size for size in (64, 32, 16) if channels % size == 0), 32)
-    return elements // block_c, block_c, 4
-
-
-def _unroll(frames: int) -> int:
-    return frames if frames <= 16 else 4
+def _tile(channels: int, *, elements: int, most: int) -> tuple[int, int, int]:
+    """Places and channels of a tile of so many elements, and the warps that work on it."""
+    block_c = next((size for size in (64, 32, 16) if size <= most and channels % size == 0), 32)
+    return elements // block_c, block_c, 4 if elements > 1024 else 2

@@ -11,8 +11,8 @@ for images (Squeeze-and-Excitation Networks, CVPR 2018). The other symbols are t
 import torch
 from torch import nn
 
-from tanet.ops import adaptive_conv
-from tanet.temporal.tam import aggregation, apply_gate, global_branch, local_branch, squeeze
+from tanet.ops import adaptive_conv, squeeze
+from tanet.temporal.tam import aggregation, apply_gate, by_clip, global_branch, local_branch
 
 
 class GlobalBranch(nn.Module):
@@ -30,7 +30,7 @@ class GlobalBranch(nn.Module):
         self.G = global_branch(frames, alpha=alpha, kernel=kernel)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return adaptive_conv(x, aggregation(self.G, squeeze(x, self.frames)))
+        return adaptive_conv(x, aggregation(self.G, squeeze(x), self.frames))
 
     def extra_repr(self) -> str:
         return f"frames={self.frames}"
@@ -51,10 +51,10 @@ class LocalBranch(nn.Module):
         if frames < 1:
             raise ValueError(f"frames must be positive, not {frames}")
         self.frames = frames
-        self.L = local_branch(channels, beta=beta, kernel=local_kernel)
+        self.L = local_branch(channels, frames=frames, beta=beta, kernel=local_kernel)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return apply_gate(x, self.L(squeeze(x, self.frames)))
+        return apply_gate(x, by_clip(self.L(squeeze(x)), self.frames))
 
     def extra_repr(self) -> str:
         return f"frames={self.frames}"
@@ -87,8 +87,9 @@ class GlobalSE(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        s = squeeze(x, self.frames)  # [N, C, T]
-        return adaptive_conv(x, aggregation(self.G, s), gate=self.SE(s.mT).mT)
+        s = squeeze(x)  # [N·T, C]
+        gate = by_clip(self.SE(s), self.frames)
+        return adaptive_conv(x, aggregation(self.G, s, self.frames), gate=gate)
 
     def extra_repr(self) -> str:
         return f"frames={self.frames}"

@@ -14,13 +14,29 @@ from typing import Literal
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
-from tanet.ops import Act, activate, adaptive_conv
+from tanet.ops import Act, adaptive_conv, implementation, moments, squeeze
 
 
-def squeeze(x: torch.Tensor, frames: int) -> torch.Tensor:
-    """The mean over space of each frame's maps: [N·T, C, H, W] → s [N, C, T] (eq. 1)."""
-    return x.mean((2, 3)).unflatten(0, (-1, frames)).mT
+class FrameConv(nn.Conv1d):
+    """A convolution along time on rows, one row a frame: [N·T, C] → [N·T, C'], zeros outside the clip.
+
+    The parameters are those of a Conv1d; computed as one matrix product, which takes no other memory format.
+    """
+
+    def __init__(self, channels: int, outputs: int, kernel: int, *, frames: int) -> None:
+        super().__init__(channels, outputs, kernel, padding=kernel // 2, bias=False)
+        self.frames = frames
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        (kernel,) = self.kernel_size
+        if kernel > 1:
+            half = kernel // 2
+            rows = F.pad(input.unflatten(0, (-1, self.frames)), (0, 0, half, half))  # [N, T + 2·half, C]
+            steps = [rows[:, k : k + self.frames] for k in range(kernel)]
+            input = torch.cat(steps, 2).flatten(0, 1)  # [N·T, K·C]
+        return F.linear(input, self.weight.transpose(1, 2).flatten(1))
 
 
 def global_branch(frames: int, *, alpha: int, kernel: int) -> nn.Sequential:
@@ -38,33 +54,42 @@ def global_branch(frames: int, *, alpha: int, kernel: int) -> nn.Sequential:
     )
 
 
-def local_branch(channels: int, *, beta: int, kernel: int) -> nn.Sequential:
-    """L: s [N, C, T] → the gate V [N, C, T] (eq. 3); its children are named as in the published code."""
+def local_branch(channels: int, *, frames: int, beta: int, kernel: int) -> nn.Sequential:
+    """L: rows [N·T, C] → the gate's rows [N·T, C] (eq. 3); its children are named as in the published one."""
     if kernel < 1 or kernel % 2 == 0:
         raise ValueError(f"local_kernel must be odd, not {kernel}")
     if not 1 <= beta <= channels:
         raise ValueError(f"beta must be in 1 … {channels} (channels), not {beta}")
     return nn.Sequential(
-        nn.Conv1d(channels, channels // beta, kernel, padding=kernel // 2, bias=False),
+        FrameConv(channels, channels // beta, kernel, frames=frames),
         nn.BatchNorm1d(channels // beta),
         nn.ReLU(inplace=True),
-        nn.Conv1d(channels // beta, channels, 1, bias=False),
+        FrameConv(channels // beta, channels, 1, frames=frames),
         nn.Sigmoid(),
     )
 
 
-def aggregation(branch: nn.Module, s: torch.Tensor) -> torch.Tensor:
-    """The kernel Θ [N, C, K] that a global branch makes of s [N, C, T]."""
-    return branch(s.flatten(0, 1)).unflatten(0, s.shape[:2])
+def by_clip(rows: torch.Tensor, frames: int) -> torch.Tensor:
+    """Rows [N·T, C], one a frame, as [N, C, T]."""
+    return rows.unflatten(0, (-1, frames)).mT
+
+
+def aggregation(branch: nn.Module, s: torch.Tensor, frames: int) -> torch.Tensor:
+    """The kernel Θ [N, C, K] that a global branch makes of the rows s [N·T, C]."""
+    rows = by_clip(s, frames)  # [N, C, T]
+    return branch(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])
 
 
 def apply_gate(x: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
     """Multiply the maps x [N·T, C, H, W] by the gate [N, C, T]."""
-    return x * gate.mT.flatten(0, 1)[..., None, None]
+    return x * gate.mT.flatten(0, 1)[..., None, None].to(x.dtype)
 
 
 class TakenNorm(nn.BatchNorm2d):
     """A BatchNorm whose work a temporal module has taken over: what enters leaves as it is."""
+
+    frozen: tuple[torch.Tensor, torch.Tensor] | None = None
+    """Scale and shift, where they are settled (`VideoNet.optimize`)."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         return input
@@ -73,14 +98,17 @@ class TakenNorm(nn.BatchNorm2d):
         """Its affine map of each channel [C] for x [N·T, C, H, W]; in training it moves the statistics."""
         assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
         assert self.num_batches_tracked is not None
+        if self.frozen is not None:
+            return self.frozen
         mean, var = self.running_mean, self.running_var
         if self.training:
-            var, mean = torch.var_mean(x.float() if x.dtype.itemsize < 4 else x, (0, 2, 3), correction=0)
+            mean, var = moments(x)
             count = x.numel() / x.shape[1]
             with torch.no_grad():
                 self.num_batches_tracked += 1
-                self.running_mean.lerp_(mean, self.momentum)
-                self.running_var.lerp_(var * (count / (count - 1)), self.momentum)
+                new, old = self.momentum, 1 - self.momentum
+                self.running_mean.copy_(new * mean + old * self.running_mean)
+                self.running_var.copy_(new * count / (count - 1) * var + old * self.running_var)
         scale = self.weight * (var + self.eps).rsqrt()
         return scale, self.bias - mean * scale
 
@@ -121,7 +149,7 @@ class TAM(nn.Module):
         self.norm: TakenNorm | None = None
         self.act: Act = "none"
         self.G = global_branch(frames, alpha=alpha, kernel=kernel)
-        self.L = local_branch(channels, beta=beta, kernel=local_kernel)
+        self.L = local_branch(channels, frames=frames, beta=beta, kernel=local_kernel)
 
     def take_in(self, norm: TakenNorm, act: Act) -> None:
         """Compute what stood before the module, `norm`, then `act`; x is then what entered the norm."""
@@ -129,17 +157,48 @@ class TAM(nn.Module):
         object.__setattr__(self, "norm", norm)
         self.act = act
 
-    def branches(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The gate V [N, C, T] and the kernel Θ [N, C, K] that the maps x [N·T, C, H, W] give rise to."""
-        s = squeeze(x, self.frames)  # [N, C, T]
-        return self.L(s), aggregation(self.G, s)
+    def branches(
+        self, x: torch.Tensor, *, scale: torch.Tensor | None = None, shift: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The gate V [N, C, T] and the kernel Θ [N, C, K] that the maps x [N·T, C, H, W] give rise to.
+
+        scale and shift [C] are the affine map of a norm that was taken in.
+        """
+        if (
+            not self.training
+            and not torch.is_grad_enabled()
+            and implementation(x, frames=self.frames) == "triton"
+        ):
+            return self._fused_branches(x, scale, shift)
+        s = squeeze(x, scale=scale, shift=shift, act=self.act)  # [N·T, C]
+        return by_clip(self.L(s), self.frames), aggregation(self.G, s, self.frames)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         scale, shift = (None, None) if self.norm is None else self.norm.scale_and_shift(x)
-        gate, kernel = self.branches(activate(x, scale=scale, shift=shift, act=self.act))
+        gate, kernel = self.branches(x, scale=scale, shift=shift)
         if self.order == "tam":
             return adaptive_conv(x, kernel, gate=gate, scale=scale, shift=shift, act=self.act)
         return apply_gate(adaptive_conv(x, kernel, scale=scale, shift=shift, act=self.act), gate)
 
+    def _fused_branches(
+        self, x: torch.Tensor, scale: torch.Tensor | None, shift: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """`branches` in evaluation, by two kernels."""
+        from tanet.ops.branches_triton import tam_branches
+
+        g, l = (_weights(branch) for branch in (self.G, self.L))  # noqa: E741
+        gate, kernel = tam_branches(
+            x, scale, shift, self.act, self.frames, g, self.G[1].eps, l, self.L[1].eps
+        )
+        return gate.mT, kernel.mT
+
     def extra_repr(self) -> str:
         return f"frames={self.frames}, order={self.order}"
+
+
+def _weights(branch: nn.Sequential) -> list[torch.Tensor]:
+    """First weight, BatchNorm's weight, bias, mean, variance, last weight of a branch."""
+    first, norm, last = branch[0], branch[1], branch[3]
+    assert isinstance(norm, nn.BatchNorm1d) and norm.running_mean is not None and norm.running_var is not None
+    weights = [first.weight, norm.weight, norm.bias, norm.running_mean, norm.running_var, last.weight]
+    return [weight for weight in weights if isinstance(weight, torch.Tensor)]

@@ -1,0 +1,144 @@
+"""TAM's operations against the bytes they must move, on one GPU → results/ops.csv.
+
+    python -m bench.ops
+
+operation        what is timed                                                              bytes, in maps x
+filter           adaptive_conv with gate: reads x, writes y                                 2
+TAM              a TAM in evaluation, squeeze, branches, filter: reads x twice, writes y    3
+filter backward  reads dy and x, writes dx                                                  3
+TAM backward     a compiled TAM in training: reads dy and x, then dy, writes dx             4
+
+32 clips × 8 frames, bfloat16, channels-last. The measure is a copy of a large tensor in the same run. Each
+operation runs as a captured CUDA graph over more maps than the cache holds. TAM's backward pass
+is a training step less its forward pass, both captured. Stops unless the kernels' tests pass here.
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from bench.common import ROOT, capture, head, interleaved_on_gpu, percentiles, require_tests, write_csv
+from tanet import TAM
+from tanet.ops import adaptive_conv, implementation
+
+MAPS = ((64, 56), (128, 28), (256, 14), (512, 7))  # C, side
+FRAMES = 8
+COPIED = 1 << 30  # bytes read, and as many written
+RING = 200e6  # bytes of maps that take turns: four times the cache of an H100
+TESTS = ("test_adaptive_conv_triton.py", "test_branches_triton.py")
+Run = Callable[[], object]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--clips", type=int, default=32)
+    parser.add_argument("--repeats", type=int, default=50)
+    parser.add_argument("--out", type=Path, default=ROOT / "results" / "ops.csv")
+    flags = parser.parse_args()
+    if not torch.cuda.is_available():
+        raise SystemExit("needs a GPU")
+    require_tests(*TESTS)
+    first = head("torch", "triton")
+    rows = []
+    for channels, side in MAPS:
+        for row in measure(channels, side, clips=flags.clips, repeats=flags.repeats):
+            print(*row.values(), sep="\t", flush=True)
+            rows.append({**first, **row})
+        torch.cuda.empty_cache()
+    write_csv(flags.out, rows)
+
+
+def measure(channels: int, side: int, *, clips: int, repeats: int) -> list[dict[str, object]]:
+    """The rows of one size of map."""
+    # Captured where it was warmed up: autograd goes back on the stream that it came along.
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        made, sets = operations(channels, side, clips=clips)
+        runs: dict[str, Run] = {name: capture(run, stream=stream) for name, run in made.items()}
+    source, target = (torch.empty(COPIED, dtype=torch.uint8, device="cuda") for _ in range(2))
+    runs["copy"] = lambda: target.copy_(source)
+    times = interleaved_on_gpu(runs, repeats=repeats)
+    copied = 2 * COPIED / percentiles(times.pop("copy"))["p50"]  # bytes per millisecond
+    steps = zip(times.pop("TAM step"), times.pop("TAM forward"), strict=True)
+    times["TAM backward"] = [step - forward for step, forward in steps]
+    size = clips * FRAMES * channels * side * side * torch.bfloat16.itemsize
+    counts = {"filter": 2, "TAM": 3, "filter backward": 3, "TAM backward": 4}
+    rows = []
+    for name, count in counts.items():
+        each = [time / sets for time in times[name]]
+        p = percentiles(each)
+        rows.append(
+            {
+                "operation": name,
+                "map": f"{clips * FRAMES} x {channels} x {side} x {side}",
+                **{f"{key}_us": f"{1e3 * value:.1f}" for key, value in p.items()},
+                "bytes": count * size,
+                "gb_s": f"{count * size / p['p50'] / 1e6:.0f}",
+                "copy_gb_s": f"{copied / 1e6:.0f}",
+                "percent_of_copy": f"{100 * count * size / p['p50'] / copied:.1f}",
+            }
+        )
+    return rows
+
+
+def operations(channels: int, side: int, *, clips: int) -> tuple[dict[str, Run], int]:
+    """What is timed, by name, each over all sets of maps; and how many sets there are."""
+    shape = (clips * FRAMES, channels, side, side)
+    size = torch.Size(shape).numel() * torch.bfloat16.itemsize
+    sets = max(2, int(-(-RING // size)))
+
+    def maps() -> list[torch.Tensor]:
+        made = (torch.randn(shape, device="cuda", dtype=torch.bfloat16) for _ in range(sets))
+        return [x.contiguous(memory_format=torch.channels_last) for x in made]
+
+    xs, dys = maps(), maps()
+    assert implementation(xs[0]) == "triton"
+    tam = TAM(channels, frames=FRAMES).cuda()
+    trained = torch.compile(tam, fullgraph=True, dynamic=False)
+    evaluated = TAM(channels, frames=FRAMES).cuda().bfloat16().eval()
+    kernel = torch.rand(clips, channels, 3, device="cuda", dtype=torch.bfloat16)
+    gate = torch.rand(clips, channels, FRAMES, device="cuda", dtype=torch.bfloat16)
+    leaves = [x.detach().requires_grad_() for x in xs]
+    weights = list(tam.parameters())
+    # What comes out is kept until its set's next turn, so that it, too, has memory of its own.
+    kept: list[object] = [None] * sets
+
+    def filter_() -> None:
+        for i, x in enumerate(xs):
+            kept[i] = adaptive_conv(x, kernel, gate=gate)
+
+    def filter_backward() -> None:
+        for i, (dy, x) in enumerate(zip(dys, xs, strict=True)):
+            kept[i] = torch.ops.tanet.adaptive_conv_backward(dy, x, kernel, gate, None, None, "none")
+
+    def evaluate() -> None:
+        with torch.no_grad():
+            for i, x in enumerate(xs):
+                kept[i] = evaluated(x)
+
+    def forward() -> None:
+        with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
+            for i, x in enumerate(leaves):
+                kept[i] = trained(x)
+
+    def step() -> None:
+        with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
+            for i, (dy, x) in enumerate(zip(dys, leaves, strict=True)):
+                y = trained(x)
+                kept[i] = (y, torch.autograd.grad(y, [x, *weights], dy))
+
+    return {
+        "filter": filter_,
+        "TAM": evaluate,
+        "filter backward": filter_backward,
+        "TAM forward": forward,
+        "TAM step": step,
+    }, sets
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""results/speed.csv as a picture: throughput against frames of a clip and against batch → docs/speed.svg.
+
+python -m bench.speed --part frames && python -m bench.speed --part batch && python -m bench.speed_plot
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import ceil, log10
+from pathlib import Path
+
+from bench.common import ROOT, read_csv
+
+WIDTH, HEIGHT, GAP = 360, 220, 90  # of a panel, in pixels, and what is between panels
+LINES = {"c2d": ("C2D", "#888888"), "tanet": ("TANet", "#c0392b")}
+Points = dict[int, tuple[float, float, float]]  # at a number of frames or clips: p20, p50, p80
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One diagram: a title, what runs along its axes, and its lines."""
+
+    title: str
+    across: str
+    up: str
+    lines: dict[str, Points]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, default=ROOT / "results" / "speed.csv")
+    parser.add_argument("--backbone", default="resnet50")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "speed.svg")
+    flags = parser.parse_args()
+    rows = [row for row in read_csv(flags.data) if row["backbone"] == flags.backbone]
+    # Images, where the clips differ in length: a clip of 64 frames is eight times the work of one of 8.
+    panels = [
+        Panel("256 images a batch", "frames of a clip", "images/s", lines(rows, "frames", "frames")),
+        Panel("8 frames a clip", "clips of a batch", "clips/s", lines(rows, "batch", "clips")),
+    ]
+    for panel in panels:
+        if not all(panel.lines.values()):
+            raise SystemExit(
+                f"{flags.data}: no rows of {flags.backbone} for '{panel.across}': run bench.speed"
+            )
+    machine = next(row["machine"] for row in rows)
+    flags.out.parent.mkdir(parents=True, exist_ok=True)
+    flags.out.write_text(picture(panels, caption=f"{flags.backbone}, inference, bfloat16, {machine}"))
+    print(flags.out)
+
+
+def lines(rows: Sequence[dict[str, str]], part: str, key: str) -> dict[str, Points]:
+    """The points of each network in one part of the results."""
+    found: dict[str, Points] = {network: {} for network in LINES}
+    for row in rows:
+        if row["part"] == part and row["network"] in found:
+            scale = int(row["frames"]) if key == "frames" else 1
+            p20, p50, p80 = (scale * float(row[f"clips_s_{p}"]) for p in ("p20", "p50", "p80"))
+            found[row["network"]][int(row[key])] = (p20, p50, p80)
+    return found
+
+
+def picture(panels: Sequence[Panel], *, caption: str) -> str:
+    """The panels side by side as SVG."""
+    width = len(panels) * (WIDTH + GAP) + 20
+    height = HEIGHT + 110
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        'font-family="sans-serif" font-size="12" fill="#333333">',
+        f'<rect width="{width}" height="{height}" fill="white"/>',
+        text(width / 2, height - 10, caption),
+    ]
+    for number, panel in enumerate(panels):
+        parts += [f'<g transform="translate({GAP - 15 + number * (WIDTH + GAP)} 35)">', *draw(panel), "</g>"]
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def draw(panel: Panel) -> list[str]:
+    """One panel: steps of equal width across, since all double; from zero up, so that ratios can be seen."""
+    across = sorted({at for points in panel.lines.values() for at in points})
+    highest = max(p80 for points in panel.lines.values() for _, _, p80 in points.values())
+    step = tick(highest)
+    top = step * ceil(highest / step)
+    x = {at: WIDTH * (number + 0.5) / len(across) for number, at in enumerate(across)}
+
+    def y(rate: float) -> float:
+        return HEIGHT * (1 - rate / top)
+
+    parts = [text(WIDTH / 2, -15, panel.title, weight="bold"), text(WIDTH / 2, HEIGHT + 40, panel.across)]
+    parts.append(text(-5, -15, panel.up, anchor="end"))
+    for number in range(round(top / step) + 1):
+        rate = number * step
+        parts.append(f'<path d="M0 {y(rate):.1f}H{WIDTH}" stroke="#dddddd"/>')
+        parts.append(text(-8, y(rate) + 4, f"{rate:,.0f}", anchor="end"))
+    parts += [text(x[at], HEIGHT + 18, str(at)) for at in across]
+    for number, (network, points) in enumerate(panel.lines.items()):
+        label, colour = LINES[network]
+        for one, other in pairwise(sorted(points)):
+            ends = f"M{x[one]:.1f} {y(points[one][1]):.1f}L{x[other]:.1f} {y(points[other][1]):.1f}"
+            parts.append(f'<path d="{ends}" stroke="{colour}" stroke-width="2"/>')
+        for at, (p20, p50, p80) in points.items():
+            # The bar is from the 20th to the 80th percentile.
+            parts.append(f'<path d="M{x[at]:.1f} {y(p20):.1f}V{y(p80):.1f}" stroke="{colour}"/>')
+            parts.append(f'<circle cx="{x[at]:.1f}" cy="{y(p50):.1f}" r="3.5" fill="{colour}"/>')
+        below = HEIGHT - 14 - 18 * number
+        parts.append(f'<circle cx="{WIDTH - 80}" cy="{below}" r="3.5" fill="{colour}"/>')
+        parts.append(text(WIDTH - 70, below + 4, label, anchor="start"))
+    return parts
+
+
+def tick(highest: float) -> float:
+    """A round step, 1, 2 or 5 times a power of ten, that makes four to ten of it up to the highest."""
+    power = 10.0 ** int(log10(highest) - 1)
+    return next(factor * power for factor in (1, 2, 5, 10, 20, 50) if highest / (factor * power) <= 8)
+
+
+def text(x: float, y: float, what: str, *, anchor: str = "middle", weight: str = "normal") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-weight="{weight}">{what}</text>'
+
+
+if __name__ == "__main__":
+    main()
