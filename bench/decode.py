@@ -1,38 +1,59 @@
-"""How long it takes to open a video and decode the frames of one clip, on one core.
+"""How long it takes to open a video and decode the frames of one clip, on one core; and that they are right.
 
     python -m bench.decode                 writes results/decode.csv
+    python -m bench.decode --exact         writes results/decode_exact.csv
 
 `tanet` is open_video(path).read(indices). `seek` is what is usually written with PyAV: for each wanted frame
 seek to the key picture before it, unless decoding on is enough, and decode until its time has come. It takes
 the frame rate to be constant, so it reads no packets but those it decodes, and is wrong for some files;
 `seek exact` reads the times from the packets first, as any reader must that is right for all. `sequential`
-decodes from the start up to the last wanted frame. That all give the same frames is checked before anything
-is timed. A ratio is p50 over that of `tanet`.
+decodes from the start up to the last wanted frame. torchcodec (exact, and approximate, which trusts the
+header), decord2 and OpenCV (which takes frame after frame and converts those that are wanted) are installed
+into a temporary folder; torchcodec is given the FFmpeg that PyAV brings. A ratio is p50 over that of `tanet`;
+`right` says whether all frames equal those of sequential decoding, and a reader that is wrong is no rival.
+
+--exact reads 200 random sets of frames from a file of each kind and compares them, bit for bit, with what
+sequential decoding gives.
 """
 
+import argparse
 import os
+import random
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import date
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
 import torch
 from av.container import InputContainer
 
-from bench.common import ROOT, commit, interleaved, machine, percentiles, versions, write_csv
+from bench.common import ROOT, head, interleaved, percentiles, write_csv
 from tanet.video import open_video
+from tests import encoded
 
 DATA = Path(os.environ.get("TANET_DATA", ROOT.parent / "shared" / "data"))
-REAL = {
-    "ucf101 avi 320x240 mpeg4": "decode/*/*.avi",
-    "arrow6 mp4 172x128 h264": "arrow6/val/*/*.mp4",
-    "kinetics mp4 340x256 h264": "clips/action/arm_wrestling.mp4",
+REAL = {  # name → pattern, every how many-th file
+    "ucf101 avi 320x240 mpeg4": ("decode/*/*.avi", 10),
+    "ucf101 avi, a picture not coded": ("decode/Swing/v_Swing_g02_c01.avi", 1),
+    "arrow6 mp4 172x128 h264": ("arrow6/val/*/*.mp4", 10),
+    "kinetics mp4 340x256 h264": ("clips/action/arm_wrestling.mp4", 1),
 }
-REPEATS = 25
+GENERATED = {  # name → file, codec, pictures a group, options of the encoder
+    "h264, groups of 12": ("12.mp4", "libx264", 12, {"bf": "3", "threads": "1"}),
+    "h264, groups of 250": ("250.mp4", "libx264", 250, {"bf": "3", "threads": "1"}),
+    "hevc, groups of 12": ("hevc.mp4", "libx265", 12, encoded.X265),
+    "vp9, groups of 128": ("vp9.webm", "libvpx-vp9", 128, {"cpu-used": "8", "deadline": "realtime"}),
+}
+# torchcodec's later releases need CUDA to be there.
+RIVALS = ("torchcodec==0.13.0", "decord2", "opencv-python-headless")
+REPEATS = 11
+SETS = 200
 Reader = Callable[[Path, Sequence[int]], np.ndarray]
 
 
@@ -88,17 +109,18 @@ def frames_at(container: InputContainer, stream: av.VideoStream, times: Sequence
     return np.stack(frames)
 
 
-READERS = {"tanet": ours, "seek": seek, "seek exact": seek_exact, "sequential": sequential}
+READERS: dict[str, Reader] = {"tanet": ours, "seek": seek, "seek exact": seek_exact, "sequential": sequential}
 
 
-def make_clip(path: Path, *, group: int) -> Path:
-    """Ten seconds of moving texture, 340x256, h264 with B-frames."""
+def make_clip(path: Path, *, codec: str, group: int, options: dict[str, str]) -> Path:
+    """Ten seconds of moving texture, 340x256."""
     y, x = np.mgrid[:256, :340]
     noise = np.random.default_rng(0).integers(0, 256, (512, 680), dtype=np.uint8)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25, options={"bf": "3", "threads": "1"})
+        stream = cast("av.VideoStream", container.add_stream(codec, rate=25, options=options))
         stream.width, stream.height, stream.pix_fmt = 340, 256, "yuv420p"
         stream.codec_context.gop_size = group
+        stream.codec_context.time_base = Fraction(1, 25)
         for number in range(250):
             wave = 60 * np.sin((x + 3 * number) / 17) + 60 * np.cos((y - 2 * number) / 23)
             texture = noise[number : number + 256, 2 * (number % 150) :][:, :340] // 6
@@ -126,52 +148,142 @@ def read_all(read: Reader, wanted: Mapping[Path, Sequence[int]]) -> None:
         read(path, indices)
 
 
-def measure(name: str, paths: Sequence[Path]) -> Iterator[dict[str, object]]:
+def measure(name: str, paths: Sequence[Path], readers: Mapping[str, Reader]) -> Iterator[dict[str, object]]:
     for choice in ("uniform", "dense"):
         wanted = {}
         for path in paths:
             with open_video(path) as video:
-                wanted[path] = clip_indices(video.info.frames)[choice]
-        wanted = {path: indices for path, indices in wanted.items() if indices}
-        for path, indices in wanted.items():
-            for read in READERS.values():
-                assert np.array_equal(read(path, indices), sequential(path, indices)), (read, path)
-        readers = {name: partial(read_all, read, wanted) for name, read in READERS.items()}
-        times = interleaved(readers, repeats=REPEATS)
-        per_clip = {reader: [time / len(wanted) for time in times[reader]] for reader in READERS}
-        base = percentiles(per_clip["tanet"])["p50"]
-        for reader in READERS:
-            p = percentiles(per_clip[reader])
+                if indices := clip_indices(video.info.frames)[choice]:
+                    wanted[path] = indices
+        right = {
+            reader: all(equals(read, *clip) for clip in wanted.items()) for reader, read in readers.items()
+        }
+        assert right["tanet"], name
+        runs = {reader: partial(read_all, read, wanted) for reader, read in readers.items()}
+        times = interleaved(runs, repeats=REPEATS)
+        base = percentiles(times["tanet"])["p50"]
+        for reader in readers:
+            p = percentiles(times[reader])
             yield {
                 "case": f"{name}, {choice}",
                 "reader": reader,
-                **{f"{key}_ms": f"{value:.2f}" for key, value in p.items()},
+                **{f"{key}_ms": f"{value / len(wanted):.2f}" for key, value in p.items()},
                 "ratio": f"{p['p50'] / base:.2f}",
+                "right": "yes" if right[reader] else "no",
             }
 
 
-def main() -> None:
+def equals(read: Reader, path: Path, indices: Sequence[int]) -> bool:
+    try:
+        return np.array_equal(read(path, indices), sequential(path, indices))
+    except Exception as error:  # a rival's: it is told, and it is not timed as if it were right
+        print(read, path.name, repr(error)[:200], sep="\t")
+        return False
+
+
+def rivals() -> dict[str, Reader]:
+    """The readers of others, where their packages are; see `main`."""
+    import cv2  # pyright: ignore[reportMissingImports]
+    import decord  # pyright: ignore[reportMissingImports]
+    from torchcodec.decoders import VideoDecoder  # pyright: ignore[reportMissingImports]
+
+    cv2.setNumThreads(1)
+
+    def torchcodec(path: Path, indices: Sequence[int], *, mode: str) -> np.ndarray:
+        decoder = VideoDecoder(path, num_ffmpeg_threads=1, dimension_order="NHWC", seek_mode=mode)
+        return decoder.get_frames_at(list(indices)).data.numpy()
+
+    def decord2(path: Path, indices: Sequence[int]) -> np.ndarray:
+        return decord.VideoReader(str(path), num_threads=1).get_batch(list(indices)).asnumpy()
+
+    def opencv(path: Path, indices: Sequence[int]) -> np.ndarray:
+        video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+        frames = []
+        for number in range(indices[-1] + 1):
+            video.grab()
+            if number in indices:
+                frames.append(cv2.cvtColor(video.retrieve()[1], cv2.COLOR_BGR2RGB))
+        return np.stack(frames)
+
+    return {
+        "torchcodec exact": partial(torchcodec, mode="exact"),
+        "torchcodec approximate": partial(torchcodec, mode="approximate"),
+        "decord2": decord2,
+        "opencv": opencv,
+    }
+
+
+def speed() -> list[dict[str, object]]:
+    """A row a case and reader."""
     torch.set_num_threads(1)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    head = {"commit": commit(), "date": date.today().isoformat(), "machine": machine()}
-    head["versions"] = versions("av", "torch", "numpy")
+    readers = READERS | rivals()
+    first = head("av", "torch", "numpy", "torchcodec", "decord2", "opencv-python-headless")
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         cases = {
-            f"generated mp4 340x256 h264, groups of {group}": [
-                make_clip(Path(folder) / f"{group}.mp4", group=group)
+            f"generated 340x256 {name}": [
+                make_clip(Path(folder) / file, codec=codec, group=group, options=options)
             ]
-            for group in (12, 250)
+            for name, (file, codec, group, options) in GENERATED.items()
+            if codec in av.codecs_available
         }
-        for name, pattern in REAL.items():
-            if found := sorted(DATA.glob(pattern))[::10][:3]:
+        for name, (pattern, step) in REAL.items():
+            if found := sorted(DATA.glob(pattern))[::step][:3]:
                 cases[name] = found
         for name, paths in cases.items():
-            for row in measure(name, paths):
+            for row in measure(name, paths, readers):
                 print(*row.values(), sep="\t", flush=True)
-                rows.append({**head, **row})
-    write_csv(ROOT / "results" / "decode.csv", rows)
+                rows.append({**first, **row})
+    return rows
+
+
+def exact() -> list[dict[str, object]]:
+    """A row a file: how many of the random sets of frames equal sequential decoding."""
+    first, rows = head("av", "torch", "numpy"), []
+    with tempfile.TemporaryDirectory() as folder:
+        kinds = encoded.all_kinds(Path(folder))
+        kinds |= {path.name: path for path in sorted(DATA.glob("clips/odd/video_*.mov"))}
+        for pattern, step in REAL.values():
+            kinds |= {path.name: path for path in sorted(DATA.glob(pattern))[::step][:3]}
+        for name, path in kinds.items():
+            truth, choose = encoded.sequential(path), random.Random(name)
+            # Of a file that was cut the last picture may be half there: what that shows is anybody's guess.
+            known = len(truth) - name.startswith("cut_")
+            equal = 0
+            for _ in range(SETS):
+                indices = choose.choices(range(known), k=choose.choice((1, 2, 3, 8, 16)))
+                with open_video(path) as video:
+                    equal += np.array_equal(video.read(indices).numpy(), truth[indices])
+            row = {"file": name, "frames": len(truth), "sets": SETS, "equal": equal}
+            print(*row.values(), sep="\t", flush=True)
+            rows.append({**first, **row})
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--exact", action="store_true")
+    parser.add_argument("--with-rivals", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.exact:
+        write_csv(ROOT / "results" / "decode_exact.csv", exact())
+    elif options.with_rivals:
+        write_csv(ROOT / "results" / "decode.csv", speed())
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder]
+            subprocess.run([*install, *RIVALS], check=True)
+            libraries = Path(av.__file__).parents[1] / "av.libs"
+            for path in libraries.glob("lib*-*.so.*"):  # libavutil-5809ad29.so.60.26.102 → libavutil.so.60
+                name, version = path.name.split(".so.")
+                plain = Path(folder) / f"{name.rsplit('-', 1)[0]}.so.{version.split('.')[0]}"
+                if plain.name.startswith(("libav", "libsw")):
+                    plain.symlink_to(path)
+            places = {"LD_LIBRARY_PATH": f"{folder}:{libraries}", "PYTHONPATH": folder}
+            command = [sys.executable, "-m", "bench.decode", "--with-rivals"]
+            subprocess.run(command, check=True, cwd=ROOT, env={**os.environ, **places})
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
     ROOT/train/CLASS/video  ROOT/val/CLASS/video     split by whoever made it
     ROOT/CLASS/video                                 split here, by a seeded fraction
-    a list: lines `path label` or `path frames label` (TSN's and TSM's format), or CSV with a header
+    a list: lines `path label` or `path frames label` (TSN's and TSM's format), or CSV with a header:
+    path,label and, if it has them, frames, as `tanet data index` writes it; other columns do not count
+    ROOT/{train,val,videos}.index.json               shards of any of these: their videos are called as before
 
 A video is a file, or a folder of frame pictures. A label is a number from 0 or a class name.
 """
@@ -15,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tanet.recipe import Data
+from tanet.shards import Packed, index_path, packed_classes, read_index
 from tanet.video import PICTURE_SUFFIXES
 
 VIDEO_SUFFIXES = (
@@ -35,6 +38,8 @@ class Sample:
     label: int
     frames: int | None = None
     """How many of its frames to use, from the first; None for all."""
+    packed: Packed | None = None
+    """Where it lies if not in a file or folder of its own."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +59,14 @@ class _Entry:
     path: Path
     label: str
     frames: int | None = None
+    packed: Packed | None = None
 
 
 def read_split(data: Data, *, classes: Sequence[str] | None = None, seed: int = 0) -> Split:
     """Find the videos that a recipe's data section describes.
 
     Args:
-        data: its `root`, `train`, `val`, `class_names` and `val_fraction` count.
+        data: its `root`, `train`, `val`, `class_names`, `quarantine` and `val_fraction` count.
         classes: names in the order of the labels, where they are settled (by a checkpoint, say); videos are
             matched to them by name.
         seed: of the split, where it is made here.
@@ -69,7 +75,9 @@ def read_split(data: Data, *, classes: Sequence[str] | None = None, seed: int = 
         ValueError: nothing is there, or something is not as it must be; the message names it.
     """
     if classes is None and data.class_names:
-        classes = _lines(Path(data.class_names))
+        classes = lines(Path(data.class_names))
+    elif classes is None and not (data.train or data.val):
+        classes = packed_classes(Path(data.root)) or None
     warnings: tuple[str, ...] = ()
     if data.train or data.val:
         train, val = (_list(Path(name), data.root) if name else [] for name in (data.train, data.val))
@@ -78,6 +86,9 @@ def read_split(data: Data, *, classes: Sequence[str] | None = None, seed: int = 
     classes = (
         _class_names([*train, *val], of_list=bool(data.train or data.val)) if classes is None else classes
     )
+    # Now that labels are settled: a class stays one, though all its videos be left out.
+    train, val, left_out = _leave_out(data, train, val)
+    warnings += (left_out,) if left_out else ()
     split = Split(_samples(train, classes), _samples(val, classes), tuple(classes), warnings)
     untrained = {s.label for s in split.val} - {s.label for s in split.train}
     if untrained and split.train:
@@ -90,7 +101,7 @@ def read_test(data: Data, *, classes: Sequence[str], seed: int | None = None) ->
     """The videos to test on: those of the list `val`, of ROOT/val, or of ROOT's class folders.
 
     Args:
-        data: its `root`, `val` and `val_fraction` count.
+        data: its `root`, `val`, `quarantine` and `val_fraction` count.
         classes: names in the order of the labels; videos are matched to them by name.
         seed: of the split, where a part of ROOT's class folders was set aside in training; only that part is
             tested. None tests all.
@@ -105,6 +116,7 @@ def read_test(data: Data, *, classes: Sequence[str], seed: int | None = None) ->
         entries = _classes_in(val or train)
     else:
         _, entries, _ = _folders(data, seed)
+    _, entries, _ = _leave_out(data, [], entries)
     return _samples(entries, classes)
 
 
@@ -132,17 +144,20 @@ def _visible(folder: Path) -> list[Path]:
 def _folders(data: Data, seed: int) -> tuple[list[_Entry], list[_Entry], tuple[str, ...]]:
     train_folder, val_folder = _part_folders(data)
     if val_folder:
-        train = _classes_in(train_folder) if train_folder.is_dir() else []
+        train = _classes_in(train_folder) if train_folder.exists() else []
         return train, _classes_in(val_folder), ()
     train, val = _set_aside(_classes_in(train_folder), data.val_fraction, seed)
     return train, val, (LEAK.format(root=data.root, part=data.val_fraction),) if val else ()
 
 
 def _part_folders(data: Data) -> tuple[Path, Path | None]:
-    """The folders of training and of validation classes; None where a part of the first is set aside."""
+    """Folders of classes, or indexes of shards, for both parts; None: the first is to be split."""
     if not data.root:
         raise ValueError("no videos given: name a folder (--data.root) or lists (--data.train, --data.val)")
     root = Path(data.root)
+    train, val, whole = (index_path(root, part) for part in ("train", "val", "videos"))
+    if whole.exists() or train.exists() or val.exists():
+        return (whole, None) if whole.exists() else (train, val if val.exists() else None)
     train, val = root / "train", root / "val"
     if val.is_dir():
         return train, val
@@ -150,6 +165,9 @@ def _part_folders(data: Data) -> tuple[Path, Path | None]:
 
 
 def _classes_in(folder: Path) -> list[_Entry]:
+    if folder.suffix == ".json" and folder.is_file():
+        rows, names = read_index(folder)
+        return [_Entry(folder.parent / row.video, names[row.label], row.frames, row.packed) for row in rows]
     entries = []
     for class_folder in filter(Path.is_dir, _visible(folder)):
         videos = videos_under(class_folder)
@@ -179,7 +197,24 @@ def _hash(entry: _Entry, seed: int) -> bytes:
     return hashlib.sha256(f"{seed}/{entry.label}/{entry.path.name}".encode()).digest()
 
 
+def videos_in(list_: Path, *, root: str = "") -> list[Path]:
+    """The videos that a list names, there or not; `root` is the base of their paths, else the list's folder.
+
+    Raises:
+        ValueError: the list can not be read, or is empty.
+    """
+    return [entry.path for entry in _entries(list_, root)]
+
+
 def _list(path: Path, root: str) -> list[_Entry]:
+    entries = _entries(path, root)
+    for number, entry in enumerate(entries, 1):
+        if not entry.path.exists():
+            raise ValueError(f"{path}: entry {number}: no such video {entry.path}")
+    return entries
+
+
+def _entries(path: Path, root: str) -> list[_Entry]:
     base = Path(root) if root else path.parent
     entries = []
     for number, (name, label, frames) in enumerate(_csv(path) if path.suffix == ".csv" else _words(path), 1):
@@ -187,17 +222,30 @@ def _list(path: Path, root: str) -> list[_Entry]:
             raise ValueError(f"{path}: entry {number} lacks its path or its label")
         if frames is not None and not (frames.isdigit() and int(frames)):
             raise ValueError(f"{path}: entry {number} has '{frames}' where the number of frames should be")
-        if not (base / name).exists():
-            raise ValueError(f"{path}: entry {number}: no such video {base / name}")
         entries.append(_Entry(base / name, label, int(frames) if frames else None))
     if not entries:
         raise ValueError(f"{path}: the list is empty")
     return entries
 
 
+def _leave_out(data: Data, train: list[_Entry], val: list[_Entry]) -> tuple[list[_Entry], list[_Entry], str]:
+    """What the quarantine list does not name, and a line that counts what it does."""
+    if not data.quarantine:
+        return train, val, ""
+    path = Path(data.quarantine)
+    base = Path(data.root) if data.root else path.parent
+    named = {(base / line).absolute() for line in lines(path)}
+    kept_train, kept_val = ([e for e in part if e.path.absolute() not in named] for part in (train, val))
+    if len(kept_train) < bool(train) or len(kept_val) < bool(val):
+        raise ValueError(f"{path}: leaves no video to train on, or none to test on")
+    gone = len(train) - len(kept_train), len(val) - len(kept_val)
+    counts = f"{gone[0]} training and {gone[1]} validation videos left out"
+    return kept_train, kept_val, f"{path}: {counts}, of {len(named)} that it names"
+
+
 def _words(path: Path) -> list[tuple[str, str, str | None]]:
     rows = []
-    for line in _lines(path):
+    for line in lines(path):
         words = line.rsplit(maxsplit=2)
         if len(words) == 3 and words[1].isdigit():
             rows.append((words[0], words[2], words[1]))
@@ -210,13 +258,13 @@ def _words(path: Path) -> list[tuple[str, str, str | None]]:
 
 
 def _csv(path: Path) -> list[tuple[str | None, str | None, str | None]]:
-    table = csv.DictReader(_lines(path))
+    table = csv.DictReader(lines(path))
     if not {"path", "label"} <= set(table.fieldnames or ()):
         raise ValueError(f"{path}: the first line must name the columns path, label and, if you like, frames")
     return [(row["path"], row["label"], row.get("frames") or None) for row in table]
 
 
-def _lines(path: Path) -> list[str]:
+def lines(path: Path) -> list[str]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -240,7 +288,7 @@ def _class_names(entries: list[_Entry], *, of_list: bool) -> tuple[str, ...]:
 
 def _samples(entries: list[_Entry], classes: Sequence[str]) -> tuple[Sample, ...]:
     labels = {name: label for label, name in enumerate(classes)}
-    return tuple(Sample(str(entry.path), _label(entry, labels), entry.frames) for entry in entries)
+    return tuple(Sample(str(e.path), _label(e, labels), e.frames, e.packed) for e in entries)
 
 
 def _label(entry: _Entry, labels: dict[str, int]) -> int:

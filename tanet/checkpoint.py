@@ -21,9 +21,10 @@ import torch
 from torch import nn
 
 from tanet import recipe as recipes
-from tanet.frames import change_frames
+from tanet.frames import BRANCH, change_frames
 from tanet.network import VideoNet, build
-from tanet.recipe import Recipe
+from tanet.recipe import Model, Recipe
+from tanet.temporal import entry
 
 FORMAT = 1
 
@@ -64,13 +65,12 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> Checkpoint:
     """
     header = _read_header(Path(path))
     try:
-        recipe = recipes.from_dict(header["recipe"])
-        classes = tuple(header["classes"])
-        network = build(recipe.model, classes=len(classes))
+        network = build(header.recipe.model, classes=len(header.classes))
         network.load_state_dict(safetensors.torch.load_file(path))
     except (safetensors.SafetensorError, RuntimeError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: weights and recipe of the checkpoint do not fit: {error}") from error
-    return Checkpoint(network.to(device).eval(), recipe, classes, header.get("info", {}))
+        cause = " ".join(str(error).split())  # PyTorch's has many lines
+        raise ValueError(f"{path}: weights and recipe of the checkpoint do not fit: {cause}") from error
+    return Checkpoint(network.to(device).eval(), header.recipe, header.classes, header.info)
 
 
 def read_recipe(path: str | Path) -> Recipe:
@@ -79,14 +79,11 @@ def read_recipe(path: str | Path) -> Recipe:
     Raises:
         ValueError: as `load`.
     """
-    try:
-        return recipes.from_dict(_read_header(Path(path))["recipe"])
-    except TypeError as error:
-        raise ValueError(f"{path}: its recipe can not be read: {error}") from error
+    return _read_header(Path(path)).recipe
 
 
 def load_start(
-    network: VideoNet, path: str | Path, *, classes: Sequence[str], interpolate: bool = False
+    network: VideoNet, path: str | Path, *, model: Model, classes: Sequence[str], interpolate: bool = False
 ) -> list[str]:
     """Copy a checkpoint's weights into a network that is to be trained further.
 
@@ -95,34 +92,62 @@ def load_start(
     Args:
         network: it changes in place.
         path: a checkpoint of tanet's.
+        model: what the network was built as. Weights tell less than a recipe: a shift has none, and those of
+            `tam` and `tanet-r` look the same.
         classes: the class names of the new training.
         interpolate: change weights trained on clips of another length (frames.py), instead of refusing them.
 
     Returns:
-        What was not simply copied, one line each.
+        What was not simply copied, and how the network is not the one that was trained; one line each.
 
     Raises:
-        ValueError: the file is not a checkpoint, was trained on clips of another length, or weights do not
+        ValueError: the file is not a checkpoint, has weights for clips of another length, or weights do not
             fit; the message names them.
     """
-    trained = tuple(_read_header(Path(path))["classes"])
-    frames = read_recipe(path).model.frames
-    state, own, notes = safetensors.torch.load_file(path), network.state_dict(), []
-    if frames != network.frames:
+    header = _read_header(Path(path))
+    state, own = safetensors.torch.load_file(path), network.state_dict()
+    frames, notes = header.recipe.model.frames, _differences(header.recipe.model, model)
+    if frames != network.frames and not depends_on_frames(state):
+        notes.append(f"trained on clips of {frames} frames, now {network.frames}: its weights fit both")
+    elif frames != network.frames:
         if not interpolate:
             raise ValueError(
                 f"{path}: trained on clips of {frames} frames, not {network.frames}: "
                 "--model.init-frames interpolate changes its weights"
             )
         state = change_frames(state, frames=network.frames)
-        notes.append(f"{path}: weights for {frames} frames changed for {network.frames}")
-    if trained != tuple(classes):
+        notes.append(f"weights for {frames} frames changed for {network.frames}")
+    if header.classes != tuple(classes):
         state |= {name: tensor for name, tensor in own.items() if name.startswith("head.")}
-        notes.append(f"{path}: trained on other classes ({len(trained)}), so the classifier starts afresh")
+        notes.append(f"trained on other classes ({len(header.classes)}), so the classifier starts afresh")
     if difference := misfit(state, own):
         raise ValueError(f"{path}: not the weights of this network; {difference}")
     network.load_state_dict(state, strict=False)
-    return notes
+    return [f"{path}: {note}" for note in notes]
+
+
+def depends_on_frames(state: Mapping[str, torch.Tensor]) -> bool:
+    """Whether T is a part of a VideoNet's weights (frames.py), so that they fit one length of clips alone."""
+    return any(BRANCH in name for name in state)
+
+
+def _differences(trained: Model, model: Model) -> list[str]:
+    """How a network differs from the one that was trained, in what the shapes of weights may not show."""
+    was, now = _temporal(trained), _temporal(model)
+    return [f"trained with {k} {was[k]}, now {now[k]}" for k in was if k in now and was[k] != now[k]]
+
+
+def _temporal(model: Model) -> dict[str, str | int]:
+    """What a recipe says of the temporal module."""
+    module = entry(model.temporal)
+    if module is None:
+        return {"temporal module": "none"}
+    return {
+        "temporal module": model.temporal,
+        "position": module.place if model.position == "auto" else model.position,
+        "stages": ", ".join(model.stages),
+        "kernel": model.kernel,
+    }
 
 
 def load_2d_weights(backbone: nn.Module, path: str | Path) -> None:
@@ -153,10 +178,11 @@ def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, A
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     try:
-        if path.suffix == ".safetensors":
+        if _is_safetensors(path):
             with safetensors.safe_open(path, framework="pt") as file:
                 return safetensors.torch.load_file(path), dict(file.metadata() or {})
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:  # of a path, torch.load looks at the suffix
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises whatever the file's damage leads to
         raise ValueError(f"{path}: can not be read as weights ({_cause(path, error)})") from error
     beside = content if isinstance(content, dict) else {}
@@ -208,7 +234,22 @@ def write_atomically(path: str | Path, content: bytes) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def _read_header(path: Path) -> dict[str, Any]:
+def _is_safetensors(path: Path) -> bool:
+    """Whether a file begins as one of safetensors: eight bytes of length, then JSON, whatever its suffix."""
+    with path.open("rb") as file:
+        return file.read(9)[8:] == b"{"
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What a checkpoint says of itself."""
+
+    recipe: Recipe
+    classes: tuple[str, ...]
+    info: dict[str, Any]
+
+
+def _read_header(path: Path) -> _Header:
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     try:
@@ -219,8 +260,23 @@ def _read_header(path: Path) -> dict[str, Any]:
     if not isinstance(header, dict) or not {"format", "recipe", "classes"} <= set(header):
         raise ValueError(f"{path}: a safetensors file, but not a checkpoint of tanet's")
     if header["format"] != FORMAT:
-        raise ValueError(f"{path}: written by a newer tanet (format {header['format']}, known is {FORMAT})")
-    return header
+        raise ValueError(f"{path}: of another tanet's format ({header['format']}; known is {FORMAT})")
+    classes, info = header["classes"], header.get("info", {})
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise ValueError(f"{path}: its class names can not be read: {classes!r:.80}")
+    if not isinstance(info, dict):
+        raise ValueError(f"{path}: its info can not be read: {info!r:.80}")
+    return _Header(_recipe(header["recipe"], path), tuple(classes), info)
+
+
+def _recipe(values: Any, path: Path) -> Recipe:
+    """The recipe in a header, which may be damaged or made by hand."""
+    try:
+        recipe = recipes.from_dict(values)
+        entry(recipe.model.temporal)
+        return recipe
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{path}: its recipe can not be read: {error}") from error
 
 
 def _cause(path: Path, error: Exception) -> str:

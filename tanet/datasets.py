@@ -1,7 +1,8 @@
 """From labelled videos to views: what the data loader's workers run.
 
 A dataset knows video, sampling and transforms, never the model. Every random choice for a sample comes from
-(seed, epoch, its number), so neither the number of workers nor the order of samples changes it.
+(seed, epoch, its number), so neither the number of workers nor the order of samples changes it; tanet/feed.py
+makes batches of them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from torch.utils.data import Dataset, Sampler
 
 from tanet import sampling, transforms
 from tanet.annotation import Sample
 from tanet.recipe import Data, Eval
-from tanet.video import VideoError, open_video
+from tanet.shards import open_packed
+from tanet.video import Video, VideoError, open_video
 
 
 class TrainClips(Dataset[Any]):
@@ -43,7 +45,7 @@ class TrainClips(Dataset[Any]):
         sample, data = self.samples[number], self.data
         generator = np.random.default_rng((self.seed, epoch, number))
         try:
-            with open_video(sample.path) as clip:
+            with _open(sample) as clip:
                 indices = sampling.train_indices(
                     frame_count(sample, clip.info.frames),
                     frames=self.frames,
@@ -78,7 +80,7 @@ class EvalClips(Dataset[Any]):
     def __getitem__(self, number: int) -> tuple[torch.Tensor, int] | VideoError:
         sample, data = self.samples[number], self.data
         try:
-            with open_video(sample.path) as clip:
+            with _open(sample) as clip:
                 indices = sampling.test_indices(
                     frame_count(sample, clip.info.frames),
                     frames=self.frames,
@@ -96,63 +98,26 @@ class EvalClips(Dataset[Any]):
 
 
 class EpochOrder(Sampler[int]):
-    """The keys of one epoch, shuffled by (seed, epoch)."""
+    """The keys of one epoch, shuffled by (seed, epoch); of several ranks each has its own part of them."""
 
-    def __init__(self, length: int, *, seed: int) -> None:
-        self.length, self.seed, self.epoch = length, seed, 0
+    def __init__(self, length: int, *, seed: int, rank: int = 0, world: int = 1) -> None:
+        self.length, self.seed, self.rank, self.world, self.epoch = length, seed, rank, world, 0
 
     def __len__(self) -> int:
-        return self.length
+        return len(range(self.rank, self.length, self.world))
 
     def __iter__(self) -> Iterator[int]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
-        return iter((self.epoch * self.length + order).tolist())
+        keys = epoch_keys(self.length, seed=self.seed, epoch=self.epoch, rank=self.rank, world=self.world)
+        return iter(keys.tolist())
 
 
-def loader(
-    dataset: Dataset[Any],
-    *,
-    batch: int,
-    workers: int,
-    order: EpochOrder | None = None,
-    device: torch.device | str = "cpu",
-) -> DataLoader[Any]:
-    """Batches of a dataset. With an `order` (training) a last batch that is not full is left out."""
-    length = len(dataset)  # type: ignore[arg-type]
-    return DataLoader(
-        dataset,
-        batch_size=min(batch, length),
-        sampler=order,
-        drop_last=order is not None,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        pin_memory=torch.device(device).type == "cuda",
-        collate_fn=_collate,
-    )
+def epoch_keys(length: int, *, seed: int, epoch: int, rank: int = 0, world: int = 1) -> np.ndarray:
+    """The keys that a rank reads in an epoch, in order: int64.
 
-
-def batches(loader: DataLoader[Any]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """The loader's batches (views, labels).
-
-    Raises:
-        ValueError: a worker died.
-        VideoError: a video could not be read. It comes from a worker as a value and is raised here, so that
-            the user sees one line that names the file and not the worker's trace.
+    Over all ranks each number comes once: nothing is padded, so their shares may differ by one.
     """
-    feed = iter(loader)
-    while True:
-        try:
-            batch = next(feed, None)
-        except RuntimeError as error:  # PyTorch's word for a worker that was killed
-            raise ValueError(
-                f"a process that decodes died ({str(error).splitlines()[0]}): too little memory, perhaps; "
-                "try fewer --data.workers"
-            ) from error
-        if batch is None:
-            return
-        if isinstance(batch, VideoError):
-            raise batch
-        yield batch
+    order = np.random.default_rng((seed, epoch)).permutation(length)
+    return epoch * length + order[rank::world]
 
 
 def frame_count(sample: Sample, found: int) -> int:
@@ -162,6 +127,5 @@ def frame_count(sample: Sample, found: int) -> int:
     return sample.frames or found
 
 
-def _collate(items: list[Any]) -> Any:
-    bad = [item for item in items if isinstance(item, VideoError)]
-    return bad[0] if bad else default_collate(items)
+def _open(sample: Sample) -> Video:
+    return open_packed(sample.packed, name=sample.path) if sample.packed else open_video(sample.path)

@@ -9,10 +9,12 @@ from torch import nn
 
 from tanet import metrics
 from tanet.annotation import Sample
-from tanet.datasets import EvalClips, batches, loader
+from tanet.datasets import EvalClips
 from tanet.device import autocast
+from tanet.feed import BadVideo, Feed
 from tanet.recipe import Eval, Recipe
 from tanet.transforms import normalise
+from tanet.video import VideoError
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class Report:
     classes: tuple[str, ...]
     scores: torch.Tensor
     """Probabilities [videos, classes]."""
+    bad: tuple[VideoError, ...] = ()
+    """Videos that could not be read; they are not among the samples and do not count."""
 
     @property
     def labels(self) -> torch.Tensor:
@@ -40,6 +44,7 @@ class Report:
         answers = zip(self.samples, *(column.tolist() for column in self.scores.max(1)), strict=True)
         return {
             "videos": len(self.samples),
+            "unreadable": [str(error) for error in self.bad],
             "top1": accuracy.top1,
             "top5": accuracy.top5,
             "mean_class": accuracy.mean_class,
@@ -63,6 +68,7 @@ def test(
     classes: Sequence[str],
     recipe: Recipe,
     report: Callable[[int, int], None] | None = None,
+    bad: Callable[[BadVideo], None] | None = None,
 ) -> Report:
     """Test a network on labelled videos.
 
@@ -70,12 +76,14 @@ def test(
         network: clips [B, T, 3, H, W] → logits, on the device that is to compute. Left in evaluation mode.
         samples: what `annotation.read_split` found.
         classes: names in the order of the logits.
-        recipe: its model's frames, its data's sampling and workers, its eval section count.
+        recipe: its model's frames, its eval section, and of its data sampling, workers and what is done about
+            bad files count.
         report: is told how many videos are done, of how many.
+        bad: is told of each video that could not be read, which is left out.
 
     Raises:
-        VideoError: a video could not be read.
-        ValueError: there are no videos.
+        VideoError: a video could not be read, and recipe.data.bad_files is "strict".
+        ValueError: there are no videos, or too few that can be read; or a worker hangs or died.
     """
     if not samples:
         raise ValueError("no videos to test on")
@@ -85,11 +93,15 @@ def test(
     videos = max(1, eval.batch // (eval.clips * eval.crops))
     scores = []
     network.eval()
-    for views, _ in batches(loader(clips, batch=videos, workers=recipe.data.workers, device=device)):
-        scores.append(video_scores(network, views, eval=eval, precision=recipe.optim.precision))
-        if report:
-            report(sum(map(len, scores)), len(samples))
-    return Report(tuple(samples), tuple(classes), torch.cat(scores))
+    with Feed(clips, batch=videos, data=recipe.data, device=device, report=bad) as feed:
+        for views, _ in feed:
+            scores.append(video_scores(network, views, eval=eval, precision=recipe.optim.precision))
+            if report:
+                report(sum(map(len, scores)) + len(feed.bad), len(samples))
+    if not scores:
+        raise ValueError(f"none of the {len(samples)} videos can be read")
+    good = tuple(sample for number, sample in enumerate(samples) if number not in feed.bad)
+    return Report(good, tuple(classes), torch.cat(scores), tuple(feed.bad.values()))
 
 
 @torch.inference_mode()

@@ -13,15 +13,17 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 def fold_norms(network: nn.Module) -> int:
     """Fold, in place, every BatchNorm2d into the convolution whose output alone enters it; return how many.
 
-    They are found by structure: consecutive children of one module, as in all of our networks and in
-    torchvision's. Where a temporal module or any hook stands between the two, or beside them, they stay.
+    They are found by structure: a convolution and a norm that are consecutive children of one module are
+    taken to run one after the other, as they do in all of our networks and in torchvision's. Where a temporal
+    module or any hook stands between the two, or beside them, they stay.
     """
     folded = 0
     for parent in list(network.modules()):
         for (_, conv), (name, norm) in pairwise(list(parent.named_children())):
             if type(conv) is not nn.Conv2d or type(norm) is not nn.BatchNorm2d:
                 continue
-            if conv.out_channels != norm.num_features or conv._forward_hooks or norm._forward_hooks:
+            between = conv._forward_hooks or norm._forward_pre_hooks or norm._forward_hooks
+            if between or conv.out_channels != norm.num_features or norm.running_mean is None:
                 continue
             _fold(conv, norm)
             setattr(parent, name, nn.Identity())

@@ -24,7 +24,8 @@ def fuse(network: nn.Module) -> int:
 
     Returns:
         How many were fused: none where the network has no TAM at position b, or where what precedes it is not
-        an ordinary BatchNorm2d and a ReLU or ReLU6 of its own, as in torchvision's ResNets.
+        an ordinary BatchNorm2d and a ReLU or ReLU6 of its own, as in torchvision's ResNets. A SyncBatchNorm
+        is none: convert to it before, not after.
     """
     fused = 0
     for site in sites(network, place="b"):
@@ -33,6 +34,8 @@ def fuse(network: nn.Module) -> int:
             continue
         norm, act = network.get_submodule(site.norm), network.get_submodule(site.act)
         if type(norm) is not nn.BatchNorm2d or type(act) not in ACTS or norm.momentum is None:
+            continue
+        if norm.weight is None or norm.running_mean is None:
             continue
         # Its class alone changes: a wrapper would rename the parameters, and a patched method not survive a
         # copy.

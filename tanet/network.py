@@ -85,8 +85,10 @@ class VideoNet(nn.Module):
         fold_norms(network.backbone)
         taken = [module for module in network.modules() if isinstance(module, TakenNorm)]
         frozen = [norm.scale_and_shift(norm.weight) for norm in taken]
-        dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-        network.to(dtype)
+        dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+        if precision not in dtypes:
+            raise ValueError(f"unknown precision '{precision}': known are {', '.join(dtypes)}")
+        network.to(dtypes[precision])
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for norm, pair in zip(taken, frozen, strict=True):
             norm.frozen = pair  # in float32 still

@@ -44,8 +44,9 @@ def insert(network: nn.Module, chosen: list[Site], make: Callable[[Site], nn.Mod
     plugged = next((name for name, _ in network.named_modules() if name.endswith(".temporal")), None)
     if plugged:
         raise ValueError(f"the network has a temporal module already: {plugged}")
-    for site in chosen:
-        site.module.add_module("temporal", make(site))
+    made = [make(site) for site in chosen]  # all of them, before any is attached
+    for site, temporal in zip(chosen, made, strict=True):
+        site.module.add_module("temporal", temporal)
         if site.when == "before":
             site.module.register_forward_pre_hook(_before)
         else:

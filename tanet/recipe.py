@@ -43,6 +43,8 @@ class Data(_Section):
     """List of validation videos, as `train`."""
     class_names: str = ""
     """File of class names, one a line in the order of the labels; else taken from folders or lists."""
+    quarantine: str = ""
+    """File of videos to leave out, one a line, as `tanet data check` writes it."""
     val_fraction: float = 0.2
     """Part of the videos kept for validation where there is no val/ and no list."""
     sampling: Literal["dense", "uniform"] = "uniform"
@@ -59,6 +61,12 @@ class Data(_Section):
     """Random mirroring: never; keeping the label; or exchanging labels of classes named left and right."""
     workers: int = 4
     """Processes that decode."""
+    bad_files: Literal["skip", "strict"] = "skip"
+    """A video that can not be read is named, its batch filled from those after it; or it ends the run."""
+    max_bad: float = 0.1
+    """Part of bad videos above which the run ends; public sets have a few percent, a broken disk has more."""
+    timeout: float = 300.0
+    """Seconds after which a batch that does not come ends the run; only workers can be timed."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +166,10 @@ class Recipe:
     """Of weights, order, crops and dropout."""
 
     def __post_init__(self) -> None:
+        if not 0 <= self.data.max_bad <= 1:
+            raise ValueError(f"data.max_bad must be in [0, 1], not {self.data.max_bad}")
+        if not self.data.timeout > 0:
+            raise ValueError(f"data.timeout must be positive, not {self.data.timeout}")
         if self.eval.size > self.eval.resize:
             raise ValueError(f"eval.size {self.eval.size} does not fit into eval.resize {self.eval.resize}")
         if self.data.sampling == "dense" and self.model.frames > self.data.window:

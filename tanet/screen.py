@@ -13,6 +13,7 @@ from rich.table import Table
 
 from tanet.annotation import Split
 from tanet.evaluate import Report
+from tanet.feed import BadVideo
 from tanet.predict import Prediction
 from tanet.recipe import Eval, Recipe
 from tanet.train import Event, Note
@@ -67,6 +68,8 @@ class TrainingScreen:
             self._start(event)
         elif isinstance(event, Note):
             warn(event.text)
+        elif isinstance(event, BadVideo):
+            warn(f"left out: {event.error}")
         elif isinstance(event, StepProgress):
             done = (event.epoch - 1) * event.steps + event.step
             note = f"loss {event.loss:.3f}  top-1 {event.top1:.1%}  {event.clips_per_second:.1f} clips/s"
@@ -99,9 +102,12 @@ def show_answer(answer: Prediction) -> None:
 
 
 def show_accuracy(report: Report, eval: Eval) -> None:
-    """A table of classes, and the three accuracies."""
+    """A table of classes, the three accuracies, and the videos that do not count."""
+    for error in report.bad:
+        warn(f"left out: {error}")
     accuracy = report.accuracy
     title = f"{eval.clips} × {eval.crops} views of {len(report.samples)} videos"
+    title += f" ({len(report.bad)} more could not be read)" if report.bad else ""
     table = Table("class", "videos", "top-1", title=title)
     counts = report.labels.bincount(minlength=len(report.classes)).tolist()
     for name, count, part in zip(report.classes, counts, accuracy.per_class, strict=True):

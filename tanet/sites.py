@@ -50,7 +50,7 @@ def sites(network: nn.Module, *, place: Place, stages: tuple[str, ...] = STAGES)
     """All places of one kind in a 2D network, in order.
 
     Raises:
-        ValueError: the structure is not known or has no such place; a stage is not known, or none is left.
+        ValueError: the structure is not known or has no such place, or a stage is not known.
     """
     if place not in PLACES:
         raise ValueError(f"unknown position '{place}': known are {', '.join(PLACES)}")

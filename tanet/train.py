@@ -24,8 +24,9 @@ from tanet import evaluate
 from tanet import recipe as recipes
 from tanet.annotation import Split, read_split
 from tanet.checkpoint import Checkpoint
-from tanet.datasets import EpochOrder, TrainClips, batches, loader
+from tanet.datasets import EpochOrder, TrainClips
 from tanet.device import autocast, pick_device
+from tanet.feed import BadVideo, Feed
 from tanet.network import VideoNet, build
 from tanet.optim import lr_at, make_optimizer, set_lr
 from tanet.recipe import Recipe
@@ -70,7 +71,7 @@ class Note:
     text: str
 
 
-Event = Split | Note | Progress | EpochResult
+Event = Split | Note | BadVideo | Progress | EpochResult
 
 
 def _ignore(_: Event) -> None:
@@ -90,13 +91,15 @@ def train(
         recipe: the experiment.
         out: folder for checkpoints and metrics; it must not hold another run.
         device: None takes a GPU if there is one.
-        report: is told what was found (`Split`), how it goes (`Progress`), and each epoch's end.
+        report: is told what was found (`Split`), how it goes (`Progress`), each epoch's end, and, once, each
+            video that can not be read (`BadVideo`); at the end their number (`Note`).
 
     Returns:
         The path of the best checkpoint.
 
     Raises:
-        ValueError: the recipe can not be carried out, a video not be read, or the loss is no longer finite.
+        ValueError: the recipe can not be carried out, more videos than data.max_bad not be read, or any where
+            data.bad_files is "strict"; a worker hangs or died; or the loss is no longer finite.
     """
     optim = recipe.optim
     target = pick_device(device)
@@ -115,7 +118,11 @@ def train(
     if recipe.model.init:
         interpolate = recipe.model.init_frames == "interpolate"
         notes = checkpoints.load_start(
-            network, recipe.model.init, classes=split.classes, interpolate=interpolate
+            network,
+            recipe.model.init,
+            model=recipe.model,
+            classes=split.classes,
+            interpolate=interpolate,
         )
         for note in notes:
             report(Note(note))
@@ -125,37 +132,55 @@ def train(
         split.train, recipe.data, frames=recipe.model.frames, classes=split.classes, seed=recipe.seed
     )
     order = EpochOrder(len(clips), seed=recipe.seed)
-    feed = loader(clips, batch=optim.batch, workers=recipe.data.workers, order=order, device=target)
+    feed = Feed(clips, batch=optim.batch, data=recipe.data, order=order, device=target, report=report)
     run = _Run(Path(out), recipe, split.classes)
     # While it trains the middle of each video is enough; all the recipe's views are for `tanet test`.
     one_view = dataclasses.replace(recipe, eval=dataclasses.replace(recipe.eval, clips=1, crops=1))
+    bad_val: set[int] = set()
+
+    def report_val(video: BadVideo) -> None:
+        if video.number not in bad_val:  # every validation meets it anew
+            bad_val.add(video.number)
+            report(video)
 
     best_top1 = -1.0
     for epoch in range(optim.epochs):
         order.epoch = epoch
         network.train()
         meter = _Meter(epoch + 1, len(feed), report)
-        for step, (views, labels) in enumerate(batches(feed)):
-            set_lr(optimizer, lr_at(epoch + step / len(feed), optim))
-            views = normalise(views.to(target, non_blocking=True))  # [B, T, 3, S, S]
-            labels = labels.to(target, non_blocking=True)
-            with autocast(target, optim.precision):
-                logits = network(views)
-                loss = F.cross_entropy(logits, labels)
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), optim.clip_norm)
-            optimizer.step()
-            meter.add(loss.detach(), logits.detach(), labels)
+        with feed:
+            for step, (views, labels) in enumerate(feed):
+                set_lr(optimizer, lr_at(epoch + step / len(feed), optim))
+                views = normalise(views.to(target, non_blocking=True))  # [B, T, 3, S, S]
+                labels = labels.to(target, non_blocking=True)
+                with autocast(target, optim.precision):
+                    logits = network(views)
+                    loss = F.cross_entropy(logits, labels)
+                optimizer.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(network.parameters(), optim.clip_norm)
+                optimizer.step()
+                meter.add(loss.detach(), logits.detach(), labels)
         trained = meter.read()
         validate = split.val and ((epoch + 1) % recipe.eval.every == 0 or epoch + 1 == optim.epochs)
         run.save_last(network, epoch + 1)
-        val = evaluate.test(network, split.val, classes=split.classes, recipe=one_view) if validate else None
+        val = (
+            evaluate.test(network, split.val, classes=split.classes, recipe=one_view, bad=report_val)
+            if validate
+            else None
+        )
         result = run.record(trained, lr_at(epoch + 0.5, optim), val)
         if not split.val or (result.val_top1 is not None and result.val_top1 > best_top1):
             best_top1 = result.val_top1 or 0.0
             run.save_best(network, result)
         report(result)
+    if feed.bad or bad_val:
+        report(
+            Note(
+                f"{len(feed.bad)} of {len(split.train)} training and {len(bad_val)} of {len(split.val)} "
+                "validation videos could not be read, and were left out"
+            )
+        )
     return run.best
 
 

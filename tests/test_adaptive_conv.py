@@ -84,3 +84,21 @@ def test_takes_in_the_affine_map_and_the_activation(act, gated):
 
 def test_says_what_computes():
     assert implementation(torch.zeros(8, 3, 2, 2)) == "torch"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kernel": torch.zeros(2, 3, 2)}, "K odd"),
+        ({"kernel": torch.zeros(2, 4, 3)}, "expected a kernel"),
+        ({"kernel": torch.zeros(3, 3, 3)}, "8 images are no whole number of frames for 3 clips"),
+        ({"gate": torch.zeros(2, 3, 3)}, "expected a gate"),
+        ({"scale": torch.ones(3)}, "give both or none"),
+        ({"act": "gelu"}, "known are none, relu, relu6"),
+    ],
+)
+def test_refuses_what_does_not_fit(change, message):
+    arguments = {"x": torch.zeros(8, 3, 2, 2), "kernel": torch.zeros(2, 3, 3), **change}
+    x, kernel = arguments.pop("x"), arguments.pop("kernel")
+    with pytest.raises(ValueError, match=message):
+        adaptive_conv(x, kernel, **arguments)

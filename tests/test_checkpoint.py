@@ -1,6 +1,7 @@
 """A checkpoint comes back as it went; a file that is none, or not whole, is refused in one line."""
 
 import dataclasses
+import json
 import pickle
 import zipfile
 
@@ -55,8 +56,54 @@ def test_other_files_are_refused(tmp_path):
 def test_weights_that_do_not_fit_the_recipe_are_refused(tmp_path):
     larger = dataclasses.replace(TINY, model=dataclasses.replace(TINY.model, frames=8))
     checkpoint.save(tmp_path / "a.safetensors", Checkpoint(build(TINY.model, classes=2), larger, ("a", "b")))
-    with pytest.raises(ValueError, match="do not fit"):
+    with pytest.raises(ValueError, match=r"^[^\n]*do not fit: [^\n]*size mismatch[^\n]*$"):
         checkpoint.load(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"recipe": None}, "its recipe can not be read"),
+        ({"recipe": []}, "its recipe can not be read"),
+        ({"recipe": "folder"}, "its recipe can not be read: recipe: unknown field d, e, f"),
+        ({"recipe": {"model": 5}}, "its recipe can not be read"),
+        ({"recipe": {"model": {"frames": "8"}}}, "its recipe can not be read"),
+        ({"recipe": {"model": {"frames": -1}}}, "its recipe can not be read: frames must be positive"),
+        ({"recipe": {"model": {"temporal": "tma"}}}, "its recipe can not be read: unknown temporal module"),
+        ({"classes": None}, "its class names can not be read: None"),
+        ({"classes": "left"}, "its class names can not be read: 'left'"),
+        ({"classes": [1, 2]}, "its class names can not be read"),
+        ({"info": [3]}, "its info can not be read"),
+        ({"format": 0}, r"of another tanet's format \(0; known is 1\)"),
+        ({"format": 2}, r"of another tanet's format \(2; known is 1\)"),
+    ],
+)
+def test_a_damaged_header_is_refused_by_all_who_read_it(saved, fields, message):
+    network, path = saved
+    with safetensors.safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["tanet"]) | fields
+    safetensors.torch.save_file(network.state_dict(), path, {"tanet": json.dumps(header)})
+    for read in (
+        checkpoint.load,
+        checkpoint.read_recipe,
+        lambda path: checkpoint.load_start(network, path, model=TINY.model, classes=("left", "right")),
+    ):
+        with pytest.raises(ValueError, match=rf"^\S*best\.safetensors: {message}[^\n]*$"):
+            read(path)
+
+
+def test_what_a_file_is_shows_in_it_and_not_in_its_name(saved, tmp_path):
+    network, path = saved
+    path.rename(tmp_path / "best.pth.tar")
+    assert checkpoint.load(tmp_path / "best.pth.tar").recipe == TINY
+    state, beside = checkpoint.read_weights(tmp_path / "best.pth.tar")
+    assert state.keys() == network.state_dict().keys()
+    assert "tanet" in beside
+    for zipped in (True, False):
+        torch.save(network.state_dict(), path, _use_new_zipfile_serialization=zipped)
+        state, beside = checkpoint.read_weights(path)
+        assert torch.equal(state["head.weight"], network.head.weight)
+        assert beside == {}
 
 
 def test_a_failed_write_keeps_the_old_file(saved, monkeypatch):

@@ -70,7 +70,7 @@ def test_predict_json_answers_the_good_among_the_bad(checkpoint, tmp_path, capsy
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["trian"], "unknown command 'trian': known are train, test, predict, cost, convert, demo"),
+        (["trian"], "unknown command 'trian': known are train, test, predict, cost, convert, data, demo"),
         (["train", "foldr"], "unknown recipe 'foldr': known are folder, kinetics400"),
         (["train", "folder", "--data.root", "absent"], "absent: no such folder"),
         (["train", "folder"], "no videos given"),

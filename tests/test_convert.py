@@ -1,6 +1,7 @@
 """Others' checkpoints: recognised, computed with as their formats say, and given back as they were."""
 
 import argparse
+import dataclasses
 import pickle
 import re
 import shlex
@@ -220,6 +221,31 @@ def test_all_of_torchvisions_networks(name):
     assert any("AuxLogits" in note for note in found.notes) == (name == "inception_v3")
 
 
+@pytest.mark.parametrize("names", [official, mmaction2])
+def test_a_tsm_that_shifts_whole_blocks_is_not_read_as_a_2d_network(names):
+    shapes = names(R101, wrap="none")
+    shapes = {re.sub(r"(layer\d\.\d+)\.", r"\1.net.", name): shape for name, shape in shapes.items()}
+    assert any("layer1.0.net.conv1" in name for name in shapes)
+    with pytest.raises(ValueError, match="a TSM that shifts whole blocks, which is not known here"):
+        seen(shapes)
+
+
+def test_weights_of_tanets_own_without_their_recipe(tmp_path):
+    torch.manual_seed(0)
+    network = build(TINY.model, classes=2).eval()
+    torch.save(network.state_dict(), tmp_path / "state.pth")
+    found = convert.read(tmp_path / "state.pth")
+    assert found.kind == "TANet of tanet"
+    assert_same(found.checkpoint.network.state_dict(), network.state_dict())
+    assert (
+        convert.read(tmp_path / "state.pth", temporal="tanet-r").checkpoint.recipe.model.temporal == "tanet-r"
+    )
+    # Of the rest a shift leaves no trace.
+    torch.save(create_model(backbone="resnet18_w16", temporal="tsm").state_dict(), tmp_path / "tsm.pth")
+    with pytest.raises(ValueError, match=r"tsm\.pth: weights of tanet's without a recipe and without TAMs"):
+        convert.read(tmp_path / "tsm.pth")
+
+
 def test_an_imagenet_file_computes_what_its_network_does(tmp_path):
     torch.manual_seed(0)
     plain = BACKBONES["mobilenet_v2"](classes=7).eval()
@@ -354,6 +380,66 @@ def test_frames_change_only_when_asked(ours):
     assert convert.read(path, frames=4).notes == ()
 
 
+@pytest.mark.parametrize("temporal", ["none", "tsm", "i3d"])
+@pytest.mark.parametrize("interpolate", [False, True])
+def test_frames_change_freely_where_weights_do_not_know_them(tmp_path, temporal, interpolate):
+    recipe = dataclasses.replace(TINY, model=dataclasses.replace(TINY.model, temporal=temporal))
+    network = build(recipe.model, classes=2).eval()
+    path = tmp_path / "own.safetensors"
+    checkpoint.save(path, Checkpoint(network, recipe, ("left", "right")))
+    source = convert.read(path, frames=16, interpolate=interpolate)
+    assert source.notes == ("for clips of 16 frames, not 4: no weight had to change",)
+    assert source.checkpoint.recipe.model == dataclasses.replace(recipe.model, frames=16)
+    assert_same(source.checkpoint.network.state_dict(), network.state_dict())
+    assert source.checkpoint.network(torch.randn(1, 16, 3, 32, 32)).shape == (1, 2)
+
+
+def others(**fields):
+    """A TANet of ResNet-50 without numbers, as tanet keeps it."""
+    recipe = dataclasses.replace(TINY, model=Model(frames=8, **fields))
+    with torch.device("meta"):
+        return Checkpoint(build(recipe.model, classes=2), recipe, ("left", "right"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        ({"alpha": 4}, "4, 4, 3 and 3"),
+        ({"beta": 8}, "2, 8, 3 and 3"),
+        ({"kernel": 5, "local_kernel": 5}, "2, 4, 5 and 5"),
+        ({"local_kernel": 5}, "2, 4, 3 and 5"),
+    ],
+)
+def test_what_the_published_code_can_not_load_is_not_written_for_it(fields, found):
+    with pytest.raises(ValueError, match=rf"kernel 3 and local_kernel 3; this has {found}$"):
+        convert.to_official(others(**fields))
+    assert len(convert.to_mmaction2(others(**fields))["state_dict"]) == 544
+
+
+def test_a_tanet_with_stages_left_out_is_tanets_alone():
+    for turn in (convert.to_official, convert.to_mmaction2):
+        with pytest.raises(ValueError, match="this has some in res4, res5 alone, which only --to tanet can"):
+            turn(others(stages=("res4", "res5")))
+        assert len(turn(others(stages=("res5", "res4", "res3", "res2")))["state_dict"]) == 544
+
+
+def test_what_a_file_for_others_does_not_hold_is_said(tmp_path, monkeypatch):
+    # The weights, which have no numbers here, do not matter.
+    monkeypatch.setattr(torch, "save", lambda content, file: file.write(b"weights"))
+    path = tmp_path / "a.pth"
+    lost = f"{path}: class names and recipe are not in such files; give them along"
+    assert convert.write(path, others(), to="official") == (lost,)
+    assert convert.write(path, others(), to="mmaction2") == (lost,)
+    settings = "alpha=4, adaptive_kernel_size=5, adaptive_convolution_padding=2"
+    assert convert.write(path, others(alpha=4, kernel=5), to="mmaction2") == (
+        lost,
+        f"{path}: mmaction2's config must say tam_cfg=dict({settings})",
+    )
+    assert convert.write(path, others(beta=8, local_kernel=5), to="mmaction2")[1].endswith(
+        "tam_cfg=dict(beta=8, conv1d_kernel_size=5)"
+    )
+
+
 def test_only_others_tanets_can_be_written_for_them(ours, tmp_path):
     found = convert.read(ours[0]).checkpoint
     for to in ("official", "mmaction2"):
@@ -413,3 +499,14 @@ def test_the_file_that_is_read_is_not_overwritten(ours, capsys):
     assert main(["convert", str(ours[0]), str(ours[0])]) == 2
     assert "would be overwritten" in capsys.readouterr().err
     assert ours[0].read_bytes() == before
+
+
+def test_the_examples_of_the_help_are_lines_of_their_own(capsys):
+    with pytest.raises(SystemExit):
+        main(["convert", "--help"])
+    shown = capsys.readouterr().out.splitlines()
+    assert [line.split()[2] for line in shown if line.startswith("  tanet convert ")] == [
+        "ckpt.best.pth.tar",
+        "mine.safetensors",
+        "mine8.safetensors",
+    ]

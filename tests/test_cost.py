@@ -140,6 +140,17 @@ def test_the_network_is_left_as_it_is():
     assert cost(network, size=32) == first == cost(sketch(Model(backbone="resnet18_w16"), classes=3), size=32)
 
 
+def test_no_number_is_copied(monkeypatch):
+    network = create_model(backbone="resnet18_w16", temporal="nonlocal", classes=3)
+
+    def copied(tensor, memo):
+        raise AssertionError(f"a copy of {list(tensor.shape)}")
+
+    monkeypatch.setattr(torch.Tensor, "__deepcopy__", copied)
+    monkeypatch.setattr(nn.Parameter, "__deepcopy__", copied)
+    assert cost(network, size=32).total.parameters == sum(p.numel() for p in network.parameters())
+
+
 def test_what_can_not_be_counted_is_refused():
     network = VideoNet(nn.Sequential(nn.LayerNorm(3)), features=3, frames=1, classes=2)
     with pytest.raises(ValueError, match=r"^backbone\.0: the operations of a LayerNorm can not be counted$"):
@@ -261,6 +272,22 @@ def test_a_checkpoint(capsys, tmp_path):
     assert "has 2 classes: they can not be changed to 3" in capsys.readouterr().err
     assert run(str(path), "--model.frames", "8") == 2
     assert "--model flags change a recipe, not a checkpoint" in capsys.readouterr().err
+    # A file is one whatever its name.
+    assert run(str(path.rename(tmp_path / "best"))) == 0
+    assert "4 frames of 32 × 32, 2 classes" in capsys.readouterr().out
+
+
+def test_more_frames_than_the_recipe_samples(capsys):
+    assert run("kinetics400", "--model.frames", "128", "--size", "32") == 0
+    shown = capsys.readouterr().out
+    assert "128 frames of 32 × 32" in shown
+    assert "10 × 3" in shown
+
+
+def test_the_examples_of_the_help_are_lines_of_their_own(capsys):
+    with pytest.raises(SystemExit):
+        run("--help")
+    assert capsys.readouterr().out.count("\n  tanet cost ") == 5
 
 
 def test_measuring(capsys, tmp_path, monkeypatch):
@@ -288,9 +315,9 @@ def test_measuring(capsys, tmp_path, monkeypatch):
         (["table2/tma"], "unknown row 'tma' of table 2: known are none, pool"),
         (["--table", "4"], "unknown table '4': known are 1a, 1b, 2, 3, 5a, 5b"),
         (["--table", "2", "--model.frames", "16"], "--model flags change a recipe, not the rows of table 2"),
-        (["none.safetensors"], "none.safetensors: no such file"),
+        (["none.safetensors"], "unknown recipe 'none.safetensors': known are folder, kinetics400"),
+        (["runs/none"], "and no file has this name"),
         (["kinetics400", "--model.temporal", "tma"], "unknown temporal module 'tma': known are none"),
-        (["kinetics400", "--model.frames", "65"], "65 frames do not fit into a window of 64"),
         (["kinetics400", "--size", "0"], "size must be positive, not 0"),
         (["kinetics400", "--classes", "0"], "must be positive"),
     ],

@@ -1,5 +1,7 @@
 """Testing against a plain loop over views, and what a report says."""
 
+import dataclasses
+
 import pytest
 import torch
 from clips import TINY, make
@@ -10,6 +12,7 @@ from tanet.datasets import EvalClips
 from tanet.network import build
 from tanet.recipe import Eval
 from tanet.transforms import normalise
+from tanet.video import VideoError
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +36,36 @@ def test_equals_a_plain_loop_over_views(network, tmp_path, fuse, batch):
             logits = torch.stack([network(normalise(view)[None])[0] for view in views])
         expected = logits.mean(0).softmax(0) if fuse == "logits" else logits.softmax(1).mean(0)
         assert torch.allclose(report.scores[i], expected, atol=1e-5)
+
+
+def test_bad_videos_are_named_and_do_not_count(network, tmp_path):
+    samples = [Sample(str(make(tmp_path / f"{i}.mp4", seed=i)), i % 3) for i in range(4)]
+    (tmp_path / "1.mp4").write_bytes(b"no video")
+    recipe = dataclasses.replace(TINY, data=dataclasses.replace(TINY.data, max_bad=0.25))
+    told, done = [], []
+    report = evaluate.test(
+        network,
+        samples,
+        classes=("a", "b", "c"),
+        recipe=recipe,
+        report=lambda *counts: done.append(counts),
+        bad=told.append,
+    )
+    kept = [samples[i] for i in (0, 2, 3)]
+    assert report.samples == tuple(kept)
+    assert done[-1] == (4, 4)
+    alone = evaluate.test(network, kept, classes=("a", "b", "c"), recipe=recipe)
+    assert torch.allclose(report.scores, alone.scores, atol=1e-6)
+    assert report.accuracy == alone.accuracy
+    assert [video.number for video in told] == [1]
+    assert report.bad == (told[0].error,)
+    assert report.as_dict()["unreadable"] == [str(told[0].error)]
+    strict = dataclasses.replace(TINY, data=dataclasses.replace(TINY.data, bad_files="strict"))
+    with pytest.raises(VideoError, match=r"1\.mp4: "):
+        evaluate.test(network, samples, classes=("a", "b", "c"), recipe=strict)
+    every = dataclasses.replace(TINY, data=dataclasses.replace(TINY.data, max_bad=1.0))
+    with pytest.raises(ValueError, match="none of the 1 videos can be read"):
+        evaluate.test(network, samples[1:2], classes=("a", "b", "c"), recipe=every)
 
 
 def test_report_as_plain_values():

@@ -92,3 +92,16 @@ def test_all_networks_are_known():
     with torch.device("meta"):
         for name in BACKBONES:
             assert fold_norms(BACKBONES[name](classes=3)) > 10
+
+
+def test_a_hook_before_the_norm_keeps_it():
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)).eval()
+    network[1].register_forward_pre_hook(lambda _, inputs: (inputs[0].relu(),))
+    assert fold_norms(network) == 0
+    assert fold_norms(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4, track_running_stats=False))) == 0
+
+
+def test_an_unknown_precision_is_refused():
+    network = build(Model(backbone="resnet18_w16", frames=2), classes=3)
+    with pytest.raises(ValueError, match="known are float32, bfloat16"):
+        network.optimize(precision="float16")

@@ -116,14 +116,19 @@ def trained(tmp_path):
     return network, path
 
 
-def fresh(**fields):
-    return build(dataclasses.replace(TINY.model, **fields), classes=2)
+def start(path, *, interpolate=False, **fields):
+    """A network with other values of its model, started from a file; and the notes without its name."""
+    model = dataclasses.replace(TINY.model, **fields)
+    network = build(model, classes=2)
+    notes = load_start(network, path, model=model, classes=("left", "right"), interpolate=interpolate)
+    assert all(note.startswith(f"{path}: ") for note in notes)
+    return network, [note.removeprefix(f"{path}: ") for note in notes]
 
 
 def test_a_start_copies_all_weights(trained):
     source, path = trained
-    network = fresh()
-    assert load_start(network, path, classes=("left", "right")) == []
+    network, notes = start(path)
+    assert notes == []
     assert all(map(torch.equal, network.state_dict().values(), source.state_dict().values()))
 
 
@@ -132,7 +137,7 @@ def test_a_start_with_other_classes_has_a_fresh_classifier(trained, classes):
     source, path = trained
     network = build(TINY.model, classes=len(classes))
     head = network.head.weight.clone()
-    notes = load_start(network, path, classes=classes)
+    notes = load_start(network, path, model=TINY.model, classes=classes)
     assert len(notes) == 1
     assert "the classifier starts afresh" in notes[0]
     assert torch.equal(network.head.weight, head)
@@ -141,12 +146,10 @@ def test_a_start_with_other_classes_has_a_fresh_classifier(trained, classes):
 
 def test_a_start_with_other_frames_must_be_asked_for(trained):
     source, path = trained
-    network = fresh(frames=8)
     with pytest.raises(ValueError, match=r"clips of 4 frames, not 8: --model\.init-frames interpolate"):
-        load_start(network, path, classes=("left", "right"))
-    assert load_start(network, path, classes=("left", "right"), interpolate=True) == [
-        f"{path}: weights for 4 frames changed for 8"
-    ]
+        start(path, frames=8)
+    network, notes = start(path, frames=8, interpolate=True)
+    assert notes == ["weights for 4 frames changed for 8"]
     expected = change_frames(source.state_dict(), frames=8)
     assert all(torch.equal(tensor, expected[name]) for name, tensor in network.state_dict().items())
 
@@ -156,8 +159,47 @@ def test_a_start_from_another_network_names_what_does_not_fit(trained):
     with pytest.raises(
         ValueError, match=r"missing: none; left over: backbone\.layer1\.0\.conv2\.temporal\.G"
     ):
-        load_start(fresh(temporal="none"), path, classes=("left", "right"))
+        start(path, temporal="none")
     with pytest.raises(ValueError, match=r"temporal\.G\.3\.weight \[3, 8\] instead of \[5, 8\]"):
-        load_start(fresh(kernel=5), path, classes=("left", "right"))
+        start(path, kernel=5)
     with pytest.raises(ValueError, match="no such file"):
-        load_start(fresh(), "absent.safetensors", classes=("left", "right"))
+        start("absent.safetensors")
+
+
+def save(path, **fields):
+    recipe = dataclasses.replace(TINY, model=dataclasses.replace(TINY.model, **fields))
+    checkpoint.save(path, Checkpoint(build(recipe.model, classes=2), recipe, ("left", "right")))
+    return path
+
+
+@pytest.mark.parametrize("interpolate", [False, True])
+@pytest.mark.parametrize("temporal", ["none", "tsm", "local"])
+def test_a_start_with_other_frames_where_weights_do_not_know_them(tmp_path, temporal, interpolate):
+    path = save(tmp_path / "a.safetensors", temporal=temporal)
+    network, notes = start(path, temporal=temporal, frames=8, interpolate=interpolate)
+    assert notes == ["trained on clips of 4 frames, now 8: its weights fit both"]
+    assert network(torch.randn(1, 8, 3, 32, 32)).shape == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "notes"),
+    [
+        ({"temporal": "tsm"}, {"temporal": "none"}, ["trained with temporal module tsm, now none"]),
+        ({"temporal": "tanet-r"}, {}, ["trained with temporal module tanet-r, now tam"]),
+        ({"temporal": "pool"}, {"temporal": "pool", "kernel": 5}, ["trained with kernel 3, now 5"]),
+        (
+            {"temporal": "tsm"},
+            {"temporal": "tsm", "position": "d", "stages": ("res4", "res5")},
+            [
+                "trained with position a, now d",
+                "trained with stages res2, res3, res4, res5, now res4, res5",
+            ],
+        ),
+        # The same by other words, and what a network without a module does not have.
+        ({}, {"position": "b"}, []),
+        ({"temporal": "none"}, {"temporal": "none", "position": "a", "stages": ("res2",), "kernel": 5}, []),
+    ],
+)
+def test_a_start_says_what_weights_do_not_show(tmp_path, was, now, notes):
+    path = save(tmp_path / "a.safetensors", **was)
+    assert start(path, **now)[1] == notes

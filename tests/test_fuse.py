@@ -81,3 +81,10 @@ def test_a_relu_that_others_share_is_not_taken():
     network.layer1 = nn.Sequential(Block())
     plug(network, lambda channels: TAM(channels, frames=2))
     assert fuse(network) == 0
+
+
+def test_a_norm_without_weights_is_left():
+    with torch.device("meta"):
+        network = build(Model(backbone="resnet18", frames=2), classes=3)
+        network.backbone.layer1[0].bn1 = nn.BatchNorm2d(64, affine=False)
+    assert fuse(network.backbone) == 7

@@ -10,12 +10,23 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "tanet"
 # A file may import from the lines above its own.
 HOUSE = [
-    {"recipe", "ops", "fold", "video", "device", "sites", "frames"},
-    {"temporal", "backbones", "recipes", "sampling", "transforms", "metrics", "synthetic", "annotation"},
-    {"plug", "fuse", "datasets", "optim"},
-    {"network"},
+    {"recipe", "ops", "fold", "video", "device", "sites", "frames", "workers"},
+    {"shards"},
+    {
+        "temporal",
+        "backbones",
+        "recipes",
+        "sampling",
+        "transforms",
+        "metrics",
+        "synthetic",
+        "annotation",
+        "inspection",
+    },
+    {"plug", "fuse", "datasets", "optim", "catalog"},
+    {"network", "indexing", "feed", "coding"},
     {"checkpoint"},
-    {"evaluate", "convert", "cost"},
+    {"evaluate", "convert", "cost", "packing"},
     {"predict", "train", "report"},
     {"demo", "screen"},
     {"cli"},

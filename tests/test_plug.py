@@ -153,3 +153,17 @@ def test_torchvisions_networks_have_the_same_sites(name):
         found = sites(theirs, place=position)
         described = [[(s.name, s.channels, s.when, s.stage) for s in each] for each in (found, ours)]
         assert described[0] == described[1]
+
+
+def test_a_failure_leaves_the_network_as_it_was():
+    network, made = skeleton("resnet18"), []
+
+    def fail_at_the_fourth(channels):
+        made.append(channels)
+        if len(made) == 4:
+            raise ValueError("no")
+        return nn.Identity()
+
+    with pytest.raises(ValueError, match="no"):
+        plug(network, fail_at_the_fourth)
+    assert not any(name.endswith(".temporal") for name, _ in network.named_modules())

@@ -34,7 +34,7 @@ def test_commands_and_flags_are_known(capsys):
         if not line.startswith("tanet "):
             continue
         words = shlex.split(line)[1:]
-        command = words[:2] if words[0] == "train" else words[:1]
+        command = words[:2] if words[0] in ("train", "data") else words[:1]
         with pytest.raises(SystemExit) as stop:
             main([*command, "--help"])
         assert stop.value.code == 0

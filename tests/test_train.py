@@ -10,8 +10,10 @@ from clips import TINY, make, make_folders
 
 from tanet import checkpoint, evaluate, train
 from tanet.annotation import Split, read_split
+from tanet.feed import BadVideo
 from tanet.recipe import from_dict
 from tanet.train import EpochResult, Note, Progress
+from tanet.video import VideoError
 
 
 def changed(recipe, **sections):
@@ -79,6 +81,29 @@ def test_a_seed_gives_the_same_weights_and_another_does_not(recipe, tmp_path):
         again = weights(name, seed, workers)
         assert all(torch.equal(first[key], again[key]) for key in first)
     assert not torch.equal(first["head.weight"], weights("d", 1)["head.weight"])
+
+
+def test_bad_files_are_named_once_counted_and_left_out(tmp_path):
+    root = make_folders(tmp_path / "videos", train=5, val=5)
+    bad = [root / "train/move_left/3.mp4", root / "val/move_right/0.mp4"]
+    for path in bad:
+        path.write_bytes(b"an error page")
+    recipe = changed(TINY, data={"root": str(root)}, optim={"epochs": 3})
+    states = []
+    for workers in (0, 2):
+        events = []
+        one = changed(recipe, data={"workers": workers})
+        best = train(one, out=tmp_path / str(workers), device="cpu", report=events.append)
+        named = [event.error.path for event in events if isinstance(event, BadVideo)]
+        assert named == bad
+        counts = "1 of 10 training and 1 of 10 validation videos could not be read, and were left out"
+        assert [event.text for event in events if isinstance(event, Note)] == [counts]
+        states.append(checkpoint.load(best.with_name("last.safetensors")).network.state_dict())
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    with pytest.raises(VideoError, match=r"move_left/3\.mp4: "):
+        train(changed(recipe, data={"bad_files": "strict"}), out=tmp_path / "strict", device="cpu")
+    with pytest.raises(ValueError, match=r"1 of 10 videos can not be read, more than the part 0\.05"):
+        train(changed(recipe, data={"max_bad": 0.05}), out=tmp_path / "many", device="cpu")
 
 
 def test_starts_from_a_checkpoint_also_of_another_length(recipe, tmp_path):

@@ -5,85 +5,21 @@ import pickle
 import random
 import subprocess
 import sys
-from contextlib import suppress
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 import torch
+from encoded import CLIPS, EDITED, begin_with_frame_17, content, encode, not_coded, rewrite, sequential
 
+from tanet.transforms import resize_short_side
 from tanet.video import DamagedVideo, VideoError, open_video, probe, read_frames
+from tanet.video.avi import AviPackets
 
 DATA = Path(os.environ.get("TANET_DATA", Path(__file__).parents[1].parent / "shared" / "data"))
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="needs the shared data (TANET_DATA)")
-RATE = 25
-X264 = {"preset": "veryfast", "threads": "1"}
-X265 = {"preset": "ultrafast", "x265-params": "log-level=none:pools=none:keyint=12:bframes=3:b-pyramid=1"}
-CLIPS = {  # file name → codec, pictures a group, options of the encoder
-    "groups_of_12.mp4": ("libx264", 12, {**X264, "bf": "3"}),
-    "one_group.mp4": ("libx264", 250, {**X264, "bf": "3"}),
-    "no_b_frames.mp4": ("libx264", 12, {**X264, "bf": "0"}),
-    "open_groups.mp4": ("libx264", 12, {**X264, "bf": "3", "x264-params": "open-gop=1"}),
-    "open_groups.mkv": ("libx264", 12, {**X264, "bf": "3", "x264-params": "open-gop=1"}),
-    "intra_refresh.mp4": ("libx264", 12, {**X264, "x264-params": "intra-refresh=1"}),
-    "interlaced.mp4": ("libx264", 12, {**X264, "flags": "+ildct", "x264-params": "tff=1"}),
-    "h264.ts": ("libx264", 12, {**X264, "bf": "3"}),
-    "h264.flv": ("libx264", 12, {**X264, "bf": "3"}),
-    "h264.avi": ("libx264", 12, {**X264, "bf": "3"}),
-    "ucf.avi": ("mpeg4", 12, {"bf": "0"}),
-    "b_frames.avi": ("mpeg4", 12, {"bf": "2"}),
-    "b_frames.mp4": ("mpeg4", 12, {"bf": "2"}),
-    "hevc.mp4": ("libx265", 12, X265),
-    "vp9.webm": ("libvpx-vp9", 12, {"cpu-used": "8", "deadline": "realtime", "row-mt": "0"}),
-    "vp8_hidden.webm": ("libvpx", 30, {"cpu-used": "8", "auto-alt-ref": "1", "lag-in-frames": "16"}),
-    "pictures.avi": ("mjpeg", 1, {}),
-}
-
-
-def content(number: int) -> np.ndarray:
-    """Texture that moves, on a brightness that tells the frame's number."""
-    y, x = np.mgrid[:72, :104]
-    wave = 40 * np.sin((x + 3 * number) / 7) + 40 * np.cos((y - 2 * number) / 5)
-    noise = np.random.default_rng(number % 7).integers(-12, 13, (72, 104))
-    gray = 128 + wave + noise + 8 * (number % 5)
-    return np.stack([gray, gray[::-1], gray[:, ::-1]], -1).clip(0, 255).astype(np.uint8)
-
-
-def encode(path, codec, group, options, *, times=range(60)) -> Path:
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=RATE, options=options)
-        stream.width, stream.height, stream.pix_fmt = 104, 72, "yuvj420p" if codec == "mjpeg" else "yuv420p"
-        stream.codec_context.gop_size = group
-        stream.codec_context.time_base = Fraction(1, RATE)
-        for number, time in enumerate(times):
-            frame = av.VideoFrame.from_ndarray(content(number), format="rgb24")
-            frame.pts, frame.time_base = time, Fraction(1, RATE)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
-
-
-def rewrite(source, target, change, *, options=None, title="") -> Path:
-    """Copies packets into another file without decoding; `change` returns those to keep."""
-    with av.open(str(source)) as old, av.open(str(target), "w", options=options or {}) as new:
-        new.metadata["title"] = title
-        stream = new.add_stream_from_template(old.streams.video[0])
-        for packet in change([packet for packet in old.demux(video=0) if packet.size]):
-            packet.stream = stream
-            new.mux(packet)
-    return target
-
-
-def sequential(path) -> np.ndarray:
-    """The truth: [frames, H, W, 3]."""
-    frames = []
-    with suppress(av.FFmpegError), av.open(str(path)) as container:
-        for frame in container.decode(video=0):
-            frames.append(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)))
-    return np.stack(frames)
 
 
 def assert_equals_sequential(path) -> None:
@@ -162,18 +98,101 @@ def test_start_that_was_cut_off(clips, tmp_path, name, first):
 
 
 def test_edit_list(clips, tmp_path):
-    def begin_with_frame_17(packets):
-        begin = sorted(packet.pts for packet in packets)[17]
-        for packet in packets:
-            packet.pts, packet.dts = packet.pts - begin, packet.dts - begin
-        return packets
-
-    options = {"avoid_negative_ts": "disabled", "use_editlist": "1"}
-    path = rewrite(clips("groups_of_12.mp4"), tmp_path / "edited.mp4", begin_with_frame_17, options=options)
+    path = rewrite(clips("groups_of_12.mp4"), tmp_path / "edited.mp4", begin_with_frame_17, options=EDITED)
     with av.open(str(path)) as container:
         assert any(packet.is_discard for packet in container.demux(video=0))
     assert_equals_sequential(path)
     assert np.array_equal(sequential(path), sequential(clips("groups_of_12.mp4"))[17:])
+
+
+@pytest.mark.parametrize("numbers", [(7,), (1, 20, 21, 40), (59,), (58, 59)])
+def test_pictures_that_are_marked_as_not_coded(clips, tmp_path, numbers):
+    path = rewrite(clips("ucf.avi"), tmp_path / "not_coded.avi", not_coded(*numbers))
+    assert_equals_sequential(path)
+    with open_video(path) as video:
+        assert (video._index is None) == (59 in numbers)  # at the end the decoder repeats the last picture
+
+
+def packets_of(path, stream=0):
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=stream) if packet.size]
+        return [(bytes(packet), packet.pts, packet.dts, packet.is_keyframe) for packet in packets]
+
+
+@pytest.mark.parametrize("name", ["ucf.avi", "with_sound.avi"])
+def test_the_index_of_an_avi_file_gives_the_packets_of_the_demuxer(clips, tmp_path, name):
+    path = clips("ucf.avi") if name == "ucf.avi" else with_sound(clips("ucf.avi"), tmp_path / name)
+    with open_video(path) as video:
+        assert isinstance(video._packets, AviPackets)
+        found = [(bytes(packet), packet.pts, packet.dts, packet.is_keyframe) for packet in video._packets]
+    assert found == packets_of(path)
+    assert_equals_sequential(path)
+
+
+def with_sound(source, target):
+    with av.open(str(source)) as old, av.open(str(target), "w") as new:
+        pictures = new.add_stream_from_template(old.streams.video[0])
+        sound = new.add_stream("pcm_s16le", rate=8000, layout="mono")
+        for packet in [packet for packet in old.demux(video=0) if packet.size]:
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 320), np.int16), format="s16", layout="mono")
+            frame.rate, frame.pts = 8000, 320 * packet.pts
+            packet.stream = pictures
+            new.mux([packet, *sound.encode(frame)])
+    return target
+
+
+def test_an_avi_index_that_is_wrong_is_not_believed(clips, tmp_path):
+    data = clips("ucf.avi").read_bytes()
+    with av.open(str(clips("ucf.avi"))) as container:
+        places = [entry.pos for entry in container.streams.video[0].index_entries]
+    table = data.rindex(b"idx1") + 8
+    entry = data.index(b"00dc", table + 16 * 30)  # name, flags, place, size
+    wrong = {
+        "a chunk's name": (places[30], b"00xx"),
+        "a chunk's size": (places[30] + 4, b"\x01"),
+        "a place in the index": (entry + 8, b"\x01\x02"),
+        "a size in the index": (entry + 12, b"\x07"),
+        "an entry of the index": (entry, b"99xx"),
+    }
+    for name, (at, new) in wrong.items():
+        path = tmp_path / f"{name}.avi"
+        path.write_bytes(data[:at] + new + data[at + len(new) :])
+        assert_equals_sequential(path)
+        with open_video(path) as video:
+            assert not isinstance(video._packets, AviPackets), name
+
+
+@pytest.mark.parametrize("name", ["groups_of_12.mp4", "ucf.avi", "vp9.webm", "h264.ts"])
+def test_bytes_read_as_the_file_does(clips, name):
+    data = clips(name).read_bytes()
+    with open_video(data) as video:
+        assert video.info == probe(clips(name))
+        assert torch.equal(video.read([59, 3, 30]), read_frames(clips(name), [59, 3, 30]))
+    with pytest.raises(VideoError, match=r"^video in memory: Invalid data"):
+        open_video(b"no video")
+    with pytest.raises(VideoError, match=r"^train-0001\.tar/7\.mp4: Invalid data"):
+        open_video(b"no video", name="train-0001.tar/7.mp4")
+
+
+def test_short_side(clips, tmp_path):
+    with open_video(clips("groups_of_12.mp4")) as video:
+        whole = video.read([5, 9])  # 72 × 104
+        assert torch.equal(video.read([5, 9], short_side=72), whole)
+        for side, size in {36: (36, 52), 50: (50, 72), 100: (100, 144)}.items():
+            frames = video.read([5, 9], short_side=side)
+            assert frames.shape == (2, *size, 3)
+            # Two filters of one picture: equal but for fine detail.
+            difference = frames.float() - resize_short_side(whole, side).float()
+            assert difference.abs().mean() < 4
+            assert difference.mean().abs() < 2
+        with pytest.raises(ValueError, match="short side of 0"):
+            video.read([0], short_side=0)
+
+
+@needs_data
+def test_short_side_of_a_picture_on_its_side():
+    with open_video(DATA / "clips" / "odd" / "video_90.mov") as video:
+        assert video.read([0], short_side=160).shape == (1, 284, 160, 3)
 
 
 @pytest.mark.parametrize("name", ["groups_of_12.mp4", "open_groups.mkv", "ucf.avi", "h264.ts", "vp9.webm"])

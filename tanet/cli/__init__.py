@@ -22,10 +22,13 @@ HELP = """Recognise actions in video with 2D networks that were given a sense of
   tanet predict CHECKPOINT …      label videos
   tanet cost RECIPE …             parameters, operations, time of a network
   tanet convert IN OUT            checkpoints of other projects, both ways
+  tanet data index DATASET ROOT   a list of a public data set's videos
+  tanet data check ROOT|LIST      every video decoded, bad ones named
+  tanet data pack ROOT|LIST OUT   tar shards of them, which training reads faster
   tanet demo                      make videos, train two networks on them, compare: in some minutes
 
 `tanet COMMAND --help` tells more."""
-COMMANDS = ("train", "test", "predict", "cost", "convert", "demo")
+COMMANDS = ("train", "test", "predict", "cost", "convert", "data", "demo")
 
 
 def main(args: Sequence[str] | None = None) -> int:

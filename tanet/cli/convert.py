@@ -8,6 +8,7 @@ import tyro
 from tyro.conf import Positional, arg
 
 from tanet import convert
+from tanet.annotation import lines
 from tanet.cli.common import parse
 from tanet.screen import say, warn
 
@@ -18,9 +19,9 @@ OWN = "(default: the file's own, or {})"
 class ConvertFlags:
     """Turn a checkpoint of another project into one of tanet's, or a TANet of tanet's into one of theirs.
 
-    tanet convert ckpt.best.pth.tar mine.safetensors --recipe kinetics400 --class-names kinetics400.txt
-    tanet convert mine.safetensors theirs.pth --to mmaction2
-    tanet convert mine8.safetensors mine16.safetensors --frames 16 --change-frames interpolate
+      tanet convert ckpt.best.pth.tar mine.safetensors --class-names names.txt
+      tanet convert mine.safetensors theirs.pth --to mmaction2
+      tanet convert mine8.safetensors mine16.safetensors --frames 16 --change-frames interpolate
 
     It reads TANet, TSM and 2D networks (TSN) of their published codes and of mmaction2, torchvision's
     ImageNet files with their classifier, and tanet's own checkpoints. Which 2D network it is, the number of
@@ -28,7 +29,7 @@ class ConvertFlags:
     """
 
     source: Annotated[Positional[Path], arg(metavar="IN")]
-    """The file to read: .pth, .pth.tar, .pt or .safetensors."""
+    """The file to read, of PyTorch's or of safetensors."""
     out: Annotated[Positional[Path], arg(metavar="OUT")]
     """The file to write: .safetensors for tanet, .pth for others."""
     to: convert.Target = "tanet"
@@ -38,9 +39,9 @@ class ConvertFlags:
     recipe: Annotated[str | None, arg(metavar="NAME", help_behavior_hint=OWN.format("folder's"))] = None
     """Recipe whose sampling and views the network is to be used with: kinetics400, something-v1, …"""
     frames: Annotated[int | None, arg(metavar="T", help_behavior_hint=OWN.format("8"))] = None
-    """Frames of a clip, where the weights do not tell: those of TSM and 2D networks."""
+    """Frames of a clip, where the weights do not tell: those of TSM, 2D networks and others without TAM."""
     change_frames: Literal["no", "interpolate"] = "no"
-    """With --frames: whether to change weights that were trained for another number. Fine-tune them then."""
+    """With --frames: whether to change weights that fit one number of frames alone. Fine-tune them then."""
     temporal: Literal["tam", "tanet-r"] = "tam"
     """What a TANet of others is, which its weights do not tell. All that were published are tam."""
 
@@ -57,18 +58,14 @@ def run(args: list[str]) -> int:
         temporal=flags.temporal,
         frames=flags.frames,
         interpolate=flags.change_frames == "interpolate",
-        classes=_lines(flags.class_names) if flags.class_names else None,
+        classes=lines(flags.class_names) if flags.class_names else None,
         recipe=flags.recipe,
     )
     model = source.checkpoint.recipe.model
     say(f"{flags.source}: {source.kind}, {model.backbone}, {len(source.checkpoint.classes)} classes")
     for note in source.notes:
         warn(note)
-    convert.write(flags.out, source.checkpoint, to=flags.to)
+    for note in convert.write(flags.out, source.checkpoint, to=flags.to):
+        warn(note)
     say(f"{flags.out}: written for {flags.to}, temporal module {model.temporal}, {model.frames} frames")
     return 0
-
-
-def _lines(path: Path) -> tuple[str, ...]:
-    text = path.read_text(encoding="utf-8-sig")
-    return tuple(line.strip() for line in text.splitlines() if line.strip())

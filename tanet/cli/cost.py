@@ -17,7 +17,7 @@ from tanet.cli.common import Device, load, parse
 from tanet.cost import Cost, Speed, cost, measure, sketch
 from tanet.device import pick_device
 from tanet.network import VideoNet, build
-from tanet.recipe import Model, Recipe
+from tanet.recipe import Eval, Model, Recipe
 from tanet.recipes import TABLES, Row, find_recipe, find_table
 from tanet.screen import err, out, say
 
@@ -29,11 +29,11 @@ ROUNDING = 0.02  # GFLOPs; a row that differs more from the paper says why
 class CostFlags:
     """What a network costs: parameters, operations and, with --measure, time.
 
-    tanet cost kinetics400                  a recipe
-    tanet cost kinetics400 --size 224       a recipe, with a change
-    tanet cost table2/tsm --measure         a row of Table 2, timed here
-    tanet cost runs/mine/best.safetensors   a trained network
-    tanet cost --table 2                    the paper's table beside our counts
+      tanet cost kinetics400                  a recipe
+      tanet cost kinetics400 --size 224       a recipe, with a change
+      tanet cost table2/tsm --measure         a row of Table 2, timed here
+      tanet cost runs/mine/best.safetensors   a trained network
+      tanet cost --table 2                    the paper's table beside our counts
 
     Nothing is trained and no video is read. Operations are those of one clip.
     Multiply-adds: convolutions, linear layers, filters over time, attention.
@@ -69,7 +69,8 @@ class Line:
     """A network and what it costs."""
 
     name: str
-    recipe: Recipe
+    model: Model
+    eval: Eval
     classes: int
     size: int
     cost: Cost
@@ -84,7 +85,7 @@ def run(args: list[str]) -> int:
     rows = find_table(flags.table) if flags.table else {}
     if flags.table:
         _keep_model(args, f"the rows of table {flags.table}")
-        lines = [_line(name, row.recipe, flags) for name, row in rows.items()]
+        lines = [_line(name, row.recipe.model, row.recipe, flags) for name, row in rows.items()]
         _show_table(flags.table, lines, list(rows.values()))
     else:
         lines = [_one(flags, args)]
@@ -100,19 +101,24 @@ def run(args: list[str]) -> int:
 
 
 def _one(flags: CostFlags, args: list[str]) -> Line:
-    """What the command names: a checkpoint, whose file name has a suffix, or else a recipe."""
+    """What the command names: a checkpoint where there is a file of that name, or else a recipe."""
     name = flags.network
-    if not Path(name).suffix:
-        recipe = find_recipe(name)
+    if not Path(name).is_file():
+        try:
+            recipe = find_recipe(name)
+        except ValueError as error:
+            raise ValueError(f"{error}; and no file has this name") from error
         # Once more, now that the recipe is known whose values are the defaults.
         flags = parse(CostFlags(model=recipe.model), args, prog="tanet cost")
-        return _line(name, replace(recipe, model=flags.model), flags)
+        # A recipe's sampling may not have as many frames as its network is counted with.
+        return _line(name, flags.model, recipe, flags)
     _keep_model(args, "a checkpoint")
     trained = load(Path(name), "cpu")
     classes = len(trained.classes)
     if flags.classes not in (None, classes):
         raise ValueError(f"{name} has {classes} classes: they can not be changed to {flags.classes}")
-    return _line(name, trained.recipe, replace(flags, classes=classes), network=trained.network)
+    flags = replace(flags, classes=classes)
+    return _line(name, trained.recipe.model, trained.recipe, flags, network=trained.network)
 
 
 def _keep_model(args: list[str], what: str) -> None:
@@ -120,17 +126,20 @@ def _keep_model(args: list[str], what: str) -> None:
         raise ValueError(f"--model flags change a recipe, not {what}")
 
 
-def _line(name: str, recipe: Recipe, flags: CostFlags, *, network: VideoNet | None = None) -> Line:
+def _line(
+    name: str, model: Model, recipe: Recipe, flags: CostFlags, *, network: VideoNet | None = None
+) -> Line:
+    """The cost of a model, tested and timed as its recipe says."""
     classes = KINETICS if flags.classes is None else flags.classes
     size = recipe.eval.size if flags.size is None else flags.size
-    counted = cost(network or sketch(recipe.model, classes=classes), size=size)
+    counted = cost(network or sketch(model, classes=classes), size=size)
     speeds = ()
     if flags.measure:
         device = pick_device(flags.device)
-        network = (network or build(recipe.model, classes=classes)).to(device)
+        network = (network or build(model, classes=classes)).to(device)
         with err.status(f"timing {escape(name)} on {device}"):
             speeds = _speeds(network, recipe, size=size, batch=flags.batch)
-    return Line(name, recipe, classes, size, counted, speeds)
+    return Line(name, model, recipe.eval, classes, size, counted, speeds)
 
 
 def _speeds(network: VideoNet, recipe: Recipe, *, size: int, batch: int) -> tuple[Speed, ...]:
@@ -144,7 +153,7 @@ def _speeds(network: VideoNet, recipe: Recipe, *, size: int, batch: int) -> tupl
 
 def _show_network(line: Line) -> None:
     """One network, part by part."""
-    model = line.recipe.model
+    model = line.model
     say(
         f"{line.name}: {model.backbone} with temporal module {model.temporal}; "
         f"{model.frames} frames of {line.size} × {line.size}, {line.classes} classes"
@@ -162,7 +171,7 @@ def _show_network(line: Line) -> None:
         operations = (f"{count.macs / unit:,.3f}", f"{count.paper_flops / unit:,.3f}")
         table.add_row(name, f"{count.parameters:,}", *operations, end_section=name == "classifier")
     out.print(table)
-    video = line.recipe.eval.clips * line.recipe.eval.crops * total.macs
+    video = line.eval.clips * line.eval.crops * total.macs
     say(f"views of a video (clips × crops): {_views(line)}, {video / unit:,.3f} {letter} multiply-adds")
 
 
@@ -213,7 +222,7 @@ def _table(first: str, *numbers: str) -> Table:
 
 
 def _views(line: Line) -> str:
-    return f"{line.recipe.eval.clips} × {line.recipe.eval.crops}"
+    return f"{line.eval.clips} × {line.eval.crops}"
 
 
 def _describe(device: torch.device) -> str:
@@ -227,10 +236,10 @@ def _as_dict(line: Line, row: Row | None) -> dict[str, Any]:
     total = line.cost.total
     return {
         "name": line.name,
-        "model": asdict(line.recipe.model),
+        "model": asdict(line.model),
         "classes": line.classes,
         "size": line.size,
-        "views": {"clips": line.recipe.eval.clips, "crops": line.recipe.eval.crops},
+        "views": {"clips": line.eval.clips, "crops": line.eval.crops},
         "parameters": total.parameters,
         "macs": total.macs,
         "paper_flops": total.paper_flops,

@@ -36,6 +36,7 @@ MMACTION2: Names = (
     ("backbone.{at}downsample.bn.{p}", "backbone.{at}downsample.1.{p}"),
     ("cls_head.fc_cls.{p}", "head.{p}"),
 )
+TANET: Names = (("{p}", "{p}"),)
 TORCHVISION: Names = (
     ("fc.{p}", "head.{p}"),
     ("classifier.1.{p}", "head.{p}"),  # MobileNetV2
@@ -67,6 +68,11 @@ def tam_blocks(ours: Iterable[str]) -> list[str]:
 def shifted_blocks(theirs: Iterable[str]) -> list[str]:
     """The blocks with a temporal shift before conv1, by their names: layer1.0, …"""
     return _blocks(theirs, rf".+\.({BLOCK})\.conv1\.(?:conv\.)?net\.weight")
+
+
+def wrapped_blocks(theirs: Iterable[str]) -> list[str]:
+    """The blocks that stand as a whole in a module of another, by their names: layer1.0, …"""
+    return _blocks(theirs, rf".+\.({BLOCK})\.net\..+")
 
 
 def all_blocks(ours: Iterable[str]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 
 from tanet import checkpoint as checkpoints
-from tanet.checkpoint import Checkpoint, read_weights
+from tanet.checkpoint import Checkpoint, depends_on_frames, read_weights
 from tanet.convert.recognise import recognise
 from tanet.frames import change_frames
 from tanet.network import build
@@ -43,7 +43,8 @@ def read(
         path: the file.
         temporal: what others' TANets are: the weights of `tam` and `tanet-r` look the same.
         frames: T. None takes the file's own, or 8 where nothing in it tells (others' TSM and 2D networks).
-        interpolate: change the weights (frames.py) where `frames` is not the file's own T.
+        interpolate: change the weights (frames.py) where `frames` is not the file's own T and is a part of
+            them. Without, such a file is refused; weights of which T is no part are taken as they are.
         classes: names in the order of the logits. None takes the file's own, or numbers from 0, since others'
             files have none.
         recipe: name of a recipe, of which all but the model is taken. None takes the file's own, or `folder`,
@@ -68,13 +69,18 @@ def read(
     if temporal != "tam" and (own or model.temporal != temporal):
         raise ValueError(f"{path}: this is a {source.kind}; only a TANet of others can be read as {temporal}")
     if frames is not None and frames != model.frames:
-        if not interpolate:
+        depends = depends_on_frames(checkpoint.network.state_dict())
+        if depends and not interpolate:
             raise ValueError(
                 f"{path}: for clips of {model.frames} frames, not {frames}: "
                 "--change-frames interpolate changes its weights"
             )
         checkpoint = _with_frames(checkpoint, frames)
-        notes.append(f"weights for {model.frames} frames were changed for {frames}: fine-tune them")
+        notes.append(
+            f"weights for {model.frames} frames were changed for {frames}: fine-tune them"
+            if depends
+            else f"for clips of {frames} frames, not {model.frames}: no weight had to change"
+        )
     if recipe or not own:
         checkpoint, note = _with_recipe(checkpoint, recipe or "folder")
         notes.append(note)

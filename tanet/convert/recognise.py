@@ -11,6 +11,7 @@ from tanet.checkpoint import misfit, some
 from tanet.convert.names import (
     MMACTION2,
     OFFICIAL,
+    TANET,
     TORCHVISION,
     Names,
     all_blocks,
@@ -18,6 +19,7 @@ from tanet.convert.names import (
     tam_blocks,
     to_ours,
     to_theirs,
+    wrapped_blocks,
 )
 from tanet.network import build
 from tanet.recipe import Model
@@ -48,7 +50,7 @@ class Recognised:
 
 
 def recognise(state: State, *, temporal: Literal["tam", "tanet-r"], frames: int | None) -> Recognised:
-    """Find the network that a state dict of the published codes, mmaction2 or torchvision belongs to.
+    """Find the network that a state dict of the published codes, mmaction2, torchvision or tanet belongs to.
 
     Args:
         state: the weights by their names.
@@ -71,6 +73,9 @@ def recognise(state: State, *, temporal: Literal["tam", "tanet-r"], frames: int 
         twins = [theirs for theirs, own in names.items() if list(names.values()).count(own) > 1]
         raise ValueError(f"several weights for one place: {some(twins)}")
 
+    tams = tam_blocks(ours)
+    if not tams and wrapped_blocks(state):
+        raise ValueError("a TSM that shifts whole blocks, which is not known here")
     backbone = _backbone(ours)
     if backbone is None:
         raise ValueError(f"no file of a known kind ({KNOWN}); its weights are {some(list(state), 4)}")
@@ -80,7 +85,12 @@ def recognise(state: State, *, temporal: Literal["tam", "tanet-r"], frames: int 
             f"{backbone} without a classifier, so there is nothing yet to convert: "
             "train a network that starts from this file, --model.weights FILE"
         )
-    if tam_blocks(ours):
+    if not tams and owner == "tanet":
+        raise ValueError(
+            "weights of tanet's without a recipe and without TAMs: none, pool and tsm look the same; "
+            "take the .safetensors that tanet wrote"
+        )
+    if tams:
         kind, model = "TANet", _tanet(ours, backbone=backbone, temporal=temporal)
         if temporal == "tam":
             notes.append("weights do not tell tam from tanet-r: read as tam, as all that were published")
@@ -105,6 +115,8 @@ def recognise(state: State, *, temporal: Literal["tam", "tanet-r"], frames: int 
 def _owner(state: State) -> tuple[str, Names]:
     if any(name.startswith("base_model.") for name in state):
         return "the published code", OFFICIAL
+    if any(name.startswith("head.") for name in state):
+        return "tanet", TANET
     if any(name.startswith("backbone.") for name in state):
         return "mmaction2", MMACTION2
     return "torchvision", TORCHVISION

@@ -1,7 +1,17 @@
 """Tensors in, tensors out: the operations that the temporal modules are made of."""
 
 from tanet.ops.adaptive_conv import Act, activate, adaptive_conv, implementation
+from tanet.ops.clips import as_clips
 from tanet.ops.shift_sum import shift_sum
 from tanet.ops.statistics import moments, squeeze
 
-__all__ = ["Act", "activate", "adaptive_conv", "implementation", "moments", "shift_sum", "squeeze"]
+__all__ = [
+    "Act",
+    "activate",
+    "adaptive_conv",
+    "as_clips",
+    "implementation",
+    "moments",
+    "shift_sum",
+    "squeeze",
+]

@@ -1,7 +1,7 @@
 """The temporal adaptive convolution: a gate, then a K-tap filter for each clip and channel.
 
-    Y[n, t, c] = Σ_k Θ[n, c, k] · Z[n, t + k - K//2, c],    Z = gate · act(scale · X + shift), zero outside
-    the clip
+    Y[n, t, c] = Σ_k Θ[n, c, k] · Z[n, t + k - K//2, c]        (zero outside the clip)
+    Z = gate · act(scale · X + shift)
 
 TAM ("Temporal Adaptive Module for Video Recognition", eq. 3 and 7). What comes before it in a network, a
 BatchNorm as an affine map of each channel and a ReLU, can be taken in, so that the normalised map is never
@@ -10,7 +10,7 @@ against it.
 """
 
 from importlib.util import find_spec
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
@@ -39,13 +39,38 @@ def adaptive_conv(
         act: what follows the affine map.
 
     Returns:
-        [N·T, C, H, W], in the memory format of x.
+        [N·T, C, H, W], in the memory format of x; in channels-last from the fused kernels.
+
+    Raises:
+        ValueError: the shapes do not fit, K is even, or scale is given without shift.
     """
+    if not torch.compiler.is_compiling():  # where the number of clips may be a symbol
+        _check(x, kernel, gate)
+    check_affine(scale, shift, act)
     if implementation(x, taps=kernel.shape[2], frames=x.shape[0] // kernel.shape[0]) == "triton":
         from tanet.ops.adaptive_conv_triton import adaptive_conv_triton
 
         return adaptive_conv_triton(x, kernel, gate, scale, shift, act)
     return reference(x, kernel, gate=gate, scale=scale, shift=shift, act=act)
+
+
+def _check(x: torch.Tensor, kernel: torch.Tensor, gate: torch.Tensor | None) -> None:
+    clips, channels, taps = kernel.shape
+    if taps % 2 == 0 or channels != x.shape[1]:
+        raise ValueError(f"expected a kernel [{clips}, {x.shape[1]}, K], K odd, not {list(kernel.shape)}")
+    if clips < 1 or x.shape[0] % clips:
+        raise ValueError(f"{x.shape[0]} images are no whole number of frames for {clips} clips")
+    expected = (clips, channels, x.shape[0] // clips)
+    if gate is not None and gate.shape != expected:
+        raise ValueError(f"expected a gate {list(expected)}, not {list(gate.shape)}")
+
+
+def check_affine(scale: torch.Tensor | None, shift: torch.Tensor | None, act: str) -> None:
+    """Raise ValueError where what is taken in is half given or not known."""
+    if (scale is None) != (shift is None):
+        raise ValueError("scale and shift are one map: give both or none")
+    if act not in get_args(Act):
+        raise ValueError(f"unknown act '{act}': known are {', '.join(get_args(Act))}")
 
 
 def implementation(x: torch.Tensor, *, taps: int = 3, frames: int = 8) -> Literal["triton", "torch"]:

@@ -2,6 +2,8 @@
 
 import torch
 
+from tanet.ops.clips import as_clips
+
 
 def shift_sum(x: torch.Tensor, ahead: tuple[int, ...], *, frames: int) -> torch.Tensor:
     """Sum what several taps made of each frame, each moved to the frame it counts for.
@@ -14,7 +16,7 @@ def shift_sum(x: torch.Tensor, ahead: tuple[int, ...], *, frames: int) -> torch.
     Returns:
         [N·T, C, H, W].
     """
-    x = x.unflatten(0, (-1, frames))  # [N, T, I, C, H, W]
+    x = as_clips(x, frames)  # [N, T, I, C, H, W]
     y = torch.zeros_like(x[:, :, 0])
     for i, step in enumerate(ahead):
         if step == 0:

@@ -9,7 +9,7 @@ mean of X and B the part of the places where act is a straight line, s = scale �
 
 import torch
 
-from tanet.ops.adaptive_conv import Act, activate, implementation
+from tanet.ops.adaptive_conv import Act, activate, check_affine, implementation
 
 
 def moments(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -30,6 +30,7 @@ def squeeze(
     act: Act = "none",
 ) -> torch.Tensor:
     """The mean over its places of each map of act(scale · x + shift): [N·T, C, H, W] → rows s [N·T, C]."""
+    check_affine(scale, shift, act)
     if scale is None or shift is None or implementation(x) != "triton":
         return activate(x, scale=scale, shift=shift, act=act).mean((2, 3))
     from tanet.ops.statistics_triton import straight_parts

@@ -1,7 +1,8 @@
 """Temporal modules: nn.Modules [N·T, C, H, W] → the same shape, T fixed at construction.
 
 TEMPORAL names them, with the place where each stands. A module that filters along time by K taps outside of
-its children says so by its attribute `taps`: the multiply-adds for each element that comes out.
+its children says so by its attribute `taps`: the multiply-adds for each element that comes out. (A mean
+has no weights, and is counted as nothing, as the paper does it.)
 """
 
 from collections.abc import Callable

@@ -11,7 +11,7 @@ confused with the temporal *adaptive* module (tam.py), whose weights each clip m
 import torch
 from torch import nn
 
-from tanet.ops import adaptive_conv
+from tanet.ops import adaptive_conv, as_clips
 
 
 class TemporalAggregation(nn.Module):
@@ -36,7 +36,7 @@ class TemporalAggregation(nn.Module):
         self.weight = nn.Parameter(torch.tensor([0.0, 1.0, 0.0]).repeat(channels, 1))  # [C, 3]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        kernel = self.weight.expand(x.shape[0] // self.frames, -1, -1)  # [N, C, 3]
+        kernel = self.weight.expand(as_clips(x, self.frames).shape[0], -1, -1)  # [N, C, 3]
         return adaptive_conv(x, kernel).relu()
 
     def extra_repr(self) -> str:

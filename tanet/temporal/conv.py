@@ -12,7 +12,7 @@ I3D is that of Carreira and Zisserman (CVPR 2017) as Wang et al. build it (Non-l
 import torch
 from torch import nn
 
-from tanet.ops import adaptive_conv, shift_sum
+from tanet.ops import adaptive_conv, as_clips, shift_sum
 
 
 class TemporalPool(nn.Module):
@@ -31,7 +31,7 @@ class TemporalPool(nn.Module):
         self.frames, self.kernel = frames, kernel
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        shape = (x.shape[0] // self.frames, x.shape[1], self.kernel)
+        shape = (as_clips(x, self.frames).shape[0], x.shape[1], self.kernel)
         return adaptive_conv(x, x.new_full((1, 1, 1), 1 / self.kernel).expand(shape))
 
     def extra_repr(self) -> str:
@@ -59,7 +59,7 @@ class TemporalConv(nn.Module):
         nn.init.dirac_(self.conv.weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = x.unflatten(0, (-1, self.frames)).transpose(1, 2)  # [N, C, T, H, W]
+        x = as_clips(x, self.frames).transpose(1, 2)  # [N, C, T, H, W]
         return self.conv(x).transpose(1, 2).flatten(0, 1)
 
     def extra_repr(self) -> str:
@@ -81,6 +81,8 @@ class SideTaps(nn.Module):
     def __init__(self, conv: nn.Conv2d, *, frames: int, kernel: int = 3) -> None:
         super().__init__()
         _check(frames, kernel)
+        if kernel == 1:
+            raise ValueError("an inflated convolution needs 3 taps or more, not 1")
         if conv.groups != 1 or isinstance(conv.padding, str):
             raise ValueError("only an ungrouped convolution with padding in numbers can be inflated")
         self.frames = frames

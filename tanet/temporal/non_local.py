@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from tanet.ops import as_clips
+
 
 class NonLocal(nn.Module):
     """Non-local block in time and space, [N·T, C, H, W] → [N·T, C, H, W].
@@ -51,7 +53,7 @@ class NonLocal(nn.Module):
         return 2 * (images // self.frames) * queries * keys * (channels // 2)
 
     def _places(self, x: torch.Tensor) -> torch.Tensor:
-        x = x.unflatten(0, (-1, self.frames)).transpose(1, 2)  # [N, C/2, T, H, W]
+        x = as_clips(x, self.frames).transpose(1, 2)  # [N, C/2, T, H, W]
         return x.flatten(2).mT[:, None]
 
     def extra_repr(self) -> str:

@@ -10,6 +10,8 @@ features.
 import torch
 from torch import nn
 
+from tanet.ops import as_clips
+
 
 class TemporalShift(nn.Module):
     """Temporal shift, [N·T, C, H, W] → [N·T, C, H, W]; no parameters.
@@ -26,7 +28,7 @@ class TemporalShift(nn.Module):
         self.frames, self.divisor = frames, divisor
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = x.unflatten(0, (-1, self.frames))  # [N, T, C, H, W]
+        x = as_clips(x, self.frames)  # [N, T, C, H, W]
         part = x.shape[2] // self.divisor
         y = x.clone()
         y[:, :-1, :part] = x[:, 1:, :part]

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tanet.ops import Act, adaptive_conv, implementation, moments, squeeze
+from tanet.ops import Act, adaptive_conv, as_clips, implementation, moments, squeeze
 
 
 class FrameConv(nn.Conv1d):
@@ -33,7 +33,7 @@ class FrameConv(nn.Conv1d):
         (kernel,) = self.kernel_size
         if kernel > 1:
             half = kernel // 2
-            rows = F.pad(input.unflatten(0, (-1, self.frames)), (0, 0, half, half))  # [N, T + 2·half, C]
+            rows = F.pad(as_clips(input, self.frames), (0, 0, half, half))  # [N, T + 2·half, C]
             steps = [rows[:, k : k + self.frames] for k in range(kernel)]
             input = torch.cat(steps, 2).flatten(0, 1)  # [N·T, K·C]
         return F.linear(input, self.weight.transpose(1, 2).flatten(1))
@@ -71,7 +71,7 @@ def local_branch(channels: int, *, frames: int, beta: int, kernel: int) -> nn.Se
 
 def by_clip(rows: torch.Tensor, frames: int) -> torch.Tensor:
     """Rows [N·T, C], one a frame, as [N, C, T]."""
-    return rows.unflatten(0, (-1, frames)).mT
+    return as_clips(rows, frames).mT
 
 
 def aggregation(branch: nn.Module, s: torch.Tensor, frames: int) -> torch.Tensor:
@@ -164,11 +164,9 @@ class TAM(nn.Module):
 
         scale and shift [C] are the affine map of a norm that was taken in.
         """
-        if (
-            not self.training
-            and not torch.is_grad_enabled()
-            and implementation(x, frames=self.frames) == "triton"
-        ):
+        as_clips(x, self.frames)
+        fused = implementation(x, taps=self.taps, frames=self.frames) == "triton"
+        if fused and not self.training and not torch.is_grad_enabled():
             return self._fused_branches(x, scale, shift)
         s = squeeze(x, scale=scale, shift=shift, act=self.act)  # [N·T, C]
         return by_clip(self.L(s), self.frames), aggregation(self.G, s, self.frames)
@@ -183,7 +181,7 @@ class TAM(nn.Module):
     def _fused_branches(
         self, x: torch.Tensor, scale: torch.Tensor | None, shift: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """`branches` in evaluation, by two kernels."""
+        """`branches` in evaluation, by three kernels."""
         from tanet.ops.branches_triton import tam_branches
 
         g, l = (_weights(branch) for branch in (self.G, self.L))  # noqa: E741

@@ -1,0 +1,162 @@
+"""What the reader makes of 10,000 mutated files, and of 20,000 opens in one process.
+
+    python -m bench.fuzz                   writes results/fuzz.csv and results/opens.csv
+
+A file is mutated by flipping bits, by cutting its end off, or by putting a piece of another file into it. It
+is opened, from disk or from its bytes, and eight frames are read. Good is either frames or a VideoError of
+one line; any other error, a process that dies, and more than ten seconds are not. For the opens, files of
+every kind take turns; the memory is what the process occupies (RSS), from after the warm-up on.
+"""
+
+import os
+import random
+import tempfile
+import time
+from collections import defaultdict
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+
+from bench.common import ROOT, head, percentiles, write_csv
+from tanet.video import DamagedVideo, VideoError, open_video
+from tanet.workers import Lost, map_files
+from tests.encoded import all_kinds
+
+DATA = Path(os.environ.get("TANET_DATA", ROOT.parent / "shared" / "data"))
+MUTATIONS = ("bits flipped", "cut", "spliced")
+FILES, LIMIT = 10_000, 10.0
+OPENS, WARM_UP, EVERY = 20_000, 2_000, 2_000
+LARGEST = 2_000_000  # bytes of a file to mutate
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one mutated file."""
+
+    error: str = ""
+    """None if frames came."""
+    milliseconds: float = 0.0
+
+
+@cache
+def sources(folder: Path) -> list[Path]:
+    """The files to mutate: the shared clips and those generated."""
+    files = [*DATA.glob("clips/*/*"), *DATA.glob("decode/*/*.avi"), *folder.iterdir()]
+    return [path for path in sorted(files) if 0 < path.stat().st_size <= LARGEST]
+
+
+def mutate(data: bytearray, other: bytes, *, kind: str, choose: random.Random) -> bytearray:
+    """Another file, at most as large as both."""
+    if kind == "bits flipped":
+        for _ in range(choose.choice((1, 8, 64, 512))):
+            data[choose.randrange(len(data))] ^= 1 << choose.randrange(8)
+    elif kind == "cut":
+        del data[choose.randrange(len(data)) :]
+    else:
+        begin, length = choose.randrange(len(other)), choose.choice((16, 512, 8192, 65536))
+        at = choose.randrange(len(data))
+        piece = other[begin : begin + length]
+        data[at : at + choose.choice((0, len(piece)))] = piece  # put between, or over what was there
+    return data
+
+
+def read_mutated(number: Path, *, folder: Path) -> Outcome:
+    """The mutated file of this number, written, opened and read."""
+    seed = int(number.name)
+    choose, files = random.Random(seed), sources(folder)
+    source, other = choose.choice(files), choose.choice(files)
+    kind = MUTATIONS[seed % len(MUTATIONS)]
+    data = bytes(mutate(bytearray(source.read_bytes()), other.read_bytes(), kind=kind, choose=choose))
+    start = time.perf_counter()
+    error = ""
+    with tempfile.NamedTemporaryFile(suffix=source.suffix) as file:
+        file.write(data)
+        file.flush()
+        try:
+            with open_video(Path(file.name) if seed // len(MUTATIONS) % 2 else data) as video:
+                info = video.info
+                frames = video.read([choose.randrange(info.frames) for _ in range(8)])
+            assert frames.shape == (8, info.height, info.width, 3)
+        except VideoError as problem:
+            error = str(problem)
+            assert error, "an error without words"
+            assert "\n" not in error, error
+    return Outcome(error, 1e3 * (time.perf_counter() - start))
+
+
+def fuzz(folder: Path) -> list[dict[str, object]]:
+    """A row a mutation."""
+    found: dict[str, list[Outcome | Lost]] = defaultdict(list)
+    work = partial(read_mutated, folder=folder)
+    numbers = [Path(str(number)) for number in range(FILES)]
+    for number, outcome in map_files(work, numbers, workers=os.cpu_count() or 1, limit=LIMIT):
+        found[MUTATIONS[int(number.name) % len(MUTATIONS)]].append(outcome)
+        if isinstance(outcome, Lost):
+            print(number, outcome, flush=True)
+    rows = []
+    for kind in MUTATIONS:
+        done = [outcome for outcome in found[kind] if isinstance(outcome, Outcome)]
+        lost = [outcome.kind for outcome in found[kind] if isinstance(outcome, Lost)]
+        rows.append(
+            {
+                "mutation": kind,
+                "files": len(found[kind]),
+                "frames": sum(not outcome.error for outcome in done),
+                "one_clear_error": sum(bool(outcome.error) for outcome in done),
+                "hanging": lost.count("hanging"),
+                "crashed": lost.count("crashed"),
+                **{
+                    f"{p}_ms": f"{value:.1f}"
+                    for p, value in percentiles([outcome.milliseconds for outcome in done]).items()
+                },
+                "max_ms": f"{max(outcome.milliseconds for outcome in done):.0f}",
+            }
+        )
+    return rows
+
+
+def open_many(folder: Path) -> list[dict[str, object]]:
+    """A row every 2,000 opens: the memory of the process."""
+    files = sorted(folder.iterdir())
+    contents = [path.read_bytes() for path in files]
+    rows: list[dict[str, object]] = []
+    first = 0.0
+    for number in range(OPENS + WARM_UP + 1):
+        if number >= WARM_UP and (number - WARM_UP) % EVERY == 0:
+            memory = resident_mebibytes()
+            first = first or memory
+            rows.append(
+                {
+                    "opens": number - WARM_UP,
+                    "resident_mib": f"{memory:.2f}",
+                    "change_mib": f"{memory - first:+.2f}",
+                }
+            )
+        at = number % len(files)
+        source = contents[at] if number // len(files) % 2 else files[at]
+        # A file that was cut may promise more than it has.
+        with open_video(source) as video, suppress(DamagedVideo):
+            video.read([0, video.info.frames - 1])
+    return rows
+
+
+def resident_mebibytes() -> float:
+    """What this process occupies."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        all_kinds(folder)
+        for file, make in (("fuzz.csv", fuzz), ("opens.csv", open_many)):
+            rows = [{**head("av", "numpy"), **row} for row in make(folder)]
+            for row in rows:
+                print(*list(row.values())[4:], sep="\t", flush=True)
+            write_csv(ROOT / "results" / file, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""What packing costs on disk and saves in reading: clips a second on one core, bytes a clip.
+
+    python -m bench.shards                 writes results/shards.csv
+
+Training clips (8 frames, random, crop and all, as the loader's workers make them) of generated 340x256 videos
+of ten seconds and of a real one: from the file itself, from JPEG shards, and from h264 shards. Bytes are
+those of the video on disk, and those read for a clip: all of a file or of an mp4, but of JPEG its own frames
+alone. PSNR tells how far the frames are from the file's. Files lie in the page cache, so what is measured is
+decoding, not the disk. A ratio is p50 over that of the raw file.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from bench.common import ROOT, head, interleaved, percentiles, write_csv
+from bench.decode import DATA, make_clip
+from tanet.annotation import Sample, read_split
+from tanet.coding import Coding
+from tanet.datasets import TrainClips
+from tanet.packing import pack
+from tanet.recipe import Data
+from tanet.shards import Format, open_packed
+from tanet.video import probe, read_frames
+
+FORMATS: tuple[Format, ...] = ("jpeg", "h264")
+FRAMES = 8
+REPEATS = 15
+CLIPS = 4  # a run, of one video in different epochs
+
+
+def packed(root: Path, out: Path, *, format: Format) -> Sample:
+    """The video of this root in a shard."""
+    raw = read_split(Data(root=str(root), val_fraction=0.0))
+    done = pack(
+        raw.train,
+        classes=raw.classes,
+        root=root,
+        out=out,
+        split="videos",
+        coding=Coding(format),
+        shard_size=10**9,
+        workers=1,
+        limit=300,
+    )
+    assert [cause for _, cause in done] == [None]
+    return read_split(Data(root=str(out), val_fraction=0.0)).train[0]
+
+
+def psnr(sample: Sample, path: Path) -> float:
+    """Of all frames of a packed video against its file, in dB."""
+    assert sample.packed is not None
+    with open_packed(sample.packed, name=sample.path) as video:
+        every = range(video.info.frames)
+        error = (video.read(every).float() - read_frames(path, every).float()).square().mean()
+    return float(10 * (255**2 / error).log10())
+
+
+def read_clips(clips: TrainClips) -> None:
+    for key in range(CLIPS):
+        assert isinstance(clips[key], tuple)
+
+
+def videos(folder: Path) -> dict[str, Path]:
+    """Each alone in the class folder of a root of its own."""
+    found = {}
+    for group in (12, 250):
+        path = folder / str(group) / "a" / "video.mp4"
+        path.parent.mkdir(parents=True)
+        make_clip(path, codec="libx264", group=group, options={"bf": "3", "threads": "1"})
+        found[f"generated 340x256 h264, groups of {group}"] = path
+    if (real := DATA / "clips/action/arm_wrestling.mp4").exists():
+        path = folder / "real" / "a" / "video.mp4"
+        path.parent.mkdir(parents=True)
+        found["kinetics 340x256 h264"] = Path(shutil.copy(real, path))
+    return found
+
+
+def measure(name: str, path: Path, folder: Path) -> Iterator[dict[str, object]]:
+    info = probe(path)
+    samples: dict[str, Sample] = {"raw": Sample(str(path), 0)}
+    sizes, quality = {"raw": path.stat().st_size}, {"raw": ""}
+    for format in FORMATS:
+        samples[format] = packed(path.parents[1], folder / format, format=format)
+        sizes[format] = sum(shard.stat().st_size for shard in (folder / format).glob("*.tar"))
+        quality[format] = f"{psnr(samples[format], path):.1f}"
+    for sampling in ("uniform", "dense"):
+        data = Data(sampling=sampling, flip="plain")
+        runs = {
+            source: partial(read_clips, TrainClips([sample], data, frames=FRAMES, classes=["a"]))
+            for source, sample in samples.items()
+        }
+        times = interleaved(runs, repeats=REPEATS)
+        found = {source: percentiles([CLIPS * 1e3 / t for t in times[source]]) for source in runs}
+        for source, p in found.items():
+            size = sizes[source]
+            yield {
+                "video": f"{name}, {info.frames} frames",
+                "clips": sampling,
+                "from": source,
+                **{f"{key}_clips_per_s": f"{value:.1f}" for key, value in p.items()},
+                "ratio": f"{p['p50'] / found['raw']['p50']:.2f}",
+                "bytes_on_disk": size,
+                "bytes_per_clip": size * FRAMES // info.frames if source == "jpeg" else size,
+                "psnr_db": quality[source],
+            }
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for number, (name, path) in enumerate(videos(Path(folder)).items()):
+            for row in measure(name, path, Path(folder) / f"packed {number}"):
+                print(*row.values(), sep="\t", flush=True)
+                rows.append({**head("av", "torch", "numpy"), **row})
+    write_csv(ROOT / "results" / "shards.csv", rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""Batches for the network, from workers that may meet a bad file, hang, or die.
+
+A sample that can not be read is replaced by none. Its batch is filled from the samples that follow in the
+epoch's order, so every good video still comes once an epoch; and as the order of the good ones does not
+depend on who read them, the same seed gives the same batches whatever the number of workers. A worker that
+hangs or dies ends the run, and what it was reading is named.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
+
+from tanet.datasets import EpochOrder, EvalClips, TrainClips
+from tanet.recipe import Data
+from tanet.video import VideoError
+
+Batch = tuple[torch.Tensor, torch.Tensor]  # views, labels
+
+
+@dataclass(frozen=True)
+class BadVideo:
+    """A video that could not be read, so that nothing stands in its place."""
+
+    number: int
+    """Of the sample in its dataset."""
+    error: VideoError
+
+
+class Feed:
+    """Full batches (views, labels) of a dataset; a context that ends when the batches are no longer wanted.
+
+    With an `order` (training) the batch size is exact, and a last batch that is not full is left out unless
+    it is the only one; without one (testing) all samples come, in their own order.
+
+    Args:
+        clips: what to read.
+        batch: samples in a batch.
+        data: its `workers`, `bad_files`, `max_bad` and `timeout` count.
+        order: of one epoch.
+        device: where the batches will go.
+        report: is told of each bad video, once.
+
+    Raises:
+        VideoError: a video can not be read, and data.bad_files is "strict".
+        ValueError: too many can not be read; or a worker died, or took too long.
+    """
+
+    def __init__(
+        self,
+        clips: TrainClips | EvalClips,
+        *,
+        batch: int,
+        data: Data,
+        order: EpochOrder | None = None,
+        device: torch.device | str = "cpu",
+        report: Callable[[BadVideo], None] | None = None,
+    ) -> None:
+        self.clips, self.data, self.order, self.report = clips, data, order, report
+        self.batch = min(batch, len(clips) if order is None else len(order))
+        self.bad: dict[int, VideoError] = {}  # number → why, of all epochs so far
+        # What each worker is at: its process, and the key of its sample plus 1, or 0. In shared memory.
+        self.desks = torch.zeros(data.workers, 2, dtype=torch.int64).share_memory_()
+        self.loader = DataLoader(
+            _Watched(clips, self.desks),
+            batch_size=self.batch,
+            sampler=order,
+            num_workers=data.workers,
+            persistent_workers=data.workers > 0,
+            pin_memory=torch.device(device).type == "cuda",
+            timeout=data.timeout if data.workers else 0,
+            collate_fn=_collate,
+        )
+
+    def __len__(self) -> int:
+        """Batches, if no video is bad."""
+        if self.order is None:
+            return len(self.loader)
+        return len(self.order) // self.batch
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # PyTorch tells of a dead worker wherever the main process stands at that moment.
+        if isinstance(error, RuntimeError) and str(error).startswith(
+            ("DataLoader worker", "DataLoader timed")
+        ):
+            raise ValueError(self._loss(str(error).splitlines()[0])) from error
+
+    def __iter__(self) -> Iterator[Batch]:
+        kept: Batch | None = None  # samples still without a full batch
+        batches = 0
+        for views, labels, bad in self.loader:
+            for video in bad:
+                self._note(video)
+            if views is None:
+                continue
+            kept = (torch.cat((kept[0], views)), torch.cat((kept[1], labels))) if kept else (views, labels)
+            if self.order is None or len(kept[1]) >= self.batch:
+                yield kept[0][: self.batch], kept[1][: self.batch]
+                batches += 1
+                kept = (kept[0][self.batch :], kept[1][self.batch :]) if len(kept[1]) > self.batch else None
+        if kept and not batches:
+            yield kept
+
+    def _note(self, video: BadVideo) -> None:
+        if self.data.bad_files == "strict":
+            raise video.error
+        if video.number in self.bad:
+            return
+        self.bad[video.number] = video.error
+        if self.report:
+            self.report(video)
+        if len(self.bad) > self.data.max_bad * len(self.clips):
+            raise ValueError(
+                f"{len(self.bad)} of {len(self.clips)} videos can not be read, more than the part "
+                f"{self.data.max_bad:g} that is allowed (--data.max-bad); the last: {video.error}"
+            )
+
+    def _loss(self, cause: str) -> str:
+        """One line about a worker that hangs or died."""
+        samples, count = self.clips.samples, len(self.clips)
+        busy = {pid: samples[(key - 1) % count].path for pid, key in self.desks.tolist() if key}
+        if "timed out" in cause:
+            names = ", ".join(busy.values()) or "nothing"
+            return f"no batch within {self.data.timeout:g} s (--data.timeout); being read: {names}"
+        dead = {int(number) for number in re.findall(r"\d+", cause)}
+        names = ", ".join(name for pid, name in busy.items() if pid in dead) or "nothing"
+        return (
+            f"a process that decodes died ({cause}); being read: {names}. Too little memory, perhaps: "
+            "try fewer --data.workers"
+        )
+
+
+class _Watched(Dataset[Any]):
+    """A dataset whose readers leave word of what they are at, and hand bad videos over as values."""
+
+    def __init__(self, clips: TrainClips | EvalClips, desks: torch.Tensor) -> None:
+        self.clips, self.desks = clips, desks
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, key: int) -> tuple[torch.Tensor, int] | BadVideo:
+        desk = self.desks[worker.id] if (worker := get_worker_info()) else torch.zeros(2, dtype=torch.int64)
+        desk[0], desk[1] = os.getpid(), key + 1
+        item = self.clips[key]
+        desk[1] = 0
+        return BadVideo(key % len(self), item) if isinstance(item, VideoError) else item
+
+
+def _collate(items: list[Any]) -> tuple[torch.Tensor | None, torch.Tensor | None, list[BadVideo]]:
+    bad = [item for item in items if isinstance(item, BadVideo)]
+    good = [item for item in items if not isinstance(item, BadVideo)]
+    views, labels = default_collate(good) if good else (None, None)
+    return views, labels, bad

@@ -1,0 +1,65 @@
+"""Frames of a video file, or of a folder of frame pictures, by their numbers. The only package that decodes.
+
+    frame i = the i-th picture that plain sequential decoding gives, upright, RGB             uint8 [H, W, 3]
+
+    base.py     Video: what every opened video can do; its errors
+    file.py     a video file, or its bytes: packets → frames
+    index.py    what packets tell about frames without decoding
+    avi.py      the packets of an AVI file by its own index, without demuxing all of them
+    folder.py   a folder of pictures
+    picture.py  a decoded frame → RGB
+
+A reader is for one thread, and decodes in one thread: the workers of a loader are the threads.
+"""
+
+from pathlib import Path
+
+import torch
+from numpy.typing import ArrayLike
+
+from tanet.video.base import DamagedVideo, Video, VideoError, VideoInfo
+from tanet.video.file import VideoFile
+from tanet.video.folder import PICTURE_SUFFIXES, PictureFolder
+from tanet.video.index import STORES_TIMES
+
+__all__ = [
+    "PICTURE_SUFFIXES",
+    "STORES_TIMES",
+    "DamagedVideo",
+    "Video",
+    "VideoError",
+    "VideoInfo",
+    "open_video",
+    "probe",
+    "read_frames",
+]
+
+
+def open_video(source: str | Path | bytes, *, name: str | Path | None = None) -> Video:
+    """A video file, a folder of frame pictures, or the bytes of a video file.
+
+    Args:
+        source: a path, or what a file holds.
+        name: what errors call it; the path if there is one, for bytes "video in memory".
+
+    Raises:
+        VideoError: it is none of these, or has no frames.
+    """
+    if isinstance(source, bytes):
+        return VideoFile(source, name=Path(name or "video in memory"))
+    path = Path(source)
+    if not path.exists():
+        raise VideoError(name or path, "no such file or folder")
+    return PictureFolder(path) if path.is_dir() else VideoFile(path, name=Path(name or path))
+
+
+def probe(path: str | Path, *, decode: bool = False) -> VideoInfo:
+    """What the video says of itself; with `decode`, what decoding all of it finds."""
+    with open_video(path) as video:
+        return video.verify() if decode else video.info
+
+
+def read_frames(path: str | Path, indices: ArrayLike | torch.Tensor) -> torch.Tensor:
+    """uint8 [*S, H, W, 3] for indices of shape S; see Video.read."""
+    with open_video(path) as video:
+        return video.read(indices)

@@ -1,0 +1,123 @@
+"""Video: what every opened video can do, whatever it is made of; and the errors of reading one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+
+from tanet.video.picture import in_proportion, to_rgb, upright_size
+
+if TYPE_CHECKING:
+    import av  # loaded only when something is decoded
+
+
+class VideoError(ValueError):
+    """A video that cannot be read: its path and the cause, on one line."""
+
+    def __init__(self, path: str | Path, cause: str) -> None:
+        super().__init__(path, cause)  # not the line itself, so that pickle can rebuild the error
+        self.path, self.cause = Path(path), cause
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.cause}"
+
+
+class DamagedVideo(VideoError):
+    """A wanted frame does not decode; frames 0 … `frames`-1 do."""
+
+    def __init__(self, path: str | Path, cause: str, frames: int) -> None:
+        super().__init__(path, cause)
+        self.args, self.frames = (path, cause, frames), frames
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """`frames`: what the file promises, or after Video.verify what it has. Sizes in pixels, upright."""
+
+    frames: int
+    fps: float | None  # on average; None for a folder of pictures
+    height: int
+    width: int
+
+
+class Video:
+    """An opened video; see open_video."""
+
+    path: Path
+    info: VideoInfo
+
+    def read(self, indices: ArrayLike | torch.Tensor, *, short_side: int | None = None) -> torch.Tensor:
+        """Frames by their numbers, each decoded once.
+
+        Args:
+            indices: integers of shape S, in any order.
+            short_side: in pixels, what the frames are resized to, the longer side in proportion (rounded
+                down). Colours and size change in one call of swscale, whose bilinear filter widens as it
+                makes smaller: near to transforms.resize_short_side, but not equal. It pays where frames
+                get much smaller; a picture that gets larger is quicker resized afterwards.
+
+        Returns:
+            uint8 [*S, H, W, 3].
+
+        Raises:
+            ValueError: an index outside of 0 … info.frames-1.
+            DamagedVideo: the file has fewer frames than it promised; from then on `info.frames` says how
+                many, and these can be read.
+        """
+        wanted = np.asarray(indices)
+        if wanted.size and wanted.dtype.kind not in "iu":
+            raise ValueError(f"{self.path}: frame indices are integers, not {wanted.dtype}")
+        if short_side is not None and short_side < 1:
+            raise ValueError(f"{self.path}: a short side of {short_side} pixels")
+        numbers, rows = np.unique(wanted.astype(np.int64), return_inverse=True)
+        for number in numbers[(numbers < 0) | (numbers >= self.info.frames)]:
+            raise ValueError(f"{self.path}: no frame {number}, there are {self.info.frames}")
+        size = (self.info.height, self.info.width)
+        frames = np.empty((len(numbers), *in_proportion(*size, short_side), 3), np.uint8)
+        row_of = {number: row for row, number in enumerate(numbers.tolist())}
+        for number, frame, path in self._decode(list(row_of)):
+            if (found := upright_size(frame)) != size:
+                raise VideoError(path, f"a frame of {found} pixels, but the first has {size}")
+            frames[row_of[number]] = to_rgb(frame, short_side=short_side)
+        if not np.array_equal(numbers, wanted.reshape(-1)):
+            frames = frames[rows.reshape(-1)]
+        return torch.from_numpy(frames.reshape(*wanted.shape, *frames.shape[1:]))
+
+    def verify(self) -> VideoInfo:
+        """Decodes everything: from now on `info.frames` counts what is really there."""
+        for number in range(self.info.frames):
+            self.read(number)
+        return self.info
+
+    def close(self) -> None:
+        """Frees what is held open; nothing can be read any more."""
+
+    def _decode(self, numbers: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame, Path]]:
+        """Number, frame and file of each of these distinct, ascending numbers, in any order."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Errors of FFmpeg and of the disk, under the name of the file."""
+    from av.error import FFmpegError
+
+    try:
+        yield
+    except (FFmpegError, OSError) as error:
+        raise VideoError(path, error.strerror or type(error).__name__) from error
+    except UnicodeDecodeError as error:
+        raise VideoError(path, "metadata that is not UTF-8, which needs PyAV 19") from error

@@ -1,0 +1,48 @@
+"""A folder of frame pictures, in the natural order of their names: img_2 before img_10."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from tanet.video.base import Video, VideoError, VideoInfo, named
+from tanet.video.picture import upright_size
+
+if TYPE_CHECKING:
+    import av
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+PICTURE_CODECS = {b"\xff\xd8": "mjpeg", b"\x89P": "png", b"BM": "bmp", b"RI": "webp"}  # by content: names lie
+
+
+class PictureFolder(Video):
+    """The files of a folder that are pictures; the size is that of the first."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        files = [file for file in path.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES]
+        if not files:
+            raise VideoError(path, f"a folder without pictures ({', '.join(PICTURE_SUFFIXES)})")
+        self._files = sorted(files, key=lambda file: re.sub("[0-9]+", lambda n: n[0].zfill(20), file.name))
+        self.info = VideoInfo(len(files), None, *upright_size(_decode_picture(self._files[0])))
+
+    def _decode(self, numbers: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame, Path]]:
+        for number in numbers:
+            yield number, _decode_picture(self._files[number]), self._files[number]
+
+
+def _decode_picture(file: Path) -> av.VideoFrame:
+    import av
+
+    with named(file):
+        data = file.read_bytes()
+        if (name := PICTURE_CODECS.get(data[:2])) is None:
+            raise VideoError(file, "not a picture")
+        codec = cast("av.VideoCodecContext", av.CodecContext.create(name, "r"))
+        packet = av.Packet(len(data))  # of FFmpeg's own memory, since decoders read on behind the data
+        packet.update(data)
+        for frame in (*codec.decode(packet), *codec.decode(None)):
+            return frame
+    raise VideoError(file, "no picture decodes")

@@ -1,0 +1,169 @@
+"""Batches in spite of bad files: full, in order, each good video once an epoch; workers that hang or die."""
+
+import os
+import signal
+import time
+
+import pytest
+import torch
+from clips import make
+
+from tanet import datasets
+from tanet.annotation import Sample
+from tanet.datasets import EpochOrder, EvalClips, TrainClips, epoch_keys
+from tanet.feed import Feed
+from tanet.recipe import Data, Eval
+from tanet.video import VideoError
+
+VIDEOS = 40
+BAD = (7, 31)  # 5 %
+GOOD = sorted(set(range(VIDEOS)) - set(BAD))
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory):
+    """Videos whose label is their own number, so that a batch tells what is in it."""
+    folder = tmp_path_factory.mktemp("videos")
+    for number in range(VIDEOS):
+        make(folder / f"{number}.mp4", frames=4, seed=number)
+    (folder / f"{BAD[0]}.mp4").write_bytes(b"an error page")
+    (folder / f"{BAD[1]}.mp4").unlink()
+    return [Sample(str(folder / f"{number}.mp4"), number) for number in range(VIDEOS)]
+
+
+def feed_of(samples, *, batch, workers=0, rank=0, world=1, report=None, **fields):
+    data = Data(sampling="uniform", resize=0, size=24, flip="none", workers=workers, **fields)
+    clips = TrainClips(samples, data, frames=2, classes=[sample.path for sample in samples])
+    order = EpochOrder(len(samples), seed=0, rank=rank, world=world)
+    return Feed(clips, batch=batch, data=data, order=order, report=report)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_epoch_with_bad_files(samples, tmp_path, monkeypatch, workers):
+    opened, really = tmp_path / "opened.txt", datasets.open_video
+
+    def open_and_tell(path):
+        with opened.open("a") as file:
+            file.write(f"{path}\n")
+        return really(path)
+
+    monkeypatch.setattr(datasets, "open_video", open_and_tell)
+    told = []
+    feed = feed_of(samples, batch=19, workers=workers, report=told.append)
+    for epoch in (0, 1):
+        feed.order.epoch = epoch
+        with feed:
+            batches = list(feed)
+        assert [len(labels) for _, labels in batches] == [19, 19]  # full, though each misses one
+        seen = torch.cat([labels for _, labels in batches]).tolist()
+        assert sorted(seen) == GOOD
+        assert seen == [key % VIDEOS for key in feed.order if key % VIDEOS not in BAD]
+    assert sorted(opened.read_text().split()) == sorted([sample.path for sample in samples] * 2)
+    assert sorted(video.number for video in told) == list(BAD)  # named once, not once an epoch
+    assert all(str(video.error).startswith(samples[video.number].path) for video in told)
+    assert sorted(feed.bad) == list(BAD)
+
+
+def test_views_are_those_of_their_labels_and_do_not_depend_on_workers(samples):
+    one, two = (list(feed_of(samples, batch=8, workers=workers)) for workers in (0, 2))
+    assert len(one) == len(GOOD) // 8
+    clips = feed_of(samples, batch=8).clips
+    for (views, labels), (other, same) in zip(one, two, strict=True):
+        assert torch.equal(views, other)
+        assert torch.equal(labels, same)
+        for view, label in zip(views, labels, strict=True):
+            assert torch.equal(view, clips[int(label)][0])  # of epoch 0
+
+
+def test_a_last_batch_that_is_not_full_comes_only_if_there_is_no_other(samples):
+    (batch,) = feed_of(samples, batch=VIDEOS)
+    assert sorted(batch[1].tolist()) == GOOD
+    assert [len(labels) for _, labels in feed_of(samples, batch=30)] == [30]
+
+
+def test_strict_names_the_file_and_stops(samples):
+    for workers in (0, 1):
+        with pytest.raises(VideoError, match=r"^.*/(7|31)\.mp4: [^\n]+$"):
+            list(feed_of(samples, batch=4, workers=workers, bad_files="strict"))
+
+
+def test_too_many_bad_files_stop(samples):
+    assert len(list(feed_of(samples, batch=19, max_bad=0.05))) == 2
+    with pytest.raises(ValueError, match=r"2 of 40 videos can not be read, more than the part 0\.04 .*mp4: "):
+        list(feed_of(samples, batch=19, max_bad=0.04))
+    with pytest.raises(ValueError, match="1 of 40 videos"):
+        list(feed_of(samples, batch=19, max_bad=0.0))
+
+
+def spoil(monkeypatch, name, act):
+    really = datasets.open_video
+
+    def opened(path):
+        if str(path).endswith(f"/{name}.mp4"):
+            act()
+        return really(path)
+
+    monkeypatch.setattr(datasets, "open_video", opened)
+
+
+@pytest.mark.slow  # PyTorch waits five seconds for each worker before it is ended
+def test_a_worker_that_hangs_ends_the_run_and_is_named(samples, monkeypatch):
+    spoil(monkeypatch, 3, lambda: time.sleep(600))
+    start = time.monotonic()
+    with (
+        pytest.raises(
+            ValueError, match=r"no batch within 1 s \(--data\.timeout\); being read: [^,]*/3\.mp4$"
+        ),
+        feed_of(samples, batch=8, workers=2, timeout=1.0) as feed,
+    ):
+        list(feed)
+    assert time.monotonic() - start < 20
+
+
+def test_a_worker_that_dies_ends_the_run_and_is_named(samples, monkeypatch):
+    spoil(monkeypatch, 3, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    with (
+        pytest.raises(
+            ValueError, match=r"a process that decodes died \(.*\); being read: [^,]*/3\.mp4\. Too"
+        ),
+        feed_of(samples, batch=8, workers=2) as feed,
+    ):
+        list(feed)
+
+
+def test_other_errors_of_a_worker_keep_their_trace(samples, monkeypatch):
+    def broken():
+        raise RuntimeError("a fault of ours")
+
+    spoil(monkeypatch, 3, broken)
+    with pytest.raises(RuntimeError, match="a fault of ours"), feed_of(samples, batch=8, workers=1) as feed:
+        list(feed)
+
+
+def test_testing_keeps_the_order_and_leaves_the_bad_out(samples):
+    eval = Eval(clips=2, crops=3, resize=24, size=24)
+    for workers in (0, 1):
+        data = Data(sampling="uniform", workers=workers)
+        feed = Feed(EvalClips(samples, data, eval, frames=2), batch=7, data=data)
+        labels = [label for _, labels in feed for label in labels.tolist()]
+        assert labels == GOOD
+        assert sorted(feed.bad) == list(BAD)
+
+
+def test_two_ranks_of_two_workers_see_each_video_once(samples):
+    seen = []
+    for rank in (0, 1):
+        feed = feed_of(samples, batch=1, workers=2, rank=rank, world=2)
+        assert len(feed) == VIDEOS // 2
+        seen += [int(label) for _, labels in feed for label in labels]
+    assert sorted(seen) == GOOD
+
+
+@pytest.mark.parametrize(("length", "world"), [(10, 1), (10, 2), (11, 4), (3, 8)])
+def test_ranks_share_an_epoch_without_overlap_or_loss(length, world):
+    shares = [epoch_keys(length, seed=1, epoch=3, rank=rank, world=world) for rank in range(world)]
+    assert sorted(key for share in shares for key in share) == list(range(3 * length, 4 * length))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    assert [len(share) for share in shares] == [
+        len(EpochOrder(length, seed=1, rank=rank, world=world)) for rank in range(world)
+    ]
