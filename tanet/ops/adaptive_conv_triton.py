@@ -5,10 +5,11 @@
     Y_t = Σ_k θ_k Z_{t+k-h},  h = K//2         dp_t = g_t dZ_t act'(s · X_t + b),    dX_t = s dp_t
                                                ds = Σ_t <dp_t, X_t>,    db = Σ_t <dp_t, 1>
 
-<,> sums over H·W. A program owns a tile of BP places × BC channels of one clip (channels-last) and walks
-along its T frames. For K = 3 the frames beside stay in registers: forward reads X and writes Y, backward
-reads dY and X and writes dX, nothing twice. Sums over places leave one part a tile, added up in a fixed order, so
-that a result does not change from run to run. Arithmetic is in float32 for all maps.
+<,> sums over H·W. A program owns a tile of BP places × BC channels of one clip (channels-last) and
+walks along its T frames. For K = 3 the frames beside stay in registers: forward reads X and writes
+Y, backward reads dY and X and writes dX, nothing twice. Sums over places leave one part a tile,
+added up in a fixed order, so that a result does not change from run to run. Arithmetic is in
+float32 for all maps.
 """
 
 import torch
