@@ -56,7 +56,8 @@ class Decoded(Video):
         self.frames = np.load(_raw(path, folder), mmap_mode="r")
         self.info = SimpleNamespace(frames=len(self.frames))  # type: ignore[assignment]
 
-    def read(self, indices: ArrayLike | torch.Tensor) -> torch.Tensor:
+    def read(self, indices: ArrayLike | torch.Tensor, *, short_side: int | None = None) -> torch.Tensor:
+        assert short_side is None
         return torch.from_numpy(self.frames[np.asarray(indices)])
 
 

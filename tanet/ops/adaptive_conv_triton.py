@@ -290,7 +290,6 @@ def _arguments(x, kernel, gate, scale, shift, act):
     strides = (0, 0) if gate is None else gate.stride()[1:]
     sizes = (frames, places, channels, *kernel.stride()[1:], *strides)
     options = {"K": taps, "GATE": gate is not None, "AFFINE": scale is not None, "ACT": ACTS[act]}
-    # A pointer that is not used must still be one.
     others = [x if tensor is None else tensor.contiguous() for tensor in (scale, shift)]
     return (kernel, x if gate is None else gate, *others, *sizes), options
 
