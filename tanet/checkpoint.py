@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from tanet import recipe as recipes
-from tanet.frames import BRANCH, change_frames
+from tanet.frames import change_frames, depends_on_frames
 from tanet.network import VideoNet, build
 from tanet.recipe import Model, Recipe
 from tanet.temporal import entry
@@ -124,11 +124,6 @@ def load_start(
         raise ValueError(f"{path}: not the weights of this network; {difference}")
     network.load_state_dict(state, strict=False)
     return [f"{path}: {note}" for note in notes]
-
-
-def depends_on_frames(state: Mapping[str, torch.Tensor]) -> bool:
-    """Whether T is a part of a VideoNet's weights (frames.py), so that they fit one length of clips alone."""
-    return any(BRANCH in name for name in state)
 
 
 def _differences(trained: Model, model: Model) -> list[str]:

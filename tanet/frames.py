@@ -20,10 +20,17 @@ branch still look one frame each way. Fine-tune what comes out.
     tanet convert mine8.safetensors mine16.safetensors --frames 16 --change-frames interpolate
 """
 
+from collections.abc import Mapping
+
 import torch
 
 BRANCH = ".temporal.G."
 """What the names of a global branch's weights contain."""
+
+
+def depends_on_frames(state: Mapping[str, torch.Tensor]) -> bool:
+    """Whether T is a part of a VideoNet's weights, so that they fit one length of clips alone."""
+    return any(BRANCH in name for name in state)
 
 
 def change_frames(state: dict[str, torch.Tensor], *, frames: int) -> dict[str, torch.Tensor]:

@@ -78,6 +78,9 @@ class VideoNet(nn.Module):
         Returns:
             Clips [B, T, 3, H, W] → logits [B, classes]; call it under `torch.inference_mode()`.
         """
+        dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+        if precision not in dtypes:
+            raise ValueError(f"unknown precision '{precision}': known are {', '.join(dtypes)}")
         network = copy.deepcopy(self).eval().requires_grad_(False)
         on_gpu = self.head.weight.is_cuda
         if on_gpu:
@@ -85,9 +88,6 @@ class VideoNet(nn.Module):
         fold_norms(network.backbone)
         taken = [module for module in network.modules() if isinstance(module, TakenNorm)]
         frozen = [norm.scale_and_shift(norm.weight) for norm in taken]
-        dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-        if precision not in dtypes:
-            raise ValueError(f"unknown precision '{precision}': known are {', '.join(dtypes)}")
         network.to(dtypes[precision])
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for norm, pair in zip(taken, frozen, strict=True):

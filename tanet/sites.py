@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 from torch import nn
 
@@ -24,7 +24,7 @@ Position = Literal["a", "b", "c", "d"]
 Place = Literal["a", "b", "c", "d", "beside", "block"]
 M = TypeVar("M", bound=nn.Module)
 STAGES = ("res2", "res3", "res4", "res5")
-PLACES = ("a", "b", "c", "d", "beside", "block")
+PLACES: tuple[Place, ...] = get_args(Place)
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import torch
 
 from tanet import checkpoint as checkpoints
-from tanet.checkpoint import Checkpoint, depends_on_frames, read_weights
+from tanet.checkpoint import Checkpoint, read_weights
 from tanet.convert.recognise import recognise
-from tanet.frames import change_frames
+from tanet.frames import change_frames, depends_on_frames
 from tanet.network import build
 from tanet.recipe import Recipe
 from tanet.recipes import find_recipe

@@ -91,10 +91,10 @@ def moments_triton(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     per_part = max(256, triton.cdiv(places * tiles_c, PARTS))
     parts = triton.cdiv(places, per_part)
     sums = torch.empty(parts, 2, channels, device=x.device)
-    mean, var = torch.empty(2, channels, device=x.device).unbind()
+    mean, var = (torch.empty(channels, device=x.device) for _ in range(2))
     _moment_parts[(tiles_c, parts)](x, sums, places, channels, per_part, BP=32, BC=64)
     _moments[(triton.cdiv(channels, 16),)](x, sums, mean, var, places, channels, parts, BR=64, BC=16)
-    return mean.clone(), var.clone()
+    return mean, var
 
 
 @moments_triton.register_fake

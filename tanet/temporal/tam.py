@@ -164,7 +164,7 @@ class TAM(nn.Module):
 
         scale and shift [C] are the affine map of a norm that was taken in.
         """
-        as_clips(x, self.frames)
+        as_clips(x, self.frames)  # refuses what makes no whole clips
         fused = implementation(x, taps=self.taps, frames=self.frames) == "triton"
         if fused and not self.training and not torch.is_grad_enabled():
             return self._fused_branches(x, scale, shift)

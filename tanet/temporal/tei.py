@@ -17,7 +17,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tanet.ops import adaptive_conv, as_clips
+from tanet.ops import adaptive_conv, squeeze
+from tanet.temporal.tam import by_clip
 
 
 class TEI(nn.Module):
@@ -51,7 +52,7 @@ class TEI(nn.Module):
         self.weight = nn.Parameter(weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        s = as_clips(x.mean((2, 3)), self.frames).mT  # [N, C, T]
+        s = by_clip(squeeze(x), self.frames)  # [N, C, T]
         moved = self.now(s) - F.pad(self.next(s), (-1, 1))  # [N, C/8, T]
         gate = F.pad(self.expand(moved).sigmoid()[..., :-1], (0, 1), value=1.0)  # [N, C, T]
         return adaptive_conv(x, self.weight.expand(s.shape[0], -1, -1), gate=gate)
