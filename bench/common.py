@@ -7,8 +7,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from statistics import quantiles
@@ -62,9 +64,11 @@ def head(*packages: str) -> dict[str, object]:
 
 
 def require_tests(*names: str) -> None:
-    """Stop unless these files of tests pass here, none of them skipped."""
+    """Stop unless these files of tests pass here, none of them skipped; in parallel where xdist is there."""
     files = [str(ROOT / "tests" / name) for name in names]
-    flags = ["-q", "-p", "no:xdist", "-p", "no:cacheprovider", "-o", "addopts="]
+    flags = ["-q", "-p", "no:cacheprovider", "-o", "addopts="]
+    if find_spec("xdist"):
+        flags += ["-n", str(min(16, os.cpu_count() or 1))]
     for file in files:
         # A file that is skipped has no test to run, which pytest says by an exit code of its own.
         if code := subprocess.run(
@@ -104,7 +108,18 @@ def interleaved_on_gpu(
     return times
 
 
-def capture(run: Callable[[], object], *, stream: torch.cuda.Stream | None = None) -> Callable[[], object]:
+@dataclass(frozen=True)
+class Captured:
+    """A run as a CUDA graph. The graph works on the run's own tensors, so the run must live as long."""
+
+    run: Callable[[], object]
+    graph: torch.cuda.CUDAGraph
+
+    def __call__(self) -> None:
+        self.graph.replay()
+
+
+def capture(run: Callable[[], object], *, stream: torch.cuda.Stream | None = None) -> Captured:
     """The run as a CUDA graph, after three runs that compile and choose; `stream` is where it goes."""
     for _ in range(3):
         run()
@@ -112,7 +127,7 @@ def capture(run: Callable[[], object], *, stream: torch.cuda.Stream | None = Non
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, stream=stream):
         run()
-    return graph.replay
+    return Captured(run, graph)
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float]:

@@ -27,7 +27,7 @@ MAPS = ((64, 56), (128, 28), (256, 14), (512, 7))  # C, side
 FRAMES = 8
 COPIED = 1 << 30  # bytes read, and as many written
 RING = 200e6  # bytes of maps that take turns: four times the cache of an H100
-TESTS = ("test_adaptive_conv_triton.py", "test_branches_triton.py")
+TESTS = ("test_adaptive_conv_triton.py", "test_tam_triton.py")
 Run = Callable[[], object]
 
 
@@ -100,6 +100,7 @@ def operations(channels: int, side: int, *, clips: int) -> tuple[dict[str, Run],
     tam = TAM(channels, frames=FRAMES).cuda()
     trained = torch.compile(tam, fullgraph=True, dynamic=False)
     evaluated = TAM(channels, frames=FRAMES).cuda().bfloat16().eval()
+    evaluated.lay_out()  # as VideoNet.optimize does
     kernel = torch.rand(clips, channels, 3, device="cuda", dtype=torch.bfloat16)
     gate = torch.rand(clips, channels, FRAMES, device="cuda", dtype=torch.bfloat16)
     leaves = [x.detach().requires_grad_() for x in xs]

@@ -61,7 +61,7 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {  # the forms of each network
     "cpu": dict.fromkeys(("c2d", "tanet", "published"), EAGER),
 }
 CLASSES = 400
-TESTS = ("test_adaptive_conv_triton.py", "test_branches_triton.py")
+TESTS = ("test_adaptive_conv_triton.py", "test_tam_triton.py")
 CPU_TESTS = ("test_adaptive_conv.py", "test_tam.py")
 
 

@@ -18,7 +18,7 @@ from tanet.fuse import fuse
 from tanet.plug import insert
 from tanet.recipe import Model
 from tanet.temporal import entry, locate
-from tanet.temporal.tam import TakenNorm
+from tanet.temporal.tam import TAM, TakenNorm
 
 
 class VideoNet(nn.Module):
@@ -87,9 +87,12 @@ class VideoNet(nn.Module):
             network.fuse()
         fold_norms(network.backbone)
         taken = [module for module in network.modules() if isinstance(module, TakenNorm)]
-        frozen = [norm.scale_and_shift(norm.weight) for norm in taken]
+        frozen = [norm.scale_and_shift() for norm in taken]
         network.to(dtypes[precision])
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for module in network.modules():
+            if isinstance(module, TAM):
+                module.lay_out()
         for norm, pair in zip(taken, frozen, strict=True):
             norm.frozen = pair  # in float32 still
         mode = "reduce-overhead" if graph and on_gpu else None

@@ -98,8 +98,8 @@ def test_limits_are_tsn_and_tsm():
     """Θ = [0, 1, 0] with an open gate is the plain network, [1, 0, 0] and [0, 0, 1] are shifts."""
 
     class Fixed(TAM):
-        def branches(self, x, **_):
-            clips = x.shape[0] // self.frames
+        def _branches(self, s):
+            clips = s.shape[0] // self.frames
             return torch.ones(clips, 2, self.frames), torch.tensor(self.theta).expand(clips, 2, 3)
 
     tam = Fixed(2, frames=4, beta=1)

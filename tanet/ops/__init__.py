@@ -4,9 +4,12 @@ from tanet.ops.adaptive_conv import Act, activate, adaptive_conv, implementation
 from tanet.ops.clips import as_clips
 from tanet.ops.shift_sum import shift_sum
 from tanet.ops.statistics import moments, squeeze
+from tanet.ops.taken import Norm, Taken, take_in
 
 __all__ = [
     "Act",
+    "Norm",
+    "Taken",
     "activate",
     "adaptive_conv",
     "as_clips",
@@ -14,4 +17,5 @@ __all__ = [
     "moments",
     "shift_sum",
     "squeeze",
+    "take_in",
 ]

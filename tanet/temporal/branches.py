@@ -11,7 +11,7 @@ for images (Squeeze-and-Excitation Networks, CVPR 2018). The other symbols are t
 import torch
 from torch import nn
 
-from tanet.ops import adaptive_conv, squeeze
+from tanet.ops import squeeze, take_in
 from tanet.temporal.tam import aggregation, apply_gate, by_clip, global_branch, local_branch
 
 
@@ -30,7 +30,8 @@ class GlobalBranch(nn.Module):
         self.G = global_branch(frames, alpha=alpha, kernel=kernel)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return adaptive_conv(x, aggregation(self.G, squeeze(x), self.frames))
+        taken = take_in(x, frames=self.frames, taps=self.taps, gated=False)
+        return taken.filter(aggregation(self.G, taken.s, self.frames))
 
     def extra_repr(self) -> str:
         return f"frames={self.frames}"
@@ -87,9 +88,9 @@ class GlobalSE(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        s = squeeze(x)  # [N·T, C]
-        gate = by_clip(self.SE(s), self.frames)
-        return adaptive_conv(x, aggregation(self.G, s, self.frames), gate=gate)
+        taken = take_in(x, frames=self.frames, taps=self.taps, gated=True)
+        gate = by_clip(self.SE(taken.s), self.frames)
+        return taken.filter(aggregation(self.G, taken.s, self.frames), gate=gate)
 
     def extra_repr(self) -> str:
         return f"frames={self.frames}"

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tanet.ops import Act, adaptive_conv, as_clips, implementation, moments, squeeze
+from tanet.ops import Act, Norm, Taken, as_clips, implementation, moments, take_in
 
 
 class FrameConv(nn.Conv1d):
@@ -94,12 +94,10 @@ class TakenNorm(nn.BatchNorm2d):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         return input
 
-    def scale_and_shift(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Its affine map of each channel [C] for x [N·T, C, H, W]; in training it moves the statistics."""
+    def of(self, x: torch.Tensor) -> Norm:
+        """What it does to x [N·T, C, H, W]; in training that moves its running statistics."""
         assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
         assert self.num_batches_tracked is not None
-        if self.frozen is not None:
-            return self.frozen
         mean, var = self.running_mean, self.running_var
         if self.training:
             mean, var = moments(x)
@@ -109,8 +107,15 @@ class TakenNorm(nn.BatchNorm2d):
                 new, old = self.momentum, 1 - self.momentum
                 self.running_mean.copy_(new * mean + old * self.running_mean)
                 self.running_var.copy_(new * count / (count - 1) * var + old * self.running_var)
-        scale = self.weight * (var + self.eps).rsqrt()
-        return scale, self.bias - mean * scale
+        return Norm(self.weight, self.bias, mean, var, self.eps, self.training)
+
+    def scale_and_shift(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Its affine map of each channel [C] in evaluation."""
+        if self.frozen is not None:
+            return self.frozen
+        assert self.running_mean is not None and self.running_var is not None
+        norm = Norm(self.weight, self.bias, self.running_mean, self.running_var, self.eps, of_batch=False)
+        return norm.scale_and_shift()
 
 
 class TAM(nn.Module):
@@ -157,38 +162,45 @@ class TAM(nn.Module):
         object.__setattr__(self, "norm", norm)
         self.act = act
 
-    def branches(
-        self, x: torch.Tensor, *, scale: torch.Tensor | None = None, shift: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The gate V [N, C, T] and the kernel Θ [N, C, K] that the maps x [N·T, C, H, W] give rise to.
+    def lay_out(self) -> None:
+        """Let the weights lie in memory as the kernels for evaluation read them fastest: C side by side."""
+        weight = self.L[0].get_parameter("weight")
+        weight.data = weight.data.transpose(1, 2).contiguous().transpose(1, 2)
 
-        scale and shift [C] are the affine map of a norm that was taken in.
-        """
+    def branches(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The gate V [N, C, T] and the kernel Θ [N, C, K] that the maps x [N·T, C, H, W] give rise to."""
+        return self._branches(self._squeeze(x).s)
+
+    def _squeeze(self, x: torch.Tensor) -> Taken:
         as_clips(x, self.frames)  # refuses what makes no whole clips
-        fused = implementation(x, taps=self.taps, frames=self.frames) == "triton"
-        if fused and not self.training and not torch.is_grad_enabled():
-            return self._fused_branches(x, scale, shift)
-        s = squeeze(x, scale=scale, shift=shift, act=self.act)  # [N·T, C]
-        return by_clip(self.L(s), self.frames), aggregation(self.G, s, self.frames)
+        norm = None if self.norm is None else self.norm.of(x)
+        gated = self.order == "tam"
+        return take_in(x, frames=self.frames, taps=self.taps, gated=gated, norm=norm, act=self.act)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        scale, shift = (None, None) if self.norm is None else self.norm.scale_and_shift(x)
-        gate, kernel = self.branches(x, scale=scale, shift=shift)
+        if self.order == "tam" and self._evaluates(x):
+            return self._evaluate(x)
+        taken = self._squeeze(x)
+        gate, kernel = self._branches(taken.s)
         if self.order == "tam":
-            return adaptive_conv(x, kernel, gate=gate, scale=scale, shift=shift, act=self.act)
-        return apply_gate(adaptive_conv(x, kernel, scale=scale, shift=shift, act=self.act), gate)
+            return taken.filter(kernel, gate=gate)
+        return apply_gate(taken.filter(kernel), gate)
 
-    def _fused_branches(
-        self, x: torch.Tensor, scale: torch.Tensor | None, shift: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """`branches` in evaluation, by three kernels."""
-        from tanet.ops.branches_triton import tam_branches
+    def _branches(self, s: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return by_clip(self.L(s), self.frames), aggregation(self.G, s, self.frames)
 
+    def _evaluates(self, x: torch.Tensor) -> bool:
+        """Whether kernels for evaluation alone can compute the whole."""
+        fused = implementation(x, taps=self.taps, frames=self.frames) == "triton"
+        return fused and not self.training and not torch.is_grad_enabled()
+
+    def _evaluate(self, x: torch.Tensor) -> torch.Tensor:
+        from tanet.ops.tam_triton import tam
+
+        as_clips(x, self.frames)
+        scale, shift = (None, None) if self.norm is None else self.norm.scale_and_shift()
         g, l = (_weights(branch) for branch in (self.G, self.L))  # noqa: E741
-        gate, kernel = tam_branches(
-            x, scale, shift, self.act, self.frames, g, self.G[1].eps, l, self.L[1].eps
-        )
-        return gate.mT, kernel.mT
+        return tam(x, scale, shift, self.act, self.frames, g, self.G[1].eps, l, self.L[1].eps)  # type: ignore[arg-type]
 
     def extra_repr(self) -> str:
         return f"frames={self.frames}, order={self.order}"

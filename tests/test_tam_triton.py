@@ -1,4 +1,4 @@
-"""TAM's branches in two kernels, against TAM.branches in float64, in evaluation."""
+"""TAM by the kernels for evaluation, against the plain form in float64."""
 
 import copy
 import itertools
@@ -14,7 +14,7 @@ from tanet.ops import activate
 
 need_triton()
 
-from tanet.ops.branches_triton import tam_branches  # noqa: E402
+from tanet.ops import tam_triton  # noqa: E402
 
 SIZES = (
     [(1, 17, (7, 5)), (3, 64, (1, 1)), (8, 96, (7, 7))]
@@ -39,7 +39,7 @@ def make(*, frames=4, channels=17, places=(3, 2), dtype=torch.float32, affine=Tr
 
 
 def arguments(tam, x, maps, act):
-    """What `tam_branches` takes."""
+    """What the operator takes."""
     weights = [
         [branch[0].weight, norm.weight, norm.bias, norm.running_mean, norm.running_var, branch[3].weight]
         for branch in (tam.G, tam.L)
@@ -54,16 +54,18 @@ def check(tam, x, maps, *, act):
         scale, shift = (None if m is None else m.to(precision) for m in maps)
         module = copy.deepcopy(tam).to(precision)
         taken = activate(x.to(precision), scale=scale, shift=shift, act=act)
-        # The kernels hand over float32, so that is what the plain form's answer is read as.
         with pytest.MonkeyPatch.context() as monkeypatch:
             choose(monkeypatch, "torch")
-            parts = module.branches(taken)
-        return [part if precision == torch.float64 else part.float() for part in parts]
+            return [module(taken)]
 
     def fused():
-        return [part.mT for part in tam_branches(*arguments(tam, x, maps, act))]
+        return [tam_triton.tam(*arguments(tam, x, maps, act))]
 
-    assert_as_exact(plain, fused, dtype=x.dtype, names=("gate", "kernel"))
+    # However many clips there are, both of its ways are taken.
+    for few in (0, 64):
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            monkeypatch.setattr(tam_triton, "FEW", few)
+            assert_as_exact(plain, fused, dtype=x.dtype, names=("y",))
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
@@ -114,22 +116,22 @@ def test_strides_of_the_weights(nan_buffers):
     tam, x, maps = make()
     for branch in (tam.G, tam.L):
         for layer in (branch[0], branch[3]):
-            weight = layer.weight.detach()
+            weight = layer.get_parameter("weight").detach()
             layer.weight = nn.Parameter(weight.transpose(0, 1).contiguous().transpose(0, 1))
     check(tam, x, maps, act="relu")
 
 
 def test_the_same_bits_every_time():
     inputs = arguments(*make(channels=96, places=(7, 7)), "relu")
-    for one, other in zip(tam_branches(*inputs), tam_branches(*inputs), strict=True):
-        assert torch.equal(one, other)
+    op = torch.ops.tanet.tam
+    assert torch.equal(op(*inputs), op(*inputs))
 
 
 def test_is_a_well_formed_operator():
     with torch.no_grad():
         tam, x, maps = make()
         tam.requires_grad_(False)
-        torch.library.opcheck(tam_branches, arguments(tam, x, maps, "relu"))
+        torch.library.opcheck(tam_triton.tam, arguments(tam, x, maps, "relu"))
 
 
 @pytest.mark.parametrize("order", ["tam", "tanet-r"])

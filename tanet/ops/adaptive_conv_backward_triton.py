@@ -1,0 +1,300 @@
+"""The gradients of the temporal adaptive convolution, in two passes over the maps.
+
+    a_t = act(s · X_t + b)                     dZ_t = Σ_k θ_k dY_{t-k+h},  h = K//2
+    dθ_k = Σ_t <dY_{t-k+h}, g_t a_t>           dg_t = <dZ_t, a_t>
+    dp_t = (g_t dZ_t + e_t) act'(s · X_t + b)
+    ds = Σ_t <g_t dZ_t act', X_t>              db = Σ_t <g_t dZ_t act', 1>
+    dX_t = s dp_t + m X_t + n
+
+<,> sums over H·W. The sums come first; they read dY and X. What follows from them, the gradients of a squeeze
+of the same maps (e, a number a frame and channel) and of their moments (m and n, a number a channel), goes
+into dX by the pass that writes it, which reads dY, and X where there is an activation or are moments. So no
+map is added to another. For K = 3 the frames beside stay in registers. Sums over places leave one part a
+tile, added up in a fixed order: a result does not change from run to run.
+"""
+
+import torch
+import triton
+import triton.language as tl
+
+from tanet.ops.tiles_triton import activate, arguments, frame, given, passes, per_channel, sizes, tile
+
+SUMS_TILE = {"elements": 512, "most": 64}
+SUMS_WARPS = 1  # a warp adds up a frame's places without waiting for others
+SUMS_RESIDENT = 8  # programs that a multiprocessor has registers for
+MAPS_TILE = {"elements": 2048, "most": 64}
+MAPS_WARPS = 4
+
+
+@triton.jit
+def _fold(values, R: tl.constexpr):
+    """[BP, BC] → [R, BC]: the sum of places that lie R apart, which one thread has."""
+    return tl.sum(tl.reshape(values, [values.shape[0] // R, R, values.shape[1]]), 0)
+
+
+@triton.jit
+def _sums(
+    dy, x, sums, theta, gate, scale, shift, T, P, C, theta_c, theta_k, gate_c, gate_t, per_part,
+    K: tl.constexpr, GATE: tl.constexpr, AFFINE: tl.constexpr, ACT: tl.constexpr,
+    BT: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, R: tl.constexpr,
+):  # fmt: skip
+    n = tl.program_id(1)
+    tiles_c = tl.cdiv(C, BC)
+    part = tl.program_id(0) // tiles_c
+    first = part * per_part
+    last = tl.minimum(first + per_part, P)
+    cs = tl.program_id(0) % tiles_c * BC + tl.arange(0, BC)
+    ts = tl.arange(0, BT)[:, None]
+    PC = P * C
+    s = per_channel(scale, cs, cs < C, 1.0, AFFINE)
+    b = per_channel(shift, cs, cs < C, 0.0, AFFINE)
+    weights = n.to(tl.int64) * C * K + cs * theta_c
+    gates = n.to(tl.int64) * C * T + cs * gate_c
+    # Partial sums [parts of the places, N, T + K + 2, C]: rows of the gate, the kernel, the scale, the shift.
+    sums += (part * tl.num_programs(1) + n).to(tl.int64) * (T + K + 2) * C + cs
+    d_gate = tl.zeros([BT, BC], tl.float32)
+    d_scale = tl.zeros([R, BC], tl.float32)
+    d_shift = tl.zeros([R, BC], tl.float32)
+    if K == 3:
+        w0 = per_channel(theta, weights, cs < C, 0.0, True)
+        w1 = per_channel(theta, weights + theta_k, cs < C, 0.0, True)
+        w2 = per_channel(theta, weights + 2 * theta_k, cs < C, 0.0, True)
+        d0 = tl.zeros([R, BC], tl.float32)
+        d1 = tl.zeros([R, BC], tl.float32)
+        d2 = tl.zeros([R, BC], tl.float32)
+        for start in range(first, last, BP):
+            ps = start + tl.arange(0, BP)
+            inside = (ps[:, None] < last) & (cs[None, :] < C)
+            offsets = ps[:, None] * C + cs[None, :]
+            before = tl.zeros([BP, BC], tl.float32)
+            now = frame(dy, n, 0, T, PC, offsets, inside).to(tl.float32)
+            ahead_dy = frame(dy, n, 1, T, PC, offsets, inside)
+            ahead_x = frame(x, n, 0, T, PC, offsets, inside)
+            for t in range(T):
+                after = ahead_dy.to(tl.float32)
+                raw = ahead_x.to(tl.float32)
+                ahead_dy = frame(
+                    dy, n, t + 2, T, PC, offsets, inside
+                )  # on its way while this one is worked on
+                ahead_x = frame(x, n, t + 1, T, PC, offsets, inside)
+                pre = raw * s + b
+                g = per_channel(gate, gates + t * gate_t, cs < C, 1.0, GATE)
+                a = activate(pre, ACT)
+                dz = w0 * after + w1 * now + w2 * before
+                if GATE:
+                    d_gate += tl.where(ts == t, tl.sum(_fold(dz * a, R), 0)[None, :], 0.0)
+                z = g * a
+                d0 += _fold(after * z, R)
+                d1 += _fold(now * z, R)
+                d2 += _fold(before * z, R)
+                if AFFINE:
+                    dp = g * dz * passes(pre, ACT)
+                    d_scale += _fold(dp * raw, R)
+                    d_shift += _fold(dp, R)
+                before, now = now, after
+        tl.store(sums + T * C, tl.sum(d0, 0), mask=cs < C)
+        tl.store(sums + (T + 1) * C, tl.sum(d1, 0), mask=cs < C)
+        tl.store(sums + (T + 2) * C, tl.sum(d2, 0), mask=cs < C)
+    else:
+        for k in tl.static_range(K):
+            d = tl.zeros([R, BC], tl.float32)
+            for start in range(first, last, BP):
+                ps = start + tl.arange(0, BP)
+                inside = (ps[:, None] < last) & (cs[None, :] < C)
+                offsets = ps[:, None] * C + cs[None, :]
+                for t in range(T):
+                    raw = frame(x, n, t, T, PC, offsets, inside).to(tl.float32)
+                    pre = raw * s + b
+                    g = per_channel(gate, gates + t * gate_t, cs < C, 1.0, GATE)
+                    w = per_channel(theta, weights + k * theta_k, cs < C, 0.0, True)
+                    a = activate(pre, ACT)
+                    grad = frame(dy, n, t - k + K // 2, T, PC, offsets, inside).to(tl.float32)
+                    d += _fold(g * a * grad, R)
+                    if GATE:
+                        d_gate += tl.where(ts == t, tl.sum(_fold(w * grad * a, R), 0)[None, :], 0.0)
+                    if AFFINE:
+                        dp = g * w * grad * passes(pre, ACT)
+                        d_scale += _fold(dp * raw, R)
+                        d_shift += _fold(dp, R)
+            tl.store(sums + (T + k) * C, tl.sum(d, 0), mask=cs < C)
+    if GATE:
+        tl.store(sums[None, :] + ts * C, d_gate, mask=(ts < T) & (cs[None, :] < C))
+    if AFFINE:
+        tl.store(sums + (T + K) * C, tl.sum(d_scale, 0), mask=cs < C)
+        tl.store(sums + (T + K + 1) * C, tl.sum(d_shift, 0), mask=cs < C)
+
+
+@triton.jit
+def _into_x(dz, raw, g, e, s, b, slope, offset, ACT: tl.constexpr, SLOPED: tl.constexpr):
+    """dX of a frame, from dZ and what else the frame's gradient is made of."""
+    dp = g * dz + e
+    if ACT > 0:
+        dp *= passes(raw * s + b, ACT)
+    dp *= s
+    if SLOPED:
+        dp += slope * raw + offset
+    return dp
+
+
+@triton.jit
+def _maps(
+    dy, x, dx, extra, slope, offset, theta, gate, scale, shift,
+    T, P, C, theta_c, theta_k, gate_c, gate_t,
+    K: tl.constexpr, GATE: tl.constexpr, AFFINE: tl.constexpr, ACT: tl.constexpr,
+    EXTRA: tl.constexpr, SLOPED: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
+):  # fmt: skip
+    # Clips in reverse: the sums were taken in order just before, and the last are still in the cache.
+    n = tl.num_programs(1) - 1 - tl.program_id(1)
+    tiles_c = tl.cdiv(C, BC)
+    cs = tl.program_id(0) % tiles_c * BC + tl.arange(0, BC)
+    ps = tl.program_id(0) // tiles_c * BP + tl.arange(0, BP)
+    inside = (ps[:, None] < P) & (cs[None, :] < C)
+    offsets = ps[:, None] * C + cs[None, :]
+    PC = P * C
+    SEEN: tl.constexpr = (ACT > 0) or SLOPED  # the maps matter only to an activation and to their moments
+    s = per_channel(scale, cs, cs < C, 1.0, AFFINE)
+    b = per_channel(shift, cs, cs < C, 0.0, AFFINE)
+    m = per_channel(slope, cs, cs < C, 0.0, SLOPED)
+    o = per_channel(offset, cs, cs < C, 0.0, SLOPED)
+    weights = n.to(tl.int64) * C * K + cs * theta_c
+    gates = n.to(tl.int64) * C * T + cs * gate_c
+    extra += n.to(tl.int64) * T * C + cs
+    if K == 3:
+        w0 = per_channel(theta, weights, cs < C, 0.0, True)
+        w1 = per_channel(theta, weights + theta_k, cs < C, 0.0, True)
+        w2 = per_channel(theta, weights + 2 * theta_k, cs < C, 0.0, True)
+        before = tl.zeros([BP, BC], tl.float32)
+        now = frame(dy, n, 0, T, PC, offsets, inside).to(tl.float32)
+        ahead_dy = frame(dy, n, 1, T, PC, offsets, inside)
+        ahead_x = ahead_dy
+        if SEEN:
+            ahead_x = frame(x, n, 0, T, PC, offsets, inside)
+        for t in range(T):
+            after = ahead_dy.to(tl.float32)
+            raw = ahead_x.to(tl.float32)
+            ahead_dy = frame(dy, n, t + 2, T, PC, offsets, inside)
+            if SEEN:
+                ahead_x = frame(x, n, t + 1, T, PC, offsets, inside)
+            dz = w0 * after + w1 * now + w2 * before
+            g = per_channel(gate, gates + t * gate_t, cs < C, 1.0, GATE)
+            e = per_channel(extra, t * C, cs < C, 0.0, EXTRA)
+            out = _into_x(dz, raw, g, e, s, b, m, o, ACT, SLOPED)
+            start = (n * T + t).to(tl.int64) * PC
+            tl.store(dx + start + offsets, out.to(dx.dtype.element_ty), mask=inside)
+            before, now = now, after
+    else:
+        for t in range(T):
+            dz = tl.zeros([BP, BC], tl.float32)
+            for k in tl.static_range(K):
+                w = per_channel(theta, weights + k * theta_k, cs < C, 0.0, True)
+                dz += w * frame(dy, n, t - k + K // 2, T, PC, offsets, inside).to(tl.float32)
+            raw = dz
+            if SEEN:
+                raw = frame(x, n, t, T, PC, offsets, inside).to(tl.float32)
+            g = per_channel(gate, gates + t * gate_t, cs < C, 1.0, GATE)
+            e = per_channel(extra, t * C, cs < C, 0.0, EXTRA)
+            out = _into_x(dz, raw, g, e, s, b, m, o, ACT, SLOPED)
+            start = (n * T + t).to(tl.int64) * PC
+            tl.store(dx + start + offsets, out.to(dx.dtype.element_ty), mask=inside)
+
+
+@torch.library.custom_op("tanet::adaptive_conv_sums", mutates_args=())
+def adaptive_conv_sums(
+    dy: torch.Tensor,
+    x: torch.Tensor,
+    kernel: torch.Tensor,
+    gate: torch.Tensor | None,
+    scale: torch.Tensor | None,
+    shift: torch.Tensor | None,
+    act: str,
+) -> torch.Tensor:
+    """The sums [N, T + K + 2, C] for gate, kernel, scale and shift, in float32; rows of none are not set."""
+    x, dy = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (x, dy))
+    clips, channels, taps, frames, places = sizes(x, kernel)
+    block_p, block_c = tile(channels, **SUMS_TILE)
+    tiles_c, tiles_p = triton.cdiv(channels, block_c), triton.cdiv(places, block_p)
+    per_part = block_p * _tiles_each(tiles_p, of=clips * tiles_c, device=x.device)
+    parts = triton.cdiv(places, per_part)
+    rows = min(block_p, SUMS_WARPS * 32 * 16 // (block_c * x.itemsize))  # that its threads load at a time
+    sums = torch.empty(parts, clips, frames + taps + 2, channels, device=x.device)
+    inputs, options = arguments(x, kernel, gate, scale, shift, act)
+    _sums[(parts * tiles_c, clips)](
+        dy, x, sums, *inputs, per_part, **options,
+        BT=triton.next_power_of_2(frames), BP=block_p, BC=block_c, R=rows, num_warps=SUMS_WARPS,
+    )  # fmt: skip
+    return sums.sum(0) if parts > 1 else sums[0]
+
+
+def _tiles_each(tiles: int, *, of: int, device: torch.device) -> int:
+    """How many of the tiles of places each program takes, so that all programs end at about the same time.
+
+    Each leaves sums for every frame, so few programs are wanted; but they run in rounds of as many as there
+    is room for, and the last round should be full.
+    """
+    if device.type != "cuda":
+        return min(tiles, 3)
+    room = SUMS_RESIDENT * torch.cuda.get_device_properties(device).multi_processor_count
+
+    def each(rounds: int) -> int:
+        return -(-tiles // max(1, rounds * room // of))
+
+    return each(min(range(1, 5), key=lambda rounds: (rounds * each(rounds), rounds)))
+
+
+@torch.library.custom_op("tanet::adaptive_conv_dx", mutates_args=())
+def adaptive_conv_dx(
+    dy: torch.Tensor,
+    x: torch.Tensor,
+    kernel: torch.Tensor,
+    gate: torch.Tensor | None,
+    scale: torch.Tensor | None,
+    shift: torch.Tensor | None,
+    act: str,
+    extra: torch.Tensor | None,
+    slope: torch.Tensor | None,
+    offset: torch.Tensor | None,
+) -> torch.Tensor:
+    """The gradient of x; with e [N·T, C] (`extra`), m and n [C] (`slope`, `offset`) where they are given."""
+    x, dy = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (x, dy))
+    dx = torch.empty_like(x)
+    clips, channels, _, _, places = sizes(x, kernel)
+    block_p, block_c = tile(channels, **MAPS_TILE)
+    inputs, options = arguments(x, kernel, gate, scale, shift, act)
+    others = given(extra, slope, offset, otherwise=x)
+    _maps[(triton.cdiv(places, block_p) * triton.cdiv(channels, block_c), clips)](
+        dy, x, dx, *others, *inputs, **options, EXTRA=extra is not None, SLOPED=slope is not None,
+        BP=block_p, BC=block_c, num_warps=MAPS_WARPS,
+    )  # fmt: skip
+    return dx
+
+
+@adaptive_conv_sums.register_fake
+def _(dy, x, kernel, gate, scale, shift, act):
+    clips, channels, taps = kernel.shape
+    return x.new_empty((clips, x.shape[0] // clips + taps + 2, channels), dtype=torch.float32)
+
+
+@adaptive_conv_dx.register_fake
+def _(dy, x, kernel, gate, scale, shift, act, extra, slope, offset):
+    return torch.empty_like(x, memory_format=torch.channels_last)
+
+
+def gradients(
+    dy: torch.Tensor,
+    x: torch.Tensor,
+    kernel: torch.Tensor,
+    gate: torch.Tensor | None,
+    scale: torch.Tensor | None,
+    shift: torch.Tensor | None,
+    act: str,
+) -> tuple[torch.Tensor | None, ...]:
+    """The gradients of kernel, gate, scale and shift; None for those that are not there."""
+    sums = torch.ops.tanet.adaptive_conv_sums(dy, x, kernel, gate, scale, shift, act)
+    taps = kernel.shape[2]
+    d_gate, d_kernel, d_affine = sums.split((sums.shape[1] - taps - 2, taps, 2), dim=1)
+    return (
+        d_kernel.mT.to(kernel.dtype),
+        None if gate is None else d_gate.mT.to(gate.dtype),
+        None if scale is None else d_affine[:, 0].sum(0).to(scale.dtype),
+        None if shift is None else d_affine[:, 1].sum(0).to(shift.dtype),
+    )

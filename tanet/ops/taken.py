@@ -1,0 +1,76 @@
+"""Maps that are squeezed, and then filtered by what their squeeze gave rise to: TAM's way with them.
+
+    a = act(scale · X + shift)             what stands before, taken in: a BatchNorm and an activation
+    s = mean of a over H, W                (eq. 1), from which a kernel and a gate are made
+    Y = Σ_k Θ_k shift_k(gate · a)          `adaptive_conv`
+
+On a GPU the two, and the moments that scale and shift come from, share one backward pass (taken_triton.py).
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+
+from tanet.ops.adaptive_conv import Act, activate, adaptive_conv, implementation
+from tanet.ops.statistics import squeeze
+
+
+class Norm(NamedTuple):
+    """A BatchNorm that is taken in: (X - mean) / √(var + eps) · weight + bias, [C] each."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+    mean: torch.Tensor
+    var: torch.Tensor
+    eps: float
+    of_batch: bool
+    """Whether mean and var are the moments of X itself, so that its gradient goes through them as well."""
+
+    def scale_and_shift(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The affine map that it is, [C] each."""
+        scale = self.weight * (self.var + self.eps).rsqrt()
+        return scale, self.bias - self.mean * scale
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Maps, their squeeze, and what the filter must know; one filter for one squeeze."""
+
+    x: torch.Tensor
+    s: torch.Tensor
+    """Rows [N·T, C]."""
+    scale: torch.Tensor | None
+    shift: torch.Tensor | None
+    act: Act
+    messages: torch.Tensor | None = None
+    """Of the fused kernels."""
+
+    def filter(self, kernel: torch.Tensor, *, gate: torch.Tensor | None = None) -> torch.Tensor:
+        """`adaptive_conv` of the maps by a kernel [N, C, K] and a gate [N, C, T] → [N·T, C, H, W]."""
+        if self.messages is not None:
+            from tanet.ops.taken_triton import filter_taken
+
+            return filter_taken(self, kernel, gate)
+        return adaptive_conv(self.x, kernel, gate=gate, scale=self.scale, shift=self.shift, act=self.act)
+
+
+def take_in(
+    x: torch.Tensor, *, frames: int, taps: int, gated: bool, norm: Norm | None = None, act: Act = "none"
+) -> Taken:
+    """Squeeze maps [N·T, C, H, W] that are then to be filtered.
+
+    Args:
+        x: what enters the norm.
+        frames: T.
+        taps: K of the kernel to come.
+        gated: whether a gate will come with it.
+        norm: before the activation; None for none.
+        act: the activation.
+    """
+    if implementation(x, taps=taps, frames=frames) == "triton":
+        from tanet.ops.taken_triton import squeeze_taken
+
+        return squeeze_taken(x, frames=frames, taps=taps, gated=gated, norm=norm, act=act)
+    scale, shift = (None, None) if norm is None else norm.scale_and_shift()
+    return Taken(x, squeeze(activate(x, scale=scale, shift=shift, act=act)), scale, shift, act)

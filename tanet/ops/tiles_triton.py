@@ -1,0 +1,80 @@
+"""What the fused kernels share: tiles of BP places × BC channels of channels-last maps, what is taken in."""
+
+import torch
+import triton
+import triton.language as tl
+
+ACTS: dict[str, int] = {"none": 0, "relu": 1, "relu6": 2}
+
+
+@triton.jit
+def frame(x, n, t, T, PC, offsets, inside):
+    """Frame t of clip n in a tile [BP, BC], as it is; zeros outside the clip."""
+    start = (n * T + t).to(tl.int64) * PC
+    return tl.load(x + start + offsets, mask=inside & (t >= 0) & (t < T), other=0.0)
+
+
+@triton.jit
+def per_channel(values, at, valid, otherwise: tl.constexpr, GIVEN: tl.constexpr):
+    """One number a channel [1, BC], float32; `otherwise` where there is no such input."""
+    if GIVEN:
+        return tl.load(values + at, mask=valid, other=0.0).to(tl.float32)[None, :]
+    return tl.where(valid, otherwise, 0.0)[None, :]
+
+
+@triton.jit
+def activate(pre, ACT: tl.constexpr):
+    """What the activation makes of its input."""
+    if ACT > 0:
+        pre = tl.maximum(pre, 0.0)
+    if ACT == 2:
+        pre = tl.minimum(pre, 6.0)
+    return pre
+
+
+@triton.jit
+def passes(pre, ACT: tl.constexpr):
+    """The derivative of the activation, 0 or 1."""
+    passed = tl.full(pre.shape, 1.0, tl.float32)
+    if ACT == 1:
+        passed = (pre > 0.0).to(tl.float32)
+    if ACT == 2:
+        passed = ((pre > 0.0) & (pre < 6.0)).to(tl.float32)
+    return passed
+
+
+def sizes(x: torch.Tensor, kernel: torch.Tensor) -> tuple[int, int, int, int, int]:
+    """N, C, K, T and the number of places H·W."""
+    clips, channels, taps = kernel.shape
+    return clips, channels, taps, x.shape[0] // clips, x.shape[2] * x.shape[3]
+
+
+def arguments(
+    x: torch.Tensor,
+    kernel: torch.Tensor,
+    gate: torch.Tensor | None,
+    scale: torch.Tensor | None,
+    shift: torch.Tensor | None,
+    act: str,
+) -> tuple[tuple[torch.Tensor | int, ...], dict[str, int]]:
+    """What each kernel of the temporal adaptive convolution is told: its inputs, and what is compiled in."""
+    clips, channels, taps, frames, places = sizes(x, kernel)
+    # A clip's numbers lie together, in whatever order: the kernels know the order by its strides.
+    kernel = kernel if kernel.stride(0) == channels * taps else kernel.contiguous()
+    if gate is not None and gate.stride(0) != channels * frames:
+        gate = gate.contiguous()
+    strides = (0, 0) if gate is None else gate.stride()[1:]
+    numbers = (frames, places, channels, *kernel.stride()[1:], *strides)
+    options = {"K": taps, "GATE": gate is not None, "AFFINE": scale is not None, "ACT": ACTS[act]}
+    return (kernel, x if gate is None else gate, *given(scale, shift, otherwise=x), *numbers), options
+
+
+def given(*tensors: torch.Tensor | None, otherwise: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """A kernel must be handed some tensor in the place of one that is not there; it never reads it."""
+    return tuple(otherwise if tensor is None else tensor.contiguous() for tensor in tensors)
+
+
+def tile(channels: int, *, elements: int, most: int) -> tuple[int, int]:
+    """Places and channels of a tile of so many elements, of at most so many channels."""
+    block_c = next((size for size in (64, 32, 16) if size <= most and channels % size == 0), 32)
+    return elements // block_c, block_c
