@@ -3,39 +3,29 @@
     python -m bench.arrow6 --data arrow6 --weights mobilenet_v2_imagenet.pth
 
 Each row is one training of the recipe `arrow6`, tested after its last epoch, with one view and with the
-recipe's. Two things spend less of a GPU's time and change nothing else: every video is decoded once, into
-files of raw frames that the runs share (the reader is exact); and the network's forward and backward pass are
-captured as a CUDA graph, since so small a network waits for its launches. One run after the other: six
-processes side by side, taking turns on one GPU, were slower than that.
+recipe's; videos are decoded once, and passes captured as a CUDA graph (bench/decoded.py). One run after the
+other: six processes side by side, taking turns on one GPU, were slower than that.
 """
 
 import argparse
-import copy
 import dataclasses
-import os
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
-from types import SimpleNamespace
 from unittest import mock
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
 
 from bench.common import ROOT, commit, machine, versions, write_csv
+from bench.decoded import capturing, decoded
 from tanet import checkpoint, evaluate
-from tanet.annotation import read_split, videos_under
+from tanet.annotation import read_split
 from tanet.device import pick_device
-from tanet.network import VideoNet
 from tanet.optim import make_optimizer
-from tanet.recipe import Optim, Recipe
+from tanet.recipe import Recipe
 from tanet.recipes import RECIPES
 from tanet.train import EpochResult, train
-from tanet.video import Video, open_video
 
 SIZE = RECIPES["arrow6"].data.size
 
@@ -47,18 +37,6 @@ class Run:
     temporal: str
     seed: int
     recipe: Recipe
-
-
-class Decoded(Video):
-    """A video whose frames lie decoded in a file."""
-
-    def __init__(self, path: str | Path, folder: Path) -> None:
-        self.frames = np.load(_raw(path, folder), mmap_mode="r")
-        self.info = SimpleNamespace(frames=len(self.frames))  # type: ignore[assignment]
-
-    def read(self, indices: ArrayLike | torch.Tensor, *, short_side: int | None = None) -> torch.Tensor:
-        assert short_side is None
-        return torch.from_numpy(self.frames[np.asarray(indices)])
 
 
 def main() -> None:
@@ -75,17 +53,12 @@ def main() -> None:
     flags = parser.parse_args()
 
     runs = [Run(name, seed, _recipe(flags, name, seed)) for name in flags.temporal for seed in flags.seeds]
-    spawn = get_context("spawn")
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as raw:
-        videos = videos_under(Path(flags.data))
-        with ProcessPoolExecutor(os.cpu_count(), mp_context=spawn) as pool:
-            list(pool.map(partial(_decode, folder=Path(raw)), videos, chunksize=8))
-        print(f"{len(videos)} videos decoded", flush=True)
+    with decoded(flags.data) as videos:
+        print(f"{videos} videos decoded", flush=True)
         graph = torch.cuda.is_available() and not flags.no_graph
         rows = []
         for run in runs:
-            rows.append(_train(run, folder=Path(raw), graph=graph))
+            rows.append(_train(run, graph=graph))
             write_csv(flags.out, rows)
     for name in flags.temporal:
         top1 = [float(row["val_top1"]) for row in rows if row["temporal"] == name]
@@ -108,7 +81,7 @@ def _recipe(flags: argparse.Namespace, temporal: str, seed: int) -> Recipe:
     )
 
 
-def _train(run: Run, *, folder: Path, graph: bool) -> dict[str, object]:
+def _train(run: Run, *, graph: bool) -> dict[str, object]:
     results: list[EpochResult] = []
 
     def keep(event: object) -> None:
@@ -118,8 +91,7 @@ def _train(run: Run, *, folder: Path, graph: bool) -> dict[str, object]:
 
     with (
         tempfile.TemporaryDirectory() as out,
-        mock.patch("tanet.datasets.open_video", partial(Decoded, folder=folder)),
-        mock.patch("tanet.train.make_optimizer", _captured if graph else make_optimizer),
+        mock.patch("tanet.train.make_optimizer", capturing(SIZE) if graph else make_optimizer),
     ):
         train(run.recipe, out=out, report=keep)
         model = checkpoint.load(Path(out) / "last.safetensors", device=pick_device())
@@ -142,27 +114,6 @@ def _train(run: Run, *, folder: Path, graph: bool) -> dict[str, object]:
         "val_mean_class": round(report.accuracy.mean_class, 4),
         "seconds": round(last.seconds),
     }
-
-
-def _captured(network: VideoNet, optim: Optim) -> torch.optim.Optimizer:
-    """The optimizer, after the network's forward and backward pass were captured."""
-    optimizer = make_optimizer(network, optim)
-    state = copy.deepcopy(network.state_dict())
-    clips = torch.randn(optim.batch, network.frames, 3, SIZE, SIZE, device="cuda")
-    network.train()
-    with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
-        torch.cuda.make_graphed_callables(network, (clips,))
-    network.load_state_dict(state)  # warming up moved the running statistics
-    return optimizer
-
-
-def _decode(path: Path, *, folder: Path) -> None:
-    with open_video(path) as video:
-        np.save(_raw(path, folder), video.read(range(video.info.frames)).numpy())
-
-
-def _raw(path: str | Path, folder: Path) -> Path:
-    return folder / (str(path).replace(os.sep, "_") + ".npy")
 
 
 if __name__ == "__main__":

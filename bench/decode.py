@@ -23,16 +23,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 import av
 import numpy as np
 import torch
 from av.container import InputContainer
 
+from bench.clips import make_clip
 from bench.common import ROOT, head, interleaved, percentiles, write_csv
 from tanet.video import open_video
 from tests import encoded
@@ -110,28 +109,6 @@ def frames_at(container: InputContainer, stream: av.VideoStream, times: Sequence
 
 
 READERS: dict[str, Reader] = {"tanet": ours, "seek": seek, "seek exact": seek_exact, "sequential": sequential}
-
-
-def make_clip(path: Path, *, codec: str, group: int, options: dict[str, str]) -> Path:
-    """Ten seconds of moving texture, 340x256."""
-    y, x = np.mgrid[:256, :340]
-    noise = np.random.default_rng(0).integers(0, 256, (512, 680), dtype=np.uint8)
-    with av.open(str(path), "w") as container:
-        stream = cast("av.VideoStream", container.add_stream(codec, rate=25, options=options))
-        stream.width, stream.height, stream.pix_fmt = 340, 256, "yuv420p"
-        stream.codec_context.gop_size = group
-        stream.codec_context.time_base = Fraction(1, 25)
-        for number in range(250):
-            wave = 60 * np.sin((x + 3 * number) / 17) + 60 * np.cos((y - 2 * number) / 23)
-            texture = noise[number : number + 256, 2 * (number % 150) :][:, :340] // 6
-            gray = (100 + wave + texture).clip(0, 255).astype(np.uint8)
-            frame = av.VideoFrame.from_ndarray(
-                np.stack([gray, gray[::-1], gray[:, ::-1]], -1), format="rgb24"
-            )
-            frame.pts, frame.time_base = number, Fraction(1, 25)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
 
 
 def clip_indices(frames: int) -> dict[str, list[int]]:

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import torch
 
+from bench.clips import make_clip
 from bench.common import ROOT, head, interleaved, percentiles, write_csv
-from bench.decode import DATA, make_clip
+from bench.decode import DATA
 from tanet.annotation import Sample, read_split
 from tanet.coding import Coding
 from tanet.datasets import TrainClips

@@ -9,13 +9,13 @@
 A video is a file, or a folder of frame pictures. A label is a number from 0 or a class name.
 """
 
-import csv
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tanet.lists import lines, read_list
 from tanet.recipe import Data
 from tanet.shards import Packed, index_path, packed_classes, read_index
 from tanet.video import PICTURE_SUFFIXES
@@ -97,7 +97,13 @@ def read_split(data: Data, *, classes: Sequence[str] | None = None, seed: int = 
     return split
 
 
-def read_test(data: Data, *, classes: Sequence[str], seed: int | None = None) -> tuple[Sample, ...]:
+def read_test(
+    data: Data,
+    *,
+    classes: Sequence[str],
+    seed: int | None = None,
+    report: Callable[[str], None] | None = None,
+) -> tuple[Sample, ...]:
     """The videos to test on: those of the list `val`, of ROOT/val, or of ROOT's class folders.
 
     Args:
@@ -105,6 +111,7 @@ def read_test(data: Data, *, classes: Sequence[str], seed: int | None = None) ->
         classes: names in the order of the labels; videos are matched to them by name.
         seed: of the split, where a part of ROOT's class folders was set aside in training; only that part is
             tested. None tests all.
+        report: is told how many videos the quarantine list leaves out.
 
     Raises:
         ValueError: as `read_split`.
@@ -116,7 +123,9 @@ def read_test(data: Data, *, classes: Sequence[str], seed: int | None = None) ->
         entries = _classes_in(val or train)
     else:
         _, entries, _ = _folders(data, seed)
-    _, entries, _ = _leave_out(data, [], entries)
+    _, entries, left_out = _leave_out(data, [], entries)
+    if report and left_out:
+        report(left_out)
     return _samples(entries, classes)
 
 
@@ -217,7 +226,7 @@ def _list(path: Path, root: str) -> list[_Entry]:
 def _entries(path: Path, root: str) -> list[_Entry]:
     base = Path(root) if root else path.parent
     entries = []
-    for number, (name, label, frames) in enumerate(_csv(path) if path.suffix == ".csv" else _words(path), 1):
+    for number, (name, label, frames) in enumerate(read_list(path), 1):
         if not name or not label:
             raise ValueError(f"{path}: entry {number} lacks its path or its label")
         if frames is not None and not (frames.isdigit() and int(frames)):
@@ -239,37 +248,8 @@ def _leave_out(data: Data, train: list[_Entry], val: list[_Entry]) -> tuple[list
     if len(kept_train) < bool(train) or len(kept_val) < bool(val):
         raise ValueError(f"{path}: leaves no video to train on, or none to test on")
     gone = len(train) - len(kept_train), len(val) - len(kept_val)
-    counts = f"{gone[0]} training and {gone[1]} validation videos left out"
-    return kept_train, kept_val, f"{path}: {counts}, of {len(named)} that it names"
-
-
-def _words(path: Path) -> list[tuple[str, str, str | None]]:
-    rows = []
-    for line in lines(path):
-        words = line.rsplit(maxsplit=2)
-        if len(words) == 3 and words[1].isdigit():
-            rows.append((words[0], words[2], words[1]))
-        elif len(words) >= 2:
-            name, label = line.rsplit(maxsplit=1)  # a path may have spaces in it
-            rows.append((name, label, None))
-        else:
-            raise ValueError(f"{path}: expected `path label` or `path frames label`, not `{line}`")
-    return rows
-
-
-def _csv(path: Path) -> list[tuple[str | None, str | None, str | None]]:
-    table = csv.DictReader(lines(path))
-    if not {"path", "label"} <= set(table.fieldnames or ()):
-        raise ValueError(f"{path}: the first line must name the columns path, label and, if you like, frames")
-    return [(row["path"], row["label"], row.get("frames") or None) for row in table]
-
-
-def lines(path: Path) -> list[str]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: can not be read ({error})") from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    counts = f"{gone[0]} training and {gone[1]} validation videos" if train else f"{gone[1]} videos"
+    return kept_train, kept_val, f"{path}: {counts} left out, of {len(named)} that it names"
 
 
 def _class_names(entries: list[_Entry], *, of_list: bool) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import os
 import pickle
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -18,12 +18,10 @@ from typing import Any
 import safetensors
 import safetensors.torch
 import torch
-from torch import nn
 
 from tanet import recipe as recipes
-from tanet.frames import change_frames, depends_on_frames
 from tanet.network import VideoNet, build
-from tanet.recipe import Model, Recipe
+from tanet.recipe import Recipe
 from tanet.temporal import entry
 
 FORMAT = 1
@@ -63,7 +61,7 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> Checkpoint:
     Raises:
         ValueError: no such file, not a checkpoint of tanet's, or damaged; the message names file and cause.
     """
-    header = _read_header(Path(path))
+    header = read_header(path)
     try:
         network = build(header.recipe.model, classes=len(header.classes))
         network.load_state_dict(safetensors.torch.load_file(path))
@@ -79,88 +77,7 @@ def read_recipe(path: str | Path) -> Recipe:
     Raises:
         ValueError: as `load`.
     """
-    return _read_header(Path(path)).recipe
-
-
-def load_start(
-    network: VideoNet, path: str | Path, *, model: Model, classes: Sequence[str], interpolate: bool = False
-) -> list[str]:
-    """Copy a checkpoint's weights into a network that is to be trained further.
-
-    The classifier is copied where the classes are the same, in the same order; else it stays as it is.
-
-    Args:
-        network: it changes in place.
-        path: a checkpoint of tanet's.
-        model: what the network was built as. Weights tell less than a recipe: a shift has none, and those of
-            `tam` and `tanet-r` look the same.
-        classes: the class names of the new training.
-        interpolate: change weights trained on clips of another length (frames.py), instead of refusing them.
-
-    Returns:
-        What was not simply copied, and how the network is not the one that was trained; one line each.
-
-    Raises:
-        ValueError: the file is not a checkpoint, has weights for clips of another length, or weights do not
-            fit; the message names them.
-    """
-    header = _read_header(Path(path))
-    state, own = safetensors.torch.load_file(path), network.state_dict()
-    frames, notes = header.recipe.model.frames, _differences(header.recipe.model, model)
-    if frames != network.frames and not depends_on_frames(state):
-        notes.append(f"trained on clips of {frames} frames, now {network.frames}: its weights fit both")
-    elif frames != network.frames:
-        if not interpolate:
-            raise ValueError(
-                f"{path}: trained on clips of {frames} frames, not {network.frames}: "
-                "--model.init-frames interpolate changes its weights"
-            )
-        state = change_frames(state, frames=network.frames)
-        notes.append(f"weights for {frames} frames changed for {network.frames}")
-    if header.classes != tuple(classes):
-        state |= {name: tensor for name, tensor in own.items() if name.startswith("head.")}
-        notes.append(f"trained on other classes ({len(header.classes)}), so the classifier starts afresh")
-    if difference := misfit(state, own):
-        raise ValueError(f"{path}: not the weights of this network; {difference}")
-    network.load_state_dict(state, strict=False)
-    return [f"{path}: {note}" for note in notes]
-
-
-def _differences(trained: Model, model: Model) -> list[str]:
-    """How a network differs from the one that was trained, in what the shapes of weights may not show."""
-    was, now = _temporal(trained), _temporal(model)
-    return [f"trained with {k} {was[k]}, now {now[k]}" for k in was if k in now and was[k] != now[k]]
-
-
-def _temporal(model: Model) -> dict[str, str | int]:
-    """What a recipe says of the temporal module."""
-    module = entry(model.temporal)
-    if module is None:
-        return {"temporal module": "none"}
-    return {
-        "temporal module": model.temporal,
-        "position": module.place if model.position == "auto" else model.position,
-        "stages": ", ".join(model.stages),
-        "kernel": model.kernel,
-    }
-
-
-def load_2d_weights(backbone: nn.Module, path: str | Path) -> None:
-    """Load an ImageNet state dict with torchvision's names into a 2D network, plugged or not.
-
-    The file's classifier (`fc`, `classifier`, `AuxLogits`) is left out where the network has none.
-
-    Raises:
-        ValueError: the file can not be read, or weights do not fit; the message names them.
-    """
-    state, _ = read_weights(path)
-    own = {name: tensor for name, tensor in backbone.state_dict().items() if ".temporal." not in name}
-    state = {
-        k: v for k, v in state.items() if k in own or not k.startswith(("fc.", "classifier.", "AuxLogits."))
-    }
-    if difference := misfit(state, own):
-        raise ValueError(f"{path}: not the weights of this 2D network; {difference}")
-    backbone.load_state_dict(state, strict=False)
+    return read_header(path).recipe
 
 
 def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -215,7 +132,11 @@ def versions() -> dict[str, str]:
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:
-    """Write a file that is either complete under its name or not there."""
+    """Write a file that is either complete under its name or not there, also after the power fails.
+
+    Raises:
+        OSError: the disk is full, or the folder can not be written; it names the file.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
@@ -225,8 +146,21 @@ def write_atomically(path: str | Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """A new name is on the disk only when its folder is; Windows knows no such thing."""
+    if os.name == "posix":
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
 
 
 def _is_safetensors(path: Path) -> bool:
@@ -236,15 +170,21 @@ def _is_safetensors(path: Path) -> bool:
 
 
 @dataclass(frozen=True)
-class _Header:
-    """What a checkpoint says of itself."""
+class Header:
+    """What a checkpoint says of itself, without its weights."""
 
     recipe: Recipe
     classes: tuple[str, ...]
     info: dict[str, Any]
 
 
-def _read_header(path: Path) -> _Header:
+def read_header(path: str | Path) -> Header:
+    """What a checkpoint says of itself.
+
+    Raises:
+        ValueError: no such file, not a checkpoint of tanet's, or damaged; the message names file and cause.
+    """
+    path = Path(path)
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     try:
@@ -261,7 +201,7 @@ def _read_header(path: Path) -> _Header:
         raise ValueError(f"{path}: its class names can not be read: {classes!r:.80}")
     if not isinstance(info, dict):
         raise ValueError(f"{path}: its info can not be read: {info!r:.80}")
-    return _Header(_recipe(header["recipe"], path), tuple(classes), info)
+    return Header(_recipe(header["recipe"], path), tuple(classes), info)
 
 
 def _recipe(values: Any, path: Path) -> Recipe:

@@ -14,13 +14,14 @@ from torch.utils.data import Dataset, Sampler
 
 from tanet import sampling, transforms
 from tanet.annotation import Sample
+from tanet.device_views import RawViews, raw_view
 from tanet.recipe import Data, Eval
 from tanet.shards import open_packed
 from tanet.video import Video, VideoError, open_video
 
 
 class TrainClips(Dataset[Any]):
-    """One random view of each video: (uint8 [T, 3, S, S], label).
+    """One random view of each video, and its label: uint8 [T, 3, S, S], or what the device makes it of.
 
     The key of a sample is epoch · len + number: the epoch travels with the sample, so that workers which
     live on from epoch to epoch need not be told.
@@ -40,7 +41,7 @@ class TrainClips(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, key: int) -> tuple[torch.Tensor, int] | VideoError:
+    def __getitem__(self, key: int) -> tuple[torch.Tensor | RawViews, int] | VideoError:
         epoch, number = divmod(key, len(self))
         sample, data = self.samples[number], self.data
         generator = np.random.default_rng((self.seed, epoch, number))
@@ -57,15 +58,16 @@ class TrainClips(Dataset[Any]):
         except VideoError as error:
             return error
         other = self.mirrored[sample.label]
-        view, mirrored = transforms.train_view(
-            frames,
-            size=data.size,
+        cut = transforms.draw_cut(
+            *frames.shape[1:3],
             resize=data.resize,
             scales=data.scales,
             flip=other is not None,
             generator=generator,
         )
-        return view, other if other is not None and mirrored else sample.label
+        make = raw_view if data.transform_on == "device" else transforms.train_view
+        label = other if other is not None and cut.mirrored else sample.label
+        return make(frames, cut, size=data.size), label
 
 
 class EvalClips(Dataset[Any]):
@@ -98,17 +100,26 @@ class EvalClips(Dataset[Any]):
 
 
 class EpochOrder(Sampler[int]):
-    """The keys of one epoch, shuffled by (seed, epoch); of several ranks each has its own part of them."""
+    """The keys of one epoch, shuffled by (seed, epoch); of several ranks each has its own part of them.
+
+    `epoch` and `start` may be set between epochs: a resumed epoch leaves out its first `start` keys, and is
+    as long as ever to those who ask for its length.
+    """
 
     def __init__(self, length: int, *, seed: int, rank: int = 0, world: int = 1) -> None:
-        self.length, self.seed, self.rank, self.world, self.epoch = length, seed, rank, world, 0
+        self.length, self.seed, self.rank, self.world = length, seed, rank, world
+        self.epoch = self.start = 0
 
     def __len__(self) -> int:
         return len(range(self.rank, self.length, self.world))
 
     def __iter__(self) -> Iterator[int]:
+        return iter(self.keys()[self.start :])
+
+    def keys(self) -> list[int]:
+        """All keys of this rank's epoch, in order."""
         keys = epoch_keys(self.length, seed=self.seed, epoch=self.epoch, rank=self.rank, world=self.world)
-        return iter(keys.tolist())
+        return keys.tolist()
 
 
 def epoch_keys(length: int, *, seed: int, epoch: int, rank: int = 0, world: int = 1) -> np.ndarray:

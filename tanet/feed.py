@@ -8,6 +8,9 @@ hangs or dies ends the run, and what it was reading is named.
 
 import os
 import re
+import signal
+import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
@@ -17,10 +20,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
 from tanet.datasets import EpochOrder, EvalClips, TrainClips
+from tanet.device_views import RawViews, Views, join
 from tanet.recipe import Data
 from tanet.video import VideoError
 
-Batch = tuple[torch.Tensor, torch.Tensor]  # views, labels
+Batch = tuple[Views, torch.Tensor]  # views, labels
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,10 @@ class Feed:
         self.clips, self.data, self.order, self.report = clips, data, order, report
         self.batch = min(batch, len(clips) if order is None else len(order))
         self.bad: dict[int, VideoError] = {}  # number → why, of all epochs so far
+        # With an order: for each batch handed out, how many keys of the epoch are used up with it, so that a
+        # resumed epoch starts at the next (`order.start`). Who takes a batch takes its number, in turn.
+        self.used: deque[int] = deque()
+        self.waited = 0.0  # seconds in which the loader had nothing ready
         # What each worker is at: its process, and the key of its sample plus 1, or 0. In shared memory.
         self.desks = torch.zeros(data.workers, 2, dtype=torch.int64).share_memory_()
         self.loader = DataLoader(
@@ -75,6 +83,8 @@ class Feed:
             pin_memory=torch.device(device).type == "cuda",
             timeout=data.timeout if data.workers else 0,
             collate_fn=_collate,
+            worker_init_fn=_leave_signals,
+            generator=torch.Generator(),  # else each epoch would draw from the generator of dropout
         )
 
     def __len__(self) -> int:
@@ -97,21 +107,41 @@ class Feed:
 
     def __iter__(self) -> Iterator[Batch]:
         kept: Batch | None = None  # samples still without a full batch
-        batches = 0
-        for views, labels, bad in self.loader:
+        places: list[int] = []  # of the kept samples in the epoch's order
+        read = self.order.start if self.order else 0
+        alone = read == 0  # whether no other batch of the epoch came
+        self.used.clear()
+        for views, labels, bad, good in self._loaded():
             for video in bad:
-                self._note(video)
+                self.note(video)
+            places += [read + place for place in good]
+            read += len(good) + len(bad)
             if views is None:
                 continue
-            kept = (torch.cat((kept[0], views)), torch.cat((kept[1], labels))) if kept else (views, labels)
+            kept = (_after(kept[0], views), torch.cat((kept[1], labels))) if kept else (views, labels)
             if self.order is None or len(kept[1]) >= self.batch:
+                places = places[self.batch :]
+                self.used.append(places[0] if places else read)
                 yield kept[0][: self.batch], kept[1][: self.batch]
-                batches += 1
+                alone = False
                 kept = (kept[0][self.batch :], kept[1][self.batch :]) if len(kept[1]) > self.batch else None
-        if kept and not batches:
+        if kept and alone:
+            self.used.append(read)
             yield kept
 
-    def _note(self, video: BadVideo) -> None:
+    def _loaded(self) -> Iterator[Any]:
+        """What `_collate` makes, and how long it was waited for."""
+        batches = iter(self.loader)
+        while True:
+            start = time.monotonic()
+            batch = next(batches, None)
+            self.waited += time.monotonic() - start
+            if batch is None:
+                return
+            yield batch
+
+    def note(self, video: BadVideo) -> None:
+        """Leave a video out that this process, or another, could not read."""
         if self.data.bad_files == "strict":
             raise video.error
         if video.number in self.bad:
@@ -149,7 +179,7 @@ class _Watched(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, key: int) -> tuple[torch.Tensor, int] | BadVideo:
+    def __getitem__(self, key: int) -> tuple[Views, int] | BadVideo:
         desk = self.desks[worker.id] if (worker := get_worker_info()) else torch.zeros(2, dtype=torch.int64)
         desk[0], desk[1] = os.getpid(), key + 1
         item = self.clips[key]
@@ -157,8 +187,26 @@ class _Watched(Dataset[Any]):
         return BadVideo(key % len(self), item) if isinstance(item, VideoError) else item
 
 
-def _collate(items: list[Any]) -> tuple[torch.Tensor | None, torch.Tensor | None, list[BadVideo]]:
+def _collate(items: list[Any]) -> tuple[Views | None, torch.Tensor | None, list[BadVideo], list[int]]:
+    """The batch, its labels, the bad videos, and the places of the good samples among all."""
     bad = [item for item in items if isinstance(item, BadVideo)]
-    good = [item for item in items if not isinstance(item, BadVideo)]
-    views, labels = default_collate(good) if good else (None, None)
-    return views, labels, bad
+    good = [place for place, item in enumerate(items) if not isinstance(item, BadVideo)]
+    if not good:
+        return None, None, bad, good
+    views, labels = zip(*(items[place] for place in good), strict=True)
+    batch = join(views) if isinstance(views[0], RawViews) else default_collate(list(views))
+    return batch, torch.tensor(labels), bad, good
+
+
+def _after(kept: Views, more: Views) -> Views:
+    if isinstance(kept, RawViews):
+        assert isinstance(more, RawViews)
+        return join((kept, more))
+    assert isinstance(more, torch.Tensor)
+    return torch.cat((kept, more))
+
+
+def _leave_signals(_: int) -> None:
+    """Ctrl-C reaches all processes of a terminal: what is done about it is for the main one to say."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # by which it says so; its own handler came along

@@ -1,4 +1,4 @@
-"""From logits to answers: the views of a video fused into one score, and accuracy."""
+"""From logits to answers: the views of a video fused into one score; accuracy, and where it is lost."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -35,16 +35,28 @@ def fuse(logits: torch.Tensor, *, how: Fuse = "logits") -> torch.Tensor:
 def accuracy(scores: torch.Tensor, labels: torch.Tensor) -> Accuracy:
     """Of scores [B, classes] against labels [B]."""
     classes = scores.shape[1]
-    best = scores.topk(min(5, classes), dim=1).indices
-    hits = best == labels[:, None]  # [B, 5]
-    first = hits[:, 0]
+    first = scores.max(1).indices == labels  # [B]
+    best = scores.topk(min(5, classes), dim=1).indices  # [B, 5]
     per_class = [
         first[labels == c].float().mean().item() if (labels == c).any() else None for c in range(classes)
     ]
     present = [part for part in per_class if part is not None]
     return Accuracy(
         top1=first.float().mean().item(),
-        top5=hits.any(1).float().mean().item(),
+        top5=(best == labels[:, None]).any(1).float().mean().item(),
         mean_class=sum(present) / len(present),
         per_class=tuple(per_class),
     )
+
+
+def confusion(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """How often each class is taken for each: int64 [classes, classes], a row for each true class."""
+    classes = scores.shape[1]
+    return (labels * classes + scores.max(1).indices).bincount(minlength=classes**2).view(classes, classes)
+
+
+def worst(scores: torch.Tensor, labels: torch.Tensor, count: int) -> list[int]:
+    """The wrong answers given with the highest score, at most `count` of them: numbers of videos."""
+    score, answer = scores.max(1)
+    wrong = (answer != labels).nonzero().flatten()
+    return wrong[score[wrong].argsort(descending=True, stable=True)][:count].tolist()

@@ -10,13 +10,14 @@ Linear bias, where `linear_lr`    ×10              no
 
 import math
 from bisect import bisect_right
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tanet.recipe import Optim
+from tanet.recipe import Optim, Recipe
 
 
 def param_groups(network: nn.Module, optim: Optim) -> list[dict[str, Any]]:
@@ -40,21 +41,44 @@ def make_optimizer(network: nn.Module, optim: Optim) -> torch.optim.Optimizer:
     """The recipe's method over `param_groups`."""
     groups = param_groups(network, optim)
     if optim.method == "sgd":
-        return torch.optim.SGD(groups, lr=optim.lr, momentum=optim.momentum, fused=True)
+        sgd = torch.optim.SGD(groups, lr=optim.lr, momentum=optim.momentum, fused=True)
+        for param in network.parameters():
+            # Else the first step makes them, out of what lies in memory if that step is not taken (step.py).
+            sgd.state[param]["momentum_buffer"] = torch.zeros_like(param)
+        return sgd
     if optim.method == "adamw":
         return torch.optim.AdamW(groups, lr=optim.lr, betas=(optim.momentum, 0.999), fused=True)
     raise ValueError(f"unknown method '{optim.method}': known are sgd, adamw")
 
 
+def fit(recipe: Recipe, *, videos: int) -> Recipe:
+    """The schedule in at most `most_steps` steps: fewer epochs, with milestones and warm-up sooner alike."""
+    optim = recipe.optim
+    steps = max(1, videos // optim.batch)
+    if not optim.most_steps or optim.epochs * steps <= optim.most_steps:
+        return recipe
+    epochs = max(1, optim.most_steps // steps)
+    part = epochs / optim.epochs
+    milestones = tuple(round(part * milestone) for milestone in optim.milestones)
+    optim = replace(optim, epochs=epochs, warmup=part * optim.warmup, milestones=milestones)
+    return replace(recipe, optim=optim)
+
+
+def peak_lr(optim: Optim) -> float:
+    """The learning rate at its height: as it is given, or in proportion to the batch (Goyal et al. 2017)."""
+    return optim.lr * optim.batch / optim.lr_batch if optim.lr_batch else optim.lr
+
+
 def lr_at(epoch: float, optim: Optim) -> float:
     """Learning rate at a moment, in epochs from the start (1.5 is in the middle of the second)."""
+    height = peak_lr(optim)
     if epoch < optim.warmup:
-        return optim.lr * epoch / optim.warmup
+        return height * epoch / optim.warmup
     if optim.schedule == "step":
-        return optim.lr * optim.gamma ** bisect_right(optim.milestones, epoch)
+        return height * optim.gamma ** bisect_right(optim.milestones, epoch)
     if optim.schedule == "cosine":
         part = (epoch - optim.warmup) / (optim.epochs - optim.warmup)
-        return optim.lr * (1 + math.cos(math.pi * part)) / 2
+        return height * (1 + math.cos(math.pi * part)) / 2
     raise ValueError(f"unknown schedule '{optim.schedule}': known are step, cosine")
 
 

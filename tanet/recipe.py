@@ -10,7 +10,7 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-_MAY_BE_ZERO = ("resize", "workers", "milestones", "seed")
+_MAY_BE_ZERO = ("resize", "workers", "milestones", "seed", "lr_batch", "most_steps")
 
 
 class _Section:
@@ -27,8 +27,10 @@ class _Section:
             for one in values:
                 if allowed and one not in allowed:
                     raise ValueError(f"unknown {name} '{one}': known are {', '.join(map(str, allowed))}")
-            if kind is int and name not in _MAY_BE_ZERO and value < 1:
-                raise ValueError(f"{name} must be positive, not {value}")
+            least = 0 if name in _MAY_BE_ZERO else 1
+            if kind is int and any(one < least for one in values):
+                must = "be positive" if least else "not be negative"
+                raise ValueError(f"{name} must {must}, not {value}")
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class Data(_Section):
     """Random mirroring: never; keeping the label; or exchanging labels of classes named left and right."""
     workers: int = 4
     """Processes that decode."""
+    transform_on: Literal["workers", "device"] = "workers"
+    """Who resizes, crops and mirrors training frames; the device, where a GPU waits for the workers."""
     bad_files: Literal["skip", "strict"] = "skip"
     """A video that can not be read is named, its batch filled from those after it; or it ends the run."""
     max_bad: float = 0.1
@@ -111,7 +115,9 @@ class Optim(_Section):
     epochs: int = 50
     """Passes over the training videos."""
     lr: float = 0.01
-    """Learning rate at the start."""
+    """Learning rate at its height: of the start, or after the warm-up."""
+    lr_batch: int = 0
+    """Batch that `lr` is meant for: the rate is scaled by batch / lr_batch (linear scaling). 0: it is not."""
     schedule: Literal["step", "cosine"] = "step"
     """The learning rate falls by `gamma` at the milestones, or along half a cosine to zero."""
     milestones: tuple[int, ...] = (30, 40, 45)
@@ -120,8 +126,12 @@ class Optim(_Section):
     """Factor at the milestones."""
     warmup: float = 0.0
     """Epochs over which the learning rate rises to its height; the paper has none."""
+    most_steps: int = 0
+    """Steps that are enough: more videos get fewer epochs, with all of the schedule in them. 0: no limit."""
     batch: int = 64
-    """Clips in a batch."""
+    """Clips in a step, of all processes together: on more GPUs each has fewer, the experiment is the same."""
+    accumulate: int = 1
+    """Parts of a process's batch, one after the other, whose gradients add up: less memory, the same step."""
     momentum: float = 0.9
     """SGD's momentum."""
     weight_decay: float = 1e-4
@@ -130,6 +140,10 @@ class Optim(_Section):
     """Largest norm of the gradient."""
     linear_lr: Literal["classifier", "all", "none"] = "all"
     """Linear layers that learn ×5 (bias ×10): all (published code), the classifier (mmaction2), or none."""
+    sync_norm: bool = False
+    """BatchNorm over the batch of all processes (SyncBatchNorm, GPUs alone), not over that of each."""
+    nonfinite: Literal["stop", "skip"] = "stop"
+    """A loss or gradient that is not finite is named with its videos; it ends the run, or makes no step."""
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     """Of convolutions and products on a GPU (autocast). A CPU computes in float32."""
 
@@ -149,7 +163,7 @@ class Eval(_Section):
     fuse: Literal["logits", "softmax"] = "logits"
     """What is averaged over views: the published code takes logits, mmaction2 softmax."""
     batch: int = 32
-    """Views that go through the network together."""
+    """Views that go through the network together; half as many where a GPU has too little memory."""
     every: int = 1
     """Epochs between validations in training; the last epoch always has one."""
 

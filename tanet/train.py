@@ -1,77 +1,35 @@
-"""Training: a plain loop over clips, the same on a CPU and on a GPU.
+"""Training: a plain loop over clips, the same on a CPU, on a GPU, and on many (distributed.py).
 
-out/best.safetensors    the checkpoint with the best validation accuracy
-out/last.safetensors    the one after the last complete epoch
-out/metrics.csv         one line an epoch
-out/recipe.json         what was trained
+What a run leaves in its folder stands in run.py, what it is told by in watch.py. It may be stopped at any
+moment and goes on as if it had not been (state.py).
 """
 
-import csv
-import dataclasses
-import json
-import math
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch.nn import functional as F
 
-from tanet import checkpoint as checkpoints
-from tanet import evaluate
-from tanet import recipe as recipes
-from tanet.annotation import Split, read_split
-from tanet.checkpoint import Checkpoint
+from tanet import state as states
+from tanet.annotation import Split
 from tanet.datasets import EpochOrder, TrainClips
-from tanet.device import autocast, pick_device
+from tanet.distributed import Peers, is_first, joined
 from tanet.feed import BadVideo, Feed
-from tanet.network import VideoNet, build
-from tanet.optim import lr_at, make_optimizer, set_lr
+from tanet.nonfinite import NonFinite
+from tanet.optim import fit, lr_at, make_optimizer, set_lr
+from tanet.plan import plan
+from tanet.prefetch import Waited, on_device
+from tanet.prepare import generators, restore_generators, starting_network, training_split
 from tanet.recipe import Recipe
-from tanet.transforms import normalise
+from tanet.run import RunFolder
+from tanet.state import RankState, TrainingState
+from tanet.step import Stepper
+from tanet.stop import Stopped, StopRequest
+from tanet.validation import Validation
+from tanet.watch import EVERY, BadStep, EpochResult, Event, Meter, Note, Progress, Tell, epoch_result
 
-
-@dataclass(frozen=True)
-class Progress:
-    """Where the training stands, within an epoch."""
-
-    epoch: int
-    """From 1."""
-    step: int
-    """Steps done in this epoch."""
-    steps: int
-    """Steps in an epoch."""
-    loss: float
-    top1: float
-    """Mean over the epoch so far, as the loss."""
-    clips_per_second: float
-
-
-@dataclass(frozen=True)
-class EpochResult:
-    """One line of metrics.csv; accuracies are parts of 1, of one view a video; None without validation."""
-
-    epoch: int
-    lr: float
-    train_loss: float
-    train_top1: float
-    val_top1: float | None
-    val_top5: float | None
-    val_mean_class: float | None
-    clips_per_second: float
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Note:
-    """Something to know that stops nothing."""
-
-    text: str
-
-
-Event = Split | Note | BadVideo | Progress | EpochResult
+__all__ = ["BadStep", "EpochResult", "Event", "Note", "Progress", "Stopped", "train"]
+GRACE = 300.0  # seconds for which a process waits for the others, beyond those in which data must come
 
 
 def _ignore(_: Event) -> None:
@@ -83,174 +41,259 @@ def train(
     *,
     out: str | Path,
     device: str | torch.device | None = None,
-    report: Callable[[Event], None] = _ignore,
+    report: Tell = _ignore,
+    resume: bool = False,
+    save_minutes: float = 10.0,
+    compile: bool = False,
+    reference: Recipe | None = None,
 ) -> Path:
     """Train what the recipe describes.
+
+    Started by torchrun, it trains with the other processes of it: each step's batch is split over them, and
+    the first of them writes and reports.
 
     Args:
         recipe: the experiment.
         out: folder for checkpoints and metrics; it must not hold another run.
         device: None takes a GPU if there is one.
-        report: is told what was found (`Split`), how it goes (`Progress`), each epoch's end, and, once, each
-            video that can not be read (`BadVideo`); at the end their number (`Note`).
+        report: is told what was found (`Split`), what will be done (`Plan`), how it goes (`Progress`), each
+            epoch's end (`EpochResult`), once each video that can not be read (`BadVideo`), steps that were
+            skipped (`BadStep`), and what else there is to know (`Note`).
+        resume: go on with the run in `out` from its last complete state; where it has none yet, start.
+        save_minutes: between two states, beside those at each epoch's end.
+        compile: the network by torch.compile: faster on a GPU, after minutes of compiling.
+        reference: the recipe before fields of it were changed, for the plan to compare with.
 
     Returns:
         The path of the best checkpoint.
 
     Raises:
-        ValueError: the recipe can not be carried out, more videos than data.max_bad not be read, or any where
-            data.bad_files is "strict"; a worker hangs or died; or the loss is no longer finite.
+        ValueError: the recipe can not be carried out, or is not that of the run to resume; more videos than
+            data.max_bad can not be read, or any where data.bad_files is "strict"; a worker hangs or died; a
+            step was not finite, and optim.nonfinite is "stop"; another process failed.
+        OSError: the folder can not be written.
+        Stopped: SIGINT or SIGTERM came; the step was finished and the state saved.
     """
-    optim = recipe.optim
-    target = pick_device(device)
-    split = read_split(recipe.data, seed=recipe.seed)
-    if not split.train:
-        raise ValueError("no training videos found")
-    if len(split.classes) < 2:
-        names = ", ".join(split.classes)
-        raise ValueError(f"only one class found ({names}): is {recipe.data.root} one folder too high?")
-    report(split)
-
-    torch.manual_seed(recipe.seed)
-    network = build(recipe.model, classes=len(split.classes))
-    if recipe.model.weights:
-        checkpoints.load_2d_weights(network.backbone, recipe.model.weights)
-    if recipe.model.init:
-        interpolate = recipe.model.init_frames == "interpolate"
-        notes = checkpoints.load_start(
-            network,
-            recipe.model.init,
-            model=recipe.model,
-            classes=split.classes,
-            interpolate=interpolate,
-        )
-        for note in notes:
-            report(Note(note))
-    network.to(target, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = make_optimizer(network, optim)
-    clips = TrainClips(
-        split.train, recipe.data, frames=recipe.model.frames, classes=split.classes, seed=recipe.seed
-    )
-    order = EpochOrder(len(clips), seed=recipe.seed)
-    feed = Feed(clips, batch=optim.batch, data=recipe.data, order=order, device=target, report=report)
-    run = _Run(Path(out), recipe, split.classes)
-    # While it trains the middle of each video is enough; all the recipe's views are for `tanet test`.
-    one_view = dataclasses.replace(recipe, eval=dataclasses.replace(recipe.eval, clips=1, crops=1))
-    bad_val: set[int] = set()
-
-    def report_val(video: BadVideo) -> None:
-        if video.number not in bad_val:  # every validation meets it anew
-            bad_val.add(video.number)
-            report(video)
-
-    best_top1 = -1.0
-    for epoch in range(optim.epochs):
-        order.epoch = epoch
-        network.train()
-        meter = _Meter(epoch + 1, len(feed), report)
-        with feed:
-            for step, (views, labels) in enumerate(feed):
-                set_lr(optimizer, lr_at(epoch + step / len(feed), optim))
-                views = normalise(views.to(target, non_blocking=True))  # [B, T, 3, S, S]
-                labels = labels.to(target, non_blocking=True)
-                with autocast(target, optim.precision):
-                    logits = network(views)
-                    loss = F.cross_entropy(logits, labels)
-                optimizer.zero_grad()
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(network.parameters(), optim.clip_norm)
-                optimizer.step()
-                meter.add(loss.detach(), logits.detach(), labels)
-        trained = meter.read()
-        validate = split.val and ((epoch + 1) % recipe.eval.every == 0 or epoch + 1 == optim.epochs)
-        run.save_last(network, epoch + 1)
-        val = (
-            evaluate.test(network, split.val, classes=split.classes, recipe=one_view, bad=report_val)
-            if validate
-            else None
-        )
-        result = run.record(trained, lr_at(epoch + 0.5, optim), val)
-        if not split.val or (result.val_top1 is not None and result.val_top1 > best_top1):
-            best_top1 = result.val_top1 or 0.0
-            run.save_best(network, result)
-        report(result)
-    if feed.bad or bad_val:
-        report(
-            Note(
-                f"{len(feed.bad)} of {len(split.train)} training and {len(bad_val)} of {len(split.val)} "
-                "validation videos could not be read, and were left out"
+    tell = report if is_first() else _ignore
+    with joined(device, timeout=recipe.data.timeout + GRACE) as (peers, target), StopRequest() as stop:
+        with peers.together():
+            split = training_split(recipe, world=peers.world)
+            recipe = fit(recipe, videos=len(split.train))
+            planned = plan(recipe, split, reference=reference, world=peers.world, device=target)
+        tell(split)
+        tell(planned)
+        folder, finished, state = RunFolder(Path(out), recipe, split), False, None
+        with peers.together():
+            if peers.first:
+                finished = resume and folder.finished()
+            if peers.first and not finished:
+                state = folder.open(resume=resume, world=peers.world, note=lambda line: tell(Note(line)))
+        finished, state = peers.from_first((finished, state))
+        if finished:
+            tell(Note(f"{out}: this training is finished"))
+            return folder.best
+        with peers.together():
+            training = _Training(
+                recipe,
+                split,
+                folder,
+                state,
+                peers=peers,
+                device=target,
+                compile=compile,
+                save_after=60 * save_minutes,
+                tell=tell,
+                stop=stop,
             )
+        training.run()
+        return folder.best
+
+
+class _Training:
+    """A training and where it stands."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        split: Split,
+        folder: RunFolder,
+        state: TrainingState | None,
+        *,
+        peers: Peers,
+        device: torch.device,
+        compile: bool,
+        save_after: float,
+        tell: Tell,
+        stop: StopRequest,
+    ) -> None:
+        self.recipe, self.split, self.folder, self.tell = recipe, split, folder, tell
+        self.peers, self.device, self.stop, self.save_after = peers, device, stop, save_after
+        optim = recipe.optim
+        self.network = starting_network(
+            recipe,
+            split.classes,
+            device=device,
+            peers=peers,
+            resumed=state is not None,
+            fused=compile and device.type == "cuda",
+            note=lambda line: tell(Note(line)),
         )
-    return run.best
+        self.optimizer = make_optimizer(self.network, optim)
+        clips = TrainClips(
+            split.train, recipe.data, frames=recipe.model.frames, classes=split.classes, seed=recipe.seed
+        )
+        self.order = EpochOrder(len(clips), seed=recipe.seed, rank=peers.rank, world=peers.world)
+        batch = optim.batch // peers.world
+        self.feed = Feed(clips, batch=batch, data=recipe.data, order=self.order, device=device, report=tell)
+        self.steps = max(1, len(clips) // optim.batch)
+        self.nonfinite = NonFinite(optim.nonfinite, peers=peers, report=tell)
+        self.validation = Validation(recipe, split, peers=peers, tell=tell, stop=stop)
+        self.epoch, self.step, self.used = 0, 0, 0  # complete epochs; of the next one steps, and keys used up
+        self.sums: torch.Tensor | None = None
+        self.best_top1, self.seconds = -1.0, 0.0
+        if state is not None:
+            self._restore(state)
+        self.stepper = Stepper(
+            self.network, optimizer=self.optimizer, optim=optim, peers=peers, compile=compile
+        )
+        if state is not None:
+            restore_generators(state.ranks[peers.rank], device)
+        self.started = self.saved = self.told = time.monotonic()
 
+    def run(self) -> None:
+        """Train to the end."""
+        while self.epoch < self.recipe.optim.epochs:
+            trained = self._train_epoch()
+            self._finish_epoch(trained)
+        if self.feed.bad or self.validation.bad:
+            train, val = len(self.split.train), len(self.split.val)
+            text = f"{len(self.feed.bad)} of {train} training and {len(self.validation.bad)} of {val}"
+            self.tell(Note(f"{text} validation videos could not be read, and were left out"))
+        if self.peers.first:
+            self.folder.finish()
 
-class _Meter:
-    """Loss, accuracy and speed of one epoch. Reads from the device once in a while, not at every step."""
+    def _train_epoch(self) -> Progress:
+        """All steps of an epoch that are not made yet."""
+        optim = self.recipe.optim
+        self.order.epoch, self.order.start, self.feed.waited = self.epoch, self.used, 0.0
+        keys = self.order.keys()
+        self.meter = Meter(
+            self.epoch + 1,
+            done=self.step,
+            steps=self.steps,
+            sums=self.sums,
+            peers=self.peers,
+            device=self.device,
+        )
+        self.network.train()
+        with self.feed:
+            for views, labels in self._agreed_batches():
+                lr = lr_at(self.epoch + self.step / self.steps, optim)
+                set_lr(self.optimizer, lr)
+                made = self.stepper(views, labels)
+                self.step += 1
+                used = self.feed.used.popleft()
+                self.nonfinite.add(self.epoch + 1, self.step, self._paths(keys[self.used : used]), made)
+                self.meter.add(made, labels, lr=lr)
+                self.used = used
+        if not self.step:
+            raise ValueError("not one batch of training videos could be filled: are too many bad?")
+        self.step = self.steps  # fewer were made if videos are bad
+        self._share_bad()
+        self._save()
+        trained = self.meter.read()
+        self.tell(trained)
+        return trained
 
-    def __init__(self, epoch: int, steps: int, report: Callable[[Event], None]) -> None:
-        self.epoch, self.steps, self.report = epoch, steps, report
-        self.step = self.clips = 0
-        self.sums = torch.zeros(2)  # loss, right answers
-        self.started = self.reported = time.monotonic()
-
-    def add(self, loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor) -> None:
-        self.step += 1
-        self.clips += len(labels)
-        right = (logits.argmax(1) == labels).sum()
-        self.sums = self.sums.to(loss.device) + torch.stack([loss.float() * len(labels), right.float()])
-        if time.monotonic() - self.reported > 0.5 or self.step == self.steps:
-            self.report(self.read())
-            self.reported = time.monotonic()
-
-    def read(self) -> Progress:
-        loss, top1 = (self.sums / max(1, self.clips)).tolist()
-        if not math.isfinite(loss):
-            raise ValueError(
-                f"the loss is {loss} in epoch {self.epoch}, at step {self.step} or a few before: "
-                "lower the learning rate (--optim.lr)"
+    def _agreed_batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Normalised views and labels, as long as every process has some; and what all do between steps."""
+        waited = Waited(self.feed)
+        batches = on_device(waited, self.device) if self.step < self.steps else iter(())
+        while True:
+            batch, failed = None, None
+            try:
+                with self.feed:
+                    batch = next(batches, None) if self.step < self.steps else None
+            except ValueError as error:
+                failed = error
+            now = time.monotonic()
+            self.meter.waited = waited.seconds
+            over, wrong, asked, save, tell = self.peers.largest(
+                batch is None,
+                failed is not None,
+                self.stop.asked,
+                now - self.saved > self.save_after,
+                now - self.told > EVERY and self.meter.clips > 0,
             )
-        speed = self.clips / (time.monotonic() - self.started)
-        return Progress(self.epoch, self.step, self.steps, loss, top1, speed)
+            if wrong:
+                self.peers.share_error(failed)
+            if asked or save:
+                self._save()
+            if asked:
+                raise Stopped(f"stopped in epoch {self.epoch + 1}, after step {self.step} of {self.steps}")
+            if tell:
+                self.nonfinite.check()
+                self.tell(self.meter.read())
+                self.told = now
+            if over or batch is None:
+                return
+            yield batch
 
+    def _finish_epoch(self, trained: Progress) -> None:
+        """Validate, and write what came of it; after a stop in here it is done again."""
+        val = self.validation(self.network) if self.validation.due(trained.epoch) else None
+        lr = lr_at(self.epoch + 0.5, self.recipe.optim)
+        result = epoch_result(trained, val, lr=lr, seconds=self._seconds())
+        best = not self.split.val or (result.val_top1 is not None and result.val_top1 > self.best_top1)
+        self.best_top1 = (result.val_top1 or 0.0) if best else self.best_top1
+        with self.peers.together():
+            if self.peers.first:
+                self.folder.save(self.network, result, best=best)
+        self.tell(result)
+        self.epoch, self.step, self.used, self.sums = self.epoch + 1, 0, 0, None
 
-class _Run:
-    """The folder of one training: its checkpoints and its metrics."""
-
-    def __init__(self, folder: Path, recipe: Recipe, classes: tuple[str, ...]) -> None:
-        if (folder / "last.safetensors").exists():
-            raise ValueError(f"{folder} holds a training already: name another folder with --out")
-        self.folder, self.recipe, self.classes = folder, recipe, classes
-        self.best = folder / "best.safetensors"
-        self.started = time.monotonic()
-        checkpoints.write_atomically(
-            folder / "recipe.json", json.dumps(recipes.to_dict(recipe), indent=2).encode()
+    def _save(self) -> None:
+        """Write the state; all processes come here."""
+        self.nonfinite.check()
+        sums = self.meter.total()
+        ranks = self.peers.gather(RankState(self.used, *generators(self.device)))
+        state = TrainingState(
+            identity=self.folder.identity(self.peers.world),
+            epoch=self.epoch,
+            step=self.step,
+            seconds=self._seconds(),
+            best_top1=self.best_top1,
+            network=self.network.state_dict(),
+            optimizer=self.optimizer.state_dict(),
+            sums=sums,
+            ranks=tuple(ranks),
+            bad=self.feed.bad,
+            bad_val=self.validation.bad,
         )
-        with (folder / "metrics.csv").open("w", newline="") as file:
-            csv.writer(file).writerow(field.name for field in fields(EpochResult))
+        with self.peers.together():
+            if self.peers.first:
+                states.save(self.folder.folder, state, total=self.epoch * self.steps + self.step)
+        self.saved = time.monotonic()
 
-    def save_last(self, network: VideoNet, epoch: int) -> None:
-        self._save(network, "last", {"epoch": epoch})
+    def _seconds(self) -> float:
+        return self.seconds + time.monotonic() - self.started
 
-    def save_best(self, network: VideoNet, result: EpochResult) -> None:
-        self._save(network, "best", asdict(result))
+    def _restore(self, state: TrainingState) -> None:
+        self.network.load_state_dict(state.network)
+        self.optimizer.load_state_dict(state.optimizer)
+        self.epoch, self.step, self.used = state.epoch, state.step, state.ranks[self.peers.rank].used
+        self.sums, self.best_top1, self.seconds = state.sums, state.best_top1, state.seconds
+        self.feed.bad, self.validation.bad = dict(state.bad), dict(state.bad_val)
 
-    def _save(self, network: VideoNet, name: str, info: dict[str, Any]) -> None:
-        checkpoint = Checkpoint(network, self.recipe, self.classes, info)
-        checkpoints.save(self.folder / f"{name}.safetensors", checkpoint)
+    def _share_bad(self) -> None:
+        """What one process could not read, all leave out."""
+        told = self.peers.gather(self.feed.bad)
+        with self.peers.together():
+            for number, error in sorted({n: e for bad in told for n, e in bad.items()}.items()):
+                self.feed.note(BadVideo(number, error))
 
-    def record(self, trained: Progress, lr: float, val: evaluate.Report | None) -> EpochResult:
-        accuracy = val.accuracy if val else None
-        result = EpochResult(
-            epoch=trained.epoch,
-            lr=lr,
-            train_loss=trained.loss,
-            train_top1=trained.top1,
-            val_top1=accuracy.top1 if accuracy else None,
-            val_top5=accuracy.top5 if accuracy else None,
-            val_mean_class=accuracy.mean_class if accuracy else None,
-            clips_per_second=trained.clips_per_second,
-            seconds=time.monotonic() - self.started,
-        )
-        with (self.folder / "metrics.csv").open("a", newline="") as file:
-            csv.writer(file).writerow(asdict(result).values())
-        return result
+    def _paths(self, keys: list[int]) -> tuple[str, ...]:
+        """The good videos of these keys."""
+        samples = self.split.train
+        numbers = (key % len(samples) for key in keys)
+        return tuple(samples[number].path for number in numbers if number not in self.feed.bad)

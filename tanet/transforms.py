@@ -36,33 +36,49 @@ class Box:
     width: int
 
 
-def train_view(
-    frames: torch.Tensor,
+@dataclass(frozen=True)
+class Cut:
+    """How a training view comes out of its frames: they are resized, the box is cut out of them, mirrored."""
+
+    height: int
+    """Of the frames once they are resized, in pixels."""
+    width: int
+    box: Box
+    mirrored: bool
+
+
+def draw_cut(
+    height: int,
+    width: int,
     *,
-    size: int,
     generator: np.random.Generator,
     resize: int = 256,
     scales: tuple[float, ...] = (1.0, 0.875, 0.75, 0.66),
     flip: bool = True,
-) -> tuple[torch.Tensor, bool]:
-    """Multi-scale crop and random mirror (TSN), the same for all frames of the clip.
+) -> Cut:
+    """Multi-scale crop and random mirror (TSN), for frames of height × width pixels.
 
     Args:
-        frames: uint8 [T, H, W, 3].
-        size: S, side of the view in pixels.
+        height: H.
+        width: W.
         generator: of the crop and of the coin.
         resize: short side before the crop; 0 leaves the frames as they are, as the published code does.
         scales: sides of the crop as parts of the short side.
         flip: whether the coin is thrown.
-
-    Returns:
-        uint8 [T, 3, S, S], and whether it was mirrored.
     """
-    frames = resize_short_side(frames, resize) if resize else frames
-    box = multi_scale_box(*frames.shape[1:3], scales=scales, generator=generator)
-    mirrored = bool(flip and generator.random() < 0.5)
-    view = _resize(_cut(frames, box), size, size)  # [T, 3, S, S]
-    return (view.flip(-1) if mirrored else view).contiguous(), mirrored
+    height, width = short_side(height, width, resize) if resize else (height, width)
+    box = multi_scale_box(height, width, scales=scales, generator=generator)
+    return Cut(height, width, box, bool(flip and generator.random() < 0.5))
+
+
+def train_view(frames: torch.Tensor, cut: Cut, *, size: int) -> torch.Tensor:
+    """One view of a clip, the same for all its frames: uint8 [T, H, W, 3] → uint8 [T, 3, S, S].
+
+    `device_views.make_views` makes the same of a whole batch.
+    """
+    frames = _resize(frames, cut.height, cut.width).permute(0, 2, 3, 1)
+    view = _resize(_cut(frames, cut.box), size, size)  # [T, 3, S, S]
+    return (view.flip(-1) if cut.mirrored else view).contiguous()
 
 
 def test_views(frames: torch.Tensor, *, resize: int, size: int, crops: Literal[1, 3] = 1) -> torch.Tensor:
@@ -102,12 +118,15 @@ def _constants(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
 
 def resize_short_side(frames: torch.Tensor, size: int) -> torch.Tensor:
     """uint8 [T, H, W, 3] → the short side is `size`, the longer one in proportion (rounded down)."""
-    height, width = frames.shape[1:3]
-    if min(height, width) == size:
-        return frames
+    height, width = short_side(frames.shape[1], frames.shape[2], size)
+    return _resize(frames, height, width).permute(0, 2, 3, 1)
+
+
+def short_side(height: int, width: int, size: int) -> tuple[int, int]:
+    """Height and width of such frames once their short side is `size`."""
     if height <= width:
-        return _resize(frames, size, int(size * width / height)).permute(0, 2, 3, 1)
-    return _resize(frames, int(size * height / width), size).permute(0, 2, 3, 1)
+        return size, int(size * width / height)
+    return int(size * height / width), size
 
 
 def multi_scale_box(

@@ -131,6 +131,17 @@ def test_testing_takes_all_of_a_folder_or_what_was_set_aside(tmp_path):
     assert len(read_test(data, classes=("a", "b"))) == 1
 
 
+def test_testing_tells_what_is_left_out(tmp_path):
+    touch(tmp_path, *(f"val/{name}/{i}.mp4" for name in ("a", "b") for i in range(3)))
+    (tmp_path / "bad.txt").write_text("val/a/1.mp4\nval/b/2.mp4\nsomewhere/else.mp4\n")
+    told = []
+    data = Data(root=str(tmp_path), quarantine=str(tmp_path / "bad.txt"))
+    assert len(read_test(data, classes=("a", "b"), report=told.append)) == 4
+    assert told == [f"{tmp_path}/bad.txt: 2 videos left out, of 3 that it names"]
+    read_test(Data(root=str(tmp_path)), classes=("a", "b"), report=told.append)
+    assert len(told) == 1
+
+
 def test_testing_looks_into_train_where_there_is_no_val(tmp_path):
     touch(tmp_path, "train/a/1.mp4", "train/b/1.mp4")
     assert len(read_test(Data(root=str(tmp_path)), classes=("a", "b"))) == 2

@@ -12,8 +12,9 @@ from clips import TINY
 
 from tanet import checkpoint, create_model
 from tanet.backbones import BACKBONES
-from tanet.checkpoint import Checkpoint, load_2d_weights
+from tanet.checkpoint import Checkpoint
 from tanet.network import build
+from tanet.start import load_2d_weights, load_start
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ def test_a_damaged_header_is_refused_by_all_who_read_it(saved, fields, message):
     for read in (
         checkpoint.load,
         checkpoint.read_recipe,
-        lambda path: checkpoint.load_start(network, path, model=TINY.model, classes=("left", "right")),
+        lambda path: load_start(network, path, model=TINY.model, classes=("left", "right")),
     ):
         with pytest.raises(ValueError, match=rf"^\S*best\.safetensors: {message}[^\n]*$"):
             read(path)

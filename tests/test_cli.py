@@ -22,13 +22,13 @@ def videos(tmp_path_factory):
 @pytest.fixture(scope="module")
 def checkpoint(videos, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "tiny"
-    assert main(["train", "folder", "--data.root", str(videos), "--out", str(out), *TINY_FLAGS]) == 0
+    assert main(["train", "finetune", "--data.root", str(videos), "--out", str(out), *TINY_FLAGS]) == 0
     return out / "best.safetensors"
 
 
 def test_train_says_how_to_go_on(videos, tmp_path, capsys):
     out = tmp_path / "run"
-    assert main(["train", "folder", "--data.root", str(videos), "--out", str(out), *TINY_FLAGS]) == 0
+    assert main(["train", "finetune", "--data.root", str(videos), "--out", str(out), *TINY_FLAGS]) == 0
     shown = capsys.readouterr().out
     assert "epoch   1/1" in shown
     assert f"tanet test {out}/best.safetensors" in shown
@@ -70,17 +70,17 @@ def test_predict_json_answers_the_good_among_the_bad(checkpoint, tmp_path, capsy
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["trian"], "unknown command 'trian': known are train, test, predict, cost, convert, data, demo"),
-        (["train", "foldr"], "unknown recipe 'foldr': known are folder, kinetics400"),
-        (["train", "folder", "--data.root", "absent"], "absent: no such folder"),
-        (["train", "folder"], "no videos given"),
+        (["trian"], "unknown command 'trian': known are train, test, predict, show, cost, convert, data"),
+        (["train", "foldr"], "unknown recipe 'foldr': known are finetune, kinetics400"),
+        (["train", "finetune", "--data.root", "absent"], "absent: no such folder"),
+        (["train", "finetune"], "no videos given"),
         (["test", "absent.safetensors"], "absent.safetensors: no such file"),
         (["predict", "absent.safetensors", "x.mp4"], "absent.safetensors: no such file"),
         (["predict", "CHECKPOINT"], "no video given"),
         (["predict", "CHECKPOINT", "EMPTY"], "EMPTY: no videos in this folder"),
         (["predict", "CHECKPOINT", "x.mp4", "--device", "cuda:77"], "device 'cuda:77' can not be used"),
         (
-            ["train", "folder", "--data.root", "VIDEOS", "--model.backbone", "vgg"],
+            ["train", "finetune", "--data.root", "VIDEOS", "--model.backbone", "vgg"],
             "unknown backbone 'vgg': known",
         ),
         (["test", "CHECKPOINT", "--data.root", "EMPTY"], "no class folders with videos in it"),
@@ -106,7 +106,7 @@ def test_what_is_wrong_is_one_line_and_status_2(args, message, checkpoint, video
 )
 def test_a_wrong_flag_or_value_is_explained(flags, message, capsys):
     with pytest.raises(SystemExit) as stop:
-        main(["train", "folder", *flags])
+        main(["train", "finetune", *flags])
     assert stop.value.code == 2
     assert message in capsys.readouterr().err
 
@@ -117,7 +117,7 @@ def test_help_is_short(args, capsys):
     assert "tanet" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("args", [["train", "folder"], ["test"], ["predict"], ["demo"]])
+@pytest.mark.parametrize("args", [["train", "finetune"], ["test"], ["predict"], ["demo"]])
 def test_help_of_a_command(args, capsys):
     with pytest.raises(SystemExit) as stop:
         main([*args, "--help"])
@@ -146,7 +146,7 @@ def test_ctrl_c_is_no_trace(monkeypatch, capsys):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("tanet.cli.train.run", stop)
-    assert main(["train", "folder"]) == 130
+    assert main(["train", "finetune"]) == 130
     assert capsys.readouterr().err.strip() == "tanet: stopped"
 
 

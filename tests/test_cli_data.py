@@ -157,7 +157,7 @@ def test_pack_writes_what_training_reads_and_names_the_bad(spoilt, tmp_path, cap
     shown = capsys.readouterr()
     assert "train: 3 of 4 videos, 2 classes, 1 shards" in shown.out
     assert "val: 5 of 5 videos" in shown.out
-    assert f"tanet train folder --data.root {out}" in shown.out
+    assert f"tanet train finetune --data.root {out}" in shown.out
     assert "left out: train/move_left/0.mp4: " in shown.err
     split = read_split(Data(root=str(out)))
     assert (len(split.train), len(split.val), split.classes) == (3, 5, ("move_left", "move_right"))

@@ -461,7 +461,7 @@ def test_command(tmp_path, capsys):
         f"{b}: written for tanet, temporal module tam, 4 frames",
     ]
     assert [line[:5] for line in shown.err.splitlines()] == ["note:"] * 3
-    assert "uniform sampling and 1 × 1 views of 224² are those of recipe folder" in shown.err
+    assert "uniform sampling and 1 × 1 views of 224² are those of recipe finetune" in shown.err
     assert "classes are called 0 … 4; --class-names names them" in shown.err
     names = ["--class-names", str(tmp_path / "names.txt")]
     assert main(["convert", a, b, *names, "--recipe", "kinetics400"]) == 0
@@ -480,7 +480,7 @@ def test_command(tmp_path, capsys):
         (["--frames", "8"], "--change-frames interpolate changes its weights"),
         (["--change-frames", "interpolate"], "--change-frames needs to know how many: add --frames"),
         (["--class-names", "NAMES"], "5 classes, but 1 names for them"),
-        (["--recipe", "kinetic"], "unknown recipe 'kinetic': known are folder"),
+        (["--recipe", "kinetic"], "unknown recipe 'kinetic': known are finetune"),
         (["--to", "official"], "b.safetensors: the name of a file for official must end in .pth"),
     ],
 )

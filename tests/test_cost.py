@@ -294,7 +294,7 @@ def test_measuring(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(costs, "ENOUGH", 0.0)
     path = tmp_path / "speed.json"
     flags = ["--model.backbone", "resnet18_w16", "--size", "32", "--classes", "2", "--device", "cpu"]
-    assert run("folder", *flags, "--measure", "--batch", "3", "--json", str(path)) == 0
+    assert run("finetune", *flags, "--measure", "--batch", "3", "--json", str(path)) == 0
     shown = capsys.readouterr().out
     assert "cpu, 1 threads, float32" in shown
     assert "Memory is measured on a GPU only." in shown
@@ -311,11 +311,11 @@ def test_measuring(capsys, tmp_path, monkeypatch):
     [
         ([], "name a recipe, a checkpoint or a --table"),
         (["kinetics400", "--table", "2"], "name a recipe, a checkpoint or a --table"),
-        (["kinetics"], "unknown recipe 'kinetics': known are folder, kinetics400"),
+        (["kinetics"], "unknown recipe 'kinetics': known are finetune, kinetics400"),
         (["table2/tma"], "unknown row 'tma' of table 2: known are none, pool"),
         (["--table", "4"], "unknown table '4': known are 1a, 1b, 2, 3, 5a, 5b"),
         (["--table", "2", "--model.frames", "16"], "--model flags change a recipe, not the rows of table 2"),
-        (["none.safetensors"], "unknown recipe 'none.safetensors': known are folder, kinetics400"),
+        (["none.safetensors"], "unknown recipe 'none.safetensors': known are finetune, kinetics400"),
         (["runs/none"], "and no file has this name"),
         (["kinetics400", "--model.temporal", "tma"], "unknown temporal module 'tma': known are none"),
         (["kinetics400", "--size", "0"], "size must be positive, not 0"),

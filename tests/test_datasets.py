@@ -7,9 +7,13 @@ import pytest
 import torch
 from clips import make, make_folders
 
+from tanet import synthetic
 from tanet.annotation import Sample, read_split
+from tanet.coding import Coding
 from tanet.datasets import EpochOrder, EvalClips, TrainClips
+from tanet.device_views import RawViews, make_views
 from tanet.feed import Feed
+from tanet.packing import pack
 from tanet.recipe import Data, Eval
 from tanet.video import VideoError
 
@@ -43,6 +47,54 @@ def test_workers_change_nothing(split):
     for one, two in zip(epoch(split, 1), epoch(split, 1, workers=2), strict=True):
         assert torch.equal(one[0], two[0])
         assert one[1] == two[1]
+
+
+def test_the_device_makes_what_the_workers_make(split, tmp_path):
+    samples = [*split.train]
+    for number, (height, width) in enumerate(((64, 48), (40, 40), (36, 70))):
+        path = tmp_path / f"{number}.mp4"
+        clip = synthetic.render(
+            "move_up", frames=6, height=height, width=width, generator=np.random.default_rng(number)
+        )
+        synthetic.write_video(path, clip)
+        samples.append(Sample(str(path), 1))
+    for flip, resize in (("mirror", 0), ("plain", 48)):
+        data = Data(sampling="uniform", resize=resize, size=24, flip=flip, workers=0)
+        raw = dataclasses.replace(data, transform_on="device")
+        made, left = (TrainClips(samples, d, frames=4, classes=split.classes, seed=5) for d in (data, raw))
+        for key in range(4 * len(samples)):
+            (view, label), (pixels, same) = made[key], left[key]
+            assert isinstance(pixels, RawViews)
+            assert torch.equal(make_views(pixels)[0], view.float())
+            assert label == same
+
+
+def test_shards_are_left_to_the_device_as_files_are(tmp_path):
+    folders, shards = make_folders(tmp_path / "videos", train=2, val=1), tmp_path / "shards"
+    whole = read_split(Data(root=str(folders)))
+    done = pack(
+        whole.train,
+        classes=whole.classes,
+        root=folders,
+        out=shards,
+        split="train",
+        coding=Coding("jpeg"),
+        shard_size=10**9,
+        workers=1,
+        limit=60,
+    )
+    assert [cause for _, cause in done] == [None] * 4
+    packed = read_split(Data(root=str(shards)))
+    assert all(sample.packed for sample in packed.train)
+    made, left = (
+        TrainClips(
+            packed.train, dataclasses.replace(DATA, transform_on=who), frames=4, classes=packed.classes
+        )
+        for who in ("workers", "device")
+    )
+    for key in range(8):
+        assert torch.equal(make_views(left[key][0])[0], made[key][0].float())
+        assert left[key][1] == made[key][1]
 
 
 def test_epochs_and_seeds_differ(split):

@@ -4,13 +4,15 @@ import os
 import signal
 import time
 
+import numpy as np
 import pytest
 import torch
 from clips import make
 
-from tanet import datasets
+from tanet import datasets, synthetic
 from tanet.annotation import Sample
 from tanet.datasets import EpochOrder, EvalClips, TrainClips, epoch_keys
+from tanet.device_views import RawViews, make_views
 from tanet.feed import Feed
 from tanet.recipe import Data, Eval
 from tanet.video import VideoError
@@ -39,7 +41,8 @@ def feed_of(samples, *, batch, workers=0, rank=0, world=1, report=None, **fields
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_an_epoch_with_bad_files(samples, tmp_path, monkeypatch, workers):
+@pytest.mark.parametrize("transform_on", ["workers", "device"])
+def test_an_epoch_with_bad_files(samples, tmp_path, monkeypatch, workers, transform_on):
     opened, really = tmp_path / "opened.txt", datasets.open_video
 
     def open_and_tell(path):
@@ -49,7 +52,7 @@ def test_an_epoch_with_bad_files(samples, tmp_path, monkeypatch, workers):
 
     monkeypatch.setattr(datasets, "open_video", open_and_tell)
     told = []
-    feed = feed_of(samples, batch=19, workers=workers, report=told.append)
+    feed = feed_of(samples, batch=19, workers=workers, report=told.append, transform_on=transform_on)
     for epoch in (0, 1):
         feed.order.epoch = epoch
         with feed:
@@ -73,6 +76,26 @@ def test_views_are_those_of_their_labels_and_do_not_depend_on_workers(samples):
         assert torch.equal(labels, same)
         for view, label in zip(views, labels, strict=True):
             assert torch.equal(view, clips[int(label)][0])  # of epoch 0
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_device_makes_the_same_batches_though_sizes_differ(samples, tmp_path, workers):
+    samples = list(samples)
+    for number in (2, 11, 30):
+        clip = synthetic.render(
+            "appear", frames=4, height=40 + number // 2 * 2, width=64, generator=np.random.default_rng(number)
+        )
+        synthetic.write_video(tmp_path / f"{number}.mp4", clip)
+        samples[number] = Sample(str(tmp_path / f"{number}.mp4"), number)
+    one, two = (
+        list(feed_of(samples, batch=9, workers=workers, transform_on=place))
+        for place in ("workers", "device")
+    )
+    assert len(one) == len(GOOD) // 9
+    for (views, labels), (raw, same) in zip(one, two, strict=True):
+        assert isinstance(raw, RawViews)
+        assert torch.equal(make_views(raw), views.float())
+        assert torch.equal(labels, same)
 
 
 def test_a_last_batch_that_is_not_full_comes_only_if_there_is_no_other(samples):

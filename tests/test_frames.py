@@ -7,10 +7,11 @@ import torch
 from clips import TINY
 
 from tanet import checkpoint
-from tanet.checkpoint import Checkpoint, load_start
+from tanet.checkpoint import Checkpoint
 from tanet.frames import change_frames
 from tanet.network import build
 from tanet.recipe import Model
+from tanet.start import load_start
 from tanet.temporal import TAM, TEMPORAL
 
 WITH_T = ("tam", "tanet-r", "global", "global+se")

@@ -10,8 +10,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "tanet"
 # A file may import from the lines above its own.
 HOUSE = [
-    {"recipe", "ops", "fold", "video", "device", "sites", "frames", "workers"},
-    {"shards"},
+    {"recipe", "ops", "fold", "video", "device", "sites", "frames", "workers", "lists", "stop"},
+    {"shards", "distributed"},
     {
         "temporal",
         "backbones",
@@ -23,13 +23,19 @@ HOUSE = [
         "annotation",
         "inspection",
     },
-    {"plug", "fuse", "datasets", "optim", "catalog"},
-    {"network", "indexing", "feed", "coding"},
-    {"checkpoint"},
-    {"evaluate", "convert", "cost", "packing"},
-    {"predict", "train", "report"},
-    {"demo", "screen"},
+    {"device_views"},
+    {"plug", "fuse", "datasets", "optim", "catalog", "protocols"},
+    {"network", "indexing", "feed", "prefetch", "coding"},
+    {"checkpoint", "cost", "step"},
+    {"evaluate", "convert", "packing", "memory", "state"},
+    {"plan", "start"},
+    {"watch"},
+    {"nonfinite", "run", "validation", "prepare", "board"},
+    {"predict", "train", "report", "visualize", "scores"},
+    {"demo", "screen", "captions", "ensemble"},
+    {"figures"},
     {"cli"},
+    {"__main__"},
 ]
 FILES = sorted(PACKAGE.rglob("*.py"))
 

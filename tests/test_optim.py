@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tanet import create_model
-from tanet.optim import lr_at, make_optimizer, param_groups, set_lr
-from tanet.recipe import Optim
+from tanet.optim import fit, lr_at, make_optimizer, param_groups, peak_lr, set_lr
+from tanet.recipe import Optim, Recipe
 
 OPTIM = Optim(lr=0.01, weight_decay=1e-4, milestones=(30, 40, 45))
 
@@ -53,3 +53,33 @@ def test_groups_keep_their_multiples():
 def test_cosine_with_warmup():
     optim = Optim(lr=1.0, schedule="cosine", epochs=11, warmup=1)
     assert [lr_at(epoch, optim) for epoch in (0, 0.5, 1, 6, 11)] == pytest.approx([0, 0.5, 1, 0.5, 0])
+
+
+def test_many_videos_get_fewer_epochs_with_all_of_the_schedule():
+    recipe = Recipe(optim=Optim(epochs=50, milestones=(30, 40), warmup=5, batch=16, most_steps=40_000))
+    assert fit(recipe, videos=500) == recipe  # 31 × 50 steps
+    assert fit(recipe, videos=12_800) == recipe  # 800 × 50 steps, just enough
+    fitted = fit(recipe, videos=64_000)  # 4000 steps an epoch
+    optim = fitted.optim
+    assert (optim.epochs, optim.milestones, optim.warmup) == (10, (6, 8), 1)
+    assert fit(fitted, videos=64_000) == fitted
+    assert fit(recipe, videos=10_000_000).optim.epochs == 1
+
+
+def test_linear_scaling_is_a_choice():
+    assert peak_lr(Optim(lr=0.01, batch=256)) == 0.01
+    scaled = Optim(lr=0.01, batch=256, lr_batch=64, milestones=(1,))
+    assert [lr_at(epoch, scaled) for epoch in (0, 1)] == pytest.approx([0.04, 0.004])
+
+
+def test_momentum_starts_at_zero_and_so_does_the_published_one():
+    one, other = (torch.nn.Linear(3, 2, bias=False) for _ in range(2))
+    other.load_state_dict(one.state_dict())
+    optim = Optim(lr=0.1, weight_decay=0.0, linear_lr="none")
+    ours, theirs = make_optimizer(one, optim), torch.optim.SGD(other.parameters(), lr=0.1, momentum=0.9)
+    for _ in range(3):
+        for network, optimizer in ((one, ours), (other, theirs)):
+            optimizer.zero_grad()
+            network(torch.ones(1, 3)).square().sum().backward()
+            optimizer.step()
+    torch.testing.assert_close(one.weight, other.weight)

@@ -42,7 +42,7 @@ def test_commands_and_flags_are_known(capsys):
         for flag in (word for word in words if word.startswith("--")):
             assert flag in shown
     with pytest.raises(SystemExit):
-        main(["train", "folder", "--help"])
+        main(["train", "finetune", "--help"])
     shown = capsys.readouterr().out
     for flag in re.findall(r"`?(--(?:data|model|optim|eval)\.[a-z_]+)", README):
         assert flag in shown
@@ -55,7 +55,7 @@ def test_python_runs(tmp_path, monkeypatch):
     torch.manual_seed(0)
     network = tanet.build(TINY.model, classes=2)
     tanet.checkpoint.save(
-        tmp_path / "runs/folder/best.safetensors", tanet.checkpoint.Checkpoint(network, TINY, ("a", "b"))
+        tmp_path / "runs/finetune/best.safetensors", tanet.checkpoint.Checkpoint(network, TINY, ("a", "b"))
     )
     known = {"resnet": BACKBONES["resnet18"](), "frames": np.zeros((9, 32, 32, 3), np.uint8)}
     exec(load, known)

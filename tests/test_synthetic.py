@@ -1,13 +1,15 @@
 """The verbs are what they say, each the reverse of its pair, and files and data sets hold what was drawn."""
 
+import json
 from dataclasses import replace
 
 import av
 import numpy as np
 import pytest
 
-from tanet import synthetic
-from tanet.synthetic import PAIRS, VERBS, Difficulty, make_dataset, render, write_video
+from tanet import demo, synthetic
+from tanet.cli import main
+from tanet.synthetic import HARD, PAIRS, VERBS, Difficulty, make_dataset, render, tracks, write_video
 
 BARE = Difficulty(camera=0, speed=0, distractors=0, noise=0, light=0)
 SEEDS = range(5)
@@ -44,8 +46,8 @@ def decode(path):
 
 @pytest.mark.parametrize("pair", PAIRS, ids="/".join)
 def test_a_pair_has_the_same_frames_in_reverse(pair):
-    hard = Difficulty(camera=0.3, speed=1, distractors=3, noise=0.05, light=0.2)
-    for difficulty in (BARE, synthetic.DEFAULT, hard):
+    hardest = Difficulty(camera=1, speed=1, tempo=2, activity=1, distractors=3, noise=0.05, light=0.2)
+    for difficulty in (BARE, synthetic.DEFAULT, HARD, hardest):
         forward, backward = (draw(verb, 5, frames=9, difficulty=difficulty) for verb in pair)
         assert np.array_equal(backward, forward[::-1])
         assert not np.array_equal(backward, forward)
@@ -58,10 +60,59 @@ def test_the_generator_decides():
     assert draw("approach", 1).dtype == np.uint8
 
 
+@pytest.mark.parametrize(
+    ("difficulty", "wanted"),
+    [
+        (Difficulty(), (3.1, 3.4, 3.5, -8.9, -28.9, -4.4, 4.1, 9.2, -3.7, 9.9)),
+        (demo.DIFFICULTY, (0.1, 3.4, -2.4, 1.7, 1.8, -6.7, -2.3, 22.2, -12.0, -10.2)),
+        (
+            Difficulty(camera=0.3, speed=1, distractors=3, noise=0.05, light=0.2),
+            (-2.1, 15.1, 11.0, -22.5, -26.8, -1.6, -9.0, 48.7, 4.8, 1.5),
+        ),
+    ],
+)
+def test_videos_stay_as_they_were_first_drawn(difficulty, wanted):
+    found = []
+    for seed, verb in enumerate(VERBS):
+        generator = np.random.default_rng(seed)
+        clip = render(verb, frames=9, height=48, width=64, difficulty=difficulty, generator=generator)
+        # A sum that tells clips apart, and forgives a processor that rounds a pixel otherwise.
+        found.append((clip.ravel() * (np.arange(clip.size) * 7919 % 1009 - 504)).mean())
+    assert np.allclose(found, wanted, atol=0.2)
+
+
+def test_tempo_lets_a_verb_wait_before_and_after():
+    times, generator = np.linspace(0, 1, 41), np.random.default_rng(0)
+    drawn = [tracks.progress(times, Difficulty(tempo=1.5), generator) for _ in range(2000)]
+    lasts = np.array([((come > 0) & (come < 1)).mean() for come in drawn])
+    assert 0.15 < lasts.min() < 0.3  # e^-1.5 is 0.22
+    assert lasts.max() > 0.9
+    assert all(come[0] == 0 and come[-1] == 1 and (np.diff(come) >= 0).all() for come in drawn)
+    before, after = (np.array([(come == end).mean() for come in drawn]) for end in (0, 1))
+    assert abs(before.mean() - after.mean()) < 0.02  # the same backwards
+
+
+@pytest.mark.parametrize(
+    ("verb", "kept"), [("move_left", 0), ("move_up", 1), ("approach", 2), ("turn_left", 3)]
+)
+def test_activity_leaves_the_verb_its_own_way(verb, kept):
+    times, pan = np.linspace(0, 1, 33), np.zeros((2, 33))
+    for seed in SEEDS:
+        calm, busy = (
+            tracks.act(verb, times, pan, (96, 128), Difficulty(activity=dial), np.random.default_rng(seed))
+            for dial in (0, 1)
+        )
+        # Along its own way it goes as before, from another place perhaps; otherwise it does not.
+        own = np.diff(busy[kept]) - np.diff(calm[kept])
+        assert np.abs(own).max() < 1e-6
+        others = [i for i in range(4) if i != kept]
+        assert all(np.ptp(busy[i] - calm[i]) > 0.1 for i in others)
+
+
 def test_what_surrounds_the_verb_is_the_same_backwards():
     times, generator = np.linspace(0, 1, 33), np.random.default_rng(0)
-    pace = np.array([np.diff(synthetic._progress(times, 1.0, generator)) for _ in range(4000)])
-    path = np.array([synthetic._wander(times, generator) for _ in range(4000)])
+    pace = np.array([np.diff(tracks.progress(times, Difficulty(speed=1.0), generator)) for _ in range(4000)])
+    path = np.array([tracks.wander(times, generator) for _ in range(4000)])
     for sample, spread in ((pace, pace.std()), (path, path.std())):
         backwards = sample[:, ::-1]
         assert np.abs(sample.mean(0) - backwards.mean(0)).max() < 0.1 * spread
@@ -111,6 +162,8 @@ def test_objects_come_out_of_nothing_and_go_into_it(verb, order):
 
 def test_each_dial_changes_the_frames():
     still = draw("move_left", 3, difficulty=BARE)
+    for dial in ({"tempo": 0.5}, {"activity": 0.2}):
+        assert not np.array_equal(draw("move_left", 3, difficulty=replace(BARE, **dial)), still), dial
     for dial in ({"camera": 0.1}, {"speed": 0.5}, {"distractors": 1}, {"noise": 0.05}, {"light": 0.2}):
         changed = draw("move_left", 3, difficulty=replace(BARE, **dial))
         assert not np.array_equal(changed, still), dial
@@ -194,3 +247,40 @@ def test_a_data_set_is_refused_before_anything_is_written(tmp_path):
     (tmp_path / "mine.txt").touch()
     with pytest.raises(ValueError, match=f"{tmp_path} is not empty"):
         make_dataset(tmp_path, train=1, val=1)
+
+
+def test_the_command_makes_what_it_is_told(tmp_path, capsys):
+    flags = ["--height", "32", "--width", "48", "--workers", "1", "--seed", "3", "--camera", "0.5"]
+    assert main(["synthesize", str(tmp_path / "a"), "--videos", "10", "--val", "10", *flags]) == 0
+    assert "10 training, 10 validation videos" in capsys.readouterr().out
+    assert sorted(path.name for path in (tmp_path / "a" / "train").iterdir()) == sorted(VERBS)
+    about = json.loads((tmp_path / "a" / "synthetic.json").read_text())
+    assert (about["seed"], about["dials"]["camera"], about["dials"]["tempo"]) == (3, 0.5, HARD.tempo)
+    make_dataset(
+        tmp_path / "b",
+        train=1,
+        val=0,
+        seed=3,
+        verbs=["recede"],
+        height=32,
+        width=48,
+        difficulty=replace(HARD, camera=0.5),
+    )
+    one, other = (tmp_path / name / "train" / "recede" / "00000.mp4" for name in "ab")
+    assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (["--videos", "15"], "videos must be a multiple of 10, as many of each verb, not 15"),
+        (["--videos", "0", "--val", "0"], "neither --videos nor --val asks for any"),
+        (["--tempo", "-1"], "no dial of the difficulty may be negative"),
+        (["--workers", "0"], "workers must be positive, not 0"),
+        (["--height", "33", "--workers", "1"], "even H and W"),
+    ],
+)
+def test_the_command_names_what_is_wrong(tmp_path, capsys, flags, line):
+    assert main(["synthesize", str(tmp_path / "new"), *flags]) == 2
+    assert line in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()

@@ -88,7 +88,7 @@ def formula(kind, clip, w):
     if name == "pool":
         return taps(clip, torch.full((C, k), 1 / k, dtype=clip.dtype))
     if name == "tconv":
-        kernel = w["conv.weight"][..., 0, 0]  # [C', C, K]
+        kernel = w["conv.weight"][..., 0]  # [C', C, K]
         return torch.stack(
             [
                 sum(torch.einsum("oc,chw->ohw", kernel[:, :, i], at(clip, t + i - k // 2)) for i in range(k))
@@ -264,6 +264,15 @@ def test_a_step_of_training_lowers_the_loss(name, backbone):
     assert F.cross_entropy(network(clips), labels) < before
     touched = [p.grad is not None for n, p in network.named_parameters() if ".temporal." in n]
     assert all(touched)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_have_a_channels_last_form(name):
+    torch.manual_seed(0)  # in which every network is trained
+    network = build(Model(backbone="resnet18_w16", temporal=name, frames=4), classes=5).double().eval()
+    clips = torch.randn(2, 4, 3, 32, 32, dtype=torch.float64)
+    before = network(clips)
+    torch.testing.assert_close(network.to(memory_format=torch.channels_last)(clips), before)
 
 
 @pytest.mark.parametrize("name", NAMES)

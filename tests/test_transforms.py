@@ -81,22 +81,33 @@ def test_train_view_is_one_crop_for_all_frames_and_mirrors_half_of_them():
     frames = map_of(60, 80, frames=4)
     mirrored = 0
     for seed in range(200):
-        view, flipped = transforms.train_view(
-            frames, size=24, resize=0, generator=np.random.default_rng(seed)
-        )
+        cut = transforms.draw_cut(60, 80, resize=0, generator=np.random.default_rng(seed))
+        view = transforms.train_view(frames, cut, size=24)
         assert view.shape == (4, 3, 24, 24)
         assert (view == view[:1]).all()
-        assert (view[0, 1, 0, 0] > view[0, 1, 0, -1]) == flipped  # columns run backwards in the mirror
-        mirrored += flipped
+        assert (view[0, 1, 0, 0] > view[0, 1, 0, -1]) == cut.mirrored  # columns run backwards in the mirror
+        mirrored += cut.mirrored
     assert 70 < mirrored < 130
 
 
-def test_train_view_depends_on_its_generator_alone():
-    frames = torch.randint(0, 256, (2, 40, 50, 3), dtype=torch.uint8)
-    one, two = (
-        transforms.train_view(frames, size=16, resize=32, generator=np.random.default_rng(3))[0] for _ in "ab"
+def test_a_cut_depends_on_its_generator_alone():
+    one, two, other = (
+        [transforms.draw_cut(40, 50, resize=32, generator=np.random.default_rng(seed + i)) for i in range(9)]
+        for seed in (3, 3, 99)
     )
-    assert torch.equal(one, two)
+    assert one == two
+    assert one != other
+    assert {(cut.height, cut.width) for cut in one} == {(32, 40)}
+
+
+def test_without_a_coin_the_same_crop_is_never_mirrored():
+    for seed in range(20):
+        cut, plain = (
+            transforms.draw_cut(40, 50, flip=flip, generator=np.random.default_rng(seed))
+            for flip in (True, False)
+        )
+        assert plain.box == cut.box
+        assert not plain.mirrored
 
 
 def test_normalise():

@@ -3,6 +3,7 @@
 tanet train RECIPE --data.root videos --out runs/mine
 tanet test CHECKPOINT --data.root videos
 tanet predict CHECKPOINT VIDEO …
+tanet show CHECKPOINT VIDEO|DATA
 tanet demo
 """
 
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 import torch
 
 from tanet.cli.common import fail
+from tanet.distributed import PeerError, leave_word_to_first
 from tanet.screen import say
 
 HELP = """Recognise actions in video with 2D networks that were given a sense of time.
@@ -20,15 +22,17 @@ HELP = """Recognise actions in video with 2D networks that were given a sense of
   tanet train RECIPE …            train a network on your videos
   tanet test CHECKPOINT …         test one on labelled videos
   tanet predict CHECKPOINT …      label videos
+  tanet show CHECKPOINT VIDEO     draw gates and kernels beside the frames; of many videos, distributions
   tanet cost RECIPE …             parameters, operations, time of a network
   tanet convert IN OUT            checkpoints of other projects, both ways
   tanet data index DATASET ROOT   a list of a public data set's videos
   tanet data check ROOT|LIST      every video decoded, bad ones named
   tanet data pack ROOT|LIST OUT   tar shards of them, which training reads faster
+  tanet synthesize OUT            made-up videos that only the order of frames tells apart
   tanet demo                      make videos, train two networks on them, compare: in some minutes
 
 `tanet COMMAND --help` tells more."""
-COMMANDS = ("train", "test", "predict", "cost", "convert", "data", "demo")
+COMMANDS = ("train", "test", "predict", "show", "cost", "convert", "data", "synthesize", "demo")
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -50,4 +54,6 @@ def main(args: Sequence[str] | None = None) -> int:
     except OSError as error:
         return fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except ValueError as error:
+        if isinstance(error, PeerError):
+            leave_word_to_first()
         return fail(str(error))

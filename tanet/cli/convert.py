@@ -36,7 +36,7 @@ class ConvertFlags:
     """Who is to read it: tanet, TANet's published code (official), or mmaction2."""
     class_names: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint=OWN.format("0, 1, …"))] = None
     """Class names, one a line in the order of the labels."""
-    recipe: Annotated[str | None, arg(metavar="NAME", help_behavior_hint=OWN.format("folder's"))] = None
+    recipe: Annotated[str | None, arg(metavar="NAME", help_behavior_hint=OWN.format("finetune's"))] = None
     """Recipe whose sampling and views the network is to be used with: kinetics400, something-v1, …"""
     frames: Annotated[int | None, arg(metavar="T", help_behavior_hint=OWN.format("8"))] = None
     """Frames of a clip, where the weights do not tell: those of TSM, 2D networks and others without TAM."""

@@ -73,7 +73,7 @@ class CheckFlags:
 
     tanet data check videos/ --quarantine bad.txt --json report.json
 
-    tanet train folder --data.root videos --data.quarantine bad.txt
+    tanet train finetune --data.root videos --data.quarantine bad.txt
 
     Bad is what can not be read, is truncated, empty, without a video stream, or too short, and what hangs or
     kills the process that decodes it. Odd videos (variable frame rate, turned, an odd number of pixels) are

@@ -24,7 +24,7 @@ class PackFlags:
 
     tanet data pack videos/ packed/ --format jpeg
 
-    tanet train folder --data.root packed
+    tanet train finetune --data.root packed
 
     JPEG frames are quickest to read, h264 is smallest. The shards have the layout of WebDataset; beside them
     lies an index. Videos that can not be read are named and left out. It may be stopped at any time: the same
@@ -68,7 +68,7 @@ def run(args: list[str]) -> int:
         _pack(flags)
     except KeyboardInterrupt:
         return fail("stopped; the same command goes on after the last full shard", status=130)
-    say(f"to train: tanet train folder --data.root {flags.out}")
+    say(f"to train: tanet train finetune --data.root {flags.out}")
     return 0
 
 

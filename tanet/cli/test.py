@@ -1,56 +1,179 @@
-"""`tanet test CHECKPOINT --data.root videos`."""
+"""`tanet test CHECKPOINT … --data.root videos`; on several GPUs `torchrun … -m tanet test …`."""
 
+import csv
 import dataclasses
+import io
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+import torch
 import tyro
 
 from tanet import checkpoint as checkpoints
-from tanet import evaluate
-from tanet.annotation import read_test
-from tanet.checkpoint import write_atomically
-from tanet.cli.common import Device, load, parse
+from tanet import ensemble, evaluate, scores
+from tanet.annotation import Sample, read_test
+from tanet.checkpoint import Checkpoint, write_atomically
+from tanet.cli.common import Device, parse
+from tanet.distributed import Peers, is_first, joined
+from tanet.evaluate import Report
+from tanet.protocols import PROTOCOLS, find_protocol
 from tanet.recipe import Data, Eval
-from tanet.screen import bar, show_accuracy
+from tanet.scores import Scores, Source
+from tanet.screen import bar, say, show_accuracy, show_mistakes, warn
+
+# Seconds a process waits for the slowest one. If one ends, torchrun ends the others.
+PATIENCE = 24 * 3600.0
 
 
 @dataclass(frozen=True)
 class TestFlags:
-    """Test a checkpoint on labelled videos: top-1, top-5 and mean-class accuracy."""
+    """Test a checkpoint on labelled videos, or several as one: top-1, top-5 and mean-class accuracy."""
 
-    checkpoint: tyro.conf.Positional[Path]
-    """A file that `tanet train` wrote."""
+    models: tyro.conf.Positional[tuple[Path, ...]] = ()
+    """Files that `tanet train` or --save-scores wrote; of several the mean of their scores counts."""
+    protocol: Annotated[str, tyro.conf.arg(name="eval", metavar="{" + ",".join(PROTOCOLS) + "}")] = ""
+    """Frames and views of a paper's tests, by default the checkpoint's own; single values still count:
+    --eval k400-10x3 --eval.clips 5."""
+    weights: tuple[float, ...] = ()
+    """One for each model, of which the ratios count; by default all are equal."""
     data: Data = Data()
     eval: Eval = Eval()
+    worst: int = 5
+    """How many of the wrong answers with the highest scores, and of the confused classes, are shown."""
+    confusion: Path | None = None
+    """CSV file for how often each class was taken for each."""
+    save_scores: Path | None = None
+    """File for the scores of all videos, which can be tested again in place of the checkpoints."""
     json: Path | None = None
     """File for accuracies and the answer for each video."""
     device: Device = "auto"
     """Where to compute; auto takes a GPU if there is one."""
 
 
+@dataclass(frozen=True)
+class _Model:
+    """A checkpoint and what it is to be tested on."""
+
+    checkpoint: Checkpoint
+    source: Source
+    samples: tuple[Sample, ...]
+
+    def scores(self, report: Report) -> Scores:
+        root = scores.base(self.source.recipe.data)
+        return Scores(self.source.checkpoint, report, root, (self.source,))
+
+    def nothing(self) -> Scores:
+        """What it would find if it knew nothing."""
+        classes = self.checkpoint.classes
+        return self.scores(Report(self.samples, classes, torch.zeros(len(self.samples), len(classes))))
+
+
 def run(args: list[str]) -> int:
-    """`tanet test CHECKPOINT …`"""
-    flags = parse(TestFlags(Path()), args, prog="tanet test")
-    trained = checkpoints.read_recipe(flags.checkpoint)
-    # Once more, now that the checkpoint is known whose values are the defaults.
-    flags = parse(TestFlags(Path(), trained.data, trained.eval), args, prog="tanet test")
-    model = load(flags.checkpoint, flags.device)
+    """`tanet test CHECKPOINT …`; started by torchrun, each process tests a share of the videos."""
+    flags = parse(TestFlags(), args, prog="tanet test")
+    with joined(flags.device, timeout=PATIENCE) as (peers, device):
+        with peers.together():
+            _check(flags)
+            parts = [
+                scores.load(path) if scores.is_scores(path) else _model(path, args, device)
+                for path in flags.models
+            ]
+            # What does not fit together is refused now, not after hours of testing.
+            blank = [part.nothing() if isinstance(part, _Model) else part for part in parts]
+            ensemble.fuse(blank, weights=flags.weights)
+        tested = [_test(part, peers) if isinstance(part, _Model) else part for part in parts]
+    if peers.first:
+        _tell(ensemble.fuse(tested, weights=flags.weights), flags)
+    return 0
+
+
+def _tell(found: Scores, flags: TestFlags) -> None:
+    report, views = found.report, [source.recipe.eval for source in found.sources]
+    show_accuracy(report, views=" + ".join(f"{eval.clips} × {eval.crops}" for eval in views))
+    show_mistakes(report, count=flags.worst)
+    if flags.save_scores:
+        scores.save(flags.save_scores, found)
+        say(f"scores: {flags.save_scores}")
+    if flags.confusion:
+        write_atomically(flags.confusion, _table(report))
+        say(f"confusion: {flags.confusion}")
+    if flags.json:
+        models = [dataclasses.asdict(source) for source in found.sources]
+        write_atomically(flags.json, json.dumps({**report.as_dict(), "models": models}, indent=2).encode())
+        say(f"answers: {flags.json}")
+
+
+def _check(flags: TestFlags) -> None:
+    """What can be refused before a file is read."""
+    if not flags.models:
+        raise ValueError("no checkpoint given: tanet test CHECKPOINT …")
+    if flags.protocol:
+        find_protocol(flags.protocol)
+    if flags.worst < 0:
+        raise ValueError(f"--worst must be 0 or more, not {flags.worst}")
+    ensemble.check_weights(flags.weights, parts=len(flags.models))
+    for out in filter(None, (flags.save_scores, flags.confusion, flags.json)):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if out.is_dir() or not os.access(out.parent, os.W_OK):
+            raise ValueError(f"{out}: can not be written")
+        if out.exists() and out.resolve() in {path.resolve() for path in flags.models}:
+            raise ValueError(f"{out} is read, and can not be written as well: name another file")
+    if all(scores.is_scores(path) for path in flags.models) and (
+        flags.protocol or (flags.data, flags.eval) != (Data(), Eval())
+    ):
+        raise ValueError("scores are what they are: --eval and --data are for checkpoints")
+
+
+def _model(path: Path, args: list[str], device: torch.device) -> _Model:
+    trained = checkpoints.read_recipe(path)
+    flags = parse(TestFlags(), args, prog="tanet test")
+    tested = find_protocol(flags.protocol).apply(trained) if flags.protocol else trained
+    # Once more, now that it is known whose values are the defaults.
+    flags = parse(TestFlags(data=tested.data, eval=tested.eval), args, prog="tanet test")
+    if flags.data.sampling != trained.data.sampling:
+        _note(f"{path}: trained on {trained.data.sampling} clips, tested on {flags.data.sampling} ones")
+    model = checkpoints.load(path, device=device)
     # Where training set a part aside, that part is tested; other videos are tested all.
     same = flags.data.root == trained.data.root
-    samples = read_test(flags.data, classes=model.classes, seed=trained.seed if same else None)
+    samples = read_test(flags.data, classes=model.classes, seed=trained.seed if same else None, report=_note)
     recipe = dataclasses.replace(trained, data=flags.data, eval=flags.eval)
-    with bar() as progress:
-        task = progress.add_task("testing", total=len(samples), note="")
-        report = evaluate.test(
-            model.network,
-            samples,
-            classes=model.classes,
-            recipe=recipe,
+    return _Model(model, scores.source(path, recipe=recipe), samples)
+
+
+def _test(model: _Model, peers: Peers) -> Scores:
+    numbers = range(peers.rank, len(model.samples), peers.world)
+    with bar() as progress, peers.together():
+        what = f"testing {model.source.checkpoint}"
+        task = progress.add_task(what, total=len(numbers), note="", visible=peers.first)
+        share = evaluate.score(
+            model.checkpoint.network,
+            model.samples,
+            recipe=model.source.recipe,
+            numbers=numbers,
             report=lambda done, _: progress.update(task, completed=done),
+            note=_note,
         )
-    show_accuracy(report, flags.eval)
-    if flags.json:
-        write_atomically(flags.json, json.dumps(report.as_dict(), indent=2).encode())
-    return 0
+    shares = peers.gather(share)
+    report = evaluate.merge(shares, model.samples, classes=model.checkpoint.classes)
+    if odd := int(report.scores.isnan().any(1).sum()):
+        raise ValueError(f"{model.source.checkpoint}: scores of {odd} videos are not numbers (NaN)")
+    return model.scores(report)
+
+
+def _note(line: str) -> None:
+    """Of several processes the first alone tells it."""
+    if is_first():
+        warn(line)
+
+
+def _table(report: Report) -> bytes:
+    """The confusion matrix as CSV: a row for each true class, a column for each answer."""
+    text = io.StringIO()
+    table = csv.writer(text)
+    table.writerow(["class", *report.classes])
+    for name, row in zip(report.classes, report.confusion.tolist(), strict=True):
+        table.writerow([name, *row])
+    return text.getvalue().encode()

@@ -8,6 +8,7 @@ it is executed.
 """
 
 from tanet.convert.reader import Source, read
+from tanet.convert.starting import starting_from
 from tanet.convert.writer import Target, to_mmaction2, to_official, write
 
-__all__ = ["Source", "Target", "read", "to_mmaction2", "to_official", "write"]
+__all__ = ["Source", "Target", "read", "starting_from", "to_mmaction2", "to_official", "write"]

@@ -47,8 +47,8 @@ def read(
             them. Without, such a file is refused; weights of which T is no part are taken as they are.
         classes: names in the order of the logits. None takes the file's own, or numbers from 0, since others'
             files have none.
-        recipe: name of a recipe, of which all but the model is taken. None takes the file's own, or `folder`,
-            since others' files have none.
+        recipe: name of a recipe, of which all but the model is taken. None takes the file's own, or
+            `finetune`, since others' files have none.
 
     Returns:
         What a checkpoint of tanet's holds, its network in evaluation mode, and what there is to know of it.
@@ -82,7 +82,7 @@ def read(
             else f"for clips of {frames} frames, not {model.frames}: no weight had to change"
         )
     if recipe or not own:
-        checkpoint, note = _with_recipe(checkpoint, recipe or "folder")
+        checkpoint, note = _with_recipe(checkpoint, recipe or "finetune")
         notes.append(note)
     if classes is not None:
         if len(classes) != len(checkpoint.classes):

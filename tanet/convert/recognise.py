@@ -112,6 +112,15 @@ def recognise(state: State, *, temporal: Literal["tam", "tanet-r"], frames: int 
     return Recognised(f"{kind} of {owner}", model, classes, ours, tuple(notes))
 
 
+def image_network(state: State) -> str | None:
+    """The 2D network that weights with torchvision's names are of, classifier or not; None for all others."""
+    owner, table = _owner(state)
+    if owner != "torchvision":
+        return None
+    names = to_ours(state, table)
+    return _backbone({names[theirs]: tensor for theirs, tensor in state.items()})
+
+
 def _owner(state: State) -> tuple[str, Names]:
     if any(name.startswith("base_model.") for name in state):
         return "the published code", OFFICIAL

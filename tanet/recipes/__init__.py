@@ -2,9 +2,10 @@
 
 from tanet.recipe import Recipe
 from tanet.recipes.arrow6 import ARROW6
-from tanet.recipes.folder import FOLDER
-from tanet.recipes.kinetics400 import KINETICS400
-from tanet.recipes.something import SOMETHING_V1, SOMETHING_V2
+from tanet.recipes.finetune import FINETUNE
+from tanet.recipes.kinetics400 import KINETICS400, KINETICS400_16F
+from tanet.recipes.something_v1 import SOMETHING_V1, SOMETHING_V1_16F
+from tanet.recipes.something_v2 import SOMETHING_V2, SOMETHING_V2_16F
 from tanet.recipes.table import Row
 from tanet.recipes.table1a import TABLE1A
 from tanet.recipes.table1b import TABLE1B
@@ -17,10 +18,13 @@ from tanet.recipes.verbs import VERBS
 __all__ = ["RECIPES", "TABLES", "Row", "find_recipe", "find_table"]
 
 RECIPES: dict[str, Recipe] = {
-    "folder": FOLDER,
+    "finetune": FINETUNE,
     "kinetics400": KINETICS400,
+    "kinetics400-16f": KINETICS400_16F,
     "something-v1": SOMETHING_V1,
+    "something-v1-16f": SOMETHING_V1_16F,
     "something-v2": SOMETHING_V2,
+    "something-v2-16f": SOMETHING_V2_16F,
     "arrow6": ARROW6,
     "verbs": VERBS,
 }

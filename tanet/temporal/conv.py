@@ -54,13 +54,13 @@ class TemporalConv(nn.Module):
         super().__init__()
         _check(frames, kernel)
         self.frames = frames
-        padding = (kernel // 2, 0, 0)
-        self.conv = nn.Conv3d(channels, channels, (kernel, 1, 1), padding=padding, bias=False)
+        # In two dimensions, time and place: five-dimensional weights have no channels-last form.
+        self.conv = nn.Conv2d(channels, channels, (kernel, 1), padding=(kernel // 2, 0), bias=False)
         nn.init.dirac_(self.conv.weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = as_clips(x, self.frames).transpose(1, 2)  # [N, C, T, H, W]
-        return self.conv(x).transpose(1, 2).flatten(0, 1)
+        y = self.conv(as_clips(x, self.frames).transpose(1, 2).flatten(3))  # [N, C, T, H·W]
+        return y.unflatten(3, x.shape[2:]).transpose(1, 2).flatten(0, 1)
 
     def extra_repr(self) -> str:
         return f"frames={self.frames}"

@@ -1,0 +1,160 @@
+"""The paper's comparisons on open data: every module, several seeds, the same recipe → results/compare.csv.
+
+    python -m bench.compare --benchmark arrow6 --data arrow6 --weights mobilenet_v2=mobilenet_v2_imagenet.pth
+    tanet synthesize synthetic
+    python -m bench.compare --benchmark synthetic --data synthetic --seeds 0 1 2 3 4 --tables 2
+
+Each row of the file is one training, tested after its last epoch with the recipe's views, and says by which
+command it is repeated. Rows that are there are not run again, so a comparison may be stopped at any time and
+goes on where it was; with the seeds in the outer loop all cases are equally far. A seed settles order and
+crops for all cases alike, so they can be compared in pairs. `bench.compare_table` makes docs/compare.md.
+"""
+
+import argparse
+import dataclasses
+import shlex
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from unittest import mock
+
+import torch
+
+from bench.common import ROOT, head, read_csv, write_csv
+from bench.compare_cases import BENCHMARKS, Case, cases, change
+from bench.decoded import capturing, decoded
+from tanet import checkpoint, evaluate
+from tanet.annotation import read_split
+from tanet.cost import sketch
+from tanet.device import pick_device
+from tanet.optim import make_optimizer
+from tanet.recipe import Recipe
+from tanet.train import EpochResult, train
+
+KEY = ("benchmark", "changes", "case", "seed")
+"""The columns that say which run a row is of."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--benchmark", choices=list(BENCHMARKS), required=True, help="its recipe")
+    parser.add_argument("--data", required=True, help="folder with train/ and val/")
+    parser.add_argument("--weights", nargs="+", default=[], help="BACKBONE=FILE of ImageNet weights")
+    parser.add_argument("--tables", nargs="+", default=["2"], help="of the paper: 2 1a 1b 3 5a 5b")
+    parser.add_argument("--only", nargs="+", help="of their cases, these: tam, 'tam kernel=5', …")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--change", nargs="+", default=[], help="fields of the recipe: optim.epochs=2 …")
+    parser.add_argument("--seconds", type=float, help="start no run that would end later than this")
+    parser.add_argument(
+        "--workers", type=int, default=4, help="processes that cut clips; 0: none beside this"
+    )
+    parser.add_argument("--no-graph", action="store_true", help="launch every kernel of every step")
+    parser.add_argument("--out", type=Path, default=ROOT / "results" / "compare.csv")
+    flags = parser.parse_args()
+    started = time.monotonic()
+    try:
+        recipe = change(BENCHMARKS[flags.benchmark], flags.change)
+        chosen = choose(cases(flags.tables, recipe), flags.only)
+        weights = dict(text.split("=", 1) for text in flags.weights)
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
+    recipe = dataclasses.replace(
+        recipe,
+        data=dataclasses.replace(recipe.data, root=flags.data, workers=flags.workers, transform_on="device"),
+    )
+    rows: list[dict[str, object]] = [dict(row) for row in read_csv(flags.out)]
+    done = {tuple(str(row[name]) for name in KEY) for row in rows}
+    wanted = [(seed, case) for seed in flags.seeds for case in buildable(chosen)]
+    longest = 0.0
+    with decoded(flags.data) as videos:
+        print(f"{videos} videos decoded, {time.monotonic() - started:.0f} s", flush=True)
+        for seed, case in wanted:
+            key = dict(zip(KEY, (flags.benchmark, " ".join(flags.change), case.name, str(seed)), strict=True))
+            if tuple(key.values()) in done:
+                continue
+            if flags.seconds and time.monotonic() - started + longest > flags.seconds:
+                print(f"stopped after {flags.seconds:g} s; the same command goes on", flush=True)
+                return
+            begun = time.monotonic()
+            rows.append(
+                head("torch", "av") | key | run(case, recipe, seed, weights, graph=not flags.no_graph)
+            )
+            rows[-1]["command"] = repeat(flags, case, seed)
+            write_csv(flags.out, rows)
+            longest = max(longest, time.monotonic() - begun)
+            print(
+                f"{case.name}, seed {seed}: top-1 {rows[-1]['val_top1']}, {rows[-1]['seconds']} s", flush=True
+            )
+
+
+def choose(found: Sequence[Case], only: Sequence[str] | None) -> list[Case]:
+    """The cases of these names; all where none are named."""
+    names = [case.name for case in found]
+    if unknown := sorted(set(only or ()) - set(names)):
+        raise ValueError(f"unknown cases: {', '.join(unknown)}; known are {', '.join(names)}")
+    return [case for case in found if not only or case.name in only]
+
+
+def buildable(chosen: Sequence[Case]) -> list[Case]:
+    """Those that the benchmark's network can be; of the others it is said why not."""
+    found = []
+    for case in chosen:
+        try:
+            sketch(case.model, classes=2)
+            found.append(case)
+        except ValueError as error:
+            print(f"left out: {case.name}: {error}", flush=True)
+    return found
+
+
+def run(case: Case, recipe: Recipe, seed: int, weights: dict[str, str], *, graph: bool) -> dict[str, object]:
+    """Train and test one case."""
+    model = dataclasses.replace(case.model, weights=weights.get(case.model.backbone, ""))
+    recipe = dataclasses.replace(recipe, model=model, seed=seed)
+    results: list[EpochResult] = []
+
+    def keep(event: object) -> None:
+        if isinstance(event, EpochResult):
+            results.append(event)
+
+    make = capturing(recipe.data.size) if graph and torch.cuda.is_available() else make_optimizer
+    memory = Path("/dev/shm")
+    with (
+        tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as out,
+        mock.patch("tanet.train.make_optimizer", make),
+    ):
+        train(recipe, out=out, report=keep)
+        trained = checkpoint.load(Path(out) / "last.safetensors", device=pick_device())
+        split = read_split(recipe.data)
+        report = evaluate.test(trained.network, split.val, classes=split.classes, recipe=recipe)
+    last = results[-1]
+    return {
+        "backbone": model.backbone,
+        "start": "ImageNet" if model.weights else "scratch",
+        "classes": len(split.classes),
+        "videos": f"{len(split.train)} + {len(split.val)}",
+        "epochs": last.epoch,
+        "train_top1": round(last.train_top1, 4),
+        "val_top1_one_view": round(last.val_top1 or 0.0, 4),
+        "views": f"{recipe.eval.clips} x {recipe.eval.crops}",
+        "val_top1": round(report.accuracy.top1, 4),
+        "val_mean_class": round(report.accuracy.mean_class, 4),
+        "seconds": round(last.seconds),
+    }
+
+
+def repeat(flags: argparse.Namespace, case: Case, seed: int) -> str:
+    """The command that makes this row alone again."""
+    words = ["--benchmark", flags.benchmark, "--data", Path(flags.data).name]
+    for text in flags.weights:
+        name, _, file = text.partition("=")
+        if name == case.model.backbone:
+            words += ["--weights", f"{name}={Path(file).name}"]
+    words += ["--change", *flags.change] if flags.change else []
+    words += ["--tables", case.rows[0][0], "--only", case.name, "--seeds", str(seed)]
+    return shlex.join(["python", "-m", "bench.compare", *words])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""Which networks bench/compare.py trains, and how: rows of the paper's tables on data that everyone can have.
+
+A case is a row of a table of the paper, brought to the network and the recipe of a benchmark: what the row
+changes in the paper's TANet, it changes here. Rows of several tables that are the same network are one case.
+The recipe of a benchmark is the same for all cases. Tune it on `none` and `tsm` alone (`--change`), so that
+it favours nobody.
+"""
+
+import ast
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tanet.recipe import Data, Eval, Model, Optim, Recipe
+from tanet.recipes import RECIPES, find_table
+
+VARIED = ("temporal", "backbone", "frames", "position", "stages", "alpha", "beta", "kernel")
+"""The fields of a model that rows of the tables change."""
+
+SYNTHETIC = Recipe(
+    data=Data(sampling="uniform", resize=96, size=80, scales=(1.0, 0.875), flip="mirror"),
+    model=Model(backbone="resnet18", temporal="tam", frames=8, dropout=0.0),
+    optim=Optim(
+        method="adamw",
+        epochs=30,
+        lr=0.002,
+        schedule="cosine",
+        warmup=2,
+        batch=32,
+        weight_decay=5e-4,
+        linear_lr="none",
+    ),
+    eval=Eval(clips=3, crops=1, resize=96, size=96, batch=96, every=15),
+)
+"""For what `tanet synthesize` makes; from scratch, since what is drawn looks like no photograph."""
+
+BENCHMARKS: dict[str, Recipe] = {"arrow6": RECIPES["arrow6"], "synthetic": SYNTHETIC}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network to train, and where it stands in the paper."""
+
+    name: str
+    """Its temporal module, and what else is not as in the benchmark's recipe: `tam frames=16 kernel=5`."""
+    model: Model
+    rows: tuple[tuple[str, str], ...]
+    """Table and row, for each table that has it."""
+
+
+def cases(tables: Sequence[str], recipe: Recipe) -> list[Case]:
+    """The cases of these tables, by their numbers (2, 1a, …), in their order.
+
+    Raises:
+        ValueError: there is no such table.
+    """
+    found: dict[str, Case] = {}
+    usual = find_table("2")["tam"].recipe.model
+    for table in tables:
+        for row, printed in find_table(table).items():
+            other = {
+                field: getattr(printed.recipe.model, field)
+                for field in VARIED
+                if getattr(printed.recipe.model, field) != getattr(usual, field)
+            }
+            if (
+                table == "3"
+            ):  # its other networks are other ones than the benchmark's, the paper's own included
+                other["backbone"] = printed.recipe.model.backbone
+            if other.get("position") == "b":  # TAM's own place
+                del other["position"]
+            model = replace(recipe.model, **other)
+            name = case_name(model, recipe.model)
+            rows = found[name].rows if name in found else ()
+            found[name] = Case(name, model, (*rows, (table, row)))
+    return list(found.values())
+
+
+def case_name(model: Model, usual: Model) -> str:
+    """The temporal module, and the other fields that are not the usual ones."""
+    others = [
+        f"{field}={_written(getattr(model, field))}"
+        for field in sorted(VARIED)
+        if field != "temporal" and getattr(model, field) != getattr(usual, field)
+    ]
+    return " ".join([model.temporal, *others])
+
+
+def change(recipe: Recipe, changes: Sequence[str]) -> Recipe:
+    """The recipe with fields changed, each as `optim.epochs=40`.
+
+    Raises:
+        ValueError: a change is not of that form, or names no field.
+    """
+    fields: dict[str, dict[str, object]] = {}  # all at once: half of them may not fit
+    for text in changes:
+        path, _, value = text.partition("=")
+        section, _, field = path.partition(".")
+        part = getattr(recipe, section, None)
+        if not dataclasses.is_dataclass(part) or isinstance(part, type) or not hasattr(part, field):
+            raise ValueError(f"'{text}' changes no field: write section.field=value, say optim.epochs=40")
+        old = getattr(part, field)
+        try:
+            new = value if isinstance(old, str) else type(old)(ast.literal_eval(value))
+        except (ValueError, SyntaxError, TypeError) as error:
+            raise ValueError(f"'{text}': {value} is no value for {path}, now {old!r}") from error
+        fields.setdefault(section, {})[field] = new
+    sections = {name: replace(getattr(recipe, name), **values) for name, values in fields.items()}
+    return replace(recipe, **sections)
+
+
+def _written(value: object) -> str:
+    return "+".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,144 @@
+"""Accuracy against measured time of every module → docs/compare-NAME.svg.
+
+    python -m bench.compare_plot --benchmark arrow6
+
+Across, milliseconds for a clip (bench.compare_speed); up, top-1 with the standard deviation over seeds
+(bench.compare). The line joins those that nothing is both quicker and better than.
+"""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+
+from bench.common import ROOT, read_csv
+from bench.compare_cases import BENCHMARKS, cases, change
+from tanet.figures import require_plots
+
+OWN, OTHER, LINE = "#D55E00", "#0072B2", "#999999"  # told apart by the colour-blind
+OF_TAM = ("tam", "tanet-r", "global", "local", "global+se")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One module."""
+
+    name: str
+    ms: float
+    """For a clip."""
+    top1: float
+    """In per cent."""
+    deviation: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--benchmark", choices=list(BENCHMARKS), required=True)
+    parser.add_argument("--table", default="2", help="of the paper")
+    parser.add_argument("--changes", default="", help="the column of that name in the results")
+    parser.add_argument("--data", type=Path, default=ROOT / "results" / "compare.csv")
+    parser.add_argument("--speed", type=Path, default=ROOT / "results" / "compare_speed.csv")
+    parser.add_argument("--out", type=Path, help="docs/compare-BENCHMARK.svg")
+    flags = parser.parse_args()
+    out = flags.out or ROOT / "docs" / f"compare-{flags.benchmark}.svg"
+    try:
+        require_plots()
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
+    found = points(flags)
+    if not found:
+        raise SystemExit(f"no case of {flags.benchmark} has both accuracy and speed: run both benchmarks")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draw(found, title=flags.benchmark, machine=read_csv(flags.speed)[0]["machine"], out=out)
+    print(out)
+
+
+def points(flags: argparse.Namespace) -> list[Point]:
+    """Of the table's cases, those that have both accuracy and speed."""
+    recipe = change(BENCHMARKS[flags.benchmark], flags.changes.split())
+    names = [case.name for case in cases([flags.table], recipe)]
+    top1: dict[str, list[float]] = {}
+    for row in read_csv(flags.data):
+        if (row["benchmark"], row["changes"]) == (flags.benchmark, flags.changes):
+            top1.setdefault(row["case"], []).append(100 * float(row["val_top1"]))
+    ms = {
+        row["case"]: float(row["ms_p50"]) / int(row["clips"])
+        for row in read_csv(flags.speed)
+        if row["benchmark"] == flags.benchmark
+    }
+    return [
+        Point(name, ms[name], fmean(top1[name]), stdev(top1[name]) if len(top1[name]) > 1 else 0.0)
+        for name in names
+        if name in top1 and name in ms
+    ]
+
+
+def frontier(found: list[Point]) -> list[Point]:
+    """Those that no other is both quicker and better than, the quickest first."""
+    best: list[Point] = []
+    for point in sorted(found, key=lambda point: (point.ms, -point.top1)):
+        if not best or point.top1 > best[-1].top1:
+            best.append(point)
+    return best
+
+
+def label_heights(found: list[Point], *, gap: float = 0.045, near: float = 0.12) -> list[float]:
+    """Where the names stand: at their points, or a line higher where two would meet."""
+    tall, wide = (
+        max(values) - min(values) or 1.0
+        for values in ([point.top1 for point in found], [point.ms for point in found])
+    )
+    heights: dict[str, float] = {}
+    placed: list[Point] = []
+    for point in sorted(found, key=lambda point: point.top1):
+        height = point.top1
+        for other in placed:
+            if abs(other.ms - point.ms) < near * wide:
+                height = max(height, heights[other.name] + gap * tall)
+        heights[point.name] = height
+        placed.append(point)
+    return [heights[point.name] for point in found]
+
+
+def draw(found: list[Point], *, title: str, machine: str, out: Path) -> None:
+    """The picture."""
+    from matplotlib.figure import Figure
+    from matplotlib.patheffects import withStroke
+
+    figure = Figure((8, 4.8), layout="constrained")
+    axes = figure.add_subplot()
+    edge = frontier(found)
+    axes.plot([point.ms for point in edge], [point.top1 for point in edge], color=LINE, linewidth=1, zorder=1)
+    for label, color in (("TAM and its parts", OWN), ("other modules", OTHER)):
+        group = [point for point in found if (point.name in OF_TAM) == (color == OWN)]
+        axes.errorbar(
+            [point.ms for point in group],
+            [point.top1 for point in group],
+            [point.deviation for point in group],
+            fmt="o",
+            color=color,
+            elinewidth=0.8,
+            label=label,
+        )
+    axes.margins(0.12, 0.08)
+    axes.legend(fontsize=9)
+    for point, height in zip(found, label_heights(found), strict=True):
+        axes.annotate(
+            f"{point.name}  ",
+            (point.ms, point.top1),
+            (point.ms, height),
+            ha="right",
+            va="center",
+            fontsize=9,
+            path_effects=[withStroke(linewidth=3, foreground="white")],
+        )
+    axes.set_xlabel(f"milliseconds for a clip, {machine}")
+    axes.set_ylabel("top-1, %")
+    axes.set_title(f"{title}: accuracy against measured time (bars: ± standard deviation over seeds)")
+    axes.grid(color="#DDDDDD", linewidth=0.6)
+    axes.set_axisbelow(True)
+    figure.savefig(out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""How fast the networks of bench/compare.py are, one against the other → results/compare_speed.csv.
+
+    python -m bench.compare_speed --benchmark arrow6 --tables 2
+
+Inference as `tanet test` runs it, under bfloat16 autocast with channels-last weights, each network captured
+as a CUDA graph: what counts is the GPU's work, not how fast Python asks for it. All networks take turns in
+blocks, so that all see the same disturbances; without a GPU they run as they are, in float32. Clips are of
+the size that the benchmark tests.
+"""
+
+import argparse
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from bench.common import (
+    ROOT,
+    capture,
+    head,
+    interleaved,
+    interleaved_on_gpu,
+    percentiles,
+    read_csv,
+    write_csv,
+)
+from bench.compare import buildable, choose
+from bench.compare_cases import BENCHMARKS, Case, cases, change
+from tanet.device import autocast, pick_device
+from tanet.network import build
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--benchmark", choices=list(BENCHMARKS), required=True)
+    parser.add_argument("--tables", nargs="+", default=["2"], help="of the paper: 2 1a 1b 3 5a 5b")
+    parser.add_argument("--only", nargs="+", help="of their cases, these: tam, 'tam kernel=5', …")
+    parser.add_argument("--change", nargs="+", default=[], help="fields of the recipe: eval.size=40 …")
+    parser.add_argument("--classes", type=int, default=6)
+    parser.add_argument("--clips", type=int, default=32, help="in a batch")
+    parser.add_argument("--repeats", type=int, default=30, help="runs of each network that count")
+    parser.add_argument("--out", type=Path, default=ROOT / "results" / "compare_speed.csv")
+    flags = parser.parse_args()
+    try:
+        recipe = change(BENCHMARKS[flags.benchmark], flags.change)
+        chosen = buildable(choose(cases(flags.tables, recipe), flags.only))
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
+    device = pick_device()
+    size = recipe.eval.size
+    runs = {case.name: runner(case, flags.classes, flags.clips, size, device) for case in chosen}
+    timer = interleaved_on_gpu if device.type == "cuda" else interleaved
+    times = timer(runs, repeats=flags.repeats)
+    first = head("torch")
+    rows = [
+        {
+            **first,
+            "benchmark": flags.benchmark,
+            "case": name,
+            "clips": flags.clips,
+            "size": size,
+            "precision": "bfloat16" if device.type == "cuda" else "float32",
+            "runs": len(times[name]),
+            **{f"ms_{name}": round(value, 3) for name, value in percentiles(times[name]).items()},
+            "clips_s": round(1e3 * flags.clips / percentiles(times[name])["p50"], 1),
+        }
+        for name in runs
+    ]
+    kept = [
+        row for row in read_csv(flags.out) if row["benchmark"] != flags.benchmark or row["case"] not in runs
+    ]
+    write_csv(flags.out, [*kept, *rows])
+    for row in rows:
+        print(f"{row['case']:32} {row['clips_s']:>10} clips/s")
+
+
+def runner(case: Case, classes: int, clips: int, size: int, device: torch.device) -> Callable[[], object]:
+    """One pass of the network over a batch of random clips."""
+    network = build(case.model, classes=classes).eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    batch = torch.randn(clips, case.model.frames, 3, size, size, device=device)
+    on_gpu = device.type == "cuda"
+
+    def once() -> torch.Tensor:
+        with torch.inference_mode(), autocast(device, "bfloat16") if on_gpu else contextlib.nullcontext():
+            return network(batch)
+
+    return capture(once) if on_gpu else once
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""What bench/compare.py and bench/compare_speed.py measured, beside the paper's figures → docs/compare.md.
+
+    python -m bench.compare_table
+
+Accuracy is mean ± standard deviation over seeds; the difference to TAM is taken seed by seed, so that what a
+seed does to both drops out. Parameters and GFLOPs are counted for the benchmark's network, as the paper
+counts them. Nothing is judged: where the paper's order does not hold, the table shows it.
+"""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+
+from bench.common import ROOT, read_csv
+from bench.compare_cases import BENCHMARKS, Case, cases, change
+from tanet.cost import cost, sketch
+from tanet.recipes import TABLES, find_table
+from tanet.visualize import rank_correlation
+
+BASELINE = "tam"
+TITLES = {
+    "1a": "Table 1a: α and β",
+    "1b": "Table 1b: kernel and frames",
+    "2": "Table 2: temporal modules",
+    "3": "Table 3: 2D networks",
+    "5a": "Table 5a: place in the block",
+    "5b": "Table 5b: stages",
+}
+HEAD = """# The paper's comparisons on open data
+
+Made by `python -m bench.compare_table` from `results/compare.csv` and `results/compare_speed.csv`, where each
+training stands with its commit and the command that repeats it. All rows of a benchmark are trained by the
+same recipe. Top-1 in per cent, mean ± standard deviation over the seeds; *to TAM*: the mean of the
+differences to `tam` of the same seed, ± their standard deviation. Parameters and GFLOPs are counted as the
+paper counts them. The paper's figures are of ResNet-50 on Kinetics-400.
+"""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A case with all that is known of it."""
+
+    case: Case
+    row: str
+    """Of the paper's table."""
+    top1: dict[int, float]
+    """Per cent, by seed."""
+    baseline: dict[int, float]
+    """Of TAM."""
+    paper: float
+    """Top-1, per cent."""
+    classes: int
+    size: int
+    start: str
+    clips_s: str
+
+    @property
+    def differences(self) -> list[float]:
+        """To TAM, seed by seed."""
+        return [value - self.baseline[seed] for seed, value in self.top1.items() if seed in self.baseline]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", type=Path, default=ROOT / "results" / "compare.csv")
+    parser.add_argument("--speed", type=Path, default=ROOT / "results" / "compare_speed.csv")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "compare.md")
+    flags = parser.parse_args()
+    rows, speeds = read_csv(flags.data), read_csv(flags.speed)
+    if not rows:
+        raise SystemExit(f"{flags.data}: no rows: run bench.compare")
+    parts = [HEAD]
+    for benchmark, changes in sorted({(row["benchmark"], row["changes"]) for row in rows}):
+        own = [row for row in rows if (row["benchmark"], row["changes"]) == (benchmark, changes)]
+        parts.append(section(benchmark, changes, own, speeds))
+    flags.out.parent.mkdir(parents=True, exist_ok=True)
+    flags.out.write_text("\n".join(parts))
+    print(flags.out)
+
+
+def section(
+    benchmark: str, changes: str, rows: Sequence[Mapping[str, str]], speeds: Sequence[Mapping[str, str]]
+) -> str:
+    """All tables of one benchmark that have rows to compare."""
+    recipe = change(BENCHMARKS[benchmark], changes.split())
+    first = rows[0]
+    parts = [
+        f"## {benchmark}{f' ({changes})' if changes else ''}",
+        "",
+        f"{first['videos']} videos to train and to test on, {first['classes']} classes, {first['views']} "
+        f"views, {first['epochs']} epochs; usual network {recipe.model.backbone}; {first['machine']}.",
+        "",
+    ]
+    for table in TABLES:
+        found = lines(table, benchmark, changes, rows, speeds)
+        if len(found) > 1:  # TAM as it is stands in all of them
+            parts += [f"### {TITLES[table]}", "", *draw(found), ""]
+    return "\n".join(parts)
+
+
+def lines(
+    table: str,
+    benchmark: str,
+    changes: str,
+    rows: Sequence[Mapping[str, str]],
+    speeds: Sequence[Mapping[str, str]],
+) -> list[Line]:
+    """The rows of a table that were run, in the paper's order."""
+    recipe = change(BENCHMARKS[benchmark], changes.split())
+    measured = {row["case"]: row["clips_s"] for row in speeds if row["benchmark"] == benchmark}
+    top1: dict[str, dict[int, float]] = {}
+    for row in rows:
+        top1.setdefault(row["case"], {})[int(row["seed"])] = 100 * float(row["val_top1"])
+    starts = {row["case"]: row["start"] for row in rows}
+    found = []
+    for case in cases([table], recipe):
+        for _, name in case.rows:
+            if case.name in top1:
+                found.append(
+                    Line(
+                        case,
+                        name,
+                        top1[case.name],
+                        top1.get(BASELINE, {}),
+                        find_table(table)[name].top1,
+                        int(rows[0]["classes"]),
+                        recipe.eval.size,
+                        starts[case.name],
+                        measured.get(case.name, ""),
+                    )
+                )
+    return found
+
+
+def draw(found: Sequence[Line]) -> list[str]:
+    """A table, and in a sentence how far its order is the paper's."""
+    out = [
+        "| row | start | parameters | GFLOPs | clips/s | top-1 | to TAM | seeds | the paper's top-1 |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for line in found:
+        count = cost(sketch(line.case.model, classes=line.classes), size=line.size).total
+        values = list(line.top1.values())
+        own = line.case.name == BASELINE
+        cells = [
+            f"`{line.row}`",
+            line.start,
+            f"{count.parameters / 1e6:.2f} M",
+            f"{count.paper_flops / 1e9:.2f}",
+            line.clips_s,
+            spread(values),
+            "" if own or not line.differences else spread(line.differences, sign="+"),
+            str(len(values)),
+            f"{line.paper:.1f}",
+        ]
+        out.append(f"| {' | '.join(cells)} |")
+    return [*out, "", order(found)]
+
+
+def order(found: Sequence[Line]) -> str:
+    """How the order of the rows compares with the paper's."""
+    means = [fmean(line.top1.values()) for line in found]
+    papers = [line.paper for line in found]
+    if len(found) < 3:
+        return "Too few rows to compare their order with the paper's."
+    best, paper_best = found[means.index(max(means))], found[papers.index(max(papers))]
+    return (
+        f"Best here: `{best.row}`; in the paper: `{paper_best.row}`. Rank correlation of the two orders "
+        f"{rank_correlation(means, papers):+.2f} (1: the same order, -1: the reverse)."
+    )
+
+
+def spread(values: Sequence[float], *, sign: str = "") -> str:
+    """Mean ± standard deviation."""
+    deviation = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{fmean(values):{sign}.1f}{deviation}"
+
+
+if __name__ == "__main__":
+    main()

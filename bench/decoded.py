@@ -1,0 +1,79 @@
+"""What makes many small trainings quick and changes nothing else, for benchmarks that compare networks.
+
+Videos are decoded once, into files of raw frames in memory that all runs read (the reader is exact); and the
+forward and backward pass of the network are captured as a CUDA graph, since a small one waits for launches.
+"""
+
+import copy
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import nn
+
+from tanet.annotation import videos_under
+from tanet.network import VideoNet
+from tanet.optim import make_optimizer
+from tanet.recipe import Optim
+from tanet.video import Video, VideoInfo, open_video
+
+
+class Decoded(Video):
+    """A video whose frames lie decoded in a file."""
+
+    def __init__(self, path: str | Path, folder: Path) -> None:
+        self.path = Path(path)
+        self.frames = np.load(_raw(path, folder), mmap_mode="r")
+        count, height, width, _ = self.frames.shape
+        self.info = VideoInfo(count, None, height, width)
+
+    def read(self, indices: ArrayLike | torch.Tensor, *, short_side: int | None = None) -> torch.Tensor:
+        assert short_side is None
+        return torch.from_numpy(self.frames[np.asarray(indices)])
+
+
+@contextmanager
+def decoded(root: str | Path) -> Iterator[int]:
+    """Within it, videos under `root` are read from memory; gives their number."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as raw:
+        videos = videos_under(Path(root))
+        with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+            list(pool.map(partial(_decode, folder=Path(raw)), videos, chunksize=8))
+        with mock.patch("tanet.datasets.open_video", partial(Decoded, folder=Path(raw))):
+            yield len(videos)
+
+
+def capturing(size: int) -> Callable[[nn.Module, Optim], torch.optim.Optimizer]:
+    """A stand-in for `make_optimizer` that also captures the network's passes, for clips of size × size."""
+
+    def make(network: nn.Module, optim: Optim) -> torch.optim.Optimizer:
+        assert isinstance(network, VideoNet)
+        optimizer = make_optimizer(network, optim)
+        state = copy.deepcopy(network.state_dict())
+        clips = torch.randn(optim.batch, network.frames, 3, size, size, device="cuda")
+        network.train()
+        with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
+            torch.cuda.make_graphed_callables(network, (clips,))
+        network.load_state_dict(state)  # warming up moved the running statistics
+        return optimizer
+
+    return make
+
+
+def _decode(path: Path, *, folder: Path) -> None:
+    with open_video(path) as video:
+        np.save(_raw(path, folder), video.read(range(video.info.frames)).numpy())
+
+
+def _raw(path: str | Path, folder: Path) -> Path:
+    return folder / (str(path).replace(os.sep, "_") + ".npy")

@@ -1,0 +1,221 @@
+"""Training from files against training on a batch that is on the GPU already: what the feed costs.
+
+    python -m bench.feeding                writes results/feeding.csv
+    python -m bench.feeding --device cpu --backbone resnet18_w16 --size 40 --batch 4 --steps 6 --workers 2
+
+TANet's own steps, as `tanet train` makes them, on
+
+    resident      one normalised batch, again and again: nothing is read and nothing moved
+    jpeg shards   JPEG frames in tar shards, `tanet data pack`
+    h264 files    340x256 as Kinetics has them, key frames every 12 and every 250 pictures
+
+with crops, mirrors and resizes made by the workers, or on the device. Clips are dense (8 frames of 64), the
+videos generated, and the files lie in the page cache: the disk is not measured. Steps come in blocks, whose
+percentiles these are; the first block, in which the workers begin, does not count. A ratio is p50 over that
+of `resident`. `waiting` is the part of the time in which the loop waited for the feed; `feed` is how fast the
+same feed is when its batches are thrown away: the smaller of it and `resident` is the most to hope for.
+"""
+
+import argparse
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from bench.clips import make_clip
+from bench.common import ROOT, head, percentiles, write_csv
+from tanet.annotation import read_split
+from tanet.coding import Coding
+from tanet.datasets import EpochOrder, TrainClips
+from tanet.device import pick_device
+from tanet.distributed import ALONE
+from tanet.feed import Feed
+from tanet.network import build
+from tanet.optim import make_optimizer
+from tanet.packing import pack
+from tanet.prefetch import Waited, on_device
+from tanet.recipe import Data, Model, Optim
+from tanet.step import Stepper
+
+BLOCKS = 4  # that count
+VIDEOS = 8  # files of a data set, which a longer epoch reads many times, each time another clip
+FRAMES = 8
+CLASSES = 400
+Batch = tuple[torch.Tensor, torch.Tensor]
+Step = Callable[[torch.Tensor, torch.Tensor], object]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all rows share."""
+
+    device: torch.device
+    backbone: str
+    batch: int
+    steps: int
+    """A block."""
+    workers: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set, and who makes its views."""
+
+    name: str
+    root: Path
+    transform_on: Literal["workers", "device"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--device", help="a GPU if there is one")
+    parser.add_argument("--backbone", default="resnet50")
+    parser.add_argument("--batch", type=int, default=32, help="clips in a batch")
+    parser.add_argument("--steps", type=int, default=64, help=f"at least, in {BLOCKS} blocks")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that decode")
+    parser.add_argument("--size", type=int, default=224, help="side of the views")
+    parser.add_argument("--out", type=Path, default=ROOT / "results" / "feeding.csv")
+    flags = parser.parse_args()
+    device = pick_device(flags.device)
+    # Workers that began together bring their batches together: a block has whole rounds of them.
+    rounds = -(-flags.steps // (BLOCKS * max(1, flags.workers)))
+    steps = rounds * max(1, flags.workers)
+    setting = Setting(device, flags.backbone, flags.batch, steps, flags.workers, flags.size)
+    step = make_step(setting)
+    first = {
+        **head("av", "torch", "numpy"),
+        "cores": os.cpu_count(),
+        "workers": setting.workers,
+        "network": f"tanet {setting.backbone}, {FRAMES} frames, {setting.size}², batch {setting.batch}",
+    }
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for row in measure(step, list(make_sources(Path(folder), workers=setting.workers)), setting):
+            print(*row.values(), sep="\t", flush=True)
+            rows.append({**first, **row})
+    write_csv(flags.out, rows)
+
+
+def measure(step: Step, sources: list[Source], setting: Setting) -> Iterator[dict[str, object]]:
+    """A row a source, after one for the batch that is there already."""
+    with make_feed(sources[0], setting) as feed:
+        batch = next(on_device(feed, setting.device))
+    with torch.no_grad():
+        batch = (batch[0].clone(), batch[1])
+    del feed  # and its workers
+    for _ in range(3):
+        step(*batch)  # compiles, chooses, captures
+    resident = percentiles(speeds(cycle([batch]), step, setting))
+    yield row_of("resident", "", resident, base=resident["p50"])
+    for source in sources:
+        with make_feed(source, setting) as feed:
+            waited = Waited(feed)
+            started = time.monotonic()
+            found = percentiles(speeds(on_device(waited, setting.device), step, setting))
+            waiting = waited.seconds / (time.monotonic() - started)
+        with make_feed(source, setting) as feed:
+            alone = percentiles(speeds(feed, lambda *_: None, setting))["p50"]
+        row = row_of(source.name, source.transform_on, found, base=resident["p50"])
+        yield {**row, "waiting": f"{waiting:.2f}", "feed": f"{alone:.0f}"}
+
+
+def row_of(name: str, who: str, found: dict[str, float], *, base: float) -> dict[str, object]:
+    return {
+        "source": name,
+        "transform_on": who,
+        **{f"{key}_clips_per_s": f"{value:.1f}" for key, value in found.items()},
+        "ratio": f"{found['p50'] / base:.3f}",
+        "waiting": "",
+        "feed": "",
+    }
+
+
+def speeds(batches: Iterable[tuple[object, torch.Tensor]], step: Callable, setting: Setting) -> list[float]:
+    """Clips a second in each block of steps, after a first that does not count."""
+    coming = iter(batches)
+    found = []
+    for _ in range(1 + BLOCKS):
+        started = time.perf_counter()
+        for views, labels in islice(coming, setting.steps):
+            step(views, labels)
+        if setting.device.type == "cuda":
+            torch.cuda.synchronize(setting.device)
+        found.append(setting.batch * setting.steps / (time.perf_counter() - started))
+    return found[1:]
+
+
+def make_step(setting: Setting) -> Step:
+    """A step of training, compiled on a GPU. So small a learning rate leads nowhere."""
+    torch.manual_seed(0)
+    network = build(Model(backbone=setting.backbone, frames=FRAMES), classes=CLASSES).train()
+    network.to(setting.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optim = Optim(lr=1e-6, batch=setting.batch)
+    gpu = setting.device.type == "cuda"
+    if gpu:
+        network.fuse()
+    return Stepper(network, optimizer=make_optimizer(network, optim), optim=optim, peers=ALONE, compile=gpu)
+
+
+def make_feed(source: Source, setting: Setting) -> Feed:
+    """One epoch that is long enough for all blocks."""
+    data = Data(
+        root=str(source.root),
+        val_fraction=0.0,
+        sampling="dense",
+        size=setting.size,
+        workers=setting.workers,
+        transform_on=source.transform_on,
+    )
+    split = read_split(data)
+    length = setting.batch * setting.steps * (1 + BLOCKS)
+    samples = list(islice(cycle(split.train), length))
+    clips = TrainClips(samples, data, frames=FRAMES, classes=split.classes)
+    order = EpochOrder(length, seed=0)
+    return Feed(clips, batch=setting.batch, data=data, order=order, device=setting.device)
+
+
+def make_sources(folder: Path, *, workers: int) -> Iterator[Source]:
+    raw = {group: make_videos(folder / f"h264 {group}", group=group) for group in (12, 250)}
+    shards = folder / "shards"
+    split = read_split(Data(root=str(raw[12]), val_fraction=0.0))
+    done = pack(
+        split.train,
+        classes=split.classes,
+        root=raw[12],
+        out=shards,
+        split="videos",
+        coding=Coding("jpeg"),
+        shard_size=10**9,
+        workers=workers,
+        limit=300,
+    )
+    assert {cause for _, cause in done} == {None}
+    jpeg = Source("jpeg shards", shards, "workers")
+    h264 = Source("h264 files, groups of 12", raw[12], "workers")
+    yield from (jpeg, replace(jpeg, transform_on="device"))
+    yield from (h264, replace(h264, transform_on="device"))
+    yield Source("h264 files, groups of 250", raw[250], "workers")
+
+
+def make_videos(root: Path, *, group: int) -> Path:
+    """A folder of two classes; all files are of the same bytes, which a decoder does not know."""
+    path = root / "a" / "0.mp4"
+    path.parent.mkdir(parents=True)
+    make_clip(path, codec="libx264", group=group, options={"bf": "3", "threads": "1"})
+    for number in range(1, VIDEOS):
+        other = root / "ab"[number % 2] / f"{number}.mp4"
+        other.parent.mkdir(exist_ok=True)
+        shutil.copy(path, other)
+    return root
+
+
+if __name__ == "__main__":
+    main()

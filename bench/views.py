@@ -1,0 +1,112 @@
+"""What decoding a video once for all its views saves in testing, on one core.
+
+    python -m bench.views                  writes results/views.csv
+
+`once` is what `tanet test` reads a video with: it opens the file once, decodes each frame of all clips once,
+and cuts every crop of a clip out of the same frames. `per view` opens the file and decodes the clip's frames
+for each view anew, and cuts one crop out. Both make the same views, which is checked first. The videos are
+generated ones of ten seconds, 340x256, and a real one of Kinetics; they lie in the page cache. A ratio is the
+p50 of `per view` over that of `once`, which take turns in one run.
+"""
+
+import os
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from bench.common import ROOT, head, interleaved, percentiles, write_csv
+from bench.decode import DATA, make_clip
+from tanet import sampling, transforms
+from tanet.annotation import Sample
+from tanet.datasets import EvalClips
+from tanet.protocols import find_protocol
+from tanet.recipe import Recipe
+from tanet.video import open_video
+
+TESTS = (("k400-10x3", 8), ("k400-4x3", 16), ("sth-2x3", 8), ("sth-1x1", 8))  # protocol, frames a clip
+GROUPS = (12, 250)  # pictures from one key picture to the next
+REPEATS = 9
+
+
+def once(path: Path, *, recipe: Recipe, frames: int) -> torch.Tensor:
+    """All views by one reading: uint8 [V·crops, T, 3, S, S]."""
+    item = EvalClips([Sample(str(path), 0)], recipe.data, recipe.eval, frames=frames)[0]
+    assert isinstance(item, tuple)
+    return item[0]
+
+
+def per_view(path: Path, *, recipe: Recipe, frames: int) -> torch.Tensor:
+    """The same views, each by a reading of its own."""
+    data, eval = recipe.data, recipe.eval
+    views = []
+    for clip in range(eval.clips):
+        for crop in range(eval.crops):
+            with open_video(path) as video:
+                indices = sampling.test_indices(
+                    video.info.frames,
+                    frames=frames,
+                    clips=eval.clips,
+                    sampling=data.sampling,
+                    window=data.window,
+                )
+                pictures = video.read(indices[clip])  # [T, H, W, 3]
+            resized = transforms.resize_short_side(pictures, eval.resize)
+            boxes = transforms.test_boxes(*resized.shape[1:3], size=eval.size, crops=eval.crops)
+            top, left = boxes[crop].top, boxes[crop].left
+            views.append(resized[:, top : top + eval.size, left : left + eval.size].permute(0, 3, 1, 2))
+    return torch.stack(views)
+
+
+def videos(folder: Path) -> dict[str, Path]:
+    """By what they are called in the table."""
+    found = {}
+    for group in GROUPS:
+        path = folder / f"{group}.mp4"
+        make_clip(path, codec="libx264", group=group, options={"bf": "3", "threads": "1"})
+        found[f"generated 340x256 h264, groups of {group}"] = path
+    if (real := DATA / "clips/action/arm_wrestling.mp4").exists():
+        found["kinetics 340x256 h264"] = real
+    return found
+
+
+def measure(path: Path, *, protocol: str, frames: int) -> list[dict[str, object]]:
+    """A row for each way of reading."""
+    recipe = find_protocol(protocol).apply(Recipe())
+    ways = {
+        "once": partial(once, path, recipe=recipe, frames=frames),
+        "per view": partial(per_view, path, recipe=recipe, frames=frames),
+    }
+    assert torch.equal(ways["once"](), ways["per view"]())
+    times = interleaved(ways, repeats=REPEATS)
+    found = {way: percentiles(times[way]) for way in ways}
+    return [
+        {
+            "protocol": protocol,
+            "frames": frames,
+            "views": recipe.eval.clips * recipe.eval.crops,
+            "decoded": way,
+            **{f"{key}_ms": f"{value:.1f}" for key, value in p.items()},
+            "ratio": f"{p['p50'] / found['once']['p50']:.2f}",
+        }
+        for way, p in found.items()
+    ]
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    first, rows = head("av", "torch", "numpy"), []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, path in videos(Path(folder)).items():
+            for protocol, frames in TESTS:
+                for row in measure(path, protocol=protocol, frames=frames):
+                    print(name, *row.values(), sep="\t", flush=True)
+                    rows.append({**first, "video": name, **row})
+    write_csv(ROOT / "results" / "views.csv", rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""`tanet show CHECKPOINT VIDEO|DATA`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+from tyro.conf import Positional, arg
+
+from tanet import captions, figures
+from tanet.annotation import Sample, read_split, read_test, videos_under
+from tanet.checkpoint import Checkpoint
+from tanet.cli.common import Device, fail, load, parse
+from tanet.recipe import Data
+from tanet.screen import bar, say
+from tanet.video import VideoError
+from tanet.visualize import Clip, fixed_kernels, require_adaptive, spread_over_classes, watch
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+STAGES = ("res4", "res5")  # of the figures over many clips, as in the paper
+
+
+@dataclass(frozen=True)
+class ShowFlags:
+    """Draw what TAM does in a video, or in many; needs matplotlib (the extra `plots`).
+
+      tanet show best.safetensors jump.mp4 --out jump.svg
+      tanet show best.safetensors videos/ --against i3d.safetensors
+
+    Of one video: its frames, below them the gates of each stage's last block, beside them the kernels. Of a
+    folder of videos by class (its val/ if it has one), how kernels and gates are distributed, as in Figures 4
+    to 8 of the paper: three pictures, …-kernels, …-gates and …-motion.
+    """
+
+    checkpoint: Annotated[Positional[Path], arg(metavar="CHECKPOINT")]
+    """A file that `tanet train` wrote, of a network with TAM or a part of it."""
+    source: Annotated[Positional[Path], arg(metavar="VIDEO|DATA")]
+    """A video, a folder of frame pictures, or a folder of videos by class."""
+    out: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: show-NAME.png)")] = None
+    """Picture to write: .png, .pdf or .svg."""
+    against: Annotated[Path | None, arg(metavar="CHECKPOINT")] = None
+    """Of many videos: a checkpoint whose kernels (i3d, tconv, tei, tam-ibm) are drawn beside TAM's."""
+    clips: int = 4
+    """Of many videos: how many are drawn by themselves."""
+    limit: int = 200
+    """Of many videos: how many are looked at, taken evenly from the classes."""
+    device: Device = "auto"
+    """Where to compute; auto takes a GPU if there is one."""
+
+
+def run(args: list[str]) -> int:
+    """`tanet show CHECKPOINT VIDEO|DATA`: exit status 2 if a video could not be read."""
+    flags = parse(ShowFlags(tyro.MISSING, tyro.MISSING), args, prog="tanet show")
+    out = flags.out or Path(f"show-{flags.source.resolve().stem}.png")
+    if out.suffix.lower() not in figures.SUFFIXES:
+        raise ValueError(f"{out}: a picture's name ends in {', '.join(figures.SUFFIXES)}")
+    if min(flags.clips, flags.limit) < 1:
+        raise ValueError(f"clips and limit must be positive, not {flags.clips} and {flags.limit}")
+    if not flags.source.exists():
+        raise ValueError(f"{flags.source}: no such file or folder")
+    figures.require_plots()
+    model = load(flags.checkpoint, flags.device)
+    try:
+        require_adaptive(model)
+    except ValueError as error:
+        raise ValueError(f"{flags.checkpoint}: {error}") from error
+    if flags.source.is_dir() and videos_under(flags.source) != [flags.source]:
+        return _many(flags, model, out)
+    if flags.against:
+        raise ValueError("--against belongs to the kernels of many videos: name a folder of videos by class")
+    clip = watch(model, Sample(str(flags.source), 0))
+    _save(figures.clip_figure(clip), captions.of_clip(clip), out)
+    return 0
+
+
+def _many(flags: ShowFlags, model: Checkpoint, out: Path) -> int:
+    """The three pictures of a folder of videos by class."""
+    fixed = load(flags.against, flags.device) if flags.against else None
+    kernels = fixed_kernels(fixed, stages=STAGES) if fixed else []
+    against = fixed.recipe.model.temporal if fixed else ""
+    clips, failures = _watch_all(flags, model)
+    # As in the paper's Figure 4: two clips of the first class, and one of each of the next.
+    first = [clip for clip in clips if clip.truth == clips[0].truth][:2]
+    others = {clip.truth: clip for clip in reversed(clips) if clip.truth != clips[0].truth}
+    some = (first + sorted(others.values(), key=clips.index))[: flags.clips]
+    name = out.with_suffix("")
+    if clips[0].adaptations[0].kernel is None:
+        say("the module has a gate alone: no picture of kernels")
+    else:
+        _save(
+            figures.kernel_figure(some, clips, kernels, against=against),
+            captions.of_kernels(clips, kernels, against=against),
+            name.with_name(f"{name.name}-kernels{out.suffix}"),
+        )
+        _save(
+            figures.motion_figure(clips),
+            captions.of_motion(clips),
+            name.with_name(f"{name.name}-motion{out.suffix}"),
+        )
+    _save(
+        figures.gate_figure(some), captions.of_gates(some), name.with_name(f"{name.name}-gates{out.suffix}")
+    )
+    return 2 if failures else 0
+
+
+def _watch_all(flags: ShowFlags, model: Checkpoint) -> tuple[list[Clip], int]:
+    """The clips that can be read, and the number of those that can not, which are named."""
+    data = Data(root=str(flags.source))
+    classes = read_split(data).classes
+    samples = spread_over_classes(read_test(data, classes=classes), limit=flags.limit)
+    clips = []
+    with bar() as progress:
+        task = progress.add_task("watching", total=len(samples), note="")
+        for sample in samples:
+            try:
+                clips.append(watch(model, sample, truth=classes[sample.label], stages=STAGES))
+            except VideoError as error:
+                fail(str(error))
+            progress.advance(task)
+    if not clips:
+        raise ValueError(f"{flags.source}: none of the {len(samples)} videos can be read")
+    return clips, len(samples) - len(clips)
+
+
+def _save(figure: "Figure", caption: str, path: Path) -> None:
+    replaced = " (the file that was there is replaced)" if path.exists() else ""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+    say(f"{path}{replaced}: {caption}")

@@ -1,0 +1,39 @@
+"""Ctrl-C and SIGTERM as a wish: what is at work finishes its step, saves, and ends."""
+
+import signal
+from types import FrameType, TracebackType
+from typing import Self
+
+
+class Stopped(KeyboardInterrupt):
+    """The work ended before its end because it was asked to; the message says where."""
+
+
+class StopRequest:
+    """A context in which SIGINT and SIGTERM are noted; SIGINT a second time ends at once.
+
+    Signals reach only the main thread: in another one nothing is changed, and nothing noted.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self._before[number] = signal.signal(number, self._note)
+            except ValueError:  # not the main thread
+                break
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        if self.asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.asked = True

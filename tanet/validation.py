@@ -1,0 +1,66 @@
+"""Validation while a network trains: one view of each video, the videos split over the processes."""
+
+import dataclasses
+
+from tanet import evaluate
+from tanet.annotation import Split
+from tanet.distributed import Peers
+from tanet.evaluate import Report
+from tanet.feed import BadVideo
+from tanet.network import VideoNet
+from tanet.recipe import Recipe
+from tanet.stop import Stopped, StopRequest
+from tanet.video import VideoError
+from tanet.watch import Tell
+
+
+class Validation:
+    """Tests a network on the validation videos of a split.
+
+    Args:
+        recipe: its views are for `tanet test`; here the middle of each video is enough.
+        split: what there is.
+        peers: each takes a share of the videos, none twice.
+        tell: is told, once, of each video that can not be read.
+        stop: is obeyed between two batches, by a process that is alone.
+    """
+
+    def __init__(self, recipe: Recipe, split: Split, *, peers: Peers, tell: Tell, stop: StopRequest) -> None:
+        one_view = dataclasses.replace(recipe.eval, clips=1, crops=1)
+        self.recipe = dataclasses.replace(recipe, eval=one_view)
+        self.split, self.peers, self.tell, self.stop = split, peers, tell, stop
+        self.bad: dict[int, VideoError] = {}
+
+    def due(self, epoch: int) -> bool:
+        """Whether an epoch, from 1, ends with it: the last always, if there are videos."""
+        last = epoch == self.recipe.optim.epochs
+        return bool(self.split.val) and (last or epoch % self.recipe.eval.every == 0)
+
+    def __call__(self, network: VideoNet) -> Report:
+        """Test the network of the first process in all.
+
+        Raises:
+            ValueError: too few videos can be read, a worker hangs or died; or it failed in another process.
+            Stopped: that was asked for.
+        """
+        peers, val = self.peers, self.split.val
+        peers.spread([buffer for buffer in network.buffers() if buffer.is_floating_point()])
+        with peers.together():
+            share = evaluate.score(
+                network,
+                val,
+                recipe=self.recipe,
+                numbers=range(peers.rank, len(val), peers.world),
+                report=self._obey,
+            )
+        shares = peers.gather(share)
+        bad = {number: error for share in shares for number, error in share.bad.items()}
+        for number in sorted(bad.keys() - self.bad.keys()):  # every validation meets them anew
+            self.tell(BadVideo(number, bad[number]))
+        self.bad |= bad
+        return evaluate.merge(shares, val, classes=self.split.classes)
+
+    def _obey(self, *_: int) -> None:
+        # Of several processes one may have ended its share and wait for the rest: they stop later, together.
+        if self.stop.asked and self.peers.world == 1:
+            raise Stopped("stopped while it was validating")

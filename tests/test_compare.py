@@ -1,0 +1,167 @@
+"""The benchmark that compares modules: the paper's rows once each, runs that go on, honest tables."""
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from clips import make_folders
+
+from bench import compare, compare_plot, compare_table
+from bench.common import read_csv, write_csv
+from bench.compare_cases import BENCHMARKS, cases, change
+from bench.compare_plot import Point, frontier, label_heights
+from tanet.recipes import TABLES
+from tanet.video import open_video
+
+TINY = ["model.backbone=resnet18_w16", "data.resize=32", "data.size=32", "eval.resize=32", "eval.size=32"]
+TINY += ["model.frames=4", "optim.epochs=1", "optim.warmup=0", "optim.batch=4", "eval.every=1"]
+
+
+def test_rows_of_all_tables_are_there_and_equal_ones_run_once():
+    for recipe in BENCHMARKS.values():
+        found = cases(list(TABLES), recipe)
+        rows = [row for case in found for row in case.rows]
+        assert sorted(rows) == sorted((table, row) for table in TABLES for row in TABLES[table])
+        models = [case.model for case in found]
+        assert all(one not in models[:number] for number, one in enumerate(models))
+        tam = next(case for case in found if case.name == "tam")
+        assert {("2", "tam"), ("1a", "alpha2-beta4"), ("5a", "b"), ("5b", "res2-5")} <= set(tam.rows)
+        assert tam.model == replace(recipe.model, temporal="tam")
+
+
+def test_a_case_changes_what_its_row_changes():
+    recipe = BENCHMARKS["arrow6"]
+    by_name = {case.name: case.model for case in cases(["1b", "3", "5b"], recipe)}
+    assert by_name["tam frames=16 kernel=5"] == replace(recipe.model, frames=16, kernel=5)
+    assert by_name["tam stages=res4+res5"] == replace(recipe.model, stages=("res4", "res5"))
+    assert by_name["none backbone=resnet50"] == replace(recipe.model, backbone="resnet50", temporal="none")
+    assert by_name["none"] == replace(recipe.model, temporal="none")  # MobileNetV2 is its usual network
+
+
+def test_the_recipe_is_the_same_for_all_but_for_the_model():
+    recipe = change(BENCHMARKS["synthetic"], ["optim.epochs=3", "data.scales=(1.0,)", "data.flip=none"])
+    assert recipe.optim == replace(BENCHMARKS["synthetic"].optim, epochs=3)
+    assert (recipe.data.scales, recipe.data.flip) == ((1.0,), "none")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("optim.epoch=3", "'optim.epoch=3' changes no field"),
+        ("seed=3", "changes no field"),
+        ("optim.epochs=many", "many is no value for optim.epochs, now 30"),
+        ("data.flip=up", "unknown flip 'up'"),
+    ],
+)
+def test_wrong_changes_are_named(text, line):
+    with pytest.raises(ValueError, match=line):
+        change(BENCHMARKS["synthetic"], [text])
+
+
+def test_videos_are_read_from_memory_as_from_their_files(tmp_path):
+    from bench.decoded import decoded
+    from tanet import datasets
+
+    root = make_folders(tmp_path / "videos", train=1, val=1)
+    path = next(root.rglob("*.mp4"))
+    indices = np.array([[3, 0], [7, 3]])
+    with open_video(path) as video:
+        wanted, info = video.read(indices), video.info
+    with decoded(root) as count:
+        assert count == 4
+        path.unlink()
+        with datasets.open_video(path) as video:
+            assert (video.info.frames, video.info.height) == (info.frames, info.height)
+            assert (video.read(indices) == wanted).all()
+    assert datasets.open_video is open_video
+
+
+@pytest.mark.slow
+def test_runs_go_on_where_they_were_and_say_how_to_repeat_one(tmp_path, monkeypatch, capsys):
+    make_folders(tmp_path / "videos", train=4, val=2)
+    out = tmp_path / "compare.csv"
+
+    def run(*flags):
+        words = ["--benchmark", "synthetic", "--data", str(tmp_path / "videos"), "--out", str(out)]
+        words += ["--workers", "0"]
+        monkeypatch.setattr(sys, "argv", ["compare", *words, "--change", *TINY, *flags])
+        compare.main()
+
+    run("--only", "tsm", "--seeds", "1")
+    (first,) = read_csv(out)
+    assert first["case"] == "tsm"
+    assert (first["videos"], first["epochs"], first["start"]) == ("8 + 4", "1", "scratch")
+    assert first["command"].endswith("--tables 2 --only tsm --seeds 1")
+    assert 0 <= float(first["val_top1"]) <= 1
+    run("--only", "tsm", "none", "--seeds", "1")
+    rows = read_csv(out)
+    assert rows[0] == first
+    assert [row["case"] for row in rows] == ["tsm", "none"]
+    run("--tables", "5a", "--only", "tam", "--seeds", "1", "--seconds", "0.001")
+    assert "stopped after 0.001 s" in capsys.readouterr().out
+    assert len(read_csv(out)) == 2
+    run("--only", "none", "--seeds", "1", "--out", str(tmp_path / "again.csv"))
+    (again,) = read_csv(tmp_path / "again.csv")
+    assert again["train_top1"] == rows[1]["train_top1"]  # the seed settles it
+    with pytest.raises(SystemExit, match="unknown cases: tma; known are none, pool"):
+        run("--only", "tma")
+
+
+def test_what_a_network_can_not_be_is_left_out_aloud(capsys):
+    found = compare.buildable(cases(["5a"], BENCHMARKS["synthetic"]))
+    assert [case.name for case in found] == ["tam position=a", "tam", "tam position=d"]
+    assert "left out: tam position=c: position c is before conv3" in capsys.readouterr().out
+
+
+def measured(tmp_path):
+    top1 = {"none": (0.40, 0.50), "tsm": (0.80, 0.70), "tam": (0.60, 0.75)}
+    rows = [
+        {
+            "benchmark": "arrow6", "changes": "", "case": case, "seed": seed, "start": "ImageNet",
+            "classes": 6, "videos": "378 + 210", "views": "4 x 3", "epochs": 70,
+            "machine": "a GPU", "val_top1": value,
+        }
+        for case, values in top1.items()
+        for seed, value in enumerate(values)
+    ]  # fmt: skip
+    rows.append(rows[0] | {"case": "pool", "seed": 7, "val_top1": 0.5})  # of a seed that TAM has not had
+    write_csv(tmp_path / "compare.csv", rows)
+    speeds = [
+        {"benchmark": "arrow6", "case": case, "clips": 32, "ms_p50": 3.2 * ms, "clips_s": 1e4 / ms,
+         "machine": "a GPU"}
+        for ms, case in enumerate(top1, start=1)
+    ]  # fmt: skip
+    write_csv(tmp_path / "speed.csv", speeds)
+    return ["--data", str(tmp_path / "compare.csv"), "--speed", str(tmp_path / "speed.csv")]
+
+
+def test_the_table_pairs_seeds_and_shows_the_papers_figures(tmp_path, monkeypatch):
+    out = tmp_path / "compare.md"
+    monkeypatch.setattr(sys, "argv", ["table", *measured(tmp_path), "--out", str(out)])
+    compare_table.main()
+    text = out.read_text()
+    row = next(line for line in text.splitlines() if line.startswith("| `tsm`"))
+    assert "| 5000.0 | 75.0 ± 7.1 | +7.5 ± 17.7 | 2 | 74.1 |" in row
+    assert "2.23 M" in row  # MobileNetV2 for six classes
+    assert "| 50.0 |  | 1 | 73.1 |" in text  # nothing to pair with
+    assert "Best here: `tsm`; in the paper: `tam`. Rank correlation of the two orders +0.80" in text
+    assert "Table 1a" not in text
+
+
+def test_the_plot_has_a_point_for_each_module_that_was_timed(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    out = tmp_path / "compare.svg"
+    monkeypatch.setattr(
+        sys, "argv", ["plot", "--benchmark", "arrow6", *measured(tmp_path), "--out", str(out)]
+    )
+    compare_plot.main()
+    assert out.read_text().startswith("<?xml")
+
+
+def test_the_frontier_and_the_names():
+    points = [Point("a", 1, 50, 0), Point("b", 2, 40, 0), Point("c", 3, 60, 0), Point("d", 1.01, 50.1, 0)]
+    assert [point.name for point in frontier(points)] == ["a", "d", "c"]
+    heights = label_heights(points)
+    assert heights[:3] == [50, 40, 60]
+    assert heights[3] == pytest.approx(50.9)  # above its neighbour's name

@@ -1,0 +1,100 @@
+"""Training on GPUs: steps skipped, runs resumed, networks compiled, ranks: as on a CPU. Skips without one."""
+
+import dataclasses
+import math
+
+import apart
+import pytest
+import safetensors.torch
+import torch
+from clips import TINY, make_folders
+
+from tanet import train
+from tanet.distributed import ALONE
+from tanet.network import build
+from tanet.optim import make_optimizer
+from tanet.recipe import Optim
+from tanet.step import Stepper
+from tanet.train import EpochResult, Progress
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+
+
+def changed(recipe, **sections):
+    return dataclasses.replace(
+        recipe,
+        **{name: dataclasses.replace(getattr(recipe, name), **fields) for name, fields in sections.items()},
+    )
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    root = make_folders(tmp_path_factory.mktemp("videos"), train=8, val=2)
+    return changed(TINY, data={"root": str(root)}, model={"dropout": 0.5}, optim={"epochs": 3, "lr": 0.003})
+
+
+@pytest.mark.parametrize("compile", [False, True])
+@pytest.mark.parametrize("method", ["sgd", "adamw"])
+def test_a_bad_step_moves_nothing_there_either(method, compile):
+    optim = Optim(method=method, lr=0.1)
+    network = build(TINY.model, classes=2).cuda().to(memory_format=torch.channels_last)
+    step = Stepper(
+        network, optimizer=make_optimizer(network, optim), optim=optim, peers=ALONE, compile=compile
+    )
+    views = torch.randn(2, 4, 3, 32, 32, device="cuda")
+    labels = torch.tensor([0, 1], device="cuda")
+    for bad in (True, False, True, False):
+        before = {name: t.clone() for name, t in network.state_dict().items() if t.is_floating_point()}
+        made = step(views * torch.nan if bad else views, labels)
+        after = network.state_dict()
+        assert made.bad.item() == bad
+        assert all(torch.equal(before[name], after[name]) for name in before) == bad
+        assert all(after[name].isfinite().all() for name in before)
+
+
+@pytest.mark.parametrize("compile", [False, True])
+def test_trains_and_tells_memory(recipe, tmp_path, compile):
+    results = []
+    train(recipe, out=tmp_path, device="cuda", compile=compile, report=results.append)
+    last = next(event for event in reversed(results) if isinstance(event, EpochResult))
+    assert last.memory_gib > 0
+    assert math.isfinite(last.train_loss)
+
+
+def test_goes_on_with_the_same_random_numbers(recipe, tmp_path):
+    class Stop(Exception):
+        pass
+
+    def stop(event):
+        if isinstance(event, Progress) and event.epoch == 2:
+            raise Stop
+
+    exact = changed(recipe, optim={"precision": "float32"})
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    try:
+        train(exact, out=tmp_path / "whole", device="cuda")
+        with pytest.raises(Stop):
+            train(exact, out=tmp_path / "stopped", device="cuda", save_minutes=0, report=stop)
+        train(exact, out=tmp_path / "stopped", device="cuda", resume=True)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    one, other = (
+        safetensors.torch.load_file(tmp_path / name / "last.safetensors") for name in ("whole", "stopped")
+    )
+    # Kernels may add up in another order; another dropout would be far off.
+    assert all(torch.allclose(one[name], other[name], rtol=1e-3, atol=1e-4) for name in one)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one GPU")
+def test_with_sync_norm_two_gpus_learn_what_one_does(recipe, tmp_path):
+    exact = changed(
+        recipe, optim={"precision": "float32", "sync_norm": True, "lr": 0.001}, model={"dropout": 0.0}
+    )
+    for world in (1, 2):
+        processes = apart.start(exact, tmp_path / str(world) / "run", world=world, device="cuda")
+        for process in processes:
+            process.join()
+            assert process.exitcode == 0
+    one, two = (safetensors.torch.load_file(tmp_path / str(w) / "run/last.safetensors") for w in (1, 2))
+    assert all(torch.allclose(one[name], two[name], rtol=1e-2, atol=1e-4) for name in one)
