@@ -130,7 +130,7 @@ def measure(name: str, paths: Sequence[Path], readers: Mapping[str, Reader]) -> 
         wanted = {}
         for path in paths:
             with open_video(path) as video:
-                if indices := clip_indices(video.info.frames)[choice]:
+                if indices := clip_indices(video.frames)[choice]:
                     wanted[path] = indices
         right = {
             reader: all(equals(read, *clip) for clip in wanted.items()) for reader, read in readers.items()

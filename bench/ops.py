@@ -2,11 +2,12 @@
 
     python -m bench.ops
 
-operation        what is timed                                                              bytes, in maps x
-filter           adaptive_conv with gate: reads x, writes y                                 2
-TAM              a TAM in evaluation, squeeze, branches, filter: reads x twice, writes y    3
-filter backward  reads dy and x, writes dx                                                  3
-TAM backward     a compiled TAM in training: reads dy and x, then dy, writes dx             4
+operation     what is timed                                                              bytes, in maps x
+filter        adaptive_conv with gate: reads x, writes y                                 2
+op            squeeze and filter: reads x twice, writes y                                3
+op backward   sums, then the gradient of the maps: reads dy and x, then dy, writes dx    4
+TAM           the same in a TAM in evaluation, with its branches                         3
+TAM backward  the same in a compiled TAM in training, with those of its branches         4
 
 32 clips × 8 frames, bfloat16, channels-last. The measure is a copy of a large tensor in the same run. Each
 operation runs as a captured CUDA graph over more maps than the cache holds. TAM's backward pass
@@ -66,7 +67,7 @@ def measure(channels: int, side: int, *, clips: int, repeats: int) -> list[dict[
     steps = zip(times.pop("TAM step"), times.pop("TAM forward"), strict=True)
     times["TAM backward"] = [step - forward for step, forward in steps]
     size = clips * FRAMES * channels * side * side * torch.bfloat16.itemsize
-    counts = {"filter": 2, "TAM": 3, "filter backward": 3, "TAM backward": 4}
+    counts = {"filter": 2, "op": 3, "op backward": 4, "TAM": 3, "TAM backward": 4}
     rows = []
     for name, count in counts.items():
         each = [time / sets for time in times[name]]
@@ -103,6 +104,7 @@ def operations(channels: int, side: int, *, clips: int) -> tuple[dict[str, Run],
     evaluated.lay_out()  # as VideoNet.optimize does
     kernel = torch.rand(clips, channels, 3, device="cuda", dtype=torch.bfloat16)
     gate = torch.rand(clips, channels, FRAMES, device="cuda", dtype=torch.bfloat16)
+    ds = torch.rand(clips * FRAMES, channels, device="cuda")
     leaves = [x.detach().requires_grad_() for x in xs]
     weights = list(tam.parameters())
     # What comes out is kept until its set's next turn, so that it, too, has memory of its own.
@@ -112,9 +114,16 @@ def operations(channels: int, side: int, *, clips: int) -> tuple[dict[str, Run],
         for i, x in enumerate(xs):
             kept[i] = adaptive_conv(x, kernel, gate=gate)
 
-    def filter_backward() -> None:
+    def op() -> None:
+        for i, x in enumerate(xs):
+            s = torch.ops.tanet.squeeze_parts(x, None, None, "none")
+            kept[i] = s, adaptive_conv(x, kernel, gate=gate)
+
+    def op_backward() -> None:
         for i, (dy, x) in enumerate(zip(dys, xs, strict=True)):
-            kept[i] = torch.ops.tanet.adaptive_conv_backward(dy, x, kernel, gate, None, None, "none")
+            inputs = (dy, x, kernel, gate, None, None, "none")
+            sums = torch.ops.tanet.adaptive_conv_sums(*inputs)
+            kept[i] = sums, torch.ops.tanet.adaptive_conv_dx(*inputs, ds, None, None)
 
     def evaluate() -> None:
         with torch.no_grad():
@@ -134,8 +143,9 @@ def operations(channels: int, side: int, *, clips: int) -> tuple[dict[str, Run],
 
     return {
         "filter": filter_,
+        "op": op,
+        "op backward": op_backward,
         "TAM": evaluate,
-        "filter backward": filter_backward,
         "TAM forward": forward,
         "TAM step": step,
     }, sets

@@ -66,7 +66,7 @@ def encode(path: Path, *, coding: Coding, counts: Mapping[str, int]) -> Coded | 
     try:
         with open_video(path) as video:
             fps = video.info.fps
-            frames = frame_count(Sample(str(path), 0, counts.get(str(path))), video.info.frames)
+            frames = frame_count(Sample(str(path), 0, counts.get(str(path))), video.frames)
             pictures = _pictures(video, frames, coding)
             height, width, parts = (
                 _jpegs(pictures, coding) if coding.format == "jpeg" else _mp4(pictures, coding, fps)

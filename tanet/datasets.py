@@ -48,7 +48,7 @@ class TrainClips(Dataset[Any]):
         try:
             with _open(sample) as clip:
                 indices = sampling.train_indices(
-                    frame_count(sample, clip.info.frames),
+                    frame_count(sample, clip.frames),
                     frames=self.frames,
                     sampling=data.sampling,
                     window=data.window,
@@ -84,7 +84,7 @@ class EvalClips(Dataset[Any]):
         try:
             with _open(sample) as clip:
                 indices = sampling.test_indices(
-                    frame_count(sample, clip.info.frames),
+                    frame_count(sample, clip.frames),
                     frames=self.frames,
                     clips=self.eval.clips,
                     sampling=data.sampling,

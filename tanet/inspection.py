@@ -87,7 +87,7 @@ def inspect(path: Path, *, min_frames: int) -> Finding:
             if not header.packets:
                 return _judge(replace(finding, promised=header.promised, frames=0), min_frames)
         with open_video(path) as video:
-            promised = max(video.info.frames, header.promised if header else 0)
+            promised = max(video.frames, header.promised if header else 0)
             info = video.verify()
     except VideoError as error:
         place = "" if error.path == path else f"{error.path.name}: "

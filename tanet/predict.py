@@ -84,7 +84,7 @@ def _views(video: Source, model: Checkpoint, eval: Eval) -> tuple[torch.Tensor, 
     note = ""
     if isinstance(video, str | Path):
         with open_video(video) as clip:
-            count = clip.info.frames
+            count = clip.frames
             try:
                 frames = clip.read(_indices(count, model, eval))
             except DamagedVideo as damage:

@@ -76,7 +76,7 @@ def write(path: str | Path, reports: Mapping[str, Report], *, backbone: str, tra
 def film_strip(video: str | Path, *, frames: int = 8, gap: int = 4) -> np.ndarray:
     """Frames spread over a video, side by side: uint8 [H, W', 3]."""
     with open_video(video) as clip:
-        pictures = clip.read(val_indices(clip.info.frames, frames=frames, sampling="uniform"))  # [T, H, W, 3]
+        pictures = clip.read(val_indices(clip.frames, frames=frames, sampling="uniform"))  # [T, H, W, 3]
     padded = torch.nn.functional.pad(pictures, (0, 0, 0, gap), value=255)
     return padded.transpose(0, 1).flatten(1, 2)[:, :-gap].numpy()
 

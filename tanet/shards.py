@@ -139,7 +139,8 @@ class PackedPictures(Video):
     ) -> None:
         import av
 
-        self.path, self.info, self._shard, self._parts = label, info, shard, parts
+        self.path, self._shard, self._parts = label, shard, parts
+        self.frames, self.fps, self._size = info.frames, info.fps, (info.height, info.width)
         self._codec = cast("av.VideoCodecContext", av.CodecContext.create("mjpeg", "r"))
         self._codec.thread_count = 1  # so that each packet gives its picture at once
 

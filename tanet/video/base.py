@@ -51,7 +51,22 @@ class Video:
     """An opened video; see open_video."""
 
     path: Path
-    info: VideoInfo
+    frames: int
+    """What the file promises, or after `verify` what it has."""
+    fps: float | None = None
+    _size: tuple[int, int] | None = None  # of the first frame that was seen, upright
+
+    @property
+    def info(self) -> VideoInfo:
+        """Frames, frame rate and size; only a decoded frame knows its size.
+
+        Raises:
+            VideoError: no frame decodes.
+        """
+        for _, frame, _ in self._decode([0]) if self._size is None else ():
+            self._size = upright_size(frame)
+        assert self._size is not None
+        return VideoInfo(self.frames, self.fps, *self._size)
 
     def read(self, indices: ArrayLike | torch.Tensor, *, short_side: int | None = None) -> torch.Tensor:
         """Frames by their numbers, each decoded once.
@@ -67,9 +82,9 @@ class Video:
             uint8 [*S, H, W, 3].
 
         Raises:
-            ValueError: an index outside of 0 … info.frames-1.
-            DamagedVideo: the file has fewer frames than it promised; from then on `info.frames` says how
-                many, and these can be read.
+            ValueError: an index outside of 0 … frames-1.
+            DamagedVideo: the file has fewer frames than it promised; from then on `frames` says how many,
+                and these can be read.
         """
         wanted = np.asarray(indices)
         if wanted.size and wanted.dtype.kind not in "iu":
@@ -77,22 +92,28 @@ class Video:
         if short_side is not None and short_side < 1:
             raise ValueError(f"{self.path}: a short side of {short_side} pixels")
         numbers, rows = np.unique(wanted.astype(np.int64), return_inverse=True)
-        for number in numbers[(numbers < 0) | (numbers >= self.info.frames)]:
-            raise ValueError(f"{self.path}: no frame {number}, there are {self.info.frames}")
-        size = (self.info.height, self.info.width)
-        frames = np.empty((len(numbers), *in_proportion(*size, short_side), 3), np.uint8)
+        for number in numbers[(numbers < 0) | (numbers >= self.frames)]:
+            raise ValueError(f"{self.path}: no frame {number}, there are {self.frames}")
+        frames: np.ndarray | None = None
         row_of = {number: row for row, number in enumerate(numbers.tolist())}
         for number, frame, path in self._decode(list(row_of)):
-            if (found := upright_size(frame)) != size:
-                raise VideoError(path, f"a frame of {found} pixels, but the first has {size}")
-            frames[row_of[number]] = to_rgb(frame, short_side=short_side)
+            if (found := upright_size(frame)) != (self._size or found):
+                raise VideoError(path, f"a frame of {found} pixels, but another has {self._size}")
+            self._size = found
+            rgb = to_rgb(frame, short_side=short_side)
+            if frames is None:
+                frames = np.empty((len(numbers), *rgb.shape), np.uint8)
+            frames[row_of[number]] = rgb
+        if frames is None:
+            size = in_proportion(self.info.height, self.info.width, short_side)
+            frames = np.empty((0, *size, 3), np.uint8)
         if not np.array_equal(numbers, wanted.reshape(-1)):
             frames = frames[rows.reshape(-1)]
         return torch.from_numpy(frames.reshape(*wanted.shape, *frames.shape[1:]))
 
     def verify(self) -> VideoInfo:
-        """Decodes everything: from now on `info.frames` counts what is really there."""
-        for number in range(self.info.frames):
+        """Decodes everything: from now on `frames` counts what is really there."""
+        for number in range(self.frames):
             self.read(number)
         return self.info
 

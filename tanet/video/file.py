@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from io import BytesIO
 from itertools import chain, groupby
 from pathlib import Path
@@ -19,7 +18,6 @@ from typing import TYPE_CHECKING
 from tanet.video.avi import AviPackets
 from tanet.video.base import DamagedVideo, Video, VideoError, VideoInfo, named
 from tanet.video.index import Head, Index, doubtful
-from tanet.video.picture import upright_size
 
 if TYPE_CHECKING:
     import av
@@ -46,21 +44,22 @@ class VideoFile(Video):
         if self._index and (doubts := doubtful(heads, self._codec)):
             silent = self._silent(doubts, self._index)
             self._index = None if silent is None else self._index.without(silent)
-        # Only the first frame knows its size; and where the packets do not tell the frames, all are counted.
-        _, first = next(chain(self._from_groups([0]), self._from_start()), (0, None))
-        if first is None:
+        self.fps = float(stream.average_rate) if stream.average_rate else None
+        # Where the packets do not tell the frames, all are counted.
+        self.frames = len(self._index.order) if self._index else self._count()
+        if not self.frames:
             raise VideoError(name, "no frames")
-        fps = float(stream.average_rate) if stream.average_rate else None
-        self.info = VideoInfo(len(self._index.order) if self._index else 0, fps, *upright_size(first))
-        if not self._index:
-            self.verify()
 
     def verify(self) -> VideoInfo:
-        frames = sum(1 for _ in self._from_start())
-        if frames != self.info.frames:
-            self._index = None  # it tells of frames that are not there
-        self.info = replace(self.info, frames=frames)
+        if (frames := self._count()) != self.frames:
+            self.frames, self._index = frames, None  # it tells of frames that are not there
+        if not frames:
+            raise VideoError(self.path, "no frames")
         return self.info
+
+    def _count(self) -> int:
+        """Frames that decode."""
+        return sum(1 for _ in self._from_start())
 
     def close(self) -> None:
         self._packets = []
@@ -113,7 +112,7 @@ class VideoFile(Video):
                 yield number, frame, self.path
             if not missing:
                 return
-        promised, real = self.info.frames, self.verify().frames
+        promised, real = self.frames, self.verify().frames
         raise DamagedVideo(self.path, f"only {real} of {promised} frames decode", real)
 
     def _from_groups(self, numbers: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame]]:

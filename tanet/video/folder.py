@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from tanet.video.base import Video, VideoError, VideoInfo, named
-from tanet.video.picture import upright_size
+from tanet.video.base import Video, VideoError, named
 
 if TYPE_CHECKING:
     import av
@@ -26,7 +25,7 @@ class PictureFolder(Video):
         if not files:
             raise VideoError(path, f"a folder without pictures ({', '.join(PICTURE_SUFFIXES)})")
         self._files = sorted(files, key=lambda file: re.sub("[0-9]+", lambda n: n[0].zfill(20), file.name))
-        self.info = VideoInfo(len(files), None, *upright_size(_decode_picture(self._files[0])))
+        self.frames = len(files)
 
     def _decode(self, numbers: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame, Path]]:
         for number in numbers:
