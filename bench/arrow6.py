@@ -9,34 +9,15 @@ other: six processes side by side, taking turns on one GPU, were slower than tha
 
 import argparse
 import dataclasses
-import tempfile
-from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from unittest import mock
+from statistics import fmean, stdev
 
-import numpy as np
-import torch
-
-from bench.common import ROOT, commit, machine, versions, write_csv
-from bench.decoded import capturing, decoded
-from tanet import checkpoint, evaluate
-from tanet.annotation import read_split
-from tanet.device import pick_device
-from tanet.optim import make_optimizer
+from bench.common import ROOT, head, write_csv
+from bench.compare import run, split_of
+from bench.decoded import decoded
 from tanet.recipe import Recipe
 from tanet.recipes import RECIPES
-from tanet.train import EpochResult, train
-
-SIZE = RECIPES["arrow6"].data.size
-
-
-@dataclass(frozen=True)
-class Run:
-    """One training."""
-
-    temporal: str
-    seed: int
-    recipe: Recipe
 
 
 def main() -> None:
@@ -52,17 +33,23 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "arrow6.csv")
     flags = parser.parse_args()
 
-    runs = [Run(name, seed, _recipe(flags, name, seed)) for name in flags.temporal for seed in flags.seeds]
+    recipes = [_recipe(flags, name, seed) for name, seed in product(flags.temporal, flags.seeds)]
+    try:
+        split_of(recipes[0])
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
+    rows: list[dict[str, object]] = []
     with decoded(flags.data) as videos:
         print(f"{videos} videos decoded", flush=True)
-        graph = torch.cuda.is_available() and not flags.no_graph
-        rows = []
-        for run in runs:
-            rows.append(_train(run, graph=graph))
+        for recipe in recipes:
+            own = {"temporal": recipe.model.temporal, "seed": recipe.seed, "lr": recipe.optim.lr}
+            rows.append({**head("torch", "av"), **own, **run(recipe, graph=not flags.no_graph)})
             write_csv(flags.out, rows)
+            print(f"{own['temporal']}, seed {own['seed']}: top-1 {rows[-1]['val_top1']}", flush=True)
     for name in flags.temporal:
-        top1 = [float(row["val_top1"]) for row in rows if row["temporal"] == name]
-        print(f"{name:8} val top-1 {np.mean(top1):.4f} ± {np.std(top1):.4f} of {len(top1)} seeds")
+        top1 = [float(str(row["val_top1"])) for row in rows if row["temporal"] == name]
+        deviation = f" ± {stdev(top1):.4f}" if len(top1) > 1 else ""
+        print(f"{name:8} val top-1 {fmean(top1):.4f}{deviation} of {len(top1)} seeds")
 
 
 def _recipe(flags: argparse.Namespace, temporal: str, seed: int) -> Recipe:
@@ -79,41 +66,6 @@ def _recipe(flags: argparse.Namespace, temporal: str, seed: int) -> Recipe:
         optim=optim,
         seed=seed,
     )
-
-
-def _train(run: Run, *, graph: bool) -> dict[str, object]:
-    results: list[EpochResult] = []
-
-    def keep(event: object) -> None:
-        if isinstance(event, EpochResult):
-            results.append(event)
-            print(f"{run.temporal} seed {run.seed} {event}", flush=True)
-
-    with (
-        tempfile.TemporaryDirectory() as out,
-        mock.patch("tanet.train.make_optimizer", capturing(SIZE) if graph else make_optimizer),
-    ):
-        train(run.recipe, out=out, report=keep)
-        model = checkpoint.load(Path(out) / "last.safetensors", device=pick_device())
-        split = read_split(run.recipe.data)
-        report = evaluate.test(model.network, split.val, classes=split.classes, recipe=run.recipe)
-    last = results[-1]
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else machine()
-    return {
-        "commit": commit(),
-        "machine": device,
-        "versions": versions("torch", "av"),
-        "temporal": run.temporal,
-        "seed": run.seed,
-        "epochs": last.epoch,
-        "lr": run.recipe.optim.lr,
-        "train_top1": round(last.train_top1, 4),
-        "val_top1_one_view": round(last.val_top1 or 0.0, 4),
-        "views": f"{run.recipe.eval.clips} x {run.recipe.eval.crops}",
-        "val_top1": round(report.accuracy.top1, 4),
-        "val_mean_class": round(report.accuracy.mean_class, 4),
-        "seconds": round(last.seconds),
-    }
 
 
 if __name__ == "__main__":

@@ -7,11 +7,16 @@
 Each row of the file is one training, tested after its last epoch with the recipe's views, and says by which
 command it is repeated. Rows that are there are not run again, so a comparison may be stopped at any time and
 goes on where it was; with the seeds in the outer loop all cases are equally far. A seed settles order and
-crops for all cases alike, so they can be compared in pairs. `bench.compare_table` makes docs/compare.md.
+crops, for cases of as many frames alike, so they can be compared in pairs. `bench.compare_table` makes
+docs/compare.md.
+
+The videos of val/ are those that the benchmarks' recipes were chosen by: an accuracy alone is on the high
+side, and what is to be read are the differences.
 """
 
 import argparse
 import dataclasses
+import gc
 import shlex
 import tempfile
 import time
@@ -25,15 +30,17 @@ from bench.common import ROOT, head, read_csv, write_csv
 from bench.compare_cases import BENCHMARKS, Case, cases, change
 from bench.decoded import capturing, decoded
 from tanet import checkpoint, evaluate
-from tanet.annotation import read_split
+from tanet.annotation import Split, read_split
 from tanet.cost import sketch
 from tanet.device import pick_device
 from tanet.optim import make_optimizer
-from tanet.recipe import Recipe
+from tanet.recipe import Model, Recipe
 from tanet.train import EpochResult, train
 
-KEY = ("benchmark", "changes", "case", "seed")
+KEY = ("benchmark", "changes", "case", "seed", "start", "videos")
 """The columns that say which run a row is of."""
+OWN = ("data.root", "data.workers", "data.transform_on", "model.weights")
+"""Fields that the flags of this file settle."""
 
 
 def main() -> None:
@@ -54,33 +61,38 @@ def main() -> None:
     flags = parser.parse_args()
     started = time.monotonic()
     try:
+        if taken := [text for text in flags.change if text.partition("=")[0] in OWN]:
+            raise ValueError(f"--change {taken[0]}: the benchmark sets {', '.join(OWN)} itself")
         recipe = change(BENCHMARKS[flags.benchmark], flags.change)
-        chosen = choose(cases(flags.tables, recipe), flags.only)
+        chosen = buildable(choose(cases(flags.tables, recipe), flags.only))
         weights = dict(text.split("=", 1) for text in flags.weights)
+        recipe = dataclasses.replace(
+            recipe,
+            data=dataclasses.replace(
+                recipe.data, root=flags.data, workers=flags.workers, transform_on="device"
+            ),
+        )
+        videos = counted(split_of(recipe))
     except ValueError as error:
         raise SystemExit(str(error)) from error
-    recipe = dataclasses.replace(
-        recipe,
-        data=dataclasses.replace(recipe.data, root=flags.data, workers=flags.workers, transform_on="device"),
-    )
     rows: list[dict[str, object]] = [dict(row) for row in read_csv(flags.out)]
     done = {tuple(str(row[name]) for name in KEY) for row in rows}
-    wanted = [(seed, case) for seed in flags.seeds for case in buildable(chosen)]
     longest = 0.0
-    with decoded(flags.data) as videos:
-        print(f"{videos} videos decoded, {time.monotonic() - started:.0f} s", flush=True)
-        for seed, case in wanted:
-            key = dict(zip(KEY, (flags.benchmark, " ".join(flags.change), case.name, str(seed)), strict=True))
-            if tuple(key.values()) in done:
+    with decoded(flags.data) as count:
+        print(f"{count} videos decoded, {time.monotonic() - started:.0f} s", flush=True)
+        for seed, case in ((seed, case) for seed in flags.seeds for case in chosen):
+            model = dataclasses.replace(case.model, weights=weights.get(case.model.backbone, ""))
+            values = (flags.benchmark, " ".join(flags.change), case.name, str(seed), start(model), videos)
+            if values in done:
+                print(f"kept: {case.name}, seed {seed}", flush=True)
                 continue
             if flags.seconds and time.monotonic() - started + longest > flags.seconds:
                 print(f"stopped after {flags.seconds:g} s; the same command goes on", flush=True)
                 return
             begun = time.monotonic()
-            rows.append(
-                head("torch", "av") | key | run(case, recipe, seed, weights, graph=not flags.no_graph)
-            )
-            rows[-1]["command"] = repeat(flags, case, seed)
+            found = run(dataclasses.replace(recipe, model=model, seed=seed), graph=not flags.no_graph)
+            key = dict(zip(KEY, values, strict=True))
+            rows.append({**head("torch", "av"), **key, **found, "command": repeat(flags, case, seed)})
             write_csv(flags.out, rows)
             longest = max(longest, time.monotonic() - begun)
             print(
@@ -108,10 +120,31 @@ def buildable(chosen: Sequence[Case]) -> list[Case]:
     return found
 
 
-def run(case: Case, recipe: Recipe, seed: int, weights: dict[str, str], *, graph: bool) -> dict[str, object]:
-    """Train and test one case."""
-    model = dataclasses.replace(case.model, weights=weights.get(case.model.backbone, ""))
-    recipe = dataclasses.replace(recipe, model=model, seed=seed)
+def split_of(recipe: Recipe) -> Split:
+    """The recipe's videos.
+
+    Raises:
+        ValueError: there is something to warn of, say that they had to be split here.
+    """
+    split = read_split(recipe.data, seed=recipe.seed)
+    if split.warnings:
+        raise ValueError(f"no data for a benchmark: {split.warnings[0]}")
+    return split
+
+
+def counted(split: Split) -> str:
+    """Videos to train and to test on."""
+    return f"{len(split.train)} + {len(split.val)}"
+
+
+def start(model: Model) -> str:
+    """What a network's weights are at first."""
+    return "ImageNet" if model.weights else "scratch"
+
+
+def run(recipe: Recipe, *, graph: bool) -> dict[str, object]:
+    """Train a network and test it after its last epoch, on a GPU as a CUDA graph if `graph`."""
+    split = split_of(recipe)
     results: list[EpochResult] = []
 
     def keep(event: object) -> None:
@@ -126,14 +159,15 @@ def run(case: Case, recipe: Recipe, seed: int, weights: dict[str, str], *, graph
     ):
         train(recipe, out=out, report=keep)
         trained = checkpoint.load(Path(out) / "last.safetensors", device=pick_device())
-        split = read_split(recipe.data)
         report = evaluate.test(trained.network, split.val, classes=split.classes, recipe=recipe)
+    del trained
+    gc.collect()  # a captured network holds itself, and its memory
     last = results[-1]
     return {
-        "backbone": model.backbone,
-        "start": "ImageNet" if model.weights else "scratch",
+        "backbone": recipe.model.backbone,
+        "start": start(recipe.model),
         "classes": len(split.classes),
-        "videos": f"{len(split.train)} + {len(split.val)}",
+        "videos": counted(split),
         "epochs": last.epoch,
         "train_top1": round(last.train_top1, 4),
         "val_top1_one_view": round(last.val_top1 or 0.0, 4),
@@ -152,6 +186,7 @@ def repeat(flags: argparse.Namespace, case: Case, seed: int) -> str:
         if name == case.model.backbone:
             words += ["--weights", f"{name}={Path(file).name}"]
     words += ["--change", *flags.change] if flags.change else []
+    words += ["--no-graph"] if flags.no_graph else []
     words += ["--tables", case.rows[0][0], "--only", case.name, "--seeds", str(seed)]
     return shlex.join(["python", "-m", "bench.compare", *words])
 

@@ -7,12 +7,14 @@ Across, milliseconds for a clip (bench.compare_speed); up, top-1 with the standa
 """
 
 import argparse
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 
 from bench.common import ROOT, read_csv
 from bench.compare_cases import BENCHMARKS, cases, change
+from bench.compare_table import timed
 from tanet.figures import require_plots
 
 OWN, OTHER, LINE = "#D55E00", "#0072B2", "#999999"  # told apart by the colour-blind
@@ -45,27 +47,42 @@ def main() -> None:
         require_plots()
     except ValueError as error:
         raise SystemExit(str(error)) from error
-    found = points(flags)
+    accuracies = read_csv(flags.data)
+    try:
+        speeds = timed(read_csv(flags.speed), flags.benchmark, flags.changes)
+        found = points(flags.benchmark, flags.changes, flags.table, accuracies, speeds)
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
     if not found:
         raise SystemExit(f"no case of {flags.benchmark} has both accuracy and speed: run both benchmarks")
     out.parent.mkdir(parents=True, exist_ok=True)
-    draw(found, title=flags.benchmark, machine=read_csv(flags.speed)[0]["machine"], out=out)
+    draw(found, title=flags.benchmark, machine=next(iter(speeds.values()))["machine"], out=out)
     print(out)
 
 
-def points(flags: argparse.Namespace) -> list[Point]:
-    """Of the table's cases, those that have both accuracy and speed."""
-    recipe = change(BENCHMARKS[flags.benchmark], flags.changes.split())
-    names = [case.name for case in cases([flags.table], recipe)]
+def points(
+    benchmark: str,
+    changes: str,
+    table: str,
+    accuracies: Sequence[Mapping[str, str]],
+    speeds: Mapping[str, Mapping[str, str]],
+) -> list[Point]:
+    """Of the table's cases, those that have both accuracy and speed.
+
+    Raises:
+        ValueError: they were trained on different videos, or one from different starts.
+    """
+    names = [case.name for case in cases([table], change(BENCHMARKS[benchmark], changes.split()))]
+    own = [row for row in accuracies if (row["benchmark"], row["changes"]) == (benchmark, changes)]
+    if len(videos := sorted({row["videos"] for row in own})) > 1:
+        raise ValueError(f"{benchmark} was trained on different videos, keep one kind: {', '.join(videos)}")
     top1: dict[str, list[float]] = {}
-    for row in read_csv(flags.data):
-        if (row["benchmark"], row["changes"]) == (flags.benchmark, flags.changes):
-            top1.setdefault(row["case"], []).append(100 * float(row["val_top1"]))
-    ms = {
-        row["case"]: float(row["ms_p50"]) / int(row["clips"])
-        for row in read_csv(flags.speed)
-        if row["benchmark"] == flags.benchmark
-    }
+    starts: dict[str, str] = {}
+    for row in own:
+        if starts.setdefault(row["case"], row["start"]) != row["start"]:
+            raise ValueError(f"{row['case']} was trained from {starts[row['case']]} and from {row['start']}")
+        top1.setdefault(row["case"], []).append(100 * float(row["val_top1"]))
+    ms = {case: float(row["ms_p50"]) / int(row["clips"]) for case, row in speeds.items()}
     return [
         Point(name, ms[name], fmean(top1[name]), stdev(top1[name]) if len(top1[name]) > 1 else 0.0)
         for name in names

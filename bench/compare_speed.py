@@ -30,6 +30,9 @@ from bench.compare_cases import BENCHMARKS, Case, cases, change
 from tanet.device import autocast, pick_device
 from tanet.network import build
 
+KEY = ("machine", "benchmark", "changes", "case")
+"""The columns that say what a row is of."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -57,6 +60,7 @@ def main() -> None:
         {
             **first,
             "benchmark": flags.benchmark,
+            "changes": " ".join(flags.change),
             "case": name,
             "clips": flags.clips,
             "size": size,
@@ -67,9 +71,8 @@ def main() -> None:
         }
         for name in runs
     ]
-    kept = [
-        row for row in read_csv(flags.out) if row["benchmark"] != flags.benchmark or row["case"] not in runs
-    ]
+    again = {tuple(row[name] for name in KEY) for row in rows}
+    kept = [row for row in read_csv(flags.out) if tuple(row[name] for name in KEY) not in again]
     write_csv(flags.out, [*kept, *rows])
     for row in rows:
         print(f"{row['case']:32} {row['clips_s']:>10} clips/s")

@@ -33,8 +33,8 @@ HEAD = """# The paper's comparisons on open data
 Made by `python -m bench.compare_table` from `results/compare.csv` and `results/compare_speed.csv`, where each
 training stands with its commit and the command that repeats it. All rows of a benchmark are trained by the
 same recipe. Top-1 in per cent, mean ± standard deviation over the seeds; *to TAM*: the mean of the
-differences to `tam` of the same seed, ± their standard deviation. Parameters and GFLOPs are counted as the
-paper counts them. The paper's figures are of ResNet-50 on Kinetics-400.
+differences to `tam` of the same seed and start, ± their standard deviation. Parameters and GFLOPs are
+counted as the paper counts them. The paper's figures are of ResNet-50 on Kinetics-400.
 """
 
 
@@ -72,9 +72,13 @@ def main() -> None:
     if not rows:
         raise SystemExit(f"{flags.data}: no rows: run bench.compare")
     parts = [HEAD]
-    for benchmark, changes in sorted({(row["benchmark"], row["changes"]) for row in rows}):
-        own = [row for row in rows if (row["benchmark"], row["changes"]) == (benchmark, changes)]
-        parts.append(section(benchmark, changes, own, speeds))
+    sections: dict[tuple[str, str, str], list[dict[str, str]]] = {}
+    for row in rows:
+        sections.setdefault((row["benchmark"], row["changes"], row["videos"]), []).append(row)
+    try:
+        parts += [section(*key[:2], own, speeds) for key, own in sorted(sections.items())]
+    except ValueError as error:
+        raise SystemExit(f"{flags.speed}: {error}") from error
     flags.out.parent.mkdir(parents=True, exist_ok=True)
     flags.out.write_text("\n".join(parts))
     print(flags.out)
@@ -83,14 +87,18 @@ def main() -> None:
 def section(
     benchmark: str, changes: str, rows: Sequence[Mapping[str, str]], speeds: Sequence[Mapping[str, str]]
 ) -> str:
-    """All tables of one benchmark that have rows to compare."""
+    """All tables of one benchmark, with the same videos, that have rows to compare.
+
+    Raises:
+        ValueError: it was timed on several machines.
+    """
     recipe = change(BENCHMARKS[benchmark], changes.split())
-    first = rows[0]
+    first, machines = rows[0], ", ".join(dict.fromkeys(row["machine"] for row in rows))
     parts = [
         f"## {benchmark}{f' ({changes})' if changes else ''}",
         "",
         f"{first['videos']} videos to train and to test on, {first['classes']} classes, {first['views']} "
-        f"views, {first['epochs']} epochs; usual network {recipe.model.backbone}; {first['machine']}.",
+        f"views, {first['epochs']} epochs; usual network {recipe.model.backbone}; {machines}.",
         "",
     ]
     for table in TABLES:
@@ -109,29 +117,39 @@ def lines(
 ) -> list[Line]:
     """The rows of a table that were run, in the paper's order."""
     recipe = change(BENCHMARKS[benchmark], changes.split())
-    measured = {row["case"]: row["clips_s"] for row in speeds if row["benchmark"] == benchmark}
-    top1: dict[str, dict[int, float]] = {}
+    measured = {case: row["clips_s"] for case, row in timed(speeds, benchmark, changes).items()}
+    top1: dict[tuple[str, str], dict[int, float]] = {}  # by case and start
     for row in rows:
-        top1.setdefault(row["case"], {})[int(row["seed"])] = 100 * float(row["val_top1"])
-    starts = {row["case"]: row["start"] for row in rows}
-    found = []
-    for case in cases([table], recipe):
-        for _, name in case.rows:
-            if case.name in top1:
-                found.append(
-                    Line(
-                        case,
-                        name,
-                        top1[case.name],
-                        top1.get(BASELINE, {}),
-                        find_table(table)[name].top1,
-                        int(rows[0]["classes"]),
-                        recipe.eval.size,
-                        starts[case.name],
-                        measured.get(case.name, ""),
-                    )
-                )
-    return found
+        top1.setdefault((row["case"], row["start"]), {})[int(row["seed"])] = 100 * float(row["val_top1"])
+    return [
+        Line(
+            case,
+            name,
+            values,
+            top1.get((BASELINE, start), {}),
+            find_table(table)[name].top1,
+            int(rows[0]["classes"]),
+            recipe.eval.size,
+            start,
+            measured.get(case.name, ""),
+        )
+        for case in cases([table], recipe)
+        for _, name in case.rows
+        for (trained, start), values in top1.items()
+        if trained == case.name
+    ]
+
+
+def timed(speeds: Sequence[Mapping[str, str]], benchmark: str, changes: str) -> dict[str, Mapping[str, str]]:
+    """The speed of each case of a benchmark.
+
+    Raises:
+        ValueError: it was measured on several machines, whose times can not be compared.
+    """
+    own = [row for row in speeds if (row["benchmark"], row["changes"]) == (benchmark, changes)]
+    if len(machines := sorted({row["machine"] for row in own})) > 1:
+        raise ValueError(f"{benchmark} was timed on several machines, keep one: {', '.join(machines)}")
+    return {row["case"]: row for row in own}
 
 
 def draw(found: Sequence[Line]) -> list[str]:

@@ -5,6 +5,7 @@ forward and backward pass of the network are captured as a CUDA graph, since a s
 """
 
 import copy
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ from tanet.annotation import videos_under
 from tanet.network import VideoNet
 from tanet.optim import make_optimizer
 from tanet.recipe import Optim
-from tanet.video import Video, VideoInfo, open_video
+from tanet.video import Video, open_video
 
 
 class Decoded(Video):
@@ -32,13 +33,13 @@ class Decoded(Video):
 
     def __init__(self, path: str | Path, folder: Path) -> None:
         self.path = Path(path)
-        self.frames = np.load(_raw(path, folder), mmap_mode="r")
-        count, height, width, _ = self.frames.shape
-        self.info = VideoInfo(count, None, height, width)
+        self._pictures = np.load(_raw(path, folder), mmap_mode="r")
+        self.frames, *size, _ = self._pictures.shape
+        self._size = (size[0], size[1])
 
     def read(self, indices: ArrayLike | torch.Tensor, *, short_side: int | None = None) -> torch.Tensor:
         assert short_side is None
-        return torch.from_numpy(self.frames[np.asarray(indices)])
+        return torch.from_numpy(self._pictures[np.asarray(indices)])
 
 
 @contextmanager
@@ -59,15 +60,27 @@ def capturing(size: int) -> Callable[[nn.Module, Optim], torch.optim.Optimizer]:
     def make(network: nn.Module, optim: Optim) -> torch.optim.Optimizer:
         assert isinstance(network, VideoNet)
         optimizer = make_optimizer(network, optim)
-        state = copy.deepcopy(network.state_dict())
-        clips = torch.randn(optim.batch, network.frames, 3, size, size, device="cuda")
-        network.train()
-        with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
-            torch.cuda.make_graphed_callables(network, (clips,))
-        network.load_state_dict(state)  # warming up moved the running statistics
+        capture_passes(network.train(), optim, size=size)
         return optimizer
 
     return make
+
+
+def capture_passes(network: VideoNet, optim: Optim, *, size: int) -> None:
+    """Record forward and backward pass, each to be launched as one; in the mode that the modules are in.
+
+    Args:
+        network: on a GPU.
+        optim: its `batch` and `precision` count.
+        size: side of the clips.
+    """
+    state = copy.deepcopy(network.state_dict())
+    device = next(network.parameters()).device
+    clips = torch.randn(optim.batch, network.frames, 3, size, size, device=device)
+    half = optim.precision == "bfloat16"
+    with torch.autocast("cuda", torch.bfloat16, enabled=half, cache_enabled=False):
+        torch.cuda.make_graphed_callables(network, (clips,))
+    network.load_state_dict(state)  # warming up moved the running statistics
 
 
 def _decode(path: Path, *, folder: Path) -> None:
@@ -76,4 +89,4 @@ def _decode(path: Path, *, folder: Path) -> None:
 
 
 def _raw(path: str | Path, folder: Path) -> Path:
-    return folder / (str(path).replace(os.sep, "_") + ".npy")
+    return folder / f"{hashlib.sha256(os.fsencode(path)).hexdigest()}.npy"

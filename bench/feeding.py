@@ -21,7 +21,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
@@ -118,11 +118,15 @@ def measure(step: Step, sources: list[Source], setting: Setting) -> Iterator[dic
     for source in sources:
         with make_feed(source, setting) as feed:
             waited = Waited(feed)
-            started = time.monotonic()
-            found = percentiles(speeds(on_device(waited, setting.device), step, setting))
-            waiting = waited.seconds / (time.monotonic() - started)
+            batches = on_device(waited, setting.device)
+            speeds(batches, step, setting, blocks=1)  # in which the workers begin
+            before, started = waited.seconds, time.monotonic()
+            found = percentiles(speeds(batches, step, setting))
+            waiting = (waited.seconds - before) / (time.monotonic() - started)
         with make_feed(source, setting) as feed:
-            alone = percentiles(speeds(feed, lambda *_: None, setting))["p50"]
+            batches = iter(feed)
+            speeds(batches, _leave, setting, blocks=1)
+            alone = percentiles(speeds(batches, _leave, setting))["p50"]
         row = row_of(source.name, source.transform_on, found, base=resident["p50"])
         yield {**row, "waiting": f"{waiting:.2f}", "feed": f"{alone:.0f}"}
 
@@ -138,18 +142,23 @@ def row_of(name: str, who: str, found: dict[str, float], *, base: float) -> dict
     }
 
 
-def speeds(batches: Iterable[tuple[object, torch.Tensor]], step: Callable, setting: Setting) -> list[float]:
-    """Clips a second in each block of steps, after a first that does not count."""
-    coming = iter(batches)
+def _leave(views: object, labels: torch.Tensor) -> None:
+    """No step at all."""
+
+
+def speeds(
+    batches: Iterator[tuple[object, torch.Tensor]], step: Callable, setting: Setting, *, blocks: int = BLOCKS
+) -> list[float]:
+    """Clips a second in each block of steps."""
     found = []
-    for _ in range(1 + BLOCKS):
+    for _ in range(blocks):
         started = time.perf_counter()
-        for views, labels in islice(coming, setting.steps):
+        for views, labels in islice(batches, setting.steps):
             step(views, labels)
         if setting.device.type == "cuda":
             torch.cuda.synchronize(setting.device)
         found.append(setting.batch * setting.steps / (time.perf_counter() - started))
-    return found[1:]
+    return found
 
 
 def make_step(setting: Setting) -> Step:

@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ from torch.nn import functional as F
 
 from tanet import sampling, synthetic, transforms
 from tanet.annotation import Sample, read_split
+from tanet.datasets import TrainClips
 from tanet.recipe import Data, Recipe
 from tanet.video import open_video
 
@@ -40,15 +42,55 @@ class Held:
         return len(self.labels)
 
 
-def hold(root: str, *, device: torch.device, limit: int | None = None) -> tuple[Held, Held]:
-    """The videos of root/train and root/val; of each about `limit`, spread over the classes."""
+def hold(
+    root: str, *, device: torch.device, part: float = 0.0, limit: int | None = None
+) -> tuple[Held, Held]:
+    """The videos to train and to test on.
+
+    Args:
+        root: folder with train/ and val/, all videos of one size.
+        device: where they are held.
+        part: of the recordings of train/, to test on; 0 tests on val/.
+        limit: about so many videos of each, spread over the classes; None for all.
+    """
     split = read_split(Data(root=root))
-    parts = [_spread(part, limit) for part in (split.train, split.val)]
+    if split.warnings:
+        raise ValueError(f"no data for a benchmark: {split.warnings[0]}")
+    chosen = hold_out(split.train, part) if part else (split.train, split.val)
+    parts = [_spread(some, limit) for some in chosen]
     with ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn")) as pool:
         clips = [list(pool.map(_decode, [s.path for s in part], chunksize=4)) for part in parts]
     labels = [[sample.label for sample in part] for part in parts]
     train, val = (_held(c, labels_, split.classes, device) for c, labels_ in zip(clips, labels, strict=True))
     return train, val
+
+
+def hold_out(samples: Sequence[Sample], part: float) -> tuple[list[Sample], list[Sample]]:
+    """Training videos in two: to train on, and a part of the recordings to choose by, of all classes alike.
+
+    Videos are of one recording if their names are the same up to the last _ (v_Diving_g08_c01): whatever
+    their classes, they stay together.
+    """
+    recordings: dict[str, set[int]] = {}
+    for sample in samples:
+        recordings.setdefault(recording(sample), set()).add(sample.label)
+    kinds: dict[tuple[int, ...], list[str]] = {}  # of recordings, by the classes they show
+    for name, labels in sorted(recordings.items()):
+        kinds.setdefault(tuple(sorted(labels)), []).append(name)
+    out = set()
+    for names in kinds.values():
+        generator = np.random.default_rng(0)
+        out |= {names[number] for number in generator.permutation(len(names))[: round(part * len(names))]}
+    train, held = ([s for s in samples if (recording(s) in out) == side] for side in (False, True))
+    if not train or not held:
+        raise ValueError(f"a part of {part:g} of {len(recordings)} recordings leaves none on one side")
+    return train, held
+
+
+def recording(sample: Sample) -> str:
+    """The name of the recording that a video was cut from."""
+    stem = Path(sample.path).stem
+    return stem.rpartition("_")[0] or stem
 
 
 def make_verbs(count: int, *, device: torch.device, height: int = 128, width: int = 172) -> tuple[Held, Held]:
@@ -83,7 +125,7 @@ def cut(
     """
     data, frames = recipe.data, recipe.model.frames
     device, (height, width) = held.frames.device, _size(held.frames, data.resize)
-    mirrored = _mirrored(held.classes, data.flip)
+    mirrored = TrainClips([], data, frames=frames, classes=held.classes).mirrored
     rows, boxes, flips, labels = [], [], [], []
     for number in numbers:
         first, count = held.starts[number], int(held.starts[number + 1] - held.starts[number])
@@ -130,9 +172,7 @@ def test_clips(held: Held, recipe: Recipe, *, clips: int, crops: Literal[1, 3]) 
 def _size(frames: torch.Tensor, short: int) -> tuple[int, int]:
     """Height and width of frames [N, H, W, 3] when their short side is `short`; 0 leaves them as they are."""
     height, width = frames.shape[1:3]
-    if not short or short == min(height, width):
-        return height, width
-    return (short, int(short * width / height)) if height <= width else (int(short * height / width), short)
+    return transforms.short_side(height, width, short) if short else (height, width)
 
 
 def _resized(frames: torch.Tensor, short: int) -> torch.Tensor:
@@ -165,12 +205,6 @@ def _recolour(views: torch.Tensor, most: float, generator: np.random.Generator) 
     views = mean + (views - mean) * contrast
     grey = views.mean(2, keepdim=True)
     return (grey + (views - grey) * saturation).clamp(0, 255)
-
-
-def _mirrored(classes: tuple[str, ...], flip: Literal["none", "plain", "mirror"]) -> Sequence[int | None]:
-    if flip == "mirror":
-        return transforms.mirror_labels(classes)
-    return range(len(classes)) if flip == "plain" else [None] * len(classes)
 
 
 def _decode(path: str) -> np.ndarray:

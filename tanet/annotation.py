@@ -28,6 +28,7 @@ LEAK = (
     "{root} has no val/ folder: {part:.0%} of each class was set aside for validation. Videos cut from one "
     "recording can fall on both sides, and then the validation accuracy is too high."
 )
+ALL = "{root} has no val/ folder: all of its videos are tested, perhaps some that were trained on."
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,8 @@ def read_test(
         classes: names in the order of the labels; videos are matched to them by name.
         seed: of the split, where a part of ROOT's class folders was set aside in training; only that part is
             tested. None tests all.
-        report: is told how many videos the quarantine list leaves out.
+        report: is told how many videos the quarantine list leaves out, and where no part of ROOT's class
+            folders is known to have been set aside.
 
     Raises:
         ValueError: as `read_split`.
@@ -121,6 +123,8 @@ def read_test(
     elif seed is None:
         train, val = _part_folders(data)
         entries = _classes_in(val or train)
+        if report and not val:
+            report(ALL.format(root=data.root))
     else:
         _, entries, _ = _folders(data, seed)
     _, entries, left_out = _leave_out(data, [], entries)
@@ -268,13 +272,16 @@ def _class_names(entries: list[_Entry], *, of_list: bool) -> tuple[str, ...]:
 
 def _samples(entries: list[_Entry], classes: Sequence[str]) -> tuple[Sample, ...]:
     labels = {name: label for label, name in enumerate(classes)}
-    return tuple(Sample(str(e.path), _label(e, labels), e.frames, e.packed) for e in entries)
+    # A list may say numbers in place of names; but classes named 1, 2, 3 are no labels 0, 1, 2.
+    if not any(name.isdigit() for name in classes):
+        labels |= {str(label): label for label in range(len(classes))}
+    return tuple(Sample(str(e.path), _label(e, labels, classes), e.frames, e.packed) for e in entries)
 
 
-def _label(entry: _Entry, labels: dict[str, int]) -> int:
+def _label(entry: _Entry, labels: dict[str, int], classes: Sequence[str]) -> int:
     if entry.label in labels:
         return labels[entry.label]
-    if entry.label.isdigit() and int(entry.label) < len(labels):
-        return int(entry.label)
-    known = ", ".join(list(labels)[:10]) + (", …" if len(labels) > 10 else "")
-    raise ValueError(f"{entry.path}: class '{entry.label}' is not one of {len(labels)} known ones: {known}")
+    if entry.label.isdecimal() and (number := str(int(entry.label))) in labels:  # 01 is 1
+        return labels[number]
+    known = ", ".join(classes[:10]) + (", …" if len(classes) > 10 else "")
+    raise ValueError(f"{entry.path}: class '{entry.label}' is not one of {len(classes)} known ones: {known}")

@@ -4,6 +4,7 @@ Nothing is parsed from a path and nothing in a file is executed. It is written t
 renamed, so that a file under its final name is always whole.
 """
 
+import errno
 import json
 import os
 import pickle
@@ -159,6 +160,9 @@ def _sync_folder(folder: Path) -> None:
         number = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(number)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # some network mounts sync no folders
+                raise
         finally:
             os.close(number)
 

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from tanet.device import pick_device
+from tanet.device import parse_device, pick_device
 
 
 class PeerError(ValueError):
@@ -135,8 +135,6 @@ def joined(device: str | torch.device | None, *, timeout: float) -> Iterator[tup
         yield ALONE, pick_device(device)
         return
     target = _own_device(device)
-    if target.type == "cuda":
-        torch.cuda.set_device(target)
     backend = "cpu:gloo,cuda:nccl" if target.type == "cuda" else "gloo"
     try:
         dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
@@ -150,15 +148,17 @@ def joined(device: str | torch.device | None, *, timeout: float) -> Iterator[tup
 
 
 def _own_device(device: str | torch.device | None) -> torch.device:
-    target = pick_device(device)
-    if target.type != "cuda":
-        return target
-    local, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    """Where this process computes. It touches no other GPU, on each of which it would take memory."""
+    target, count = parse_device(device), torch.cuda.device_count()
+    if target.type != "cuda" or not count:
+        return pick_device(device)
+    local = int(os.environ.get("LOCAL_RANK", "0"))
     if local >= count:
         raise ValueError(
             f"this machine has {count} GPUs, too few for its processes: lower torchrun's --nproc-per-node"
         )
-    return torch.device("cuda", local)
+    torch.cuda.set_device(local)
+    return pick_device(torch.device("cuda", local))
 
 
 def _lost(error: RuntimeError, timeout: float) -> str:

@@ -14,7 +14,7 @@ from tanet import metrics
 from tanet.annotation import Sample
 from tanet.datasets import EvalClips
 from tanet.device import autocast
-from tanet.feed import BadVideo, Feed
+from tanet.feed import BadVideo, Feed, check_bad
 from tanet.recipe import Eval, Recipe
 from tanet.transforms import normalise
 from tanet.video import VideoError
@@ -129,7 +129,7 @@ def test(
     if not samples:
         raise ValueError("no videos to test on")
     share = score(network, samples, recipe=recipe, report=report, bad=bad, note=note)
-    return merge([share], samples, classes=classes)
+    return merge([share], samples, classes=classes, max_bad=recipe.data.max_bad)
 
 
 def score(
@@ -142,7 +142,11 @@ def score(
     bad: Callable[[BadVideo], None] | None = None,
     note: Callable[[str], None] | None = None,
 ) -> Share:
-    """Score some of the samples: those of these numbers, by default all; otherwise as `test`."""
+    """Score some of the samples: those of these numbers, by default all; otherwise as `test`.
+
+    recipe.data.max_bad is a part of all samples here too: whoever scores several shares checks their sum
+    (`merge`), since a small share may well have more than its part of the bad ones.
+    """
     wanted = range(len(samples)) if numbers is None else tuple(numbers)
     if not wanted:
         return Share((), torch.empty(0, 0), {})
@@ -158,7 +162,7 @@ def score(
     scorer = Scorer(network, eval=eval, precision=recipe.optim.precision, note=note)
     found: list[torch.Tensor] = []
     network.eval()
-    with Feed(clips, batch=videos, data=recipe.data, device=device, report=tell) as feed:
+    with Feed(clips, batch=videos, data=recipe.data, device=device, videos=len(samples), report=tell) as feed:
         for views, _ in feed:
             assert isinstance(views, torch.Tensor)  # EvalClips makes no others
             found.append(scorer(views))
@@ -171,11 +175,19 @@ def score(
     )
 
 
-def merge(shares: Iterable[Share], samples: Sequence[Sample], *, classes: Sequence[str]) -> Report:
+def merge(
+    shares: Iterable[Share], samples: Sequence[Sample], *, classes: Sequence[str], max_bad: float = 1.0
+) -> Report:
     """What all shares found together.
 
+    Args:
+        shares: of which each sample is in one.
+        samples: all of them.
+        classes: names in the order of the logits.
+        max_bad: part of the samples that may be bad in all shares together.
+
     Raises:
-        ValueError: a sample is in no share, or in two; or none of them can be read.
+        ValueError: a sample is in no share, or in two; or too many of them can not be read, or all.
     """
     scores: dict[int, torch.Tensor] = {}
     bad: dict[int, VideoError] = {}
@@ -187,6 +199,7 @@ def merge(shares: Iterable[Share], samples: Sequence[Sample], *, classes: Sequen
         bad |= share.bad
     if absent := set(range(len(samples))) - scores.keys() - bad.keys():
         raise ValueError(f"{samples[min(absent)].path} was not scored")
+    check_bad(bad, videos=len(samples), max_bad=max_bad)
     if not scores:
         raise ValueError(f"none of the {len(samples)} videos can be read")
     good = sorted(scores)

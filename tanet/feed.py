@@ -9,9 +9,8 @@ hangs or dies ends the run, and what it was reading is named.
 import os
 import re
 import signal
-import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -36,6 +35,20 @@ class BadVideo:
     error: VideoError
 
 
+def check_bad(bad: Mapping[int, VideoError], *, videos: int, max_bad: float) -> None:
+    """Refuse too many bad videos.
+
+    Raises:
+        ValueError: more than the part `max_bad` of all `videos` can not be read.
+    """
+    if len(bad) > max_bad * videos:
+        last = list(bad.values())[-1]
+        raise ValueError(
+            f"{len(bad)} of {videos} videos can not be read, more than the part {max_bad:g} that is allowed "
+            f"(--data.max-bad); the last: {last}"
+        )
+
+
 class Feed:
     """Full batches (views, labels) of a dataset; a context that ends when the batches are no longer wanted.
 
@@ -48,6 +61,7 @@ class Feed:
         data: its `workers`, `bad_files`, `max_bad` and `timeout` count.
         order: of one epoch.
         device: where the batches will go.
+        videos: of which data.max_bad is a part; None: those of `clips`, where these are not but a share.
         report: is told of each bad video, once.
 
     Raises:
@@ -63,15 +77,17 @@ class Feed:
         data: Data,
         order: EpochOrder | None = None,
         device: torch.device | str = "cpu",
+        videos: int | None = None,
         report: Callable[[BadVideo], None] | None = None,
     ) -> None:
+        self.videos = len(clips) if videos is None else videos
         self.clips, self.data, self.order, self.report = clips, data, order, report
         self.batch = min(batch, len(clips) if order is None else len(order))
+        self.pinned = torch.device(device).type == "cuda"
         self.bad: dict[int, VideoError] = {}  # number → why, of all epochs so far
         # With an order: for each batch handed out, how many keys of the epoch are used up with it, so that a
         # resumed epoch starts at the next (`order.start`). Who takes a batch takes its number, in turn.
         self.used: deque[int] = deque()
-        self.waited = 0.0  # seconds in which the loader had nothing ready
         # What each worker is at: its process, and the key of its sample plus 1, or 0. In shared memory.
         self.desks = torch.zeros(data.workers, 2, dtype=torch.int64).share_memory_()
         self.loader = DataLoader(
@@ -80,7 +96,7 @@ class Feed:
             sampler=order,
             num_workers=data.workers,
             persistent_workers=data.workers > 0,
-            pin_memory=torch.device(device).type == "cuda",
+            pin_memory=self.pinned,
             timeout=data.timeout if data.workers else 0,
             collate_fn=_collate,
             worker_init_fn=_leave_signals,
@@ -111,14 +127,14 @@ class Feed:
         read = self.order.start if self.order else 0
         alone = read == 0  # whether no other batch of the epoch came
         self.used.clear()
-        for views, labels, bad, good in self._loaded():
+        for views, labels, bad, good in self.loader:
             for video in bad:
                 self.note(video)
             places += [read + place for place in good]
             read += len(good) + len(bad)
             if views is None:
                 continue
-            kept = (_after(kept[0], views), torch.cat((kept[1], labels))) if kept else (views, labels)
+            kept = self._after(kept, views, labels) if kept else (views, labels)
             if self.order is None or len(kept[1]) >= self.batch:
                 places = places[self.batch :]
                 self.used.append(places[0] if places else read)
@@ -129,16 +145,10 @@ class Feed:
             self.used.append(read)
             yield kept
 
-    def _loaded(self) -> Iterator[Any]:
-        """What `_collate` makes, and how long it was waited for."""
-        batches = iter(self.loader)
-        while True:
-            start = time.monotonic()
-            batch = next(batches, None)
-            self.waited += time.monotonic() - start
-            if batch is None:
-                return
-            yield batch
+    def _after(self, kept: Batch, views: Views, labels: torch.Tensor) -> Batch:
+        """What was kept and what came, in page-locked memory where the loader's batches are."""
+        both, answers = _joined(kept[0], views), torch.cat((kept[1], labels))
+        return (both.pin_memory(), answers.pin_memory()) if self.pinned else (both, answers)
 
     def note(self, video: BadVideo) -> None:
         """Leave a video out that this process, or another, could not read."""
@@ -149,11 +159,7 @@ class Feed:
         self.bad[video.number] = video.error
         if self.report:
             self.report(video)
-        if len(self.bad) > self.data.max_bad * len(self.clips):
-            raise ValueError(
-                f"{len(self.bad)} of {len(self.clips)} videos can not be read, more than the part "
-                f"{self.data.max_bad:g} that is allowed (--data.max-bad); the last: {video.error}"
-            )
+        check_bad(self.bad, videos=self.videos, max_bad=self.data.max_bad)
 
     def _loss(self, cause: str) -> str:
         """One line about a worker that hangs or died."""
@@ -198,7 +204,7 @@ def _collate(items: list[Any]) -> tuple[Views | None, torch.Tensor | None, list[
     return batch, torch.tensor(labels), bad, good
 
 
-def _after(kept: Views, more: Views) -> Views:
+def _joined(kept: Views, more: Views) -> Views:
     if isinstance(kept, RawViews):
         assert isinstance(more, RawViews)
         return join((kept, more))
@@ -207,6 +213,10 @@ def _after(kept: Views, more: Views) -> Views:
 
 
 def _leave_signals(_: int) -> None:
-    """Ctrl-C reaches all processes of a terminal: what is done about it is for the main one to say."""
+    """Signals to all of a training's processes: what is done about them is for the main one to say."""
+    if os.name == "posix":
+        # torchrun and SLURM send SIGTERM to the whole group of processes. Workers that ended with it would
+        # leave the main process without the batch that it saves its state after.
+        os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # by which it says so; its own handler came along

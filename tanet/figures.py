@@ -225,21 +225,20 @@ def _heat_map(axes: "Axes", gate: torch.Tensor) -> Any:
 
 def _violins(axes: "Axes", values: torch.Tensor, *, taps: bool) -> None:
     """A violin for each column of values [channels, taps or frames]; bars: minimum, median, maximum."""
-    columns = values[:: max(1, len(values) // MOST)].T  # [columns, channels]
-    count = len(columns)
-    if all(len(column.unique()) > 1 for column in columns):
-        drawn = axes.violinplot([column.tolist() for column in columns], showmedians=True, widths=0.85)
-    else:  # a violin needs a spread
-        drawn = {"bodies": []}
-        axes.plot(range(1, count + 1), columns.median(1).values.tolist(), "_", markersize=18, color="black")
-    bodies: Any = drawn["bodies"]
+    shown = values[:: max(1, len(values) // MOST)].T.tolist()  # [columns, channels]
+    count, places = len(shown), range(1, len(shown) + 1)
+    bodies: Any = []
+    if all(len(set(column)) > 1 for column in shown):  # a violin needs a spread
+        bodies = axes.violinplot(shown, widths=0.85, showextrema=False)["bodies"]
+    least, most = values.min(0).values.tolist(), values.max(0).values.tolist()
+    axes.vlines(places, least, most, color="black", linewidth=0.9)
+    for heights in (least, values.median(0).values.tolist(), most):
+        left, right = ([place + side for place in places] for side in (-0.21, 0.21))
+        axes.hlines(heights, left, right, color="black", linewidth=0.9)
     for number, body in enumerate(bodies):
         side = (number > count // 2) - (number < count // 2)
         body.set(facecolor=(PRESENT, FUTURE, PAST)[side] if taps else "#009E73", alpha=0.75)
-    for name in ("cbars", "cmins", "cmaxes", "cmedians"):
-        if name in drawn:
-            drawn[name].set(color="black", linewidth=0.9)  # type: ignore[union-attr]
-    axes.set_xticks(range(1, count + 1), _tap_names(count) if taps else [str(t) for t in range(count)])
+    axes.set_xticks(places, _tap_names(count) if taps else [str(t) for t in range(count)])
     axes.tick_params(labelsize=8)
     axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)

@@ -59,8 +59,8 @@ class NonFinite:
             event = BadStep(step.epoch, step.step, self._videos(step))
             if self.choice == "stop":
                 raise PeerError(
-                    f"{event}: look at them, lower the learning rate (--optim.lr), "
-                    "or leave such steps out (--optim.nonfinite skip)"
+                    f"{event}: look at them; --resume with --optim.nonfinite skip goes on without such "
+                    "steps; a lower learning rate (--optim.lr) is another training, with another --out"
                 )
             self.report(event)
             if self.in_a_row == IN_A_ROW:

@@ -70,7 +70,8 @@ class Plan:
         """The plan for a reader, without its warnings."""
         many = self.world > 1
         each = f", {self.batch // self.world} on each of {self.world} devices" if many else ""
-        total = f"{self.epochs} epochs × {self.steps} steps = {self.epochs * self.steps} steps"
+        steps = self.epochs * self.steps
+        total = f"{_count(self.epochs, 'epoch')} × {_count(self.steps, 'step')} = {_count(steps, 'step')}"
         memory = f"about {_bytes(self.memory)}{' a device' if many else ''} (estimated)"
         lines = [
             f"{self.train} training, {self.val} validation videos, {self.classes} classes",
@@ -244,6 +245,10 @@ def _changed(recipe: Recipe, reference: Recipe) -> list[str]:
             if was != now and name not in ASIDE.get(section, ()):
                 changed.append(f"{section}.{name} {_shown(now)} ({_shown(was)})")
     return changed
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _bytes(count: int) -> str:

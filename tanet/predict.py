@@ -49,7 +49,7 @@ def predict(video: Source, model: Checkpoint, *, eval: Eval | None = None) -> Pr
 
     Raises:
         VideoError: the video can not be read.
-        ValueError: the array is not uint8 [frames, H, W, 3].
+        ValueError: the array is not uint8 [frames, H, W, 3], or the network's scores are not numbers.
     """
     eval = eval or model.recipe.eval
     return _answer(video, *_views(video, model, eval), model, eval)
@@ -65,6 +65,9 @@ def predict_all(
         model: a checkpoint, on the device that is to compute.
         eval: the views; None for those of the checkpoint's recipe.
         workers: threads that decode ahead.
+
+    Raises:
+        ValueError: the network's scores are not numbers.
     """
     eval = eval or model.recipe.eval
     remaining = iter(videos)
@@ -120,9 +123,11 @@ def _answer(
     video: Source, views: torch.Tensor, count: int, note: str, model: Checkpoint, eval: Eval
 ) -> Prediction:
     scores = video_scores(model.network, views[None], eval=eval, precision=model.recipe.optim.precision)[0]
+    name = str(video) if isinstance(video, str | Path) else "array"
+    if scores.isnan().any():
+        raise ValueError(f"{name}: the network's scores are not numbers (NaN)")
     best = scores.topk(min(5, len(scores)))
     top5 = tuple(
         (model.classes[i], p) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     )
-    name = str(video) if isinstance(video, str | Path) else "array"
     return Prediction(name, *top5[0], top5, count, note)

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 
@@ -64,7 +65,7 @@ def on_device(
         for views, labels in batches:
             yield _prepared(views, labels, device)
         return
-    side = torch.cuda.Stream(device)
+    side = _side_stream(device)
     side.wait_stream(torch.cuda.current_stream(device))
     ahead: _Ahead | None = None
     steps: deque[torch.cuda.Event] = deque(maxlen=2)  # the ends of the last two steps
@@ -83,6 +84,12 @@ def on_device(
         ahead = coming
     if ahead is not None:
         yield ahead.take()
+
+
+@cache
+def _side_stream(device: torch.device) -> torch.cuda.Stream:
+    """One for all epochs: PyTorch keeps freed memory for the stream that took it, and no other gets it."""
+    return torch.cuda.Stream(device)
 
 
 def _prepared(views: Views, labels: torch.Tensor, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

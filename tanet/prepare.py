@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from tanet.annotation import Split, read_split
 from tanet.distributed import Peers
@@ -71,13 +72,29 @@ def starting_network(
     if recipe.optim.sync_norm and device.type != "cuda":
         raise ValueError("optim.sync_norm needs GPUs: PyTorch's SyncBatchNorm does not run on a CPU")
     if recipe.optim.sync_norm and peers.world > 1:
-        nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        sync_norms(network)
     if fused:
         network.fuse()
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if peers.rank:
         torch.manual_seed(recipe.seed + 1_000_003 * peers.rank)
     return network
+
+
+def sync_norms(network: nn.Module) -> None:
+    """Make every BatchNorm below the network a SyncBatchNorm, in place.
+
+    PyTorch makes new modules and leaves the hooks with the old ones; a temporal module after a BatchNorm
+    (position d) acts by such a hook (plug.py).
+    """
+    norms = {name: module for name, module in network.named_modules() if isinstance(module, _BatchNorm)}
+    nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    for name, norm in norms.items():
+        synced = network.get_submodule(name)
+        for before in norm._forward_pre_hooks.values():
+            synced.register_forward_pre_hook(before)
+        for after in norm._forward_hooks.values():
+            synced.register_forward_hook(after)
 
 
 def generators(device: torch.device) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -182,6 +182,9 @@ class Recipe:
     def __post_init__(self) -> None:
         if not 0 <= self.data.max_bad <= 1:
             raise ValueError(f"data.max_bad must be in [0, 1], not {self.data.max_bad}")
+        milestones = self.optim.milestones
+        if list(milestones) != sorted(milestones):
+            raise ValueError(f"optim.milestones must be in order, not {', '.join(map(str, milestones))}")
         if not self.data.timeout > 0:
             raise ValueError(f"data.timeout must be positive, not {self.data.timeout}")
         if self.eval.size > self.eval.resize:

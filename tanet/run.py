@@ -28,11 +28,13 @@ from tanet.state import TrainingState
 from tanet.watch import EpochResult
 
 # What may change between a stop and a resume: what changes nothing that is learned, or helps to get over what
-# stopped the run. The videos themselves are compared, so their folder may have moved.
+# stopped the run.
 FREE = (
     *("data.root", "data.workers", "data.timeout", "data.bad_files", "data.max_bad"),
     *("model.weights", "model.init", "optim.nonfinite"),
 )
+# Files whose contents count: with a state the videos and classes themselves are compared, so they may move.
+LISTS = ("data.train", "data.val", "data.class_names", "data.quarantine")
 
 
 class RunFolder:
@@ -67,9 +69,11 @@ class RunFolder:
                 are damaged.
             OSError: it can not be written.
         """
-        state = states.newest(self.folder, note=note) if resume else None
-        if state is not None:
-            self._compare(state.identity, self.identity(world))
+        found = states.newest(self.folder, note=note) if resume else None
+        if found is not None:
+            path, state = found
+            self._compare(state.identity, self.identity(world), free=(*FREE, *LISTS))
+            states.drop_newer(path)
             self._clear()
             self.results = [row for row in self._read_results() if int(row["epoch"]) <= state.epoch]
             self._write_results()
@@ -101,7 +105,7 @@ class RunFolder:
             trained = recipes.from_dict(json.loads(path.read_text()))
         except (OSError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: can not be read ({error})") from error
-        self._compare(_fields(trained), _fields(self.recipe))
+        self._compare(_fields(trained), _fields(self.recipe), free=FREE)
         return int(rows[-1]["epoch"]) == self.recipe.optim.epochs
 
     def identity(self, world: int) -> dict[str, Any]:
@@ -121,11 +125,13 @@ class RunFolder:
         for path in states.states(self.folder):
             path.unlink()
 
-    def _compare(self, before: dict[str, Any], now: dict[str, Any]) -> None:
+    def _compare(self, before: dict[str, Any], now: dict[str, Any], *, free: tuple[str, ...]) -> None:
+        # A field that is newer than the run has its default there, as in a checkpoint.
+        before = {**_fields(Recipe()), **before}
         different = [
             f"{name} was {before.get(name)!r}, now {now.get(name)!r}"
             for name in dict.fromkeys((*before, *now))
-            if before.get(name) != now.get(name) and name not in FREE
+            if before.get(name) != now.get(name) and name not in free
         ]
         if different:
             raise ValueError(f"{self.folder} holds another training: {'; '.join(different)}")

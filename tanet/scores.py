@@ -24,6 +24,7 @@ from tanet.video import VideoError
 
 FORMAT = 1
 KEY = "tanet-scores"
+LONGEST = 100_000_000  # bytes that safetensors allows a header
 
 
 @dataclass(frozen=True)
@@ -96,19 +97,22 @@ def save(path: str | Path, scores: Scores) -> None:
 
 
 def is_scores(path: str | Path) -> bool:
-    """Whether a file says that it holds scores; what it is called does not count."""
+    """Whether a file says that it holds scores, be it whole or not; what it is called does not count."""
+    # The header alone: safetensors refuses a file that was cut short before it says what it is.
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            return KEY in (file.metadata() or {})
-    except (safetensors.SafetensorError, OSError):
+        with Path(path).open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length)) if length <= LONGEST else None
+    except (OSError, ValueError):
         return False
+    return isinstance(header, dict) and KEY in (header.get("__metadata__") or {})
 
 
 def load(path: str | Path) -> Scores:
     """Read scores.
 
     Raises:
-        ValueError: no such file, not scores of tanet's, or damaged; the message names file and cause.
+        ValueError: no such file, not a file of scores, or a damaged one; the message names file and cause.
     """
     if not Path(path).is_file():
         raise ValueError(f"{path}: no such file")
@@ -121,7 +125,7 @@ def load(path: str | Path) -> Scores:
             raise ValueError(f"of another tanet's format ({header['format']}; known is {FORMAT})")
         return _from_header(str(path), header, safetensors.torch.load_file(path))
     except (safetensors.SafetensorError, KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{path}: not scores of tanet's, or damaged ({error})") from error
+        raise ValueError(f"{path}: not a file of scores, or a damaged one ({error})") from error
 
 
 def _from_header(name: str, header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Scores:

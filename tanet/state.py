@@ -92,8 +92,8 @@ def states(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("state-*.pt") if re.fullmatch(r"state-\d{9,}\.pt", path.name))
 
 
-def newest(folder: Path, *, note: Callable[[str], None]) -> TrainingState | None:
-    """The last complete state in a folder; None if it has none.
+def newest(folder: Path, *, note: Callable[[str], None]) -> tuple[Path, TrainingState] | None:
+    """The last complete state in a folder, and its file; None if it has none.
 
     Args:
         folder: of the run.
@@ -109,19 +109,32 @@ def newest(folder: Path, *, note: Callable[[str], None]) -> TrainingState | None
         except ValueError as error:
             note(f"{error}; the state before it is taken" if path != paths[0] else str(error))
         else:
-            return state
+            return path, state
     if paths:
         raise ValueError(f"{folder}: none of its {len(paths)} states can be read; the newest is {paths[-1]}")
     return None
+
+
+def drop_newer(path: Path) -> None:
+    """Remove the states after the one that is taken, which can not be read.
+
+    By their names they would stay the newest, and `save` would remove good ones in their place.
+    """
+    for other in states(path.parent):
+        if other.name > path.name:
+            other.unlink()
 
 
 def load(path: Path) -> TrainingState:
     """Read one state, onto the CPU.
 
     Raises:
-        ValueError: it is cut short, was changed, or is of another tanet's format.
+        ValueError: it can not be read, is cut short, was changed, or is of another tanet's format.
     """
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path}: can not be read ({error.strerror})") from error
     start = len(MAGIC)
     if content[:start] != MAGIC:
         raise ValueError(f"{path}: damaged, or not a training state of this tanet")

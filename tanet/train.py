@@ -127,7 +127,8 @@ class _Training:
         stop: StopRequest,
     ) -> None:
         self.recipe, self.split, self.folder, self.tell = recipe, split, folder, tell
-        self.peers, self.device, self.stop, self.save_after = peers, device, stop, save_after
+        self.peers, self.device, self.compile = peers, device, compile
+        self.stop, self.save_after = stop, save_after
         optim = recipe.optim
         self.network = starting_network(
             recipe,
@@ -153,15 +154,14 @@ class _Training:
         self.best_top1, self.seconds = -1.0, 0.0
         if state is not None:
             self._restore(state)
-        self.stepper = Stepper(
-            self.network, optimizer=self.optimizer, optim=optim, peers=peers, compile=compile
-        )
-        if state is not None:
-            restore_generators(state.ranks[peers.rank], device)
         self.started = self.saved = self.told = time.monotonic()
 
     def run(self) -> None:
-        """Train to the end."""
+        """Train to the end; all processes come here with their networks built, which the stepper joins."""
+        optim, peers, compile = self.recipe.optim, self.peers, self.compile
+        self.stepper = Stepper(
+            self.network, optimizer=self.optimizer, optim=optim, peers=peers, compile=compile
+        )
         while self.epoch < self.recipe.optim.epochs:
             trained = self._train_epoch()
             self._finish_epoch(trained)
@@ -175,7 +175,7 @@ class _Training:
     def _train_epoch(self) -> Progress:
         """All steps of an epoch that are not made yet."""
         optim = self.recipe.optim
-        self.order.epoch, self.order.start, self.feed.waited = self.epoch, self.used, 0.0
+        self.order.epoch, self.order.start = self.epoch, self.used
         keys = self.order.keys()
         self.meter = Meter(
             self.epoch + 1,
@@ -284,6 +284,7 @@ class _Training:
         self.epoch, self.step, self.used = state.epoch, state.step, state.ranks[self.peers.rank].used
         self.sums, self.best_top1, self.seconds = state.sums, state.best_top1, state.seconds
         self.feed.bad, self.validation.bad = dict(state.bad), dict(state.bad_val)
+        restore_generators(state.ranks[self.peers.rank], self.device)
 
     def _share_bad(self) -> None:
         """What one process could not read, all leave out."""

@@ -11,7 +11,7 @@ from tanet.network import VideoNet
 from tanet.recipe import Recipe
 from tanet.stop import Stopped, StopRequest
 from tanet.video import VideoError
-from tanet.watch import Tell
+from tanet.watch import Note, Tell
 
 
 class Validation:
@@ -21,7 +21,7 @@ class Validation:
         recipe: its views are for `tanet test`; here the middle of each video is enough.
         split: what there is.
         peers: each takes a share of the videos, none twice.
-        tell: is told, once, of each video that can not be read.
+        tell: is told, once, of each video that can not be read, and where memory is too little.
         stop: is obeyed between two batches, by a process that is alone.
     """
 
@@ -52,13 +52,15 @@ class Validation:
                 recipe=self.recipe,
                 numbers=range(peers.rank, len(val), peers.world),
                 report=self._obey,
+                note=lambda line: self.tell(Note(line)),
             )
         shares = peers.gather(share)
         bad = {number: error for share in shares for number, error in share.bad.items()}
         for number in sorted(bad.keys() - self.bad.keys()):  # every validation meets them anew
             self.tell(BadVideo(number, bad[number]))
         self.bad |= bad
-        return evaluate.merge(shares, val, classes=self.split.classes)
+        max_bad = self.recipe.data.max_bad
+        return evaluate.merge(shares, val, classes=self.split.classes, max_bad=max_bad)
 
     def _obey(self, *_: int) -> None:
         # Of several processes one may have ended its share and wait for the rest: they stop later, together.

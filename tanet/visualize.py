@@ -233,11 +233,20 @@ def shares(filters: torch.Tensor) -> torch.Tensor:
 
 
 def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
-    """Spearman's: the correlation of the ranks of two rows of numbers, -1 to 1; nan for fewer than three."""
+    """Spearman's: the correlation of the ranks of two rows of numbers, -1 to 1.
+
+    nan for fewer than three, and where all of one row are equal.
+    """
     if len(one) < 3:
         return float("nan")
-    ranks = torch.stack([torch.tensor(values).double().argsort().argsort() for values in (one, other)])
-    return float(torch.corrcoef(ranks.double())[0, 1])
+    return float(torch.corrcoef(torch.stack([_ranks(one), _ranks(other)]))[0, 1])
+
+
+def _ranks(values: Sequence[float]) -> torch.Tensor:
+    """The rank of each, float64; equal ones share the mean of theirs."""
+    numbers = torch.tensor(values, dtype=torch.float64)
+    _, which, counts = numbers.unique(return_inverse=True, return_counts=True)
+    return (counts.cumsum(0) - (counts - 1) / 2).double()[which]
 
 
 def spread_over_classes(samples: Sequence[Sample], *, limit: int) -> list[Sample]:

@@ -14,22 +14,33 @@ from torch import nn
 from tanet import train
 from tanet.network import build
 from tanet.recipe import Recipe
+from tanet.stop import Stopped
 
 _context = get_context("forkserver")
 _context.set_forkserver_preload(["tanet.train", "tanet.shards"])
 
 
-def start(recipe: Recipe, out: Path, *, world: int = 1, norm: bool = True, device: str = "cpu") -> list[Any]:
+def start(
+    recipe: Recipe,
+    out: Path,
+    *,
+    world: int = 1,
+    norm: bool = True,
+    device: str = "cpu",
+    unbuilt: int | None = None,
+) -> list[Any]:
     """Start or resume a training that saves its state after each step; its processes, at work.
 
+    Each leads a process group, as torchrun and SLURM start them; one that is asked to stop exits with 130.
+
     Each leaves a line for each step in out/../steps-RANK.jsonl: epoch, step, videos. Without `norm` the
-    BatchNorms do nothing, so that a batch's samples do not meet.
+    BatchNorms do nothing, so that a batch's samples do not meet. The rank `unbuilt` has no network.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     ranks = [
-        _context.Process(target=_train, args=(recipe, out, device, rank, world, port, norm))
+        _context.Process(target=_train, args=(recipe, out, device, rank, world, port, norm, rank == unbuilt))
         for rank in range(world)
     ]
     for process in ranks:
@@ -47,7 +58,10 @@ def steps(out: Path) -> dict[tuple[int, int, int], list[str]]:
     return found
 
 
-def _train(recipe: Recipe, out: Path, device: str, rank: int, world: int, port: int, norm: bool) -> None:
+def _train(
+    recipe: Recipe, out: Path, device: str, rank: int, world: int, port: int, norm: bool, unbuilt: bool
+) -> None:
+    os.setpgid(0, 0)
     torch.set_num_threads(1)
     set_start_method("fork", force=True)  # workers of a forkserver outlive a training that is killed
     if world > 1:
@@ -68,11 +82,19 @@ def _train(recipe: Recipe, out: Path, device: str, rank: int, world: int, port: 
     sys.modules["tanet.nonfinite"].NonFinite.add = add_and_tell
     if not norm:
         sys.modules["tanet.prepare"].build = _without_norm
+    if unbuilt:
+        sys.modules["tanet.prepare"].build = _no_network
     try:
         train(recipe, out=out, device=device, resume=True, save_minutes=0)
+    except Stopped:
+        os._exit(130)
     except ValueError as error:
         out.with_name(f"error-{rank}.txt").write_text(str(error))
         os._exit(2)  # as the command, without a trace
+
+
+def _no_network(*_: Any, **__: Any) -> nn.Module:
+    raise ValueError("no network here")
 
 
 def _without_norm(*args: Any, **kwargs: Any) -> nn.Module:

@@ -80,6 +80,18 @@ def test_lists_by_name_and_with_class_names(tmp_path):
     assert [s.label for s in read_split(named).train] == [2, 0]
 
 
+def test_numbers_are_no_labels_where_classes_are_named_by_numbers(tmp_path):
+    touch(tmp_path, *(f"{name}.mp4" for name in "abc"))
+    (tmp_path / "val.txt").write_text("a.mp4 0\nb.mp4 01\nc.mp4 2\n")
+    data = Data(val=str(tmp_path / "val.txt"))
+    for classes in (("jump", "run", "walk"), ("0", "1", "2")):
+        assert [s.label for s in read_test(data, classes=classes)] == [0, 1, 2]
+    with pytest.raises(ValueError, match=r"a.mp4: class '0' is not one of 3 known ones: 1, 2, 3"):
+        read_test(data, classes=("1", "2", "3"))
+    (tmp_path / "val.txt").write_text("a.mp4 1\nb.mp4 2\nc.mp4 3\n")
+    assert [s.label for s in read_test(data, classes=("1", "2", "3"))] == [0, 1, 2]
+
+
 def test_classes_of_a_checkpoint_are_matched_by_name(tmp_path):
     touch(tmp_path, "val/run/a.mp4")
     split = read_split(Data(root=str(tmp_path)), classes=("jump", "run", "walk"))
@@ -140,6 +152,8 @@ def test_testing_tells_what_is_left_out(tmp_path):
     assert told == [f"{tmp_path}/bad.txt: 2 videos left out, of 3 that it names"]
     read_test(Data(root=str(tmp_path)), classes=("a", "b"), report=told.append)
     assert len(told) == 1
+    read_test(Data(root=str(tmp_path / "val")), classes=("a", "b"), report=told.append)
+    assert told[1].startswith(f"{tmp_path}/val has no val/ folder: all of its videos are tested")
 
 
 def test_testing_looks_into_train_where_there_is_no_val(tmp_path):

@@ -1,8 +1,12 @@
 """A checkpoint comes back as it went; a file that is none, or not whole, is refused in one line."""
 
+import contextlib
 import dataclasses
+import errno
 import json
+import os
 import pickle
+import stat
 import zipfile
 
 import pytest
@@ -36,6 +40,21 @@ def test_round_trip(saved):
     assert model.info["versions"]["torch"] == torch.__version__
     assert checkpoint.read_recipe(path) == TINY
     assert [file.name for file in path.parent.iterdir()] == ["best.safetensors"]
+
+
+@pytest.mark.parametrize(("number", "matters"), [(errno.EINVAL, False), (errno.EIO, True)])
+def test_a_mount_that_syncs_no_folders(tmp_path, monkeypatch, number, matters):
+    really = os.fsync
+
+    def fsync(file):
+        if stat.S_ISDIR(os.fstat(file).st_mode):
+            raise OSError(number, os.strerror(number))
+        really(file)
+
+    monkeypatch.setattr("os.fsync", fsync)
+    with pytest.raises(OSError, match=r"a\.txt") if matters else contextlib.nullcontext():
+        checkpoint.write_atomically(tmp_path / "a.txt", b"whole")
+    assert (tmp_path / "a.txt").read_bytes() == b"whole"
 
 
 @pytest.mark.parametrize("size", [0, 5, 100, 3000, 50_000])

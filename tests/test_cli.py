@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 from clips import make, make_folders
 
 from tanet.cli import main
@@ -139,6 +140,20 @@ def test_train_lists_recipes_and_tables(capsys):
     assert "table2/{none,pool," in shown
     assert main(["train", "table2/tsn"]) == 2
     assert "known are none, pool" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "way"), [("train", "--optim.accumulate 2"), ("test", "--device cpu")])
+def test_too_little_memory_is_one_line(monkeypatch, capsys, name, way):
+    def run(_):
+        raise torch.OutOfMemoryError("CUDA out of memory\nand a page more")
+
+    monkeypatch.setattr(f"tanet.cli.{name}.run", run)
+    assert main([name]) == 2
+    line = " ".join(capsys.readouterr().err.split())
+    assert line.startswith("tanet: the GPU has too little memory: ")
+    assert way in line
+    assert "page" not in line
+    assert "--optim.batch" not in line  # another batch is another training, which --resume refuses
 
 
 def test_ctrl_c_is_no_trace(monkeypatch, capsys):

@@ -113,6 +113,25 @@ def test_what_is_confused(models, videos, tmp_path, capsys):
     assert "taken for" not in capsys.readouterr().out
 
 
+def test_what_was_set_aside_is_tested_however_the_folder_is_spelt(tmp_path, monkeypatch, capsys):
+    root = make_folders(tmp_path / "all", train=5)
+    (root / "train").rename(tmp_path / "v")
+    monkeypatch.chdir(tmp_path)
+    recipe = dataclasses.replace(TINY, data=dataclasses.replace(TINY.data, root="v"))
+    network = build(recipe.model, classes=2)
+    checkpoint.save(tmp_path / "model", Checkpoint(network, recipe, CLASSES))
+    for spelt in ("v", "v/", "./v", str(tmp_path / "v")):
+        assert main(["test", "model", "--data.root", spelt, "--device", "cpu"]) == 0
+        shown = capsys.readouterr()
+        assert "views of 2 videos" in shown.out  # a fifth of ten
+        assert not shown.err.strip()
+    (tmp_path / "w").symlink_to(root / "val")
+    assert main(["test", "model", "--data.root", "w", "--device", "cpu"]) == 0
+    shown = capsys.readouterr()
+    assert "views of 4 videos" in shown.out
+    assert "w has no val/ folder: all of its videos are tested, perhaps some" in shown.err
+
+
 def test_bad_videos_are_named_and_stay_named(models, tmp_path, capsys):
     root = make_folders(tmp_path / "videos", train=1)
     (root / "val" / "move_left" / "0.mp4").write_bytes(b"no video")

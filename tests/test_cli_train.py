@@ -72,6 +72,7 @@ def test_resume_of_what_is_finished_says_so(command, tmp_path, capsys):
         (["--optim.accumulate", "3"], "optim.batch 4 can not be split into equal parts"),
         (["--optim.sync-norm"], "optim.sync_norm needs GPUs"),
         (["--optim.lr-batch", "-1"], "lr_batch must not be negative, not -1"),
+        (["--optim.milestones", "4", "2"], "optim.milestones must be in order, not 4, 2"),
     ],
 )
 def test_what_is_wrong_is_one_line(command, tmp_path, capsys, flags, message):

@@ -1,5 +1,6 @@
 """The benchmark that compares modules: the paper's rows once each, runs that go on, honest tables."""
 
+import contextlib
 import sys
 from dataclasses import replace
 
@@ -72,7 +73,7 @@ def test_videos_are_read_from_memory_as_from_their_files(tmp_path):
         assert count == 4
         path.unlink()
         with datasets.open_video(path) as video:
-            assert (video.info.frames, video.info.height) == (info.frames, info.height)
+            assert (video.frames, video.info.height) == (info.frames, info.height)
             assert (video.read(indices) == wanted).all()
     assert datasets.open_video is open_video
 
@@ -94,9 +95,11 @@ def test_runs_go_on_where_they_were_and_say_how_to_repeat_one(tmp_path, monkeypa
     assert (first["videos"], first["epochs"], first["start"]) == ("8 + 4", "1", "scratch")
     assert first["command"].endswith("--tables 2 --only tsm --seeds 1")
     assert 0 <= float(first["val_top1"]) <= 1
-    run("--only", "tsm", "none", "--seeds", "1")
+    run("--only", "tsm", "none", "--seeds", "1", "--no-graph")
     rows = read_csv(out)
     assert rows[0] == first
+    assert rows[1]["command"].endswith("--no-graph --tables 2 --only none --seeds 1")
+    assert "kept: tsm, seed 1" in capsys.readouterr().out
     assert [row["case"] for row in rows] == ["tsm", "none"]
     run("--tables", "5a", "--only", "tam", "--seeds", "1", "--seconds", "0.001")
     assert "stopped after 0.001 s" in capsys.readouterr().out
@@ -106,6 +109,47 @@ def test_runs_go_on_where_they_were_and_say_how_to_repeat_one(tmp_path, monkeypa
     assert again["train_top1"] == rows[1]["train_top1"]  # the seed settles it
     with pytest.raises(SystemExit, match="unknown cases: tma; known are none, pool"):
         run("--only", "tma")
+
+
+def refused(monkeypatch, root, *flags):
+    words = ["--benchmark", "synthetic", "--data", str(root), "--out", str(root / "out.csv")]
+    monkeypatch.setattr(sys, "argv", ["compare", *words, *flags])
+    with pytest.raises(SystemExit) as stopped:
+        compare.main()
+    return str(stopped.value)
+
+
+def test_benchmarks_refuse_videos_that_they_would_split_and_fields_that_they_set(tmp_path, monkeypatch):
+    root = make_folders(tmp_path / "videos", train=2, val=1)
+    assert "train has no val/ folder: 20% of each class was set aside" in refused(monkeypatch, root / "train")
+    for field in ("data.workers=3", "data.transform_on=workers", "model.weights=x"):
+        assert refused(monkeypatch, root, "--change", field).startswith(
+            f"--change {field}: the benchmark sets"
+        )
+
+
+def test_other_weights_or_other_videos_are_another_run(tmp_path, monkeypatch):
+    root, runs = make_folders(tmp_path / "videos", train=2, val=2), []
+
+    def run(recipe, *, graph):
+        runs.append(recipe.model.weights)
+        return {"val_top1": 0.5, "seconds": 1}
+
+    def compared(*flags):
+        words = ["--benchmark", "synthetic", "--data", str(root), "--out", str(tmp_path / "out.csv")]
+        words += ["--only", "tsm", "--seeds", "0", "--change", *TINY]
+        monkeypatch.setattr(sys, "argv", ["compare", *words, *flags])
+        compare.main()
+        return len(runs)
+
+    monkeypatch.setattr(compare, "run", run)
+    monkeypatch.setattr(compare, "decoded", lambda root: contextlib.nullcontext(0))
+    weights = ("--weights", "resnet18_w16=w.pth")
+    assert [compared(), compared(), compared(*weights), compared(*weights)] == [1, 1, 2, 2]
+    (root / "val" / "move_left" / "0.mp4").rename(root / "train" / "move_left" / "more.mp4")
+    assert compared() == 3
+    assert runs == ["", "w.pth", ""]
+    assert [row["start"] for row in read_csv(tmp_path / "out.csv")] == ["scratch", "ImageNet", "scratch"]
 
 
 def test_what_a_network_can_not_be_is_left_out_aloud(capsys):
@@ -128,8 +172,8 @@ def measured(tmp_path):
     rows.append(rows[0] | {"case": "pool", "seed": 7, "val_top1": 0.5})  # of a seed that TAM has not had
     write_csv(tmp_path / "compare.csv", rows)
     speeds = [
-        {"benchmark": "arrow6", "case": case, "clips": 32, "ms_p50": 3.2 * ms, "clips_s": 1e4 / ms,
-         "machine": "a GPU"}
+        {"benchmark": "arrow6", "changes": "", "case": case, "clips": 32, "ms_p50": 3.2 * ms,
+         "clips_s": 1e4 / ms, "machine": "a GPU"}
         for ms, case in enumerate(top1, start=1)
     ]  # fmt: skip
     write_csv(tmp_path / "speed.csv", speeds)
@@ -147,6 +191,33 @@ def test_the_table_pairs_seeds_and_shows_the_papers_figures(tmp_path, monkeypatc
     assert "| 50.0 |  | 1 | 73.1 |" in text  # nothing to pair with
     assert "Best here: `tsm`; in the paper: `tam`. Rank correlation of the two orders +0.80" in text
     assert "Table 1a" not in text
+
+
+def test_differences_are_of_the_same_start(tmp_path):
+    measured(tmp_path)
+    rows = read_csv(tmp_path / "compare.csv")
+    rows.append(rows[2] | {"start": "scratch", "val_top1": "0.3"})  # tsm, seed 0
+    found = compare_table.lines("2", "arrow6", "", rows, [])
+    tsm = {line.start: line for line in found if line.case.name == "tsm"}
+    assert tsm["ImageNet"].differences == pytest.approx([20, -5])
+    assert tsm["scratch"].top1 == {0: pytest.approx(30)}
+    assert tsm["scratch"].differences == []
+
+
+def test_speeds_are_of_one_machine_and_of_the_same_changes(tmp_path, monkeypatch):
+    flags = measured(tmp_path)
+    speeds = read_csv(tmp_path / "speed.csv")
+    other = {"changes": "eval.size=40", "clips_s": "1", "machine": "another GPU"}
+    write_csv(tmp_path / "speed.csv", [*speeds, *(row | other for row in speeds)])
+    monkeypatch.setattr(sys, "argv", ["table", *flags, "--out", str(tmp_path / "compare.md")])
+    compare_table.main()
+    assert "| 5000.0 | 75.0" in (tmp_path / "compare.md").read_text()
+    write_csv(tmp_path / "speed.csv", [*speeds, speeds[0] | {"machine": "another GPU"}])
+    line = "arrow6 was timed on several machines, keep one: a GPU, another GPU"
+    with pytest.raises(SystemExit, match=line):
+        compare_table.main()
+    with pytest.raises(ValueError, match=line):
+        compare_table.timed(read_csv(tmp_path / "speed.csv"), "arrow6", "")
 
 
 def test_the_plot_has_a_point_for_each_module_that_was_timed(tmp_path, monkeypatch):

@@ -15,12 +15,14 @@ import safetensors.torch
 import torch
 from clips import TINY, make_folders
 
+from tanet import distributed, train
 from tanet import state as states
-from tanet import train
 from tanet.annotation import read_split
 from tanet.coding import Coding
 from tanet.distributed import ALONE, is_first, joined
+from tanet.network import build
 from tanet.packing import pack
+from tanet.prepare import sync_norms
 
 ROOT = Path(__file__).parents[1]
 
@@ -179,6 +181,65 @@ def test_torchrun_starts_the_command(recipe, tmp_path):
     assert good.stdout.count("best checkpoint:") == good.stdout.count("epoch   1/1") == 1
     assert bad.returncode != 0
     assert bad.stderr.count("tanet: ") == 1
+
+
+@pytest.mark.slow
+def test_what_fails_while_one_builds_its_network_is_told_by_all(recipe, tmp_path):
+    assert finish(apart.start(recipe, tmp_path / "run", world=2, unbuilt=1)) == [2, 2]
+    for rank in (0, 1):
+        assert (tmp_path / f"error-{rank}.txt").read_text() == "process 1 of 2: no network here"
+
+
+@pytest.mark.slow
+def test_bad_videos_of_one_share_are_counted_over_all(recipe, tmp_path):
+    one = changed(recipe, data={"max_bad": 0.12}, optim={"epochs": 1})  # one of nine
+    bad = Path(read_split(one.data).val[1].path)
+    content = bad.read_bytes()
+    bad.write_bytes(b"an error page")
+    try:
+        assert finish(apart.start(one, tmp_path / "one/run", world=2)) == [0, 0]
+        strict = changed(one, data={"max_bad": 0.1})
+        assert finish(apart.start(strict, tmp_path / "two/run", world=2)) == [2, 2]
+    finally:
+        bad.write_bytes(content)
+    assert "1 of 9 videos can not be read" in (tmp_path / "two/error-0.txt").read_text()
+
+
+def test_a_process_touches_no_gpu_but_its_own(monkeypatch):
+    touched = []
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.set_device", lambda device: touched.append(("set", device)))
+    monkeypatch.setattr("torch.empty", lambda _, device: touched.append(("used", str(device))))
+    for name in ("cuda", "cuda:0"):
+        assert distributed._own_device(name) == torch.device("cuda", 1)
+        assert touched == [("set", 1), ("used", "cuda:1")]
+        touched.clear()
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(ValueError, match="this machine has 2 GPUs, too few"):
+        distributed._own_device("cuda")
+    assert not touched
+    assert distributed._own_device("cpu").type == "cpu"
+
+
+@pytest.mark.parametrize("temporal", ["tam", "tsm"])
+def test_sync_norms_leave_temporal_modules_at_work(temporal):
+    network = build(dataclasses.replace(TINY.model, temporal=temporal, position="d"), classes=2).eval()
+    clips = torch.randn(1, 4, 3, 32, 32)
+    before, hooks = network(clips), _hooks(network)
+    sync_norms(network)
+    assert any(isinstance(module, torch.nn.SyncBatchNorm) for module in network.modules())
+    assert _hooks(network) == hooks
+    assert len(hooks) == 8  # one a block
+    assert torch.equal(network(clips), before)
+
+
+def _hooks(network):
+    return [
+        (name, len(module._forward_hooks), len(module._forward_pre_hooks))
+        for name, module in network.named_modules()
+        if module._forward_hooks or module._forward_pre_hooks
+    ]
 
 
 def test_what_can_not_be_split_is_refused(recipe, tmp_path):

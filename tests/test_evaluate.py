@@ -10,11 +10,15 @@ import torch
 from clips import TINY, make
 
 from tanet import evaluate
-from tanet.annotation import Sample
+from tanet.annotation import Sample, Split
+from tanet.distributed import ALONE
 from tanet.network import build
 from tanet.recipe import Eval
+from tanet.stop import StopRequest
+from tanet.validation import Validation
 from tanet.video import VideoError
 from tanet.video.file import VideoFile
+from tanet.watch import Note
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +141,14 @@ def test_too_little_memory_halves_the_views_that_go_together(network, samples):
     assert torch.allclose(report.scores, expected.scores, atol=1e-6)
 
 
+def test_a_validation_tells_that_memory_is_too_little(network, samples):
+    told = []
+    split = Split((), tuple(samples), ("a", "b", "c"))
+    validation = Validation(TINY, split, peers=ALONE, tell=told.append, stop=StopRequest())
+    assert len(validation(Small(network)).samples) == 5
+    assert told == [Note("too little memory: from now on 2 views go through together")]
+
+
 def test_too_little_memory_for_one_view(network, samples):
     def none(views):
         raise torch.OutOfMemoryError("CUDA out of memory")
@@ -168,6 +180,23 @@ def test_shares_of_several_processes_are_one_report(network, samples, tmp_path):
         evaluate.merge([*shares, shares[1]], every, classes=("a", "b", "c"))
     with pytest.raises(ValueError, match=r"0\.mp4 was not scored"):
         evaluate.merge([shares[0], *shares[2:]], every, classes=("a", "b", "c"))
+
+
+def test_bad_videos_are_counted_over_all_shares(network, tmp_path):
+    samples = [Sample(str(make(tmp_path / f"{i}.mp4", seed=i)), i % 3) for i in range(10)]
+    recipe = recipe_for(TINY.eval, max_bad=0.1)
+
+    def merged():
+        shares = [
+            evaluate.score(network, samples, recipe=recipe, numbers=range(rank, 10, 2)) for rank in (0, 1)
+        ]
+        return evaluate.merge(shares, samples, classes=("a", "b", "c"), max_bad=0.1)
+
+    (tmp_path / "1.mp4").write_bytes(b"no video")  # a fifth of its share
+    assert len(merged().samples) == 9
+    (tmp_path / "2.mp4").write_bytes(b"no video")  # no share has too many
+    with pytest.raises(ValueError, match=r"2 of 10 videos can not be read, .*--data\.max-bad"):
+        merged()
 
 
 def test_bad_videos_are_named_and_do_not_count(network, tmp_path):

@@ -118,6 +118,29 @@ def test_too_many_bad_files_stop(samples):
         list(feed_of(samples, batch=19, max_bad=0.0))
 
 
+def test_a_share_may_have_the_bad_files_of_all(samples):
+    share = [samples[number] for number in (7, 8, 9, 10)]
+    data = Data(sampling="uniform", workers=0, max_bad=0.1)
+    clips = EvalClips(share, data, Eval(resize=24, size=24), frames=2)
+    assert len(list(Feed(clips, batch=1, data=data, videos=40))) == 3
+    with pytest.raises(ValueError, match=r"1 of 9 videos"):
+        list(Feed(clips, batch=1, data=data, videos=9))
+
+
+@pytest.mark.parametrize("transform_on", ["workers", "device"])
+def test_joined_batches_are_page_locked_for_a_gpu(samples, monkeypatch, transform_on):
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(tensor) or tensor)
+    pinned = []
+    feed = feed_of(samples, batch=19, transform_on=transform_on)
+    list(feed)
+    assert not pinned
+    feed.pinned = True
+    views, labels = list(feed)[-1]  # after both bad videos, so that it is joined
+    pixels = views if isinstance(views, torch.Tensor) else views.pixels
+    places = {tensor.untyped_storage().data_ptr() for tensor in pinned}
+    assert {tensor.untyped_storage().data_ptr() for tensor in (pixels, labels)} <= places
+
+
 def spoil(monkeypatch, name, act):
     really = datasets.open_video
 

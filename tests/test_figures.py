@@ -73,6 +73,17 @@ def test_wider_kernels_name_their_taps():
         assert f"weight at {name}" in texts(figure)
 
 
+def test_bars_are_of_all_values_though_a_violin_is_of_some(monkeypatch):
+    monkeypatch.setattr(figures, "MOST", 10)
+    values = torch.rand(1001, 3, generator=torch.Generator().manual_seed(0))
+    values[1], values[2] = -7, 9  # neither is among every hundredth
+    axes = matplotlib.figure.Figure().add_subplot()
+    figures._violins(axes, values, taps=True)
+    median = values.median(0).values.tolist()
+    heights = {path.vertices[:, 1].min() for lines in axes.collections[3:] for path in lines.get_paths()}
+    assert sorted(heights) == pytest.approx([-7.0, *sorted(median), 9.0])
+
+
 @pytest.mark.parametrize("suffix", figures.SUFFIXES)
 def test_files_of_every_kind(tmp_path, suffix):
     path = tmp_path / f"clip{suffix}"

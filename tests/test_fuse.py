@@ -10,7 +10,9 @@ from torch.nn import functional as F
 
 from tanet import TAM, build, plug
 from tanet.fuse import fuse
+from tanet.ops import take_in
 from tanet.recipe import Model
+from tanet.temporal.tam import TakenNorm
 
 
 @pytest.mark.parametrize("order", ["tam", "tanet-r"])
@@ -36,6 +38,31 @@ def test_computes_and_learns_the_same(backbone, sites, order):
         torch.testing.assert_close(state[name], tensor, rtol=1e-9, atol=1e-9)
     with torch.no_grad():
         torch.testing.assert_close(fused.eval()(clips), plain.eval()(clips), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("kernel", "frames"), [(9, 4), (3, 65)])
+def test_moments_and_filter_are_computed_by_the_same(kernel, frames, monkeypatch):
+    """Or the moments would come without a gradient to one that counts on it."""
+    asked = []
+
+    def note(x, *, taps=3, frames=8):
+        asked.append((taps, frames))
+        return "torch"
+
+    for module in ("statistics", "taken"):
+        monkeypatch.setattr(f"tanet.ops.{module}.implementation", note)
+    tam = TAM(4, frames=frames, kernel=kernel)
+    tam.norm, tam.act = TakenNorm(4), "relu"
+    tam(torch.randn(frames, 4, 2, 2))
+    assert asked == [(kernel, frames)] * 2
+
+
+def test_one_filter_for_one_squeeze():
+    taken = take_in(torch.randn(4, 3, 2, 2), frames=4, taps=3, gated=False)
+    kernel = torch.ones(1, 3, 3)
+    taken.filter(kernel)
+    with pytest.raises(ValueError, match="one filter for one squeeze"):
+        taken.filter(kernel)
 
 
 def test_copies_and_pickles_have_their_own_norm():

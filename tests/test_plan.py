@@ -38,6 +38,8 @@ def test_steps_are_whole_batches():
     assert (found.steps, found.epochs) == (6, 10)  # 100 // 16
     assert "10 epochs × 6 steps = 60 steps of 16 clips, 8 on each of 2 devices" in found.lines
     assert plan(TINY, videos(train=5)).steps == 1
+    one = changed(TINY, optim={"epochs": 1})
+    assert "1 epoch × 1 step = 1 step of 5 clips" in plan(one, videos(train=5)).lines
     assert plan(TINY, videos(train=5)).batch == 5
 
 

@@ -52,6 +52,15 @@ def test_an_array_of_another_kind_is_refused(model):
             predict(array, model)
 
 
+def test_a_network_that_broke_gives_no_answer(model, tmp_path):
+    path = make(tmp_path / "a.mp4")
+    broken = dataclasses.replace(model, network=build(TINY.model, classes=7).eval())
+    torch.nn.init.constant_(broken.network.head.weight, float("nan"))
+    for answer in (lambda: predict(path, broken), lambda: list(predict_all([path], broken))):
+        with pytest.raises(ValueError, match=r"a.mp4: the network's scores are not numbers \(NaN\)"):
+            answer()
+
+
 def test_many_are_answered_in_order_around_the_bad(model, tmp_path):
     good = [make(tmp_path / f"{i}.mp4", seed=i) for i in range(5)]
     bad = tmp_path / "bad.mp4"

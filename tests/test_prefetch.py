@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tanet import prefetch
 from tanet.device_views import join, raw_view
 from tanet.prefetch import Waited, on_device
 from tanet.transforms import draw_cut, normalise, train_view
@@ -72,6 +73,29 @@ def test_errors_of_the_feed_pass():
     next(got)
     with pytest.raises(ValueError, match="a worker died"):
         list(got)
+
+
+def test_every_epoch_has_the_same_stream(monkeypatch):
+    monkeypatch.setattr("torch.cuda.Stream", lambda device: object())
+    prefetch._side_stream.cache_clear()
+    try:
+        one, same = (prefetch._side_stream(torch.device("cuda", 0)) for _ in range(2))
+        assert one is same
+        assert prefetch._side_stream(torch.device("cuda", 1)) is not one
+    finally:
+        prefetch._side_stream.cache_clear()  # of what is no stream
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_epochs_do_not_strand_memory():
+    gpu = torch.device("cuda")
+    sizes = []
+    for _ in range(4):
+        for _ in on_device(batches(5, raw=False), gpu):
+            pass
+        torch.cuda.synchronize()
+        sizes.append(torch.cuda.memory_reserved())
+    assert sizes[1] == sizes[-1]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

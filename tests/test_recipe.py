@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tanet import recipe as recipes
-from tanet.recipe import Data, Eval, Model, Optim
+from tanet.recipe import Data, Eval, Model, Optim, Recipe
 from tanet.recipes import RECIPES
 
 
@@ -17,6 +17,12 @@ def test_survives_json(name):
 def test_unknown_fields_are_named_with_the_known():
     with pytest.raises(ValueError, match=r"recipe.optim: unknown field lrr; known are method, epochs, lr"):
         recipes.from_dict({"optim": {"lrr": 1}})
+
+
+def test_milestones_out_of_order_are_refused():
+    with pytest.raises(ValueError, match=r"^optim\.milestones must be in order, not 75, 50, 90$"):
+        Recipe(optim=Optim(milestones=(75, 50, 90)))
+    assert Recipe(optim=Optim(milestones=(2, 2))).optim.milestones == (2, 2)  # rounded by most_steps
 
 
 def test_missing_fields_take_their_defaults():

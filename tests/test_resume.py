@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 
 import apart
 import pytest
@@ -17,7 +18,9 @@ from clips import TINY, make_folders
 
 from tanet import state as states
 from tanet import train
+from tanet.annotation import read_split
 from tanet.feed import BadVideo
+from tanet.prefetch import on_device
 from tanet.train import EpochResult, Note, Progress, Stopped
 
 TIMES = ("seconds", "clips_per_second", "wait")  # columns that differ from run to run
@@ -75,8 +78,23 @@ def tells_each_step(monkeypatch):
     monkeypatch.setattr(sys.modules["tanet.train"], "EVERY", -1.0)
 
 
+def one_ahead(batches, device):
+    """As on a GPU: the next batch is asked for before one is handed out."""
+    ahead = None
+    for batch in on_device(batches, device):
+        if ahead is not None:
+            yield ahead
+        ahead = batch
+    if ahead is not None:
+        yield ahead
+
+
+@pytest.mark.parametrize("ahead", [on_device, one_ahead])
 @pytest.mark.parametrize(("moment", "workers"), [((1, 1), 2), ((1, 4), 0), ((2, 3), 2)])
-def test_goes_on_in_the_middle_of_an_epoch(recipe, whole, tmp_path, tells_each_step, moment, workers):
+def test_goes_on_in_the_middle_of_an_epoch(
+    recipe, whole, tmp_path, tells_each_step, monkeypatch, moment, workers, ahead
+):
+    monkeypatch.setattr(sys.modules["tanet.train"], "on_device", ahead)
     with pytest.raises(Stop):
         train(recipe, out=tmp_path, device="cpu", save_minutes=0, report=stop_at(*moment))
     said = []
@@ -136,6 +154,21 @@ def test_ctrl_c_finishes_the_step_and_saves(recipe, whole, tmp_path, tells_each_
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.slow
+def test_a_signal_to_the_whole_group_does_not_take_the_workers(recipe, whole, tmp_path):
+    one, out = changed(recipe, data={"workers": 2}), tmp_path / "run"
+    (process,) = apart.start(one, out)
+    while not states.states(out) and process.is_alive():
+        time.sleep(0.001)
+    os.killpg(process.pid, signal.SIGTERM)
+    process.join()
+    assert process.exitcode == 130
+    (process,) = apart.start(one, out)
+    process.join()
+    assert process.exitcode == 0
+    assert same(out, whole)
+
+
 def test_a_second_ctrl_c_ends_at_once(recipe, tmp_path, tells_each_step):
     def report(event):
         if isinstance(event, Progress):
@@ -175,6 +208,34 @@ def test_a_damaged_state_is_named_and_the_one_before_taken(recipe, whole, tmp_pa
     notes = [event.text for event in said if isinstance(event, Note)]
     assert notes[0].startswith(f"{newest}: damaged")
     assert notes[0].endswith("the state before it is taken")
+    assert same(tmp_path, whole)
+
+
+def test_a_damaged_state_takes_no_good_ones_place(recipe, tmp_path, tells_each_step):
+    with pytest.raises(Stop):
+        train(recipe, out=tmp_path, device="cpu", save_minutes=0, report=stop_at(1, 3))
+    good, damaged = states.states(tmp_path)
+    damaged.write_bytes(b"")
+    with pytest.raises(Stop):  # before anything was saved
+        train(recipe, out=tmp_path, device="cpu", resume=True, report=stop_at(1, 3))
+    assert states.states(tmp_path) == [good]
+
+
+def test_a_state_that_can_not_be_read_is_passed_over(recipe, whole, tmp_path, tells_each_step, monkeypatch):
+    with pytest.raises(Stop):
+        train(recipe, out=tmp_path, device="cpu", save_minutes=0, report=stop_at(2, 3))
+    newest, really = states.states(tmp_path)[1], Path.read_bytes
+
+    def read(path):
+        if path == newest:
+            raise OSError(5, "Input/output error")
+        return really(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    said = []
+    train(recipe, out=tmp_path, device="cpu", resume=True, report=said.append)
+    notes = [event.text for event in said if isinstance(event, Note)]
+    assert notes[0].startswith(f"{newest}: can not be read (Input/output error); the state before it is")
     assert same(tmp_path, whole)
 
 
@@ -223,6 +284,39 @@ def test_another_recipe_is_refused_by_its_fields(recipe, tmp_path, tells_each_st
             train(other, out=tmp_path, device="cpu", resume=True)
     with pytest.raises(ValueError, match="holds a training already: --resume goes on with it"):
         train(recipe, out=tmp_path, device="cpu")
+
+
+def test_a_state_from_before_a_field_was_added(recipe, tmp_path, tells_each_step):
+    with pytest.raises(Stop):
+        train(recipe, out=tmp_path, device="cpu", save_minutes=0, report=stop_at(1, 2))
+    for path in states.states(tmp_path):
+        state = states.load(path)
+        del state.identity["optim.lr_batch"]
+        states.save(tmp_path, state, total=int(path.stem.removeprefix("state-")))
+    with pytest.raises(ValueError, match=r"another training: optim\.lr_batch was 0, now 8$"):
+        train(changed(recipe, optim={"lr_batch": 8}), out=tmp_path, device="cpu", resume=True)
+    train(recipe, out=tmp_path, device="cpu", resume=True)
+
+
+def test_lists_may_move_but_not_change(recipe, tmp_path, tells_each_step):
+    one, two = tmp_path / "one", tmp_path / "two"
+    split = read_split(recipe.data)
+    for folder in (one, two):
+        folder.mkdir()
+        for name, samples in (("train", split.train), ("val", split.val)):
+            rows = [f"{sample.path} {split.classes[sample.label]}\n" for sample in samples]
+            (folder / name).write_text("".join(rows))
+    there, here = (
+        changed(recipe, data={"train": str(f / "train"), "val": str(f / "val")}) for f in (one, two)
+    )
+    with pytest.raises(Stop):
+        train(there, out=tmp_path / "run", device="cpu", save_minutes=0, report=stop_at(1, 2))
+    lines = (two / "train").read_text().splitlines(keepends=True)
+    (two / "train").write_text("".join(lines[1:]))
+    with pytest.raises(ValueError, match=r"another training: training videos was '12, "):
+        train(here, out=tmp_path / "run", device="cpu", resume=True)
+    (two / "train").write_text("".join(lines))
+    train(here, out=tmp_path / "run", device="cpu", resume=True)
 
 
 def test_other_videos_are_refused_and_a_moved_folder_is_not(recipe, tmp_path, tells_each_step):

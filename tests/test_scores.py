@@ -106,12 +106,15 @@ def test_other_files_are_no_scores(tmp_path):
     path = tmp_path / "scores"
     scores.save(path, some_scores())
     path.write_bytes(path.read_bytes()[:-3])
-    assert not scores.is_scores(path)
-    with pytest.raises(ValueError, match="not scores of tanet's, or damaged"):
+    assert scores.is_scores(path)  # so it is not taken for a checkpoint
+    with pytest.raises(ValueError, match="not a file of scores, or a damaged one"):
         scores.load(path)
     safetensors.torch.save_file({"x": torch.zeros(1)}, path)
     assert not scores.is_scores(path)
     with pytest.raises(ValueError, match="a safetensors file without scores"):
         scores.load(path)
+    for content in (b"", b"PK\x03\x04 of zip", b"\x02" + bytes(7) + b"[]", b"\x02" + bytes(7) + b"\xff\xff"):
+        path.write_bytes(content)
+        assert not scores.is_scores(path)
     with pytest.raises(ValueError, match="no such file"):
         scores.load(tmp_path / "absent")

@@ -88,12 +88,17 @@ def test_the_command_needs_no_other_flag_for_the_network(tmp_path, capsys):
     lines = shown.out.splitlines()
     assert lines[0] == "resnet18_w16 with temporal module tsm, 5 frames a clip"
     assert "8 training, 4 validation videos, 2 classes" in lines
-    assert "1 epochs × 2 steps = 2 steps of 4 clips" in lines
+    assert "1 epoch × 2 steps = 2 steps of 4 clips" in lines
     assert f"starts from the checkpoint {start}" in lines
     assert any("model.temporal tsm (tam)" in line for line in lines)
     assert "batch 4 instead of 16" in shown.err
     trained = checkpoint.load(tmp_path / "a" / "best.safetensors")
     assert (trained.recipe.model.temporal, trained.classes) == ("tsm", ("move_left", "move_right"))
+    # But not about where to start, of which there can be but one.
+    assert main([*flags, "--out", str(tmp_path / "b"), "--model.init", "other"]) == 2
+    assert capsys.readouterr().err == (
+        "tanet: --init and --model.init both say where to start: give one of them\n"
+    )
     # A flag has the last word: another module does not fit these weights.
     assert main([*flags, "--out", str(tmp_path / "b"), "--model.temporal", "tam"]) == 2
     assert "start.safetensors: not the weights of this network" in capsys.readouterr().err

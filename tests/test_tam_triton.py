@@ -121,6 +121,17 @@ def test_strides_of_the_weights(nan_buffers):
     check(tam, x, maps, act="relu")
 
 
+@pytest.mark.parametrize("few", [0, 64])
+@pytest.mark.parametrize("where", ["x", "L.0.weight", "G.1.bias"])
+@torch.no_grad()
+def test_nan_is_not_hidden(where, few, monkeypatch):
+    monkeypatch.setattr(tam_triton, "FEW", few)
+    tam, x, maps = make()
+    tensor = x if where == "x" else tam.get_parameter(where)
+    tensor[(0,) * tensor.ndim] = torch.nan
+    assert tam_triton.tam(*arguments(tam, x, maps, "relu")).isnan().any()
+
+
 def test_the_same_bits_every_time():
     inputs = arguments(*make(channels=96, places=(7, 7)), "relu")
     op = torch.ops.tanet.tam

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import sys
 
 import apart
 import pytest
@@ -61,12 +62,14 @@ def test_trains_and_tells_memory(recipe, tmp_path, compile):
     assert math.isfinite(last.train_loss)
 
 
-def test_goes_on_with_the_same_random_numbers(recipe, tmp_path):
+def test_goes_on_with_the_same_random_numbers_in_the_middle_of_an_epoch(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules["tanet.train"], "EVERY", -1.0)  # so that each step is told
+
     class Stop(Exception):
         pass
 
     def stop(event):
-        if isinstance(event, Progress) and event.epoch == 2:
+        if isinstance(event, Progress) and (event.epoch, event.step) == (2, 2):
             raise Stop
 
     exact = changed(recipe, optim={"precision": "float32"})

@@ -150,6 +150,10 @@ def test_rank_correlation():
     assert rank_correlation([1, 2, 3, 9], [0.1, 5, 6, 7]) == pytest.approx(1)
     assert rank_correlation([1, 2, 3, 9], [4, 3, 2, -8]) == pytest.approx(-1)
     assert rank_correlation([1, 2, 3, 4], [2, 1, 4, 3]) == pytest.approx(0.6)
+    # Equal numbers share a rank (1.5, 1.5, 3 and 1, 2, 3), in whatever order they come.
+    assert rank_correlation([1, 1, 2], [1, 2, 3]) == pytest.approx(0.75**0.5)
+    assert rank_correlation([1, 1, 2], [2, 1, 3]) == pytest.approx(0.75**0.5)
+    assert rank_correlation([1, 2, 3], [1e9 + 1, 1e9 + 2, 1e9 + 3]) == pytest.approx(1)
     assert rank_correlation([1, 2], [1, 2]) != rank_correlation([1, 2], [1, 2])  # nan
 
 

@@ -50,10 +50,19 @@ def main(args: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return fail("stopped", status=130)
     except torch.OutOfMemoryError:
-        return fail("the GPU has too little memory: lower --optim.batch, or --eval.batch for a test")
+        return fail(_memory(name))
     except OSError as error:
         return fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except ValueError as error:
         if isinstance(error, PeerError):
             leave_word_to_first()
         return fail(str(error))
+
+
+def _memory(command: str) -> str:
+    """What helps where a GPU's memory does not suffice."""
+    if command == "train":
+        way = "--optim.accumulate 2, or more, takes less for the same batch, in a new run (another --out)"
+    else:
+        way = "is something else running on it? --device cpu does without"
+    return f"the GPU has too little memory: {way}"

@@ -137,7 +137,7 @@ def _model(path: Path, args: list[str], device: torch.device) -> _Model:
         _note(f"{path}: trained on {trained.data.sampling} clips, tested on {flags.data.sampling} ones")
     model = checkpoints.load(path, device=device)
     # Where training set a part aside, that part is tested; other videos are tested all.
-    same = flags.data.root == trained.data.root
+    same = Path(flags.data.root).resolve() == Path(trained.data.root).resolve()
     samples = read_test(flags.data, classes=model.classes, seed=trained.seed if same else None, report=_note)
     recipe = dataclasses.replace(trained, data=flags.data, eval=flags.eval)
     return _Model(model, scores.source(path, recipe=recipe), samples)
@@ -157,7 +157,8 @@ def _test(model: _Model, peers: Peers) -> Scores:
             note=_note,
         )
     shares = peers.gather(share)
-    report = evaluate.merge(shares, model.samples, classes=model.checkpoint.classes)
+    max_bad = model.source.recipe.data.max_bad
+    report = evaluate.merge(shares, model.samples, classes=model.checkpoint.classes, max_bad=max_bad)
     if odd := int(report.scores.isnan().any(1).sum()):
         raise ValueError(f"{model.source.checkpoint}: scores of {odd} videos are not numbers (NaN)")
     return model.scores(report)

@@ -57,6 +57,9 @@ def run(args: list[str]) -> int:
     parsed = partial(parse, args=rest, prog=f"tanet train {name}")
     flags = parsed(TrainFlags(**sections, out=Path("runs") / name))
     if flags.init:
+        for field in ("init", "weights"):
+            if getattr(flags.model, field) != getattr(recipe.model, field):
+                raise ValueError(f"--init and --model.{field} both say where to start: give one of them")
         # Once more, with the file's network as the default: a flag still has the last word.
         model = starting_from(flags.init, recipe.model)
         flags = parsed(TrainFlags(**{**sections, "model": model}, out=flags.out))

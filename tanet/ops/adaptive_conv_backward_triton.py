@@ -17,7 +17,18 @@ import torch
 import triton
 import triton.language as tl
 
-from tanet.ops.tiles_triton import activate, arguments, frame, given, passes, per_channel, sizes, tile
+from tanet.ops.tiles_triton import (
+    activate,
+    arguments,
+    device_of,
+    even_share,
+    frame,
+    given,
+    passes,
+    per_channel,
+    sizes,
+    tile,
+)
 
 SUMS_TILE = {"elements": 512, "most": 64}
 SUMS_WARPS = 1  # a warp adds up a frame's places without waiting for others
@@ -213,32 +224,17 @@ def adaptive_conv_sums(
     clips, channels, taps, frames, places = sizes(x, kernel)
     block_p, block_c = tile(channels, **SUMS_TILE)
     tiles_c, tiles_p = triton.cdiv(channels, block_c), triton.cdiv(places, block_p)
-    per_part = block_p * _tiles_each(tiles_p, of=clips * tiles_c, device=x.device)
+    per_part = block_p * even_share(tiles_p, of=clips * tiles_c, resident=SUMS_RESIDENT, device=x.device)
     parts = triton.cdiv(places, per_part)
     rows = min(block_p, SUMS_WARPS * 32 * 16 // (block_c * x.itemsize))  # that its threads load at a time
     sums = torch.empty(parts, clips, frames + taps + 2, channels, device=x.device)
     inputs, options = arguments(x, kernel, gate, scale, shift, act)
-    _sums[(parts * tiles_c, clips)](
-        dy, x, sums, *inputs, per_part, **options,
-        BT=triton.next_power_of_2(frames), BP=block_p, BC=block_c, R=rows, num_warps=SUMS_WARPS,
-    )  # fmt: skip
+    with device_of(x):
+        _sums[(parts * tiles_c, clips)](
+            dy, x, sums, *inputs, per_part, **options,
+            BT=triton.next_power_of_2(frames), BP=block_p, BC=block_c, R=rows, num_warps=SUMS_WARPS,
+        )  # fmt: skip
     return sums.sum(0) if parts > 1 else sums[0]
-
-
-def _tiles_each(tiles: int, *, of: int, device: torch.device) -> int:
-    """How many of the tiles of places each program takes, so that all programs end at about the same time.
-
-    Each leaves sums for every frame, so few programs are wanted; but they run in rounds of as many as there
-    is room for, and the last round should be full.
-    """
-    if device.type != "cuda":
-        return min(tiles, 3)
-    room = SUMS_RESIDENT * torch.cuda.get_device_properties(device).multi_processor_count
-
-    def each(rounds: int) -> int:
-        return -(-tiles // max(1, rounds * room // of))
-
-    return each(min(range(1, 5), key=lambda rounds: (rounds * each(rounds), rounds)))
 
 
 @torch.library.custom_op("tanet::adaptive_conv_dx", mutates_args=())
@@ -261,10 +257,11 @@ def adaptive_conv_dx(
     block_p, block_c = tile(channels, **MAPS_TILE)
     inputs, options = arguments(x, kernel, gate, scale, shift, act)
     others = given(extra, slope, offset, otherwise=x)
-    _maps[(triton.cdiv(places, block_p) * triton.cdiv(channels, block_c), clips)](
-        dy, x, dx, *others, *inputs, **options, EXTRA=extra is not None, SLOPED=slope is not None,
-        BP=block_p, BC=block_c, num_warps=MAPS_WARPS,
-    )  # fmt: skip
+    with device_of(x):
+        _maps[(triton.cdiv(places, block_p) * triton.cdiv(channels, block_c), clips)](
+            dy, x, dx, *others, *inputs, **options, EXTRA=extra is not None, SLOPED=slope is not None,
+            BP=block_p, BC=block_c, num_warps=MAPS_WARPS,
+        )  # fmt: skip
     return dx
 
 

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 
 from tanet.ops.adaptive_conv_backward_triton import gradients
-from tanet.ops.tiles_triton import activate, arguments, frame, per_channel, sizes, tile
+from tanet.ops.tiles_triton import activate, arguments, device_of, frame, per_channel, sizes, tile
 
 TILE = {"elements": 2048, "most": 64}
 WARPS = 4
@@ -88,7 +88,8 @@ def adaptive_conv_triton(
     block_p, block_c = tile(channels, **TILE)
     grid = (triton.cdiv(places, block_p) * triton.cdiv(channels, block_c), clips)
     inputs, options = arguments(x, kernel, gate, scale, shift, act)
-    _forward[grid](x, y, *inputs, **options, BP=block_p, BC=block_c, num_warps=WARPS)
+    with device_of(x):
+        _forward[grid](x, y, *inputs, **options, BP=block_p, BC=block_c, num_warps=WARPS)
     return y
 
 
@@ -104,7 +105,8 @@ def _setup(ctx, inputs, output):
 
 def _gradients(ctx, dy):
     inputs = (*ctx.saved_tensors, ctx.act)
-    of_weights = gradients(dy, *inputs)
+    needed = any(ctx.needs_input_grad[1:5])
+    of_weights = gradients(dy, *inputs) if needed else [None] * 4
     dx = torch.ops.tanet.adaptive_conv_dx(dy, *inputs, None, None, None)
     return dx, *of_weights, None
 

@@ -5,12 +5,13 @@ import torch
 from tanet.ops.adaptive_conv import implementation
 
 
-def moments(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and biased variance [C] of the channels of maps [N, C, H, W], in float32 at least.
+def moments(x: torch.Tensor, *, frames: int, taps: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and biased variance [C] of the channels of maps [N·T, C, H, W], in float32 at least.
 
-    From the fused kernels they come without a gradient: `take_in` puts it into that of the maps.
+    From the fused kernels they come without a gradient: `take_in`, which computes by the same for so many
+    frames and taps, puts it into that of the maps.
     """
-    if implementation(x) == "triton":
+    if implementation(x, taps=taps, frames=frames) == "triton":
         from tanet.ops.statistics_triton import moments_triton
 
         return moments_triton(x.detach())

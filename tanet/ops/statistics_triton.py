@@ -8,7 +8,7 @@ import torch
 import triton
 import triton.language as tl
 
-from tanet.ops.tiles_triton import ACTS, given, passes, per_channel
+from tanet.ops.tiles_triton import ACTS, device_of, given, passes, per_channel
 
 PARTS = 512  # about as many programs as keep a GPU busy
 PLACES = 256  # of a map, summed by one program
@@ -51,16 +51,18 @@ def _moments(x, sums, mean, var, M, C, parts, BR: tl.constexpr, BC: tl.constexpr
     spread = tl.sum(two, 0) / M - away * away
     origin = tl.load(x + cs, mask=cs < C, other=0.0).to(tl.float32)
     tl.store(mean + cs, origin + away, mask=cs < C)
-    tl.store(var + cs, tl.maximum(spread, 0.0), mask=cs < C)
+    spread = tl.maximum(spread, 0.0, propagate_nan=tl.PropagateNan.ALL)
+    tl.store(var + cs, spread, mask=cs < C)
 
 
 @triton.jit
 def _squeeze_parts(
-    x, scale, shift, out, P, C, per_part, tiles_c,
+    x, scale, shift, out, P, C, per_part, tiles_c, tiles,
     AFFINE: tl.constexpr, ACT: tl.constexpr, STEPS: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    image, images = tl.program_id(1), tl.num_programs(1)
-    part = tl.program_id(0) // tiles_c
+    # One axis for all: a grid's second ends at 65,535, and there may be more images.
+    image, images = tl.program_id(0) // tiles, tl.num_programs(0) // tiles
+    part = tl.program_id(0) % tiles // tiles_c
     cs = tl.program_id(0) % tiles_c * BC + tl.arange(0, BC)
     s = per_channel(scale, cs, cs < C, 1.0, AFFINE)
     b = per_channel(shift, cs, cs < C, 0.0, AFFINE)
@@ -97,8 +99,9 @@ def moments_triton(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     parts = triton.cdiv(places, per_part)
     sums = torch.empty(parts, 2, channels, device=x.device)
     mean, var = (torch.empty(channels, device=x.device) for _ in range(2))
-    _moment_parts[(tiles_c, parts)](x, sums, places, channels, per_part, STEPS=STEPS, BP=32, BC=64)
-    _moments[(triton.cdiv(channels, 16),)](x, sums, mean, var, places, channels, parts, BR=64, BC=16)
+    with device_of(x):
+        _moment_parts[(tiles_c, parts)](x, sums, places, channels, per_part, STEPS=STEPS, BP=32, BC=64)
+        _moments[(triton.cdiv(channels, 16),)](x, sums, mean, var, places, channels, parts, BR=64, BC=16)
     return mean, var
 
 
@@ -117,10 +120,11 @@ def squeeze_parts(
     parts = triton.cdiv(places, PLACES)
     per_part = triton.cdiv(places, parts)
     out = torch.empty(parts, 3, images, channels, device=x.device)
-    _squeeze_parts[(tiles_c * parts, images)](
-        x, *given(scale, shift, otherwise=x), out, places, channels, per_part, tiles_c,
-        AFFINE=scale is not None, ACT=ACTS[act], STEPS=STEPS, BP=16, BC=64, num_warps=2,
-    )  # fmt: skip
+    with device_of(x):
+        _squeeze_parts[(tiles_c * parts * images,)](
+            x, *given(scale, shift, otherwise=x), out, places, channels, per_part, tiles_c, tiles_c * parts,
+            AFFINE=scale is not None, ACT=ACTS[act], STEPS=STEPS, BP=16, BC=64, num_warps=2,
+        )  # fmt: skip
     return out.sum(0) if parts > 1 else out[0]
 
 

@@ -7,7 +7,7 @@
 On a GPU the two, and the moments that scale and shift come from, share one backward pass (taken_triton.py).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -35,7 +35,10 @@ class Norm(NamedTuple):
 
 @dataclass(frozen=True)
 class Taken:
-    """Maps, their squeeze, and what the filter must know; one filter for one squeeze."""
+    """Maps, their squeeze, and what the filter must know; one filter for one squeeze.
+
+    `x` is for the filter alone: on a GPU its gradient is a message to the squeeze.
+    """
 
     x: torch.Tensor
     s: torch.Tensor
@@ -45,9 +48,17 @@ class Taken:
     act: Act
     messages: torch.Tensor | None = None
     """Of the fused kernels."""
+    used: list[bool] = field(default_factory=list)
 
     def filter(self, kernel: torch.Tensor, *, gate: torch.Tensor | None = None) -> torch.Tensor:
-        """`adaptive_conv` of the maps by a kernel [N, C, K] and a gate [N, C, T] → [N·T, C, H, W]."""
+        """`adaptive_conv` of the maps by a kernel [N, C, K] and a gate [N, C, T] → [N·T, C, H, W].
+
+        Raises:
+            ValueError: these maps were filtered already.
+        """
+        if self.used:
+            raise ValueError("one filter for one squeeze: take the maps in again")
+        self.used.append(True)
         if self.messages is not None:
             from tanet.ops.taken_triton import filter_taken
 

@@ -16,7 +16,7 @@ import triton
 import triton.language as tl
 
 from tanet.ops.adaptive_conv_triton import adaptive_conv_triton
-from tanet.ops.tiles_triton import ACTS, activate, given, per_channel
+from tanet.ops.tiles_triton import ACTS, activate, device_of, given, per_channel
 
 FEW = 2  # clips, up to which a launch costs more than making the gate anew in every tile
 TILE = 8192  # elements that a program holds at a time
@@ -36,12 +36,13 @@ def _add(total, x, first, last, cs, C, s, b, ACT: tl.constexpr, STEPS: tl.conste
 
 @triton.jit
 def _squeeze(
-    x, scale, shift, s_parts, P, C, tiles_c, per_part,
+    x, scale, shift, s_parts, P, C, tiles_c, tiles, per_part,
     AFFINE: tl.constexpr, ACT: tl.constexpr, ONCE: tl.constexpr, STEPS: tl.constexpr,
     BP: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    image, images = tl.program_id(1), tl.num_programs(1)
-    part = tl.program_id(0) // tiles_c
+    # One axis for all: a grid's second ends at 65,535, and there may be more images.
+    image, images = tl.program_id(0) // tiles, tl.num_programs(0) // tiles
+    part = tl.program_id(0) % tiles // tiles_c
     cs = tl.program_id(0) % tiles_c * BC + tl.arange(0, BC)
     s = per_channel(scale, cs, cs < C, 1.0, AFFINE)
     b = per_channel(shift, cs, cs < C, 0.0, AFFINE)
@@ -73,7 +74,7 @@ def _norm(rows, mean, var, weight, bias, at, valid, eps):
     scale = scale / tl.sqrt(tl.load(var + at, mask=valid, other=1.0).to(tl.float32) + eps)
     shift = tl.load(bias + at, mask=valid, other=0.0).to(tl.float32)
     shift -= tl.load(mean + at, mask=valid, other=0.0).to(tl.float32) * scale
-    return tl.maximum(rows * scale[None, :] + shift[None, :], 0.0)
+    return activate(rows * scale[None, :] + shift[None, :], 1)
 
 
 @triton.jit
@@ -198,19 +199,12 @@ def tam(
         l_eps: of its BatchNorm.
     """
     x = x.contiguous(memory_format=torch.channels_last)
-    clips, channels, places = _sizes(x, frames)
-    hidden, kernel = _narrow(x, scale, shift, act, frames, g, g_eps, l, l_eps)
-    if clips > FEW:
-        gate = _open(hidden, l[5], x)
-        return adaptive_conv_triton(x, kernel.mT, gate.mT, scale, shift, act)
-    y = torch.empty_like(x)
-    tiles_c, width = triton.cdiv(channels, 64), hidden.shape[2]
-    _filter[(triton.cdiv(places, 32) * tiles_c, clips * frames)](
-        x, y, hidden, l[5].contiguous(), kernel, *given(scale, shift, otherwise=x),
-        frames, places, channels, width, tiles_c,
-        K=kernel.shape[1], AFFINE=scale is not None, ACT=ACTS[act], BP=32, BC=64, BH=_power(width, most=64),
-    )  # fmt: skip
-    return y
+    with device_of(x):
+        hidden, kernel = _narrow(x, scale, shift, act, frames, g, g_eps, l, l_eps)
+        if x.shape[0] // frames > FEW:
+            gate = _open(hidden, l[5], x)
+            return adaptive_conv_triton(x, kernel.mT, gate.mT, scale, shift, act)
+        return _filtered(x, hidden, l[5], kernel, scale, shift, act)
 
 
 @tam.register_fake
@@ -234,8 +228,8 @@ def _narrow(x, scale, shift, act, frames, g, g_eps, l, l_eps):  # noqa: E741
     kernel = torch.empty(clips, taps, channels, **new)
     block_p = min(block_p, _power(per_part))
     steps = min(steps, triton.cdiv(per_part, block_p))
-    _squeeze[(parts * tiles_c, clips * frames)](
-        x, *given(scale, shift, otherwise=x), s_parts, places, channels, tiles_c, per_part,
+    _squeeze[(parts * tiles_c * clips * frames,)](
+        x, *given(scale, shift, otherwise=x), s_parts, places, channels, tiles_c, parts * tiles_c, per_part,
         AFFINE=scale is not None, ACT=ACTS[act], ONCE=per_part <= steps * block_p, STEPS=steps,
         BP=block_p, BC=block_c,
     )  # fmt: skip
@@ -260,6 +254,20 @@ def _open(hidden: torch.Tensor, l3: torch.Tensor, x: torch.Tensor) -> torch.Tens
         BT=_power(frames), BC=64, BH=32,
     )  # fmt: skip
     return gate
+
+
+def _filtered(x, hidden, l3, kernel, scale, shift, act):
+    """The answer for few clips; one launch."""
+    clips, frames, width = hidden.shape
+    _, channels, places = _sizes(x, frames)
+    y = torch.empty_like(x)
+    tiles_c = triton.cdiv(channels, 64)
+    _filter[(triton.cdiv(places, 32) * tiles_c, clips * frames)](
+        x, y, hidden, l3.contiguous(), kernel, *given(scale, shift, otherwise=x),
+        frames, places, channels, width, tiles_c,
+        K=kernel.shape[1], AFFINE=scale is not None, ACT=ACTS[act], BP=32, BC=64, BH=_power(width, most=64),
+    )  # fmt: skip
+    return y
 
 
 def _sizes(x: torch.Tensor, frames: int) -> tuple[int, int, int]:

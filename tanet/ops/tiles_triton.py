@@ -1,5 +1,7 @@
 """What the fused kernels share: tiles of BP places × BC channels of channels-last maps, what is taken in."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 import triton
 import triton.language as tl
@@ -26,9 +28,9 @@ def per_channel(values, at, valid, otherwise: tl.constexpr, GIVEN: tl.constexpr)
 def activate(pre, ACT: tl.constexpr):
     """What the activation makes of its input."""
     if ACT > 0:
-        pre = tl.maximum(pre, 0.0)
+        pre = tl.maximum(pre, 0.0, propagate_nan=tl.PropagateNan.ALL)
     if ACT == 2:
-        pre = tl.minimum(pre, 6.0)
+        pre = tl.minimum(pre, 6.0, propagate_nan=tl.PropagateNan.ALL)
     return pre
 
 
@@ -41,6 +43,11 @@ def passes(pre, ACT: tl.constexpr):
     if ACT == 2:
         passed = ((pre > 0.0) & (pre < 6.0)).to(tl.float32)
     return passed
+
+
+def device_of(x: torch.Tensor) -> AbstractContextManager[object]:
+    """Kernels start on the current GPU, so that has to be the one where x is."""
+    return torch.cuda.device(x.device) if x.is_cuda else nullcontext()
 
 
 def sizes(x: torch.Tensor, kernel: torch.Tensor) -> tuple[int, int, int, int, int]:
@@ -78,3 +85,24 @@ def tile(channels: int, *, elements: int, most: int) -> tuple[int, int]:
     """Places and channels of a tile of so many elements, of at most so many channels."""
     block_c = next((size for size in (64, 32, 16) if size <= most and channels % size == 0), 32)
     return elements // block_c, block_c
+
+
+def even_share(tiles: int, *, of: int, resident: int, device: torch.device) -> int:
+    """How many of the tiles of places a program takes, so that all programs end at about the same time.
+
+    They run in rounds of as many as there is room for, and the last round should be full.
+
+    Args:
+        tiles: of places.
+        of: how many such rows of tiles there are.
+        resident: programs that a multiprocessor has room for.
+        device: where they run.
+    """
+    if device.type != "cuda":
+        return min(tiles, 3)
+    room = resident * torch.cuda.get_device_properties(device).multi_processor_count
+
+    def each(rounds: int) -> int:
+        return -(-tiles // max(1, rounds * room // of))
+
+    return each(min(range(1, 5), key=lambda rounds: (rounds * each(rounds), rounds)))
