@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from tanet.video.avi import AviPackets
 from tanet.video.base import DamagedVideo, Video, VideoError, VideoInfo, named
 from tanet.video.index import Head, Index, doubtful
+from tanet.video.picture import upright_size
 
 if TYPE_CHECKING:
     import av
@@ -58,8 +59,11 @@ class VideoFile(Video):
         return self.info
 
     def _count(self) -> int:
-        """Frames that decode."""
-        return sum(1 for _ in self._from_start())
+        """Frames that decode; their size is known by then."""
+        frames = 0
+        for number, frame in self._from_start():
+            frames, self._size = number + 1, self._size or upright_size(frame)
+        return frames
 
     def close(self) -> None:
         self._packets = []
