@@ -67,7 +67,7 @@ def measure(channels: int, side: int, *, clips: int, repeats: int) -> list[dict[
     steps = zip(times.pop("TAM step"), times.pop("TAM forward"), strict=True)
     times["TAM backward"] = [step - forward for step, forward in steps]
     size = clips * FRAMES * channels * side * side * torch.bfloat16.itemsize
-    counts = {"filter": 2, "op": 3, "op backward": 4, "TAM": 3, "TAM backward": 4}
+    counts = {"copy of a map": 2, "filter": 2, "op": 3, "op backward": 4, "TAM": 3, "TAM backward": 4}
     rows = []
     for name, count in counts.items():
         each = [time / sets for time in times[name]]
@@ -98,17 +98,25 @@ def operations(channels: int, side: int, *, clips: int) -> tuple[dict[str, Run],
 
     xs, dys = maps(), maps()
     assert implementation(xs[0]) == "triton"
+    from tanet.ops.squeeze_triton import squeeze  # needs Triton
+
     tam = TAM(channels, frames=FRAMES).cuda()
     trained = torch.compile(tam, fullgraph=True, dynamic=False)
     evaluated = TAM(channels, frames=FRAMES).cuda().bfloat16().eval()
     evaluated.lay_out()  # as VideoNet.optimize does
-    kernel = torch.rand(clips, channels, 3, device="cuda", dtype=torch.bfloat16)
-    gate = torch.rand(clips, channels, FRAMES, device="cuda", dtype=torch.bfloat16)
+    # In memory as TAM makes them: channels side by side, but for the kernel of training.
+    kernel = torch.rand(clips, 3, channels, device="cuda").mT
+    gate = torch.rand(clips, FRAMES, channels, device="cuda").mT
+    made_by_softmax = kernel.contiguous()
     ds = torch.rand(clips * FRAMES, channels, device="cuda")
     leaves = [x.detach().requires_grad_() for x in xs]
     weights = list(tam.parameters())
     # What comes out is kept until its set's next turn, so that it, too, has memory of its own.
     kept: list[object] = [None] * sets
+
+    def copy() -> None:
+        for i, x in enumerate(xs):
+            kept[i] = x.clone()
 
     def filter_() -> None:
         for i, x in enumerate(xs):
@@ -116,12 +124,12 @@ def operations(channels: int, side: int, *, clips: int) -> tuple[dict[str, Run],
 
     def op() -> None:
         for i, x in enumerate(xs):
-            s = torch.ops.tanet.squeeze_parts(x, None, None, "none")
+            s = squeeze(x, None, None, "none", few=False)
             kept[i] = s, adaptive_conv(x, kernel, gate=gate)
 
     def op_backward() -> None:
         for i, (dy, x) in enumerate(zip(dys, xs, strict=True)):
-            inputs = (dy, x, kernel, gate, None, None, "none")
+            inputs = (dy, x, made_by_softmax, gate, None, None, "none")
             sums = torch.ops.tanet.adaptive_conv_sums(*inputs)
             kept[i] = sums, torch.ops.tanet.adaptive_conv_dx(*inputs, ds, None, None)
 
@@ -142,6 +150,7 @@ def operations(channels: int, side: int, *, clips: int) -> tuple[dict[str, Run],
                 kept[i] = (y, torch.autograd.grad(y, [x, *weights], dy))
 
     return {
+        "copy of a map": copy,
         "filter": filter_,
         "op": op,
         "op backward": op_backward,

@@ -7,6 +7,8 @@ the forward and in the backward pass. Parameters keep their names and values, so
 and the answers are the same up to rounding. It pays where the fused kernels run (`tanet.ops.implementation`).
 """
 
+from itertools import pairwise
+
 from torch import nn
 
 from tanet.ops import Act
@@ -44,3 +46,31 @@ def fuse(network: nn.Module) -> int:
         tam.take_in(norm, ACTS[type(act)])  # type: ignore[arg-type]
         fused += 1
     return fused
+
+
+def take_in_convs(network: nn.Module) -> int:
+    """Let every fused TAM take in the 1×1 convolution before its norm as well, in place; return how many did.
+
+    For inference alone: the convolution's parameters are then the module's. As in `fold_norms`, a convolution
+    and a norm that are consecutive children of one module are taken to run one after the other.
+    """
+    takers = {id(tam.norm): tam for tam in network.modules() if isinstance(tam, TAM) and tam.norm is not None}
+    taken = 0
+    for parent in list(network.modules()):
+        for (name, conv), (_, norm) in pairwise(list(parent.named_children())):
+            tam = takers.get(id(norm))
+            if tam is None or not _pointwise(conv) or conv._forward_hooks or norm._forward_pre_hooks:
+                continue
+            setattr(parent, name, nn.Identity())
+            tam.take_in_conv(conv)  # type: ignore[arg-type]
+            taken += 1
+    return taken
+
+
+def _pointwise(conv: nn.Module) -> bool:
+    """Whether it is a 1×1 convolution, the same at every place."""
+    return (
+        type(conv) is nn.Conv2d
+        and conv.bias is None
+        and (conv.kernel_size, conv.stride, conv.padding, conv.groups) == ((1, 1), (1, 1), (0, 0), 1)
+    )

@@ -14,7 +14,7 @@ from torch import nn
 
 from tanet.backbones import BACKBONES, remove_classifier
 from tanet.fold import fold_norms
-from tanet.fuse import fuse
+from tanet.fuse import fuse, take_in_convs
 from tanet.plug import insert
 from tanet.recipe import Model
 from tanet.temporal import entry, locate
@@ -85,6 +85,8 @@ class VideoNet(nn.Module):
         on_gpu = self.head.weight.is_cuda
         if on_gpu:
             network.fuse()
+            if precision == "bfloat16":
+                take_in_convs(network.backbone)
         fold_norms(network.backbone)
         taken = [module for module in network.modules() if isinstance(module, TakenNorm)]
         frozen = [norm.scale_and_shift() for norm in taken]

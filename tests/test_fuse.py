@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from tanet import TAM, build, plug
-from tanet.fuse import fuse
+from tanet.fuse import fuse, take_in_convs
 from tanet.ops import take_in
 from tanet.recipe import Model
 from tanet.temporal.tam import TakenNorm
@@ -38,6 +38,31 @@ def test_computes_and_learns_the_same(backbone, sites, order):
         torch.testing.assert_close(state[name], tensor, rtol=1e-9, atol=1e-9)
     with torch.no_grad():
         torch.testing.assert_close(fused.eval()(clips), plain.eval()(clips), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "order", "convs"),
+    [
+        ("resnet18_w16", "tam", 0),  # its convolutions are 3×3
+        ("resnet50", "tam", 16),
+        ("resnet50", "tanet-r", 16),
+        ("mobilenet_v2", "tam", 16),
+        ("shufflenet_v2_x1_0", "tam", 16),
+    ],
+)
+@torch.no_grad()
+def test_takes_in_the_convolution_as_well(backbone, order, convs):
+    torch.manual_seed(0)
+    network = build(Model(backbone=backbone, temporal=order, frames=4), classes=5).double().eval()
+    nn.init.normal_(network.head.weight)
+    clips = torch.randn(2, 4, 3, 64, 64, dtype=torch.float64)
+    expected = network(clips)
+    assert take_in_convs(network.backbone) == 0  # where no norm is taken in, X is not the convolution's
+    network.fuse()
+    assert take_in_convs(network.backbone) == convs
+    torch.testing.assert_close(network(clips), expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(copy.deepcopy(network)(clips), expected, rtol=1e-9, atol=1e-9)
+    assert take_in_convs(network.backbone) == 0
 
 
 @pytest.mark.parametrize(("kernel", "frames"), [(9, 4), (3, 65)])

@@ -8,6 +8,7 @@ import torch
 from kernels import DEVICE, DTYPES, INTERPRETED, assert_as_exact, choose, need_triton, needs_gpu
 from kernels import nan_buffers as nan_buffers
 from torch import nn
+from torch.nn import functional as F
 
 from tanet import TAM
 from tanet.ops import activate
@@ -16,6 +17,8 @@ need_triton()
 
 from tanet.ops import tam_triton  # noqa: E402
 
+# The interpreter takes matrices of bfloat16 for matrices of integers.
+PRECISIONS = tuple(d for d in DTYPES if not INTERPRETED or d != torch.bfloat16)
 SIZES = (
     [(1, 17, (7, 5)), (3, 64, (1, 1)), (8, 96, (7, 7))]
     if INTERPRETED
@@ -38,28 +41,29 @@ def make(*, frames=4, channels=17, places=(3, 2), dtype=torch.float32, affine=Tr
     return tam.to(dtype), x.contiguous(memory_format=torch.channels_last), maps
 
 
-def arguments(tam, x, maps, act):
+def arguments(tam, x, maps, act, *, conv=None):
     """What the operator takes."""
     weights = [
         [branch[0].weight, norm.weight, norm.bias, norm.running_mean, norm.running_var, branch[3].weight]
         for branch in (tam.G, tam.L)
         for norm in [branch[1]]
     ]
-    return x, *maps, act, tam.frames, weights[0], tam.G[1].eps, weights[1], tam.L[1].eps
+    return x, conv, *maps, act, tam.frames, weights[0], tam.G[1].eps, weights[1], tam.L[1].eps
 
 
 @torch.no_grad()
-def check(tam, x, maps, *, act):
+def check(tam, x, maps, *, act, conv=None):
     def plain(precision):
         scale, shift = (None if m is None else m.to(precision) for m in maps)
         module = copy.deepcopy(tam).to(precision)
-        taken = activate(x.to(precision), scale=scale, shift=shift, act=act)
+        y = x.to(precision) if conv is None else F.conv2d(x.to(precision), conv.to(precision))
+        taken = activate(y, scale=scale, shift=shift, act=act)
         with pytest.MonkeyPatch.context() as monkeypatch:
             choose(monkeypatch, "torch")
             return [module(taken)]
 
     def fused():
-        return [tam_triton.tam(*arguments(tam, x, maps, act))]
+        return [tam_triton.tam(*arguments(tam, x, maps, act, conv=conv))]
 
     # However many clips there are, both of its ways are taken.
     for few in (0, 64):
@@ -98,9 +102,19 @@ def test_what_is_taken_in(act, affine, nan_buffers):
     check(*make(affine=affine), act=act)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("dtype", PRECISIONS, ids=str)
 def test_every_precision(dtype, nan_buffers):
     check(*make(channels=64, frames=8, places=(7, 5), dtype=dtype), act="relu")
+
+
+@pytest.mark.parametrize("dtype", (torch.float32,) if INTERPRETED else DTYPES[1:], ids=str)
+@pytest.mark.parametrize(("inputs", "places"), [(16, (13, 11)), (24, (2, 1)), (64, (28, 28)), (2048, (7, 5))])
+def test_the_convolution_before(inputs, places, dtype, nan_buffers):
+    """Computed by the way, or by cuDNN where that is faster."""
+    tam, x, maps = make(channels=72, frames=3, places=places, dtype=dtype, clips=3)
+    x = torch.randn(x.shape[0], inputs, *places, device=DEVICE).to(dtype)
+    conv = (torch.randn(72, inputs, 1, 1, device=DEVICE) / inputs**0.5).to(dtype)
+    check(tam, x.contiguous(memory_format=torch.channels_last), maps, act="relu6", conv=conv)
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "every second"])
@@ -143,10 +157,12 @@ def test_is_a_well_formed_operator():
         tam, x, maps = make()
         tam.requires_grad_(False)
         torch.library.opcheck(tam_triton.tam, arguments(tam, x, maps, "relu"))
+        conv = torch.randn(17, 17, 1, 1, device=DEVICE)
+        torch.library.opcheck(tam_triton.tam, arguments(tam, x, maps, "relu", conv=conv))
 
 
 @pytest.mark.parametrize("order", ["tam", "tanet-r"])
-@pytest.mark.parametrize("dtype", DTYPES[:2], ids=str)
+@pytest.mark.parametrize("dtype", PRECISIONS[:2], ids=str)
 def test_a_whole_tam_in_evaluation(dtype, order, monkeypatch, nan_buffers):
     tam, x, _ = make(channels=64, frames=8, places=(7, 5), dtype=dtype, order=order)
 

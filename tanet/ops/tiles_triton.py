@@ -87,6 +87,11 @@ def tile(channels: int, *, elements: int, most: int) -> tuple[int, int]:
     return elements // block_c, block_c
 
 
+def power(size: int, *, most: int = 1 << 16) -> int:
+    """The power of two that holds so many, at least what a product of matrices takes."""
+    return min(most, max(16, triton.next_power_of_2(size)))
+
+
 def even_share(tiles: int, *, of: int, resident: int, device: torch.device) -> int:
     """How many of the tiles of places a program takes, so that all programs end at about the same time.
 

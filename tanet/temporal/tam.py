@@ -155,6 +155,7 @@ class TAM(nn.Module):
         if order not in ("tam", "tanet-r"):
             raise ValueError(f"unknown order '{order}': known are tam, tanet-r")
         self.frames, self.order, self.taps = frames, order, kernel
+        self.conv: nn.Conv2d | None = None
         self.norm: TakenNorm | None = None
         self.act: Act = "none"
         self.G = global_branch(frames, alpha=alpha, kernel=kernel)
@@ -165,6 +166,10 @@ class TAM(nn.Module):
         # A child of its own block goes on owning the norm's parameters: here it is only referred to.
         object.__setattr__(self, "norm", norm)
         self.act = act
+
+    def take_in_conv(self, conv: nn.Conv2d) -> None:
+        """Compute what stood before the norm, a 1×1 convolution, as well; x is then what entered it."""
+        self.conv = conv
 
     def lay_out(self) -> None:
         """Let the weights lie in memory as the kernels for evaluation read them fastest: C side by side."""
@@ -177,6 +182,7 @@ class TAM(nn.Module):
 
     def _squeeze(self, x: torch.Tensor) -> Taken:
         as_clips(x, self.frames)  # refuses what makes no whole clips
+        x = x if self.conv is None else self.conv(x)
         norm = None if self.norm is None else self.norm.of(x, frames=self.frames, taps=self.taps)
         gated = self.order == "tam"
         return take_in(x, frames=self.frames, taps=self.taps, gated=gated, norm=norm, act=self.act)
@@ -203,9 +209,10 @@ class TAM(nn.Module):
         from tanet.ops.tam_triton import tam
 
         as_clips(x, self.frames)
+        conv = None if self.conv is None else self.conv.weight
         scale, shift = (None, None) if self.norm is None else self.norm.scale_and_shift()
         g, l = (_weights(branch) for branch in (self.G, self.L))  # noqa: E741
-        return tam(x, scale, shift, self.act, self.frames, g, self.G[1].eps, l, self.L[1].eps)  # type: ignore[arg-type]
+        return tam(x, conv, scale, shift, self.act, self.frames, g, self.G[1].eps, l, self.L[1].eps)  # type: ignore[arg-type]
 
     def extra_repr(self) -> str:
         return f"frames={self.frames}, order={self.order}"

@@ -1,0 +1,236 @@
+"""TAM's two branches in evaluation, from the parts of s to the gate and the kernel.
+
+    h = ReLU(BN(W ∗ s)),  Θ = softmax(W3 ReLU(BN(W0 s)))     `hidden_and_kernel`: one launch  (eq. 3, 4)
+    V = σ(W' h)                                              `gate`: another                  (eq. 3)
+
+All is so small that it waits for memory, not for arithmetic: what counts is how many loads are on their way
+together. Of many clips the hidden layer is a product of matrices whose next operands are loaded while it
+computes; of few, many small programs each make one of its channels.
+"""
+
+import torch
+import triton
+import triton.language as tl
+
+from tanet.ops.tiles_triton import activate, power
+
+TILE = 8192  # elements that a program holds at a time
+ROWS = 16  # of a product of matrices, at least
+GROUP = 32  # channels whose kernels a program makes
+
+
+@triton.jit
+def product(rows, w, total):
+    """total + rows @ w, as exact as float32 for float32 weights.
+
+    Half-precision weights that are bfloat16 meet the rows in two parts of as many bits: 16 bits of what the
+    module in bfloat16 would round to 8.
+    """
+    if w.dtype == tl.bfloat16:
+        high = rows.to(tl.bfloat16)
+        total = tl.dot(high, w, total)
+        return tl.dot((rows - high.to(tl.float32)).to(tl.bfloat16), w, total)
+    return total + tl.dot(rows, w.to(tl.float32), input_precision="tf32x3")
+
+
+@triton.jit
+def _squeezed(s_parts, parts, images, n, N, t, T, cs, C, BN: tl.constexpr):
+    """s of the clips n at the frames t and channels cs, three grids that fit each other; zeros outside."""
+    inside = (n < N) & (t >= 0) & (t < T) & (cs < C)
+    if BN == 1:
+        return tl.load(s_parts + (n * T + t) * C + cs, mask=inside, other=0.0)
+    which = tl.arange(0, BN)[:, None, None]
+    at = s_parts + (which * images + (n * T + t)[None, :, :]) * C + cs[None, :, :]
+    return tl.sum(tl.load(at, mask=(which < parts) & inside[None, :, :], other=0.0), 0)
+
+
+@triton.jit
+def _norm(rows, mean, var, weight, bias, at, valid, eps):
+    """BatchNorm with running statistics of the columns of rows, and ReLU."""
+    scale = tl.load(weight + at, mask=valid, other=0.0).to(tl.float32)
+    scale = scale / tl.sqrt(tl.load(var + at, mask=valid, other=1.0).to(tl.float32) + eps)
+    shift = tl.load(bias + at, mask=valid, other=0.0).to(tl.float32)
+    shift -= tl.load(mean + at, mask=valid, other=0.0).to(tl.float32) * scale
+    return activate(rows * scale[None, :] + shift[None, :], 1)
+
+
+@triton.jit
+def _weights(l0, l0_h, l0_c, hs, HIDDEN, cs, C):
+    """One tap's weights [BC, BH]."""
+    inside = (cs[:, None] < C) & (hs[None, :] < HIDDEN)
+    return tl.load(l0 + hs[None, :] * l0_h + cs[:, None] * l0_c, mask=inside, other=0.0)
+
+
+@triton.jit
+def _three_taps(
+    s_parts, l0, l0_h, l0_c, l0_k, rs, n, t, hs, N, T, C, HIDDEN, parts, images,
+    BN: tl.constexpr, BT: tl.constexpr, BM: tl.constexpr, BH: tl.constexpr, BC: tl.constexpr,
+):  # fmt: skip
+    """W ∗ s for three taps, as products of matrices [BM, BC] @ [BC, BH]; rows are frames of several clips."""
+    before = tl.zeros([BM, BH], tl.float32)
+    now = tl.zeros([BM, BH], tl.float32)
+    after = tl.zeros([BM, BH], tl.float32)
+    cs = tl.arange(0, BC)
+    rows = _squeezed(s_parts, parts, images, n[:, None], N, t[:, None], T, cs[None, :], C, BN)
+    w0 = _weights(l0, l0_h, l0_c, hs, HIDDEN, cs, C)
+    w1 = _weights(l0 + l0_k, l0_h, l0_c, hs, HIDDEN, cs, C)
+    w2 = _weights(l0 + 2 * l0_k, l0_h, l0_c, hs, HIDDEN, cs, C)
+    for _ in range(0, C, BC):
+        these, v0, v1, v2 = rows, w0, w1, w2
+        cs += BC  # the next ones are on their way while these are multiplied
+        rows = _squeezed(s_parts, parts, images, n[:, None], N, t[:, None], T, cs[None, :], C, BN)
+        w0 = _weights(l0, l0_h, l0_c, hs, HIDDEN, cs, C)
+        w1 = _weights(l0 + l0_k, l0_h, l0_c, hs, HIDDEN, cs, C)
+        w2 = _weights(l0 + 2 * l0_k, l0_h, l0_c, hs, HIDDEN, cs, C)
+        before = product(these, v0, before)
+        now = product(these, v1, now)
+        after = product(these, v2, after)
+    # Each tap has met all frames; what it gives moves by one frame within its clip.
+    to, source = rs[:, None], rs[None, :]
+    later = ((source == to - 1) & (to % BT > 0)).to(tl.float32)
+    earlier = ((source == to + 1) & (source % BT > 0)).to(tl.float32)
+    now += tl.dot(later, before, input_precision="tf32x3")
+    return now + tl.dot(earlier, after, input_precision="tf32x3")
+
+
+@triton.jit
+def _any_taps(
+    s_parts, l0, l0_h, l0_c, l0_k, n, hs, N, T, C, HIDDEN, parts, images,
+    LK: tl.constexpr, BN: tl.constexpr, BT: tl.constexpr, BH: tl.constexpr, BC: tl.constexpr,
+):  # fmt: skip
+    """W ∗ s of one clip [BT, BH], of few channels."""
+    ts = tl.arange(0, BT)
+    products = tl.zeros([BT, BH, BC], tl.float32)
+    for start in range(0, C, BC):
+        cs = start + tl.arange(0, BC)
+        for k in tl.static_range(LK):
+            t = ts[:, None] + (k - LK // 2)
+            rows = _squeezed(s_parts, parts, images, n, N, t, T, cs[None, :], C, BN)  # [BT, BC]
+            inside = (hs[:, None] < HIDDEN) & (cs[None, :] < C)
+            w = tl.load(l0 + hs[:, None] * l0_h + cs[None, :] * l0_c + k * l0_k, mask=inside, other=0.0)
+            products += rows[:, None, :] * w.to(tl.float32)[None, :, :]
+    return tl.sum(products, 2)
+
+
+@triton.jit
+def _hidden_and_kernel(
+    s_parts, hidden, kernel,
+    g0, g_weight, g_bias, g_mean, g_var, g_eps, g3, l0, l_weight, l_bias, l_mean, l_var, l_eps,
+    l0_h, l0_c, l0_k, N, T, C, HIDDEN, WIDTH, parts, images, tiles_h, programs_h,
+    K: tl.constexpr, LK: tl.constexpr, MATRICES: tl.constexpr, BN: tl.constexpr, BT: tl.constexpr,
+    BM: tl.constexpr, BH: tl.constexpr, BC: tl.constexpr, BG: tl.constexpr, BW: tl.constexpr,
+    BK: tl.constexpr,
+):  # fmt: skip
+    pid = tl.program_id(0)
+    if pid < programs_h:  # some of the hidden layer's channels
+        hs = pid % tiles_h * BH + tl.arange(0, BH)
+        rs = tl.arange(0, BM)
+        n, t = pid // tiles_h * (BM // BT) + rs // BT, rs % BT
+        if MATRICES:
+            total = _three_taps(
+                s_parts, l0, l0_h, l0_c, l0_k, rs, n, t, hs, N, T, C, HIDDEN, parts, images,
+                BN, BT, BM, BH, BC,
+            )  # fmt: skip
+        else:
+            total = _any_taps(
+                s_parts, l0, l0_h, l0_c, l0_k, pid // tiles_h, hs, N, T, C, HIDDEN, parts, images,
+                LK, BN, BT, BH, BC,
+            )  # fmt: skip
+        total = _norm(total, l_mean, l_var, l_weight, l_bias, hs, hs < HIDDEN, l_eps)
+        inside = ((n < N) & (t < T))[:, None] & (hs[None, :] < HIDDEN)
+        tl.store(hidden + (n * T + t)[:, None] * HIDDEN + hs[None, :], total, mask=inside)
+    else:  # the kernels of some channels
+        tiles_g = tl.cdiv(C, BG)
+        n = (pid - programs_h) // tiles_g
+        cs = (pid - programs_h) % tiles_g * BG + tl.arange(0, BG)
+        # The frames are summed over in a product of matrices, which takes no fewer than 16.
+        BS: tl.constexpr = BT if BT > 16 else 16
+        ss, ws, ks = tl.arange(0, BS), tl.arange(0, BW), tl.arange(0, BK)
+        rows = _squeezed(s_parts, parts, images, n, N, ss[None, :], T, cs[:, None], C, BN)  # [BG, BS]
+        inside = (ws[None, :] < WIDTH) & (ss[:, None] < T)
+        w0 = tl.load(g0 + ws[None, :] * T + ss[:, None], mask=inside, other=0.0).to(tl.float32)
+        inside = (ks[None, :] < K) & (ws[:, None] < WIDTH)
+        w3 = tl.load(g3 + ks[None, :] * WIDTH + ws[:, None], mask=inside, other=0.0).to(tl.float32)
+        wide = tl.dot(rows, w0, input_precision="tf32x3")  # [BG, BW]
+        wide = _norm(wide, g_mean, g_var, g_weight, g_bias, ws, ws < WIDTH, g_eps)
+        theta = tl.dot(wide, w3, input_precision="tf32x3")  # [BG, BK]
+        theta = tl.where(ks[None, :] < K, theta, float("-inf"))
+        theta = tl.exp(theta - tl.max(theta, 1)[:, None])
+        theta /= tl.sum(theta, 1)[:, None]
+        to = kernel + (n * K + ks[None, :]) * C + cs[:, None]
+        tl.store(to, theta, mask=(ks[None, :] < K) & (cs[:, None] < C))
+
+
+@triton.jit
+def _gate(hidden, l3, gate, T, C, HIDDEN, BT: tl.constexpr, BC: tl.constexpr, BH: tl.constexpr):
+    n = tl.program_id(1)
+    cs = tl.program_id(0) * BC + tl.arange(0, BC)
+    ts = tl.arange(0, BT)
+    logits = tl.zeros([BT, BC], tl.float32)
+    for j in range(0, HIDDEN, BH):
+        hs = j + tl.arange(0, BH)
+        at = (n * T + ts[:, None]) * HIDDEN + hs[None, :]
+        rows = tl.load(hidden + at, mask=(ts[:, None] < T) & (hs[None, :] < HIDDEN), other=0.0)
+        w = l3 + cs[None, :] * HIDDEN + hs[:, None]
+        w = tl.load(w, mask=(cs[None, :] < C) & (hs[:, None] < HIDDEN), other=0.0)
+        logits = product(rows, w, logits)
+    to = gate + (n * T + ts[:, None]) * C + cs[None, :]
+    tl.store(to, 1.0 / (1.0 + tl.exp(-logits)), mask=(ts[:, None] < T) & (cs[None, :] < C))
+
+
+def hidden_and_kernel(
+    s_parts: torch.Tensor,
+    frames: int,
+    g: list[torch.Tensor],
+    g_eps: float,
+    l: list[torch.Tensor],  # noqa: E741
+    l_eps: float,
+    *,
+    few: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The local branch's hidden layer [N, T, C/β] and the kernel [N, K, C], both float32; one launch.
+
+    Args:
+        s_parts: [parts, N·T, C], which s is the sum of.
+        frames: T.
+        g: as in `tam`, and so g_eps, l and l_eps.
+        g_eps: of the global branch's BatchNorm.
+        l: weights of the local branch.
+        l_eps: of its BatchNorm.
+        few: spread the clips over many small programs, because there are few.
+    """
+    g0, g3, l0 = g[0].contiguous(), g[5].contiguous(), l[0]
+    parts, images, channels = s_parts.shape
+    clips, (width, taps, outputs) = images // frames, (g0.shape[0], g3.shape[0], l0.shape[0])
+    new = {"device": s_parts.device, "dtype": torch.float32}
+    hidden = torch.empty(clips, frames, outputs, **new)
+    kernel = torch.empty(clips, taps, channels, **new)
+    block_n, block_t = triton.next_power_of_2(parts), triton.next_power_of_2(frames)
+    # Parts that are still to be added up are dear to small programs, each of which adds them up.
+    matrices = l0.shape[2] == 3 and (parts > 1 or not few)
+    if matrices:
+        block_m, block_h = max(ROWS, block_t), 16 if parts > 1 else 32
+        block_c = power(channels, most=32 if parts > 1 else 64)
+    else:
+        block_m, block_h = block_t, 1 if few else 4
+        block_c = power(channels, most=max(16, TILE // (max(block_n, block_h) * block_t)))
+    tiles_h = triton.cdiv(outputs, block_h)
+    programs_h = tiles_h * triton.cdiv(clips, block_m // block_t)
+    _hidden_and_kernel[(programs_h + clips * triton.cdiv(channels, GROUP),)](
+        s_parts, hidden, kernel, g0, *g[1:5], g_eps, g3, l0, *l[1:5], l_eps,
+        *l0.stride(), clips, frames, channels, outputs, width, parts, images, tiles_h, programs_h,
+        K=taps, LK=l0.shape[2], MATRICES=matrices, BN=block_n, BT=block_t, BM=block_m, BH=block_h, BC=block_c,
+        BG=GROUP, BW=power(width), BK=16,
+    )  # fmt: skip
+    return hidden, kernel
+
+
+def gate(hidden: torch.Tensor, l3: torch.Tensor) -> torch.Tensor:
+    """The gate [N, T, C] that the hidden layer [N, T, C/β] gives rise to; one launch."""
+    clips, frames, width = hidden.shape
+    channels = l3.shape[0]
+    out = torch.empty(clips, frames, channels, device=hidden.device)
+    _gate[(triton.cdiv(channels, 64), clips)](
+        hidden, l3.contiguous(), out, frames, channels, width, BT=power(frames), BC=64, BH=32
+    )
+    return out
