@@ -113,6 +113,55 @@ def _any_taps(
 
 
 @triton.jit
+def _hidden(
+    s_parts, hidden, l0, l0_h, l0_c, l0_k, l_weight, l_bias, l_mean, l_var, l_eps,
+    group, tile, N, T, C, HIDDEN, parts, images,
+    LK: tl.constexpr, MATRICES: tl.constexpr, BN: tl.constexpr, BT: tl.constexpr, BM: tl.constexpr,
+    BH: tl.constexpr, BC: tl.constexpr,
+):  # fmt: skip
+    """Some channels of the hidden layer of BM/BT clips."""
+    hs = tile * BH + tl.arange(0, BH)
+    rs = tl.arange(0, BM)
+    n, t = group * (BM // BT) + rs // BT, rs % BT
+    if MATRICES:
+        total = _three_taps(
+            s_parts, l0, l0_h, l0_c, l0_k, rs, n, t, hs, N, T, C, HIDDEN, parts, images, BN, BT, BM, BH, BC
+        )
+    else:
+        total = _any_taps(
+            s_parts, l0, l0_h, l0_c, l0_k, group, hs, N, T, C, HIDDEN, parts, images, LK, BN, BT, BH, BC
+        )
+    total = _norm(total, l_mean, l_var, l_weight, l_bias, hs, hs < HIDDEN, l_eps)
+    inside = ((n < N) & (t < T))[:, None] & (hs[None, :] < HIDDEN)
+    tl.store(hidden + (n * T + t)[:, None] * HIDDEN + hs[None, :], total, mask=inside)
+
+
+@triton.jit
+def _aggregation(
+    s_parts, kernel, g0, g_weight, g_bias, g_mean, g_var, g_eps, g3, n, tile, N, T, C, WIDTH, parts, images,
+    K: tl.constexpr, BN: tl.constexpr, BT: tl.constexpr, BG: tl.constexpr, BW: tl.constexpr, BK: tl.constexpr,
+):  # fmt: skip
+    """The kernels of some channels of a clip."""
+    cs = tile * BG + tl.arange(0, BG)
+    # The frames are summed over in a product of matrices, which takes no fewer than 16.
+    BS: tl.constexpr = BT if BT > 16 else 16
+    ss, ws, ks = tl.arange(0, BS), tl.arange(0, BW), tl.arange(0, BK)
+    rows = _squeezed(s_parts, parts, images, n, N, ss[None, :], T, cs[:, None], C, BN)  # [BG, BS]
+    inside = (ws[None, :] < WIDTH) & (ss[:, None] < T)
+    w0 = tl.load(g0 + ws[None, :] * T + ss[:, None], mask=inside, other=0.0).to(tl.float32)
+    there = (ks[None, :] < K) & (ws[:, None] < WIDTH)
+    w3 = tl.load(g3 + ks[None, :] * WIDTH + ws[:, None], mask=there, other=0.0).to(tl.float32)
+    wide = tl.dot(rows, w0, input_precision="tf32x3")  # [BG, BW]
+    wide = _norm(wide, g_mean, g_var, g_weight, g_bias, ws, ws < WIDTH, g_eps)
+    theta = tl.dot(wide, w3, input_precision="tf32x3")  # [BG, BK]
+    theta = tl.where(ks[None, :] < K, theta, float("-inf"))
+    theta = tl.exp(theta - tl.max(theta, 1)[:, None])
+    theta /= tl.sum(theta, 1)[:, None]
+    to = kernel + (n * K + ks[None, :]) * C + cs[:, None]
+    tl.store(to, theta, mask=(ks[None, :] < K) & (cs[:, None] < C))
+
+
+@triton.jit
 def _hidden_and_kernel(
     s_parts, hidden, kernel,
     g0, g_weight, g_bias, g_mean, g_var, g_eps, g3, l0, l_weight, l_bias, l_mean, l_var, l_eps,
@@ -122,43 +171,19 @@ def _hidden_and_kernel(
     BK: tl.constexpr,
 ):  # fmt: skip
     pid = tl.program_id(0)
-    if pid < programs_h:  # some of the hidden layer's channels
-        hs = pid % tiles_h * BH + tl.arange(0, BH)
-        rs = tl.arange(0, BM)
-        n, t = pid // tiles_h * (BM // BT) + rs // BT, rs % BT
-        if MATRICES:
-            total = _three_taps(
-                s_parts, l0, l0_h, l0_c, l0_k, rs, n, t, hs, N, T, C, HIDDEN, parts, images,
-                BN, BT, BM, BH, BC,
-            )  # fmt: skip
-        else:
-            total = _any_taps(
-                s_parts, l0, l0_h, l0_c, l0_k, pid // tiles_h, hs, N, T, C, HIDDEN, parts, images,
-                LK, BN, BT, BH, BC,
-            )  # fmt: skip
-        total = _norm(total, l_mean, l_var, l_weight, l_bias, hs, hs < HIDDEN, l_eps)
-        inside = ((n < N) & (t < T))[:, None] & (hs[None, :] < HIDDEN)
-        tl.store(hidden + (n * T + t)[:, None] * HIDDEN + hs[None, :], total, mask=inside)
-    else:  # the kernels of some channels
+    if pid < programs_h:
+        _hidden(
+            s_parts, hidden, l0, l0_h, l0_c, l0_k, l_weight, l_bias, l_mean, l_var, l_eps,
+            pid // tiles_h, pid % tiles_h, N, T, C, HIDDEN, parts, images,
+            LK, MATRICES, BN, BT, BM, BH, BC,
+        )  # fmt: skip
+    else:
         tiles_g = tl.cdiv(C, BG)
-        n = (pid - programs_h) // tiles_g
-        cs = (pid - programs_h) % tiles_g * BG + tl.arange(0, BG)
-        # The frames are summed over in a product of matrices, which takes no fewer than 16.
-        BS: tl.constexpr = BT if BT > 16 else 16
-        ss, ws, ks = tl.arange(0, BS), tl.arange(0, BW), tl.arange(0, BK)
-        rows = _squeezed(s_parts, parts, images, n, N, ss[None, :], T, cs[:, None], C, BN)  # [BG, BS]
-        inside = (ws[None, :] < WIDTH) & (ss[:, None] < T)
-        w0 = tl.load(g0 + ws[None, :] * T + ss[:, None], mask=inside, other=0.0).to(tl.float32)
-        inside = (ks[None, :] < K) & (ws[:, None] < WIDTH)
-        w3 = tl.load(g3 + ks[None, :] * WIDTH + ws[:, None], mask=inside, other=0.0).to(tl.float32)
-        wide = tl.dot(rows, w0, input_precision="tf32x3")  # [BG, BW]
-        wide = _norm(wide, g_mean, g_var, g_weight, g_bias, ws, ws < WIDTH, g_eps)
-        theta = tl.dot(wide, w3, input_precision="tf32x3")  # [BG, BK]
-        theta = tl.where(ks[None, :] < K, theta, float("-inf"))
-        theta = tl.exp(theta - tl.max(theta, 1)[:, None])
-        theta /= tl.sum(theta, 1)[:, None]
-        to = kernel + (n * K + ks[None, :]) * C + cs[:, None]
-        tl.store(to, theta, mask=(ks[None, :] < K) & (cs[:, None] < C))
+        _aggregation(
+            s_parts, kernel, g0, g_weight, g_bias, g_mean, g_var, g_eps, g3,
+            (pid - programs_h) // tiles_g, (pid - programs_h) % tiles_g, N, T, C, WIDTH, parts, images,
+            K, BN, BT, BG, BW, BK,
+        )  # fmt: skip
 
 
 @triton.jit
