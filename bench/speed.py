@@ -168,9 +168,7 @@ def make_sides(name: str, forms: Sequence[str], setting: Setting) -> list[Side]:
     sides: dict[str, Side] = {}
     for form in forms:
         if form == "graph":
-            sides[form] = make_graph(
-                name, sides.get("compiled") or make_side(name, "compiled", setting), setting
-            )
+            sides[form] = make_graph(sides.get("compiled") or make_side(name, "compiled", setting), setting)
         else:
             sides[form] = make_side(name, form, setting)
         time = min(clock(setting.device, {form: sides[form].run}, repeats=5)[form])
@@ -178,7 +176,7 @@ def make_sides(name: str, forms: Sequence[str], setting: Setting) -> list[Side]:
     return list(sides.values())
 
 
-def make_graph(name: str, compiled: Side, setting: Setting) -> Side:
+def make_graph(compiled: Side, setting: Setting) -> Side:
     """The compiled side as a CUDA graph. Its memory is the compiled one's: that of graphs is not counted."""
     if setting.device.type != "cuda":
         return replace(compiled, form="graph")
