@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -15,8 +16,9 @@ import torch
 from encoded import CLIPS, EDITED, begin_with_frame_17, content, encode, not_coded, rewrite, sequential
 
 from tanet.transforms import resize_short_side
-from tanet.video import DamagedVideo, VideoError, open_video, probe, read_frames
+from tanet.video import STORES_TIMES, DamagedVideo, VideoError, open_video, probe, read_frames
 from tanet.video.avi import AviPackets
+from tanet.video.index import Heads, Index
 
 DATA = Path(os.environ.get("TANET_DATA", Path(__file__).parents[1].parent / "shared" / "data"))
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="needs the shared data (TANET_DATA)")
@@ -53,6 +55,29 @@ def clips(tmp_path_factory):
 @pytest.mark.parametrize("name", CLIPS)
 def test_equals_sequential_decoding(clips, name):
     assert_equals_sequential(clips(name))
+
+
+@pytest.mark.parametrize("name", CLIPS)
+def test_headers_tell_what_probing_finds(clips, name):
+    with open_video(clips(name)) as video, av.open(str(clips(name))) as container:
+        stream = container.streams.video[0]
+        packets = [packet for packet in container.demux(stream) if packet.size]
+        index = Index.of(Heads.of(packets), stream.codec_context, container=container.format.name)
+        assert video.fps == float(stream.average_rate)
+        assert video._index == index
+        # In Matroska nothing tells how long pictures wait; what has no index is decoded as it was probed.
+        told = name in ("hevc.mp4", "vp9.webm") or (name.endswith(".mp4") and stream.name == "h264")
+        assert video._probed == (index is None or not told)
+
+
+def test_delay_counts_the_pictures_that_are_decoded_before_one_but_shown_after_it():
+    codec = SimpleNamespace(name="h264", field_order=1, has_b_frames=True)
+    for seed in range(20):
+        times = np.concatenate([[-1], np.random.default_rng(seed).permutation(12)])
+        none = np.zeros(13, bool)
+        index = Index.of(Heads(times, times, times, times < 0, none), codec, container=STORES_TIMES[0])
+        assert index
+        assert index.delay == max((times[:at] > time).sum() for at, time in enumerate(times))
 
 
 def test_each_frame_is_decoded_once_and_only_groups_that_are_wanted(clips):
@@ -153,6 +178,8 @@ def test_an_avi_index_that_is_wrong_is_not_believed(clips, tmp_path):
         "a place in the index": (entry + 8, b"\x01\x02"),
         "a size in the index": (entry + 12, b"\x07"),
         "an entry of the index": (entry, b"99xx"),
+        "the size of the index": (table - 4, b"\x01"),
+        "the size of the list": (data.rindex(b"movi") - 4, b"\x01"),
     }
     for name, (at, new) in wrong.items():
         path = tmp_path / f"{name}.avi"

@@ -1,55 +1,61 @@
 """The packets of an AVI file by its own index, without demuxing all of them.
 
-    … LIST 'movi' [ '00dc' size data | '01wb' size data | … ] 'idx1' size index
+    … LIST size 'movi' [ '00dc' size data | '01wb' size data | … ] 'idx1' size [ name flags place size | … ]
 
-An index says where packets are, but not that nothing else is there, or that nothing is broken. So all chunks
-are walked through, header by header, from the first to the end of the file: what the index lists must be the
-chunks of the stream, one for one. Then these are the packets that FFmpeg's demuxer gives.
+An index says where packets are, but not that nothing else is there, or that nothing is broken. So it counts
+only if its chunks, one right behind the other, fill the list, each header says what the index says, and
+FFmpeg has understood it so too. Then these are the packets that FFmpeg's demuxer gives.
 Only MPEG-4 video, most of what AVI files hold in this field, whose pictures tell their type up front.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from struct import Struct
-from typing import TYPE_CHECKING, cast, overload
+from typing import TYPE_CHECKING, NamedTuple, cast, overload
 
-from tanet.video.index import Head
+import numpy as np
+from numpy.typing import NDArray
+
+from tanet.video.index import Heads
 
 if TYPE_CHECKING:
     import av
 
 HEADER = 8  # bytes: four letters and the size
+ENTRY = np.dtype([("name", "S4"), ("flags", "<u4"), ("place", "<u4"), ("size", "<u4")])  # of the index
+CHUNK = np.dtype([("name", "S4"), ("size", "<u4"), ("code", "S4"), ("type", "u1")])  # and its first bytes
+KEY = 0x10  # among the flags
 PICTURE = b"\x00\x00\x01\xb6"  # MPEG-4's code for the start of a picture; two bits with its type follow
 BIDIRECTIONAL = 2
 SEARCHED = 512  # bytes at the start of a packet in which its picture has to start
-OTHERS = (b"idx1", b"JUNK")
 
 
 class AviPackets(Sequence["av.Packet"]):
     """Each packet is made when it is asked for."""
 
-    def __init__(self, data: bytes, places: list[tuple[int, int]], heads: list[Head]) -> None:
-        self._data, self._places, self.heads = memoryview(data), places, heads
+    def __init__(self, data: bytes, places: NDArray[np.int64], heads: Heads) -> None:
+        self._data, self.heads = memoryview(data), heads
+        self._places, self._sizes, self._keys = places.tolist(), heads.size.tolist(), heads.key.tolist()
 
     @classmethod
     def of(cls, data: bytes, stream: av.VideoStream) -> AviPackets | None:
         """None where the index and the chunks differ, or pictures are reordered."""
-        codec = stream.codec_context
-        if codec.name != "mpeg4" or codec.has_b_frames or not len(stream.index_entries):
+        codec, entries = stream.codec_context, stream.index_entries
+        if codec.name != "mpeg4" or codec.has_b_frames or not len(entries):
             return None
-        entries = [(e.pos, e.size, e.timestamp, e.is_keyframe) for e in stream.index_entries]
-        places = [(pos, size) for pos, size, _, _ in entries]
-        first = data.rfind(b"movi", 0, places[0][0]) + 4
-        if first < 4 or places != _chunks(data, first, f"{stream.index:02}".encode()):
+        listed = _listed(data, data.rfind(b"movi", 0, entries[0].pos) + 4)
+        if listed is None or (video := _pictures(listed, stream.index)) is None:
             return None
-        heads = []
-        for number, (pos, size, time, key) in enumerate(entries):
-            begin = data.find(PICTURE, pos + HEADER, pos + HEADER + min(size, SEARCHED)) + len(PICTURE)
-            if begin < len(PICTURE) or data[begin] >> 6 == BIDIRECTIONAL or time != number:
+        last = len(video.places) - 1
+        # By FFmpeg's count of time a picture that it leaves out is a step all the same.
+        if len(entries) - 1 != last or entries[last].timestamp != last or _reordered(data, video):
+            return None
+        keys = np.flatnonzero(video.keys)
+        for at, place in zip(keys.tolist(), video.places[keys].tolist(), strict=True):
+            if (entry := entries[at]).pos != place or not entry.is_keyframe:
                 return None
-            heads.append(Head(time, time, size, key, False))
-        return cls(data, places, heads)
+        times = np.arange(last + 1)
+        return cls(data, video.places, Heads(times, times, video.sizes, video.keys, np.zeros(last + 1, bool)))
 
     def __len__(self) -> int:
         return len(self._places)
@@ -63,22 +69,64 @@ class AviPackets(Sequence["av.Packet"]):
 
         if isinstance(at, slice):
             return [self[number] for number in range(*at.indices(len(self)))]
-        pos, size = self._places[at]
+        begin, size = self._places[at] + HEADER, self._sizes[at]
         packet = av.Packet(size)  # of FFmpeg's own memory, since decoders read on into zeros behind the data
-        packet.update(cast("bytes", self._data[pos + HEADER : pos + HEADER + size]))
-        packet.pts = packet.dts = self.heads[at].time
-        packet.is_keyframe = self.heads[at].key
+        packet.update(cast("bytes", self._data[begin : begin + size]))
+        packet.pts = packet.dts = at
+        packet.is_keyframe = self._keys[at]
         return packet
 
 
-def _chunks(data: bytes, at: int, stream: bytes) -> list[tuple[int, int]] | None:
-    """Place and size of the stream's chunks; None unless these, sound and the index fill the file."""
-    chunks, pictures, read_header = [], (stream + b"dc", stream + b"db"), Struct("<4sI").unpack_from
-    while at + HEADER <= len(data):
-        name, size = read_header(data, at)
-        if name in pictures:
-            chunks.append((at, size))
-        elif name not in OTHERS and not (name[:2].isdigit() and name[2:] == b"wb"):
-            return None
-        at += HEADER + size + size % 2
-    return chunks if at in (len(data), len(data) + 1) else None
+class Chunks(NamedTuple):
+    """Chunks of the list in columns."""
+
+    names: NDArray[np.bytes_]
+    places: NDArray[np.int64]  # of the headers in the file
+    sizes: NDArray[np.int64]  # of the data, in bytes
+    keys: NDArray[np.bool_]
+    codes: NDArray[np.bytes_]  # the first four bytes of the data
+    types: NDArray[np.uint8]  # the fifth
+
+    def where(self, true: NDArray[np.bool_]) -> Chunks:
+        names, places, sizes = self.names[true], self.places[true], self.sizes[true]
+        return Chunks(names, places, sizes, self.keys[true], self.codes[true], self.types[true])
+
+
+def _listed(data: bytes, first: int) -> Chunks | None:
+    """All chunks from `first` on; None unless these, sound, and the index fill the file, and agree."""
+    end = first - 4 + int.from_bytes(data[first - 8 : first - 4], "little")
+    table = end + HEADER
+    if first < 12 or data[end : end + 4] != b"idx1" or (len(data) - table) % ENTRY.itemsize:
+        return None
+    index = np.frombuffer(data, ENTRY, offset=table)
+    if not len(index) or int.from_bytes(data[end + 4 : table], "little") != index.nbytes:
+        return None
+    sizes, stored = index["size"].astype(np.int64), index["place"].astype(np.int64)
+    steps = HEADER + sizes + sizes % 2
+    places = first + np.cumsum(steps) - steps
+    if places[-1] + steps[-1] != end or not np.array_equal(stored - stored[0], places - first):
+        return None
+    from_each_byte = np.ndarray(len(data) - CHUNK.itemsize + 1, CHUNK, data, strides=(1,))
+    chunks = from_each_byte[places]
+    if not (np.array_equal(chunks["name"], index["name"]) and np.array_equal(chunks["size"], index["size"])):
+        return None
+    return Chunks(index["name"], places, sizes, index["flags"] & KEY != 0, chunks["code"], chunks["type"])
+
+
+def _pictures(chunks: Chunks, stream: int) -> Chunks | None:
+    """Those of the stream; None if there is anything else than these and sound."""
+    pictures = (chunks.names == b"%02ddc" % stream) | (chunks.names == b"%02ddb" % stream)
+    sound = all(name[:2].isdigit() and name[2:] == b"wb" for name in set(chunks.names[~pictures].tolist()))
+    return chunks.where(pictures) if sound else None
+
+
+def _reordered(data: bytes, video: Chunks) -> bool:
+    """Whether there may be pictures that are shown before one that comes earlier."""
+    plain = video.codes == PICTURE
+    if (video.types[plain] >> 6 == BIDIRECTIONAL).any():
+        return True
+    for place, size in zip(video.places[~plain].tolist(), video.sizes[~plain].tolist(), strict=True):
+        begin = data.find(PICTURE, place + HEADER, place + HEADER + min(size, SEARCHED)) + len(PICTURE)
+        if begin < len(PICTURE) or data[begin] >> 6 == BIDIRECTIONAL:
+            return True
+    return False

@@ -91,6 +91,9 @@ class Video:
             raise ValueError(f"{self.path}: frame indices are integers, not {wanted.dtype}")
         if short_side is not None and short_side < 1:
             raise ValueError(f"{self.path}: a short side of {short_side} pixels")
+        from av.video.reformatter import VideoReformatter
+
+        reformatter = VideoReformatter()
         numbers, rows = np.unique(wanted.astype(np.int64), return_inverse=True)
         for number in numbers[(numbers < 0) | (numbers >= self.frames)]:
             raise ValueError(f"{self.path}: no frame {number}, there are {self.frames}")
@@ -100,7 +103,7 @@ class Video:
             if (found := upright_size(frame)) != (self._size or found):
                 raise VideoError(path, f"a frame of {found} pixels, but another has {self._size}")
             self._size = found
-            rgb = to_rgb(frame, short_side=short_side)
+            rgb = to_rgb(frame, short_side=short_side, reformatter=reformatter)
             if frames is None:
                 frames = np.empty((len(numbers), *rgb.shape), np.uint8)
             frames[row_of[number]] = rgb

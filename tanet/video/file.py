@@ -4,6 +4,9 @@ The packets are read once, without decoding, and stay in memory, compressed, unt
 nothing seeks. A wanted frame costs its group of pictures from the key packet up to it, and there pictures
 that no other refers to are left out; the result equals sequential decoding bit for bit. A file whose packets
 do not tell its frames, or promise frames that it does not have, is decoded from its start.
+
+To open a file FFmpeg decodes its first pictures, for what the headers of some containers tell as well. That
+takes milliseconds, so it is left out where it can be, and made up for as soon as something is not told.
 """
 
 from __future__ import annotations
@@ -17,39 +20,75 @@ from typing import TYPE_CHECKING
 
 from tanet.video.avi import AviPackets
 from tanet.video.base import DamagedVideo, Video, VideoError, VideoInfo, named
-from tanet.video.index import Head, Index, doubtful
+from tanet.video.index import STORES_TIMES, Heads, Index, doubtful
 from tanet.video.picture import upright_size
 
 if TYPE_CHECKING:
     import av
+    from av.container import InputContainer
+
+# No decoder may look at the file, and no more of it is read than the first packet.
+UNPROBED = {"codec_whitelist": "none", "probesize": "32"}
 
 
 class VideoFile(Video):
     """The first video stream of a file, or of its bytes; cover pictures do not count."""
 
-    def __init__(self, source: Path | bytes, *, name: Path) -> None:
-        import av
+    _container: InputContainer
+    _codec: av.VideoCodecContext
+    _packets: Sequence[av.Packet] = ()
+    _index: Index | None = None
 
-        self.path = name
-        place = BytesIO(source) if isinstance(source, bytes) else f"file:{source}"  # or a colon is a protocol
+    def __init__(self, source: Path | bytes, *, name: Path) -> None:
+        self.path, self._source = name, source
         with named(name):
-            self._container = av.open(place, mode="r")
-        videos = [s for s in self._container.streams.video if not s.disposition & s.disposition.attached_pic]
-        if not videos or videos[0].codec_context is None:
-            raise VideoError(name, "no video stream that can be decoded" if videos else "no video stream")
-        stream, self._codec = videos[0], videos[0].codec_context
-        self._codec.thread_count = 1  # decoding runs in the workers of a loader: they are the threads
-        self._packets: Sequence[av.Packet]
-        self._packets, heads = self._read_packets(source, stream)
-        self._index = Index.of(heads, self._codec, container=self._container.format.name)
-        if self._index and (doubts := doubtful(heads, self._codec)):
-            silent = self._silent(doubts, self._index)
-            self._index = None if silent is None else self._index.without(silent)
-        self.fps = float(stream.average_rate) if stream.average_rate else None
+            self._kind = _container_of(source)
+        self._probed = self._kind not in STORES_TIMES
+        if not self._probed:
+            with suppress(VideoError):
+                self._open()
+            self._probed = self._index is None
+        if self._probed:
+            self._open()
         # Where the packets do not tell the frames, all are counted.
         self.frames = len(self._index.order) if self._index else self._count()
         if not self.frames:
             raise VideoError(name, "no frames")
+
+    def _open(self) -> None:
+        """Packets and their index; without probing there is none if anything is left to be told."""
+        stream = self._open_stream()
+        self._packets, heads = self._read_packets(stream)
+        self.fps = float(stream.average_rate) if stream.average_rate else None
+        index = Index.of(heads, self._codec, container=self._kind or self._container.format.name)
+        if index and not self._probed and not self._told(index):
+            return
+        if index and (doubts := doubtful(heads, self._codec)):
+            silent = self._silent(doubts, index)
+            index = None if silent is None else index.without(silent)
+        self._index = index
+
+    def _open_stream(self) -> av.VideoStream:
+        import av
+
+        # A colon in a name would make it a protocol.
+        place = BytesIO(self._source) if isinstance(self._source, bytes) else f"file:{self._source}"
+        kind, options = self._kind and self._kind.split(",")[0], {} if self._probed else UNPROBED
+        with named(self.path):
+            self._container = av.open(place, mode="r", format=kind, container_options=options)
+        videos = [s for s in self._container.streams.video if not s.disposition & s.disposition.attached_pic]
+        if not videos or videos[0].codec_context is None:
+            cause = "no video stream that can be decoded" if videos else "no video stream"
+            raise VideoError(self.path, cause)
+        self._codec = videos[0].codec_context
+        self._codec.thread_count = 1  # decoding runs in the workers of a loader: they are the threads
+        return videos[0]
+
+    def _told(self, index: Index) -> bool:
+        """Whether the headers told the frame rate, and how long pictures wait for their turn."""
+        with named(self.path):
+            self._codec.open(strict=False)
+        return self.fps is not None and index.delay <= self._codec.reorder_depth
 
     def verify(self) -> VideoInfo:
         if (frames := self._count()) != self.frames:
@@ -69,19 +108,17 @@ class VideoFile(Video):
         self._packets = []
         self._container.close()
 
-    def _read_packets(
-        self, source: Path | bytes, stream: av.VideoStream
-    ) -> tuple[Sequence[av.Packet], list[Head]]:
+    def _read_packets(self, stream: av.VideoStream) -> tuple[Sequence[av.Packet], Heads]:
         """All packets of the stream; a file cut short is as long as what is left of it."""
-        if self._container.format.name == "avi":
+        if self._kind == "avi":
             with named(self.path):
-                data = source if isinstance(source, bytes) else source.read_bytes()
+                data = self._source if isinstance(self._source, bytes) else self._source.read_bytes()
             if indexed := AviPackets.of(data, stream):
                 return indexed, indexed.heads
         packets: list[av.Packet] = []
         with suppress(VideoError), named(self.path):
             self._demux(stream, packets)
-        return packets, [Head(p.pts, p.dts, p.size, p.is_keyframe, p.is_discard) for p in packets]
+        return packets, Heads.of(packets)
 
     def _demux(self, stream: av.VideoStream, packets: list[av.Packet]) -> None:
         """What is left of the container's packets of the stream, added to the list."""
@@ -131,11 +168,16 @@ class VideoFile(Video):
             for frame in self._frames(packets, asked=frames if index.skips else packets):
                 entered = entered or (frame.pts == index.times[packets[0]] and frame.key_frame)
                 if entered and frame.pts in wanted:
-                    yield wanted[frame.pts], frame
+                    yield wanted.pop(frame.pts), frame
+                if not wanted:
+                    break
         self._index = None  # whoever asks on has missed a frame
 
     def _from_start(self) -> Iterator[tuple[int, av.VideoFrame]]:
-        return enumerate(self._frames(every := range(len(self._packets)), asked=every))
+        if not self._probed:  # frames around a damage shall come out as they do elsewhere
+            self._probed = True
+            self._open_stream()
+        yield from enumerate(self._frames(every := range(len(self._packets)), asked=every))
 
     def _frames(self, packets: range, *, asked: Container[int]) -> Iterator[av.VideoFrame]:
         """Frames of these packets, up to the first damage; what is not asked for may be left out."""
@@ -145,3 +187,17 @@ class VideoFile(Video):
                 self._codec.skip_frame = "DEFAULT" if at in asked else "NONREF"
                 yield from self._codec.decode(self._packets[at])
             yield from self._codec.decode(None)
+
+
+def _container_of(source: Path | bytes) -> str | None:
+    """FFmpeg's name of the container, by how the file begins; None leaves it to FFmpeg to find out."""
+    if isinstance(source, bytes):
+        head = source[:12]
+    else:
+        with source.open("rb") as file:
+            head = file.read(12)
+    if head[:4] == b"RIFF" and head[8:] == b"AVI ":
+        return "avi"
+    if head[4:8] == b"ftyp":
+        return "mov,mp4,m4a,3gp,3g2,mj2"
+    return "matroska,webm" if head[:4] == b"\x1aE\xdf\xa3" else None

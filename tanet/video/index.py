@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import av
@@ -18,16 +21,28 @@ if TYPE_CHECKING:
 SKIPS_EXACTLY = {"h264": True, "mpeg4": True, "hevc": False, "vp9": False, "libdav1d": False, "mjpeg": False}
 # Containers that store when a frame is shown; in others that is a guess as soon as pictures are reordered.
 STORES_TIMES = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flv")
+UNKNOWN = np.iinfo(np.int64).min  # a time before all others
 
 
-class Head(NamedTuple):
-    """A packet without its data."""
+@dataclass(frozen=True)
+class Heads:
+    """Packets without their data, in columns."""
 
-    time: int | None  # when its picture is shown
-    decoded: int | None  # when it is decoded
-    size: int  # in bytes
-    key: bool
-    discard: bool  # by the file's edit list it is not shown
+    time: NDArray[np.int64]  # when its picture is shown
+    decoded: NDArray[np.int64]  # when it is decoded
+    size: NDArray[np.int64]  # in bytes
+    key: NDArray[np.bool_]
+    discard: NDArray[np.bool_]  # by the file's edit list it is not shown
+
+    @classmethod
+    def of(cls, packets: Sequence[av.Packet]) -> Self:
+        return cls(
+            np.array([UNKNOWN if p.pts is None else p.pts for p in packets], np.int64),
+            np.array([UNKNOWN if p.dts is None else p.dts for p in packets], np.int64),
+            np.array([p.size for p in packets], np.int64),
+            np.array([p.is_keyframe for p in packets], bool),
+            np.array([p.is_discard for p in packets], bool),
+        )
 
 
 @dataclass(frozen=True)
@@ -37,26 +52,28 @@ class Index:
     times: list[int]  # packet → its time, which its frame keeps through the decoder
     order: list[int]  # frame → packet
     start: list[int]  # packet → the key packet from which decoding reaches it
+    delay: int  # the most pictures that are decoded before one, but shown after it
     skips: bool  # whether the decoder may leave out what is unreferenced
 
     @classmethod
-    def of(cls, heads: Sequence[Head], codec: av.VideoCodecContext, *, container: str) -> Self | None:
+    def of(cls, heads: Heads, codec: av.VideoCodecContext, *, container: str) -> Self | None:
         """None where the packets do not say for certain which frames there are, and in which order."""
-        times = [head.time for head in heads if head.time is not None]
-        shown = [at for at, head in enumerate(heads) if not head.discard]
-        if codec.name not in SKIPS_EXACTLY or codec.field_order > 1 or not shown or len(times) < len(heads):
+        times = heads.time
+        if codec.name not in SKIPS_EXACTLY or codec.field_order > 1 or heads.discard.all():
             return None  # field_order: an interlaced frame may be split over two packets
-        if not heads[0].key or min(times) < times[0]:
-            return None  # the first frames refer to what was cut off before them
-        as_stored = not codec.has_b_frames and times == [head.decoded for head in heads]
-        if not (as_stored or container in STORES_TIMES) or len({times[at] for at in shown}) < len(shown):
+        if not heads.key[0] or times[0] == UNKNOWN or times.min() < times[0]:
+            return None  # a time is missing, or the first frames refer to what was cut off before them
+        as_stored = not codec.has_b_frames and np.array_equal(times, heads.decoded)
+        in_order = np.argsort(times, kind="stable")
+        order = in_order[~heads.discard[in_order]]
+        if not (as_stored or container in STORES_TIMES) or (np.diff(times[order]) == 0).any():
             return None
-        start, before, key = [], 0, 0
-        for at, head in enumerate(heads):
-            before, key = (key, at) if head.key else (before, key)
-            # What is shown before its key picture may refer to the group before.
-            start.append(before if times[at] < times[key] else key)
-        return cls(times, sorted(shown, key=times.__getitem__), start, SKIPS_EXACTLY[codec.name])
+        keys, group = np.flatnonzero(heads.key), np.cumsum(heads.key) - 1
+        # What is shown before its key picture may refer to the group before.
+        start = np.where(times < times[keys[group]], keys[np.maximum(group - 1, 0)], keys[group])
+        # A picture that waits for its turn the longest waits for all that are stored earlier but shown later.
+        delay = int((in_order - np.arange(len(times))).max())
+        return cls(times.tolist(), order.tolist(), start.tolist(), delay, SKIPS_EXACTLY[codec.name])
 
     def without(self, silent: Set[int]) -> Self:
         """The index where these packets show no frame."""
@@ -72,7 +89,7 @@ class Index:
         return runs
 
 
-def doubtful(heads: Sequence[Head], codec: av.VideoCodecContext) -> list[int]:
+def doubtful(heads: Heads, codec: av.VideoCodecContext) -> list[int]:
     """Packets that may show nothing.
 
     An MPEG-4 picture spends at least a bit a macroblock, or is marked as not coded, as encoders do with one
@@ -81,4 +98,4 @@ def doubtful(heads: Sequence[Head], codec: av.VideoCodecContext) -> list[int]:
     if codec.name != "mpeg4":
         return []
     enough = max(-(-codec.width // 16) * -(-codec.height // 16) / 8, 32)  # bytes
-    return [at for at, head in enumerate(heads) if head.size < enough]
+    return np.flatnonzero(heads.size < enough).tolist()

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import av
+    from av.video.reformatter import VideoReformatter
 
 
 def turned(frame: av.VideoFrame) -> int:
@@ -29,13 +30,16 @@ def in_proportion(height: int, width: int, short_side: int | None) -> tuple[int,
     return short_side * height // short, short_side * width // short
 
 
-def to_rgb(frame: av.VideoFrame, *, short_side: int | None) -> NDArray[np.uint8]:
+def to_rgb(
+    frame: av.VideoFrame, *, short_side: int | None, reformatter: VideoReformatter
+) -> NDArray[np.uint8]:
     """RGB [H, W, 3], upright; colours, and size if it is asked for, change in one call of swscale.
 
-    What is given is a view of FFmpeg's memory where its rows have no padding.
+    What is given is a view of FFmpeg's memory where its rows have no padding. A reformatter that has seen
+    frames of the same kind has its tables ready.
     """
     height, width = in_proportion(frame.height, frame.width, short_side)
     filtering = None if (height, width) == (frame.height, frame.width) else "BILINEAR"
-    rgb = frame.reformat(width, height, "rgb24", interpolation=filtering, threads=1)
+    rgb = reformatter.reformat(frame, width, height, "rgb24", interpolation=filtering, threads=1)
     rows = np.frombuffer(memoryview(rgb.planes[0]), np.uint8).reshape(-1, rgb.planes[0].line_size)
     return np.rot90(rows[:height, : 3 * width].reshape(height, width, 3), turned(frame))
