@@ -46,7 +46,7 @@ def main() -> None:
             raise SystemExit(
                 f"{flags.data}: no rows of {flags.backbone} for '{panel.across}': run bench.speed"
             )
-    machine = next(row["machine"] for row in rows)
+    machine = next(row["machine"] for row in rows if row["part"] == "frames")
     flags.out.parent.mkdir(parents=True, exist_ok=True)
     flags.out.write_text(picture(panels, caption=f"{flags.backbone}, inference, bfloat16, {machine}"))
     print(flags.out)

@@ -17,7 +17,9 @@ CPU = torch.device("cpu")
 def batches(count, *, raw, views=6):
     """Of clips that differ in size, as a feed gives them."""
     for number in range(count):
-        frames = [torch.full((2, 40 + i, 60, 3), 10 * number + i, dtype=torch.uint8) for i in range(views)]
+        frames = [
+            torch.full((2, 40 + i, 60, 3), (10 * number + i) % 256, dtype=torch.uint8) for i in range(views)
+        ]
         for clip in frames:
             clip[:, ::3] //= 2
         cuts = [draw_cut(*f.shape[1:3], resize=32, generator=np.random.default_rng(number)) for f in frames]
