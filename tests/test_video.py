@@ -1,5 +1,6 @@
 """Decoding: frame i is the i-th picture of sequential decoding, bit for bit, whatever the file is like."""
 
+import gc
 import os
 import pickle
 import random
@@ -220,6 +221,27 @@ def test_short_side(clips, tmp_path):
 def test_short_side_of_a_picture_on_its_side():
     with open_video(DATA / "clips" / "odd" / "video_90.mov") as video:
         assert video.read([0], short_side=160).shape == (1, 284, 160, 3)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts open files as Linux tells them")
+def test_what_is_opened_anew_is_closed_before(clips):
+    """Else it stays open, with its memory, until Python collects cycles."""
+    path = clips("groups_of_12.mp4").resolve()
+
+    def held():
+        return sum(os.path.realpath(file) == str(path) for file in Path("/proc/self/fd").iterdir())
+
+    gc.collect()
+    gc.disable()
+    try:
+        with open_video(path) as video:
+            first = video._container
+            video.verify()
+            assert video._container is not first
+            assert held() == 1
+        assert held() == 0
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("name", ["groups_of_12.mp4", "open_groups.mkv", "ucf.avi", "h264.ts", "vp9.webm"])

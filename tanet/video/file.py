@@ -34,7 +34,7 @@ UNPROBED = {"codec_whitelist": "none", "probesize": "32"}
 class VideoFile(Video):
     """The first video stream of a file, or of its bytes; cover pictures do not count."""
 
-    _container: InputContainer
+    _container: InputContainer | None = None
     _codec: av.VideoCodecContext
     _packets: Sequence[av.Packet] = ()
     _index: Index | None = None
@@ -60,7 +60,7 @@ class VideoFile(Video):
         stream = self._open_stream()
         self._packets, heads = self._read_packets(stream)
         self.fps = float(stream.average_rate) if stream.average_rate else None
-        index = Index.of(heads, self._codec, container=self._kind or self._container.format.name)
+        index = Index.of(heads, self._codec, container=self._kind or stream.container.format.name)
         if index and not self._probed and not self._told(index):
             return
         if index and (doubts := doubtful(heads, self._codec)):
@@ -71,6 +71,7 @@ class VideoFile(Video):
     def _open_stream(self) -> av.VideoStream:
         import av
 
+        self._close_container()
         # A colon in a name would make it a protocol.
         place = BytesIO(self._source) if isinstance(self._source, bytes) else f"file:{self._source}"
         kind, options = self._kind and self._kind.split(",")[0], {} if self._probed else UNPROBED
@@ -106,7 +107,12 @@ class VideoFile(Video):
 
     def close(self) -> None:
         self._packets = []
-        self._container.close()
+        self._close_container()
+
+    def _close_container(self) -> None:
+        """At once: left to itself it goes when Python collects cycles, and memory grows until then."""
+        if self._container is not None:
+            self._container.close()
 
     def _read_packets(self, stream: av.VideoStream) -> tuple[Sequence[av.Packet], Heads]:
         """All packets of the stream; a file cut short is as long as what is left of it."""
@@ -122,6 +128,7 @@ class VideoFile(Video):
 
     def _demux(self, stream: av.VideoStream, packets: list[av.Packet]) -> None:
         """What is left of the container's packets of the stream, added to the list."""
+        assert self._container is not None
         while True:
             try:
                 packets.extend(packet for packet in self._container.demux(stream) if packet.size)
