@@ -3,14 +3,14 @@
     torchrun --nproc-per-node 2 -m tanet train kinetics400 --data.root …
 
 torchrun tells each process by variables of its environment who it is: RANK of WORLD_SIZE in all, LOCAL_RANK
-on its machine. What the processes tell each other here are a few numbers, on the CPU (gloo); gradients go
-by torch's DistributedDataParallel, on GPUs through NCCL.
+on its machine. What the processes tell each other are a few numbers, on the CPU (gloo), and tensors where
+they are, between GPUs through NCCL: gradients (gradients.py), and what training and validation start with.
 """
 
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -60,7 +60,17 @@ class Peers:
         """Make these tensors those of the first process, in place."""
         if self.world > 1:
             for tensor in tensors:
-                dist.broadcast(tensor, 0)
+                whole = tensor.contiguous()  # itself, or what lies in channels-last in a form that travels
+                dist.broadcast(whole, 0)
+                tensor.copy_(whole)
+
+    def begin_mean(self, tensor: torch.Tensor) -> Callable[[], object]:
+        """Begin to make a tensor the mean over the processes, in place; a call of the answer waits for it.
+
+        All processes begin their means in the same order. On a GPU the current stream waits, not the host.
+        """
+        work = dist.all_reduce(tensor.div_(self.world), async_op=True) if self.world > 1 else None
+        return work.wait if work else lambda: None
 
     def from_first(self, value: Any) -> Any:
         """The value that the first process has."""

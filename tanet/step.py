@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.nn.parallel import DistributedDataParallel
 
 from tanet.device import autocast
 from tanet.distributed import Peers
+from tanet.gradients import Gradients
 from tanet.network import VideoNet
 from tanet.recipe import Optim
 
@@ -52,22 +52,18 @@ class Stepper:
         compile: bool,
     ) -> None:
         self.optimizer, self.optim = optimizer, optim
-        gpu = network.head.weight.is_cuda
-        self.model: nn.Module = network
-        self.parallel: DistributedDataParallel | None = None
-        if peers.world > 1:
-            ids = [network.head.weight.device.index] if gpu else None
-            self.model = self.parallel = DistributedDataParallel(
-                network, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True
-            )
-        # CUDA graphs reuse the memory of gradients, which several parts and processes hold on to.
-        self.graphed = compile and gpu and peers.world == optim.accumulate == 1
-        if compile:
-            mode = "reduce-overhead" if self.graphed else None
-            self.model = torch.compile(self.model, dynamic=False, mode=mode)  # type: ignore[assignment]
         self.params = list(network.parameters())
         self.device = self.params[0].device
-        self.statistics = _Statistics(network)
+        several = peers.world * optim.accumulate > 1
+        self.gradients = Gradients(network, peers=peers) if several else None
+        self.statistics = _Statistics(network)  # those of the first process, by now
+        # SyncBatchNorm talks to the other processes in the middle of the network.
+        synced = any(isinstance(module, nn.SyncBatchNorm) for module in network.modules())
+        self.graphed = compile and self.device.type == "cuda" and not synced
+        self.model: nn.Module = network
+        if compile:
+            mode = "reduce-overhead" if self.graphed else None
+            self.model = torch.compile(network, dynamic=False, mode=mode)  # type: ignore[assignment]
 
     def __call__(self, views: torch.Tensor, labels: torch.Tensor) -> Made:
         """Make a step on views [B, T, 3, S, S] and labels [B], both on the device."""
@@ -75,7 +71,7 @@ class Stepper:
         pairs = list(zip(views.split(size), labels.split(size), strict=True))
         self.optimizer.zero_grad()
         parts = [
-            self._part(clips, answers, share=len(answers) / len(labels), last=number == len(pairs) - 1)
+            self._part(clips, answers, share=len(answers) / len(labels), number=number, of=len(pairs))
             for number, (clips, answers) in enumerate(pairs)
         ]
         norm = nn.utils.clip_grad_norm_(self.params, self.optim.clip_norm)
@@ -87,20 +83,22 @@ class Stepper:
         return Made(torch.stack(losses).sum(), torch.cat(logits), bad)
 
     def _part(
-        self, clips: torch.Tensor, labels: torch.Tensor, *, share: float, last: bool
+        self, clips: torch.Tensor, labels: torch.Tensor, *, share: float, number: int, of: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Gradients of a part of the batch; its share of the loss, and its logits."""
         if self.graphed:
             torch.compiler.cudagraph_mark_step_begin()
-        # The processes' gradients meet once a step, with the last part's.
-        with self.parallel.no_sync() if self.parallel and not last else nullcontext():
-            with autocast(self.device, self.optim.precision):
-                logits = self.model(clips)
-                loss = F.cross_entropy(logits, labels) * share
+        with autocast(self.device, self.optim.precision):
+            logits = self.model(clips)
+            loss = F.cross_entropy(logits, labels) * share
+        meeting = self.gradients.part(first=number == 0, last=number == of - 1) if self.gradients else None
+        with meeting or nullcontext():
             # A loss that is not finite can have a finite gradient. This makes it NaN, with the mean over the
             # processes in all of them, so that all decide alike.
             (loss * torch.where(loss.isfinite(), 1.0, torch.nan)).backward()
-        return loss.detach(), logits.detach()
+        # The next part's CUDA graph writes its logits to the same place.
+        kept = logits.detach().clone() if self.graphed and of > 1 else logits.detach()
+        return loss.detach(), kept
 
 
 class _Statistics:

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from tanet import state as states
+from tanet.agreement import Agreed, Agreement
 from tanet.annotation import Split
 from tanet.datasets import EpochOrder, TrainClips
 from tanet.distributed import Peers, is_first, joined
@@ -29,6 +30,7 @@ from tanet.validation import Validation
 from tanet.watch import EVERY, BadStep, EpochResult, Event, Meter, Note, Progress, Tell, epoch_result
 
 __all__ = ["BadStep", "EpochResult", "Event", "Note", "Progress", "Stopped", "train"]
+Batch = tuple[torch.Tensor, torch.Tensor]  # normalised views and labels
 GRACE = 300.0  # seconds for which a process waits for the others, beyond those in which data must come
 
 
@@ -128,7 +130,6 @@ class _Training:
     ) -> None:
         self.recipe, self.split, self.folder, self.tell = recipe, split, folder, tell
         self.peers, self.device, self.compile = peers, device, compile
-        self.stop, self.save_after = stop, save_after
         optim = recipe.optim
         self.network = starting_network(
             recipe,
@@ -154,7 +155,8 @@ class _Training:
         self.best_top1, self.seconds = -1.0, 0.0
         if state is not None:
             self._restore(state)
-        self.started = self.saved = self.told = time.monotonic()
+        self.agree = Agreement(peers=peers, stop=stop, save_after=save_after, tell_after=EVERY)
+        self.started = time.monotonic()
 
     def run(self) -> None:
         """Train to the end; all processes come here with their networks built, which the stepper joins."""
@@ -162,7 +164,7 @@ class _Training:
         self.stepper = Stepper(
             self.network, optimizer=self.optimizer, optim=optim, peers=peers, compile=compile
         )
-        while self.epoch < self.recipe.optim.epochs:
+        while self.epoch < optim.epochs:
             trained = self._train_epoch()
             self._finish_epoch(trained)
         if self.feed.bad or self.validation.bad:
@@ -174,7 +176,6 @@ class _Training:
 
     def _train_epoch(self) -> Progress:
         """All steps of an epoch that are not made yet."""
-        optim = self.recipe.optim
         self.order.epoch, self.order.start = self.epoch, self.used
         keys = self.order.keys()
         self.meter = Meter(
@@ -186,16 +187,17 @@ class _Training:
             device=self.device,
         )
         self.network.train()
+        waited = Waited(self.feed)
+        batches = iter(on_device(waited, self.device))
         with self.feed:
-            for views, labels in self._agreed_batches():
-                lr = lr_at(self.epoch + self.step / self.steps, optim)
-                set_lr(self.optimizer, lr)
-                made = self.stepper(views, labels)
-                self.step += 1
-                used = self.feed.used.popleft()
-                self.nonfinite.add(self.epoch + 1, self.step, self._paths(keys[self.used : used]), made)
-                self.meter.add(made, labels, lr=lr)
-                self.used = used
+            while True:
+                batch, failed = self._next(batches)
+                self.meter.waited = waited.seconds
+                agreed = self.agree(over=batch is None, failed=failed, news=self.meter.clips > 0)
+                self._obey(agreed)
+                if batch is None or agreed.over:
+                    break
+                self._make_step(*batch, keys)
         if not self.step:
             raise ValueError("not one batch of training videos could be filled: are too many bad?")
         self.step = self.steps  # fewer were made if videos are bad
@@ -205,39 +207,34 @@ class _Training:
         self.tell(trained)
         return trained
 
-    def _agreed_batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Normalised views and labels, as long as every process has some; and what all do between steps."""
-        waited = Waited(self.feed)
-        batches = on_device(waited, self.device) if self.step < self.steps else iter(())
-        while True:
-            batch, failed = None, None
-            try:
-                with self.feed:
-                    batch = next(batches, None) if self.step < self.steps else None
-            except ValueError as error:
-                failed = error
-            now = time.monotonic()
-            self.meter.waited = waited.seconds
-            over, wrong, asked, save, tell = self.peers.largest(
-                batch is None,
-                failed is not None,
-                self.stop.asked,
-                now - self.saved > self.save_after,
-                now - self.told > EVERY and self.meter.clips > 0,
-            )
-            if wrong:
-                self.peers.share_error(failed)
-            if asked or save:
-                self._save()
-            if asked:
-                raise Stopped(f"stopped in epoch {self.epoch + 1}, after step {self.step} of {self.steps}")
-            if tell:
-                self.nonfinite.check()
-                self.tell(self.meter.read())
-                self.told = now
-            if over or batch is None:
-                return
-            yield batch
+    def _next(self, batches: Iterator[Batch]) -> tuple[Batch | None, ValueError | None]:
+        """The batch of the next step, if the epoch has one; and what went wrong."""
+        try:
+            with self.feed:
+                return next(batches, None) if self.step < self.steps else None, None
+        except ValueError as error:
+            return None, error
+
+    def _obey(self, agreed: Agreed) -> None:
+        """What is done between two steps."""
+        if agreed.save:
+            self._save()
+        if agreed.stop:
+            raise Stopped(f"stopped in epoch {self.epoch + 1}, after step {self.step} of {self.steps}")
+        if agreed.tell:
+            self.nonfinite.check()
+            self.tell(self.meter.read())
+
+    def _make_step(self, views: torch.Tensor, labels: torch.Tensor, keys: list[int]) -> None:
+        """One step on a batch; `keys` are the epoch's."""
+        lr = lr_at(self.epoch + self.step / self.steps, self.recipe.optim)
+        set_lr(self.optimizer, lr)
+        made = self.stepper(views, labels)
+        self.step += 1
+        used = self.feed.used.popleft()
+        self.nonfinite.add(self.epoch + 1, self.step, self._paths(keys[self.used : used]), made)
+        self.meter.add(made, labels, lr=lr)
+        self.used = used
 
     def _finish_epoch(self, trained: Progress) -> None:
         """Validate, and write what came of it; after a stop in here it is done again."""
@@ -273,7 +270,7 @@ class _Training:
         with self.peers.together():
             if self.peers.first:
                 states.save(self.folder.folder, state, total=self.epoch * self.steps + self.step)
-        self.saved = time.monotonic()
+        self.agree.saved = time.monotonic()
 
     def _seconds(self) -> float:
         return self.seconds + time.monotonic() - self.started

@@ -27,6 +27,7 @@ def start(
     world: int = 1,
     norm: bool = True,
     device: str = "cpu",
+    compile: bool = False,
     unbuilt: int | None = None,
 ) -> list[Any]:
     """Start or resume a training that saves its state after each step; its processes, at work.
@@ -40,7 +41,9 @@ def start(
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     ranks = [
-        _context.Process(target=_train, args=(recipe, out, device, rank, world, port, norm, rank == unbuilt))
+        _context.Process(
+            target=_train, args=(recipe, out, device, compile, rank, world, port, norm, rank == unbuilt)
+        )
         for rank in range(world)
     ]
     for process in ranks:
@@ -59,7 +62,15 @@ def steps(out: Path) -> dict[tuple[int, int, int], list[str]]:
 
 
 def _train(
-    recipe: Recipe, out: Path, device: str, rank: int, world: int, port: int, norm: bool, unbuilt: bool
+    recipe: Recipe,
+    out: Path,
+    device: str,
+    compile: bool,
+    rank: int,
+    world: int,
+    port: int,
+    norm: bool,
+    unbuilt: bool,
 ) -> None:
     os.setpgid(0, 0)
     torch.set_num_threads(1)
@@ -85,7 +96,7 @@ def _train(
     if unbuilt:
         sys.modules["tanet.prepare"].build = _no_network
     try:
-        train(recipe, out=out, device=device, resume=True, save_minutes=0)
+        train(recipe, out=out, device=device, resume=True, save_minutes=0, compile=compile)
     except Stopped:
         os._exit(130)
     except ValueError as error:

@@ -53,6 +53,24 @@ def test_a_bad_step_moves_nothing_there_either(method, compile):
         assert all(after[name].isfinite().all() for name in before)
 
 
+def test_parts_add_up_in_cuda_graphs():
+    views = torch.randn(6, 4, 3, 32, 32, device="cuda")
+    labels = torch.tensor([0, 1, 1, 0, 0, 1], device="cuda")
+    ends = []
+    for compile in (False, True):
+        torch.manual_seed(0)
+        optim = Optim(lr=0.01, accumulate=3, precision="float32")
+        network = build(TINY.model, classes=2).cuda().to(memory_format=torch.channels_last).train()
+        optimizer = make_optimizer(network, optim)
+        step = Stepper(network, optimizer=optimizer, optim=optim, peers=ALONE, compile=compile)
+        assert step.graphed == compile
+        made = [step(views, labels) for _ in range(5)]
+        ends.append((torch.stack([one.loss for one in made]), made[-1].logits, network.head.weight.detach()))
+    assert ends[0][0][4] < ends[0][0][0]
+    for one, other in zip(*ends, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-3)
+
+
 @pytest.mark.parametrize("compile", [False, True])
 def test_trains_and_tells_memory(recipe, tmp_path, compile):
     results = []
@@ -101,3 +119,20 @@ def test_with_sync_norm_two_gpus_learn_what_one_does(recipe, tmp_path):
             assert process.exitcode == 0
     one, two = (safetensors.torch.load_file(tmp_path / str(w) / "run/last.safetensors") for w in (1, 2))
     assert all(torch.allclose(one[name], two[name], rtol=1e-2, atol=1e-4) for name in one)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one GPU")
+def test_two_gpus_learn_the_same_compiled(recipe, tmp_path):
+    exact = changed(recipe, optim={"precision": "float32", "lr": 0.001}, model={"dropout": 0.0})
+    for name in ("eager", "compiled"):
+        out, compile = tmp_path / name / "run", name == "compiled"
+        processes = apart.start(exact, out, world=2, device="cuda", compile=compile)
+        for process in processes:
+            process.join()
+            assert process.exitcode == 0
+    one, two = (
+        safetensors.torch.load_file(tmp_path / name / "run/last.safetensors")
+        for name in ("eager", "compiled")
+    )
+    assert all(torch.allclose(one[name], two[name], rtol=1e-2, atol=1e-3) for name in one)

@@ -1,0 +1,287 @@
+"""Training on several GPUs of a machine against one, data on the GPU → results/scaling.csv.
+
+    python -m bench.scaling --gpus 1 2 [4]
+    python -m bench.scaling --device cpu --gpus 1 2 --backbone resnet18_w16 --size 64 --clips 2
+
+TANet's own steps as `tanet train` makes them, all but the reading: batches of 32 clips a GPU that lie
+there as uint8 are normalised one ahead of the step (`on_device`), the processes agree before each step
+whether to go on, and the meter adds up loss and accuracy. bfloat16 autocast, channels-last, fused SGD, in
+
+eager       as without flags
+compiled    --compile
+sync norm   --optim.sync-norm, eager; compared with eager on one GPU
+
+For each form and number of GPUs there is a team of processes, one a GPU (teams.py). All teams get ready at
+the same time; then those of a form take turns in blocks of steps, the first steps of which do not count. A
+step is what lies between the same moments of two steps by the first GPU's clock. `ratio` is clips a second
+over those of one GPU. `average_ms` is how long it takes to average as many numbers as there are weights, by
+itself. A row is written if all steps were finite and the processes of its team end with the same weights.
+"""
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise, repeat
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.common import ROOT, head, percentiles, write_csv
+from bench.teams import Team
+from tanet.agreement import Agreement
+from tanet.distributed import Peers
+from tanet.optim import make_optimizer, set_lr
+from tanet.prefetch import on_device
+from tanet.prepare import starting_network
+from tanet.recipe import Model, Optim, Recipe
+from tanet.step import Stepper
+from tanet.stop import StopRequest
+from tanet.watch import EVERY, Meter
+
+FRAMES, CLASSES = 8, 400
+LR = 1e-4  # so small that made-up clips lead nowhere, so large that weights move
+WARM = 5  # steps at the start of a block that do not count
+
+
+@dataclass(frozen=True)
+class Form:
+    name: str
+    compile: bool
+    sync_norm: bool
+
+
+FORMS = (Form("eager", False, False), Form("compiled", True, False), Form("sync norm", False, True))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all rows share."""
+
+    device: str
+    backbone: str
+    clips: int
+    """A GPU."""
+    size: int
+    steps: int
+    """That count in a block."""
+
+
+@dataclass
+class Case:
+    """A form on so many GPUs, and what was measured of it."""
+
+    form: Form
+    gpus: int
+    team: Team
+    times: list[float] = field(default_factory=list)
+    """Milliseconds of each step."""
+    average: float = 0.0
+    memory: int | None = None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    names = [form.name for form in FORMS]
+    parser.add_argument("--gpus", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--forms", nargs="+", choices=names, help="all that the device has")
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
+    parser.add_argument("--backbone", default="resnet50")
+    parser.add_argument("--clips", type=int, default=32, help="a GPU")
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--steps", type=int, default=20, help="in a block, that count")
+    parser.add_argument("--blocks", type=int, default=4)
+    parser.add_argument("--out", type=Path, default=ROOT / "results" / "scaling.csv")
+    flags = parser.parse_args()
+    there = torch.cuda.device_count() if flags.device == "cuda" else max(flags.gpus)
+    if max(flags.gpus) > there:
+        raise SystemExit(f"--gpus {max(flags.gpus)}: this machine has {there}")
+    if 1 not in flags.gpus or min(flags.gpus) < 1:
+        raise SystemExit("--gpus: 1 must be among them, which the others are compared with")
+    if min(flags.steps, flags.blocks, flags.clips) < 1:
+        raise SystemExit("--steps, --blocks and --clips must be positive")
+    wanted = flags.forms or [form.name for form in FORMS if flags.device == "cuda" or not form.sync_norm]
+    forms = [form for form in FORMS if form.name in wanted]
+    setting = Setting(flags.device, flags.backbone, flags.clips, flags.size, flags.steps)
+    cases = measure(forms, sorted(set(flags.gpus)), setting, blocks=flags.blocks)
+    rows = make_rows([case for case in cases if not case.team.error], setting)
+    for row in rows:
+        print(*row.values(), sep="\t")
+    if rows:
+        first = head("torch")
+        write_csv(flags.out, [{**first, **row} for row in rows])
+    if failed := [f"{case.team.name}: {case.team.error}" for case in cases if case.team.error]:
+        raise SystemExit("\n".join(failed))
+
+
+def measure(forms: list[Form], counts: list[int], setting: Setting, *, blocks: int) -> list[Case]:
+    """All forms on all numbers of GPUs; a team that failed says so."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as torchrun does
+    started, cases = time.monotonic(), list[Case]()
+    try:
+        for form in forms:
+            for gpus in counts[1:] if form.sync_norm else counts:
+                name = f"{form.name}, {gpus} x {setting.device}"
+                make = partial(Loop, form, setting)
+                cases.append(Case(form, gpus, Team(name, gpus=gpus, make=make, device=setting.device)))
+        for case in cases:
+            case.team.wait()
+            print(f"{case.team.name}: {case.team.error or 'ready'}", flush=True)
+        print(f"all after {time.monotonic() - started:.0f} s", flush=True)
+        for form in forms:
+            turns = [case for case in cases if case.form == form]
+            for case in turns:
+                case.average, case.memory = next(iter(case.team.ask("alone")), (0.0, None))
+            for _ in range(blocks):
+                for case in turns:
+                    case.times += next(iter(case.team.ask("steps")), [])
+            print(f"{form.name}: measured after {time.monotonic() - started:.0f} s", flush=True)
+        for case in cases:
+            if error := differ(case.team.ask("moved")):
+                case.team.fail(error)
+    finally:
+        for case in cases:
+            case.team.end()
+    return cases
+
+
+def differ(moved: list[np.ndarray]) -> str:
+    """What is wrong with how far weights have moved in each process; nothing if it was as far in all."""
+    for rank, other in enumerate(moved):
+        if not np.isfinite(other).all():
+            return f"process {rank} has met steps that were not finite"
+        if not other.any():
+            return f"process {rank} has learned nothing"
+        if np.abs(other - moved[0]).max() > 1e-3 * np.abs(moved[0]).max():
+            return f"process {rank} has other weights than the first"
+    return ""
+
+
+def make_rows(cases: list[Case], setting: Setting) -> list[dict[str, object]]:
+    """A row a case."""
+    alone = {case.form.name: median(case.times) for case in cases if case.gpus == 1}
+    rows: list[dict[str, object]] = []
+    for case in cases:
+        times = percentiles(case.times)
+        rates = percentiles([1e3 * case.gpus * setting.clips / ms for ms in case.times])
+        one = alone.get("eager" if case.form.sync_norm else case.form.name)
+        rows.append(
+            {
+                "form": case.form.name,
+                "gpus": case.gpus,
+                "network": f"tanet {setting.backbone}",
+                "clips": setting.clips,
+                "frames": FRAMES,
+                "size": setting.size,
+                **{f"ms_{key}": f"{value:.3f}" for key, value in times.items()},
+                **{f"clips_s_{key}": f"{value:.1f}" for key, value in rates.items()},
+                "ratio": "" if one is None else f"{case.gpus * one / times['p50']:.3f}",
+                "average_ms": "" if case.gpus == 1 else f"{case.average:.3f}",
+                "memory_gib": "" if case.memory is None else f"{case.memory / 2**30:.2f}",
+            }
+        )
+    return rows
+
+
+class Loop:
+    """The loop of a training, on a batch that is there already."""
+
+    def __init__(self, form: Form, setting: Setting, peers: Peers, device: torch.device) -> None:
+        self.steps, self.peers, self.device = setting.steps, peers, device
+        optim = Optim(lr=LR, batch=setting.clips * peers.world, sync_norm=form.sync_norm)
+        recipe = Recipe(model=Model(backbone=setting.backbone, frames=FRAMES), optim=optim)
+        network = starting_network(
+            recipe,
+            tuple(map(str, range(CLASSES))),
+            device=device,
+            peers=peers,
+            resumed=False,
+            fused=form.compile and device.type == "cuda",
+            note=_leave,
+        ).train()
+        self.optimizer = make_optimizer(network, optim)
+        self.step = Stepper(network, optimizer=self.optimizer, optim=optim, peers=peers, compile=form.compile)
+        params = list(network.parameters())
+        self.ends = params[0], params[-1]  # in the first bucket of gradients, and in the last
+        self.before = [param.detach().clone() for param in self.ends]
+        self.weights = sum(param.numel() for param in params)
+        shape = (setting.clips, FRAMES, 3, setting.size, setting.size)
+        views = torch.randint(256, shape, dtype=torch.uint8, device=device)
+        self.batch = views, torch.randint(CLASSES, (setting.clips,), device=device)
+        self.bad = torch.zeros((), device=device)
+        self.make_steps()  # compiles, chooses, captures
+
+    def __call__(self, word: str) -> Any:
+        if word == "steps":
+            return self.make_steps()
+        if word == "alone":
+            return self.average(), torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else None
+        assert word == "moved"
+        return self.moved()
+
+    def make_steps(self) -> list[float]:
+        """Milliseconds of each step of a block."""
+        number = WARM + self.steps + 1
+        agree = Agreement(peers=self.peers, stop=StopRequest(), save_after=1e9, tell_after=EVERY)
+        meter = Meter(1, done=0, steps=number, sums=None, peers=self.peers, device=self.device)
+        mark, read = _clock(self.device)
+        for views, labels in on_device(repeat(self.batch, number), self.device):
+            if agree(over=False, failed=None, news=meter.clips > 0).tell:
+                meter.read()
+            mark()
+            set_lr(self.optimizer, LR)
+            made = self.step(views, labels)
+            meter.add(made, labels, lr=LR)
+            self.bad += made.bad
+        return read()[WARM:]
+
+    def average(self) -> float:
+        """Milliseconds of the mean over the processes of as many numbers as there are weights."""
+        numbers = torch.zeros(self.weights, device=self.device)
+        mark, read = _clock(self.device)
+        for _ in range(10):
+            mark()
+            self.peers.begin_mean(numbers)()
+        return median(read()[2:])
+
+    def moved(self) -> np.ndarray:
+        """How far some weights have moved; NaN if a step was not made."""
+        ends = zip(self.ends, self.before, strict=True)
+        far = torch.cat([(param.detach() - before).flatten() for param, before in ends])
+        return torch.where(self.bad > 0, torch.nan, far).cpu().numpy()
+
+
+def _clock(device: torch.device) -> tuple[Callable[[], None], Callable[[], list[float]]]:
+    """One marks a moment, the other gives the milliseconds from each to the next."""
+    events: list[torch.cuda.Event] = []
+    moments: list[float] = []
+
+    def mark() -> None:
+        if device.type == "cuda":
+            events.append(torch.cuda.Event(enable_timing=True))
+            events[-1].record()
+        else:
+            moments.append(1e3 * time.perf_counter())
+
+    def read() -> list[float]:
+        if device.type != "cuda":
+            return [end - start for start, end in pairwise(moments)]
+        torch.cuda.synchronize()
+        return [start.elapsed_time(end) for start, end in pairwise(events)]
+
+    return mark, read
+
+
+def _leave(_: str) -> None:
+    """Lines about weights to start from: there are none."""
+
+
+if __name__ == "__main__":
+    main()

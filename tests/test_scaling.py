@@ -1,0 +1,74 @@
+"""The benchmark of several GPUs: honest rows, teams that fail alone; a small run on the CPU."""
+
+import sys
+from functools import partial
+
+import numpy as np
+import pytest
+
+from bench import scaling
+from bench.common import read_csv
+from bench.scaling import FORMS, Case, Setting, differ, make_rows
+from bench.teams import Team
+
+SETTING = Setting(device="cuda", backbone="resnet50", clips=32, size=224, steps=20)
+
+
+def worker(text, peers, device):
+    """Answers who it is; the second of a team fails at the word that the text is."""
+
+    def answer(word):
+        if word == text and peers.rank == 1:
+            raise ValueError("no more")
+        return peers.rank, peers.world, device.type
+
+    return answer
+
+
+def test_ratios_are_rates_over_one_gpus():
+    eager, compiled, synced = FORMS
+    cases = [
+        Case(form, gpus, None, times=[0.5 * ms, ms, ms, ms, 3 * ms])
+        for form, gpus, ms in ((eager, 1, 80), (eager, 4, 100), (compiled, 1, 50), (synced, 2, 160))
+    ]
+    rows = make_rows(cases, SETTING)
+    assert [row["ratio"] for row in rows] == ["1.000", "3.200", "1.000", "1.000"]
+    assert rows[1]["clips_s_p50"] == f"{4 * 32 / 0.1:.1f}"
+
+
+def test_processes_that_part_are_noticed():
+    far = np.array([1.0, -2.0])
+    assert differ([far, far * (1 + 1e-6)]) == ""
+    assert differ([far, far * 1.01]) == "process 1 has other weights than the first"
+    assert differ([far, far * 0]) == "process 1 has learned nothing"
+    assert differ([far * np.nan, far]) == "process 0 has met steps that were not finite"
+
+
+@pytest.mark.slow
+def test_a_team_fails_alone():
+    teams = [Team("x", gpus=2, make=partial(worker, text), device="cpu") for text in ("go", "-")]
+    try:
+        for team in teams:
+            team.wait()
+        assert teams[0].ask("come") == [(0, 2, "cpu"), (1, 2, "cpu")]
+        assert teams[0].ask("go") == teams[0].ask("come") == []
+        assert teams[0].error == "process 1: ValueError: no more"
+        assert teams[1].ask("go") == [(0, 2, "cpu"), (1, 2, "cpu")]
+    finally:
+        for team in teams:
+            team.end()
+    assert not any(process.is_alive() for team in teams for process in team.processes)
+
+
+@pytest.mark.slow
+def test_runs_on_a_cpu(tmp_path, monkeypatch, capsys):
+    words = ["--device", "cpu", "--gpus", "1", "2", "--forms", "eager", "--backbone", "resnet18_w16"]
+    words += ["--size", "32", "--clips", "2", "--steps", "2", "--blocks", "2", "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", ["scaling", *words])
+    scaling.main()
+    one, two = read_csv(tmp_path / "out")
+    assert (one["gpus"], one["ratio"], one["average_ms"]) == ("1", "1.000", "")
+    assert float(two["ratio"]) == pytest.approx(2 * float(one["ms_p50"]) / float(two["ms_p50"]), rel=1e-2)
+    monkeypatch.setattr(sys, "argv", ["scaling", *words, "--gpus", "2"])
+    with pytest.raises(SystemExit, match="1 must be among them"):
+        scaling.main()
