@@ -67,16 +67,18 @@ class VideoNet(nn.Module):
     ) -> nn.Module:
         """A copy for inference alone: the same answers up to rounding, faster.
 
-        BatchNorms are folded into convolutions or taken in by TAM, memory is channels-last, the whole is
-        compiled at the first call (which takes its time, again for each new shape) and, on a GPU, captured
-        as a CUDA graph.
+        BatchNorms are folded into the convolutions before them. On a GPU each TAM takes in the BatchNorm and
+        the activation before it instead, in bfloat16 the 1×1 convolution before those as well (fuse.py).
+        Memory is channels-last, the whole is compiled at the first call (which takes its time, again for each
+        new shape) and, on a GPU, captured as a CUDA graph. Its state dict fits no other network.
 
         Args:
             precision: of weights and maps; clips must come in it. A GPU is fastest in bfloat16.
             graph: capture a CUDA graph. An answer is then overwritten by the next: clone what is to stay.
 
         Returns:
-            Clips [B, T, 3, H, W] → logits [B, classes]; call it under `torch.inference_mode()`.
+            Clips [B, T, 3, H, W] → logits [B, classes], on the device where the network is now; call it under
+            `torch.inference_mode()`.
         """
         dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
         if precision not in dtypes:

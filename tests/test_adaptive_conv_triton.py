@@ -279,3 +279,4 @@ def test_says_what_computes():
     assert implementation(x, taps=9) == "torch"
     assert implementation(x, frames=65) == "torch"
     assert implementation(x.double()) == "torch"
+    assert implementation(x[:1].expand(65_536 * 8, -1, -1, -1)) == "torch"

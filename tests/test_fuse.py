@@ -65,6 +65,92 @@ def test_takes_in_the_convolution_as_well(backbone, order, convs):
     assert take_in_convs(network.backbone) == 0
 
 
+def test_learns_the_same_with_the_convolution():
+    """Its parameters are then the module's, and nothing else is new."""
+    torch.manual_seed(0)
+    plain = build(Model(backbone="shufflenet_v2_x1_0", frames=2, dropout=0.0), classes=5).double()
+    nn.init.normal_(plain.head.weight)
+    fused = copy.deepcopy(plain)
+    fused.fuse()
+    take_in_convs(fused.backbone)
+    clips, labels = torch.randn(2, 2, 3, 64, 64, dtype=torch.float64), torch.tensor([0, 1])
+    for network in (plain, fused):
+        F.cross_entropy(network(clips), labels).backward()
+    block, taker = plain.backbone.stage2[0], fused.backbone.stage2[0].branch2[3].temporal
+    expected = block.branch2[0].weight.grad
+    assert expected.abs().max() > 0
+    torch.testing.assert_close(taker.conv.weight.grad, expected, rtol=1e-7, atol=1e-12)
+    twin = pickle.loads(pickle.dumps(fused)).eval()
+    with torch.no_grad():
+        expected = twin(clips)
+        assert torch.equal(fused.eval()(clips), expected)
+        twin.backbone.stage2[0].branch2[3].temporal.conv.weight.zero_()
+        assert not torch.equal(twin(clips), expected)
+        assert torch.equal(fused(clips), expected)
+
+
+@pytest.mark.parametrize("where", ["branch2.1", "branch2.2"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_what_a_hook_looks_at_is_left(where, when):
+    with torch.device("meta"):
+        network = build(Model(backbone="shufflenet_v2_x1_0", frames=2), classes=3)
+    _hook(network.backbone.stage2[0].get_submodule(where), when)
+    assert fuse(network.backbone) == 15
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_convolution_that_a_hook_looks_at_is_left(when):
+    with torch.device("meta"):
+        network = build(Model(backbone="shufflenet_v2_x1_0", frames=2), classes=3)
+    fuse(network.backbone)
+    _hook(network.backbone.stage2[0].branch2[0], when)
+    assert take_in_convs(network.backbone) == 15
+
+
+def _hook(module, when):
+    if when == "before":
+        module.register_forward_pre_hook(lambda *_: None)
+    else:
+        module.register_forward_hook(lambda *_: None)
+
+
+@torch.no_grad()
+def test_what_stands_in_two_places_is_left():
+    """A TAM of several blocks can take in the norm of one; a norm of several can not be switched off."""
+    torch.manual_seed(0)
+    network = build(Model(backbone="resnet18_w16", temporal="none", frames=2), classes=3).double()
+    shared = {}
+    plug(network.backbone, lambda channels: shared.setdefault(channels, TAM(channels, frames=2).double()))
+    nn.init.normal_(network.head.weight)
+    clips = torch.randn(1, 2, 3, 32, 32, dtype=torch.float64)
+    expected = network.eval()(clips)
+    assert network.fuse() == 0
+    torch.testing.assert_close(network(clips), expected, rtol=1e-9, atol=1e-9)
+
+    network = build(Model(backbone="resnet18_w16", frames=2), classes=3).double().eval()
+    nn.init.normal_(network.head.weight)
+    one, two = network.backbone.layer1
+    two.bn1 = one.bn1
+    expected = network(clips)
+    assert network.fuse() == 6
+    torch.testing.assert_close(network(clips), expected, rtol=1e-9, atol=1e-9)
+
+
+@torch.no_grad()
+def test_a_settled_norm_does_the_same():
+    torch.manual_seed(0)
+    tam, norm = TAM(6, frames=4).double().eval(), TakenNorm(6).double().eval()
+    for tensor in norm.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.uniform_(0.5, 1.5)
+    tam.take_in(norm, "relu")
+    x = torch.randn(8, 6, 3, 2, dtype=torch.float64)
+    expected = tam(x)
+    norm.frozen = norm.scale_and_shift()
+    norm.weight.fill_(torch.nan)
+    torch.testing.assert_close(tam(x), expected, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize(("kernel", "frames"), [(9, 4), (3, 65)])
 def test_moments_and_filter_are_computed_by_the_same(kernel, frames, monkeypatch):
     """Or the moments would come without a gradient to one that counts on it."""

@@ -12,10 +12,11 @@ from torch.nn import functional as F
 
 from tanet import TAM
 from tanet.ops import activate
+from tanet.temporal.tam import TakenNorm
 
 need_triton()
 
-from tanet.ops import tam_triton  # noqa: E402
+from tanet.ops import branches_triton, squeeze_triton, tam_triton  # noqa: E402
 
 # The interpreter takes matrices of bfloat16 for matrices of integers.
 PRECISIONS = tuple(d for d in DTYPES if not INTERPRETED or d != torch.bfloat16)
@@ -107,10 +108,10 @@ def test_every_precision(dtype, nan_buffers):
     check(*make(channels=64, frames=8, places=(7, 5), dtype=dtype), act="relu")
 
 
-@pytest.mark.parametrize("dtype", (torch.float32,) if INTERPRETED else DTYPES[1:], ids=str)
+@pytest.mark.parametrize("dtype", PRECISIONS[1:], ids=str)
 @pytest.mark.parametrize(("inputs", "places"), [(16, (13, 11)), (24, (2, 1)), (64, (28, 28)), (2048, (7, 5))])
 def test_the_convolution_before(inputs, places, dtype, nan_buffers):
-    """Computed by the way, or by cuDNN where that is faster."""
+    """Computed by the way, or by PyTorch where that is faster."""
     tam, x, maps = make(channels=72, frames=3, places=places, dtype=dtype, clips=3)
     x = torch.randn(x.shape[0], inputs, *places, device=DEVICE).to(dtype)
     conv = (torch.randn(72, inputs, 1, 1, device=DEVICE) / inputs**0.5).to(dtype)
@@ -132,7 +133,41 @@ def test_strides_of_the_weights(nan_buffers):
         for layer in (branch[0], branch[3]):
             weight = layer.get_parameter("weight").detach()
             layer.weight = nn.Parameter(weight.transpose(0, 1).contiguous().transpose(0, 1))
+        for name, tensor in branch[1].state_dict().items():
+            if tensor.ndim:
+                wide = torch.stack((tensor, torch.full_like(tensor, torch.nan)), 1)
+                branch[1]._parameters.pop(name, None)
+                branch[1]._buffers[name] = wide[:, 0]
     check(tam, x, maps, act="relu")
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_strides_of_the_convolution(layout, nan_buffers):
+    tam, x, maps = make(dtype=PRECISIONS[-1])
+    wide = torch.randn(34, 34, 1, 1, device=DEVICE).to(x.dtype).contiguous(memory_format=layout)
+    check(tam, x, maps, act="relu", conv=wide[::2, ::2])
+
+
+def test_maps_of_many_parts(monkeypatch, nan_buffers):
+    monkeypatch.setattr(squeeze_triton, "PLACES", 1)
+    tam, x, maps = make(frames=2, places=(17, 1))
+    assert len(squeeze_triton.squeeze(x, *maps, "relu", few=True)) == 17 > branches_triton.PARTS
+    check(tam, x, maps, act="relu")
+
+
+def test_no_clips_are_no_maps():
+    tam, x, maps = make()
+    assert tam_triton.tam(*arguments(tam, x[:0], maps, "relu")).shape == (0, *x.shape[1:])
+
+
+def test_the_default_type_does_not_matter():
+    inputs = arguments(*make(), "relu")
+    expected = tam_triton.tam(*inputs)
+    torch.set_default_dtype(torch.float16)
+    try:
+        assert torch.equal(tam_triton.tam(*inputs), expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 @pytest.mark.parametrize("few", [0, 64])
@@ -144,6 +179,20 @@ def test_nan_is_not_hidden(where, few, monkeypatch):
     tensor = x if where == "x" else tam.get_parameter(where)
     tensor[(0,) * tensor.ndim] = torch.nan
     assert tam_triton.tam(*arguments(tam, x, maps, "relu")).isnan().any()
+
+
+@pytest.mark.parametrize("few", [0, 64])
+@torch.no_grad()
+def test_nan_stays_in_its_clip(few, monkeypatch):
+    monkeypatch.setattr(tam_triton, "FEW", few)
+    tam, x, maps = make(frames=3, clips=4)
+    expected = tam_triton.tam(*arguments(tam, x, maps, "relu")).unflatten(0, (4, 3))
+    for value in (torch.nan, torch.inf):
+        spoiled = x.clone()
+        spoiled[3:6, 0] = value
+        found = tam_triton.tam(*arguments(tam, spoiled, maps, "relu")).unflatten(0, (4, 3))
+        for clip in (0, 2, 3):
+            assert torch.equal(found[clip], expected[clip])
 
 
 def test_the_same_bits_every_time():
@@ -178,6 +227,48 @@ def test_a_whole_tam_in_evaluation(dtype, order, monkeypatch, nan_buffers):
         names=("y",),
         norm=2,
     )
+
+
+@torch.no_grad()
+def test_synced_norms_are_norms(monkeypatch):
+    choose(monkeypatch, "triton")
+    tam, x, _ = make()
+    expected = tam(x)
+    assert torch.equal(nn.SyncBatchNorm.convert_sync_batchnorm(tam)(x), expected)
+
+
+@pytest.mark.parametrize("which", ["norm", "G", "L"])
+@torch.no_grad()
+def test_a_norm_that_trains_sees_its_batch(which, monkeypatch):
+    """Also in a module in evaluation."""
+    tam, x, _ = make()
+    tam.norm = TakenNorm(x.shape[1], device=DEVICE).eval()
+    answers = []
+    for how in ("torch", "triton"):
+        choose(monkeypatch, how)
+        module = copy.deepcopy(tam)
+        module.get_submodule("norm" if which == "norm" else f"{which}.1").train()
+        answers.append(module(x))
+    torch.testing.assert_close(*answers, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("few", [0, 64])
+@pytest.mark.parametrize("dtype", PRECISIONS, ids=str)
+@torch.no_grad()
+def test_the_convolution_under_autocast(dtype, few, monkeypatch):
+    """Maps may come in either type; the weights stay in float32."""
+    monkeypatch.setattr(tam_triton, "FEW", few)
+    tam, x, _ = make(channels=16)
+    tam.take_in_conv(nn.Conv2d(24, 16, 1, bias=False, device=DEVICE))
+    x = torch.randn(x.shape[0], 24, 3, 2, device=DEVICE).to(dtype)
+    low = PRECISIONS[-1] if dtype == torch.float32 else dtype
+    answers = []
+    for how in ("torch", "triton"):
+        choose(monkeypatch, how)
+        with torch.autocast(DEVICE.type, low):
+            answers.append(tam(x))
+    assert answers[0].dtype == answers[1].dtype == low
+    torch.testing.assert_close(*answers, rtol=0.1, atol=0.1)
 
 
 @needs_gpu

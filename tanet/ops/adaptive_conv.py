@@ -16,6 +16,7 @@ import torch
 
 Act = Literal["none", "relu", "relu6"]
 TRITON = find_spec("triton") is not None
+CLIPS = 65_535  # as many as the second axis of a GPU's grid
 
 
 def adaptive_conv(
@@ -75,7 +76,7 @@ def check_affine(scale: torch.Tensor | None, shift: torch.Tensor | None, act: st
 
 def implementation(x: torch.Tensor, *, taps: int = 3, frames: int = 8) -> Literal["triton", "torch"]:
     """What computes `adaptive_conv` for such an x: fused kernels on a GPU, or PyTorch's operations."""
-    fused = x.is_cuda and taps <= 7 and frames <= 64 and TRITON
+    fused = x.is_cuda and taps <= 7 and frames <= 64 and x.shape[0] <= CLIPS * frames and TRITON
     return "triton" if fused and x.dtype in (torch.float32, torch.bfloat16, torch.float16) else "torch"
 
 

@@ -227,7 +227,7 @@ def adaptive_conv_sums(
     per_part = block_p * even_share(tiles_p, of=clips * tiles_c, resident=SUMS_RESIDENT, device=x.device)
     parts = triton.cdiv(places, per_part)
     rows = min(block_p, SUMS_WARPS * 32 * 16 // (block_c * x.itemsize))  # that its threads load at a time
-    sums = torch.empty(parts, clips, frames + taps + 2, channels, device=x.device)
+    sums = torch.empty(parts, clips, frames + taps + 2, channels, device=x.device, dtype=torch.float32)
     inputs, options = arguments(x, kernel, gate, scale, shift, act)
     with device_of(x):
         _sums[(parts * tiles_c, clips)](

@@ -17,14 +17,15 @@ from tanet.ops.tiles_triton import activate, power
 TILE = 8192  # elements that a program holds at a time
 ROWS = 16  # of a product of matrices, at least
 GROUP = 32  # channels whose kernels a program makes
+PARTS = 16  # of s, up to which a program adds them up itself
 
 
 @triton.jit
 def product(rows, w, total):
-    """total + rows @ w, as exact as float32 for float32 weights.
+    """total + rows @ w of float32 rows, as exact as in float32; but for weights in bfloat16.
 
-    Half-precision weights that are bfloat16 meet the rows in two parts of as many bits: 16 bits of what the
-    module in bfloat16 would round to 8.
+    Those meet the rows in two parts of 8 bits each, high and low: 16 bits, where the module in bfloat16 would
+    round them to 8.
     """
     if w.dtype == tl.bfloat16:
         high = rows.to(tl.bfloat16)
@@ -35,7 +36,7 @@ def product(rows, w, total):
 
 @triton.jit
 def _squeezed(s_parts, parts, images, n, N, t, T, cs, C, BN: tl.constexpr):
-    """s of the clips n at the frames t and channels cs, three grids that fit each other; zeros outside."""
+    """s of the clips n at the frames t and channels cs, grids that broadcast together; zeros outside."""
     inside = (n < N) & (t >= 0) & (t < T) & (cs < C)
     if BN == 1:
         return tl.load(s_parts + (n * T + t) * C + cs, mask=inside, other=0.0)
@@ -85,17 +86,17 @@ def _three_taps(
         before = product(these, v0, before)
         now = product(these, v1, now)
         after = product(these, v2, after)
-    # Each tap has met all frames; what it gives moves by one frame within its clip.
-    to, source = rs[:, None], rs[None, :]
-    later = ((source == to - 1) & (to % BT > 0)).to(tl.float32)
-    earlier = ((source == to + 1) & (source % BT > 0)).to(tl.float32)
-    now += tl.dot(later, before, input_precision="tf32x3")
-    return now + tl.dot(earlier, after, input_precision="tf32x3")
+    # Each tap has met all frames; what it gives moves by one frame within its clip. A product with ones and
+    # zeros would move it too, but takes a NaN to the other clips.
+    previous = tl.broadcast_to(tl.maximum(rs - 1, 0)[:, None], [BM, BH])
+    following = tl.broadcast_to(tl.minimum(rs + 1, BM - 1)[:, None], [BM, BH])
+    now += tl.where(rs[:, None] % BT > 0, tl.gather(before, previous, 0), 0.0)
+    return now + tl.where((rs[:, None] + 1) % BT > 0, tl.gather(after, following, 0), 0.0)
 
 
 @triton.jit
 def _any_taps(
-    s_parts, l0, l0_h, l0_c, l0_k, n, hs, N, T, C, HIDDEN, parts, images,
+    s_parts, l0, l0_h, l0_c, l0_k, hs, T, C, HIDDEN, parts, images,
     LK: tl.constexpr, BN: tl.constexpr, BT: tl.constexpr, BH: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     """W ∗ s of one clip [BT, BH], of few channels."""
@@ -105,7 +106,7 @@ def _any_taps(
         cs = start + tl.arange(0, BC)
         for k in tl.static_range(LK):
             t = ts[:, None] + (k - LK // 2)
-            rows = _squeezed(s_parts, parts, images, n, N, t, T, cs[None, :], C, BN)  # [BT, BC]
+            rows = _squeezed(s_parts, parts, images, 0, 1, t, T, cs[None, :], C, BN)  # [BT, BC]
             inside = (hs[:, None] < HIDDEN) & (cs[None, :] < C)
             w = tl.load(l0 + hs[:, None] * l0_h + cs[None, :] * l0_c + k * l0_k, mask=inside, other=0.0)
             products += rows[:, None, :] * w.to(tl.float32)[None, :, :]
@@ -120,33 +121,38 @@ def _hidden(
     BH: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     """Some channels of the hidden layer of BM/BT clips."""
+    # Clips are counted from the group's first, by small numbers, wherever that is.
+    first = group * (BM // BT)
+    s_parts += first.to(tl.int64) * T * C
+    hidden += first.to(tl.int64) * T * HIDDEN
     hs = tile * BH + tl.arange(0, BH)
     rs = tl.arange(0, BM)
-    n, t = group * (BM // BT) + rs // BT, rs % BT
+    n, t = rs // BT, rs % BT
     if MATRICES:
         total = _three_taps(
-            s_parts, l0, l0_h, l0_c, l0_k, rs, n, t, hs, N, T, C, HIDDEN, parts, images, BN, BT, BM, BH, BC
-        )
+            s_parts, l0, l0_h, l0_c, l0_k, rs, n, t, hs, N - first, T, C, HIDDEN, parts, images,
+            BN, BT, BM, BH, BC,
+        )  # fmt: skip
     else:
-        total = _any_taps(
-            s_parts, l0, l0_h, l0_c, l0_k, group, hs, N, T, C, HIDDEN, parts, images, LK, BN, BT, BH, BC
-        )
+        total = _any_taps(s_parts, l0, l0_h, l0_c, l0_k, hs, T, C, HIDDEN, parts, images, LK, BN, BT, BH, BC)
     total = _norm(total, l_mean, l_var, l_weight, l_bias, hs, hs < HIDDEN, l_eps)
-    inside = ((n < N) & (t < T))[:, None] & (hs[None, :] < HIDDEN)
+    inside = ((n < N - first) & (t < T))[:, None] & (hs[None, :] < HIDDEN)
     tl.store(hidden + (n * T + t)[:, None] * HIDDEN + hs[None, :], total, mask=inside)
 
 
 @triton.jit
 def _aggregation(
-    s_parts, kernel, g0, g_weight, g_bias, g_mean, g_var, g_eps, g3, n, tile, N, T, C, WIDTH, parts, images,
+    s_parts, kernel, g0, g_weight, g_bias, g_mean, g_var, g_eps, g3, n, tile, T, C, WIDTH, parts, images,
     K: tl.constexpr, BN: tl.constexpr, BT: tl.constexpr, BG: tl.constexpr, BW: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
     """The kernels of some channels of a clip."""
+    s_parts += n.to(tl.int64) * T * C
+    kernel += n.to(tl.int64) * K * C
     cs = tile * BG + tl.arange(0, BG)
     # The frames are summed over in a product of matrices, which takes no fewer than 16.
     BS: tl.constexpr = BT if BT > 16 else 16
     ss, ws, ks = tl.arange(0, BS), tl.arange(0, BW), tl.arange(0, BK)
-    rows = _squeezed(s_parts, parts, images, n, N, ss[None, :], T, cs[:, None], C, BN)  # [BG, BS]
+    rows = _squeezed(s_parts, parts, images, 0, 1, ss[None, :], T, cs[:, None], C, BN)  # [BG, BS]
     inside = (ws[None, :] < WIDTH) & (ss[:, None] < T)
     w0 = tl.load(g0 + ws[None, :] * T + ss[:, None], mask=inside, other=0.0).to(tl.float32)
     there = (ks[None, :] < K) & (ws[:, None] < WIDTH)
@@ -157,7 +163,7 @@ def _aggregation(
     theta = tl.where(ks[None, :] < K, theta, float("-inf"))
     theta = tl.exp(theta - tl.max(theta, 1)[:, None])
     theta /= tl.sum(theta, 1)[:, None]
-    to = kernel + (n * K + ks[None, :]) * C + cs[:, None]
+    to = kernel + ks[None, :] * C + cs[:, None]
     tl.store(to, theta, mask=(ks[None, :] < K) & (cs[:, None] < C))
 
 
@@ -181,25 +187,27 @@ def _hidden_and_kernel(
         tiles_g = tl.cdiv(C, BG)
         _aggregation(
             s_parts, kernel, g0, g_weight, g_bias, g_mean, g_var, g_eps, g3,
-            (pid - programs_h) // tiles_g, (pid - programs_h) % tiles_g, N, T, C, WIDTH, parts, images,
+            (pid - programs_h) // tiles_g, (pid - programs_h) % tiles_g, T, C, WIDTH, parts, images,
             K, BN, BT, BG, BW, BK,
         )  # fmt: skip
 
 
 @triton.jit
 def _gate(hidden, l3, gate, T, C, HIDDEN, BT: tl.constexpr, BC: tl.constexpr, BH: tl.constexpr):
-    n = tl.program_id(1)
+    start = tl.program_id(1).to(tl.int64) * T  # of a clip
     cs = tl.program_id(0) * BC + tl.arange(0, BC)
     ts = tl.arange(0, BT)
+    hidden += start * HIDDEN
+    gate += start * C
     logits = tl.zeros([BT, BC], tl.float32)
     for j in range(0, HIDDEN, BH):
         hs = j + tl.arange(0, BH)
-        at = (n * T + ts[:, None]) * HIDDEN + hs[None, :]
+        at = ts[:, None] * HIDDEN + hs[None, :]
         rows = tl.load(hidden + at, mask=(ts[:, None] < T) & (hs[None, :] < HIDDEN), other=0.0)
         w = l3 + cs[None, :] * HIDDEN + hs[:, None]
         w = tl.load(w, mask=(cs[None, :] < C) & (hs[:, None] < HIDDEN), other=0.0)
         logits = product(rows, w, logits)
-    to = gate + (n * T + ts[:, None]) * C + cs[None, :]
+    to = gate + ts[:, None] * C + cs[None, :]
     tl.store(to, 1.0 / (1.0 + tl.exp(-logits)), mask=(ts[:, None] < T) & (cs[None, :] < C))
 
 
@@ -215,6 +223,8 @@ def hidden_and_kernel(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The local branch's hidden layer [N, T, C/β] and the kernel [N, K, C], both float32; one launch.
 
+    Where s comes in more parts than PARTS they are added up first, by a launch of their own.
+
     Args:
         s_parts: [parts, N·T, C], which s is the sum of.
         frames: T.
@@ -225,6 +235,9 @@ def hidden_and_kernel(
         few: spread the clips over many small programs, because there are few.
     """
     g0, g3, l0 = g[0].contiguous(), g[5].contiguous(), l[0]
+    norms = [weight.contiguous() for weight in (*g[1:5], *l[1:5])]
+    if s_parts.shape[0] > PARTS:
+        s_parts = s_parts.sum(0, keepdim=True)
     parts, images, channels = s_parts.shape
     clips, (width, taps, outputs) = images // frames, (g0.shape[0], g3.shape[0], l0.shape[0])
     new = {"device": s_parts.device, "dtype": torch.float32}
@@ -242,7 +255,7 @@ def hidden_and_kernel(
     tiles_h = triton.cdiv(outputs, block_h)
     programs_h = tiles_h * triton.cdiv(clips, block_m // block_t)
     _hidden_and_kernel[(programs_h + clips * triton.cdiv(channels, GROUP),)](
-        s_parts, hidden, kernel, g0, *g[1:5], g_eps, g3, l0, *l[1:5], l_eps,
+        s_parts, hidden, kernel, g0, *norms[:4], g_eps, g3, l0, *norms[4:], l_eps,
         *l0.stride(), clips, frames, channels, outputs, width, parts, images, tiles_h, programs_h,
         K=taps, LK=l0.shape[2], MATRICES=matrices, BN=block_n, BT=block_t, BM=block_m, BH=block_h, BC=block_c,
         BG=GROUP, BW=power(width), BK=16,
@@ -254,7 +267,7 @@ def gate(hidden: torch.Tensor, l3: torch.Tensor) -> torch.Tensor:
     """The gate [N, T, C] that the hidden layer [N, T, C/β] gives rise to; one launch."""
     clips, frames, width = hidden.shape
     channels = l3.shape[0]
-    out = torch.empty(clips, frames, channels, device=hidden.device)
+    out = torch.empty(clips, frames, channels, device=hidden.device, dtype=torch.float32)
     _gate[(triton.cdiv(channels, 64), clips)](
         hidden, l3.contiguous(), out, frames, channels, width, BT=power(frames), BC=64, BH=32
     )

@@ -8,7 +8,7 @@ import torch
 import triton
 import triton.language as tl
 
-from tanet.ops.tiles_triton import ACTS, device_of, given, passes, per_channel
+from tanet.ops.tiles_triton import ACTS, device_of, given, part_of_map, passes
 
 PARTS = 512  # about as many programs as keep a GPU busy
 PLACES = 256  # of a map, summed by one program
@@ -60,12 +60,7 @@ def _squeeze_parts(
     x, scale, shift, out, P, C, per_part, tiles_c, tiles,
     AFFINE: tl.constexpr, ACT: tl.constexpr, STEPS: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    # One axis for all: a grid's second ends at 65,535, and there may be more images.
-    image, images = tl.program_id(0) // tiles, tl.num_programs(0) // tiles
-    part = tl.program_id(0) % tiles // tiles_c
-    cs = tl.program_id(0) % tiles_c * BC + tl.arange(0, BC)
-    s = per_channel(scale, cs, cs < C, 1.0, AFFINE)
-    b = per_channel(shift, cs, cs < C, 0.0, AFFINE)
+    image, images, part, cs, s, b = part_of_map(scale, shift, tiles, tiles_c, C, AFFINE, BC)
     first = part * per_part
     last = tl.minimum(first + per_part, P)
     straight = tl.zeros([BP, BC], tl.float32)
@@ -75,7 +70,7 @@ def _squeeze_parts(
         for i in tl.static_range(STEPS):
             ps = start + i * BP + tl.arange(0, BP)
             inside = (ps[:, None] < last) & (cs[None, :] < C)
-            at = image.to(tl.int64) * P * C + ps[:, None] * C + cs[None, :]
+            at = image * P * C + ps[:, None] * C + cs[None, :]
             raw = tl.load(x + at, mask=inside, other=0.0).to(tl.float32)
             pre = raw * s + b
             passed = tl.where(inside, passes(pre, ACT), 0.0)
@@ -97,8 +92,9 @@ def moments_triton(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     tiles_c = triton.cdiv(channels, 64)
     per_part = max(256, triton.cdiv(places * tiles_c, PARTS))
     parts = triton.cdiv(places, per_part)
-    sums = torch.empty(parts, 2, channels, device=x.device)
-    mean, var = (torch.empty(channels, device=x.device) for _ in range(2))
+    new = {"device": x.device, "dtype": torch.float32}
+    sums = torch.empty(parts, 2, channels, **new)
+    mean, var = (torch.empty(channels, **new) for _ in range(2))
     with device_of(x):
         _moment_parts[(tiles_c, parts)](x, sums, places, channels, per_part, STEPS=STEPS, BP=32, BC=64)
         _moments[(triton.cdiv(channels, 16),)](x, sums, mean, var, places, channels, parts, BR=64, BC=16)
@@ -119,7 +115,7 @@ def squeeze_parts(
     tiles_c = triton.cdiv(channels, 64)
     parts = triton.cdiv(places, PLACES)
     per_part = triton.cdiv(places, parts)
-    out = torch.empty(parts, 3, images, channels, device=x.device)
+    out = torch.empty(parts, 3, images, channels, device=x.device, dtype=torch.float32)
     with device_of(x):
         _squeeze_parts[(tiles_c * parts * images,)](
             x, *given(scale, shift, otherwise=x), out, places, channels, per_part, tiles_c, tiles_c * parts,
@@ -130,9 +126,9 @@ def squeeze_parts(
 
 @moments_triton.register_fake
 def _(x):
-    return tuple(torch.empty(x.shape[1], device=x.device) for _ in range(2))
+    return tuple(torch.empty(x.shape[1], device=x.device, dtype=torch.float32) for _ in range(2))
 
 
 @squeeze_parts.register_fake
 def _(x, scale, shift, act):
-    return torch.empty(3, x.shape[0], x.shape[1], device=x.device)
+    return torch.empty(3, x.shape[0], x.shape[1], device=x.device, dtype=torch.float32)

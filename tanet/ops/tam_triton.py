@@ -7,8 +7,10 @@
 
 A small network on one clip waits for launches, not for arithmetic: PyTorch's operations take about fifteen
 before the filter. There each program of the last makes the part of V that it needs (`_filter`). The 1×1
-convolution that makes X can be taken in as well: it then squeezes what it makes. Arithmetic is in float32
-throughout.
+convolution that makes X can be taken in as well: where it waits for memory, it squeezes what it makes.
+
+Arithmetic is in float32, but for the convolution's and that of the local branch where its weights are in
+bfloat16 (`product`).
 """
 
 import torch
@@ -73,8 +75,8 @@ def tam(
     """TAM's answer [N·T, C, H, W] in evaluation, in channels-last; no gradients.
 
     Args:
-        x: maps [N·T, C, H, W], best in channels-last; what enters the convolution, if there is one.
-        conv: weight [C, C', 1, 1] of a convolution that comes first of all; None for none.
+        x: maps [N·T, C, H, W], best in channels-last; [N·T, C', H, W] if a convolution makes them.
+        conv: weight [C, C', 1, 1] of that convolution, of x's type; None for none.
         scale: as in `adaptive_conv`, and so shift and act.
         shift: [C].
         act: its name.

@@ -25,6 +25,21 @@ def per_channel(values, at, valid, otherwise: tl.constexpr, GIVEN: tl.constexpr)
 
 
 @triton.jit
+def part_of_map(scale, shift, tiles, tiles_c, C, AFFINE: tl.constexpr, BC: tl.constexpr):
+    """What a program sums: which image of how many, which part of its places, channels; their scale, shift.
+
+    An image has `tiles` programs, on one axis with all others: a grid's second ends at 65,535, and there may
+    be more images.
+    """
+    image, images = tl.program_id(0) // tiles, tl.num_programs(0) // tiles
+    part = tl.program_id(0) % tiles // tiles_c
+    cs = tl.program_id(0) % tiles_c * BC + tl.arange(0, BC)
+    s = per_channel(scale, cs, cs < C, 1.0, AFFINE)
+    b = per_channel(shift, cs, cs < C, 0.0, AFFINE)
+    return image.to(tl.int64), images.to(tl.int64), part, cs, s, b
+
+
+@triton.jit
 def activate(pre, ACT: tl.constexpr):
     """What the activation makes of its input."""
     if ACT > 0:

@@ -89,7 +89,7 @@ class TakenNorm(nn.BatchNorm2d):
     """A BatchNorm whose work a temporal module has taken over: what enters leaves as it is."""
 
     frozen: tuple[torch.Tensor, torch.Tensor] | None = None
-    """Scale and shift, where they are settled (`VideoNet.optimize`)."""
+    """Scale and shift, where they are settled (`VideoNet.optimize`); neither cast nor moved by `to`."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         return input
@@ -128,6 +128,9 @@ class TAM(nn.Module):
     Its parameters are named as in the published code (`G.0`, `G.1`, `G.3`, `L.0`, `L.1`, `L.3`). T is a part
     of the weights: a module for 8 frames can not take 16. Freshly initialised it is not the identity (it
     shrinks its input to about 0.28 of its standard deviation), so BatchNorm behind it must be trained.
+
+    On a GPU and without gradients, one operator computes the whole in evaluation: it reads the weights of G
+    and L and calls neither, so their hooks see nothing. `branches` gives what the two would make.
 
     Args:
         channels: C.
@@ -202,14 +205,17 @@ class TAM(nn.Module):
     def _evaluates(self, x: torch.Tensor) -> bool:
         """Whether kernels for evaluation alone can compute the whole."""
         fused = implementation(x, taps=self.taps, frames=self.frames) == "triton"
-        fused = fused and self.G[0].get_parameter("weight").shape[0] <= 256  # αT, which a program holds
-        return fused and not self.training and not torch.is_grad_enabled()
+        fits = bool(self.G[0].out_features <= 256)  # type: ignore[operator]  # αT, which a program holds
+        trains = any(norm is not None and norm.training for norm in (self.G[1], self.L[1], self.norm))
+        return fused and fits and not trains and not torch.is_grad_enabled()
 
     def _evaluate(self, x: torch.Tensor) -> torch.Tensor:
         from tanet.ops.tam_triton import tam
 
-        as_clips(x, self.frames)
+        as_clips(x, self.frames)  # refuses what makes no whole clips
         conv = None if self.conv is None else self.conv.weight
+        if self.conv is not None and (x.dtype != self.conv.weight.dtype or x.dtype == torch.float32):
+            x, conv = self.conv(x), None  # called, it heeds autocast and what is set for float32
         scale, shift = (None, None) if self.norm is None else self.norm.scale_and_shift()
         g, l = (_weights(branch) for branch in (self.G, self.L))  # noqa: E741
         return tam(x, conv, scale, shift, self.act, self.frames, g, self.G[1].eps, l, self.L[1].eps)  # type: ignore[arg-type]
@@ -220,7 +226,7 @@ class TAM(nn.Module):
 
 def _weights(branch: nn.Sequential) -> list[torch.Tensor]:
     """First weight, BatchNorm's weight, bias, mean, variance, last weight of a branch."""
-    first, norm, last = branch[0], branch[1], branch[3]
-    assert isinstance(norm, nn.BatchNorm1d) and norm.running_mean is not None and norm.running_var is not None
+    first, norm, last = branch[0], branch[1], branch[3]  # norm may be a SyncBatchNorm
     weights = [first.weight, norm.weight, norm.bias, norm.running_mean, norm.running_var, last.weight]
-    return [weight for weight in weights if isinstance(weight, torch.Tensor)]
+    assert all(isinstance(weight, torch.Tensor) for weight in weights)
+    return weights  # type: ignore[return-value]
