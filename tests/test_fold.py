@@ -76,9 +76,7 @@ def test_optimized_answers_as_before(temporal):
 def test_a_compiled_2d_network_does_not_answer_for_a_tanet():
     """torch.compile does not guard on hooks by itself."""
     torch.compiler.reset()
-    networks = [
-        settled(Model(backbone="resnet18_w16", temporal=name, frames=2)) for name in ("none", "tam", "tsm")
-    ]
+    networks = [settled(Model(backbone="resnet18_w16", temporal=name, frames=2)) for name in ("none", "tam")]
     fused = copy.deepcopy(networks[1])
     fused.fuse()
     clips = torch.randn(2, 2, 3, 64, 64, dtype=torch.float64)
