@@ -1,6 +1,8 @@
 """Small real videos for tests: verbs that only the order of frames tells apart."""
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +15,14 @@ TINY = Recipe(
     optim=Optim(epochs=1, lr=0.01, milestones=(), batch=4, linear_lr="none"),
     eval=Eval(clips=1, crops=1, resize=32, size=32),
 )
+
+
+def changed(recipe: Recipe, **sections: dict[str, Any]) -> Recipe:
+    """The recipe with other values in some fields of some sections."""
+    return dataclasses.replace(
+        recipe,
+        **{name: dataclasses.replace(getattr(recipe, name), **fields) for name, fields in sections.items()},
+    )
 
 
 def make(path: Path, *, verb: str = "move_left", frames: int = 12, seed: int = 0) -> Path:

@@ -1,31 +1,40 @@
 """Small trainings that tests stop and resume: the recipe, the stop, and whether two runs ended the same."""
 
 import csv
-import dataclasses
+import sys
 
+import pytest
 import safetensors.torch
 import torch
-from clips import TINY, make_folders
+from clips import TINY, changed, make_folders
 
+from tanet import train
 from tanet.train import Progress
 
 TIMES = ("seconds", "clips_per_second", "wait")  # columns that differ from run to run
 
 
-def changed(recipe, **sections):
-    return dataclasses.replace(
-        recipe,
-        **{name: dataclasses.replace(getattr(recipe, name), **fields) for name, fields in sections.items()},
-    )
-
-
-def make_recipe(folder):
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
     """Two epochs of five steps, not six, since a video is bad; with dropout."""
-    root = make_folders(folder, train=6, val=2)
+    root = make_folders(tmp_path_factory.mktemp("videos"), train=6, val=2)
     (root / "train/move_left/3.mp4").write_bytes(b"an error page")
     return changed(
         TINY, data={"root": str(root)}, model={"dropout": 0.5}, optim={"epochs": 2, "batch": 2, "lr": 0.003}
     )
+
+
+@pytest.fixture(scope="module")
+def whole(recipe, tmp_path_factory):
+    """The folder of a run that was never stopped."""
+    out = tmp_path_factory.mktemp("whole")
+    train(recipe, out=out, device="cpu")
+    return out
+
+
+@pytest.fixture
+def tells_each_step(monkeypatch):
+    monkeypatch.setattr(sys.modules["tanet.train"], "EVERY", -1.0)
 
 
 def same(one, other):

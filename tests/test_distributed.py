@@ -13,7 +13,7 @@ import apart
 import pytest
 import safetensors.torch
 import torch
-from clips import TINY, make_folders
+from clips import TINY, changed, make_folders
 
 from tanet import distributed, train
 from tanet import state as states
@@ -25,13 +25,6 @@ from tanet.packing import pack
 from tanet.prepare import sync_norms
 
 ROOT = Path(__file__).parents[1]
-
-
-def changed(recipe, **sections):
-    return dataclasses.replace(
-        recipe,
-        **{name: dataclasses.replace(getattr(recipe, name), **fields) for name, fields in sections.items()},
-    )
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,12 @@
 """A loss that is not finite moves nothing, and is named with its videos; it ends the run or is skipped."""
 
 import csv
-import dataclasses
 import sys
 
 import pytest
 import safetensors.torch
 import torch
-from clips import TINY, make_folders
+from clips import TINY, changed, make_folders
 from torch import nn
 
 from tanet import nonfinite, train
@@ -20,13 +19,6 @@ from tanet.optim import make_optimizer
 from tanet.recipe import Optim
 from tanet.step import Made, Stepper
 from tanet.train import BadStep
-
-
-def changed(recipe, **sections):
-    return dataclasses.replace(
-        recipe,
-        **{name: dataclasses.replace(getattr(recipe, name), **fields) for name, fields in sections.items()},
-    )
 
 
 @pytest.fixture(scope="module")

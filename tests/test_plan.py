@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from clips import changed
 
 from tanet.annotation import Sample, Split
 from tanet.plan import plan
@@ -14,13 +15,6 @@ TINY = Recipe(
     model=Model(backbone="resnet18_w16", frames=4),
     optim=Optim(epochs=10, lr=0.01, milestones=(5, 8), batch=16),
 )
-
-
-def changed(recipe, **sections):
-    return dataclasses.replace(
-        recipe,
-        **{name: dataclasses.replace(getattr(recipe, name), **fields) for name, fields in sections.items()},
-    )
 
 
 def videos(train=100, val=20, classes=("jump", "run")):

@@ -9,31 +9,17 @@ import time
 
 import apart
 import pytest
-from runs import Stop, changed, make_recipe, same, stop_at
+from clips import changed
+from runs import Stop, same, stop_at
+from runs import recipe as recipe
+from runs import tells_each_step as tells_each_step
+from runs import whole as whole
 
 from tanet import state as states
 from tanet import train
 from tanet.feed import BadVideo
 from tanet.prefetch import on_device
 from tanet.train import EpochResult, Progress, Stopped
-
-
-@pytest.fixture(scope="module")
-def recipe(tmp_path_factory):
-    return make_recipe(tmp_path_factory.mktemp("videos"))
-
-
-@pytest.fixture(scope="module")
-def whole(recipe, tmp_path_factory):
-    """The folder of a run that was never stopped."""
-    out = tmp_path_factory.mktemp("whole")
-    train(recipe, out=out, device="cpu")
-    return out
-
-
-@pytest.fixture
-def tells_each_step(monkeypatch):
-    monkeypatch.setattr(sys.modules["tanet.train"], "EVERY", -1.0)
 
 
 def one_ahead(batches, device):

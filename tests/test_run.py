@@ -1,34 +1,18 @@
 """Which training a folder goes on with: the same recipe on the same videos, wherever they lie; no other."""
 
 import dataclasses
-import sys
 
 import pytest
-from clips import make_folders
-from runs import Stop, changed, make_recipe, stop_at
+from clips import changed, make_folders
+from runs import Stop, stop_at
+from runs import recipe as recipe
+from runs import tells_each_step as tells_each_step
+from runs import whole as whole
 
 from tanet import state as states
 from tanet import train
 from tanet.annotation import read_split
 from tanet.train import Note
-
-
-@pytest.fixture(scope="module")
-def recipe(tmp_path_factory):
-    return make_recipe(tmp_path_factory.mktemp("videos"))
-
-
-@pytest.fixture(scope="module")
-def whole(recipe, tmp_path_factory):
-    """The folder of a run that was never stopped."""
-    out = tmp_path_factory.mktemp("whole")
-    train(recipe, out=out, device="cpu")
-    return out
-
-
-@pytest.fixture
-def tells_each_step(monkeypatch):
-    monkeypatch.setattr(sys.modules["tanet.train"], "EVERY", -1.0)
 
 
 def test_another_recipe_is_refused_by_its_fields(recipe, tmp_path, tells_each_step):

@@ -6,7 +6,7 @@ import json
 
 import pytest
 import torch
-from clips import TINY, make, make_folders
+from clips import TINY, changed, make, make_folders
 
 from tanet import checkpoint, evaluate, train
 from tanet.annotation import Split, read_split
@@ -14,13 +14,6 @@ from tanet.feed import BadVideo
 from tanet.recipe import from_dict
 from tanet.train import EpochResult, Note, Progress
 from tanet.video import VideoError
-
-
-def changed(recipe, **sections):
-    return dataclasses.replace(
-        recipe,
-        **{name: dataclasses.replace(getattr(recipe, name), **fields) for name, fields in sections.items()},
-    )
 
 
 @pytest.fixture(scope="module")

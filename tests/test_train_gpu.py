@@ -1,6 +1,5 @@
 """Training on GPUs: steps skipped, runs resumed, networks compiled, ranks: as on a CPU. Skips without one."""
 
-import dataclasses
 import math
 import sys
 
@@ -8,7 +7,7 @@ import apart
 import pytest
 import safetensors.torch
 import torch
-from clips import TINY, make_folders
+from clips import TINY, changed, make_folders
 
 from tanet import train
 from tanet.distributed import ALONE
@@ -19,13 +18,6 @@ from tanet.step import Stepper
 from tanet.train import EpochResult, Progress
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-
-
-def changed(recipe, **sections):
-    return dataclasses.replace(
-        recipe,
-        **{name: dataclasses.replace(getattr(recipe, name), **fields) for name, fields in sections.items()},
-    )
 
 
 @pytest.fixture(scope="module")
