@@ -9,8 +9,9 @@
 <,> sums over H·W. The sums come first; they read dY and X. What follows from them, the gradients of a squeeze
 of the same maps (e, a number a frame and channel) and of their moments (m and n, a number a channel), goes
 into dX by the pass that writes it, which reads dY, and X where there is an activation or are moments. So no
-map is added to another. For K = 3 the frames beside stay in registers. Sums over places leave one part a
-tile, added up in a fixed order: a result does not change from run to run.
+map is added to another. For K = 3 the frames beside stay in registers, and those of the next steps are on
+their way to shared memory. Sums over places leave one part a program, added up in a fixed order: a result
+does not change from run to run.
 """
 
 import torch
@@ -28,9 +29,11 @@ from tanet.ops.tiles_triton import (
     per_channel,
     sizes,
     tile,
+    tile_at,
 )
 
-SUMS_TILE = {"elements": 512, "most": 64}
+STAGES = 4  # steps whose maps are on their way at a time, the one worked on included
+SUMS_TILE = {"elements": 512, "most": 128}
 SUMS_WARPS = 1  # a warp adds up a frame's places without waiting for others
 SUMS_RESIDENT = 8  # programs that a multiprocessor has registers for
 MAPS_TILE = {"elements": 2048, "most": 64}
@@ -45,9 +48,9 @@ def _fold(values, R: tl.constexpr):
 
 @triton.jit
 def _sums(
-    dy, x, sums, theta, gate, scale, shift, T, P, C, theta_c, theta_k, gate_c, gate_t, per_part,
+    dy, x, sums, theta, gate, scale, shift, T, P, C, theta_c, theta_k, gate_c, gate_t, per_part, rows,
     K: tl.constexpr, GATE: tl.constexpr, AFFINE: tl.constexpr, ACT: tl.constexpr,
-    BT: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, R: tl.constexpr,
+    BT: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, R: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     n = tl.program_id(1)
     tiles_c = tl.cdiv(C, BC)
@@ -61,8 +64,8 @@ def _sums(
     b = per_channel(shift, cs, cs < C, 0.0, AFFINE)
     weights = n.to(tl.int64) * C * K + cs * theta_c
     gates = n.to(tl.int64) * C * T + cs * gate_c
-    # Partial sums [parts of the places, N, T + K + 2, C]: rows of the gate, the kernel, the scale, the shift.
-    sums += (part * tl.num_programs(1) + n).to(tl.int64) * (T + K + 2) * C + cs
+    # Partial sums [parts of the places, N, rows, C]: rows of the gate, the kernel, the scale, the shift.
+    sums += (part * tl.num_programs(1) + n).to(tl.int64) * rows * C + cs
     d_gate = tl.zeros([BT, BC], tl.float32)
     d_scale = tl.zeros([R, BC], tl.float32)
     d_shift = tl.zeros([R, BC], tl.float32)
@@ -73,36 +76,33 @@ def _sums(
         d0 = tl.zeros([R, BC], tl.float32)
         d1 = tl.zeros([R, BC], tl.float32)
         d2 = tl.zeros([R, BC], tl.float32)
-        for start in range(first, last, BP):
-            ps = start + tl.arange(0, BP)
-            inside = (ps[:, None] < last) & (cs[None, :] < C)
-            offsets = ps[:, None] * C + cs[None, :]
-            before = tl.zeros([BP, BC], tl.float32)
-            now = frame(dy, n, 0, T, PC, offsets, inside).to(tl.float32)
-            ahead_dy = frame(dy, n, 1, T, PC, offsets, inside)
-            ahead_x = frame(x, n, 0, T, PC, offsets, inside)
-            for t in range(T):
-                after = ahead_dy.to(tl.float32)
-                raw = ahead_x.to(tl.float32)
-                ahead_dy = frame(
-                    dy, n, t + 2, T, PC, offsets, inside
-                )  # on its way while this one is worked on
-                ahead_x = frame(x, n, t + 1, T, PC, offsets, inside)
-                pre = raw * s + b
-                g = per_channel(gate, gates + t * gate_t, cs < C, 1.0, GATE)
-                a = activate(pre, ACT)
-                dz = w0 * after + w1 * now + w2 * before
-                if GATE:
-                    d_gate += tl.where(ts == t, tl.sum(_fold(dz * a, R), 0)[None, :], 0.0)
-                z = g * a
-                d0 += _fold(after * z, R)
-                d1 += _fold(now * z, R)
-                d2 += _fold(before * z, R)
-                if AFFINE:
-                    dp = g * dz * passes(pre, ACT)
-                    d_scale += _fold(dp * raw, R)
-                    d_shift += _fold(dp, R)
-                before, now = now, after
+        offsets, inside = tile_at(first, last, cs, C, BP)
+        before = tl.zeros([BP, BC], tl.float32)
+        now = frame(dy, n, 0, T, PC, offsets, inside).to(tl.float32)
+        # All frames of all tiles in one loop, so that its loads never have to start anew.
+        for i in tl.range(0, tl.cdiv(last - first, BP) * T, num_stages=STAGES):
+            t, next_t = i % T, (i + 1) % T
+            offsets, inside = tile_at(first + i // T * BP, last, cs, C, BP)
+            raw = frame(x, n, t, T, PC, offsets, inside).to(tl.float32)
+            offsets, inside = tile_at(first + (i + 1) // T * BP, last, cs, C, BP)
+            ahead = frame(dy, n, next_t, T, PC, offsets, inside).to(tl.float32)
+            after = tl.where(next_t > 0, ahead, 0.0)  # the next tile's first frame does not follow
+            pre = raw * s + b
+            g = per_channel(gate, gates + t * gate_t, cs < C, 1.0, GATE)
+            a = activate(pre, ACT)
+            dz = w0 * after + w1 * now + w2 * before
+            if GATE:
+                d_gate += tl.where(ts == t, tl.sum(_fold(dz * a, R), 0)[None, :], 0.0)
+            z = g * a
+            d0 += _fold(after * z, R)
+            d1 += _fold(now * z, R)
+            d2 += _fold(before * z, R)
+            if AFFINE:
+                dp = g * dz * passes(pre, ACT)
+                d_scale += _fold(dp * raw, R)
+                d_shift += _fold(dp, R)
+            before = tl.where(next_t > 0, now, 0.0)
+            now = ahead
         tl.store(sums + T * C, tl.sum(d0, 0), mask=cs < C)
         tl.store(sums + (T + 1) * C, tl.sum(d1, 0), mask=cs < C)
         tl.store(sums + (T + 2) * C, tl.sum(d2, 0), mask=cs < C)
@@ -110,9 +110,7 @@ def _sums(
         for k in tl.static_range(K):
             d = tl.zeros([R, BC], tl.float32)
             for start in range(first, last, BP):
-                ps = start + tl.arange(0, BP)
-                inside = (ps[:, None] < last) & (cs[None, :] < C)
-                offsets = ps[:, None] * C + cs[None, :]
+                offsets, inside = tile_at(start, last, cs, C, BP)
                 for t in range(T):
                     raw = frame(x, n, t, T, PC, offsets, inside).to(tl.float32)
                     pre = raw * s + b
@@ -152,15 +150,13 @@ def _maps(
     dy, x, dx, extra, slope, offset, theta, gate, scale, shift,
     T, P, C, theta_c, theta_k, gate_c, gate_t,
     K: tl.constexpr, GATE: tl.constexpr, AFFINE: tl.constexpr, ACT: tl.constexpr,
-    EXTRA: tl.constexpr, SLOPED: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
+    EXTRA: tl.constexpr, SLOPED: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     # Clips in reverse: the sums were taken in order just before, and the last are still in the cache.
     n = tl.num_programs(1) - 1 - tl.program_id(1)
     tiles_c = tl.cdiv(C, BC)
     cs = tl.program_id(0) % tiles_c * BC + tl.arange(0, BC)
-    ps = tl.program_id(0) // tiles_c * BP + tl.arange(0, BP)
-    inside = (ps[:, None] < P) & (cs[None, :] < C)
-    offsets = ps[:, None] * C + cs[None, :]
+    offsets, inside = tile_at(tl.program_id(0) // tiles_c * BP, P, cs, C, BP)
     PC = P * C
     SEEN: tl.constexpr = (ACT > 0) or SLOPED  # the maps matter only to an activation and to their moments
     s = per_channel(scale, cs, cs < C, 1.0, AFFINE)
@@ -174,25 +170,22 @@ def _maps(
         w0 = per_channel(theta, weights, cs < C, 0.0, True)
         w1 = per_channel(theta, weights + theta_k, cs < C, 0.0, True)
         w2 = per_channel(theta, weights + 2 * theta_k, cs < C, 0.0, True)
-        before = tl.zeros([BP, BC], tl.float32)
-        now = frame(dy, n, 0, T, PC, offsets, inside).to(tl.float32)
-        ahead_dy = frame(dy, n, 1, T, PC, offsets, inside)
-        ahead_x = ahead_dy
-        if SEEN:
-            ahead_x = frame(x, n, 0, T, PC, offsets, inside)
-        for t in range(T):
-            after = ahead_dy.to(tl.float32)
-            raw = ahead_x.to(tl.float32)
-            ahead_dy = frame(dy, n, t + 2, T, PC, offsets, inside)
+        grad = frame(dy, n, 0, T, PC, offsets, inside).to(tl.float32)
+        # dZ_t and dZ_{t+1} as far as frame t of dY goes. A frame that is handed on as it is keeps Triton from
+        # loading ahead.
+        this, following = w1 * grad, w2 * grad
+        for t in tl.range(0, T, num_stages=STAGES):
+            grad = frame(dy, n, t + 1, T, PC, offsets, inside).to(tl.float32)
+            raw = grad
             if SEEN:
-                ahead_x = frame(x, n, t + 1, T, PC, offsets, inside)
-            dz = w0 * after + w1 * now + w2 * before
+                raw = frame(x, n, t, T, PC, offsets, inside).to(tl.float32)
+            dz = this + w0 * grad
             g = per_channel(gate, gates + t * gate_t, cs < C, 1.0, GATE)
             e = per_channel(extra, t * C, cs < C, 0.0, EXTRA)
             out = _into_x(dz, raw, g, e, s, b, m, o, ACT, SLOPED)
             start = (n * T + t).to(tl.int64) * PC
             tl.store(dx + start + offsets, out.to(dx.dtype.element_ty), mask=inside)
-            before, now = now, after
+            this, following = following + w1 * grad, w2 * grad
     else:
         for t in range(T):
             dz = tl.zeros([BP, BC], tl.float32)
@@ -209,6 +202,11 @@ def _maps(
             tl.store(dx + start + offsets, out.to(dx.dtype.element_ty), mask=inside)
 
 
+def _rows(frames: int, taps: int, scale: torch.Tensor | None) -> int:
+    """How many sums a channel of a clip has."""
+    return frames + taps + (0 if scale is None else 2)
+
+
 @torch.library.custom_op("tanet::adaptive_conv_sums", mutates_args=())
 def adaptive_conv_sums(
     dy: torch.Tensor,
@@ -219,7 +217,10 @@ def adaptive_conv_sums(
     shift: torch.Tensor | None,
     act: str,
 ) -> torch.Tensor:
-    """The sums [N, T + K + 2, C] for gate, kernel, scale and shift, in float32; rows of none are not set."""
+    """The sums [N, T + K, C] for gate and kernel, or [N, T + K + 2, C] with those for scale and shift.
+
+    In float32; the rows of a gate that there is not are not set.
+    """
     x, dy = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (x, dy))
     clips, channels, taps, frames, places = sizes(x, kernel)
     block_p, block_c = tile(channels, **SUMS_TILE)
@@ -227,12 +228,13 @@ def adaptive_conv_sums(
     per_part = block_p * even_share(tiles_p, of=clips * tiles_c, resident=SUMS_RESIDENT, device=x.device)
     parts = triton.cdiv(places, per_part)
     rows = min(block_p, SUMS_WARPS * 32 * 16 // (block_c * x.itemsize))  # that its threads load at a time
-    sums = torch.empty(parts, clips, frames + taps + 2, channels, device=x.device, dtype=torch.float32)
+    of_all = _rows(frames, taps, scale)
+    sums = torch.empty(parts, clips, of_all, channels, device=x.device, dtype=torch.float32)
     inputs, options = arguments(x, kernel, gate, scale, shift, act)
     with device_of(x):
         _sums[(parts * tiles_c, clips)](
-            dy, x, sums, *inputs, per_part, **options,
-            BT=triton.next_power_of_2(frames), BP=block_p, BC=block_c, R=rows, num_warps=SUMS_WARPS,
+            dy, x, sums, *inputs, per_part, of_all, **options, BT=triton.next_power_of_2(frames),
+            BP=block_p, BC=block_c, R=rows, STAGES=STAGES, num_warps=SUMS_WARPS,
         )  # fmt: skip
     return sums.sum(0) if parts > 1 else sums[0]
 
@@ -260,7 +262,7 @@ def adaptive_conv_dx(
     with device_of(x):
         _maps[(triton.cdiv(places, block_p) * triton.cdiv(channels, block_c), clips)](
             dy, x, dx, *others, *inputs, **options, EXTRA=extra is not None, SLOPED=slope is not None,
-            BP=block_p, BC=block_c, num_warps=MAPS_WARPS,
+            BP=block_p, BC=block_c, STAGES=STAGES, num_warps=MAPS_WARPS,
         )  # fmt: skip
     return dx
 
@@ -268,7 +270,7 @@ def adaptive_conv_dx(
 @adaptive_conv_sums.register_fake
 def _(dy, x, kernel, gate, scale, shift, act):
     clips, channels, taps = kernel.shape
-    return x.new_empty((clips, x.shape[0] // clips + taps + 2, channels), dtype=torch.float32)
+    return x.new_empty((clips, _rows(x.shape[0] // clips, taps, scale), channels), dtype=torch.float32)
 
 
 @adaptive_conv_dx.register_fake
@@ -287,8 +289,8 @@ def gradients(
 ) -> tuple[torch.Tensor | None, ...]:
     """The gradients of kernel, gate, scale and shift; None for those that are not there."""
     sums = torch.ops.tanet.adaptive_conv_sums(dy, x, kernel, gate, scale, shift, act)
-    taps = kernel.shape[2]
-    d_gate, d_kernel, d_affine = sums.split((sums.shape[1] - taps - 2, taps, 2), dim=1)
+    taps, affine = kernel.shape[2], 0 if scale is None else 2
+    d_gate, d_kernel, d_affine = sums.split((sums.shape[1] - taps - affine, taps, affine), dim=1)
     return (
         d_kernel.mT.to(kernel.dtype),
         None if gate is None else d_gate.mT.to(gate.dtype),

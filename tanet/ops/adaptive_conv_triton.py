@@ -4,7 +4,8 @@
     Y_t = Σ_k θ_k Z_{t+k-h},  h = K//2
 
 A program owns a tile of one clip and walks along its T frames. For K = 3 the frames beside stay in registers:
-X is read once, Y written once. Arithmetic is in float32 for all maps.
+X is read once, Y written once; the next frames are on their way to shared memory. Arithmetic is in float32
+for all maps.
 """
 
 import torch
@@ -12,10 +13,11 @@ import triton
 import triton.language as tl
 
 from tanet.ops.adaptive_conv_backward_triton import gradients
-from tanet.ops.tiles_triton import activate, arguments, device_of, frame, per_channel, sizes, tile
+from tanet.ops.tiles_triton import activate, arguments, device_of, frame, per_channel, sizes, tile, tile_at
 
 TILE = {"elements": 2048, "most": 64}
 WARPS = 4
+STAGES = 4  # frames that are on their way at a time, the one worked on included
 
 
 @triton.jit
@@ -31,15 +33,13 @@ def _gated(raw, gate, n, t, T, cs, C, gate_c, gate_t, s, b, GATE: tl.constexpr, 
 def _forward(
     x, y, theta, gate, scale, shift, T, P, C, theta_c, theta_k, gate_c, gate_t,
     K: tl.constexpr, GATE: tl.constexpr, AFFINE: tl.constexpr, ACT: tl.constexpr,
-    BP: tl.constexpr, BC: tl.constexpr,
+    BP: tl.constexpr, BC: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     # Clips in reverse: the maps were squeezed in order just before, and the last are still in the cache.
     n = tl.num_programs(1) - 1 - tl.program_id(1)
     tiles_c = tl.cdiv(C, BC)
     cs = tl.program_id(0) % tiles_c * BC + tl.arange(0, BC)
-    ps = tl.program_id(0) // tiles_c * BP + tl.arange(0, BP)
-    inside = (ps[:, None] < P) & (cs[None, :] < C)
-    offsets = ps[:, None] * C + cs[None, :]
+    offsets, inside = tile_at(tl.program_id(0) // tiles_c * BP, P, cs, C, BP)
     PC = P * C
     s = per_channel(scale, cs, cs < C, 1.0, AFFINE)
     b = per_channel(shift, cs, cs < C, 0.0, AFFINE)
@@ -48,18 +48,18 @@ def _forward(
         w0 = per_channel(theta, weights, cs < C, 0.0, True)
         w1 = per_channel(theta, weights + theta_k, cs < C, 0.0, True)
         w2 = per_channel(theta, weights + 2 * theta_k, cs < C, 0.0, True)
-        before = tl.zeros([BP, BC], tl.float32)
-        now = frame(x, n, 0, T, PC, offsets, inside)
-        now = _gated(now, gate, n, 0, T, cs, C, gate_c, gate_t, s, b, GATE, ACT)
-        ahead = frame(x, n, 1, T, PC, offsets, inside)
-        for t in range(T):
-            raw = ahead
-            ahead = frame(x, n, t + 2, T, PC, offsets, inside)  # on its way while this frame is worked on
-            after = _gated(raw, gate, n, t + 1, T, cs, C, gate_c, gate_t, s, b, GATE, ACT)
-            out = w0 * before + w1 * now + w2 * after
+        raw = frame(x, n, 0, T, PC, offsets, inside)
+        z = _gated(raw, gate, n, 0, T, cs, C, gate_c, gate_t, s, b, GATE, ACT)
+        # Y_t and Y_{t+1} as far as Z_t goes. A frame that is handed on as it is keeps Triton from loading
+        # ahead.
+        this, following = w1 * z, w0 * z
+        for t in tl.range(0, T, num_stages=STAGES):
+            raw = frame(x, n, t + 1, T, PC, offsets, inside)
+            z = _gated(raw, gate, n, t + 1, T, cs, C, gate_c, gate_t, s, b, GATE, ACT)
+            out = this + w2 * z
             start = (n * T + t).to(tl.int64) * PC
             tl.store(y + start + offsets, out.to(y.dtype.element_ty), mask=inside)
-            before, now = now, after
+            this, following = following + w1 * z, w0 * z
     else:
         for t in range(T):
             out = tl.zeros([BP, BC], tl.float32)
@@ -89,7 +89,7 @@ def adaptive_conv_triton(
     grid = (triton.cdiv(places, block_p) * triton.cdiv(channels, block_c), clips)
     inputs, options = arguments(x, kernel, gate, scale, shift, act)
     with device_of(x):
-        _forward[grid](x, y, *inputs, **options, BP=block_p, BC=block_c, num_warps=WARPS)
+        _forward[grid](x, y, *inputs, **options, BP=block_p, BC=block_c, STAGES=STAGES, num_warps=WARPS)
     return y
 
 

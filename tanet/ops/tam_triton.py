@@ -20,43 +20,49 @@ import triton.language as tl
 from tanet.ops.adaptive_conv_triton import adaptive_conv_triton
 from tanet.ops.branches_triton import gate, hidden_and_kernel
 from tanet.ops.squeeze_triton import conv_squeeze, squeeze
-from tanet.ops.tiles_triton import ACTS, activate, device_of, given, per_channel, power
+from tanet.ops.tiles_triton import ACTS, activate, device_of, frame, given, per_channel, power, tile_at
 
 FEW = 2  # clips, up to which a launch costs more than making the gate anew in every tile
+FRAMES = 2  # of the answer of so few, made by one program from the maps of these and of those beside them
 
 
 @triton.jit
 def _filter(
-    x, y, hidden, l3, kernel, scale, shift, T, P, C, HIDDEN, tiles_c,
-    K: tl.constexpr, AFFINE: tl.constexpr, ACT: tl.constexpr,
+    x, y, hidden, l3, kernel, scale, shift, T, P, C, HIDDEN, tiles_c, groups,
+    K: tl.constexpr, FRAMES: tl.constexpr, AFFINE: tl.constexpr, ACT: tl.constexpr,
     BP: tl.constexpr, BC: tl.constexpr, BH: tl.constexpr,
 ):  # fmt: skip
-    """One frame of the answer in a tile of places and channels."""
-    n, t = tl.program_id(1) // T, tl.program_id(1) % T
+    """Some frames of the answer in a tile of places and channels."""
+    n, first = tl.program_id(1) // groups, tl.program_id(1) % groups * FRAMES
     cs = tl.program_id(0) % tiles_c * BC + tl.arange(0, BC)
-    ps = tl.program_id(0) // tiles_c * BP + tl.arange(0, BP)
-    inside = (ps[:, None] < P) & (cs[None, :] < C)
-    offsets = ps[:, None] * C + cs[None, :]
+    offsets, inside = tile_at(tl.program_id(0) // tiles_c * BP, P, cs, C, BP)
+    PC = P * C
     s = per_channel(scale, cs, cs < C, 1.0, AFFINE)
     b = per_channel(shift, cs, cs < C, 0.0, AFFINE)
-    out = tl.zeros([BP, BC], tl.float32)
-    for k in tl.static_range(K):
-        at = t + (k - K // 2)
-        there = (at >= 0) & (at < T)
-        start = (n * T + at).to(tl.int64)
-        raw = tl.load(x + start * P * C + offsets, mask=inside & there, other=0.0).to(tl.float32)
+    raws = ()  # on their way while the gates are made
+    for i in tl.static_range(FRAMES + K - 1):
+        raws += (frame(x, n, first + (i - K // 2), T, PC, offsets, inside),)
+    zs = ()
+    for i in tl.static_range(FRAMES + K - 1):
+        t = first + (i - K // 2)
+        there = (t >= 0) & (t < T)
+        at = hidden + (n * T + t).to(tl.int64) * HIDDEN
         logits = tl.zeros([BC], tl.float32)
-        for j in range(0, HIDDEN, BH):
-            hs = j + tl.arange(0, BH)
-            row = tl.load(hidden + start * HIDDEN + hs, mask=(hs < HIDDEN) & there, other=0.0)
+        for h in range(0, HIDDEN, BH):
+            hs = h + tl.arange(0, BH)
+            row = tl.load(at + hs, mask=(hs < HIDDEN) & there, other=0.0)
             w = l3 + cs[:, None] * HIDDEN + hs[None, :]
             w = tl.load(w, mask=(cs[:, None] < C) & (hs[None, :] < HIDDEN), other=0.0).to(tl.float32)
             logits += tl.sum(w * row[None, :], 1)
-        weight = tl.load(kernel + (n * K + k) * C + cs, mask=(cs < C) & there, other=0.0)
-        weight = weight / (1.0 + tl.exp(-logits))  # zero where there is no frame
-        out += weight[None, :] * activate(raw * s + b, ACT)
-    to = y + (n * T + t).to(tl.int64) * P * C + offsets
-    tl.store(to, out.to(y.dtype.element_ty), mask=inside)
+        gate = tl.where(there, 1.0 / (1.0 + tl.exp(-logits)), 0.0)  # closed where there is no frame
+        zs += (gate[None, :] * activate(raws[i].to(tl.float32) * s + b, ACT),)
+    kernel += n * K * C + cs
+    for i in tl.static_range(FRAMES):
+        out = tl.zeros([BP, BC], tl.float32)
+        for k in tl.static_range(K):
+            out += tl.load(kernel + k * C, mask=cs < C, other=0.0)[None, :] * zs[i + k]
+        to = y + (n * T + first + i).to(tl.int64) * PC + offsets
+        tl.store(to, out.to(y.dtype.element_ty), mask=inside & (first + i < T))
 
 
 @torch.library.custom_op("tanet::tam", mutates_args=())
@@ -112,10 +118,11 @@ def _filtered(x, hidden, l3, kernel, scale, shift, act):
     clips, frames, width = hidden.shape
     channels, places = x.shape[1], x.shape[2] * x.shape[3]
     y = torch.empty_like(x)
-    tiles_c = triton.cdiv(channels, 64)
-    _filter[(triton.cdiv(places, 32) * tiles_c, clips * frames)](
+    tiles_c, groups = triton.cdiv(channels, 32), triton.cdiv(frames, FRAMES)
+    _filter[(triton.cdiv(places, 32) * tiles_c, clips * groups)](
         x, y, hidden, l3.contiguous(), kernel, *given(scale, shift, otherwise=x),
-        frames, places, channels, width, tiles_c,
-        K=kernel.shape[1], AFFINE=scale is not None, ACT=ACTS[act], BP=32, BC=64, BH=power(width, most=64),
+        frames, places, channels, width, tiles_c, groups,
+        K=kernel.shape[1], FRAMES=FRAMES, AFFINE=scale is not None, ACT=ACTS[act],
+        BP=32, BC=32, BH=power(width, most=64), num_warps=2,
     )  # fmt: skip
     return y

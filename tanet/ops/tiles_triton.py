@@ -17,6 +17,13 @@ def frame(x, n, t, T, PC, offsets, inside):
 
 
 @triton.jit
+def tile_at(first, last, cs, C, BP: tl.constexpr):
+    """Where the values of the places first … are in a frame [BP, BC]; which of them there are."""
+    ps = first + tl.arange(0, BP)
+    return ps[:, None] * C + cs[None, :], (ps[:, None] < last) & (cs[None, :] < C)
+
+
+@triton.jit
 def per_channel(values, at, valid, otherwise: tl.constexpr, GIVEN: tl.constexpr):
     """One number a channel [1, BC], float32; `otherwise` where there is no such input."""
     if GIVEN:
@@ -98,7 +105,7 @@ def given(*tensors: torch.Tensor | None, otherwise: torch.Tensor) -> tuple[torch
 
 def tile(channels: int, *, elements: int, most: int) -> tuple[int, int]:
     """Places and channels of a tile of so many elements, of at most so many channels."""
-    block_c = next((size for size in (64, 32, 16) if size <= most and channels % size == 0), 32)
+    block_c = next((size for size in (128, 64, 32, 16) if size <= most and channels % size == 0), 32)
     return elements // block_c, block_c
 
 
@@ -110,7 +117,8 @@ def power(size: int, *, most: int = 1 << 16) -> int:
 def even_share(tiles: int, *, of: int, resident: int, device: torch.device) -> int:
     """How many of the tiles of places a program takes, so that all programs end at about the same time.
 
-    They run in rounds of as many as there is room for, and the last round should be full.
+    They run in rounds of as many as there is room for, and the last round should be full. Starting and ending
+    take a program about as long as one tile.
 
     Args:
         tiles: of places.
@@ -125,4 +133,4 @@ def even_share(tiles: int, *, of: int, resident: int, device: torch.device) -> i
     def each(rounds: int) -> int:
         return -(-tiles // max(1, rounds * room // of))
 
-    return each(min(range(1, 5), key=lambda rounds: (rounds * each(rounds), rounds)))
+    return each(min(range(1, 5), key=lambda rounds: rounds * (each(rounds) + 1)))
