@@ -190,6 +190,18 @@ def test_an_avi_index_that_is_wrong_is_not_believed(clips, tmp_path):
             assert not isinstance(video._packets, AviPackets), name
 
 
+@pytest.mark.parametrize("number", [12, 13, 24, 59])
+def test_an_avi_file_with_a_picture_that_is_shown_earlier_is_demuxed(clips, number):
+    data = bytearray(clips("ucf.avi").read_bytes())
+    with av.open(str(clips("ucf.avi"))) as container:
+        entry = container.streams.video[0].index_entries[number]
+    start = data.index(b"\x00\x00\x01\xb6", entry.pos) + 4
+    assert (start > entry.pos + 12) == (number % 12 == 0)  # some have headers before them
+    data[start] = data[start] & 0x3F | 2 << 6  # its type: bidirectional
+    with open_video(bytes(data)) as video:
+        assert not isinstance(video._packets, AviPackets)
+
+
 @pytest.mark.parametrize("name", ["groups_of_12.mp4", "ucf.avi", "vp9.webm", "h264.ts"])
 def test_bytes_read_as_the_file_does(clips, name):
     data = clips(name).read_bytes()

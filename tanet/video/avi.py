@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     import av
 
 HEADER = 8  # bytes: four letters and the size
-ENTRY = np.dtype([("name", "S4"), ("flags", "<u4"), ("place", "<u4"), ("size", "<u4")])  # of the index
-CHUNK = np.dtype([("name", "S4"), ("size", "<u4"), ("code", "S4"), ("type", "u1")])  # and its first bytes
+ENTRY = np.dtype([("name", "<u4"), ("flags", "<u4"), ("place", "<u4"), ("size", "<u4")])  # of the index
 KEY = 0x10  # among the flags
 PICTURE = b"\x00\x00\x01\xb6"  # MPEG-4's code for the start of a picture; two bits with its type follow
 BIDIRECTIONAL = 2
@@ -43,7 +42,7 @@ class AviPackets(Sequence["av.Packet"]):
         codec, entries = stream.codec_context, stream.index_entries
         if codec.name != "mpeg4" or codec.has_b_frames or not len(entries):
             return None
-        listed = _listed(data, data.rfind(b"movi", 0, entries[0].pos) + 4)
+        listed = _listed(data, data.rfind(b"movi", 0, entries[0].pos) + len(b"movi"))
         if listed is None or (video := _pictures(listed, stream.index)) is None:
             return None
         last = len(video.places) - 1
@@ -80,53 +79,63 @@ class AviPackets(Sequence["av.Packet"]):
 class Chunks(NamedTuple):
     """Chunks of the list in columns."""
 
-    names: NDArray[np.bytes_]
+    names: NDArray[np.uint32]  # four letters, read as a number
     places: NDArray[np.int64]  # of the headers in the file
     sizes: NDArray[np.int64]  # of the data, in bytes
     keys: NDArray[np.bool_]
-    codes: NDArray[np.bytes_]  # the first four bytes of the data
-    types: NDArray[np.uint8]  # the fifth
 
-    def where(self, true: NDArray[np.bool_]) -> Chunks:
-        names, places, sizes = self.names[true], self.places[true], self.sizes[true]
-        return Chunks(names, places, sizes, self.keys[true], self.codes[true], self.types[true])
+
+def _number(letters: bytes) -> int:
+    return int.from_bytes(letters, "little")
+
+
+def _words(data: bytes) -> NDArray[np.int64]:
+    """The eight bytes from each byte on, as a number."""
+    return np.ndarray(len(data) - 7, "<i8", data, strides=(1,))
 
 
 def _listed(data: bytes, first: int) -> Chunks | None:
     """All chunks from `first` on; None unless these, sound, and the index fill the file, and agree."""
-    end = first - 4 + int.from_bytes(data[first - 8 : first - 4], "little")
+    end = first - 4 + _number(data[first - 8 : first - 4])
     table = end + HEADER
     if first < 12 or data[end : end + 4] != b"idx1" or (len(data) - table) % ENTRY.itemsize:
         return None
     index = np.frombuffer(data, ENTRY, offset=table)
-    if not len(index) or int.from_bytes(data[end + 4 : table], "little") != index.nbytes:
+    if not len(index) or _number(data[end + 4 : table]) != index.nbytes:
         return None
-    sizes, stored = index["size"].astype(np.int64), index["place"].astype(np.int64)
+    names, sizes, stored = index["name"], index["size"].astype(np.int64), index["place"]
     steps = HEADER + sizes + sizes % 2
     places = first + np.cumsum(steps) - steps
-    if places[-1] + steps[-1] != end or not np.array_equal(stored - stored[0], places - first):
+    if places[-1] + steps[-1] != end or (stored - stored[0] != places - first).any():
         return None
-    from_each_byte = np.ndarray(len(data) - CHUNK.itemsize + 1, CHUNK, data, strides=(1,))
-    chunks = from_each_byte[places]
-    if not (np.array_equal(chunks["name"], index["name"]) and np.array_equal(chunks["size"], index["size"])):
+    if (_words(data)[places] != names + (sizes << 32)).any():  # a header is a name and a size
         return None
-    return Chunks(index["name"], places, sizes, index["flags"] & KEY != 0, chunks["code"], chunks["type"])
+    return Chunks(names, places, sizes, index["flags"] & KEY != 0)
 
 
 def _pictures(chunks: Chunks, stream: int) -> Chunks | None:
     """Those of the stream; None if there is anything else than these and sound."""
-    pictures = (chunks.names == b"%02ddc" % stream) | (chunks.names == b"%02ddb" % stream)
-    sound = all(name[:2].isdigit() and name[2:] == b"wb" for name in set(chunks.names[~pictures].tolist()))
-    return chunks.where(pictures) if sound else None
+    names, places, sizes, keys = chunks
+    pictures = (names == _number(b"%02ddc" % stream)) | (names == _number(b"%02ddb" % stream))
+    if pictures.all():
+        return chunks
+    others = [name.to_bytes(4, "little") for name in set(names[~pictures].tolist())]
+    sound = all(name[:2].isdigit() and name[2:] == b"wb" for name in others)
+    return Chunks(names[pictures], places[pictures], sizes[pictures], keys[pictures]) if sound else None
 
 
 def _reordered(data: bytes, video: Chunks) -> bool:
     """Whether there may be pictures that are shown before one that comes earlier."""
-    plain = video.codes == PICTURE
-    if (video.types[plain] >> 6 == BIDIRECTIONAL).any():
+    words = _words(data)[video.places + HEADER]
+    plain = (words & 0xFFFFFFFF == _number(PICTURE)) & (video.sizes > len(PICTURE))
+    if (plain & (words >> 38 & 3 == BIDIRECTIONAL)).any():
         return True
+    start = PICTURE  # with the headers before it: most that have some have the same
     for place, size in zip(video.places[~plain].tolist(), video.sizes[~plain].tolist(), strict=True):
-        begin = data.find(PICTURE, place + HEADER, place + HEADER + min(size, SEARCHED)) + len(PICTURE)
-        if begin < len(PICTURE) or data[begin] >> 6 == BIDIRECTIONAL:
+        begin = place + HEADER
+        if not data.startswith(start, begin):
+            end = data.find(PICTURE, begin, begin + min(size, SEARCHED)) + len(PICTURE)
+            start = data[begin:end]
+        if not len(PICTURE) <= len(start) < size or data[begin + len(start)] >> 6 == BIDIRECTIONAL:
             return True
     return False

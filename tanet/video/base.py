@@ -94,24 +94,26 @@ class Video:
         from av.video.reformatter import VideoReformatter
 
         reformatter = VideoReformatter()
-        numbers, rows = np.unique(wanted.astype(np.int64), return_inverse=True)
-        for number in numbers[(numbers < 0) | (numbers >= self.frames)]:
-            raise ValueError(f"{self.path}: no frame {number}, there are {self.frames}")
+        every = wanted.reshape(-1).tolist()
+        numbers = sorted(set(every))
+        for number in numbers:
+            if not 0 <= number < self.frames:
+                raise ValueError(f"{self.path}: no frame {number}, there are {self.frames}")
         frames: np.ndarray | None = None
-        row_of = {number: row for row, number in enumerate(numbers.tolist())}
-        for number, frame, path in self._decode(list(row_of)):
+        row_of = {number: row for row, number in enumerate(numbers)}
+        for number, frame, path in self._decode(numbers):
             if (found := upright_size(frame)) != (self._size or found):
                 raise VideoError(path, f"a frame of {found} pixels, but another has {self._size}")
             self._size = found
-            rgb = to_rgb(frame, short_side=short_side, reformatter=reformatter)
             if frames is None:
-                frames = np.empty((len(numbers), *rgb.shape), np.uint8)
-            frames[row_of[number]] = rgb
+                frames = np.empty((len(numbers), *in_proportion(*found, short_side), 3), np.uint8)
+            # The picture has no name: while the next one is decoded its memory is free, and in the cache.
+            frames[row_of[number]] = to_rgb(frame, short_side=short_side, reformatter=reformatter)
         if frames is None:
             size = in_proportion(self.info.height, self.info.width, short_side)
             frames = np.empty((0, *size, 3), np.uint8)
-        if not np.array_equal(numbers, wanted.reshape(-1)):
-            frames = frames[rows.reshape(-1)]
+        if every != numbers:
+            frames = frames[[row_of[number] for number in every]]
         return torch.from_numpy(frames.reshape(*wanted.shape, *frames.shape[1:]))
 
     def verify(self) -> VideoInfo:

@@ -118,7 +118,7 @@ class VideoFile(Video):
         """All packets of the stream; a file cut short is as long as what is left of it."""
         if self._kind == "avi":
             with named(self.path):
-                data = self._source if isinstance(self._source, bytes) else self._source.read_bytes()
+                data = _bytes_of(self._source)
             if indexed := AviPackets.of(data, stream):
                 return indexed, indexed.heads
         packets: list[av.Packet] = []
@@ -198,13 +198,17 @@ class VideoFile(Video):
 
 def _container_of(source: Path | bytes) -> str | None:
     """FFmpeg's name of the container, by how the file begins; None leaves it to FFmpeg to find out."""
-    if isinstance(source, bytes):
-        head = source[:12]
-    else:
-        with source.open("rb") as file:
-            head = file.read(12)
+    head = _bytes_of(source, first=12)
     if head[:4] == b"RIFF" and head[8:] == b"AVI ":
         return "avi"
     if head[4:8] == b"ftyp":
         return "mov,mp4,m4a,3gp,3g2,mj2"
     return "matroska,webm" if head[:4] == b"\x1aE\xdf\xa3" else None
+
+
+def _bytes_of(source: Path | bytes, *, first: int | None = None) -> bytes:
+    """All of a file, or its first bytes."""
+    if isinstance(source, bytes):
+        return source[:first]
+    with source.open("rb", buffering=0) as file:
+        return file.read(-1 if first is None else first)

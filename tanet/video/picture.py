@@ -41,5 +41,6 @@ def to_rgb(
     height, width = in_proportion(frame.height, frame.width, short_side)
     filtering = None if (height, width) == (frame.height, frame.width) else "BILINEAR"
     rgb = reformatter.reformat(frame, width, height, "rgb24", interpolation=filtering, threads=1)
-    rows = np.frombuffer(memoryview(rgb.planes[0]), np.uint8).reshape(-1, rgb.planes[0].line_size)
+    plane = rgb.planes[0]
+    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
     return np.rot90(rows[:height, : 3 * width].reshape(height, width, 3), turned(frame))
