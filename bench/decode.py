@@ -162,9 +162,12 @@ def equals(read: Reader, path: Path, indices: Sequence[int]) -> bool:
 
 def rivals() -> dict[str, Reader]:
     """The readers of others, where their packages are; see `main`."""
+    from torchcodec.decoders import VideoDecoder  # pyright: ignore[reportMissingImports]
+
+    # decord puts its own FFmpeg where a torchcodec imported later would find it.
+    # isort: split
     import cv2  # pyright: ignore[reportMissingImports]
     import decord  # pyright: ignore[reportMissingImports]
-    from torchcodec.decoders import VideoDecoder  # pyright: ignore[reportMissingImports]
 
     cv2.setNumThreads(1)
 

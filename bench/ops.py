@@ -1,4 +1,4 @@
-"""TAM's operations against the bytes they must move, on one GPU → results/ops.csv.
+"""TAM's operations, and TSM's, against the bytes they must move, on one GPU → results/ops.csv.
 
     python -m bench.ops
 
@@ -8,6 +8,7 @@ op            squeeze and filter: reads x twice, writes y                       
 op backward   sums, then the gradient of the maps: reads dy and x, then dy, writes dx    4
 TAM           the same in a TAM in evaluation, with its branches                         3
 TAM backward  the same in a compiled TAM in training, with those of its branches         4
+shift         TSM's, of the block's input, four times as wide: reads x, writes y         2
 
 32 clips × 8 frames, bfloat16, channels-last. The measure is a copy of a large tensor in the same run. Each
 operation runs as a captured CUDA graph over more maps than the cache holds. TAM's backward pass
@@ -22,13 +23,14 @@ import torch
 
 from bench.common import ROOT, capture, head, interleaved_on_gpu, percentiles, require_tests, write_csv
 from tanet import TAM
-from tanet.ops import adaptive_conv, implementation
+from tanet.ops import adaptive_conv, implementation, shift
 
 MAPS = ((64, 56), (128, 28), (256, 14), (512, 7))  # C, side
 FRAMES = 8
 COPIED = 1 << 30  # bytes read, and as many written
+WIDER = 4  # the input of a block of ResNet-50, where TSM stands, than the maps inside, where TAM does
 RING = 200e6  # bytes of maps that take turns: four times the cache of an H100
-TESTS = ("test_adaptive_conv_triton.py", "test_tam_triton.py")
+TESTS = ("test_adaptive_conv_triton.py", "test_tam_triton.py", "test_shift_triton.py")
 Run = Callable[[], object]
 
 
@@ -67,20 +69,30 @@ def measure(channels: int, side: int, *, clips: int, repeats: int) -> list[dict[
     steps = zip(times.pop("TAM step"), times.pop("TAM forward"), strict=True)
     times["TAM backward"] = [step - forward for step, forward in steps]
     size = clips * FRAMES * channels * side * side * torch.bfloat16.itemsize
-    counts = {"copy of a map": 2, "filter": 2, "op": 3, "op backward": 4, "TAM": 3, "TAM backward": 4}
+    counts = {
+        "copy of a map": 2,
+        "filter": 2,
+        "op": 3,
+        "op backward": 4,
+        "TAM": 3,
+        "TAM backward": 4,
+        "shift": 2,
+    }
     rows = []
     for name, count in counts.items():
+        width = WIDER if name == "shift" else 1
+        moved = count * width * size
         each = [time / sets for time in times[name]]
         p = percentiles(each)
         rows.append(
             {
                 "operation": name,
-                "map": f"{clips * FRAMES} x {channels} x {side} x {side}",
+                "map": f"{clips * FRAMES} x {width * channels} x {side} x {side}",
                 **{f"{key}_us": f"{1e3 * value:.1f}" for key, value in p.items()},
-                "bytes": count * size,
-                "gb_s": f"{count * size / p['p50'] / 1e6:.0f}",
+                "bytes": moved,
+                "gb_s": f"{moved / p['p50'] / 1e6:.0f}",
                 "copy_gb_s": f"{copied / 1e6:.0f}",
-                "percent_of_copy": f"{100 * count * size / p['p50'] / copied:.1f}",
+                "percent_of_copy": f"{100 * moved / p['p50'] / copied:.1f}",
             }
         )
     return rows
@@ -92,11 +104,12 @@ def operations(channels: int, side: int, *, clips: int) -> tuple[dict[str, Run],
     size = torch.Size(shape).numel() * torch.bfloat16.itemsize
     sets = max(2, int(-(-RING // size)))
 
-    def maps() -> list[torch.Tensor]:
-        made = (torch.randn(shape, device="cuda", dtype=torch.bfloat16) for _ in range(sets))
+    def maps(width: int) -> list[torch.Tensor]:
+        wide = (shape[0], width * channels, side, side)
+        made = (torch.randn(wide, device="cuda", dtype=torch.bfloat16) for _ in range(sets))
         return [x.contiguous(memory_format=torch.channels_last) for x in made]
 
-    xs, dys = maps(), maps()
+    xs, dys, block_inputs = maps(1), maps(1), maps(WIDER)
     assert implementation(xs[0]) == "triton"
     from tanet.ops.squeeze_triton import squeeze  # needs Triton
 
@@ -149,6 +162,10 @@ def operations(channels: int, side: int, *, clips: int) -> tuple[dict[str, Run],
                 y = trained(x)
                 kept[i] = (y, torch.autograd.grad(y, [x, *weights], dy))
 
+    def shift_() -> None:
+        for i, x in enumerate(block_inputs):
+            kept[i] = shift(x, frames=FRAMES, part=x.shape[1] // 8)
+
     return {
         "copy of a map": copy,
         "filter": filter_,
@@ -157,6 +174,7 @@ def operations(channels: int, side: int, *, clips: int) -> tuple[dict[str, Run],
         "TAM": evaluate,
         "TAM forward": forward,
         "TAM step": step,
+        "shift": shift_,
     }, sets
 
 

@@ -42,6 +42,7 @@ from bench.common import (
     require_tests,
     write_csv,
 )
+from bench.ops import TESTS
 from bench.published import publish
 from tanet.device import autocast, pick_device
 from tanet.network import VideoNet, build
@@ -61,7 +62,6 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {  # the forms of each network
     "cpu": dict.fromkeys(("c2d", "tanet", "published"), EAGER),
 }
 CLASSES = 400
-TESTS = ("test_adaptive_conv_triton.py", "test_tam_triton.py")
 CPU_TESTS = ("test_adaptive_conv.py", "test_tam.py")
 
 

@@ -2,6 +2,7 @@
 
 from tanet.ops.adaptive_conv import Act, activate, adaptive_conv, implementation
 from tanet.ops.clips import as_clips
+from tanet.ops.shift import shift
 from tanet.ops.shift_sum import shift_sum
 from tanet.ops.statistics import moments, squeeze
 from tanet.ops.taken import Norm, Taken, take_in
@@ -15,6 +16,7 @@ __all__ = [
     "as_clips",
     "implementation",
     "moments",
+    "shift",
     "shift_sum",
     "squeeze",
     "take_in",

@@ -143,7 +143,8 @@ def _hidden(
 @triton.jit
 def _aggregation(
     s_parts, kernel, g0, g_weight, g_bias, g_mean, g_var, g_eps, g3, n, tile, T, C, WIDTH, parts, images,
-    K: tl.constexpr, BN: tl.constexpr, BT: tl.constexpr, BG: tl.constexpr, BW: tl.constexpr, BK: tl.constexpr,
+    K: tl.constexpr, BN: tl.constexpr, BT: tl.constexpr, BG: tl.constexpr, WIDE: tl.constexpr,
+    BW: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
     """The kernels of some channels of a clip."""
     s_parts += n.to(tl.int64) * T * C
@@ -151,15 +152,18 @@ def _aggregation(
     cs = tile * BG + tl.arange(0, BG)
     # The frames are summed over in a product of matrices, which takes no fewer than 16.
     BS: tl.constexpr = BT if BT > 16 else 16
-    ss, ws, ks = tl.arange(0, BS), tl.arange(0, BW), tl.arange(0, BK)
+    ss, ks = tl.arange(0, BS), tl.arange(0, BK)
     rows = _squeezed(s_parts, parts, images, 0, 1, ss[None, :], T, cs[:, None], C, BN)  # [BG, BS]
-    inside = (ws[None, :] < WIDTH) & (ss[:, None] < T)
-    w0 = tl.load(g0 + ws[None, :] * T + ss[:, None], mask=inside, other=0.0).to(tl.float32)
-    there = (ks[None, :] < K) & (ws[:, None] < WIDTH)
-    w3 = tl.load(g3 + ks[None, :] * WIDTH + ws[:, None], mask=there, other=0.0).to(tl.float32)
-    wide = tl.dot(rows, w0, input_precision="tf32x3")  # [BG, BW]
-    wide = _norm(wide, g_mean, g_var, g_weight, g_bias, ws, ws < WIDTH, g_eps)
-    theta = tl.dot(wide, w3, input_precision="tf32x3")  # [BG, BK]
+    theta = tl.zeros([BG, BK], tl.float32)
+    for i in tl.static_range(WIDE):
+        ws = i * BW + tl.arange(0, BW)
+        inside = (ws[None, :] < WIDTH) & (ss[:, None] < T)
+        w0 = tl.load(g0 + ws[None, :] * T + ss[:, None], mask=inside, other=0.0).to(tl.float32)
+        there = (ks[None, :] < K) & (ws[:, None] < WIDTH)
+        w3 = tl.load(g3 + ks[None, :] * WIDTH + ws[:, None], mask=there, other=0.0).to(tl.float32)
+        wide = tl.dot(rows, w0, input_precision="tf32x3")  # [BG, BW]
+        wide = _norm(wide, g_mean, g_var, g_weight, g_bias, ws, ws < WIDTH, g_eps)
+        theta += tl.dot(wide, w3, input_precision="tf32x3")
     theta = tl.where(ks[None, :] < K, theta, float("-inf"))
     theta = tl.exp(theta - tl.max(theta, 1)[:, None])
     theta /= tl.sum(theta, 1)[:, None]
@@ -173,8 +177,8 @@ def _hidden_and_kernel(
     g0, g_weight, g_bias, g_mean, g_var, g_eps, g3, l0, l_weight, l_bias, l_mean, l_var, l_eps,
     l0_h, l0_c, l0_k, N, T, C, HIDDEN, WIDTH, parts, images, tiles_h, programs_h,
     K: tl.constexpr, LK: tl.constexpr, MATRICES: tl.constexpr, BN: tl.constexpr, BT: tl.constexpr,
-    BM: tl.constexpr, BH: tl.constexpr, BC: tl.constexpr, BG: tl.constexpr, BW: tl.constexpr,
-    BK: tl.constexpr,
+    BM: tl.constexpr, BH: tl.constexpr, BC: tl.constexpr, BG: tl.constexpr, WIDE: tl.constexpr,
+    BW: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
     pid = tl.program_id(0)
     if pid < programs_h:
@@ -188,7 +192,7 @@ def _hidden_and_kernel(
         _aggregation(
             s_parts, kernel, g0, g_weight, g_bias, g_mean, g_var, g_eps, g3,
             (pid - programs_h) // tiles_g, (pid - programs_h) % tiles_g, T, C, WIDTH, parts, images,
-            K, BN, BT, BG, BW, BK,
+            K, BN, BT, BG, WIDE, BW, BK,
         )  # fmt: skip
 
 
@@ -252,13 +256,14 @@ def hidden_and_kernel(
     else:
         block_m, block_h = block_t, 1 if few else 4
         block_c = power(channels, most=max(16, TILE // (max(block_n, block_h) * block_t)))
+    block_w = power(width, most=32)
     tiles_h = triton.cdiv(outputs, block_h)
     programs_h = tiles_h * triton.cdiv(clips, block_m // block_t)
     _hidden_and_kernel[(programs_h + clips * triton.cdiv(channels, GROUP),)](
         s_parts, hidden, kernel, g0, *norms[:4], g_eps, g3, l0, *norms[4:], l_eps,
         *l0.stride(), clips, frames, channels, outputs, width, parts, images, tiles_h, programs_h,
         K=taps, LK=l0.shape[2], MATRICES=matrices, BN=block_n, BT=block_t, BM=block_m, BH=block_h, BC=block_c,
-        BG=GROUP, BW=power(width), BK=16,
+        BG=GROUP, WIDE=triton.cdiv(width, block_w), BW=block_w, BK=16,
     )  # fmt: skip
     return hidden, kernel
 

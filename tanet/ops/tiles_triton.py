@@ -128,9 +128,19 @@ def even_share(tiles: int, *, of: int, resident: int, device: torch.device) -> i
     """
     if device.type != "cuda":
         return min(tiles, 3)
-    room = resident * torch.cuda.get_device_properties(device).multi_processor_count
+    room = resident * _multiprocessors(device)
 
     def each(rounds: int) -> int:
         return -(-tiles // max(1, rounds * room // of))
 
     return each(min(range(1, 5), key=lambda rounds: rounds * (each(rounds) + 1)))
+
+
+def chunk(frames: int, *, programs: int, device: torch.device) -> int:
+    """How many of a clip's frames a program takes: all, but where there are few programs to fill the GPU."""
+    wanted = triton.cdiv(4 * _multiprocessors(device), programs)
+    return triton.cdiv(frames, min(wanted, triton.cdiv(frames, 8)))
+
+
+def _multiprocessors(device: torch.device) -> int:
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1

@@ -10,7 +10,7 @@ features.
 import torch
 from torch import nn
 
-from tanet.ops import as_clips
+from tanet.ops import shift
 
 
 class TemporalShift(nn.Module):
@@ -28,14 +28,7 @@ class TemporalShift(nn.Module):
         self.frames, self.divisor = frames, divisor
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = as_clips(x, self.frames)  # [N, T, C, H, W]
-        part = x.shape[2] // self.divisor
-        y = x.clone()
-        y[:, :-1, :part] = x[:, 1:, :part]
-        y[:, -1, :part] = 0
-        y[:, 1:, part : 2 * part] = x[:, :-1, part : 2 * part]
-        y[:, 0, part : 2 * part] = 0
-        return y.flatten(0, 1)
+        return shift(x, frames=self.frames, part=x.shape[1] // self.divisor)
 
     def extra_repr(self) -> str:
         return f"frames={self.frames}, divisor={self.divisor}"
