@@ -264,6 +264,7 @@ def hidden_and_kernel(
         *l0.stride(), clips, frames, channels, outputs, width, parts, images, tiles_h, programs_h,
         K=taps, LK=l0.shape[2], MATRICES=matrices, BN=block_n, BT=block_t, BM=block_m, BH=block_h, BC=block_c,
         BG=GROUP, WIDE=triton.cdiv(width, block_w), BW=block_w, BK=16,
+        num_warps=8 if block_t > 16 else 4,  # which have the registers for the rows of a long clip
     )  # fmt: skip
     return hidden, kernel
 
