@@ -4,7 +4,7 @@
     Y_t = Σ_k θ_k Z_{t+k-h},  h = K//2
 
 A program owns a tile of one clip and walks along its T frames, or along some of them where there are few
-clips. For K = 3 the frames beside stay in registers: X is read once, Y written once; the next frames are on
+clips, and keeps the sums that are begun in registers: X is read once, Y written once; the next frames are on
 their way to shared memory. Arithmetic is in float32 for all maps.
 """
 
@@ -12,15 +12,18 @@ import torch
 import triton
 import triton.language as tl
 
-from tanet.ops.adaptive_conv_backward_triton import gradients
+from tanet.ops.adaptive_conv_dx_triton import adaptive_conv_dx
+from tanet.ops.adaptive_conv_sums_triton import gradients
 from tanet.ops.tiles_triton import (
     activate,
     arguments,
     chunk,
     device_of,
     frame,
+    nothing,
     per_channel,
     sizes,
+    slide,
     tile,
     tile_at,
 )
@@ -56,34 +59,21 @@ def _forward(
     s = per_channel(scale, cs, cs < C, 1.0, AFFINE)
     b = per_channel(shift, cs, cs < C, 0.0, AFFINE)
     weights = n.to(tl.int64) * C * K + cs * theta_c
-    if K == 3:
-        w0 = per_channel(theta, weights, cs < C, 0.0, True)
-        w1 = per_channel(theta, weights + theta_k, cs < C, 0.0, True)
-        w2 = per_channel(theta, weights + 2 * theta_k, cs < C, 0.0, True)
-        raw = frame(x, n, first - 1, T, PC, offsets, inside)
-        before = _gated(raw, gate, n, first - 1, T, cs, C, gate_c, gate_t, s, b, GATE, ACT)
-        raw = frame(x, n, first, T, PC, offsets, inside)
-        z = _gated(raw, gate, n, first, T, cs, C, gate_c, gate_t, s, b, GATE, ACT)
-        # Y_t and Y_{t+1} as far as Z_t goes. A frame that is handed on as it is keeps Triton from loading
-        # ahead.
-        this, following = w0 * before + w1 * z, w0 * z
-        for t in tl.range(first, last, num_stages=STAGES):
-            raw = frame(x, n, t + 1, T, PC, offsets, inside)
-            z = _gated(raw, gate, n, t + 1, T, cs, C, gate_c, gate_t, s, b, GATE, ACT)
-            out = this + w2 * z
-            start = (n * T + t).to(tl.int64) * PC
-            tl.store(y + start + offsets, out.to(y.dtype.element_ty), mask=inside)
-            this, following = following + w1 * z, w0 * z
-    else:
-        for t in range(first, last):
-            out = tl.zeros([BP, BC], tl.float32)
-            for k in tl.static_range(K):
-                at = t + k - K // 2
-                raw = frame(x, n, at, T, PC, offsets, inside)
-                z = _gated(raw, gate, n, at, T, cs, C, gate_c, gate_t, s, b, GATE, ACT)
-                out += per_channel(theta, weights + k * theta_k, cs < C, 0.0, True) * z
-            start = (n * T + t).to(tl.int64) * PC
-            tl.store(y + start + offsets, out.to(y.dtype.element_ty), mask=inside)
+    thetas = ()
+    for k in tl.static_range(K):
+        thetas += (per_channel(theta, weights + k * theta_k, cs < C, 0.0, True),)
+    sums = nothing(BP, BC, K)
+    for i in tl.static_range(K - 1):
+        raw = frame(x, n, first + (i - K // 2), T, PC, offsets, inside)
+        z = _gated(raw, gate, n, first + (i - K // 2), T, cs, C, gate_c, gate_t, s, b, GATE, ACT)
+        sums = slide(sums, thetas, z, K)[1:]
+    for t in tl.range(first, last, num_stages=STAGES):
+        raw = frame(x, n, t + K // 2, T, PC, offsets, inside)
+        z = _gated(raw, gate, n, t + K // 2, T, cs, C, gate_c, gate_t, s, b, GATE, ACT)
+        sums = slide(sums, thetas, z, K)
+        start = (n * T + t).to(tl.int64) * PC
+        tl.store(y + start + offsets, sums[0].to(y.dtype.element_ty), mask=inside)
+        sums = sums[1:]
 
 
 @torch.library.custom_op("tanet::adaptive_conv", mutates_args=())
@@ -124,7 +114,7 @@ def _gradients(ctx, dy):
     inputs = (*ctx.saved_tensors, ctx.act)
     needed = any(ctx.needs_input_grad[1:5])
     of_weights = gradients(dy, *inputs) if needed else [None] * 4
-    dx = torch.ops.tanet.adaptive_conv_dx(dy, *inputs, None, None, None)
+    dx = adaptive_conv_dx(dy, *inputs, None, None, None)
     return dx, *of_weights, None
 
 

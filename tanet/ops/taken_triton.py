@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from tanet.ops.adaptive_conv import Act
-from tanet.ops.adaptive_conv_backward_triton import adaptive_conv_dx, gradients
+from tanet.ops.adaptive_conv_dx_triton import adaptive_conv_dx
+from tanet.ops.adaptive_conv_sums_triton import gradients
 from tanet.ops.adaptive_conv_triton import adaptive_conv_triton
 from tanet.ops.statistics_triton import squeeze_parts
 from tanet.ops.taken import Norm, Taken

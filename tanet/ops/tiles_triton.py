@@ -24,6 +24,28 @@ def tile_at(first, last, cs, C, BP: tl.constexpr):
 
 
 @triton.jit
+def nothing(BP: tl.constexpr, BC: tl.constexpr, K: tl.constexpr):
+    """The K - 1 sums that `slide` begins with."""
+    sums = ()
+    for _ in tl.static_range(K - 1):
+        sums += (tl.zeros([BP, BC], tl.float32),)
+    return sums
+
+
+@triton.jit
+def slide(sums, weights, value, K: tl.constexpr):
+    """Add a frame to the weighted sums of K frames in a row that it is part of.
+
+    From the K - 1 begun before to K: the first is complete, the others go on to the next frame. Frames that a
+    loop hands on as they are keep Triton from loading ahead, sums do not.
+    """
+    added = ()
+    for i in tl.static_range(K - 1):
+        added += (sums[i] + weights[K - 1 - i] * value,)
+    return added + (weights[0] * value,)  # noqa: RUF005
+
+
+@triton.jit
 def per_channel(values, at, valid, otherwise: tl.constexpr, GIVEN: tl.constexpr):
     """One number a channel [1, BC], float32; `otherwise` where there is no such input."""
     if GIVEN:

@@ -1,17 +1,12 @@
-"""The gradients of the temporal adaptive convolution, in two passes over the maps.
+"""The gradients of the temporal adaptive convolution's kernel, gate, scale and shift: one pass over the maps.
 
     a_t = act(s · X_t + b)                     dZ_t = Σ_k θ_k dY_{t-k+h},  h = K//2
     dθ_k = Σ_t <dY_{t-k+h}, g_t a_t>           dg_t = <dZ_t, a_t>
-    dp_t = (g_t dZ_t + e_t) act'(s · X_t + b)
     ds = Σ_t <g_t dZ_t act', X_t>              db = Σ_t <g_t dZ_t act', 1>
-    dX_t = s dp_t + m X_t + n
 
-<,> sums over H·W. The sums come first; they read dY and X. What follows from them, the gradients of a squeeze
-of the same maps (e, a number a frame and channel) and of their moments (m and n, a number a channel), goes
-into dX by the pass that writes it, which reads dY, and X where there is an activation or are moments. So no
-map is added to another. For K = 3 the frames beside stay in registers, and those of the next steps are on
-their way to shared memory. Sums over places leave one part a program, added up in a fixed order: a result
-does not change from run to run.
+<,> sums over H·W. For K = 3 dY and X are read once: the frames beside stay in registers, and those of the
+next steps are on their way to shared memory. Sums over places leave one part a program, added up in a fixed
+order: a result does not change from run to run.
 """
 
 import torch
@@ -24,7 +19,6 @@ from tanet.ops.tiles_triton import (
     device_of,
     even_share,
     frame,
-    given,
     passes,
     per_channel,
     sizes,
@@ -32,12 +26,10 @@ from tanet.ops.tiles_triton import (
     tile_at,
 )
 
+TILE = {"elements": 512, "most": 128}
+WARPS = 1  # a warp adds up a frame's places without waiting for others
+RESIDENT = 8  # programs that a multiprocessor has registers for
 STAGES = 4  # steps whose maps are on their way at a time, the one worked on included
-SUMS_TILE = {"elements": 512, "most": 128}
-SUMS_WARPS = 1  # a warp adds up a frame's places without waiting for others
-SUMS_RESIDENT = 8  # programs that a multiprocessor has registers for
-MAPS_TILE = {"elements": 2048, "most": 64}
-MAPS_WARPS = 4
 
 
 @triton.jit
@@ -133,75 +125,6 @@ def _sums(
         tl.store(sums + (T + K + 1) * C, tl.sum(d_shift, 0), mask=cs < C)
 
 
-@triton.jit
-def _into_x(dz, raw, g, e, s, b, slope, offset, ACT: tl.constexpr, SLOPED: tl.constexpr):
-    """dX of a frame, from dZ and what else the frame's gradient is made of."""
-    dp = g * dz + e
-    if ACT > 0:
-        dp *= passes(raw * s + b, ACT)
-    dp *= s
-    if SLOPED:
-        dp += slope * raw + offset
-    return dp
-
-
-@triton.jit
-def _maps(
-    dy, x, dx, extra, slope, offset, theta, gate, scale, shift,
-    T, P, C, theta_c, theta_k, gate_c, gate_t,
-    K: tl.constexpr, GATE: tl.constexpr, AFFINE: tl.constexpr, ACT: tl.constexpr,
-    EXTRA: tl.constexpr, SLOPED: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, STAGES: tl.constexpr,
-):  # fmt: skip
-    # Clips in reverse: the sums were taken in order just before, and the last are still in the cache.
-    n = tl.num_programs(1) - 1 - tl.program_id(1)
-    tiles_c = tl.cdiv(C, BC)
-    cs = tl.program_id(0) % tiles_c * BC + tl.arange(0, BC)
-    offsets, inside = tile_at(tl.program_id(0) // tiles_c * BP, P, cs, C, BP)
-    PC = P * C
-    SEEN: tl.constexpr = (ACT > 0) or SLOPED  # the maps matter only to an activation and to their moments
-    s = per_channel(scale, cs, cs < C, 1.0, AFFINE)
-    b = per_channel(shift, cs, cs < C, 0.0, AFFINE)
-    m = per_channel(slope, cs, cs < C, 0.0, SLOPED)
-    o = per_channel(offset, cs, cs < C, 0.0, SLOPED)
-    weights = n.to(tl.int64) * C * K + cs * theta_c
-    gates = n.to(tl.int64) * C * T + cs * gate_c
-    extra += n.to(tl.int64) * T * C + cs
-    if K == 3:
-        w0 = per_channel(theta, weights, cs < C, 0.0, True)
-        w1 = per_channel(theta, weights + theta_k, cs < C, 0.0, True)
-        w2 = per_channel(theta, weights + 2 * theta_k, cs < C, 0.0, True)
-        grad = frame(dy, n, 0, T, PC, offsets, inside).to(tl.float32)
-        # dZ_t and dZ_{t+1} as far as frame t of dY goes. A frame that is handed on as it is keeps Triton from
-        # loading ahead.
-        this, following = w1 * grad, w2 * grad
-        for t in tl.range(0, T, num_stages=STAGES):
-            grad = frame(dy, n, t + 1, T, PC, offsets, inside).to(tl.float32)
-            raw = grad
-            if SEEN:
-                raw = frame(x, n, t, T, PC, offsets, inside).to(tl.float32)
-            dz = this + w0 * grad
-            g = per_channel(gate, gates + t * gate_t, cs < C, 1.0, GATE)
-            e = per_channel(extra, t * C, cs < C, 0.0, EXTRA)
-            out = _into_x(dz, raw, g, e, s, b, m, o, ACT, SLOPED)
-            start = (n * T + t).to(tl.int64) * PC
-            tl.store(dx + start + offsets, out.to(dx.dtype.element_ty), mask=inside)
-            this, following = following + w1 * grad, w2 * grad
-    else:
-        for t in range(T):
-            dz = tl.zeros([BP, BC], tl.float32)
-            for k in tl.static_range(K):
-                w = per_channel(theta, weights + k * theta_k, cs < C, 0.0, True)
-                dz += w * frame(dy, n, t - k + K // 2, T, PC, offsets, inside).to(tl.float32)
-            raw = dz
-            if SEEN:
-                raw = frame(x, n, t, T, PC, offsets, inside).to(tl.float32)
-            g = per_channel(gate, gates + t * gate_t, cs < C, 1.0, GATE)
-            e = per_channel(extra, t * C, cs < C, 0.0, EXTRA)
-            out = _into_x(dz, raw, g, e, s, b, m, o, ACT, SLOPED)
-            start = (n * T + t).to(tl.int64) * PC
-            tl.store(dx + start + offsets, out.to(dx.dtype.element_ty), mask=inside)
-
-
 def _rows(frames: int, taps: int, scale: torch.Tensor | None) -> int:
     """How many sums a channel of a clip has."""
     return frames + taps + (0 if scale is None else 2)
@@ -223,59 +146,26 @@ def adaptive_conv_sums(
     """
     x, dy = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (x, dy))
     clips, channels, taps, frames, places = sizes(x, kernel)
-    block_p, block_c = tile(channels, **SUMS_TILE)
+    block_p, block_c = tile(channels, **TILE)
     tiles_c, tiles_p = triton.cdiv(channels, block_c), triton.cdiv(places, block_p)
-    per_part = block_p * even_share(tiles_p, of=clips * tiles_c, resident=SUMS_RESIDENT, device=x.device)
+    per_part = block_p * even_share(tiles_p, of=clips * tiles_c, resident=RESIDENT, device=x.device)
     parts = triton.cdiv(places, per_part)
-    rows = min(block_p, SUMS_WARPS * 32 * 16 // (block_c * x.itemsize))  # that its threads load at a time
+    rows = min(block_p, WARPS * 32 * 16 // (block_c * x.itemsize))  # that its threads load at a time
     of_all = _rows(frames, taps, scale)
     sums = torch.empty(parts, clips, of_all, channels, device=x.device, dtype=torch.float32)
     inputs, options = arguments(x, kernel, gate, scale, shift, act)
     with device_of(x):
         _sums[(parts * tiles_c, clips)](
             dy, x, sums, *inputs, per_part, of_all, **options, BT=triton.next_power_of_2(frames),
-            BP=block_p, BC=block_c, R=rows, STAGES=STAGES, num_warps=SUMS_WARPS,
+            BP=block_p, BC=block_c, R=rows, STAGES=STAGES, num_warps=WARPS,
         )  # fmt: skip
     return sums.sum(0) if parts > 1 else sums[0]
-
-
-@torch.library.custom_op("tanet::adaptive_conv_dx", mutates_args=())
-def adaptive_conv_dx(
-    dy: torch.Tensor,
-    x: torch.Tensor,
-    kernel: torch.Tensor,
-    gate: torch.Tensor | None,
-    scale: torch.Tensor | None,
-    shift: torch.Tensor | None,
-    act: str,
-    extra: torch.Tensor | None,
-    slope: torch.Tensor | None,
-    offset: torch.Tensor | None,
-) -> torch.Tensor:
-    """The gradient of x; with e [N·T, C] (`extra`), m and n [C] (`slope`, `offset`) where they are given."""
-    x, dy = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (x, dy))
-    dx = torch.empty_like(x)
-    clips, channels, _, _, places = sizes(x, kernel)
-    block_p, block_c = tile(channels, **MAPS_TILE)
-    inputs, options = arguments(x, kernel, gate, scale, shift, act)
-    others = given(extra, slope, offset, otherwise=x)
-    with device_of(x):
-        _maps[(triton.cdiv(places, block_p) * triton.cdiv(channels, block_c), clips)](
-            dy, x, dx, *others, *inputs, **options, EXTRA=extra is not None, SLOPED=slope is not None,
-            BP=block_p, BC=block_c, STAGES=STAGES, num_warps=MAPS_WARPS,
-        )  # fmt: skip
-    return dx
 
 
 @adaptive_conv_sums.register_fake
 def _(dy, x, kernel, gate, scale, shift, act):
     clips, channels, taps = kernel.shape
     return x.new_empty((clips, _rows(x.shape[0] // clips, taps, scale), channels), dtype=torch.float32)
-
-
-@adaptive_conv_dx.register_fake
-def _(dy, x, kernel, gate, scale, shift, act, extra, slope, offset):
-    return torch.empty_like(x, memory_format=torch.channels_last)
 
 
 def gradients(
@@ -288,7 +178,7 @@ def gradients(
     act: str,
 ) -> tuple[torch.Tensor | None, ...]:
     """The gradients of kernel, gate, scale and shift; None for those that are not there."""
-    sums = torch.ops.tanet.adaptive_conv_sums(dy, x, kernel, gate, scale, shift, act)
+    sums = adaptive_conv_sums(dy, x, kernel, gate, scale, shift, act)
     taps, affine = kernel.shape[2], 0 if scale is None else 2
     d_gate, d_kernel, d_affine = sums.split((sums.shape[1] - taps - affine, taps, affine), dim=1)
     return (
