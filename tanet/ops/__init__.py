@@ -2,10 +2,11 @@
 
 from tanet.ops.adaptive_conv import Act, activate, adaptive_conv, implementation
 from tanet.ops.clips import as_clips
+from tanet.ops.norm import Norm
 from tanet.ops.shift import shift
 from tanet.ops.shift_sum import shift_sum
 from tanet.ops.statistics import moments, squeeze
-from tanet.ops.taken import Norm, Taken, take_in
+from tanet.ops.taken import Taken, take_in
 
 __all__ = [
     "Act",

@@ -8,29 +8,12 @@ On a GPU the two, and the moments that scale and shift come from, share one back
 """
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import torch
 
 from tanet.ops.adaptive_conv import Act, activate, adaptive_conv, implementation
+from tanet.ops.norm import Norm
 from tanet.ops.statistics import squeeze
-
-
-class Norm(NamedTuple):
-    """A BatchNorm that is taken in: (X - mean) / √(var + eps) · weight + bias, [C] each."""
-
-    weight: torch.Tensor
-    bias: torch.Tensor
-    mean: torch.Tensor
-    var: torch.Tensor
-    eps: float
-    of_batch: bool
-    """Whether mean and var are the moments of X itself, so that its gradient goes through them as well."""
-
-    def scale_and_shift(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The affine map that it is, [C] each."""
-        scale = self.weight * (self.var + self.eps).rsqrt()
-        return scale, self.bias - self.mean * scale
 
 
 @dataclass(frozen=True)
@@ -62,7 +45,7 @@ class Taken:
         if self.messages is not None:
             from tanet.ops.taken_triton import filter_taken
 
-            return filter_taken(self, kernel, gate)
+            return filter_taken(self.x, self.messages, kernel, gate, self.scale, self.shift, self.act)
         return adaptive_conv(self.x, kernel, gate=gate, scale=self.scale, shift=self.shift, act=self.act)
 
 
@@ -82,6 +65,9 @@ def take_in(
     if implementation(x, taps=taps, frames=frames) == "triton":
         from tanet.ops.taken_triton import squeeze_taken
 
-        return squeeze_taken(x, frames=frames, taps=taps, gated=gated, norm=norm, act=act)
+        x, s, scale, shift, messages = squeeze_taken(
+            x, frames=frames, taps=taps, gated=gated, norm=norm, act=act
+        )
+        return Taken(x, s, scale, shift, act, messages)
     scale, shift = (None, None) if norm is None else norm.scale_and_shift()
     return Taken(x, squeeze(activate(x, scale=scale, shift=shift, act=act)), scale, shift, act)

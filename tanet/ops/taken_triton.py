@@ -14,26 +14,34 @@ from tanet.ops.adaptive_conv import Act
 from tanet.ops.adaptive_conv_dx_triton import adaptive_conv_dx
 from tanet.ops.adaptive_conv_sums_triton import gradients
 from tanet.ops.adaptive_conv_triton import adaptive_conv_triton
+from tanet.ops.norm import Norm
 from tanet.ops.statistics_triton import squeeze_parts
-from tanet.ops.taken import Norm, Taken
 
 Gradients = tuple[torch.Tensor | None, ...]
 
 
 def squeeze_taken(
     x: torch.Tensor, *, frames: int, taps: int, gated: bool, norm: Norm | None, act: Act
-) -> Taken:
-    """`take_in` on a GPU."""
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None, torch.Tensor]:
+    """`take_in` on a GPU: x, s, the norm's scale and shift, and the empty tensor, all for the filter."""
     x = x.contiguous(memory_format=torch.channels_last)
     weights = (None, None, None, None, 0.0, False) if norm is None else tuple(norm)
     s, x, messages, *affine = _Squeeze.apply(x, *weights, frames, taps, gated, act)  # type: ignore[misc]
     scale, shift = affine or (None, None)
-    return Taken(x, s, scale, shift, act, messages)
+    return x, s, scale, shift, messages
 
 
-def filter_taken(taken: Taken, kernel: torch.Tensor, gate: torch.Tensor | None) -> torch.Tensor:
-    """`Taken.filter` on a GPU."""
-    return _Filter.apply(taken.x, taken.messages, kernel, gate, taken.scale, taken.shift, taken.act)  # type: ignore[return-value]
+def filter_taken(
+    x: torch.Tensor,
+    messages: torch.Tensor,
+    kernel: torch.Tensor,
+    gate: torch.Tensor | None,
+    scale: torch.Tensor | None,
+    shift: torch.Tensor | None,
+    act: Act,
+) -> torch.Tensor:
+    """`Taken.filter` on a GPU, of what `squeeze_taken` made."""
+    return _Filter.apply(x, messages, kernel, gate, scale, shift, act)  # type: ignore[return-value]
 
 
 class _Squeeze(torch.autograd.Function):
