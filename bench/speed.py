@@ -22,35 +22,17 @@ take the place of old ones of the same comparison. Stops unless the kernels' tes
 
 import argparse
 import gc
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import torch
-from torch import nn
-from torch.nn import functional as F
 
-from bench.common import (
-    ROOT,
-    capture,
-    head,
-    interleaved,
-    interleaved_on_gpu,
-    percentiles,
-    read_csv,
-    require_tests,
-    write_csv,
-)
+from bench.common import ROOT, head, percentiles, read_csv, require_tests, write_csv
 from bench.ops import TESTS
-from bench.published import publish
-from tanet.device import autocast, pick_device
-from tanet.network import VideoNet, build
-from tanet.optim import make_optimizer
-from tanet.recipe import Model, Optim
+from bench.sides import NETWORKS, Setting, Side, clock, make_sides, same_answers
+from tanet.device import pick_device
 
-Run = Callable[[], object]
-NETWORKS = {"c2d": "none", "tsm": "tsm", "tanet": "tam", "published": "tam"}  # their temporal modules
 FAST = ("compiled", "graph")
 EAGER = ("eager", "eager channels-last")
 PARTS: dict[str, dict[str, tuple[str, ...]]] = {  # the forms of each network
@@ -61,45 +43,7 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {  # the forms of each network
     "batch": dict.fromkeys(("c2d", "tanet"), ("graph",)),
     "cpu": dict.fromkeys(("c2d", "tanet", "published"), EAGER),
 }
-CLASSES = 400
 CPU_TESTS = ("test_adaptive_conv.py", "test_tam.py")
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What all networks of a comparison share."""
-
-    part: str
-    backbone: str
-    frames: int
-    clips: int
-    size: int
-    device: torch.device
-
-    @property
-    def training(self) -> bool:
-        return self.part == "training"
-
-    @property
-    def weights(self) -> Literal["float32", "bfloat16"]:
-        return "bfloat16" if self.precision == "bfloat16" else "float32"
-
-    @property
-    def precision(self) -> str:
-        if self.part == "cpu":
-            return "float32"
-        return "autocast bfloat16" if self.training else "bfloat16"
-
-
-@dataclass(frozen=True)
-class Side:
-    """One network in one form, ready to run."""
-
-    network: str
-    form: str
-    run: Run
-    memory: int | None
-    """Most bytes that it held on the GPU in a run, weights and clips among them."""
 
 
 def main() -> None:
@@ -163,105 +107,6 @@ def comparisons(flags: argparse.Namespace) -> Iterator[tuple[Setting, list[Side]
             yield setting, [side for n, f in forms.items() for side in make_sides(n, f, setting)]
 
 
-def make_sides(name: str, forms: Sequence[str], setting: Setting) -> list[Side]:
-    """One network in its forms; each is announced with the time of its fastest run so far."""
-    sides: dict[str, Side] = {}
-    for form in forms:
-        if form == "graph":
-            sides[form] = make_graph(sides.get("compiled") or make_side(name, "compiled", setting), setting)
-        else:
-            sides[form] = make_side(name, form, setting)
-        time = min(clock(setting.device, {form: sides[form].run}, repeats=5)[form])
-        print(f"  {name}, {form}, T = {setting.frames}: {time:.2f} ms at first sight", flush=True)
-    return list(sides.values())
-
-
-def make_graph(compiled: Side, setting: Setting) -> Side:
-    """The compiled side as a CUDA graph. Its memory is the compiled one's: that of graphs is not counted."""
-    if setting.device.type != "cuda":
-        return replace(compiled, form="graph")
-    # Captured where it is warmed up: gradients are accumulated on the stream that they came along.
-    stream = torch.cuda.Stream()
-    with torch.cuda.stream(stream):
-        return replace(compiled, form="graph", run=capture(compiled.run, stream=stream))
-
-
-def make_side(name: str, form: str, setting: Setting) -> Side:
-    """A network in a form other than graph, warmed up."""
-    gpu = setting.device.type == "cuda"
-    before = torch.cuda.memory_allocated() if gpu else 0
-    layout = torch.contiguous_format if form == "eager" else torch.channels_last
-    network = make_network(name, setting).to(setting.device, memory_format=layout)  # type: ignore[call-overload]
-    shape = (setting.frames * setting.clips, 3, setting.size, setting.size)
-    clips = torch.randn(shape, device=setting.device).contiguous(memory_format=layout)
-    clips = clips.unflatten(0, (setting.clips, setting.frames))
-    run = (train if setting.training else evaluate)(network, clips, form=form, setting=setting)
-    for _ in range(3):
-        run()
-    memory = None
-    if gpu:
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        run()
-        torch.cuda.synchronize()
-        memory = torch.cuda.max_memory_allocated() - before
-    return Side(name, form, run, memory)
-
-
-def make_network(name: str, setting: Setting) -> VideoNet:
-    """A fresh network; TANet with its fused operations where a GPU runs them."""
-    model = Model(backbone=setting.backbone, temporal=NETWORKS[name], frames=setting.frames)
-    network = build(model, classes=CLASSES)
-    if name == "published":
-        return publish(network)
-    if name == "tanet" and setting.device.type == "cuda" and not network.fuse():
-        raise ValueError(f"nothing was fused in {setting.backbone}")
-    return network
-
-
-def evaluate(network: VideoNet, clips: torch.Tensor, *, form: str, setting: Setting) -> Run:
-    """Clips to logits."""
-    network.eval()
-    model: nn.Module = network
-    if form == "compiled":
-        model = network.optimize(precision=setting.weights, graph=False)
-    if setting.precision == "bfloat16":
-        network.bfloat16()
-        clips = clips.bfloat16()
-
-    def run() -> None:
-        with torch.no_grad():
-            model(clips)
-
-    if form == "compiled":
-        with torch.no_grad():
-            expected = network(clips)
-            error = (model(clips) - expected).norm() / expected.norm()
-        # Another network's code would be off by about 1, bfloat16 is by a few percent.
-        if not error < 0.2:
-            raise SystemExit(f"compiled, the network's answers are off by {error:.0%}")
-    return run
-
-
-def train(network: VideoNet, clips: torch.Tensor, *, form: str, setting: Setting) -> Run:
-    """A step; the learning rate is so small that made-up clips lead nowhere."""
-    network.train()
-    labels = torch.arange(len(clips), device=clips.device) % CLASSES
-    optimizer = make_optimizer(network, Optim(lr=1e-6))
-    model: nn.Module = network
-    if form == "compiled":
-        model = torch.compile(network, fullgraph=True, dynamic=False)  # type: ignore[assignment]
-
-    def run() -> None:
-        with autocast(setting.device, "bfloat16"):
-            loss = F.cross_entropy(model(clips), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
-    return run
-
-
 def compare(setting: Setting, sides: list[Side], *, repeats: int) -> list[dict[str, object]]:
     """Time the sides in turns; a line and a row for each."""
     runs = {f"{side.network} {side.form}": side.run for side in sides}
@@ -293,22 +138,6 @@ def compare(setting: Setting, sides: list[Side], *, repeats: int) -> list[dict[s
         )
         rows.append(row)
     return rows
-
-
-def clock(device: torch.device, runs: dict[str, Run], *, repeats: int) -> dict[str, list[float]]:
-    """Milliseconds of each run, taking turns."""
-    if device.type == "cuda":
-        return interleaved_on_gpu(runs, repeats=repeats)
-    return interleaved(runs, repeats=repeats)
-
-
-@torch.no_grad()
-def same_answers() -> None:
-    """The published form is the same network: float64 on a CPU says so."""
-    network = build(Model(backbone="resnet18_w16", frames=4), classes=3).double().eval()
-    clips = torch.randn(2, 4, 3, 32, 32, dtype=torch.float64)
-    torch.nn.init.normal_(network.head.weight)
-    torch.testing.assert_close(network(clips), publish(network)(clips))
 
 
 if __name__ == "__main__":
