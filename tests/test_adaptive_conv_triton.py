@@ -100,6 +100,21 @@ def test_every_option(act, gate, affine, taps, nan_buffers):
     check(make(act=act, gate=gate, affine=affine, taps=taps), act=act)
 
 
+@pytest.mark.parametrize("taps", [1, 3, 5, 7])
+@pytest.mark.parametrize("frames", [2, 9, 20])
+def test_clips_shorter_than_the_kernel_and_of_several_programs(frames, taps, nan_buffers):
+    """One clip does not fill a GPU: its frames are shared out, and not evenly."""
+    check(make(clips=1, frames=frames, taps=taps), act="relu")
+
+
+@pytest.mark.parametrize("taps", [3, 5])
+def test_maps_without_places(taps, nan_buffers):
+    inputs = make(places=(0, 2), taps=taps)
+    y, dx, *of_weights = run(inputs, act="relu", op=adaptive_conv_triton)
+    assert y.shape == dx.shape == inputs[0].shape
+    assert all(not gradient.any() for gradient in of_weights)
+
+
 @pytest.mark.parametrize("small", ["float32", "the same"])
 @pytest.mark.parametrize("taps", [3, 5])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

@@ -18,7 +18,7 @@ from tanet.ops.tiles_triton import (
     device_of,
     frame,
     given,
-    nothing,
+    no_sums,
     passes,
     per_channel,
     sizes,
@@ -70,7 +70,7 @@ def _maps(
     thetas = ()
     for i in tl.static_range(K):  # backwards in time
         thetas += (per_channel(theta, weights + (K - 1 - i) * theta_k, cs < C, 0.0, True),)
-    sums = nothing(BP, BC, K)
+    sums = no_sums(BP, BC, K)
     for i in tl.static_range(K - 1):
         grad = frame(dy, n, first + (i - K // 2), T, PC, offsets, inside).to(tl.float32)
         sums = slide(sums, thetas, grad, K)[1:]

@@ -58,6 +58,9 @@ def _sums(
     gates = n.to(tl.int64) * C * T + cs * gate_c
     # Partial sums [parts of the places, N, rows, C]: rows of the gate, the kernel, the scale, the shift.
     sums += (part * tl.num_programs(1) + n).to(tl.int64) * rows * C + cs
+    d_theta = sums
+    if GATE:
+        d_theta += T * C
     d_gate = tl.zeros([BT, BC], tl.float32)
     d_scale = tl.zeros([R, BC], tl.float32)
     d_shift = tl.zeros([R, BC], tl.float32)
@@ -95,9 +98,9 @@ def _sums(
                 d_shift += _fold(dp, R)
             before = tl.where(next_t > 0, now, 0.0)
             now = ahead
-        tl.store(sums + T * C, tl.sum(d0, 0), mask=cs < C)
-        tl.store(sums + (T + 1) * C, tl.sum(d1, 0), mask=cs < C)
-        tl.store(sums + (T + 2) * C, tl.sum(d2, 0), mask=cs < C)
+        tl.store(d_theta, tl.sum(d0, 0), mask=cs < C)
+        tl.store(d_theta + C, tl.sum(d1, 0), mask=cs < C)
+        tl.store(d_theta + 2 * C, tl.sum(d2, 0), mask=cs < C)
     else:
         for k in tl.static_range(K):
             d = tl.zeros([R, BC], tl.float32)
@@ -117,17 +120,20 @@ def _sums(
                         dp = g * w * grad * passes(pre, ACT)
                         d_scale += _fold(dp * raw, R)
                         d_shift += _fold(dp, R)
-            tl.store(sums + (T + k) * C, tl.sum(d, 0), mask=cs < C)
+            tl.store(d_theta + k * C, tl.sum(d, 0), mask=cs < C)
     if GATE:
         tl.store(sums[None, :] + ts * C, d_gate, mask=(ts < T) & (cs[None, :] < C))
     if AFFINE:
-        tl.store(sums + (T + K) * C, tl.sum(d_scale, 0), mask=cs < C)
-        tl.store(sums + (T + K + 1) * C, tl.sum(d_shift, 0), mask=cs < C)
+        tl.store(d_theta + K * C, tl.sum(d_scale, 0), mask=cs < C)
+        tl.store(d_theta + (K + 1) * C, tl.sum(d_shift, 0), mask=cs < C)
 
 
-def _rows(frames: int, taps: int, scale: torch.Tensor | None) -> int:
+def _rows(
+    x: torch.Tensor, kernel: torch.Tensor, gate: torch.Tensor | None, scale: torch.Tensor | None
+) -> int:
     """How many sums a channel of a clip has."""
-    return frames + taps + (0 if scale is None else 2)
+    clips, _, taps = kernel.shape
+    return taps + (0 if gate is None else x.shape[0] // clips) + (0 if scale is None else 2)
 
 
 @torch.library.custom_op("tanet::adaptive_conv_sums", mutates_args=())
@@ -140,32 +146,30 @@ def adaptive_conv_sums(
     shift: torch.Tensor | None,
     act: str,
 ) -> torch.Tensor:
-    """The sums [N, T + K, C] for gate and kernel, or [N, T + K + 2, C] with those for scale and shift.
-
-    In float32; the rows of a gate that there is not are not set.
-    """
+    """Float32 sums [N, T + K + 2, C] for gate, kernel, scale and shift; no rows for what is not there."""
     x, dy = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (x, dy))
-    clips, channels, taps, frames, places = sizes(x, kernel)
+    clips, channels, _, frames, places = sizes(x, kernel)
     block_p, block_c = tile(channels, **TILE)
-    tiles_c, tiles_p = triton.cdiv(channels, block_c), triton.cdiv(places, block_p)
-    per_part = block_p * even_share(tiles_p, of=clips * tiles_c, resident=RESIDENT, device=x.device)
-    parts = triton.cdiv(places, per_part)
-    rows = min(block_p, WARPS * 32 * 16 // (block_c * x.itemsize))  # that its threads load at a time
-    of_all = _rows(frames, taps, scale)
-    sums = torch.empty(parts, clips, of_all, channels, device=x.device, dtype=torch.float32)
+    tiles_c = triton.cdiv(channels, block_c)
+    tiles_p = max(1, triton.cdiv(places, block_p))  # maps without places have sums, too: zeros
+    share = even_share(tiles_p, of=clips * tiles_c, resident=RESIDENT, device=x.device)
+    parts = triton.cdiv(tiles_p, share)
+    at_a_time = min(block_p, WARPS * 32 * 16 // (block_c * x.itemsize))  # places that its threads load
+    rows = _rows(x, kernel, gate, scale)
+    sums = torch.empty(parts, clips, rows, channels, device=x.device, dtype=torch.float32)
     inputs, options = arguments(x, kernel, gate, scale, shift, act)
     with device_of(x):
         _sums[(parts * tiles_c, clips)](
-            dy, x, sums, *inputs, per_part, of_all, **options, BT=triton.next_power_of_2(frames),
-            BP=block_p, BC=block_c, R=rows, STAGES=STAGES, num_warps=WARPS,
+            dy, x, sums, *inputs, share * block_p, rows, **options, BT=triton.next_power_of_2(frames),
+            BP=block_p, BC=block_c, R=at_a_time, STAGES=STAGES, num_warps=WARPS,
         )  # fmt: skip
     return sums.sum(0) if parts > 1 else sums[0]
 
 
 @adaptive_conv_sums.register_fake
 def _(dy, x, kernel, gate, scale, shift, act):
-    clips, channels, taps = kernel.shape
-    return x.new_empty((clips, _rows(x.shape[0] // clips, taps, scale), channels), dtype=torch.float32)
+    clips, channels, _ = kernel.shape
+    return x.new_empty((clips, _rows(x, kernel, gate, scale), channels), dtype=torch.float32)
 
 
 def gradients(

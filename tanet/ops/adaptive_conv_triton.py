@@ -20,7 +20,7 @@ from tanet.ops.tiles_triton import (
     chunk,
     device_of,
     frame,
-    nothing,
+    no_sums,
     per_channel,
     sizes,
     slide,
@@ -62,7 +62,7 @@ def _forward(
     thetas = ()
     for k in tl.static_range(K):
         thetas += (per_channel(theta, weights + k * theta_k, cs < C, 0.0, True),)
-    sums = nothing(BP, BC, K)
+    sums = no_sums(BP, BC, K)
     for i in tl.static_range(K - 1):
         raw = frame(x, n, first + (i - K // 2), T, PC, offsets, inside)
         z = _gated(raw, gate, n, first + (i - K // 2), T, cs, C, gate_c, gate_t, s, b, GATE, ACT)

@@ -20,9 +20,7 @@ BYTES = 16  # of a word at most, as wide as loads are
 
 
 @triton.jit
-def _shift(
-    x, y, T, C, PC, part, tiles, AHEAD: tl.constexpr, BW: tl.constexpr, V: tl.constexpr,
-):  # fmt: skip
+def _shift(x, y, T, C, PC, part, tiles, AHEAD: tl.constexpr, BW: tl.constexpr, V: tl.constexpr):
     """C, PC and part count words, so that the compiler sees them lie at multiples of their size."""
     # On one axis, as a grid's second ends at 65,535, and there may be more images.
     image = tl.program_id(0) // tiles
@@ -59,8 +57,8 @@ def shift_triton(x: torch.Tensor, frames: int, part: int, ahead: int) -> torch.T
     tiles = triton.cdiv(words, block)
     with device_of(x):
         _shift[(images * tiles,)](
-            x, y, frames, channels // word, words, part // word, tiles, AHEAD=ahead, BW=block, V=word,
-        )  # fmt: skip
+            x, y, frames, channels // word, words, part // word, tiles, AHEAD=ahead, BW=block, V=word
+        )
     return y
 
 

@@ -24,7 +24,7 @@ def tile_at(first, last, cs, C, BP: tl.constexpr):
 
 
 @triton.jit
-def nothing(BP: tl.constexpr, BC: tl.constexpr, K: tl.constexpr):
+def no_sums(BP: tl.constexpr, BC: tl.constexpr, K: tl.constexpr):
     """The K - 1 sums that `slide` begins with."""
     sums = ()
     for _ in tl.static_range(K - 1):
@@ -159,8 +159,17 @@ def even_share(tiles: int, *, of: int, resident: int, device: torch.device) -> i
 
 
 def chunk(frames: int, *, programs: int, device: torch.device) -> int:
-    """How many of a clip's frames a program takes: all, but where there are few programs to fill the GPU."""
-    wanted = triton.cdiv(4 * _multiprocessors(device), programs)
+    """How many of a clip's frames a program takes: all, but where such programs are too few for the GPU.
+
+    A multiprocessor wants four. A program also reads the frames beside its own, so that fewer than about
+    eight of its own do not pay.
+
+    Args:
+        frames: T.
+        programs: that there are if each takes all.
+        device: where they run.
+    """
+    wanted = triton.cdiv(4 * _multiprocessors(device), max(1, programs))  # none where maps have no places
     return triton.cdiv(frames, min(wanted, triton.cdiv(frames, 8)))
 
 
