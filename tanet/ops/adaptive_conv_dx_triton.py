@@ -14,22 +14,16 @@ import triton.language as tl
 
 from tanet.ops.tiles_triton import (
     arguments,
-    chunk,
     device_of,
     frame,
     given,
     no_sums,
     passes,
     per_channel,
-    sizes,
     slide,
-    tile,
-    tile_at,
+    walk,
+    walked,
 )
-
-TILE = {"elements": 2048, "most": 64}
-WARPS = 4
-STAGES = 4  # frames that are on their way at a time, the one worked on included
 
 
 @triton.jit
@@ -51,13 +45,7 @@ def _maps(
     K: tl.constexpr, GATE: tl.constexpr, AFFINE: tl.constexpr, ACT: tl.constexpr,
     EXTRA: tl.constexpr, SLOPED: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
-    # Clips in reverse: the sums were taken in order just before, and the last are still in the cache.
-    n = tl.num_programs(1) - 1 - tl.program_id(1)
-    first = tl.program_id(2) * per_chunk
-    last = tl.minimum(first + per_chunk, T)
-    tiles_c = tl.cdiv(C, BC)
-    cs = tl.program_id(0) % tiles_c * BC + tl.arange(0, BC)
-    offsets, inside = tile_at(tl.program_id(0) // tiles_c * BP, P, cs, C, BP)
+    n, first, last, cs, offsets, inside = walked(T, P, C, per_chunk, BP, BC)
     PC = P * C
     SEEN: tl.constexpr = (ACT > 0) or SLOPED  # the maps matter only to an activation and to their moments
     s = per_channel(scale, cs, cs < C, 1.0, AFFINE)
@@ -104,16 +92,13 @@ def adaptive_conv_dx(
     """The gradient of x; with e [N·T, C] (`extra`), m and n [C] (`slope`, `offset`) where they are given."""
     x, dy = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (x, dy))
     dx = torch.empty_like(x)
-    clips, channels, _, frames, places = sizes(x, kernel)
-    block_p, block_c = tile(channels, **TILE)
+    grid, per_chunk, compiled = walk(x, kernel)
     inputs, options = arguments(x, kernel, gate, scale, shift, act)
     others = given(extra, slope, offset, otherwise=x)
-    tiles = triton.cdiv(places, block_p) * triton.cdiv(channels, block_c)
-    per_chunk = chunk(frames, programs=tiles * clips, device=x.device)
     with device_of(x):
-        _maps[(tiles, clips, triton.cdiv(frames, per_chunk))](
-            dy, x, dx, *others, *inputs, per_chunk, **options, EXTRA=extra is not None,
-            SLOPED=slope is not None, BP=block_p, BC=block_c, STAGES=STAGES, num_warps=WARPS,
+        _maps[grid](
+            dy, x, dx, *others, *inputs, per_chunk, **options, **compiled,
+            EXTRA=extra is not None, SLOPED=slope is not None,
         )  # fmt: skip
     return dx
 

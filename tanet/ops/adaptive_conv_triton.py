@@ -17,20 +17,14 @@ from tanet.ops.adaptive_conv_sums_triton import gradients
 from tanet.ops.tiles_triton import (
     activate,
     arguments,
-    chunk,
     device_of,
     frame,
     no_sums,
     per_channel,
-    sizes,
     slide,
-    tile,
-    tile_at,
+    walk,
+    walked,
 )
-
-TILE = {"elements": 2048, "most": 64}
-WARPS = 4
-STAGES = 4  # frames that are on their way at a time, the one worked on included
 
 
 @triton.jit
@@ -48,13 +42,7 @@ def _forward(
     K: tl.constexpr, GATE: tl.constexpr, AFFINE: tl.constexpr, ACT: tl.constexpr,
     BP: tl.constexpr, BC: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
-    # Clips in reverse: the maps were squeezed in order just before, and the last are still in the cache.
-    n = tl.num_programs(1) - 1 - tl.program_id(1)
-    first = tl.program_id(2) * per_chunk
-    last = tl.minimum(first + per_chunk, T)
-    tiles_c = tl.cdiv(C, BC)
-    cs = tl.program_id(0) % tiles_c * BC + tl.arange(0, BC)
-    offsets, inside = tile_at(tl.program_id(0) // tiles_c * BP, P, cs, C, BP)
+    n, first, last, cs, offsets, inside = walked(T, P, C, per_chunk, BP, BC)
     PC = P * C
     s = per_channel(scale, cs, cs < C, 1.0, AFFINE)
     b = per_channel(shift, cs, cs < C, 0.0, AFFINE)
@@ -88,15 +76,10 @@ def adaptive_conv_triton(
     """`adaptive_conv.adaptive_conv` on a GPU; x is best in channels-last, else it is copied first."""
     x = x.contiguous(memory_format=torch.channels_last)
     y = torch.empty_like(x)
-    clips, channels, _, frames, places = sizes(x, kernel)
-    block_p, block_c = tile(channels, **TILE)
-    tiles = triton.cdiv(places, block_p) * triton.cdiv(channels, block_c)
-    per_chunk = chunk(frames, programs=tiles * clips, device=x.device)
+    grid, per_chunk, compiled = walk(x, kernel)
     inputs, options = arguments(x, kernel, gate, scale, shift, act)
     with device_of(x):
-        _forward[(tiles, clips, triton.cdiv(frames, per_chunk))](
-            x, y, *inputs, per_chunk, **options, BP=block_p, BC=block_c, STAGES=STAGES, num_warps=WARPS
-        )
+        _forward[grid](x, y, *inputs, per_chunk, **options, **compiled)
     return y
 
 

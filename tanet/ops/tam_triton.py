@@ -20,7 +20,18 @@ import triton.language as tl
 from tanet.ops.adaptive_conv_triton import adaptive_conv_triton
 from tanet.ops.branches_triton import gate, hidden_and_kernel
 from tanet.ops.squeeze_triton import conv_squeeze, squeeze
-from tanet.ops.tiles_triton import ACTS, activate, device_of, frame, given, per_channel, power, tile_at
+from tanet.ops.tiles_triton import (
+    ACTS,
+    activate,
+    device_of,
+    frame,
+    given,
+    no_sums,
+    per_channel,
+    power,
+    slide,
+    tile_at,
+)
 
 FEW = 2  # clips, up to which a launch costs more than making the gate anew in every tile
 FRAMES = 2  # of the answer of so few, made by one program from the maps of these and of those beside them
@@ -39,10 +50,13 @@ def _filter(
     PC = P * C
     s = per_channel(scale, cs, cs < C, 1.0, AFFINE)
     b = per_channel(shift, cs, cs < C, 0.0, AFFINE)
+    thetas = ()
+    for k in tl.static_range(K):
+        thetas += (tl.load(kernel + (n * K + k) * C + cs, mask=cs < C, other=0.0)[None, :],)
     raws = ()  # on their way while the gates are made
     for i in tl.static_range(FRAMES + K - 1):
         raws += (frame(x, n, first + (i - K // 2), T, PC, offsets, inside),)
-    zs = ()
+    sums = no_sums(BP, BC, K)
     for i in tl.static_range(FRAMES + K - 1):
         t = first + (i - K // 2)
         there = (t >= 0) & (t < T)
@@ -55,14 +69,12 @@ def _filter(
             w = tl.load(w, mask=(cs[:, None] < C) & (hs[None, :] < HIDDEN), other=0.0).to(tl.float32)
             logits += tl.sum(w * row[None, :], 1)
         gate = tl.where(there, 1.0 / (1.0 + tl.exp(-logits)), 0.0)  # closed where there is no frame
-        zs += (gate[None, :] * activate(raws[i].to(tl.float32) * s + b, ACT),)
-    kernel += n * K * C + cs
-    for i in tl.static_range(FRAMES):
-        out = tl.zeros([BP, BC], tl.float32)
-        for k in tl.static_range(K):
-            out += tl.load(kernel + k * C, mask=cs < C, other=0.0)[None, :] * zs[i + k]
-        to = y + (n * T + first + i).to(tl.int64) * PC + offsets
-        tl.store(to, out.to(y.dtype.element_ty), mask=inside & (first + i < T))
+        sums = slide(sums, thetas, gate[None, :] * activate(raws[i].to(tl.float32) * s + b, ACT), K)
+        if i >= K - 1:
+            done = first + (i - (K - 1))
+            to = y + (n * T + done).to(tl.int64) * PC + offsets
+            tl.store(to, sums[0].to(y.dtype.element_ty), mask=inside & (done < T))
+        sums = sums[1:]
 
 
 @torch.library.custom_op("tanet::tam", mutates_args=())

@@ -24,6 +24,20 @@ def tile_at(first, last, cs, C, BP: tl.constexpr):
 
 
 @triton.jit
+def walked(T, P, C, per_chunk, BP: tl.constexpr, BC: tl.constexpr):
+    """What a program walks along (`walk`): a clip, from which frame to which, the channels, the tile."""
+    # Clips in reverse: another kernel has read the same maps in order just before, and the last are still in
+    # the cache.
+    n = tl.num_programs(1) - 1 - tl.program_id(1)
+    first = tl.program_id(2) * per_chunk
+    last = tl.minimum(first + per_chunk, T)
+    tiles_c = tl.cdiv(C, BC)
+    cs = tl.program_id(0) % tiles_c * BC + tl.arange(0, BC)
+    offsets, inside = tile_at(tl.program_id(0) // tiles_c * BP, P, cs, C, BP)
+    return n, first, last, cs, offsets, inside
+
+
+@triton.jit
 def no_sums(BP: tl.constexpr, BC: tl.constexpr, K: tl.constexpr):
     """The K - 1 sums that `slide` begins with."""
     sums = ()
@@ -158,7 +172,18 @@ def even_share(tiles: int, *, of: int, resident: int, device: torch.device) -> i
     return each(min(range(1, 5), key=lambda rounds: rounds * (each(rounds) + 1)))
 
 
-def chunk(frames: int, *, programs: int, device: torch.device) -> int:
+def walk(x: torch.Tensor, kernel: torch.Tensor) -> tuple[tuple[int, int, int], int, dict[str, int]]:
+    """The grid of programs that walk along frames of a tile, how many frames each, and how it is compiled."""
+    clips, channels, _, frames, places = sizes(x, kernel)
+    block_p, block_c = tile(channels, elements=2048, most=64)
+    tiles = triton.cdiv(places, block_p) * triton.cdiv(channels, block_c)
+    per_chunk = _chunk(frames, programs=tiles * clips, device=x.device)
+    # STAGES: frames that are on their way at a time, the one worked on included.
+    compiled = {"BP": block_p, "BC": block_c, "STAGES": 4, "num_warps": 4}
+    return (tiles, clips, triton.cdiv(frames, per_chunk)), per_chunk, compiled
+
+
+def _chunk(frames: int, *, programs: int, device: torch.device) -> int:
     """How many of a clip's frames a program takes: all, but where such programs are too few for the GPU.
 
     A multiprocessor wants four. A program also reads the frames beside its own, so that fewer than about
