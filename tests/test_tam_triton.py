@@ -81,6 +81,12 @@ def test_every_size(size, nan_buffers):
     check(*make(frames=frames, channels=channels, places=places, dtype=dtype), act="relu")
 
 
+@pytest.mark.parametrize(("frames", "places"), [(17, (1, 1)), (18, (33, 32)), (64, (7, 5))])
+def test_long_clips(frames, places, nan_buffers):
+    """Of which a program makes a part, from the frames beside it as well."""
+    check(*make(frames=frames, channels=17, places=places, clips=2), act="relu")
+
+
 @pytest.mark.parametrize(
     "options",
     [

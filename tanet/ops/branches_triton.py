@@ -67,7 +67,10 @@ def _three_taps(
     s_parts, l0, l0_h, l0_c, l0_k, rs, n, t, hs, N, T, C, HIDDEN, parts, images,
     BN: tl.constexpr, BT: tl.constexpr, BM: tl.constexpr, BH: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    """W ∗ s for three taps, as products of matrices [BM, BC] @ [BC, BH]; rows are frames of several clips."""
+    """W ∗ s for three taps, as products of matrices [BM, BC] @ [BC, BH]; the rows are frames n, t.
+
+    Of several clips, or of a part of one: there the first and the last row only serve the rows beside them.
+    """
     before = tl.zeros([BM, BH], tl.float32)
     now = tl.zeros([BM, BH], tl.float32)
     after = tl.zeros([BM, BH], tl.float32)
@@ -116,18 +119,24 @@ def _any_taps(
 @triton.jit
 def _hidden(
     s_parts, hidden, l0, l0_h, l0_c, l0_k, l_weight, l_bias, l_mean, l_var, l_eps,
-    group, tile, N, T, C, HIDDEN, parts, images,
+    group, tile, N, T, C, HIDDEN, parts, images, chunks, per_chunk,
     LK: tl.constexpr, MATRICES: tl.constexpr, BN: tl.constexpr, BT: tl.constexpr, BM: tl.constexpr,
     BH: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    """Some channels of the hidden layer of BM/BT clips."""
+    """Some channels of the hidden layer of BM/BT clips, or of a chunk of a clip that is longer than BM."""
+    rs = tl.arange(0, BM)
     # Clips are counted from the group's first, by small numbers, wherever that is.
-    first = group * (BM // BT)
+    if BT > BM:
+        first = group // chunks
+        n, t = rs * 0, group % chunks * per_chunk + rs - 1
+        mine = (rs > 0) & (rs <= per_chunk) & (t < T)
+    else:
+        first = group * (BM // BT)
+        n, t = rs // BT, rs % BT
+        mine = (n < N - first) & (t < T)
     s_parts += first.to(tl.int64) * T * C
     hidden += first.to(tl.int64) * T * HIDDEN
     hs = tile * BH + tl.arange(0, BH)
-    rs = tl.arange(0, BM)
-    n, t = rs // BT, rs % BT
     if MATRICES:
         total = _three_taps(
             s_parts, l0, l0_h, l0_c, l0_k, rs, n, t, hs, N - first, T, C, HIDDEN, parts, images,
@@ -136,8 +145,8 @@ def _hidden(
     else:
         total = _any_taps(s_parts, l0, l0_h, l0_c, l0_k, hs, T, C, HIDDEN, parts, images, LK, BN, BT, BH, BC)
     total = _norm(total, l_mean, l_var, l_weight, l_bias, hs, hs < HIDDEN, l_eps)
-    inside = ((n < N - first) & (t < T))[:, None] & (hs[None, :] < HIDDEN)
-    tl.store(hidden + (n * T + t)[:, None] * HIDDEN + hs[None, :], total, mask=inside)
+    at = (n * T + t)[:, None] * HIDDEN + hs[None, :]
+    tl.store(hidden + at, total, mask=mine[:, None] & (hs[None, :] < HIDDEN))
 
 
 @triton.jit
@@ -175,7 +184,7 @@ def _aggregation(
 def _hidden_and_kernel(
     s_parts, hidden, kernel,
     g0, g_weight, g_bias, g_mean, g_var, g_eps, g3, l0, l_weight, l_bias, l_mean, l_var, l_eps,
-    l0_h, l0_c, l0_k, N, T, C, HIDDEN, WIDTH, parts, images, tiles_h, programs_h,
+    l0_h, l0_c, l0_k, N, T, C, HIDDEN, WIDTH, parts, images, tiles_h, programs_h, chunks, per_chunk,
     K: tl.constexpr, LK: tl.constexpr, MATRICES: tl.constexpr, BN: tl.constexpr, BT: tl.constexpr,
     BM: tl.constexpr, BH: tl.constexpr, BC: tl.constexpr, BG: tl.constexpr, WIDE: tl.constexpr,
     BW: tl.constexpr, BK: tl.constexpr,
@@ -184,7 +193,7 @@ def _hidden_and_kernel(
     if pid < programs_h:
         _hidden(
             s_parts, hidden, l0, l0_h, l0_c, l0_k, l_weight, l_bias, l_mean, l_var, l_eps,
-            pid // tiles_h, pid % tiles_h, N, T, C, HIDDEN, parts, images,
+            pid // tiles_h, pid % tiles_h, N, T, C, HIDDEN, parts, images, chunks, per_chunk,
             LK, MATRICES, BN, BT, BM, BH, BC,
         )  # fmt: skip
     else:
@@ -200,7 +209,7 @@ def _hidden_and_kernel(
 def _gate(hidden, l3, gate, T, C, HIDDEN, BT: tl.constexpr, BC: tl.constexpr, BH: tl.constexpr):
     start = tl.program_id(1).to(tl.int64) * T  # of a clip
     cs = tl.program_id(0) * BC + tl.arange(0, BC)
-    ts = tl.arange(0, BT)
+    ts = tl.program_id(2) * BT + tl.arange(0, BT)
     hidden += start * HIDDEN
     gate += start * C
     logits = tl.zeros([BT, BC], tl.float32)
@@ -250,18 +259,20 @@ def hidden_and_kernel(
     block_n, block_t = triton.next_power_of_2(parts), triton.next_power_of_2(frames)
     # Parts that are still to be added up are dear to small programs, each of which adds them up.
     matrices = l0.shape[2] == 3 and (parts > 1 or not few)
+    chunks = triton.cdiv(frames, ROWS - 2) if matrices and frames > ROWS else 1
     if matrices:
-        block_m, block_h = max(ROWS, block_t), 16 if parts > 1 else 32
+        block_m, block_h = ROWS, 16 if parts > 1 else 32
         block_c = power(channels, most=32 if parts > 1 else 64)
     else:
         block_m, block_h = block_t, 1 if few else 4
         block_c = power(channels, most=max(16, TILE // (max(block_n, block_h) * block_t)))
     block_w = power(width, most=32)
     tiles_h = triton.cdiv(outputs, block_h)
-    programs_h = tiles_h * triton.cdiv(clips, block_m // block_t)
+    programs_h = tiles_h * (clips * chunks if chunks > 1 else triton.cdiv(clips, block_m // block_t))
     _hidden_and_kernel[(programs_h + clips * triton.cdiv(channels, GROUP),)](
         s_parts, hidden, kernel, g0, *norms[:4], g_eps, g3, l0, *norms[4:], l_eps,
         *l0.stride(), clips, frames, channels, outputs, width, parts, images, tiles_h, programs_h,
+        chunks, triton.cdiv(frames, chunks),
         K=taps, LK=l0.shape[2], MATRICES=matrices, BN=block_n, BT=block_t, BM=block_m, BH=block_h, BC=block_c,
         BG=GROUP, WIDE=triton.cdiv(width, block_w), BW=block_w, BK=16,
         num_warps=8 if block_t > 16 else 4,  # which have the registers for the rows of a long clip
@@ -274,7 +285,7 @@ def gate(hidden: torch.Tensor, l3: torch.Tensor) -> torch.Tensor:
     clips, frames, width = hidden.shape
     channels = l3.shape[0]
     out = torch.empty(clips, frames, channels, device=hidden.device, dtype=torch.float32)
-    _gate[(triton.cdiv(channels, 64), clips)](
-        hidden, l3.contiguous(), out, frames, channels, width, BT=power(frames), BC=64, BH=32
+    _gate[(triton.cdiv(channels, 64), clips, triton.cdiv(frames, ROWS))](
+        hidden, l3.contiguous(), out, frames, channels, width, BT=ROWS, BC=64, BH=32
     )
     return out

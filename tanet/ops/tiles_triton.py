@@ -174,28 +174,34 @@ def even_share(tiles: int, *, of: int, resident: int, device: torch.device) -> i
 
 def walk(x: torch.Tensor, kernel: torch.Tensor) -> tuple[tuple[int, int, int], int, dict[str, int]]:
     """The grid of programs that walk along frames of a tile, how many frames each, and how it is compiled."""
-    clips, channels, _, frames, places = sizes(x, kernel)
+    clips, channels, taps, frames, places = sizes(x, kernel)
     block_p, block_c = tile(channels, elements=2048, most=64)
     tiles = triton.cdiv(places, block_p) * triton.cdiv(channels, block_c)
-    per_chunk = _chunk(frames, programs=tiles * clips, device=x.device)
+    per_chunk = _chunk(frames, beside=taps - 1, programs=tiles * clips, device=x.device)
     # STAGES: frames that are on their way at a time, the one worked on included.
     compiled = {"BP": block_p, "BC": block_c, "STAGES": 4, "num_warps": 4}
     return (tiles, clips, triton.cdiv(frames, per_chunk)), per_chunk, compiled
 
 
-def _chunk(frames: int, *, programs: int, device: torch.device) -> int:
-    """How many of a clip's frames a program takes: all, but where such programs are too few for the GPU.
+def _chunk(frames: int, *, beside: int, programs: int, device: torch.device) -> int:
+    """How many of a clip's frames a program takes, so that all programs end as early as they can.
 
-    A multiprocessor wants four. A program also reads the frames beside its own, so that fewer than about
-    eight of its own do not pay.
+    They run in rounds of as many as there is room for. Small chunks fill the last round, and read more frames
+    twice.
 
     Args:
         frames: T.
-        programs: that there are if each takes all.
+        beside: frames that a program reads besides its own.
+        programs: that there are if each takes all frames of its tile.
         device: where they run.
     """
-    wanted = triton.cdiv(4 * _multiprocessors(device), max(1, programs))  # none where maps have no places
-    return triton.cdiv(frames, min(wanted, triton.cdiv(frames, 8)))
+    room = 4 * _multiprocessors(device)  # programs of four warps, which have a quarter of the registers each
+
+    def time(per_chunk: int) -> int:
+        return triton.cdiv(programs * triton.cdiv(frames, per_chunk), room) * (per_chunk + beside)
+
+    chunks = range(1, max(1, frames // 8) + 1)  # shorter ones do not pay
+    return min((triton.cdiv(frames, number) for number in chunks), key=time)
 
 
 def _multiprocessors(device: torch.device) -> int:
