@@ -152,8 +152,7 @@ def _hidden(
 @triton.jit
 def _aggregation(
     s_parts, kernel, g0, g_weight, g_bias, g_mean, g_var, g_eps, g3, n, tile, T, C, WIDTH, parts, images,
-    K: tl.constexpr, BN: tl.constexpr, BT: tl.constexpr, BG: tl.constexpr, WIDE: tl.constexpr,
-    BW: tl.constexpr, BK: tl.constexpr,
+    K: tl.constexpr, BN: tl.constexpr, BT: tl.constexpr, BG: tl.constexpr, BW: tl.constexpr,
 ):  # fmt: skip
     """The kernels of some channels of a clip."""
     s_parts += n.to(tl.int64) * T * C
@@ -161,23 +160,33 @@ def _aggregation(
     cs = tile * BG + tl.arange(0, BG)
     # The frames are summed over in a product of matrices, which takes no fewer than 16.
     BS: tl.constexpr = BT if BT > 16 else 16
-    ss, ks = tl.arange(0, BS), tl.arange(0, BK)
+    ss = tl.arange(0, BS)
     rows = _squeezed(s_parts, parts, images, 0, 1, ss[None, :], T, cs[:, None], C, BN)  # [BG, BS]
-    theta = tl.zeros([BG, BK], tl.float32)
-    for i in tl.static_range(WIDE):
-        ws = i * BW + tl.arange(0, BW)
+    thetas = ()
+    for _ in tl.static_range(K):
+        thetas += (tl.zeros([BG, BW], tl.float32),)
+    for start in tl.range(0, WIDTH, BW, num_stages=1):
+        ws = start + tl.arange(0, BW)
         inside = (ws[None, :] < WIDTH) & (ss[:, None] < T)
-        w0 = tl.load(g0 + ws[None, :] * T + ss[:, None], mask=inside, other=0.0).to(tl.float32)
-        there = (ks[None, :] < K) & (ws[:, None] < WIDTH)
-        w3 = tl.load(g3 + ks[None, :] * WIDTH + ws[:, None], mask=there, other=0.0).to(tl.float32)
-        wide = tl.dot(rows, w0, input_precision="tf32x3")  # [BG, BW]
+        w0 = tl.load(g0 + ws[None, :] * T + ss[:, None], mask=inside, other=0.0)
+        wide = product(rows, w0, tl.zeros([BG, BW], tl.float32))
         wide = _norm(wide, g_mean, g_var, g_weight, g_bias, ws, ws < WIDTH, g_eps)
-        theta += tl.dot(wide, w3, input_precision="tf32x3")
-    theta = tl.where(ks[None, :] < K, theta, float("-inf"))
-    theta = tl.exp(theta - tl.max(theta, 1)[:, None])
-    theta /= tl.sum(theta, 1)[:, None]
-    to = kernel + ks[None, :] * C + cs[:, None]
-    tl.store(to, theta, mask=(ks[None, :] < K) & (cs[:, None] < C))
+        # K is so small that a second product of matrices, padded to 16, would be the longer way.
+        added = ()
+        for k in tl.static_range(K):
+            w3 = tl.load(g3 + k * WIDTH + ws, mask=ws < WIDTH, other=0.0).to(tl.float32)
+            added += (thetas[k] + wide * w3[None, :],)
+        thetas = added
+    largest = tl.full([BG], float("-inf"), tl.float32)
+    logits = ()
+    for k in tl.static_range(K):
+        logits += (tl.sum(thetas[k], 1),)
+        largest = tl.maximum(largest, logits[k])
+    total = tl.zeros([BG], tl.float32)
+    for k in tl.static_range(K):
+        total += tl.exp(logits[k] - largest)
+    for k in tl.static_range(K):
+        tl.store(kernel + k * C + cs, tl.exp(logits[k] - largest) / total, mask=cs < C)
 
 
 @triton.jit
@@ -186,8 +195,7 @@ def _hidden_and_kernel(
     g0, g_weight, g_bias, g_mean, g_var, g_eps, g3, l0, l_weight, l_bias, l_mean, l_var, l_eps,
     l0_h, l0_c, l0_k, N, T, C, HIDDEN, WIDTH, parts, images, tiles_h, programs_h, chunks, per_chunk,
     K: tl.constexpr, LK: tl.constexpr, MATRICES: tl.constexpr, BN: tl.constexpr, BT: tl.constexpr,
-    BM: tl.constexpr, BH: tl.constexpr, BC: tl.constexpr, BG: tl.constexpr, WIDE: tl.constexpr,
-    BW: tl.constexpr, BK: tl.constexpr,
+    BM: tl.constexpr, BH: tl.constexpr, BC: tl.constexpr, BG: tl.constexpr, BW: tl.constexpr,
 ):  # fmt: skip
     pid = tl.program_id(0)
     if pid < programs_h:
@@ -201,7 +209,7 @@ def _hidden_and_kernel(
         _aggregation(
             s_parts, kernel, g0, g_weight, g_bias, g_mean, g_var, g_eps, g3,
             (pid - programs_h) // tiles_g, (pid - programs_h) % tiles_g, T, C, WIDTH, parts, images,
-            K, BN, BT, BG, WIDE, BW, BK,
+            K, BN, BT, BG, BW,
         )  # fmt: skip
 
 
@@ -266,7 +274,6 @@ def hidden_and_kernel(
     else:
         block_m, block_h = block_t, 1 if few else 4
         block_c = power(channels, most=max(16, TILE // (max(block_n, block_h) * block_t)))
-    block_w = power(width, most=32)
     tiles_h = triton.cdiv(outputs, block_h)
     programs_h = tiles_h * (clips * chunks if chunks > 1 else triton.cdiv(clips, block_m // block_t))
     _hidden_and_kernel[(programs_h + clips * triton.cdiv(channels, GROUP),)](
@@ -274,7 +281,7 @@ def hidden_and_kernel(
         *l0.stride(), clips, frames, channels, outputs, width, parts, images, tiles_h, programs_h,
         chunks, triton.cdiv(frames, chunks),
         K=taps, LK=l0.shape[2], MATRICES=matrices, BN=block_n, BT=block_t, BM=block_m, BH=block_h, BC=block_c,
-        BG=GROUP, WIDE=triton.cdiv(width, block_w), BW=block_w, BK=16,
+        BG=GROUP, BW=power(width, most=128),
         num_warps=8 if block_t > 16 else 4,  # which have the registers for the rows of a long clip
     )  # fmt: skip
     return hidden, kernel
