@@ -35,6 +35,7 @@ from tanet.device import pick_device
 
 FAST = ("compiled", "graph")
 EAGER = ("eager", "eager channels-last")
+FORMS = (*EAGER, *FAST)
 PARTS: dict[str, dict[str, tuple[str, ...]]] = {  # the forms of each network
     "inference": {"c2d": FAST, "tsm": FAST, "tanet": FAST, "published": (*EAGER, *FAST)},
     "training": {"c2d": FAST, "tsm": FAST, "tanet": FAST, "published": EAGER},
@@ -53,6 +54,7 @@ def main() -> None:
     parser.add_argument("--part", choices=list(PARTS), default="inference")
     parser.add_argument("--backbone", default="resnet50")
     parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
+    parser.add_argument("--forms", nargs="+", choices=FORMS, default=FORMS, help="of those that the part has")
     parser.add_argument("--frames", type=int, nargs="+", help="8; part frames: 8 16 32 64")
     parser.add_argument("--clips", type=int, nargs="+", help="32; latency, cpu: 1; batch: 1 4 16 64")
     parser.add_argument("--size", type=int, default=224)
@@ -86,7 +88,11 @@ def comparisons(flags: argparse.Namespace) -> Iterator[tuple[Setting, list[Side]
     clips = flags.clips or {"latency": [1], "cpu": [1], "batch": [1, 4, 16, 64]}.get(part, [32])
     frames = flags.frames or ([8, 16, 32, 64] if part == "frames" else [8])
     start = Setting(part, flags.backbone, frames[0], clips[0], flags.size, device)
-    forms = {name: PARTS[part][name] for name in PARTS[part] if name in flags.networks}
+    forms = {
+        name: tuple(form for form in having if form in flags.forms)
+        for name, having in PARTS[part].items()
+        if name in flags.networks
+    }
     if part == "frames":
         # To C2D the same images are the same work, whatever their clips.
         images = start.frames * start.clips

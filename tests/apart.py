@@ -74,6 +74,7 @@ def _train(
 ) -> None:
     os.setpgid(0, 0)
     torch.set_num_threads(1)
+    torch.backends.cudnn.allow_tf32 = False  # so that float32 is what it says
     set_start_method("fork", force=True)  # workers of a forkserver outlive a training that is killed
     if world > 1:
         os.environ.update(

@@ -20,6 +20,12 @@ from tanet.train import EpochResult, Progress
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
 
+@pytest.fixture(autouse=True)
+def whole_float32(monkeypatch):
+    """Convolutions round to TF32 otherwise: after three steps of these networks, a loss differs by 1e-2."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+
+
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
     root = make_folders(tmp_path_factory.mktemp("videos"), train=8, val=2)
@@ -51,7 +57,7 @@ def test_parts_add_up_in_cuda_graphs():
     ends = []
     for compile in (False, True):
         torch.manual_seed(0)
-        optim = Optim(lr=0.01, accumulate=3, precision="float32")
+        optim = Optim(lr=0.003, accumulate=3, precision="float32")
         network = build(TINY.model, classes=2).cuda().to(memory_format=torch.channels_last).train()
         optimizer = make_optimizer(network, optim)
         step = Stepper(network, optimizer=optimizer, optim=optim, peers=ALONE, compile=compile)
