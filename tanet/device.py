@@ -1,5 +1,6 @@
 """Where to compute, and in what precision."""
 
+import ctypes
 from typing import Literal
 
 import torch
@@ -37,6 +38,24 @@ def parse_device(name: str | torch.device | None) -> torch.device:
 
 def _unusable(name: str | torch.device, error: Exception) -> ValueError:
     return ValueError(f"device '{name}' can not be used: {str(error).splitlines()[0]}")
+
+
+def quicken_cpu() -> None:
+    """Settings of a whole process with which a CPU computes and reads faster; results stay what they are.
+
+    Channels with a tiny variance make denormal numbers, on which a CPU is a hundred times slower. And glibc
+    returns large blocks of memory when they are freed: they come back as empty pages, a fault for each, which
+    is a quarter of a training step and a millisecond or two of reading a video. Elsewhere than on glibc that
+    is left as it is.
+    """
+    torch.set_flush_denormal(True)
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, TypeError, AttributeError):
+        return
+    at_once, mapped = -1, -4  # M_TRIM_THRESHOLD, M_MMAP_MAX
+    mallopt(at_once, 2**31 - 1)
+    mallopt(mapped, 0)
 
 
 def autocast(device: torch.device, precision: Literal["float32", "bfloat16"]) -> torch.autocast:

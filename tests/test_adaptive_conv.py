@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from tanet.ops import adaptive_conv, implementation
+from tanet.ops import adaptive_conv, implementation, squeeze
+from tanet.ops.adaptive_conv import reference
 
 
 def equation_7(x, kernel, gate):
@@ -38,9 +39,9 @@ def test_is_equation_7(taps, frames):
     assert (adaptive_conv(x, kernel) - equation_7(x, kernel, open_gate)).abs().max() <= 1e-12
 
 
-@pytest.mark.parametrize("taps", [3, 5])
-def test_gradients_of_all_arguments(taps):
-    x, kernel, gate = arguments(frames=4, taps=taps, requires_grad=True)
+@pytest.mark.parametrize(("taps", "frames"), [(1, 3), (3, 1), (3, 2), (3, 4), (5, 2), (5, 4)])
+def test_gradients_of_all_arguments(taps, frames):
+    x, kernel, gate = arguments(frames=frames, taps=taps, requires_grad=True)
     assert torch.autograd.gradcheck(
         lambda x, kernel, gate: adaptive_conv(x, kernel, gate=gate), (x, kernel, gate)
     )
@@ -59,6 +60,23 @@ def test_frames_outside_the_clip_are_never_read():
     y = adaptive_conv(x, kernel)
     assert y[:4].isfinite().all()
     assert y[8:].isfinite().all()
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_gradients_lie_as_the_maps_do(layout):
+    """Whatever the layout of what comes back, and equal to what autograd makes of the specification."""
+    x, kernel, gate = arguments(requires_grad=True)
+    maps = x.detach().contiguous(memory_format=layout).requires_grad_()
+    came: list[torch.Tensor] = []
+    through = maps * 1.0
+    through.register_hook(came.append)
+    y, s = adaptive_conv(through, kernel, gate=gate), squeeze(through)
+    dy, ds = torch.randn(x.shape, dtype=x.dtype), torch.randn_like(s)
+    found = torch.autograd.grad((y, s), (maps, kernel, gate), (dy, ds))
+    assert came[0].is_contiguous(memory_format=layout)
+    expected = (reference(x, kernel, gate=gate), x.mean((2, 3)))
+    for one, other in zip(found, torch.autograd.grad(expected, (x, kernel, gate), (dy, ds)), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_keeps_channels_last():

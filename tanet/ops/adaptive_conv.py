@@ -14,6 +14,8 @@ from typing import Literal, get_args
 
 import torch
 
+from tanet.ops.eager import WeightedSum, eager, weighted_sum
+
 Act = Literal["none", "relu", "relu6"]
 TRITON = find_spec("triton") is not None
 CLIPS = 65_535  # as many as the second axis of a GPU's grid
@@ -52,7 +54,9 @@ def adaptive_conv(
         from tanet.ops.adaptive_conv_triton import adaptive_conv_triton
 
         return adaptive_conv_triton(x, kernel, gate, scale, shift, act)
-    return reference(x, kernel, gate=gate, scale=scale, shift=shift, act=act)
+    maps, weight = _weighted(x, kernel, gate, scale, shift, act)
+    y = WeightedSum.apply(maps, weight) if eager(maps, weight) else weighted_sum(maps, weight)
+    return y.flatten(0, 1)  # type: ignore[union-attr]
 
 
 def _check(x: torch.Tensor, kernel: torch.Tensor, gate: torch.Tensor | None) -> None:
@@ -89,23 +93,26 @@ def reference(
     shift: torch.Tensor | None = None,
     act: Act = "none",
 ) -> torch.Tensor:
-    """`adaptive_conv` in PyTorch's operations: the specification, and what a CPU runs."""
-    clips, _, taps = kernel.shape
-    x = activate(x, scale=scale, shift=shift, act=act).unflatten(0, (clips, -1))  # [N, T, C, H, W]
-    frames = x.shape[1]
+    """`adaptive_conv` in PyTorch's operations: the specification."""
+    return weighted_sum(*_weighted(x, kernel, gate, scale, shift, act)).flatten(0, 1)
+
+
+def _weighted(
+    x: torch.Tensor,
+    kernel: torch.Tensor,
+    gate: torch.Tensor | None,
+    scale: torch.Tensor | None,
+    shift: torch.Tensor | None,
+    act: Act,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The maps that are summed, and their weights: as `weighted_sum` takes them."""
+    maps = activate(x, scale=scale, shift=shift, act=act).unflatten(
+        0, (kernel.shape[0], -1)
+    )  # [N, T, C, H, W]
     # Gate times tap first: they are small, and no gated copy of the map need be written.
     weight = kernel[:, :, None] if gate is None else gate[..., None] * kernel[:, :, None]  # [N, C, T, K]
-    weight = weight.expand(-1, -1, frames, -1).permute(3, 0, 2, 1).contiguous()  # [K, N, T, C]
-    weight = weight[..., None, None].to(x.dtype)  # [K, N, T, C, 1, 1]
-    y = x * weight[taps // 2]
-    # Sums into slices, not a padded copy: that keeps channels-last, and reads no frame that is not there.
-    for k in range(taps):
-        ahead = k - taps // 2
-        if 0 < ahead < frames:
-            y[:, :-ahead].addcmul_(x[:, ahead:], weight[k, :, ahead:])
-        elif -frames < ahead < 0:
-            y[:, -ahead:].addcmul_(x[:, :ahead], weight[k, :, :ahead])
-    return y.flatten(0, 1)
+    weight = weight.expand(-1, -1, maps.shape[1], -1).permute(3, 0, 2, 1).contiguous()  # [K, N, T, C]
+    return maps, weight[..., None, None].to(x.dtype)
 
 
 def activate(

@@ -3,6 +3,7 @@
 import torch
 
 from tanet.ops.adaptive_conv import implementation
+from tanet.ops.eager import Squeeze, eager
 
 
 def moments(x: torch.Tensor, *, frames: int, taps: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -21,4 +22,4 @@ def moments(x: torch.Tensor, *, frames: int, taps: int) -> tuple[torch.Tensor, t
 
 def squeeze(x: torch.Tensor) -> torch.Tensor:
     """The mean of each map over its places, [N·T, C, H, W] → rows s [N·T, C] (eq. 1)."""
-    return x.mean((2, 3))
+    return Squeeze.apply(x) if eager(x) else x.mean((2, 3))  # type: ignore[return-value]
