@@ -36,7 +36,7 @@ from bench.decoded import capture_passes
 from bench.held import Held, cut, hold, make_verbs, test_clips
 from bench.variants import CHANGES, FIRST, Changes, Extra, Trial, drop, mix, trial_of
 from tanet.backbones.mobilenet_v2 import InvertedResidual
-from tanet.device import autocast, pick_device
+from tanet.device import autocast, pick_device, quicken_cpu
 from tanet.network import VideoNet, build
 from tanet.optim import lr_at, make_optimizer, set_lr
 from tanet.recipe import Recipe
@@ -52,6 +52,7 @@ def main() -> None:
         for name, changes in CHANGES.items():
             print(f"{name:12} {', '.join(f'{key} {value}' for key, value in changes.items())}")
         return
+    quicken_cpu()
     started, device = time.monotonic(), pick_device(flags.device)
     trials = [_trial(flags, variant, seed) for seed in flags.seeds for variant in flags.variants]
     try:
@@ -147,7 +148,7 @@ def _run(trial: Trial, train: Held, val: Held, *, device: torch.device, graph: b
     network = _network(trial, classes=len(train.classes), device=device)
     # Before the network is captured: the copy's forward would be the other's afterwards.
     mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(extra.ema), use_buffers=True)
-    tested = mean.module if extra.ema else network
+    tested: nn.Module = network
     tests = test_clips(val, recipe, clips=1, crops=1)
     network.train()
     if extra.frozen:
@@ -175,8 +176,10 @@ def _run(trial: Trial, train: Held, val: Held, *, device: torch.device, graph: b
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), optim.clip_norm)
             optimizer.step()
-            if extra.ema:
+            # Not from the start: BatchNorm's first statistics are far off, since TAM shrinks its maps.
+            if extra.ema and 2 * epoch >= optim.epochs:
                 mean.update_parameters(network)
+                tested = mean.module
             right += (logits.detach().argmax(1) == labels).sum()
         if epoch + 1 in points:
             accuracy = _test(tested, tests, val.labels, recipe)
@@ -203,10 +206,10 @@ def _network(trial: Trial, *, classes: int, device: torch.device) -> VideoNet:
     network = build(model, classes=classes)
     if model.weights:
         load_2d_weights(network.backbone, model.weights)
-    if extra.spread != 1:
-        for name, parameter in network.named_parameters():
-            if name.endswith(".temporal.G.3.weight"):
-                parameter.data.mul_(extra.spread)
+    for name, parameter in network.named_parameters():
+        if name.endswith(".temporal.G.3.weight"):
+            parameter.data.mul_(extra.spread)
+            parameter.data[len(parameter) // 2] += extra.centre
     if extra.drop_path:
         blocks = [m for m in network.modules() if isinstance(m, InvertedResidual) and m.use_res_connect]
         if not blocks:

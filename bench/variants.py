@@ -24,13 +24,15 @@ class Extra:
     cutmix: float = 0.0
     """α of the Beta distribution of the area that comes from another clip, the same in all frames."""
     ema: float = 0.0
-    """Decay of the running mean of the weights, which is tested; costs a pass over them a step."""
+    """Decay of the running mean of the weights, in the second half, which is tested; a pass a step."""
     fresh: float = 1.0
     """Multiple of the learning rate of what no weights started: temporal modules and classifier."""
     layers: float = 1.0
     """Multiple of the learning rate from a block to the one before it."""
     spread: float = 1.0
     """Multiple of TAM's last weights of G at the start: kernels that differ among channels."""
+    centre: float = 0.0
+    """Added to TAM's last weights of G for the middle tap at the start: kernels near the identity."""
     frozen: bool = False
     """BatchNorms of the 2D network but the first keep what they had (TSN's partial BN)."""
     drop_path: float = 0.0
@@ -65,6 +67,8 @@ CHANGES: dict[str, Changes] = {
     "batch8": {"optim.batch": 8, "optim.lr": 0.005},
     "batch32": {"optim.batch": 32, "optim.lr": 0.02},
     "adamw": ADAMW,
+    "adamw1e-4": {**ADAMW, "optim.lr": 1e-4},
+    "adamw2e-4": {**ADAMW, "optim.lr": 2e-4},
     "adamw3e-4": {**ADAMW, "optim.lr": 3e-4},
     "adamw5e-4": {**ADAMW, "optim.lr": 5e-4},
     "adamw2e-3": {**ADAMW, "optim.lr": 2e-3},
@@ -82,6 +86,7 @@ CHANGES: dict[str, Changes] = {
     "fresh10": {"extra.fresh": 10.0},
     "layers": {"extra.layers": 0.9},
     "spread": {"extra.spread": 4.0},
+    "centre": {"extra.centre": 0.3},
     "frozen": {"extra.frozen": True},
     "droppath": {"extra.drop_path": 0.1},
     "span": {"extra.span": 0.7},
