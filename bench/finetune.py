@@ -171,7 +171,7 @@ def _run(trial: Trial, train: Held, val: Held, *, device: torch.device, graph: b
             clips, targets = mix(normalise(clips), F.one_hot(labels, len(train.classes)).float(), extra, rng)
             with autocast(device, optim.precision):
                 logits = network(clips)
-                loss = F.cross_entropy(logits, targets, label_smoothing=extra.smoothing)
+                loss = F.cross_entropy(logits, targets, label_smoothing=optim.smoothing)
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), optim.clip_norm)
@@ -246,7 +246,7 @@ def _scaled(network: VideoNet, groups: list[dict[str, Any]], extra: Extra) -> li
         for parameter in group["params"]:
             name = names[parameter]
             fresh = ".temporal." in name or name.startswith("head.")
-            scale = extra.fresh if fresh else extra.layers ** (len(tops) - 1 - tops.index(_block(name)))
+            scale = 1.0 if fresh else extra.layers ** (len(tops) - 1 - tops.index(_block(name)))
             scaled = {**group, "params": [], "lr_scale": group["lr_scale"] * scale}
             found.setdefault((number, scale), scaled)["params"].append(parameter)
     return list(found.values())

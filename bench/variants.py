@@ -17,16 +17,12 @@ from tanet.recipes import RECIPES
 class Extra:
     """What the library does not do."""
 
-    smoothing: float = 0.0
-    """Label smoothing; costs nothing."""
     mixup: float = 0.0
     """α of the Beta distribution by which two clips are mixed, frame by frame."""
     cutmix: float = 0.0
     """α of the Beta distribution of the area that comes from another clip, the same in all frames."""
     ema: float = 0.0
     """Decay of the running mean of the weights, in the second half, which is tested; a pass a step."""
-    fresh: float = 1.0
-    """Multiple of the learning rate of what no weights started: temporal modules and classifier."""
     layers: float = 1.0
     """Multiple of the learning rate from a block to the one before it."""
     spread: float = 1.0
@@ -78,12 +74,12 @@ CHANGES: dict[str, Changes] = {
     "a": {"model.position": "a"},
     "frames16": {"model.frames": 16},
     "gentle": {"data.scales": (1.0, 0.875)},
-    "smooth": {"extra.smoothing": 0.1},
+    "smooth": {"optim.smoothing": 0.1},
     "mixup": {"extra.mixup": 0.2},
     "cutmix": {"extra.cutmix": 1.0},
     "ema": {"extra.ema": 0.998},
-    "fresh3": {"extra.fresh": 3.0},
-    "fresh10": {"extra.fresh": 10.0},
+    "fresh3": {"optim.fresh_lr": 3.0},
+    "fresh10": {"optim.fresh_lr": 10.0},
     "layers": {"extra.layers": 0.9},
     "spread": {"extra.spread": 4.0},
     "centre": {"extra.centre": 0.3},

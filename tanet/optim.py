@@ -6,6 +6,8 @@ bias of a convolution             ×2               no
 BatchNorm weight and bias         ×1               no
 Linear weight, where `linear_lr`  ×5               yes
 Linear bias, where `linear_lr`    ×10              no
+
+Of temporal modules and the classifier all that times `fresh_lr`.
 """
 
 import math
@@ -26,6 +28,8 @@ def param_groups(network: nn.Module, optim: Optim) -> list[dict[str, Any]]:
     for name, module in network.named_modules():
         for kind, param in module.named_parameters(recurse=False):
             group, lr_scale, decays = _rule(name, module, kind, optim)
+            if optim.fresh_lr != 1 and (name == "head" or ".temporal." in f"{name}."):
+                group, lr_scale = f"fresh {group}", optim.fresh_lr * lr_scale
             values = {
                 "name": group,
                 "params": [],

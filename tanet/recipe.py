@@ -140,6 +140,10 @@ class Optim(_Section):
     """Largest norm of the gradient."""
     linear_lr: Literal["classifier", "all", "none"] = "all"
     """Linear layers that learn ×5 (bias ×10): all (published code), the classifier (mmaction2), or none."""
+    fresh_lr: float = 1.0
+    """Temporal modules and classifier learn so many times as fast: where only a 2D network starts trained."""
+    smoothing: float = 0.0
+    """Part of a label that is spread over all classes (label smoothing)."""
     sync_norm: bool = False
     """BatchNorm over the batch of all processes (SyncBatchNorm, GPUs alone), not over that of each."""
     nonfinite: Literal["stop", "skip"] = "stop"
@@ -187,6 +191,10 @@ class Recipe:
             raise ValueError(f"optim.milestones must be in order, not {', '.join(map(str, milestones))}")
         if not self.data.timeout > 0:
             raise ValueError(f"data.timeout must be positive, not {self.data.timeout}")
+        if not 0 <= self.optim.smoothing < 1:
+            raise ValueError(f"optim.smoothing must be in [0, 1), not {self.optim.smoothing}")
+        if not self.optim.fresh_lr > 0:
+            raise ValueError(f"optim.fresh_lr must be positive, not {self.optim.fresh_lr}")
         if self.eval.size > self.eval.resize:
             raise ValueError(f"eval.size {self.eval.size} does not fit into eval.resize {self.eval.resize}")
         if self.data.sampling == "dense" and self.model.frames > self.data.window:

@@ -90,7 +90,7 @@ class Stepper:
             torch.compiler.cudagraph_mark_step_begin()
         with autocast(self.device, self.optim.precision):
             logits = self.model(clips)
-            loss = F.cross_entropy(logits, labels) * share
+            loss = F.cross_entropy(logits, labels, label_smoothing=self.optim.smoothing) * share
         meeting = self.gradients.part(first=number == 0, last=number == of - 1) if self.gradients else None
         with meeting or nullcontext():
             # A loss that is not finite can have a finite gradient. This makes it NaN, with the mean over the

@@ -10,9 +10,9 @@ from tanet.recipe import Optim, Recipe
 OPTIM = Optim(lr=0.01, weight_decay=1e-4, milestones=(30, 40, 45))
 
 
-def groups(linear_lr):
+def groups(linear_lr, **options):
     network = create_model(backbone="resnet18", frames=4, classes=5)
-    optim = Optim(lr=0.01, weight_decay=1e-4, linear_lr=linear_lr)
+    optim = Optim(lr=0.01, weight_decay=1e-4, linear_lr=linear_lr, **options)
     names = {parameter: name for name, parameter in network.named_parameters()}
     found = {}
     for group in param_groups(network, optim):
@@ -35,6 +35,13 @@ def test_learning_rates_and_decay(linear_lr, head, inner):
     assert found[f"{site}.G.0.weight"] == found[f"{site}.G.3.weight"] == (inner, 1e-4)
     assert found[f"{site}.L.0.weight"] == (1, 1e-4)
     assert found[f"{site}.G.1.weight"] == found[f"{site}.L.1.bias"] == (1, 0)
+
+
+def test_what_starts_fresh_learns_faster():
+    usual, faster = groups("classifier"), groups("classifier", fresh_lr=10)
+    for name, (lr_scale, decay) in usual.items():
+        fresh = name.startswith("head.") or ".temporal." in name
+        assert faster[name] == (10 * lr_scale if fresh else lr_scale, decay)
 
 
 def test_schedule_falls_at_the_milestones():
