@@ -1,10 +1,12 @@
 """The arrow of time on real video: TANet against the 2D network, several seeds → results/arrow6.csv.
 
     python -m bench.arrow6 --data arrow6 --weights mobilenet_v2_imagenet.pth
+    python -m bench.arrow6 --recipe finetune --temporal tam …       → results/arrow6_finetune.csv
 
-Each row is one training of the recipe `arrow6`, tested after its last epoch, with one view and with the
-recipe's; videos are decoded once, and passes captured as a CUDA graph (bench/decoded.py). One run after the
-other: six processes side by side, taking turns on one GPU, were slower than that.
+Each row is one training of the recipe `arrow6`, or of `finetune` as it stands with a MobileNetV2; tested
+after its last epoch, with one view and with the recipe's. Videos are decoded once, and passes captured as a
+CUDA graph (bench/decoded.py). One run after the other: six processes side by side, taking turns on one GPU,
+were slower than that.
 """
 
 import argparse
@@ -24,14 +26,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", required=True, help="folder with train/ and val/")
     parser.add_argument("--weights", required=True, help="MobileNetV2's ImageNet weights")
+    parser.add_argument("--recipe", choices=["arrow6", "finetune"], default="arrow6")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--temporal", nargs="+", default=["tam", "none"])
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
     parser.add_argument("--lr", type=float, help="instead of the recipe's")
     parser.add_argument("--no-graph", action="store_true", help="launch every kernel of every step")
     parser.add_argument("--workers", type=int, default=8, help="processes that cut the clips")
-    parser.add_argument("--out", type=Path, default=ROOT / "results" / "arrow6.csv")
+    parser.add_argument("--out", type=Path, help="instead of the file named above")
     flags = parser.parse_args()
+    name = "arrow6" if flags.recipe == "arrow6" else "arrow6_finetune"
+    out = flags.out or ROOT / "results" / f"{name}.csv"
 
     recipes = [_recipe(flags, name, seed) for name, seed in product(flags.temporal, flags.seeds)]
     try:
@@ -44,7 +49,7 @@ def main() -> None:
         for recipe in recipes:
             own = {"temporal": recipe.model.temporal, "seed": recipe.seed, "lr": recipe.optim.lr}
             rows.append({**head("torch", "av"), **own, **run(recipe, graph=not flags.no_graph)})
-            write_csv(flags.out, rows)
+            write_csv(out, rows)
             print(f"{own['temporal']}, seed {own['seed']}: top-1 {rows[-1]['val_top1']}", flush=True)
     for name in flags.temporal:
         top1 = [float(str(row["val_top1"])) for row in rows if row["temporal"] == name]
@@ -53,7 +58,7 @@ def main() -> None:
 
 
 def _recipe(flags: argparse.Namespace, temporal: str, seed: int) -> Recipe:
-    recipe = RECIPES["arrow6"]
+    recipe = RECIPES[flags.recipe]
     optim = dataclasses.replace(
         recipe.optim,
         epochs=flags.epochs or recipe.optim.epochs,
@@ -61,8 +66,10 @@ def _recipe(flags: argparse.Namespace, temporal: str, seed: int) -> Recipe:
     )
     return dataclasses.replace(
         recipe,
-        data=dataclasses.replace(recipe.data, root=flags.data, workers=flags.workers),
-        model=dataclasses.replace(recipe.model, temporal=temporal, weights=flags.weights),
+        data=dataclasses.replace(recipe.data, root=flags.data, workers=flags.workers, transform_on="device"),
+        model=dataclasses.replace(
+            recipe.model, backbone="mobilenet_v2", temporal=temporal, weights=flags.weights
+        ),
         optim=optim,
         seed=seed,
     )
