@@ -35,8 +35,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=8, help="processes that cut the clips")
     parser.add_argument("--out", type=Path, help="instead of the file named above")
     flags = parser.parse_args()
-    name = "arrow6" if flags.recipe == "arrow6" else "arrow6_finetune"
-    out = flags.out or ROOT / "results" / f"{name}.csv"
+    file = {"arrow6": "arrow6.csv", "finetune": "arrow6_finetune.csv"}[flags.recipe]
+    out = flags.out or ROOT / "results" / file
 
     recipes = [_recipe(flags, name, seed) for name, seed in product(flags.temporal, flags.seeds)]
     try:

@@ -38,7 +38,7 @@ from bench.variants import CHANGES, FIRST, Changes, Extra, Trial, drop, mix, tri
 from tanet.backbones.mobilenet_v2 import InvertedResidual
 from tanet.device import autocast, pick_device, quicken_cpu
 from tanet.network import VideoNet, build
-from tanet.optim import lr_at, make_optimizer, set_lr
+from tanet.optim import is_fresh, lr_at, make_optimizer, set_lr
 from tanet.recipe import Recipe
 from tanet.start import load_2d_weights
 from tanet.transforms import normalise
@@ -245,8 +245,7 @@ def _scaled(network: VideoNet, groups: list[dict[str, Any]], extra: Extra) -> li
     for number, group in enumerate(groups):
         for parameter in group["params"]:
             name = names[parameter]
-            fresh = ".temporal." in name or name.startswith("head.")
-            scale = 1.0 if fresh else extra.layers ** (len(tops) - 1 - tops.index(_block(name)))
+            scale = 1.0 if is_fresh(name) else extra.layers ** (len(tops) - 1 - tops.index(_block(name)))
             scaled = {**group, "params": [], "lr_scale": group["lr_scale"] * scale}
             found.setdefault((number, scale), scaled)["params"].append(parameter)
     return list(found.values())

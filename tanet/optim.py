@@ -28,7 +28,7 @@ def param_groups(network: nn.Module, optim: Optim) -> list[dict[str, Any]]:
     for name, module in network.named_modules():
         for kind, param in module.named_parameters(recurse=False):
             group, lr_scale, decays = _rule(name, module, kind, optim)
-            if optim.fresh_lr != 1 and (name == "head" or ".temporal." in f"{name}."):
+            if optim.fresh_lr != 1 and is_fresh(f"{name}.{kind}"):
                 group, lr_scale = f"fresh {group}", optim.fresh_lr * lr_scale
             values = {
                 "name": group,
@@ -39,6 +39,11 @@ def param_groups(network: nn.Module, optim: Optim) -> list[dict[str, Any]]:
             }
             groups.setdefault(group, values)["params"].append(param)
     return list(groups.values())
+
+
+def is_fresh(parameter: str) -> bool:
+    """Whether a VideoNet's parameter of this name is one that weights of a 2D network do not give."""
+    return ".temporal." in parameter or parameter.startswith("head.")
 
 
 def make_optimizer(network: nn.Module, optim: Optim) -> torch.optim.Optimizer:

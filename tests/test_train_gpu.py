@@ -57,7 +57,7 @@ def test_parts_add_up_in_cuda_graphs():
     ends = []
     for compile in (False, True):
         torch.manual_seed(0)
-        optim = Optim(lr=0.003, accumulate=3, precision="float32")
+        optim = Optim(lr=0.01, accumulate=3, precision="float32")
         network = build(TINY.model, classes=2).cuda().to(memory_format=torch.channels_last).train()
         optimizer = make_optimizer(network, optim)
         step = Stepper(network, optimizer=optimizer, optim=optim, peers=ALONE, compile=compile)
