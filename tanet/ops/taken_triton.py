@@ -57,9 +57,11 @@ class _Squeeze(torch.autograd.Function):
         s = straight + rest if scale is None else scale * straight + shift * open_ + rest
         ctx.eps, ctx.of_batch, ctx.taps, ctx.act = eps, of_batch, taps, act
         ctx.save_for_backward(x, weight, bias, mean, var, scale, shift, parts)
-        rows = (frames if gated else 0) + taps
-        messages = x.new_empty((x.shape[0] // frames, rows, x.shape[1]), dtype=torch.float32)
-        outputs = s.to(x.dtype), x.view_as(x), messages
+        count = (frames if gated else 0) + taps
+        messages = x.new_empty((x.shape[0] // frames, count, x.shape[1]), dtype=torch.float32)
+        # `to` the same type gives s itself. Compiled, torch 2.11 returns both, and loses the gradient.
+        rows = s if x.dtype == s.dtype else s.to(x.dtype)
+        outputs = rows, x.view_as(x), messages
         return outputs if scale is None else (*outputs, scale, shift)
 
     @staticmethod
