@@ -54,12 +54,12 @@ def decoded(root: str | Path) -> Iterator[int]:
             yield len(videos)
 
 
-def capturing(size: int) -> Callable[[nn.Module, Optim], torch.optim.Optimizer]:
+def capturing(size: int) -> Callable[..., torch.optim.Optimizer]:
     """A stand-in for `make_optimizer` that also captures the network's passes, for clips of size × size."""
 
-    def make(network: nn.Module, optim: Optim) -> torch.optim.Optimizer:
+    def make(network: nn.Module, optim: Optim, **options: bool) -> torch.optim.Optimizer:
         assert isinstance(network, VideoNet)
-        optimizer = make_optimizer(network, optim)
+        optimizer = make_optimizer(network, optim, **options)
         capture_passes(network.train(), optim, size=size)
         return optimizer
 

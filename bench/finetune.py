@@ -207,9 +207,8 @@ def _network(trial: Trial, *, classes: int, device: torch.device) -> VideoNet:
     if model.weights:
         load_2d_weights(network.backbone, model.weights)
     for name, parameter in network.named_parameters():
-        if name.endswith(".temporal.G.3.weight"):
+        if name.endswith(".temporal.G.3.weight") and extra.spread != 1:
             parameter.data.mul_(extra.spread)
-            parameter.data[len(parameter) // 2] += extra.centre
     if extra.drop_path:
         blocks = [m for m in network.modules() if isinstance(m, InvertedResidual) and m.use_res_connect]
         if not blocks:

@@ -27,8 +27,6 @@ class Extra:
     """Multiple of the learning rate from a block to the one before it."""
     spread: float = 1.0
     """Multiple of TAM's last weights of G at the start: kernels that differ among channels."""
-    centre: float = 0.0
-    """Added to TAM's last weights of G for the middle tap at the start: kernels near the identity."""
     frozen: bool = False
     """BatchNorms of the 2D network but the first keep what they had (TSN's partial BN)."""
     drop_path: float = 0.0
@@ -48,8 +46,22 @@ ADAMW: Changes = {
     "optim.linear_lr": "none",
     "optim.clip_norm": 5.0,
 }
+PUBLISHED: Changes = {
+    "model.identity": 0.0,
+    "optim.method": "sgd",
+    "optim.lr": 0.01,
+    "optim.weight_decay": 5e-4,
+    "optim.warmup": 0.0,
+    "optim.clip_norm": 20.0,
+    "optim.linear_lr": "all",
+    "optim.fresh_lr": 1.0,
+    "optim.smoothing": 0.0,
+}
+"""As the published code trains on Kinetics, in the finetune recipe's batch and schedule."""
 CHANGES: dict[str, Changes] = {
     "base": {},
+    "published": {**PUBLISHED},
+    "near0": {"model.identity": 0.0},
     "112": {"data.resize": 128, "data.size": 112, "eval.resize": 128, "eval.size": 112},
     "160": {"data.resize": 182, "data.size": 160, "eval.resize": 182, "eval.size": 160},
     "epochs30": {"optim.epochs": 30},
@@ -84,8 +96,9 @@ CHANGES: dict[str, Changes] = {
     "fresh30": {"optim.fresh_lr": 30.0},
     "layers": {"extra.layers": 0.9},
     "spread": {"extra.spread": 4.0},
-    "centre": {"extra.centre": 0.3},
-    "centre1": {"extra.centre": 1.0},
+    "near03": {"model.identity": 0.3},
+    "near1": {"model.identity": 1.0},
+    "near3": {"model.identity": 3.0},
     "frozen": {"extra.frozen": True},
     "droppath": {"extra.drop_path": 0.1},
     "span": {"extra.span": 0.7},

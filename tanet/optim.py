@@ -7,7 +7,7 @@ BatchNorm weight and bias         ×1               no
 Linear weight, where `linear_lr`  ×5               yes
 Linear bias, where `linear_lr`    ×10              no
 
-Of temporal modules and the classifier all that times `fresh_lr`.
+All that times `fresh_lr`, of the classifier and of temporal modules that do not start from trained weights.
 """
 
 import math
@@ -22,13 +22,19 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from tanet.recipe import Optim, Recipe
 
 
-def param_groups(network: nn.Module, optim: Optim) -> list[dict[str, Any]]:
-    """The network's parameters, each in one group: {name, params, lr, lr_scale, weight_decay}."""
+def param_groups(network: nn.Module, optim: Optim, *, trained: bool = False) -> list[dict[str, Any]]:
+    """The network's parameters, each in one group: {name, params, lr, lr_scale, weight_decay}.
+
+    Args:
+        network: a VideoNet.
+        optim: what they are trained by.
+        trained: whether its temporal modules start with trained weights.
+    """
     groups: dict[str, dict[str, Any]] = {}
     for name, module in network.named_modules():
         for kind, param in module.named_parameters(recurse=False):
             group, lr_scale, decays = _rule(name, module, kind, optim)
-            if optim.fresh_lr != 1 and is_fresh(f"{name}.{kind}"):
+            if optim.fresh_lr != 1 and is_fresh(f"{name}.{kind}", trained=trained):
                 group, lr_scale = f"fresh {group}", optim.fresh_lr * lr_scale
             values = {
                 "name": group,
@@ -41,14 +47,18 @@ def param_groups(network: nn.Module, optim: Optim) -> list[dict[str, Any]]:
     return list(groups.values())
 
 
-def is_fresh(parameter: str) -> bool:
-    """Whether a VideoNet's parameter of this name is one that weights of a 2D network do not give."""
-    return ".temporal." in parameter or parameter.startswith("head.")
+def is_fresh(parameter: str, *, trained: bool = False) -> bool:
+    """Whether a VideoNet's parameter of this name is one that the weights it starts with do not give.
+
+    Those of a 2D network give neither classifier nor temporal modules; those of a video network (`trained`)
+    seldom a classifier for the same classes.
+    """
+    return parameter.startswith("head.") or (".temporal." in parameter and not trained)
 
 
-def make_optimizer(network: nn.Module, optim: Optim) -> torch.optim.Optimizer:
+def make_optimizer(network: nn.Module, optim: Optim, *, trained: bool = False) -> torch.optim.Optimizer:
     """The recipe's method over `param_groups`."""
-    groups = param_groups(network, optim)
+    groups = param_groups(network, optim, trained=trained)
     if optim.method == "sgd":
         sgd = torch.optim.SGD(groups, lr=optim.lr, momentum=optim.momentum, fused=True)
         for param in network.parameters():
@@ -61,7 +71,7 @@ def make_optimizer(network: nn.Module, optim: Optim) -> torch.optim.Optimizer:
 
 
 def fit(recipe: Recipe, *, videos: int) -> Recipe:
-    """The schedule in at most `most_steps` steps: fewer epochs, with milestones and warm-up sooner alike."""
+    """The schedule in at most `most_steps` steps: fewer epochs, all that is counted in them sooner alike."""
     optim = recipe.optim
     steps = max(1, videos // optim.batch)
     if not optim.most_steps or optim.epochs * steps <= optim.most_steps:
@@ -70,7 +80,8 @@ def fit(recipe: Recipe, *, videos: int) -> Recipe:
     part = epochs / optim.epochs
     milestones = tuple(round(part * milestone) for milestone in optim.milestones)
     optim = replace(optim, epochs=epochs, warmup=part * optim.warmup, milestones=milestones)
-    return replace(recipe, optim=optim)
+    every = max(1, round(part * recipe.eval.every))
+    return replace(recipe, optim=optim, eval=replace(recipe.eval, every=every))
 
 
 def peak_lr(optim: Optim) -> float:

@@ -103,6 +103,8 @@ class Model(_Section):
     """K, taps along time of the adaptive kernel; of tconv, i3d and pool as well."""
     local_kernel: int = 3
     """TAM: taps of the local branch; the published code has as many as `kernel`, the paper 3."""
+    identity: float = 0.0
+    """TAM: how near the identity kernels begin. 0: published, about 1/K a tap; at 1 the middle has 0.97."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ class Optim(_Section):
     linear_lr: Literal["classifier", "all", "none"] = "all"
     """Linear layers that learn ×5 (bias ×10): all (published code), the classifier (mmaction2), or none."""
     fresh_lr: float = 1.0
-    """Temporal modules and classifier learn so many times as fast: where only a 2D network starts trained."""
+    """What starts without trained weights learns so many times as fast: temporal modules, the classifier."""
     smoothing: float = 0.0
     """Part of a label that is spread over all classes (label smoothing)."""
     sync_norm: bool = False

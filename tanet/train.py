@@ -140,7 +140,7 @@ class _Training:
             fused=compile and device.type == "cuda",
             note=lambda line: tell(Note(line)),
         )
-        self.optimizer = make_optimizer(self.network, optim)
+        self.optimizer = make_optimizer(self.network, optim, trained=bool(recipe.model.init))
         clips = TrainClips(
             split.train, recipe.data, frames=recipe.model.frames, classes=split.classes, seed=recipe.seed
         )

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 FLAGS = [
     *("--model.backbone", "resnet18_w16", "--model.frames", "4", "--optim.batch", "4", "--optim.epochs", "1"),
     *("--data.size", "32", "--data.resize", "32", "--eval.size", "32", "--eval.resize", "32"),
-    *("--data.workers", "0", "--device", "cpu"),
+    *("--data.workers", "0", "--eval.every", "1", "--device", "cpu"),
 ]
 
 

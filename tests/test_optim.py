@@ -5,17 +5,17 @@ import torch
 
 from tanet import create_model
 from tanet.optim import fit, lr_at, make_optimizer, param_groups, peak_lr, set_lr
-from tanet.recipe import Optim, Recipe
+from tanet.recipe import Eval, Optim, Recipe
 
 OPTIM = Optim(lr=0.01, weight_decay=1e-4, milestones=(30, 40, 45))
 
 
-def groups(linear_lr, **options):
+def groups(linear_lr, *, trained=False, **options):
     network = create_model(backbone="resnet18", frames=4, classes=5)
     optim = Optim(lr=0.01, weight_decay=1e-4, linear_lr=linear_lr, **options)
     names = {parameter: name for name, parameter in network.named_parameters()}
     found = {}
-    for group in param_groups(network, optim):
+    for group in param_groups(network, optim, trained=trained):
         for parameter in group["params"]:
             found[names.pop(parameter)] = (group["lr_scale"], group["weight_decay"])
     assert not names  # every parameter is in one group
@@ -42,6 +42,9 @@ def test_what_starts_fresh_learns_faster():
     for name, (lr_scale, decay) in usual.items():
         fresh = name.startswith("head.") or ".temporal." in name
         assert faster[name] == (10 * lr_scale if fresh else lr_scale, decay)
+    for name, (lr_scale, decay) in groups("classifier", fresh_lr=10, trained=True).items():
+        old = usual[name]
+        assert (lr_scale, decay) == ((10 * old[0], old[1]) if name.startswith("head.") else old)
 
 
 def test_schedule_falls_at_the_milestones():
@@ -63,12 +66,14 @@ def test_cosine_with_warmup():
 
 
 def test_many_videos_get_fewer_epochs_with_all_of_the_schedule():
-    recipe = Recipe(optim=Optim(epochs=50, milestones=(30, 40), warmup=5, batch=16, most_steps=40_000))
+    optim = Optim(epochs=50, milestones=(30, 40), warmup=5, batch=16, most_steps=40_000)
+    recipe = Recipe(optim=optim, eval=Eval(every=10))
     assert fit(recipe, videos=500) == recipe  # 31 × 50 steps
     assert fit(recipe, videos=12_800) == recipe  # 800 × 50 steps, just enough
     fitted = fit(recipe, videos=64_000)  # 4000 steps an epoch
     optim = fitted.optim
     assert (optim.epochs, optim.milestones, optim.warmup) == (10, (6, 8), 1)
+    assert fitted.eval.every == 2
     assert fit(fitted, videos=64_000) == fitted
     assert fit(recipe, videos=10_000_000).optim.epochs == 1
 

@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from tanet import TAM
+from tanet.temporal.branches import GlobalBranch, GlobalSE
 
 
 def paper(tam, x):
@@ -92,6 +93,21 @@ def test_every_clip_has_its_own_kernel():
     assert kernel.shape == (2, 8, 3)
     assert torch.allclose(kernel.sum(-1), torch.ones(2, 8))
     assert not torch.allclose(kernel[0], kernel[1])
+
+
+@pytest.mark.parametrize(("identity", "least"), [(1.0, 0.95), (3.0, 0.999)])
+def test_can_begin_near_the_identity(identity, least):
+    for make in (TAM, GlobalSE, lambda _, **options: GlobalBranch(**options)):
+        torch.manual_seed(0)
+        usual = make(64, frames=8)
+        torch.manual_seed(0)
+        module = make(64, frames=8, identity=identity)
+        rows = torch.randn(32, 8)
+        assert usual.G(rows).mean(0)[1] < 0.5
+        assert module.G(rows).mean(0)[1] > least
+        for (name, one), other in zip(usual.state_dict().items(), module.state_dict().values(), strict=True):
+            if name != "G.3.weight":
+                assert torch.equal(one, other)
 
 
 def test_limits_are_tsn_and_tsm():

@@ -40,6 +40,7 @@ def _tam(site: Site, model: Model) -> nn.Module:
         beta=model.beta,
         kernel=model.kernel,
         local_kernel=model.local_kernel,
+        identity=model.identity,
         order="tanet-r" if model.temporal == "tanet-r" else "tam",
     )
 
@@ -56,8 +57,18 @@ def _local(site: Site, model: Model) -> nn.Module:
     return LocalBranch(site.channels, frames=model.frames, beta=model.beta, local_kernel=model.local_kernel)
 
 
+def _global(_: Site, model: Model) -> nn.Module:
+    return GlobalBranch(frames=model.frames, alpha=model.alpha, kernel=model.kernel, identity=model.identity)
+
+
 def _global_se(site: Site, model: Model) -> nn.Module:
-    return GlobalSE(site.channels, frames=model.frames, alpha=model.alpha, kernel=model.kernel)
+    return GlobalSE(
+        site.channels,
+        frames=model.frames,
+        alpha=model.alpha,
+        kernel=model.kernel,
+        identity=model.identity,
+    )
 
 
 # The plain 2D network (C2D, TSN) has none: its frames meet in the mean of their logits alone.
@@ -71,9 +82,7 @@ TEMPORAL: dict[str, Temporal | None] = {
     "tei": Temporal("b", lambda site, model: TEI(site.channels, frames=model.frames)),
     "i3d": Temporal("beside", _side_taps),
     "nonlocal": Temporal("block", lambda site, model: NonLocal(site.channels, frames=model.frames)),
-    "global": Temporal(
-        "b", lambda _, model: GlobalBranch(frames=model.frames, alpha=model.alpha, kernel=model.kernel)
-    ),
+    "global": Temporal("b", _global),
     "local": Temporal("b", _local),
     "global+se": Temporal("b", _global_se),
     "tanet-r": Temporal("b", _tam),

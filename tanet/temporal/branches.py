@@ -22,12 +22,13 @@ class GlobalBranch(nn.Module):
         frames: T, the frames of a clip.
         alpha: width of the hidden layer, αT.
         kernel: K, taps of the adaptive kernel; odd.
+        identity: how near the identity the kernels begin, as TAM's.
     """
 
-    def __init__(self, *, frames: int, alpha: int = 2, kernel: int = 3) -> None:
+    def __init__(self, *, frames: int, alpha: int = 2, kernel: int = 3, identity: float = 0.0) -> None:
         super().__init__()
         self.frames, self.taps = frames, kernel
-        self.G = global_branch(frames, alpha=alpha, kernel=kernel)
+        self.G = global_branch(frames, alpha=alpha, kernel=kernel, identity=identity)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         taken = take_in(x, frames=self.frames, taps=self.taps, gated=False)
@@ -69,17 +70,25 @@ class GlobalSE(nn.Module):
         frames: T, the frames of a clip.
         alpha: width of the global branch's hidden layer, αT.
         kernel: K, taps of the adaptive kernel; odd.
+        identity: how near the identity the kernels begin, as TAM's.
         reduction: the excitation's hidden layer has C/reduction channels.
     """
 
     def __init__(
-        self, channels: int, *, frames: int, alpha: int = 2, kernel: int = 3, reduction: int = 8
+        self,
+        channels: int,
+        *,
+        frames: int,
+        alpha: int = 2,
+        kernel: int = 3,
+        identity: float = 0.0,
+        reduction: int = 8,
     ) -> None:
         super().__init__()
         if not 1 <= reduction <= channels:
             raise ValueError(f"reduction must be in 1 … {channels} (channels), not {reduction}")
         self.frames, self.taps = frames, kernel
-        self.G = global_branch(frames, alpha=alpha, kernel=kernel)
+        self.G = global_branch(frames, alpha=alpha, kernel=kernel, identity=identity)
         self.SE = nn.Sequential(
             nn.Linear(channels, channels // reduction),
             nn.ReLU(inplace=True),

@@ -39,19 +39,26 @@ class FrameConv(nn.Conv1d):
         return F.linear(input, self.weight.transpose(1, 2).flatten(1))
 
 
-def global_branch(frames: int, *, alpha: int, kernel: int) -> nn.Sequential:
-    """G: rows of T values → weights of K taps (eq. 4); its children are named as in the published code."""
+def global_branch(frames: int, *, alpha: int, kernel: int, identity: float = 0.0) -> nn.Sequential:
+    """G: rows of T values → weights of K taps (eq. 4); its children are named as in the published code.
+
+    `identity` is added to the last weights of the middle tap: what comes before them is not negative, so the
+    kernel of every channel then begins near the identity.
+    """
     if kernel < 1 or kernel % 2 == 0:
         raise ValueError(f"kernel must be odd, not {kernel}")
     if min(frames, alpha) < 1:
         raise ValueError(f"frames and alpha must be positive, not {frames} and {alpha}")
-    return nn.Sequential(
+    branch = nn.Sequential(
         nn.Linear(frames, alpha * frames, bias=False),
         nn.BatchNorm1d(alpha * frames),
         nn.ReLU(inplace=True),
         nn.Linear(alpha * frames, kernel, bias=False),
         nn.Softmax(dim=-1),
     )
+    with torch.no_grad():
+        branch[3].get_parameter("weight")[kernel // 2] += identity
+    return branch
 
 
 def local_branch(channels: int, *, frames: int, beta: int, kernel: int) -> nn.Sequential:
@@ -140,6 +147,8 @@ class TAM(nn.Module):
         kernel: K, taps of the adaptive kernel; odd (Table 1b).
         local_kernel: taps of the local branch's first convolution. The paper has 3; the published code
             makes it as wide as K.
+        identity: how near the identity the kernels begin; 0 is the published start, where a tap weighs
+            about 1/K; at 1 the middle one weighs 0.97, at 3 all but 0.001.
         order: "tam" gates first and aggregates then (eq. 7), "tanet-r" the other way round (eq. 8).
     """
 
@@ -152,6 +161,7 @@ class TAM(nn.Module):
         beta: int = 4,
         kernel: int = 3,
         local_kernel: int = 3,
+        identity: float = 0.0,
         order: Literal["tam", "tanet-r"] = "tam",
     ) -> None:
         super().__init__()
@@ -161,7 +171,7 @@ class TAM(nn.Module):
         self.conv: nn.Conv2d | None = None
         self.norm: TakenNorm | None = None
         self.act: Act = "none"
-        self.G = global_branch(frames, alpha=alpha, kernel=kernel)
+        self.G = global_branch(frames, alpha=alpha, kernel=kernel, identity=identity)
         self.L = local_branch(channels, frames=frames, beta=beta, kernel=local_kernel)
 
     def take_in(self, norm: TakenNorm, act: Act) -> None:
