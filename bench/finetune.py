@@ -2,7 +2,7 @@
 
     python -m bench.finetune --data arrow6 --made 40 --weights mobilenet_v2_imagenet.pth --seconds 540
     python -m bench.finetune --list
-    python -m bench.finetune --made 2 --backbone resnet18_w16 --size 32 --epochs 2 --variants base adamw+ema
+    python -m bench.finetune --made 2 --backbone resnet18_w16 --size 32 --epochs 2 --variants base near0+ema
 
 → results/finetune.csv, a row a run. The sets are a folder (`--data`) and the verbs of synthetic.py (`--made`,
 clips a verb), so that nothing is chosen on one set alone; nor on videos that results are reported of: of the
