@@ -10,8 +10,7 @@ goes on where it was; with the seeds in the outer loop all cases are equally far
 crops, for cases of as many frames alike, so they can be compared in pairs. `bench.compare_table` makes
 docs/compare.md.
 
-The videos of val/ are those that the benchmarks' recipes were chosen by: an accuracy alone is on the high
-side, and what is to be read are the differences.
+The synthetic recipe was chosen by val/, arrow6's by a part of train/: what is to be read are the differences.
 """
 
 import argparse

@@ -164,7 +164,7 @@ def timed(speeds: Sequence[Mapping[str, str]], benchmark: str, changes: str) -> 
 def draw(found: Sequence[Line]) -> list[str]:
     """A table, and in a sentence how far its order is the paper's."""
     out = [
-        "| row | start | parameters | GFLOPs | clips/s | top-1 | to TAM | order | seeds | the paper's |",
+        "| row | start | parameters | GFLOPs | clips/s | top-1 | to TAM | order | seeds | top-1, paper |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for line in found:

@@ -57,9 +57,9 @@ def decoded(root: str | Path) -> Iterator[int]:
 def capturing(size: int) -> Callable[..., torch.optim.Optimizer]:
     """A stand-in for `make_optimizer` that also captures the network's passes, for clips of size × size."""
 
-    def make(network: nn.Module, optim: Optim, **options: bool) -> torch.optim.Optimizer:
+    def make(network: nn.Module, optim: Optim, *, trained: bool = False) -> torch.optim.Optimizer:
         assert isinstance(network, VideoNet)
-        optimizer = make_optimizer(network, optim, **options)
+        optimizer = make_optimizer(network, optim, trained=trained)
         capture_passes(network.train(), optim, size=size)
         return optimizer
 

@@ -8,9 +8,10 @@
 clips a verb), so that nothing is chosen on one set alone; nor on videos that results are reported of: of the
 folder, a part of the recordings in train/ is held out to choose by (--hold-out), and its val/ is not looked
 at; the verbs are made here. With --hold-out 0, val/ is what is tested, and its accuracy is on the high side
-for the variant that was chosen by it. A variant is one or more of CHANGES (variants.py),
-joined by +, laid over the recipe. All variants with the first seed come first, then the next seed; a run that
-would not end in time is left out, and one whose row the file has is not run again.
+for the variant that was chosen by it. A variant is one or more of CHANGES (variants.py), joined by +, laid
+over the recipe; in rows of earlier commits, names and recipe are of that commit. All variants with the first
+seed come first, then the next seed; a run that would not end in time is left out, and one whose row the file
+has is not run again.
 
 Videos are held on the device (held.py), forward and backward pass are captured as a CUDA graph: so a run
 takes a fraction of `tanet train`'s time. What the library lacks is done here, and moves into it if it helps.
@@ -43,6 +44,8 @@ from tanet.recipe import Recipe
 from tanet.start import load_2d_weights
 from tanet.transforms import normalise
 
+KEY = ("set", "hold_out", "variant", "backbone", "temporal", "seed")
+"""The columns that say which run a row is of."""
 SHOWN = ("train_top1", "curve", "val_top1", "val_top1_2x3", "seconds")
 
 
@@ -61,7 +64,7 @@ def main() -> None:
         raise SystemExit(str(error)) from error
     print(f"held after {time.monotonic() - started:.0f} s", flush=True)
     rows: list[dict[str, object]] = [dict(row) for row in read_csv(flags.out)]
-    done = {(row["set"], row["variant"], str(row["seed"]), row["hold_out"]) for row in rows}
+    done = {tuple(row[name] for name in KEY) for row in rows}
     pace: dict[object, float] = {}  # seconds a step, by what makes it slow
     for trial, (name, held) in product(trials, sets.items()):
         model, data, optim = trial.recipe.model, trial.recipe.data, trial.recipe.optim
@@ -71,12 +74,15 @@ def main() -> None:
         )
         need = 1.2 * steps * pace.get(kind, max(pace.values(), default=0.0))
         title = f"{name} {trial.variant} seed {trial.recipe.seed}"
-        if (
-            name,
-            trial.variant,
-            str(trial.recipe.seed),
-            str(flags.hold_out),
-        ) in done or started + flags.seconds < time.monotonic() + need:
+        values = {
+            "set": name,
+            "hold_out": str(flags.hold_out),
+            "variant": trial.variant,
+            "backbone": model.backbone,
+            "temporal": model.temporal,
+            "seed": str(trial.recipe.seed),
+        }
+        if tuple(values[key] for key in KEY) in done or started + flags.seconds < time.monotonic() + need:
             print(f"{title}: left out", flush=True)
             continue
         row = _run(trial, *held, device=device, graph=device.type == "cuda" and not flags.no_graph)
@@ -206,9 +212,6 @@ def _network(trial: Trial, *, classes: int, device: torch.device) -> VideoNet:
     network = build(model, classes=classes)
     if model.weights:
         load_2d_weights(network.backbone, model.weights)
-    for name, parameter in network.named_parameters():
-        if name.endswith(".temporal.G.3.weight") and extra.spread != 1:
-            parameter.data.mul_(extra.spread)
     if extra.drop_path:
         blocks = [m for m in network.modules() if isinstance(m, InvertedResidual) and m.use_res_connect]
         if not blocks:

@@ -32,6 +32,7 @@ STEPS = 36  # of 4 epochs of 10, the last of which is not filled
 FLAGS = [
     *("--model.backbone", "resnet18_w16", "--model.frames", "4", "--model.dropout", "0.5"),
     *("--optim.epochs", "4", "--optim.batch", "4", "--data.workers", "2"),
+    *("--optim.warmup", "0", "--eval.every", "1"),
     *("--data.size", "32", "--data.resize", "32", "--eval.size", "32", "--eval.resize", "32"),
     *("--device", "cpu", "--save-minutes", "0", "--resume"),
 ]

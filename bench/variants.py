@@ -25,8 +25,6 @@ class Extra:
     """Decay of the running mean of the weights, in the second half, which is tested; a pass a step."""
     layers: float = 1.0
     """Multiple of the learning rate from a block to the one before it."""
-    spread: float = 1.0
-    """Multiple of TAM's last weights of G at the start: kernels that differ among channels."""
     frozen: bool = False
     """BatchNorms of the 2D network but the first keep what they had (TSN's partial BN)."""
     drop_path: float = 0.0
@@ -65,9 +63,9 @@ CHANGES: dict[str, Changes] = {
     "fresh3": {"optim.fresh_lr": 3.0},
     "fresh30": {"optim.fresh_lr": 30.0},
     "near0": {"model.identity": 0.0},
-    "near03": {"model.identity": 0.3},
-    "near1": {"model.identity": 1.0},
-    "near10": {"model.identity": 10.0},
+    "near6": {"model.identity": 6.4},
+    "near12": {"model.identity": 12.0},
+    "near40": {"model.identity": 40.0},
     "batch8": {"optim.batch": 8, "optim.lr": 1e-4},
     "batch32": {"optim.batch": 32, "optim.lr": 4e-4},
     "decay2": {"optim.weight_decay": 0.2},
@@ -81,7 +79,6 @@ CHANGES: dict[str, Changes] = {
     "cutmix": {"extra.cutmix": 1.0},
     "ema": {"extra.ema": 0.998},
     "layers": {"extra.layers": 0.9},
-    "spread": {"extra.spread": 4.0},
     "frozen": {"extra.frozen": True},
     "droppath": {"extra.drop_path": 0.1},
     "span": {"extra.span": 0.7},

@@ -7,7 +7,7 @@ BatchNorm weight and bias         ×1               no
 Linear weight, where `linear_lr`  ×5               yes
 Linear bias, where `linear_lr`    ×10              no
 
-All that times `fresh_lr`, of the classifier and of temporal modules that do not start from trained weights.
+All that times `fresh_lr`, of the classifier, and of temporal modules that no checkpoint gave.
 """
 
 import math
@@ -48,10 +48,10 @@ def param_groups(network: nn.Module, optim: Optim, *, trained: bool = False) -> 
 
 
 def is_fresh(parameter: str, *, trained: bool = False) -> bool:
-    """Whether a VideoNet's parameter of this name is one that the weights it starts with do not give.
+    """Whether `fresh_lr` is for a VideoNet's parameter of this name.
 
-    Those of a 2D network give neither classifier nor temporal modules; those of a video network (`trained`)
-    seldom a classifier for the same classes.
+    A 2D network's weights give neither classifier nor temporal modules; a video network's (`trained`) give
+    the modules, but seldom a classifier for the same classes.
     """
     return parameter.startswith("head.") or (".temporal." in parameter and not trained)
 

@@ -13,7 +13,7 @@ import torch
 
 from tanet.annotation import Split
 from tanet.memory import training_memory
-from tanet.optim import fit, peak_lr
+from tanet.optim import fit, lr_at, peak_lr
 from tanet.recipe import Model, Optim, Recipe
 from tanet.transforms import mirror_labels
 
@@ -146,6 +146,8 @@ def _memory_of(device: torch.device) -> int | None:
 def _schedule(optim: Optim, steps: int) -> str:
     """The learning rate over the steps, in words."""
     rate = f"learning rate {peak_lr(optim):g}"
+    if optim.warmup >= optim.epochs:
+        return f"learning rate {lr_at(optim.epochs, optim):g}, to which it rises until the end"
     rate += f", after rising for {round(optim.warmup * steps)} steps" if optim.warmup else ""
     if optim.schedule == "cosine":
         return f"{rate}, along half a cosine to 0"
@@ -197,22 +199,37 @@ def _sided(classes: Sequence[str], most: int = 4) -> list[str]:
 
 def _of_optim(optim: Optim) -> list[str]:
     """What contradicts itself."""
+    found = []
     late = [str(epoch) for epoch in optim.milestones if epoch >= optim.epochs]
     if optim.schedule == "step" and late:
-        return [
+        found.append(
             f"the learning rate never falls after epoch {', '.join(late)}: there are {optim.epochs} epochs "
             "(--optim.milestones)"
-        ]
-    return []
+        )
+    if optim.warmup >= optim.epochs:
+        found.append(
+            f"the learning rate never falls: it rises for {optim.warmup:g} epochs, and there are "
+            f"{optim.epochs} (--optim.warmup)"
+        )
+    return found
 
 
 def _against(recipe: Recipe, reference: Recipe) -> list[str]:
     """What was changed without what belongs to it."""
     ours, theirs = recipe.optim, reference.optim
     found = []
-    if ours.method != theirs.method and ours.lr == theirs.lr:
-        found.append(f"{ours.method} with the learning rate {ours.lr:g} that was chosen for {theirs.method}")
-    elif ours.method == theirs.method:
+    if ours.method != theirs.method:
+        kept = [
+            f"{name} {now:g}"
+            for name, now, was in (
+                ("learning rate", ours.lr, theirs.lr),
+                ("weight decay", ours.weight_decay, theirs.weight_decay),
+            )
+            if now == was
+        ]
+        if kept:
+            found.append(f"{ours.method} with the {' and the '.join(kept)} chosen for {theirs.method}")
+    elif ours.method == "sgd":
         rate, scaled = peak_lr(ours), peak_lr(theirs) * ours.batch / theirs.batch
         if ours.batch != theirs.batch and abs(rate / scaled - 1) > 0.01:
             found.append(
@@ -242,7 +259,8 @@ def _changed(recipe: Recipe, reference: Recipe) -> list[str]:
         ours, theirs = getattr(recipe, section), getattr(reference, section)
         for name in (field.name for field in dataclasses.fields(ours)):
             was, now = getattr(theirs, name), getattr(ours, name)
-            if was != now and name not in ASIDE.get(section, ()):
+            start = name == "identity" and recipe.model.init  # which a checkpoint's weights replace
+            if was != now and name not in ASIDE.get(section, ()) and not start:
                 changed.append(f"{section}.{name} {_shown(now)} ({_shown(was)})")
     return changed
 

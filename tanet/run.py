@@ -133,6 +133,9 @@ class RunFolder:
             for name in dict.fromkeys((*before, *now))
             if before.get(name) != now.get(name) and name not in free
         ]
+        # A checkpoint may be gone by now. But that there was one decides what `optim.fresh_lr` is for.
+        if before["optim.fresh_lr"] != 1 and bool(before["model.init"]) != bool(now["model.init"]):
+            different.append(f"model.init was {before['model.init']!r}, now {now['model.init']!r}")
         if different:
             raise ValueError(f"{self.folder} holds another training: {'; '.join(different)}")
 

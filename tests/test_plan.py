@@ -68,7 +68,12 @@ def test_a_recipe_as_it_stands_has_nothing_to_warn_of():
             {"optim": {"batch": 8}},
             "batch 8 instead of 16: in proportion the learning rate would be 0.005, not 0.01",
         ),
-        ({"optim": {"method": "adamw"}}, "adamw with the learning rate 0.01 that was chosen for sgd"),
+        (
+            {"optim": {"method": "adamw"}},
+            "adamw with the learning rate 0.01 and the weight decay 0.0001 chosen for sgd",
+        ),
+        ({"optim": {"method": "adamw", "lr": 1e-3}}, "adamw with the weight decay 0.0001 chosen for sgd"),
+        ({"optim": {"warmup": 10.0}}, "never falls: it rises for 10 epochs, and there are 10"),
         ({"optim": {"epochs": 7}}, "optim.epochs 7 instead of 10"),
         ({"optim": {"epochs": 7}}, "never falls after epoch 8: there are 7 epochs"),
         ({"model": {"frames": 8}}, "8 frames a clip instead of 4"),

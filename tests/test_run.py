@@ -12,6 +12,8 @@ from runs import whole as whole
 from tanet import state as states
 from tanet import train
 from tanet.annotation import read_split
+from tanet.checkpoint import Checkpoint, save
+from tanet.network import build
 from tanet.train import Note
 
 
@@ -39,6 +41,21 @@ def test_a_state_from_before_a_field_was_added(recipe, tmp_path, tells_each_step
     with pytest.raises(ValueError, match=r"another training: optim\.lr_batch was 0, now 8$"):
         train(changed(recipe, optim={"lr_batch": 8}), out=tmp_path, device="cpu", resume=True)
     train(recipe, out=tmp_path, device="cpu", resume=True)
+
+
+def test_that_a_checkpoint_was_the_start_counts_where_fresh_lr_does(recipe, tmp_path, tells_each_step):
+    start = tmp_path / "start.safetensors"
+    save(start, Checkpoint(build(recipe.model, classes=2), recipe, ("a", "b")))
+    one = changed(recipe, model={"init": str(start)}, optim={"fresh_lr": 10.0})
+    out = tmp_path / "run"
+    with pytest.raises(Stop):
+        train(one, out=out, device="cpu", save_minutes=0, report=stop_at(1, 2))
+    start.unlink()
+    with pytest.raises(
+        ValueError, match=r"another training: model\.init was '.*start\.safetensors', now ''$"
+    ):
+        train(changed(one, model={"init": ""}), out=out, device="cpu", resume=True)
+    train(one, out=out, device="cpu", resume=True)
 
 
 def test_lists_may_move_but_not_change(recipe, tmp_path, tells_each_step):

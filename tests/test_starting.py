@@ -91,7 +91,8 @@ def test_the_command_needs_no_other_flag_for_the_network(tmp_path, capsys):
     assert "1 epoch × 2 steps = 2 steps of 4 clips" in lines
     assert f"starts from the checkpoint {start}" in lines
     assert any("model.temporal tsm (tam)" in line for line in lines)
-    assert "batch 4 instead of 16" in shown.err
+    assert "optim.epochs 1 instead of 150" in shown.err
+    assert "the learning rate never falls: it rises for 5 epochs, and there are 1" in shown.err
     trained = checkpoint.load(tmp_path / "a" / "best.safetensors")
     assert (trained.recipe.model.temporal, trained.classes) == ("tsm", ("move_left", "move_right"))
     # But not about where to start, of which there can be but one.

@@ -5,7 +5,9 @@ import torch
 from torch.nn import functional as F
 
 from tanet import TAM
-from tanet.temporal.branches import GlobalBranch, GlobalSE
+from tanet.network import build
+from tanet.recipe import Model
+from tanet.temporal.tam import global_branch
 
 
 def paper(tam, x):
@@ -95,19 +97,39 @@ def test_every_clip_has_its_own_kernel():
     assert not torch.allclose(kernel[0], kernel[1])
 
 
-@pytest.mark.parametrize(("identity", "least"), [(1.0, 0.95), (3.0, 0.999)])
-def test_can_begin_near_the_identity(identity, least):
-    for make in (TAM, GlobalSE, lambda _, **options: GlobalBranch(**options)):
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize(("frames", "alpha"), [(4, 2), (8, 1), (8, 2), (16, 2), (32, 4)])
+def test_can_begin_near_the_identity(frames, alpha, kernel):
+    torch.manual_seed(0)
+    rows = torch.randn(256, frames)
+    middle = kernel // 2
+    weights = []
+    for identity in (0.0, 6.0, 19.0):
         torch.manual_seed(0)
-        usual = make(64, frames=8)
+        branch = global_branch(frames, alpha=alpha, kernel=kernel, identity=identity)
+        theta = branch(rows)
+        weights.append(theta.mean(0)[middle].item())
+        theta[:, 0].sum().backward()
+        assert branch[3].weight.grad.abs().max() > 1e-6  # it can still learn to leave
+    assert weights[0] == pytest.approx(1 / kernel, abs=0.15)
+    assert 0.8 < weights[1] < 0.999
+    assert weights[2] > 0.9
+
+
+@pytest.mark.parametrize("temporal", ["tam", "tanet-r", "global", "global+se"])
+def test_recipes_say_how_near_the_identity(temporal):
+    states = []
+    for identity in (0.0, 6.0):
         torch.manual_seed(0)
-        module = make(64, frames=8, identity=identity)
-        rows = torch.randn(32, 8)
-        assert usual.G(rows).mean(0)[1] < 0.5
-        assert module.G(rows).mean(0)[1] > least
-        for (name, one), other in zip(usual.state_dict().items(), module.state_dict().values(), strict=True):
-            if name != "G.3.weight":
-                assert torch.equal(one, other)
+        model = Model(backbone="resnet18_w16", temporal=temporal, frames=4, identity=identity)
+        states.append(build(model, classes=2).state_dict())
+    for name, usual in states[0].items():
+        ours = states[1][name]
+        if name.endswith(".G.3.weight"):
+            assert torch.equal(ours[::2], usual[::2])
+            assert torch.allclose(ours[1] - usual[1], torch.tensor(6.0 / (0.4 * 8)), atol=1e-6)
+        else:
+            assert torch.equal(ours, usual)
 
 
 def test_limits_are_tsn_and_tsm():
@@ -130,8 +152,9 @@ def test_limits_are_tsn_and_tsm():
 
 
 @pytest.mark.parametrize(
-    "options", [{"kernel": 2}, {"local_kernel": 4}, {"beta": 9}, {"order": "tan"}, {"frames": 0}]
+    "options",
+    [{"kernel": 2}, {"local_kernel": 4}, {"beta": 9}, {"order": "tan"}, {"frames": 0}, {"identity": -1.0}],
 )
 def test_refuses_what_makes_no_module(options):
-    with pytest.raises(ValueError, match=r"kernel|beta|order|frames"):
+    with pytest.raises(ValueError, match=r"kernel|beta|order|frames|identity"):
         TAM(8, **{"frames": 4, **options})

@@ -1,15 +1,16 @@
 """One's own videos in folders: `tanet train finetune --data.root my_videos --init checkpoint.safetensors`.
 
-For some 300 to 50,000 videos. `--init` takes a checkpoint, whose network is trained on, or ImageNet's weights
-of a 2D network. Those are not to be forgotten: TAM begins near the identity, so that the features are at
-first what they were, and learns ten times as fast as they change. LOG.md has what else was tried.
+For some 300 to 50,000 videos. `--init` takes a checkpoint, whose network is trained on, with a classifier
+that learns ten times as fast; or ImageNet's weights of a 2D network. Those are not to be forgotten: TAM
+begins near the identity, so that the features are at first what they were but for their scale, and learns ten
+times as fast as they change. LOG.md has what else was tried.
 """
 
 from tanet.recipe import Data, Eval, Model, Optim, Recipe
 
 FINETUNE = Recipe(
     data=Data(sampling="uniform", resize=256, size=224, flip="mirror"),
-    model=Model(backbone="resnet50", temporal="tam", frames=8, dropout=0.5, identity=3.0),
+    model=Model(backbone="resnet50", temporal="tam", frames=8, dropout=0.5, identity=19.0),
     optim=Optim(
         method="adamw",
         epochs=150,

@@ -10,6 +10,7 @@ with the module of the same initials in bLVNet (Fan et al. 2019), which is tempo
 depthwise 1×1 convolutions of neighbouring frames.
 """
 
+import math
 from typing import Literal
 
 import torch
@@ -17,6 +18,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from tanet.ops import Act, Norm, Taken, as_clips, implementation, moments, take_in
+
+HIDDEN = 0.4
+"""Mean of a hidden unit of the global branch at the start: of what ReLU leaves of a normal value, 1/√(2π)."""
 
 
 class FrameConv(nn.Conv1d):
@@ -42,13 +46,15 @@ class FrameConv(nn.Conv1d):
 def global_branch(frames: int, *, alpha: int, kernel: int, identity: float = 0.0) -> nn.Sequential:
     """G: rows of T values → weights of K taps (eq. 4); its children are named as in the published code.
 
-    `identity` is added to the last weights of the middle tap: what comes before them is not negative, so the
-    kernel of every channel then begins near the identity.
+    `identity` is by how much the middle tap's logit leads the others' at the start, on average: its last
+    weights are raised, and what they weigh is not negative.
     """
     if kernel < 1 or kernel % 2 == 0:
         raise ValueError(f"kernel must be odd, not {kernel}")
     if min(frames, alpha) < 1:
         raise ValueError(f"frames and alpha must be positive, not {frames} and {alpha}")
+    if not 0 <= identity < math.inf:
+        raise ValueError(f"identity must be a number from 0 on, not {identity}")
     branch = nn.Sequential(
         nn.Linear(frames, alpha * frames, bias=False),
         nn.BatchNorm1d(alpha * frames),
@@ -57,7 +63,7 @@ def global_branch(frames: int, *, alpha: int, kernel: int, identity: float = 0.0
         nn.Softmax(dim=-1),
     )
     with torch.no_grad():
-        branch[3].get_parameter("weight")[kernel // 2] += identity
+        branch[3].get_parameter("weight")[kernel // 2] += identity / (alpha * frames * HIDDEN)
     return branch
 
 
@@ -134,7 +140,8 @@ class TAM(nn.Module):
 
     Its parameters are named as in the published code (`G.0`, `G.1`, `G.3`, `L.0`, `L.1`, `L.3`). T is a part
     of the weights: a module for 8 frames can not take 16. Freshly initialised it is not the identity (it
-    shrinks its input to about 0.28 of its standard deviation), so BatchNorm behind it must be trained.
+    shrinks its input to about 0.28 of its standard deviation, with `identity` to 0.5), so BatchNorm behind it
+    must be trained.
 
     On a GPU and without gradients, one operator computes the whole in evaluation: it reads the weights of G
     and L and calls neither, so their hooks see nothing. `branches` gives what the two would make.
@@ -147,8 +154,8 @@ class TAM(nn.Module):
         kernel: K, taps of the adaptive kernel; odd (Table 1b).
         local_kernel: taps of the local branch's first convolution. The paper has 3; the published code
             makes it as wide as K.
-        identity: how near the identity the kernels begin; 0 is the published start, where a tap weighs
-            about 1/K; at 1 the middle one weighs 0.97, at 3 all but 0.001.
+        identity: how far the middle tap's logit leads at the start. 0 is the published start, where a tap
+            weighs about 1/K; with a lead of 6 the middle one weighs 0.96, with 19 all but 0.001 (T = 8).
         order: "tam" gates first and aggregates then (eq. 7), "tanet-r" the other way round (eq. 8).
     """
 
