@@ -3,13 +3,21 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test lint clean
+.PHONY: demo test kernels lint clean
 
 demo: $(INSTALLED)
 	$(BIN)/tanet demo
 
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/pytest
+
+# The fused kernels' tests in Triton's interpreter, where there is no GPU. Triton lies beside the environment, since
+# torch.compile would use it.
+kernels: $(INSTALLED) build/triton
+	TRITON_INTERPRET=1 OMP_NUM_THREADS=1 PYTHONPATH=build/triton $(BIN)/pytest tests/*_triton.py
+
+build/triton:
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $@ triton==3.7.1
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
