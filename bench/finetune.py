@@ -74,20 +74,14 @@ def main() -> None:
         )
         need = 1.2 * steps * pace.get(kind, max(pace.values(), default=0.0))
         title = f"{name} {trial.variant} seed {trial.recipe.seed}"
-        values = {
-            "set": name,
-            "hold_out": str(flags.hold_out),
-            "variant": trial.variant,
-            "backbone": model.backbone,
-            "temporal": model.temporal,
-            "seed": str(trial.recipe.seed),
-        }
-        if tuple(values[key] for key in KEY) in done or started + flags.seconds < time.monotonic() + need:
+        part, seed = str(flags.hold_out), str(trial.recipe.seed)
+        values = (name, part, trial.variant, model.backbone, model.temporal, seed)
+        if values in done or started + flags.seconds < time.monotonic() + need:
             print(f"{title}: left out", flush=True)
             continue
         row = _run(trial, *held, device=device, graph=device.type == "cuda" and not flags.no_graph)
         pace[kind] = float(str(row["seconds"])) / steps
-        rows.append({**head("torch"), "set": name, "hold_out": str(flags.hold_out), **row})
+        rows.append({**head("torch"), "set": name, "hold_out": part, **row})
         write_csv(flags.out, rows)
         print(f"{title}: " + ", ".join(f"{key} {row[key]}" for key in SHOWN), flush=True)
         gc.collect()  # of a captured graph, which holds its memory until then

@@ -15,6 +15,8 @@ import torch
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = torch.device("cpu" if INTERPRETED else "cuda")
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+# The interpreter takes matrices of bfloat16 for matrices of integers.
+PRECISIONS = tuple(d for d in DTYPES if not INTERPRETED or d != torch.bfloat16)
 FLOOR = 1e-6  # relative; below it float32's own rounding decides
 needs_gpu = pytest.mark.skipif(INTERPRETED, reason="needs a GPU")
 

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from kernels import DEVICE, DTYPES, INTERPRETED, choose, error, need_triton
+from kernels import DEVICE, PRECISIONS, choose, error, need_triton
 from torch import nn
 
 from tanet import TAM
@@ -23,8 +23,6 @@ MODULES = {
     "global+se": lambda: GlobalSE(CHANNELS, frames=FRAMES),
     "tsm": lambda: TemporalShift(frames=FRAMES),
 }
-# The interpreter takes matrices of bfloat16 for matrices of integers.
-PRECISIONS = tuple(d for d in DTYPES if not INTERPRETED or d != torch.bfloat16)
 
 
 class Pair(nn.Module):

@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 import torch
-from kernels import DEVICE, DTYPES, INTERPRETED, assert_as_exact, choose, need_triton, needs_gpu
+from kernels import DEVICE, DTYPES, INTERPRETED, PRECISIONS, assert_as_exact, choose, need_triton, needs_gpu
 from kernels import nan_buffers as nan_buffers
 from torch import nn
 from torch.nn import functional as F
@@ -18,8 +18,6 @@ need_triton()
 
 from tanet.ops import branches_triton, squeeze_triton, tam_triton  # noqa: E402
 
-# The interpreter takes matrices of bfloat16 for matrices of integers.
-PRECISIONS = tuple(d for d in DTYPES if not INTERPRETED or d != torch.bfloat16)
 SIZES = (
     [(1, 17, (7, 5)), (3, 64, (1, 1)), (8, 96, (7, 7))]
     if INTERPRETED
