@@ -44,8 +44,8 @@ def main() -> None:
     except ValueError as error:
         raise SystemExit(str(error)) from error
     rows: list[dict[str, object]] = []
-    with decoded(flags.data) as videos:
-        print(f"{videos} videos decoded", flush=True)
+    with decoded(flags.data) as raw:
+        print(f"{raw.videos} videos decoded", flush=True)
         for recipe in recipes:
             own = {"temporal": recipe.model.temporal, "seed": recipe.seed, "lr": recipe.optim.lr}
             rows.append({**head("torch", "av"), **own, **run(recipe, graph=not flags.no_graph)})

@@ -7,8 +7,10 @@
 Each row of the file is one training, tested after its last epoch with the recipe's views, and says by which
 command it is repeated. Rows that are there are not run again, so a comparison may be stopped at any time and
 goes on where it was; with the seeds in the outer loop all cases are equally far. A seed settles order and
-crops, for cases of as many frames alike, so they can be compared in pairs. `bench.compare_table` makes
-docs/compare.md.
+crops, for cases of as many frames alike, so they can be compared in pairs. `--processes` runs several at
+once, on all GPUs: these networks are too small to fill one, and share it by MPS
+(`nvidia-cuda-mps-control -d`).
+`bench.compare_table` makes docs/compare.md.
 
 The synthetic recipe was chosen by val/, arrow6's by a part of train/: what is to be read are the differences.
 """
@@ -19,12 +21,14 @@ import gc
 import shlex
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
 import torch
 
+from bench.abreast import abreast
 from bench.common import ROOT, head, read_csv, write_csv
 from bench.compare_cases import BENCHMARKS, Case, actions_of, cases, change
 from bench.decoded import capturing, decoded
@@ -56,11 +60,16 @@ def main() -> None:
     parser.add_argument(
         "--workers", type=int, default=4, help="processes that cut clips; 0: none beside this"
     )
+    parser.add_argument(
+        "--processes", type=int, default=1, help="runs at once; with several, start NVIDIA's MPS before"
+    )
     parser.add_argument("--no-graph", action="store_true", help="launch every kernel of every step")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "compare.csv")
     flags = parser.parse_args()
     started = time.monotonic()
     try:
+        if flags.processes < 1:
+            raise ValueError(f"--processes {flags.processes}: at least one is needed")
         if taken := [text for text in flags.change if text.partition("=")[0] in OWN]:
             raise ValueError(f"--change {taken[0]}: the benchmark sets {', '.join(OWN)} itself")
         recipe = change(BENCHMARKS[flags.benchmark], flags.change)
@@ -77,9 +86,11 @@ def main() -> None:
         raise SystemExit(str(error)) from error
     rows: list[dict[str, object]] = [dict(row) for row in read_csv(flags.out)]
     done = {tuple(str(row[name]) for name in KEY) for row in rows}
+    begun: dict[str, float] = {}
     longest = 0.0
-    with decoded(flags.data) as count:
-        print(f"{count} videos decoded, {time.monotonic() - started:.0f} s", flush=True)
+
+    def due() -> Iterator[Job]:
+        """What is still to run, as long as there is time for it."""
         for seed, case in ((seed, case) for seed in flags.seeds for case in chosen):
             model = dataclasses.replace(case.model, weights=weights.get(case.model.backbone, ""))
             values = (flags.benchmark, " ".join(flags.change), case.name, str(seed), start(model), videos)
@@ -89,15 +100,41 @@ def main() -> None:
             if flags.seconds and time.monotonic() - started + longest > flags.seconds:
                 print(f"stopped after {flags.seconds:g} s; the same command goes on", flush=True)
                 return
-            begun = time.monotonic()
-            found = run(dataclasses.replace(recipe, model=model, seed=seed), graph=not flags.no_graph)
-            key = dict(zip(KEY, values, strict=True))
-            rows.append({**head("torch", "av"), **key, **found, "command": repeat(flags, case, seed)})
-            write_csv(flags.out, rows)
-            longest = max(longest, time.monotonic() - begun)
-            print(
-                f"{case.name}, seed {seed}: top-1 {rows[-1]['val_top1']}, {rows[-1]['seconds']} s", flush=True
+            job = Job(
+                key=dict(zip(KEY, values, strict=True)),
+                recipe=dataclasses.replace(recipe, model=model, seed=seed),
+                graph=not flags.no_graph,
+                command=repeat(flags, case, seed),
             )
+            begun[job.command] = time.monotonic()
+            yield job
+
+    with decoded(flags.data) as raw:
+        print(f"{raw.videos} videos decoded, {time.monotonic() - started:.0f} s", flush=True)
+        for job, found in abreast(do, due(), processes=flags.processes, raw=raw):
+            rows.append({**head("torch", "av"), **job.key, **found, "command": job.command})
+            write_csv(flags.out, rows)
+            longest = max(longest, time.monotonic() - begun[job.command])
+            told = f"top-1 {found['val_top1']}, {found['seconds']} s"
+            print(f"{job.key['case']}, seed {job.key['seed']}: {told}", flush=True)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that is to become a row."""
+
+    key: Mapping[str, str]
+    """Its columns by the names of `KEY`."""
+    recipe: Recipe
+    graph: bool
+    """Capture its passes as a CUDA graph, where there is a GPU."""
+    command: str
+    """What makes this row alone again."""
+
+
+def do(job: Job) -> dict[str, object]:
+    """The row's figures."""
+    return run(job.recipe, graph=job.graph)
 
 
 def choose(found: Sequence[Case], only: Sequence[str] | None) -> list[Case]:

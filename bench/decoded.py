@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -42,16 +43,31 @@ class Decoded(Video):
         return torch.from_numpy(self._pictures[np.asarray(indices)])
 
 
+@dataclass(frozen=True)
+class Raw:
+    """Videos that lie decoded in a folder."""
+
+    folder: Path
+    videos: int
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Within it, clips are cut from these and no video is opened."""
+        with mock.patch("tanet.datasets.open_video", partial(Decoded, folder=self.folder)):
+            yield
+
+
 @contextmanager
-def decoded(root: str | Path) -> Iterator[int]:
-    """Within it, videos under `root` are read from memory; gives their number."""
+def decoded(root: str | Path) -> Iterator[Raw]:
+    """Within it, videos under `root` are read from memory."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as raw:
         videos = videos_under(Path(root))
         with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
             list(pool.map(partial(_decode, folder=Path(raw)), videos, chunksize=8))
-        with mock.patch("tanet.datasets.open_video", partial(Decoded, folder=Path(raw))):
-            yield len(videos)
+        found = Raw(Path(raw), len(videos))
+        with found.reading():
+            yield found
 
 
 def capturing(size: int) -> Callable[..., torch.optim.Optimizer]:

@@ -13,6 +13,7 @@ from bench import compare, compare_plot, compare_table
 from bench.common import read_csv, write_csv
 from bench.compare_cases import BENCHMARKS, cases, change
 from bench.compare_plot import Point, frontier, label_heights
+from bench.decoded import Raw, decoded
 from tanet.annotation import Sample
 from tanet.evaluate import Report
 from tanet.recipes import TABLES
@@ -64,7 +65,6 @@ def test_wrong_changes_are_named(text, line):
 
 
 def test_videos_are_read_from_memory_as_from_their_files(tmp_path):
-    from bench.decoded import decoded
     from tanet import datasets
 
     root = make_folders(tmp_path / "videos", train=1, val=1)
@@ -72,8 +72,8 @@ def test_videos_are_read_from_memory_as_from_their_files(tmp_path):
     indices = np.array([[3, 0], [7, 3]])
     with open_video(path) as video:
         wanted, info = video.read(indices), video.info
-    with decoded(root) as count:
-        assert count == 4
+    with decoded(root) as raw:
+        assert raw.videos == 4
         path.unlink()
         with datasets.open_video(path) as video:
             assert (video.frames, video.info.height) == (info.frames, info.height)
@@ -110,6 +110,9 @@ def test_runs_go_on_where_they_were_and_say_how_to_repeat_one(tmp_path, monkeypa
     run("--only", "none", "--seeds", "1", "--out", str(tmp_path / "again.csv"))
     (again,) = read_csv(tmp_path / "again.csv")
     assert again["train_top1"] == rows[1]["train_top1"]  # the seed settles it
+    run("--only", "tsm", "none", "--seeds", "1", "--processes", "2", "--out", str(tmp_path / "abreast.csv"))
+    abreast = {row["case"]: row["train_top1"] for row in read_csv(tmp_path / "abreast.csv")}
+    assert abreast == {row["case"]: row["train_top1"] for row in rows}
     with pytest.raises(SystemExit, match="unknown cases: tma; known are none, pool"):
         run("--only", "tma")
 
@@ -158,7 +161,7 @@ def test_other_weights_or_other_videos_are_another_run(tmp_path, monkeypatch):
         return len(runs)
 
     monkeypatch.setattr(compare, "run", run)
-    monkeypatch.setattr(compare, "decoded", lambda root: contextlib.nullcontext(0))
+    monkeypatch.setattr(compare, "decoded", lambda root: contextlib.nullcontext(Raw(root, 0)))
     weights = ("--weights", "resnet18_w16=w.pth")
     assert [compared(), compared(), compared(*weights), compared(*weights)] == [1, 1, 2, 2]
     (root / "val" / "move_left" / "0.mp4").rename(root / "train" / "move_left" / "more.mp4")

@@ -1,0 +1,57 @@
+"""Several trainings at once on one machine, for benchmarks of networks too small to fill it."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from multiprocessing import get_context
+from multiprocessing.queues import SimpleQueue
+from typing import TypeVar
+
+import torch
+
+from bench.decoded import Raw
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+def abreast(
+    run: Callable[[Job], Result], jobs: Iterable[Job], *, processes: int, raw: Raw
+) -> Iterator[tuple[Job, Result]]:
+    """Each job and what `run` makes of it, as they end, from videos decoded once.
+
+    A job is taken when there is a process for it, so what gives them may end in the meantime. One process is
+    this one; several share the machine's cores, and the GPUs in turn.
+    """
+    if processes == 1:
+        for job in jobs:
+            yield job, run(job)
+        return
+    context = get_context("spawn")
+    numbers: SimpleQueue[int] = context.SimpleQueue()
+    for number in range(processes):
+        numbers.put(number)
+    places = (numbers, processes, torch.cuda.device_count())
+    with ProcessPoolExecutor(processes, context, initializer=_take_place, initargs=places) as pool:
+        waiting, running = iter(jobs), dict[Future[Result], Job]()
+        while True:
+            while len(running) < processes and (job := next(waiting, None)) is not None:
+                running[pool.submit(_run, run, job, raw)] = job
+            if not running:
+                return
+            for ended in wait(running, return_when=FIRST_COMPLETED).done:
+                yield running.pop(ended), ended.result()
+
+
+def _take_place(numbers: "SimpleQueue[int]", processes: int, gpus: int) -> None:
+    """Settle before the first job which GPU and how many threads this process has."""
+    number = numbers.get()
+    if gpus:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(gpus)))
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[number % gpus]
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
+
+
+def _run(run: Callable[[Job], Result], job: Job, raw: Raw) -> Result:
+    with raw.reading():
+        return run(job)
