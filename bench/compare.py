@@ -1,7 +1,7 @@
 """The paper's comparisons on open data: every module, several seeds, the same recipe → results/compare.csv.
 
     python -m bench.compare --benchmark arrow6 --data arrow6 --weights mobilenet_v2=mobilenet_v2_imagenet.pth
-    tanet synthesize synthetic --videos 800 --val 400
+    tanet synthesize synthetic
     python -m bench.compare --benchmark synthetic --data synthetic --seeds 0 1 2 3 4 --tables 2
 
 Each row of the file is one training, tested after its last epoch with the recipe's views, and says by which

@@ -23,7 +23,7 @@ SYNTHETIC = Recipe(
     model=Model(backbone="resnet18_w16", temporal="tam", frames=8, dropout=0.0),
     optim=Optim(
         method="adamw",
-        epochs=16,
+        epochs=40,
         lr=0.004,
         schedule="cosine",
         warmup=2,
@@ -31,11 +31,12 @@ SYNTHETIC = Recipe(
         weight_decay=5e-4,
         linear_lr="none",
     ),
-    eval=Eval(clips=3, crops=1, resize=96, size=96, batch=96, every=16),
+    eval=Eval(clips=3, crops=1, resize=96, size=96, batch=96, every=40),
 )
 """For what `tanet synthesize` makes; from scratch, since what is drawn looks like no photograph.
 
-So small that a CPU core trains one in four minutes. Chosen on `none` and `tsm` (LOG.md).
+So small that a CPU core trains one in half an hour. Chosen on `none` and `tsm`
+(results/compare_recipe_synthetic.csv), with as many epochs as `tsm` had use for.
 """
 
 ARROW6_COMPARED = replace(

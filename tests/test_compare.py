@@ -55,7 +55,7 @@ def test_the_recipe_is_the_same_for_all_but_for_the_model():
     [
         ("optim.epoch=3", "'optim.epoch=3' changes no field"),
         ("seed=3", "changes no field"),
-        ("optim.epochs=many", "many is no value for optim.epochs, now 16"),
+        ("optim.epochs=many", "many is no value for optim.epochs, now 40"),
         ("data.flip=up", "unknown flip 'up'"),
     ],
 )
