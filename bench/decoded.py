@@ -6,6 +6,7 @@ forward and backward pass of the network are captured as a CUDA graph, since a s
 
 import copy
 import hashlib
+import multiprocessing
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -13,7 +14,6 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from unittest import mock
 
@@ -52,9 +52,14 @@ class Raw:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Within it, clips are cut from these and no video is opened."""
-        with mock.patch("tanet.datasets.open_video", partial(Decoded, folder=self.folder)):
-            yield
+        """Within it, clips are cut from these, and no video is opened: nor by processes begun within it."""
+        begin = multiprocessing.get_start_method()
+        multiprocessing.set_start_method("fork", force=True)  # others would import the opener anew
+        try:
+            with mock.patch("tanet.datasets.open_video", partial(Decoded, folder=self.folder)):
+                yield
+        finally:
+            multiprocessing.set_start_method(begin, force=True)
 
 
 @contextmanager
@@ -63,7 +68,7 @@ def decoded(root: str | Path) -> Iterator[Raw]:
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as raw:
         videos = videos_under(Path(root))
-        with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(os.cpu_count(), mp_context=multiprocessing.get_context("spawn")) as pool:
             list(pool.map(partial(_decode, folder=Path(raw)), videos, chunksize=8))
         found = Raw(Path(raw), len(videos))
         with found.reading():

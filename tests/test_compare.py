@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 import torch
 from clips import make_folders
+from torch.utils.data import DataLoader, Dataset
 
 from bench import compare, compare_plot, compare_table
+from bench.abreast import abreast
 from bench.common import read_csv, write_csv
 from bench.compare_cases import BENCHMARKS, cases, change
 from bench.compare_plot import Point, frontier, label_heights
 from bench.decoded import Raw, decoded
+from tanet import datasets
 from tanet.annotation import Sample
 from tanet.evaluate import Report
 from tanet.recipes import TABLES
@@ -65,8 +68,6 @@ def test_wrong_changes_are_named(text, line):
 
 
 def test_videos_are_read_from_memory_as_from_their_files(tmp_path):
-    from tanet import datasets
-
     root = make_folders(tmp_path / "videos", train=1, val=1)
     path = next(root.rglob("*.mp4"))
     indices = np.array([[3, 0], [7, 3]])
@@ -79,6 +80,37 @@ def test_videos_are_read_from_memory_as_from_their_files(tmp_path):
             assert (video.frames, video.info.height) == (info.frames, info.height)
             assert (video.read(indices) == wanted).all()
     assert datasets.open_video is open_video
+
+
+class FirstFrames(Dataset):
+    """Cut as training cuts them: by a process of the feed, through `tanet.datasets`."""
+
+    def __init__(self, paths):
+        self.paths = paths
+
+    def __len__(self):
+        return len(self.paths)
+
+    def __getitem__(self, index):
+        with datasets.open_video(self.paths[index]) as video:
+            return video.read([0])
+
+
+def first_frames(paths):
+    return torch.cat(list(DataLoader(FirstFrames(paths), batch_size=None, num_workers=1)))
+
+
+@pytest.mark.slow
+def test_runs_abreast_read_what_was_decoded_once(tmp_path):
+    paths = sorted(make_folders(tmp_path / "videos", train=2, val=1).rglob("*.mp4"))
+    wanted = {path: first_frames([path]) for path in paths}
+    with decoded(tmp_path / "videos") as raw:
+        for path in paths:
+            path.unlink()
+        for processes in (1, 2):
+            found = dict(abreast(first_frames, ((path,) for path in paths), processes=processes, raw=raw))
+            assert sorted(found) == [(path,) for path in paths]
+            assert all((frames == wanted[path]).all() for (path,), frames in found.items())
 
 
 @pytest.mark.slow
