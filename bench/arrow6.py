@@ -5,8 +5,7 @@
 
 Each row is one training of the recipe `arrow6`, or of `finetune` as it stands with a MobileNetV2; tested
 after its last epoch, with one view and with the recipe's. Videos are decoded once, and passes captured as a
-CUDA graph (bench/decoded.py). One run after the other: six processes side by side, taking turns on one GPU,
-were slower than that.
+CUDA graph (bench/decoded.py).
 """
 
 import argparse
