@@ -1,6 +1,7 @@
 """What every benchmark says with its numbers: machine, versions, commit, and p20/p50/p80."""
 
 import csv
+import fcntl
 import os
 import platform
 import subprocess
@@ -151,3 +152,22 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def add_row(path: Path, row: Mapping[str, object]) -> None:
+    """One line more in a file that `write_csv` wrote, or a new one; several processes may do so at once.
+
+    Raises:
+        ValueError: the file has other columns.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", newline="") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        columns = next(csv.reader(file), None)
+        if columns is not None and columns != list(row):
+            raise ValueError(f"{path} has other columns: {', '.join(columns)}")
+        writer = csv.DictWriter(file, fieldnames=list(row), lineterminator="\n")
+        if columns is None:
+            writer.writeheader()
+        writer.writerow(row)

@@ -29,7 +29,7 @@ from unittest import mock
 import torch
 
 from bench.abreast import abreast
-from bench.common import ROOT, head, read_csv, write_csv
+from bench.common import ROOT, add_row, head, read_csv
 from bench.compare_cases import BENCHMARKS, Case, actions_of, cases, change
 from bench.decoded import capturing, decoded
 from tanet import checkpoint, evaluate
@@ -84,8 +84,7 @@ def main() -> None:
         videos = counted(split_of(recipe))
     except ValueError as error:
         raise SystemExit(str(error)) from error
-    rows: list[dict[str, object]] = [dict(row) for row in read_csv(flags.out)]
-    done = {tuple(str(row[name]) for name in KEY) for row in rows}
+    done = {tuple(row[name] for name in KEY) for row in read_csv(flags.out)}
     begun: dict[str, float] = {}
     longest = 0.0
 
@@ -112,8 +111,7 @@ def main() -> None:
     with decoded(flags.data) as raw:
         print(f"{raw.videos} videos decoded, {time.monotonic() - started:.0f} s", flush=True)
         for job, found in abreast(do, due(), processes=flags.processes, raw=raw):
-            rows.append({**head("torch", "av"), **job.key, **found, "command": job.command})
-            write_csv(flags.out, rows)
+            add_row(flags.out, {**head("torch", "av"), **job.key, **found, "command": job.command})
             longest = max(longest, time.monotonic() - begun[job.command])
             told = f"top-1 {found['val_top1']}, {found['seconds']} s"
             print(f"{job.key['case']}, seed {job.key['seed']}: {told}", flush=True)

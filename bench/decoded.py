@@ -1,6 +1,6 @@
 """What makes many small trainings quick and changes nothing else, for benchmarks that compare networks.
 
-Videos are decoded once, into files of raw frames in memory that all runs read (the reader is exact); and the
+Videos are decoded once, into files of raw frames that all runs read (the reader is exact); and the
 forward and backward pass of the network are captured as a CUDA graph, since a small one waits for launches.
 """
 
@@ -64,9 +64,11 @@ class Raw:
 
 @contextmanager
 def decoded(root: str | Path) -> Iterator[Raw]:
-    """Within it, videos under `root` are read from memory."""
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as raw:
+    """Within it, videos under `root` are read decoded.
+
+    Not in /dev/shm, which processes need to hand clips over; what is read often is in memory anyhow.
+    """
+    with tempfile.TemporaryDirectory() as raw:
         videos = videos_under(Path(root))
         with ProcessPoolExecutor(os.cpu_count(), mp_context=multiprocessing.get_context("spawn")) as pool:
             list(pool.map(partial(_decode, folder=Path(raw)), videos, chunksize=8))

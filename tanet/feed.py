@@ -35,6 +35,11 @@ class BadVideo:
     error: VideoError
 
 
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def check_bad(bad: Mapping[int, VideoError], *, videos: int, max_bad: float) -> None:
     """Refuse too many bad videos.
 
@@ -88,16 +93,17 @@ class Feed:
         # With an order: for each batch handed out, how many keys of the epoch are used up with it, so that a
         # resumed epoch starts at the next (`order.start`). Who takes a batch takes its number, in turn.
         self.used: deque[int] = deque()
+        workers = min(data.workers, _cores())
         # What each worker is at: its process, and the key of its sample plus 1, or 0. In shared memory.
-        self.desks = torch.zeros(data.workers, 2, dtype=torch.int64).share_memory_()
+        self.desks = torch.zeros(workers, 2, dtype=torch.int64).share_memory_()
         self.loader = DataLoader(
             _Watched(clips, self.desks),
             batch_size=self.batch,
             sampler=order,
-            num_workers=data.workers,
-            persistent_workers=data.workers > 0,
+            num_workers=workers,
+            persistent_workers=workers > 0,
             pin_memory=self.pinned,
-            timeout=data.timeout if data.workers else 0,
+            timeout=data.timeout if workers else 0,
             collate_fn=_collate,
             worker_init_fn=_leave_signals,
             generator=torch.Generator(),  # else each epoch would draw from the generator of dropout

@@ -63,7 +63,7 @@ class Data(_Section):
     flip: Literal["none", "plain", "mirror"] = "plain"
     """Random mirroring: never; keeping the label; or exchanging labels of classes named left and right."""
     workers: int = 4
-    """Processes that decode."""
+    """Processes that decode; of more than there are cores, as many as there are cores."""
     transform_on: Literal["workers", "device"] = "workers"
     """Who resizes, crops and mirrors training frames; the device, where a GPU waits for the workers."""
     bad_files: Literal["skip", "strict"] = "skip"
