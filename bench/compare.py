@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--benchmark", choices=list(BENCHMARKS), required=True, help="its recipe")
     parser.add_argument("--data", required=True, help="folder with train/ and val/")
     parser.add_argument("--weights", nargs="+", default=[], help="BACKBONE=FILE of ImageNet weights")
-    parser.add_argument("--tables", nargs="+", default=["2"], help="of the paper: 2 1a 1b 3 5a 5b")
+    parser.add_argument("--tables", nargs="+", default=["2"], help="of the paper: 2 1a 1b 3 5a 5b; or: start")
     parser.add_argument("--only", nargs="+", help="of their cases, these: tam, 'tam kernel=5', …")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--change", nargs="+", default=[], help="fields of the recipe: optim.epochs=2 …")

@@ -10,13 +10,19 @@ import ast
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from tanet.recipe import Data, Eval, Model, Optim, Recipe
 from tanet.recipes import RECIPES, find_table
 from tanet.synthetic import PAIRS
 
-VARIED = ("temporal", "backbone", "frames", "position", "stages", "alpha", "beta", "kernel")
+VARIED = ("temporal", "backbone", "frames", "position", "stages", "alpha", "beta", "kernel", "identity")
 """The fields of a model that rows of the tables change."""
+START = "start"
+"""A table that the paper does not have: TAM's kernels begin nearer and nearer the identity, as those of
+tconv, tsm and i3d do; see `Model.identity`."""
+LEADS = (0.0, 2.0, 6.0, 19.0)
+"""Of the middle tap's logit; the last is the recipe finetune's."""
 
 SYNTHETIC = Recipe(
     data=Data(sampling="uniform", resize=96, size=80, scales=(1.0, 0.875), flip="mirror"),
@@ -70,31 +76,47 @@ class Case:
 
 
 def cases(tables: Sequence[str], recipe: Recipe) -> list[Case]:
-    """The cases of these tables, by their numbers (2, 1a, …), in their order.
+    """The cases of these tables, by their numbers (2, 1a, …) or `START`, in their order.
 
     Raises:
         ValueError: there is no such table.
     """
     found: dict[str, Case] = {}
-    usual = find_table("2")["tam"].recipe.model
     for table in tables:
-        for row, printed in find_table(table).items():
-            other = {
-                field: getattr(printed.recipe.model, field)
-                for field in VARIED
-                if getattr(printed.recipe.model, field) != getattr(usual, field)
-            }
-            if (
-                table == "3"
-            ):  # its other networks are other ones than the benchmark's, the paper's own included
-                other["backbone"] = printed.recipe.model.backbone
-            if other.get("position") == "b":  # TAM's own place
-                del other["position"]
+        for row, other in rows_of(table).items():
             model = replace(recipe.model, **other)
             name = case_name(model, recipe.model)
             rows = found[name].rows if name in found else ()
             found[name] = Case(name, model, (*rows, (table, row)))
     return list(found.values())
+
+
+def rows_of(table: str) -> dict[str, dict[str, Any]]:
+    """What each row of a table changes in the usual network.
+
+    Raises:
+        ValueError: there is no such table.
+    """
+    if table == START:
+        return {f"{lead:g}": {"temporal": "tam", "identity": lead} for lead in LEADS}
+    usual = find_table("2")["tam"].recipe.model
+    rows = {}
+    for row, printed in find_table(table).items():
+        model = printed.recipe.model
+        other = {
+            field: getattr(model, field) for field in VARIED if getattr(model, field) != getattr(usual, field)
+        }
+        if table == "3":  # its other networks are other ones than the benchmark's, the paper's own included
+            other["backbone"] = model.backbone
+        if other.get("position") == "b":  # TAM's own place
+            del other["position"]
+        rows[row] = other
+    return rows
+
+
+def paper_top1(table: str, row: str) -> float | None:
+    """In per cent; None of a row that the paper does not have."""
+    return None if table == START else find_table(table)[row].top1
 
 
 def actions_of(classes: Sequence[str]) -> list[str]:

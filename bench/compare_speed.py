@@ -37,7 +37,7 @@ KEY = ("machine", "benchmark", "changes", "case")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--benchmark", choices=list(BENCHMARKS), required=True)
-    parser.add_argument("--tables", nargs="+", default=["2"], help="of the paper: 2 1a 1b 3 5a 5b")
+    parser.add_argument("--tables", nargs="+", default=["2"], help="of the paper: 2 1a 1b 3 5a 5b; or: start")
     parser.add_argument("--only", nargs="+", help="of their cases, these: tam, 'tam kernel=5', …")
     parser.add_argument("--change", nargs="+", default=[], help="fields of the recipe: eval.size=40 …")
     parser.add_argument("--classes", type=int, default=6)

@@ -13,13 +13,13 @@ from torch.utils.data import DataLoader, Dataset
 from bench import compare, compare_plot, compare_table
 from bench.abreast import abreast
 from bench.common import read_csv, write_csv
-from bench.compare_cases import BENCHMARKS, cases, change
+from bench.compare_cases import BENCHMARKS, START, cases, change, paper_top1
 from bench.compare_plot import Point, frontier, label_heights
 from bench.decoded import Raw, decoded
 from tanet import datasets
 from tanet.annotation import Sample
 from tanet.evaluate import Report
-from tanet.recipes import TABLES
+from tanet.recipes import RECIPES, TABLES
 from tanet.video import open_video
 
 TINY = ["model.backbone=resnet18_w16", "data.resize=32", "data.size=32", "eval.resize=32", "eval.size=32"]
@@ -45,6 +45,16 @@ def test_a_case_changes_what_its_row_changes():
     assert by_name["tam stages=res4+res5"] == replace(recipe.model, stages=("res4", "res5"))
     assert by_name["none backbone=resnet50"] == replace(recipe.model, backbone="resnet50", temporal="none")
     assert by_name["none"] == replace(recipe.model, temporal="none")  # MobileNetV2 is its usual network
+
+
+def test_what_the_paper_has_no_row_for_is_a_table_of_its_own():
+    recipe = BENCHMARKS["arrow6"]
+    found = cases(["2", START], recipe)
+    assert [case.name for case in found[-3:]] == ["tam identity=2.0", "tam identity=6.0", "tam identity=19.0"]
+    assert found[-1].model == replace(recipe.model, identity=RECIPES["finetune"].model.identity)
+    assert (START, "0") in next(case for case in found if case.name == "tam").rows
+    assert paper_top1(START, "6") is None
+    assert paper_top1("2", "tam") == 76.1
 
 
 def test_the_recipe_is_the_same_for_all_but_for_the_model():
