@@ -4,7 +4,8 @@
 
 Accuracy is mean ± standard deviation over seeds; the difference to TAM is taken seed by seed, so that what a
 seed does to both drops out. Parameters and GFLOPs are counted for the benchmark's network, as the paper
-counts them. Nothing is judged: where the paper's order does not hold, the table shows it.
+counts them. Nothing is judged: where the paper's order does not hold, the table shows it. What stands in the
+page before the tables is written by hand and stays.
 """
 
 import argparse
@@ -28,7 +29,8 @@ TITLES = {
     "5b": "Table 5b: stages",
     START: "Not in the paper: TAM's kernels begin near the identity, by a lead of the middle tap's logit",
 }
-HEAD = """# The paper's comparisons on open data
+MARK = "<!-- made by bench.compare_table from here on -->"
+HEAD = """## How it was measured
 
 Made by `python -m bench.compare_table` from `results/compare.csv` and `results/compare_speed.csv`, where each
 training stands with its commit and the command that repeats it. All rows of a benchmark are trained by the
@@ -76,7 +78,7 @@ def main() -> None:
     rows, speeds = read_csv(flags.data), read_csv(flags.speed)
     if not rows:
         raise SystemExit(f"{flags.data}: no rows: run bench.compare")
-    parts = [HEAD]
+    parts = [MARK, "", HEAD]
     sections: dict[tuple[str, str, str], list[dict[str, str]]] = {}
     for row in rows:
         sections.setdefault((row["benchmark"], row["changes"], row["videos"]), []).append(row)
@@ -85,7 +87,8 @@ def main() -> None:
     except ValueError as error:
         raise SystemExit(f"{flags.speed}: {error}") from error
     flags.out.parent.mkdir(parents=True, exist_ok=True)
-    flags.out.write_text("\n".join(parts))
+    by_hand = flags.out.read_text().partition(MARK)[0] if flags.out.exists() else ""
+    flags.out.write_text(by_hand + "\n".join(parts))
     print(flags.out)
 
 

@@ -242,9 +242,12 @@ def measured(tmp_path):
 
 def test_the_table_pairs_seeds_and_shows_the_papers_figures(tmp_path, monkeypatch):
     out = tmp_path / "compare.md"
+    out.write_text("# What is seen\n\n" + compare_table.MARK + "\nof yesterday\n")
     monkeypatch.setattr(sys, "argv", ["table", *measured(tmp_path), "--out", str(out)])
     compare_table.main()
     text = out.read_text()
+    assert text.startswith("# What is seen\n\n" + compare_table.MARK)
+    assert "of yesterday" not in text
     row = next(line for line in text.splitlines() if line.startswith("| `tsm`"))
     assert "| 5000.0 | 75.0 ± 7.1 | +7.5 ± 17.7 | 75.0 ± 7.1 | 2 | 74.1 |" in row
     assert "2.23 M" in row  # MobileNetV2 for six classes
