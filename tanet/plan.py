@@ -122,6 +122,7 @@ def plan(
         )
     if reference is not None:
         found += _against(recipe, reference)
+    found += _of_sizes(recipe, reference)
     return Plan(
         train=len(split.train),
         val=len(split.val),
@@ -219,13 +220,12 @@ def _against(recipe: Recipe, reference: Recipe) -> list[str]:
     ours, theirs = recipe.optim, reference.optim
     found = []
     if ours.method != theirs.method:
+        chosen = [("learning rate", "lr"), ("weight decay", "weight_decay")]
+        chosen += [("fresh_lr", "fresh_lr")] if theirs.fresh_lr != 1 else []
         kept = [
-            f"{name} {now:g}"
-            for name, now, was in (
-                ("learning rate", ours.lr, theirs.lr),
-                ("weight decay", ours.weight_decay, theirs.weight_decay),
-            )
-            if now == was
+            f"{name} {getattr(ours, field):g}"
+            for name, field in chosen
+            if getattr(ours, field) == getattr(theirs, field)
         ]
         if kept:
             found.append(f"{ours.method} with the {' and the '.join(kept)} chosen for {theirs.method}")
@@ -243,13 +243,27 @@ def _against(recipe: Recipe, reference: Recipe) -> list[str]:
             f"{recipe.model.frames} frames a clip instead of {reference.model.frames}, for which the "
             f"recipe's views in a test were chosen (--eval.clips {recipe.eval.clips})"
         )
-    zoom = (recipe.eval.size / recipe.data.size) / (reference.eval.size / reference.data.size)
-    if not 0.9 < zoom < 1.1:
-        found.append(
-            f"trained on {recipe.data.size} pixels and tested on {recipe.eval.size}, instead of "
-            f"{reference.data.size} and {reference.eval.size} (--data.size, --eval.size)"
-        )
     return found
+
+
+def _of_sizes(recipe: Recipe, reference: Recipe | None) -> list[str]:
+    """A test that does not show things as large as training does."""
+    data, eval = recipe.data, recipe.eval
+    if reference is not None:
+        zoom = (eval.size / data.size) / (reference.eval.size / reference.data.size)
+        if not 0.9 < zoom < 1.1:
+            return [
+                f"trained on {data.size} pixels and tested on {eval.size}, instead of "
+                f"{reference.data.size} and {reference.eval.size} (--data.size, --eval.size)"
+            ]
+    # A crop of the part s of the short side, made size × size, shows the video as one size / s high.
+    least, most = data.size / max(data.scales), data.size / min(data.scales)
+    if not 0.95 * least <= eval.resize <= 1.05 * most:
+        return [
+            f"tested on videos with a short side of {eval.resize} pixels, while training shows them as with "
+            f"{least:.0f} to {most:.0f} (--eval.resize, --data.scales)"
+        ]
+    return []
 
 
 def _changed(recipe: Recipe, reference: Recipe) -> list[str]:

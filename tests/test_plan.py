@@ -12,6 +12,7 @@ from tanet.recipes import RECIPES
 
 TINY = Recipe(
     data=dataclasses.replace(Recipe().data, size=32),
+    eval=dataclasses.replace(Recipe().eval, resize=36, size=36),
     model=Model(backbone="resnet18_w16", frames=4),
     optim=Optim(epochs=10, lr=0.01, milestones=(5, 8), batch=16),
 )
@@ -73,11 +74,15 @@ def test_a_recipe_as_it_stands_has_nothing_to_warn_of():
             "adamw with the learning rate 0.01 and the weight decay 0.0001 chosen for sgd",
         ),
         ({"optim": {"method": "adamw", "lr": 1e-3}}, "adamw with the weight decay 0.0001 chosen for sgd"),
+        (
+            {"data": {"scales": (1.0, 0.875)}, "eval": {"resize": 40}},
+            "tested on videos with a short side of 40 pixels, while training shows them as with 32 to 37 ",
+        ),
         ({"optim": {"warmup": 10.0}}, "never falls: it rises for 10 epochs, and there are 10"),
         ({"optim": {"epochs": 7}}, "optim.epochs 7 instead of 10"),
         ({"optim": {"epochs": 7}}, "never falls after epoch 8: there are 7 epochs"),
         ({"model": {"frames": 8}}, "8 frames a clip instead of 4"),
-        ({"data": {"size": 64}}, "trained on 64 pixels and tested on 224, instead of 32 and 224"),
+        ({"data": {"size": 64}}, "trained on 64 pixels and tested on 36, instead of 32 and 36"),
         ({"model": {"backbone": "resnet18"}}, "no weights to start from: resnet18"),
     ],
 )
@@ -93,6 +98,20 @@ def test_what_was_changed_with_what_belongs_to_it_is_none():
         assert any(line.startswith("learning rate 0.02,") for line in found.lines)
     longer = changed(TINY, optim={"epochs": 20, "milestones": (10, 16)})
     assert not plan(longer, videos(), reference=TINY).warnings
+
+
+def test_another_method_does_not_inherit_how_fast_the_fresh_learn():
+    fresh = changed(TINY, optim={"method": "adamw", "lr": 2e-4, "fresh_lr": 10.0})
+    sgd = changed(fresh, optim={"method": "sgd", "lr": 0.01, "weight_decay": 1e-3})
+    assert "sgd with the fresh_lr 10 chosen for adamw" in warnings(sgd, reference=fresh)
+    assert not warnings(changed(sgd, optim={"fresh_lr": 5.0}), reference=fresh)
+
+
+def test_a_start_that_a_checkpoint_replaces_is_no_change():
+    near = changed(TINY, model={"identity": 6.0})
+    assert plan(near, videos(), reference=TINY).changed == ("model.identity 6 (0)",)
+    trained = changed(near, model={"init": "start.safetensors"})
+    assert plan(trained, videos(), reference=TINY).changed == ()
 
 
 def test_all_that_was_changed_is_listed_but_for_place_and_machine():
