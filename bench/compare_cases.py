@@ -37,12 +37,13 @@ SYNTHETIC = Recipe(
         weight_decay=5e-4,
         linear_lr="none",
     ),
-    eval=Eval(clips=3, crops=1, resize=96, size=96, batch=96, every=40),
+    eval=Eval(clips=3, crops=1, resize=80, size=80, batch=96, every=40),
 )
 """For what `tanet synthesize` makes; from scratch, since what is drawn looks like no photograph.
 
 So small that a CPU core trains one in half an hour. Chosen on `none` and `tsm`
-(results/compare_recipe_synthetic.csv), with as many epochs as `tsm` had use for.
+(results/compare_recipe_synthetic.csv), with as many epochs as `tsm` had use for; tested where things are as
+large as in training.
 """
 
 ARROW6_COMPARED = replace(

@@ -258,7 +258,7 @@ def _of_sizes(recipe: Recipe, reference: Recipe | None) -> list[str]:
             ]
     # A crop of the part s of the short side, made size × size, shows the video as one size / s high.
     least, most = data.size / max(data.scales), data.size / min(data.scales)
-    if not 0.95 * least <= eval.resize <= 1.05 * most:
+    if not least - 1 < eval.resize < most + 1:
         return [
             f"tested on videos with a short side of {eval.resize} pixels, while training shows them as with "
             f"{least:.0f} to {most:.0f} (--eval.resize, --data.scales)"

@@ -17,8 +17,9 @@ from bench.compare_cases import BENCHMARKS, START, cases, change, paper_top1
 from bench.compare_plot import Point, frontier, label_heights
 from bench.decoded import Raw, decoded
 from tanet import datasets
-from tanet.annotation import Sample
+from tanet.annotation import Sample, Split
 from tanet.evaluate import Report
+from tanet.plan import plan
 from tanet.recipes import RECIPES, TABLES
 from tanet.video import open_video
 
@@ -61,6 +62,13 @@ def test_the_recipe_is_the_same_for_all_but_for_the_model():
     recipe = change(BENCHMARKS["synthetic"], ["optim.epochs=3", "data.scales=(1.0,)", "data.flip=none"])
     assert recipe.optim == replace(BENCHMARKS["synthetic"].optim, epochs=3)
     assert (recipe.data.scales, recipe.data.flip) == ((1.0,), "none")
+
+
+def test_the_plan_has_nothing_to_say_against_the_recipes():
+    videos = Split((Sample("a.mp4", 0),) * 300, (Sample("b.mp4", 1),) * 100, ("appear", "vanish"))
+    for recipe in BENCHMARKS.values():
+        ready = replace(recipe, model=replace(recipe.model, weights="w.pth"))
+        assert not plan(ready, videos, reference=ready).warnings
 
 
 @pytest.mark.parametrize(
