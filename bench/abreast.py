@@ -3,13 +3,14 @@
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from multiprocessing.queues import SimpleQueue
 from typing import TypeVar
 
 import torch
 
 from bench.decoded import Raw
+from tanet.device import available_cores
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -21,7 +22,8 @@ def abreast(
     """Each job and what `run` makes of it, as they end, from videos decoded once.
 
     A job is taken when there is a process for it, so what gives them may end in the meantime. One process is
-    this one; several share the machine's cores, and the GPUs in turn.
+    this one; several share the machine's cores, and the GPUs in turn. An error of a job is raised when those
+    beside it have ended.
     """
     if processes == 1:
         for job in jobs:
@@ -32,15 +34,26 @@ def abreast(
     for number in range(processes):
         numbers.put(number)
     places = (numbers, processes, torch.cuda.device_count())
+    failed: BaseException | None = None
     with ProcessPoolExecutor(processes, context, initializer=_take_place, initargs=places) as pool:
         waiting, running = iter(jobs), dict[Future[Result], Job]()
-        while True:
-            while len(running) < processes and (job := next(waiting, None)) is not None:
-                running[pool.submit(_run, run, job, raw)] = job
-            if not running:
-                return
-            for ended in wait(running, return_when=FIRST_COMPLETED).done:
-                yield running.pop(ended), ended.result()
+        try:
+            while True:
+                while not failed and len(running) < processes and (job := next(waiting, None)) is not None:
+                    running[pool.submit(_run, run, job, raw)] = job
+                if not running:
+                    break
+                for ended in wait(running, return_when=FIRST_COMPLETED).done:
+                    job, error = running.pop(ended), ended.exception()
+                    failed = failed or error
+                    if not error:
+                        yield job, ended.result()
+        except BaseException:  # who asked has gone, or is to stop: nobody waits for what is running
+            for process in active_children():
+                process.terminate()
+            raise
+    if failed:
+        raise failed
 
 
 def _take_place(numbers: "SimpleQueue[int]", processes: int, gpus: int) -> None:
@@ -49,7 +62,7 @@ def _take_place(numbers: "SimpleQueue[int]", processes: int, gpus: int) -> None:
     if gpus:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(gpus)))
         os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[number % gpus]
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
+    torch.set_num_threads(max(1, available_cores() // processes))
 
 
 def _run(run: Callable[[Job], Result], job: Job, raw: Raw) -> Result:

@@ -18,6 +18,8 @@ from statistics import quantiles
 
 import torch
 
+from tanet.device import available_cores
+
 ROOT = Path(__file__).parents[1]
 PERCENTILES = ("p20", "p50", "p80")
 
@@ -69,7 +71,7 @@ def require_tests(*names: str) -> None:
     files = [str(ROOT / "tests" / name) for name in names]
     flags = ["-q", "-p", "no:cacheprovider", "-o", "addopts="]
     if find_spec("xdist"):
-        flags += ["-n", str(min(16, os.cpu_count() or 1))]
+        flags += ["-n", str(min(16, available_cores()))]
     for file in files:
         # A file that is skipped has no test to run, which pytest says by an exit code of its own.
         if code := subprocess.run(

@@ -19,6 +19,8 @@ import argparse
 import dataclasses
 import gc
 import shlex
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +32,7 @@ import torch
 
 from bench.abreast import abreast
 from bench.common import ROOT, add_row, head, read_csv
-from bench.compare_cases import BENCHMARKS, Case, actions_of, cases, change
+from bench.compare_cases import BENCHMARKS, Case, actions_of, cases, change, recipe_id
 from bench.decoded import capturing, decoded
 from tanet import checkpoint, evaluate
 from tanet.annotation import Split, read_split
@@ -41,7 +43,7 @@ from tanet.optim import make_optimizer
 from tanet.recipe import Model, Recipe
 from tanet.train import EpochResult, train
 
-KEY = ("benchmark", "changes", "case", "seed", "start", "videos")
+KEY = ("benchmark", "recipe", "changes", "case", "seed", "start", "videos")
 """The columns that say which run a row is of."""
 OWN = ("data.root", "data.workers", "data.transform_on", "model.weights")
 """Fields that the flags of this file settle."""
@@ -66,19 +68,20 @@ def main() -> None:
     parser.add_argument("--no-graph", action="store_true", help="launch every kernel of every step")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "compare.csv")
     flags = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped; the same command goes on"))
     started = time.monotonic()
     try:
         if flags.processes < 1:
             raise ValueError(f"--processes {flags.processes}: at least one is needed")
         if taken := [text for text in flags.change if text.partition("=")[0] in OWN]:
             raise ValueError(f"--change {taken[0]}: the benchmark sets {', '.join(OWN)} itself")
-        recipe = change(BENCHMARKS[flags.benchmark], flags.change)
-        chosen = buildable(choose(cases(flags.tables, recipe), flags.only))
+        usual = change(BENCHMARKS[flags.benchmark], flags.change)
+        chosen = buildable(choose(cases(flags.tables, usual), flags.only))
         weights = dict(text.split("=", 1) for text in flags.weights)
         recipe = dataclasses.replace(
-            recipe,
+            usual,
             data=dataclasses.replace(
-                recipe.data, root=flags.data, workers=flags.workers, transform_on="device"
+                usual.data, root=flags.data, workers=flags.workers, transform_on="device"
             ),
         )
         videos = counted(split_of(recipe))
@@ -92,7 +95,15 @@ def main() -> None:
         """What is still to run, as long as there is time for it."""
         for seed, case in ((seed, case) for seed in flags.seeds for case in chosen):
             model = dataclasses.replace(case.model, weights=weights.get(case.model.backbone, ""))
-            values = (flags.benchmark, " ".join(flags.change), case.name, str(seed), start(model), videos)
+            values = (
+                flags.benchmark,
+                recipe_id(usual),
+                " ".join(flags.change),
+                case.name,
+                str(seed),
+                start(model),
+                videos,
+            )
             if values in done:
                 print(f"kept: {case.name}, seed {seed}", flush=True)
                 continue

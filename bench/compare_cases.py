@@ -8,6 +8,7 @@ not favour TAM.
 
 import ast
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,8 +20,8 @@ from tanet.synthetic import PAIRS
 VARIED = ("temporal", "backbone", "frames", "position", "stages", "alpha", "beta", "kernel", "identity")
 """The fields of a model that rows of the tables change."""
 START = "start"
-"""A table that the paper does not have: TAM's kernels begin nearer and nearer the identity, as those of
-tconv, tsm and i3d do; see `Model.identity`."""
+"""A table that the paper does not have: TAM's kernels begin nearer and nearer the identity, at which those of
+tconv and i3d begin; see `Model.identity`."""
 LEADS = (0.0, 2.0, 6.0, 19.0)
 """Of the middle tap's logit; the last is the recipe finetune's."""
 
@@ -124,6 +125,18 @@ def actions_of(classes: Sequence[str]) -> list[str]:
     """What each class is a way of: of a verb the pair, of a clip played backwards the clip."""
     pairs = {verb: " / ".join(pair) for pair in PAIRS for verb in pair}
     return [pairs.get(name, name.removesuffix("Reversed")) for name in classes]
+
+
+def recipe_id(recipe: Recipe) -> str:
+    """Eight digits of all that is not the default; a field that is added later changes none."""
+    usual = Recipe()
+    said = {
+        f"{section}.{field.name}": getattr(getattr(recipe, section), field.name)
+        for section in ("data", "model", "optim", "eval")
+        for field in dataclasses.fields(getattr(recipe, section))
+        if getattr(getattr(recipe, section), field.name) != getattr(getattr(usual, section), field.name)
+    }
+    return hashlib.sha256(repr(sorted(said.items())).encode()).hexdigest()[:8]
 
 
 def case_name(model: Model, usual: Model) -> str:

@@ -14,7 +14,7 @@ from statistics import fmean, stdev
 
 from bench.common import ROOT, read_csv
 from bench.compare_cases import BENCHMARKS, cases, change
-from bench.compare_table import timed
+from bench.compare_table import current, timed
 from tanet.figures import require_plots
 
 OWN, OTHER, LINE = "#D55E00", "#0072B2", "#999999"  # told apart by the colour-blind
@@ -47,7 +47,7 @@ def main() -> None:
         require_plots()
     except ValueError as error:
         raise SystemExit(str(error)) from error
-    accuracies = read_csv(flags.data)
+    accuracies = current(read_csv(flags.data))
     try:
         speeds = timed(read_csv(flags.speed), flags.benchmark, flags.changes)
         found = points(flags.benchmark, flags.changes, flags.table, accuracies, speeds)

@@ -8,6 +8,7 @@ import copy
 import hashlib
 import multiprocessing
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -23,6 +24,7 @@ from numpy.typing import ArrayLike
 from torch import nn
 
 from tanet.annotation import videos_under
+from tanet.device import available_cores
 from tanet.network import VideoNet
 from tanet.optim import make_optimizer
 from tanet.recipe import Optim
@@ -52,9 +54,10 @@ class Raw:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Within it, clips are cut from these, and no video is opened: nor by processes begun within it."""
+        """Within it, clips are cut from these, and no video is opened; nor by processes begun within it."""
         begin = multiprocessing.get_start_method()
-        multiprocessing.set_start_method("fork", force=True)  # others would import the opener anew
+        if sys.platform == "linux":  # elsewhere a fork is unsafe, and workers open the videos themselves
+            multiprocessing.set_start_method("fork", force=True)
         try:
             with mock.patch("tanet.datasets.open_video", partial(Decoded, folder=self.folder)):
                 yield
@@ -66,11 +69,11 @@ class Raw:
 def decoded(root: str | Path) -> Iterator[Raw]:
     """Within it, videos under `root` are read decoded.
 
-    Not in /dev/shm, which processes need to hand clips over; what is read often is in memory anyhow.
+    Not in /dev/shm: it may be small, and processes hand clips over there.
     """
     with tempfile.TemporaryDirectory() as raw:
         videos = videos_under(Path(root))
-        with ProcessPoolExecutor(os.cpu_count(), mp_context=multiprocessing.get_context("spawn")) as pool:
+        with ProcessPoolExecutor(available_cores(), mp_context=multiprocessing.get_context("spawn")) as pool:
             list(pool.map(partial(_decode, folder=Path(raw)), videos, chunksize=8))
         found = Raw(Path(raw), len(videos))
         with found.reading():

@@ -19,6 +19,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from bench.common import ROOT, head, percentiles, write_csv
+from tanet.device import available_cores
 from tanet.video import DamagedVideo, VideoError, open_video
 from tanet.workers import Lost, map_files
 from tests.encoded import all_kinds
@@ -90,7 +91,7 @@ def fuzz(folder: Path) -> list[dict[str, object]]:
     found: dict[str, list[Outcome | Lost]] = defaultdict(list)
     work = partial(read_mutated, folder=folder)
     numbers = [Path(str(number)) for number in range(FILES)]
-    for number, outcome in map_files(work, numbers, workers=os.cpu_count() or 1, limit=LIMIT):
+    for number, outcome in map_files(work, numbers, workers=available_cores(), limit=LIMIT):
         found[MUTATIONS[int(number.name) % len(MUTATIONS)]].append(outcome)
         if isinstance(outcome, Lost):
             print(number, outcome, flush=True)

@@ -7,7 +7,6 @@ out/report.html
 """
 
 import dataclasses
-import os
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -18,7 +17,7 @@ import torch
 
 from tanet import checkpoint, evaluate, report, synthetic
 from tanet.annotation import read_split
-from tanet.device import pick_device
+from tanet.device import available_cores, pick_device
 from tanet.predict import predict
 from tanet.recipe import Recipe
 from tanet.recipes.verbs import VERBS
@@ -53,7 +52,7 @@ def run(
     """
     target = pick_device(device)
     # One core decodes; for networks this small, more threads than the other cores get in each other's way.
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) - VERBS.data.workers))
+    torch.set_num_threads(max(1, available_cores() - VERBS.data.workers))
     _clear(out)
     say(f"making {len(synthetic.VERBS) * (TRAIN + VAL)} videos in {out / 'videos'}")
     synthetic.make_dataset(

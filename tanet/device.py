@@ -1,6 +1,7 @@
 """Where to compute, and in what precision."""
 
 import ctypes
+import os
 from typing import Literal
 
 import torch
@@ -34,6 +35,11 @@ def parse_device(name: str | torch.device | None) -> torch.device:
         return torch.device(name)
     except RuntimeError as error:
         raise _unusable(name, error) from error
+
+
+def available_cores() -> int:
+    """CPU cores that this process may use; a container may have fewer than its machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _unusable(name: str | torch.device, error: Exception) -> ValueError:

@@ -19,6 +19,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
 from tanet.datasets import EpochOrder, EvalClips, TrainClips
+from tanet.device import available_cores
 from tanet.device_views import RawViews, Views, join
 from tanet.recipe import Data
 from tanet.video import VideoError
@@ -33,11 +34,6 @@ class BadVideo:
     number: int
     """Of the sample in its dataset."""
     error: VideoError
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_bad(bad: Mapping[int, VideoError], *, videos: int, max_bad: float) -> None:
@@ -93,7 +89,7 @@ class Feed:
         # With an order: for each batch handed out, how many keys of the epoch are used up with it, so that a
         # resumed epoch starts at the next (`order.start`). Who takes a batch takes its number, in turn.
         self.used: deque[int] = deque()
-        workers = min(data.workers, _cores())
+        workers = min(data.workers, available_cores())
         # What each worker is at: its process, and the key of its sample plus 1, or 0. In shared memory.
         self.desks = torch.zeros(workers, 2, dtype=torch.int64).share_memory_()
         self.loader = DataLoader(

@@ -1,7 +1,9 @@
 """The benchmark that compares modules: the paper's rows once each, runs that go on, honest tables."""
 
 import contextlib
+import hashlib
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -13,13 +15,14 @@ from torch.utils.data import DataLoader, Dataset
 from bench import compare, compare_plot, compare_table
 from bench.abreast import abreast
 from bench.common import read_csv, write_csv
-from bench.compare_cases import BENCHMARKS, START, cases, change, paper_top1
+from bench.compare_cases import BENCHMARKS, START, cases, change, paper_top1, recipe_id
 from bench.compare_plot import Point, frontier, label_heights
 from bench.decoded import Raw, decoded
 from tanet import datasets
 from tanet.annotation import Sample, Split
 from tanet.evaluate import Report
 from tanet.plan import plan
+from tanet.recipe import Recipe
 from tanet.recipes import RECIPES, TABLES
 from tanet.video import open_video
 
@@ -69,6 +72,14 @@ def test_the_plan_has_nothing_to_say_against_the_recipes():
     for recipe in BENCHMARKS.values():
         ready = replace(recipe, model=replace(recipe.model, weights="w.pth"))
         assert not plan(ready, videos, reference=ready).warnings
+
+
+def test_rows_of_another_recipe_are_told_apart():
+    recipe = BENCHMARKS["synthetic"]
+    assert recipe_id(recipe) == recipe_id(replace(recipe, seed=3)) != recipe_id(BENCHMARKS["arrow6"])
+    for text in ("optim.epochs=3", "eval.resize=96", "model.dropout=0.5", "data.flip=none"):
+        assert recipe_id(change(recipe, [text])) != recipe_id(recipe)
+    assert recipe_id(Recipe()) == hashlib.sha256(b"[]").hexdigest()[:8]  # new fields leave old rows theirs
 
 
 @pytest.mark.parametrize(
@@ -129,6 +140,21 @@ def test_runs_abreast_read_what_was_decoded_once(tmp_path):
             found = dict(abreast(first_frames, ((path,) for path in paths), processes=processes, raw=raw))
             assert sorted(found) == [(path,) for path in paths]
             assert all((frames == wanted[path]).all() for (path,), frames in found.items())
+
+
+def half_of(job):
+    if job[0] % 2:
+        raise ValueError("an odd one")
+    time.sleep(0.5)
+    return job[0] // 2
+
+
+@pytest.mark.slow
+def test_an_error_loses_no_other_run(tmp_path):
+    found = []
+    with pytest.raises(ValueError, match="an odd one"):
+        found.extend(abreast(half_of, ((n,) for n in (1, 4, 6, 8)), processes=2, raw=Raw(tmp_path, 0)))
+    assert found == [((4,), 2)]
 
 
 @pytest.mark.slow
@@ -230,7 +256,8 @@ def measured(tmp_path):
     top1 = {"none": (0.40, 0.50), "tsm": (0.80, 0.70), "tam": (0.60, 0.75)}
     rows = [
         {
-            "benchmark": "arrow6", "changes": "", "case": case, "seed": seed, "start": "ImageNet",
+            "benchmark": "arrow6", "recipe": recipe_id(BENCHMARKS["arrow6"]), "changes": "", "case": case,
+            "seed": seed, "start": "ImageNet",
             "classes": 6, "videos": "378 + 210", "views": "4 x 3", "epochs": 70,
             "machine": "a GPU", "val_top1": value, "val_order": value,
         }
@@ -238,6 +265,7 @@ def measured(tmp_path):
         for seed, value in enumerate(values)
     ]  # fmt: skip
     rows.append(rows[0] | {"case": "pool", "seed": 7, "val_top1": 0.5})  # of a seed that TAM has not had
+    rows.append(rows[2] | {"recipe": "of before", "val_top1": 0.1})
     write_csv(tmp_path / "compare.csv", rows)
     speeds = [
         {"benchmark": "arrow6", "changes": "", "case": case, "clips": 32, "ms_p50": 3.2 * ms,
@@ -256,6 +284,9 @@ def test_the_table_pairs_seeds_and_shows_the_papers_figures(tmp_path, monkeypatc
     text = out.read_text()
     assert text.startswith("# What is seen\n\n" + compare_table.MARK)
     assert "of yesterday" not in text
+    out.write_text("A page of somebody's.")
+    with pytest.raises(SystemExit, match="would be lost"):
+        compare_table.main()
     row = next(line for line in text.splitlines() if line.startswith("| `tsm`"))
     assert "| 5000.0 | 75.0 ± 7.1 | +7.5 ± 17.7 | 75.0 ± 7.1 | 2 | 74.1 |" in row
     assert "2.23 M" in row  # MobileNetV2 for six classes
@@ -266,7 +297,7 @@ def test_the_table_pairs_seeds_and_shows_the_papers_figures(tmp_path, monkeypatc
 
 def test_differences_are_of_the_same_start(tmp_path):
     measured(tmp_path)
-    rows = read_csv(tmp_path / "compare.csv")
+    rows = compare_table.current(read_csv(tmp_path / "compare.csv"))
     rows.append(rows[2] | {"start": "scratch", "val_top1": "0.3"})  # tsm, seed 0
     found = compare_table.lines("2", "arrow6", "", rows, [])
     tsm = {line.start: line for line in found if line.case.name == "tsm"}

@@ -1,7 +1,6 @@
 """`tanet data index DATASET ROOT`, `tanet data check ROOT|LIST`, `tanet data pack ROOT|LIST OUT`."""
 
 import json
-import os
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ from tanet.catalog import Listing
 from tanet.checkpoint import some, versions, write_atomically
 from tanet.cli import data_pack
 from tanet.cli.common import fail, parse
+from tanet.device import available_cores
 from tanet.indexing import Found
 from tanet.inspection import Finding
 from tanet.screen import bar, out, say, warn
@@ -61,7 +61,7 @@ class IndexFlags:
     """Folder of the official annotation files, or the list of this split."""
     out: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: DATASET-SPLIT.csv)")] = None
     """The list to write: .csv."""
-    workers: int = os.cpu_count() or 1
+    workers: int = available_cores()
     """Processes that read."""
     limit: float = 10.0
     """Seconds after which a video is given up."""
@@ -92,7 +92,7 @@ class CheckFlags:
     """File for the bad videos, one a line, for --data.quarantine."""
     min_frames: int = 8
     """A video of fewer frames is short."""
-    workers: int = os.cpu_count() or 1
+    workers: int = available_cores()
     """Processes that decode."""
     limit: float = 10.0
     """Seconds after which a video is given up."""

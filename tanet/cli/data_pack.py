@@ -1,6 +1,5 @@
 """`tanet data pack ROOT|LIST OUT`."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from tyro.conf import Positional, arg
 from tanet.annotation import Sample, read_split
 from tanet.cli.common import fail, parse
 from tanet.coding import Coding
+from tanet.device import available_cores
 from tanet.packing import pack
 from tanet.recipe import Data
 from tanet.screen import bar, say, warn
@@ -53,7 +53,7 @@ class PackFlags:
     """Of h264, constant rate factor: 0 (lossless) to 51."""
     shard_size: float = 1000.0
     """MB after which a shard is full."""
-    workers: int = os.cpu_count() or 1
+    workers: int = available_cores()
     """Processes that decode and code."""
     limit: float = 120.0
     """Seconds after which a video is given up."""

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +11,7 @@ from tyro.conf import Positional, arg
 
 from tanet.checkpoint import write_atomically
 from tanet.cli.common import parse
+from tanet.device import available_cores
 from tanet.screen import bar, say
 from tanet.synthetic import HARD, VERBS, Difficulty, make_dataset
 
@@ -41,7 +41,7 @@ class SynthesizeFlags:
     width: int = 128
     """Of the frames, in pixels; even."""
     dials: Annotated[Difficulty, arg(name="")] = HARD
-    workers: int = os.cpu_count() or 1
+    workers: int = available_cores()
     """Processes that draw; the videos do not depend on it."""
 
 
