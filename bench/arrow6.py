@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from bench.common import ROOT, head, write_csv
-from bench.compare import run, split_of
+from bench.compare import counted, run, split_of
 from bench.decoded import decoded
 from tanet.recipe import Recipe
 from tanet.recipes import RECIPES
@@ -39,7 +39,7 @@ def main() -> None:
 
     recipes = [_recipe(flags, name, seed) for name, seed in product(flags.temporal, flags.seeds)]
     try:
-        split_of(recipes[0])
+        videos = counted(split_of(recipes[0]), as_files=True)
     except ValueError as error:
         raise SystemExit(str(error)) from error
     rows: list[dict[str, object]] = []
@@ -47,7 +47,8 @@ def main() -> None:
         print(f"{raw.videos} videos decoded", flush=True)
         for recipe in recipes:
             own = {"temporal": recipe.model.temporal, "seed": recipe.seed, "lr": recipe.optim.lr}
-            rows.append({**head("torch", "av"), **own, **run(recipe, graph=not flags.no_graph)})
+            found = {"videos": videos, **run(recipe, graph=not flags.no_graph)}
+            rows.append({**head("torch", "av"), **own, **found})
             write_csv(out, rows)
             print(f"{own['temporal']}, seed {own['seed']}: top-1 {rows[-1]['val_top1']}", flush=True)
     for name in flags.temporal:

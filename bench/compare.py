@@ -33,7 +33,7 @@ import torch
 from bench.abreast import abreast
 from bench.common import ROOT, add_row, head, read_csv
 from bench.compare_cases import BENCHMARKS, Case, actions_of, cases, change, recipe_id
-from bench.decoded import capturing, decoded
+from bench.decoded import capturing, decoded, forward_of
 from tanet import checkpoint, evaluate
 from tanet.annotation import Split, read_split
 from tanet.cost import sketch
@@ -65,6 +65,9 @@ def main() -> None:
     parser.add_argument(
         "--processes", type=int, default=1, help="runs at once; with several, start NVIDIA's MPS before"
     )
+    parser.add_argument(
+        "--as-files", action="store_true", help="read what is played backwards from its own file"
+    )
     parser.add_argument("--no-graph", action="store_true", help="launch every kernel of every step")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "compare.csv")
     flags = parser.parse_args()
@@ -84,7 +87,7 @@ def main() -> None:
                 usual.data, root=flags.data, workers=flags.workers, transform_on="device"
             ),
         )
-        videos = counted(split_of(recipe))
+        videos = counted(split_of(recipe), as_files=flags.as_files)
     except ValueError as error:
         raise SystemExit(str(error)) from error
     done = {tuple(row[name] for name in KEY) for row in read_csv(flags.out)}
@@ -119,7 +122,7 @@ def main() -> None:
             begun[job.command] = time.monotonic()
             yield job
 
-    with decoded(flags.data) as raw:
+    with decoded(flags.data, from_forward=not flags.as_files) as raw:
         print(f"{raw.videos} videos decoded, {time.monotonic() - started:.0f} s", flush=True)
         for job, found in abreast(do, due(), processes=flags.processes, raw=raw):
             add_row(flags.out, {**head("torch", "av"), **job.key, **found, "command": job.command})
@@ -178,9 +181,10 @@ def split_of(recipe: Recipe) -> Split:
     return split
 
 
-def counted(split: Split) -> str:
-    """Videos to train and to test on."""
-    return f"{len(split.train)} + {len(split.val)}"
+def counted(split: Split, *, as_files: bool) -> str:
+    """Videos to train and to test on, and whether both ways to play one are from one file."""
+    pairs = not as_files and any(forward_of(sample.path) for sample in split.val)
+    return f"{len(split.train)} + {len(split.val)}{', both ways from one file' if pairs else ''}"
 
 
 def order(report: Report) -> dict[str, float]:
@@ -226,7 +230,6 @@ def run(recipe: Recipe, *, graph: bool) -> dict[str, object]:
         "backbone": recipe.model.backbone,
         "start": start(recipe.model),
         "classes": len(split.classes),
-        "videos": counted(split),
         "epochs": last.epoch,
         "train_top1": round(last.train_top1, 4),
         "val_top1_one_view": round(last.val_top1 or 0.0, 4),
@@ -245,6 +248,7 @@ def repeat(flags: argparse.Namespace, case: Case, seed: int) -> str:
         if name == case.model.backbone:
             words += ["--weights", f"{name}={Path(file).name}"]
     words += ["--change", *flags.change] if flags.change else []
+    words += ["--as-files"] if flags.as_files else []
     words += ["--no-graph"] if flags.no_graph else []
     words += ["--tables", case.rows[0][0], "--only", case.name, "--seeds", str(seed)]
     return shlex.join(["python", "-m", "bench.compare", *words])

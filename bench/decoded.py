@@ -66,18 +66,31 @@ class Raw:
 
 
 @contextmanager
-def decoded(root: str | Path) -> Iterator[Raw]:
-    """Within it, videos under `root` are read decoded.
+def decoded(root: str | Path, *, from_forward: bool = False) -> Iterator[Raw]:
+    """Within it, videos under `root` are read decoded; if `from_forward`, those with a `forward_of` from it.
 
     Not in /dev/shm: it may be small, and processes hand clips over there.
     """
     with tempfile.TemporaryDirectory() as raw:
         videos = videos_under(Path(root))
+        work = partial(_decode, folder=Path(raw), from_forward=from_forward)
         with ProcessPoolExecutor(available_cores(), mp_context=multiprocessing.get_context("spawn")) as pool:
-            list(pool.map(partial(_decode, folder=Path(raw)), videos, chunksize=8))
+            list(pool.map(work, videos, chunksize=8))
         found = Raw(Path(raw), len(videos))
         with found.reading():
             yield found
+
+
+def forward_of(path: str | Path) -> Path | None:
+    """The clip that is played backwards in this one: for DivingReversed/1.mp4, if it is there, Diving/1.mp4.
+
+    Encoded once more from its end, a clip has other traces of the codec, and they tell which way it was
+    played: in arrow6 a network that is blind to the order of frames learns to be right in 58 % of the clips
+    instead of 50. Two clips from one file have the same frames.
+    """
+    path = Path(path)
+    forward = path.parent.with_name(path.parent.name.removesuffix("Reversed")) / path.name
+    return forward if forward != path and forward.exists() else None
 
 
 def capturing(size: int) -> Callable[..., torch.optim.Optimizer]:
@@ -109,9 +122,11 @@ def capture_passes(network: VideoNet, optim: Optim, *, size: int) -> None:
     network.load_state_dict(state)  # warming up moved the running statistics
 
 
-def _decode(path: Path, *, folder: Path) -> None:
-    with open_video(path) as video:
-        np.save(_raw(path, folder), video.read(range(video.info.frames)).numpy())
+def _decode(path: Path, *, folder: Path, from_forward: bool) -> None:
+    forward = forward_of(path) if from_forward else None
+    with open_video(forward or path) as video:
+        frames = video.read(range(video.info.frames)).numpy()
+    np.save(_raw(path, folder), frames[::-1] if forward else frames)
 
 
 def _raw(path: str | Path, folder: Path) -> Path:

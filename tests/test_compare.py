@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import shutil
 import sys
 import time
 from dataclasses import replace
@@ -17,7 +18,7 @@ from bench.abreast import abreast
 from bench.common import read_csv, write_csv
 from bench.compare_cases import BENCHMARKS, START, cases, change, paper_top1, recipe_id
 from bench.compare_plot import Point, frontier, label_heights
-from bench.decoded import Raw, decoded
+from bench.decoded import Raw, decoded, forward_of
 from tanet import datasets
 from tanet.annotation import Sample, Split
 from tanet.evaluate import Report
@@ -109,6 +110,30 @@ def test_videos_are_read_from_memory_as_from_their_files(tmp_path):
             assert (video.frames, video.info.height) == (info.frames, info.height)
             assert (video.read(indices) == wanted).all()
     assert datasets.open_video is open_video
+
+
+def test_what_is_played_backwards_is_read_from_the_forward_file(tmp_path):
+    root = make_folders(tmp_path / "videos", train=1, val=1)
+    forward = next((root / "val").rglob("*.mp4"))
+    backward = forward.parent.with_name(forward.parent.name + "Reversed") / forward.name
+    backward.parent.mkdir()
+    other = next(path for path in (root / "train").rglob("*.mp4") if path.parent.name != forward.parent.name)
+    shutil.copy(other, backward)
+    assert (forward_of(backward), forward_of(forward)) == (forward, None)
+    alone = backward.with_name("alone.mp4")
+    shutil.copy(other, alone)
+    assert forward_of(alone) is None
+    with open_video(forward) as video:
+        frames = video.read(range(video.info.frames))
+    with open_video(other) as video:
+        others = video.read(range(video.info.frames))
+    for from_forward, wanted in ((True, frames.flip(0)), (False, others)):
+        with decoded(root, from_forward=from_forward), datasets.open_video(backward) as video:
+            assert (video.read(range(video.frames)) == wanted).all()
+    samples = (Sample(str(forward), 0), Sample(str(backward), 1))
+    split = Split(samples, samples, ("Dive", "DiveReversed"))
+    assert compare.counted(split, as_files=False) == "2 + 2, both ways from one file"
+    assert compare.counted(split, as_files=True) == "2 + 2"
 
 
 class FirstFrames(Dataset):
@@ -237,7 +262,7 @@ def test_other_weights_or_other_videos_are_another_run(tmp_path, monkeypatch):
         return len(runs)
 
     monkeypatch.setattr(compare, "run", run)
-    monkeypatch.setattr(compare, "decoded", lambda root: contextlib.nullcontext(Raw(root, 0)))
+    monkeypatch.setattr(compare, "decoded", lambda root, **_: contextlib.nullcontext(Raw(root, 0)))
     weights = ("--weights", "resnet18_w16=w.pth")
     assert [compared(), compared(), compared(*weights), compared(*weights)] == [1, 1, 2, 2]
     (root / "val" / "move_left" / "0.mp4").rename(root / "train" / "move_left" / "more.mp4")
