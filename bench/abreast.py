@@ -23,7 +23,7 @@ def abreast(
 
     A job is taken when there is a process for it, so what gives them may end in the meantime. One process is
     this one; several share the machine's cores, and the GPUs in turn. An error of a job is raised when those
-    beside it have ended.
+    beside it have ended, with the job in its notes.
     """
     if processes == 1:
         for job in jobs:
@@ -45,9 +45,13 @@ def abreast(
                     break
                 for ended in wait(running, return_when=FIRST_COMPLETED).done:
                     job, error = running.pop(ended), ended.exception()
-                    failed = failed or error
                     if not error:
                         yield job, ended.result()
+                    elif failed:
+                        failed.add_note(f"{job}: {error}")
+                    else:
+                        failed = error
+                        failed.add_note(str(job))
         except BaseException:  # who asked has gone, or is to stop: nobody waits for what is running
             for process in active_children():
                 process.terminate()

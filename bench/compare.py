@@ -12,7 +12,7 @@ once, on all GPUs: these networks are too small to fill one, and share it by MPS
 (`nvidia-cuda-mps-control -d`).
 `bench.compare_table` makes docs/compare.md.
 
-The synthetic recipe was chosen by val/, arrow6's by a part of train/: what is to be read are the differences.
+The recipes were chosen on `none` and `tsm`; see bench/compare_cases.py.
 """
 
 import argparse
@@ -33,13 +33,14 @@ import torch
 from bench.abreast import abreast
 from bench.common import ROOT, add_row, head, read_csv
 from bench.compare_cases import BENCHMARKS, Case, actions_of, cases, change, recipe_id
-from bench.decoded import capturing, decoded, forward_of
+from bench.decoded import capturing, decoded, twins
 from tanet import checkpoint, evaluate
 from tanet.annotation import Split, read_split
 from tanet.cost import sketch
 from tanet.device import pick_device
 from tanet.evaluate import Report
 from tanet.optim import make_optimizer
+from tanet.plan import plan
 from tanet.recipe import Model, Recipe
 from tanet.train import EpochResult, train
 
@@ -66,7 +67,7 @@ def main() -> None:
         "--processes", type=int, default=1, help="runs at once; with several, start NVIDIA's MPS before"
     )
     parser.add_argument(
-        "--as-files", action="store_true", help="read what is played backwards from its own file"
+        "--as-files", action="store_true", help="play a clip's both ways each from its own file"
     )
     parser.add_argument("--no-graph", action="store_true", help="launch every kernel of every step")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "compare.csv")
@@ -76,6 +77,8 @@ def main() -> None:
     try:
         if flags.processes < 1:
             raise ValueError(f"--processes {flags.processes}: at least one is needed")
+        if flags.workers and sys.platform != "linux":
+            raise ValueError("--workers: elsewhere than on Linux they can not read what was decoded; take 0")
         if taken := [text for text in flags.change if text.partition("=")[0] in OWN]:
             raise ValueError(f"--change {taken[0]}: the benchmark sets {', '.join(OWN)} itself")
         usual = change(BENCHMARKS[flags.benchmark], flags.change)
@@ -87,7 +90,7 @@ def main() -> None:
                 usual.data, root=flags.data, workers=flags.workers, transform_on="device"
             ),
         )
-        videos = counted(split_of(recipe), as_files=flags.as_files)
+        split = split_of(recipe)
     except ValueError as error:
         raise SystemExit(str(error)) from error
     done = {tuple(row[name] for name in KEY) for row in read_csv(flags.out)}
@@ -122,13 +125,16 @@ def main() -> None:
             begun[job.command] = time.monotonic()
             yield job
 
-    with decoded(flags.data, from_forward=not flags.as_files) as raw:
+    videos = counted(split, as_files=flags.as_files)
+    usual_model = dataclasses.replace(recipe.model, weights=weights.get(recipe.model.backbone, ""))
+    for line in plan(dataclasses.replace(recipe, model=usual_model), split).warnings:
+        print(f"warning: {line}", flush=True)
+    with decoded(flags.data, one_file=not flags.as_files) as raw:
         print(f"{raw.videos} videos decoded, {time.monotonic() - started:.0f} s", flush=True)
         for job, found in abreast(do, due(), processes=flags.processes, raw=raw):
             add_row(flags.out, {**head("torch", "av"), **job.key, **found, "command": job.command})
             longest = max(longest, time.monotonic() - begun[job.command])
-            told = f"top-1 {found['val_top1']}, {found['seconds']} s"
-            print(f"{job.key['case']}, seed {job.key['seed']}: {told}", flush=True)
+            print(f"{job}: top-1 {found['val_top1']}, {found['seconds']} s", flush=True)
 
 
 @dataclass(frozen=True)
@@ -142,6 +148,9 @@ class Job:
     """Capture its passes as a CUDA graph, where there is a GPU."""
     command: str
     """What makes this row alone again."""
+
+    def __str__(self) -> str:
+        return f"{self.key['case']}, seed {self.key['seed']}"
 
 
 def do(job: Job) -> dict[str, object]:
@@ -183,7 +192,7 @@ def split_of(recipe: Recipe) -> Split:
 
 def counted(split: Split, *, as_files: bool) -> str:
     """Videos to train and to test on, and whether both ways to play one are from one file."""
-    pairs = not as_files and any(forward_of(sample.path) for sample in split.val)
+    pairs = not as_files and any(twins(sample.path) for sample in split.val)
     return f"{len(split.train)} + {len(split.val)}{', both ways from one file' if pairs else ''}"
 
 

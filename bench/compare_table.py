@@ -39,14 +39,16 @@ same recipe. Top-1 in per cent, mean ± standard deviation over the seeds; *to T
 differences to `tam` of the same seed and start, ± their standard deviation. Parameters and GFLOPs are
 counted as the paper counts them. The paper's figures are of ResNet-50 on Kinetics-400.
 
-The spread over seeds leaves out that other videos would give other figures: by chance alone, 210 of them by
-some 3 points, 500 by 2; less for differences, since all rows have the same videos. The recipes were chosen
-with `none` and `tsm`, arrow6's on a part of its training videos, the synthetic one on videos of another seed.
+The spread over seeds leaves out that other videos would give other figures: by chance alone, arrow6's 105
+clips, played both ways, by 3 points at least, the synthetic set's 500 by 2. The recipes were chosen on `none`
+and `tsm`, arrow6's on a part of its training videos, the synthetic one by its test videos; the size of its
+tests was changed after the first rows of all modules ([LOG.md](../LOG.md)).
 
 Every class has a counterpart that only the order of frames tells it from. *Order*: of the videos whose action
 is told, whichever way it goes, the part whose way is told as well. A network blind to order is at 50 %, where
-single frames tell nothing. arrow6's do: each way was encoded by itself, and by the codec's traces such a
-network learns to tell 59 % (`results/compare_as_files.csv`). So both ways are played from the forward file.
+single frames tell nothing. arrow6's do: each way was encoded by itself, and by the traces of that such a
+network learns to tell 59 % (`results/compare_as_files.csv`). So both ways of a clip are played from one
+file, which for half of the clips is the forward one.
 """
 
 
@@ -172,12 +174,14 @@ def lines(
 
 
 def timed(speeds: Sequence[Mapping[str, str]], benchmark: str, changes: str) -> dict[str, Mapping[str, str]]:
-    """The speed of each case of a benchmark.
+    """The speed of each case of a benchmark, at the size that it tests.
 
     Raises:
         ValueError: it was measured on several machines, whose times can not be compared.
     """
-    own = [row for row in speeds if (row["benchmark"], row["changes"]) == (benchmark, changes)]
+    size = change(BENCHMARKS[benchmark], changes.split()).eval.size
+    key = (benchmark, changes, str(size))
+    own = [row for row in speeds if (row["benchmark"], row["changes"], row["size"]) == key]
     if len(machines := sorted({row["machine"] for row in own})) > 1:
         raise ValueError(f"{benchmark} was timed on several machines, keep one: {', '.join(machines)}")
     return {row["case"]: row for row in own}

@@ -38,7 +38,7 @@ def parse_device(name: str | torch.device | None) -> torch.device:
 
 
 def available_cores() -> int:
-    """CPU cores that this process may use; a container may have fewer than its machine."""
+    """CPU cores that this process may run on, which may be fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

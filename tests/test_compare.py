@@ -18,7 +18,7 @@ from bench.abreast import abreast
 from bench.common import read_csv, write_csv
 from bench.compare_cases import BENCHMARKS, START, cases, change, paper_top1, recipe_id
 from bench.compare_plot import Point, frontier, label_heights
-from bench.decoded import Raw, decoded, forward_of
+from bench.decoded import Raw, decoded, twins
 from tanet import datasets
 from tanet.annotation import Sample, Split
 from tanet.evaluate import Report
@@ -112,28 +112,41 @@ def test_videos_are_read_from_memory_as_from_their_files(tmp_path):
     assert datasets.open_video is open_video
 
 
-def test_what_is_played_backwards_is_read_from_the_forward_file(tmp_path):
+def test_both_ways_of_a_clip_are_played_from_one_file(tmp_path):
     root = make_folders(tmp_path / "videos", train=1, val=1)
-    forward = next((root / "val").rglob("*.mp4"))
-    backward = forward.parent.with_name(forward.parent.name + "Reversed") / forward.name
-    backward.parent.mkdir()
-    other = next(path for path in (root / "train").rglob("*.mp4") if path.parent.name != forward.parent.name)
-    shutil.copy(other, backward)
-    assert (forward_of(backward), forward_of(forward)) == (forward, None)
-    alone = backward.with_name("alone.mp4")
-    shutil.copy(other, alone)
-    assert forward_of(alone) is None
-    with open_video(forward) as video:
-        frames = video.read(range(video.info.frames))
-    with open_video(other) as video:
-        others = video.read(range(video.info.frames))
-    for from_forward, wanted in ((True, frames.flip(0)), (False, others)):
-        with decoded(root, from_forward=from_forward), datasets.open_video(backward) as video:
-            assert (video.read(range(video.frames)) == wanted).all()
-    samples = (Sample(str(forward), 0), Sample(str(backward), 1))
+    one, other = (path.parent for path in sorted((root / "train").rglob("*.mp4")))
+    root = tmp_path / "ways"
+    pairs = []
+    for number in range(2, 6):
+        pair = tuple(root / "val" / name / f"{number}.mp4" for name in ("Dive", "DiveReversed"))
+        for path, like in zip(pair, (one, other), strict=True):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(like / "0.mp4", path)
+        assert twins(pair[0]) == twins(pair[1]) == pair
+        pairs.append(pair)
+    alone = root / "val" / "Dive" / "alone.mp4"
+    shutil.copy(one / "0.mp4", alone)
+    assert twins(alone) is None
+
+    def frames(path):
+        with datasets.open_video(path) as video:
+            return video.read(range(video.info.frames))
+
+    as_files = {path: frames(path) for pair in pairs for path in pair}
+    forwards = 0
+    with decoded(root, one_file=True):
+        for forward, backward in pairs:
+            assert (frames(forward) == frames(backward).flip(0)).all()
+            from_forward = bool((frames(forward) == as_files[forward]).all())
+            assert from_forward or (frames(backward) == as_files[backward]).all()
+            forwards += from_forward
+    assert 0 < forwards < len(pairs)
+    with decoded(root):
+        assert all((frames(path) == as_files[path]).all() for path in as_files)
+    samples = tuple(Sample(str(path), label) for pair in pairs for label, path in enumerate(pair))
     split = Split(samples, samples, ("Dive", "DiveReversed"))
-    assert compare.counted(split, as_files=False) == "2 + 2, both ways from one file"
-    assert compare.counted(split, as_files=True) == "2 + 2"
+    assert compare.counted(split, as_files=False) == "8 + 8, both ways from one file"
+    assert compare.counted(split, as_files=True) == "8 + 8"
 
 
 class FirstFrames(Dataset):
@@ -177,9 +190,10 @@ def half_of(job):
 @pytest.mark.slow
 def test_an_error_loses_no_other_run(tmp_path):
     found = []
-    with pytest.raises(ValueError, match="an odd one"):
+    with pytest.raises(ValueError, match="an odd one") as raised:
         found.extend(abreast(half_of, ((n,) for n in (1, 4, 6, 8)), processes=2, raw=Raw(tmp_path, 0)))
     assert found == [((4,), 2)]
+    assert raised.value.__notes__ == ["(1,)"]
 
 
 @pytest.mark.slow
@@ -293,7 +307,7 @@ def measured(tmp_path):
     rows.append(rows[2] | {"recipe": "of before", "val_top1": 0.1})
     write_csv(tmp_path / "compare.csv", rows)
     speeds = [
-        {"benchmark": "arrow6", "changes": "", "case": case, "clips": 32, "ms_p50": 3.2 * ms,
+        {"benchmark": "arrow6", "changes": "", "case": case, "clips": 32, "size": 128, "ms_p50": 3.2 * ms,
          "clips_s": 1e4 / ms, "machine": "a GPU"}
         for ms, case in enumerate(top1, start=1)
     ]  # fmt: skip

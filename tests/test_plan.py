@@ -75,14 +75,14 @@ def test_a_recipe_as_it_stands_has_nothing_to_warn_of():
         ),
         ({"optim": {"method": "adamw", "lr": 1e-3}}, "adamw with the weight decay 0.0001 chosen for sgd"),
         (
-            {"data": {"scales": (1.0, 0.875)}, "eval": {"resize": 40}},
-            "tested on videos with a short side of 40 pixels, while training shows them as with 32 to 37 ",
+            {"data": {"scales": (1.0, 0.875)}, "eval": {"resize": 38}},
+            "tested on videos with a short side of 38 pixels, while training shows them as with 32 to 37 ",
         ),
         ({"optim": {"warmup": 10.0}}, "never falls: it rises for 10 epochs, and there are 10"),
         ({"optim": {"epochs": 7}}, "optim.epochs 7 instead of 10"),
         ({"optim": {"epochs": 7}}, "never falls after epoch 8: there are 7 epochs"),
         ({"model": {"frames": 8}}, "8 frames a clip instead of 4"),
-        ({"data": {"size": 64}}, "trained on 64 pixels and tested on 36, instead of 32 and 36"),
+        ({"data": {"size": 64}}, "as with 64 to 97 (--eval.resize 72 would be in the recipe's proportion)"),
         ({"model": {"backbone": "resnet18"}}, "no weights to start from: resnet18"),
     ],
 )
@@ -112,6 +112,11 @@ def test_a_start_that_a_checkpoint_replaces_is_no_change():
     assert plan(near, videos(), reference=TINY).changed == ("model.identity 6 (0)",)
     trained = changed(near, model={"init": "start.safetensors"})
     assert plan(trained, videos(), reference=TINY).changed == ()
+
+
+def test_the_crop_of_a_test_may_be_larger_than_that_of_training():
+    for eval in ({"size": 32}, {"resize": 48, "size": 48}, {"resize": 32, "size": 32}):
+        assert not plan(changed(TINY, eval=eval), videos(), reference=TINY).warnings
 
 
 def test_all_that_was_changed_is_listed_but_for_place_and_machine():

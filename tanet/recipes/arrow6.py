@@ -3,7 +3,7 @@
     tanet train arrow6 --data.root arrow6 --model.weights mobilenet_v2_imagenet.pth
 
 No frame tells forward from backward, so a network blind to the order of frames should not exceed 50 %. It can
-learn to reach 58, since each way was encoded by itself and the codec's traces differ (docs/compare.md).
+learn to reach 58, since each way was encoded by itself and the codec's traces differ (LOG.md).
 """
 
 from tanet.recipe import Data, Eval, Model, Optim, Recipe
