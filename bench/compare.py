@@ -9,8 +9,7 @@ command it is repeated. Rows that are there are not run again, so a comparison m
 goes on where it was; with the seeds in the outer loop all cases are equally far. A seed settles order and
 crops, for cases of as many frames alike, so they can be compared in pairs. `--processes` runs several at
 once, on all GPUs: these networks are too small to fill one, and share it by MPS
-(`nvidia-cuda-mps-control -d`).
-`bench.compare_table` makes docs/compare.md.
+(`nvidia-cuda-mps-control -d`). `bench.compare_table` makes docs/compare.md.
 
 The recipes were chosen on `none` and `tsm`; see bench/compare_cases.py.
 """
@@ -94,7 +93,6 @@ def main() -> None:
     except ValueError as error:
         raise SystemExit(str(error)) from error
     done = {tuple(row[name] for name in KEY) for row in read_csv(flags.out)}
-    begun: dict[str, float] = {}
     longest = 0.0
 
     def due() -> Iterator[Job]:
@@ -116,14 +114,13 @@ def main() -> None:
             if flags.seconds and time.monotonic() - started + longest > flags.seconds:
                 print(f"stopped after {flags.seconds:g} s; the same command goes on", flush=True)
                 return
-            job = Job(
+            yield Job(
                 key=dict(zip(KEY, values, strict=True)),
                 recipe=dataclasses.replace(recipe, model=model, seed=seed),
                 graph=not flags.no_graph,
                 command=repeat(flags, case, seed),
+                begun=time.monotonic(),
             )
-            begun[job.command] = time.monotonic()
-            yield job
 
     videos = counted(split, as_files=flags.as_files)
     usual_model = dataclasses.replace(recipe.model, weights=weights.get(recipe.model.backbone, ""))
@@ -133,7 +130,7 @@ def main() -> None:
         print(f"{raw.videos} videos decoded, {time.monotonic() - started:.0f} s", flush=True)
         for job, found in abreast(do, due(), processes=flags.processes, raw=raw):
             add_row(flags.out, {**head("torch", "av"), **job.key, **found, "command": job.command})
-            longest = max(longest, time.monotonic() - begun[job.command])
+            longest = max(longest, time.monotonic() - job.begun)
             print(f"{job}: top-1 {found['val_top1']}, {found['seconds']} s", flush=True)
 
 
@@ -148,6 +145,8 @@ class Job:
     """Capture its passes as a CUDA graph, where there is a GPU."""
     command: str
     """What makes this row alone again."""
+    begun: float
+    """When it was given to a process, by the clock that `time.monotonic` reads."""
 
     def __str__(self) -> str:
         return f"{self.key['case']}, seed {self.key['seed']}"

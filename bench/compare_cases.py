@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tanet.plan import ASIDE
+from tanet.plan import changed_fields
 from tanet.recipe import Data, Eval, Model, Optim, Recipe
 from tanet.recipes import RECIPES, find_table
 from tanet.synthetic import PAIRS
@@ -131,17 +131,9 @@ def actions_of(classes: Sequence[str]) -> list[str]:
 def recipe_id(recipe: Recipe) -> str:
     """Eight digits of all that counts and is not the default.
 
-    So a field that is added later changes none; that a default is changed it does not see.
+    So a field that is added later changes none; a changed default shows where the recipe has another value.
     """
-    usual = Recipe()
-    said = [
-        (section, field.name, getattr(getattr(recipe, section), field.name))
-        for section in ("data", "model", "optim", "eval")
-        for field in dataclasses.fields(getattr(recipe, section))
-        if getattr(getattr(recipe, section), field.name) != getattr(getattr(usual, section), field.name)
-        and field.name not in ASIDE.get(section, ())
-    ]
-    return hashlib.sha256(repr(said).encode()).hexdigest()[:8]
+    return hashlib.sha256(repr(changed_fields(recipe, Recipe())).encode()).hexdigest()[:8]
 
 
 def case_name(model: Model, usual: Model) -> str:

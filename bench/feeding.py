@@ -17,7 +17,6 @@ same feed is when its batches are thrown away: the smaller of it and `resident` 
 """
 
 import argparse
-import os
 import shutil
 import tempfile
 import time
@@ -34,7 +33,7 @@ from bench.common import ROOT, head, percentiles, write_csv
 from tanet.annotation import read_split
 from tanet.coding import Coding
 from tanet.datasets import EpochOrder, TrainClips
-from tanet.device import pick_device
+from tanet.device import available_cores, pick_device
 from tanet.distributed import ALONE
 from tanet.feed import Feed
 from tanet.network import build
@@ -80,7 +79,7 @@ def main() -> None:
     parser.add_argument("--backbone", default="resnet50")
     parser.add_argument("--batch", type=int, default=32, help="clips in a batch")
     parser.add_argument("--steps", type=int, default=64, help=f"at least, in {BLOCKS} blocks")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that decode")
+    parser.add_argument("--workers", type=int, default=available_cores(), help="processes that decode")
     parser.add_argument("--size", type=int, default=224, help="side of the views")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "feeding.csv")
     flags = parser.parse_args()
@@ -92,7 +91,7 @@ def main() -> None:
     step = make_step(setting)
     first = {
         **head("av", "torch", "numpy"),
-        "cores": os.cpu_count(),
+        "cores": available_cores(),
         "workers": setting.workers,
         "network": f"tanet {setting.backbone}, {FRAMES} frames, {setting.size}², batch {setting.batch}",
     }

@@ -4,7 +4,6 @@ Frames, boxes and order of the random numbers are the library's; only the resamp
 float32, and a training clip is not rounded to bytes.
 """
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -20,10 +19,11 @@ from torch.nn import functional as F
 from tanet import sampling, synthetic, transforms
 from tanet.annotation import Sample, read_split
 from tanet.datasets import TrainClips
+from tanet.device import available_cores
 from tanet.recipe import Data, Recipe
 from tanet.video import open_video
 
-WORKERS = os.cpu_count()
+WORKERS = available_cores()
 
 
 @dataclass(frozen=True)

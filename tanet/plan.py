@@ -134,7 +134,7 @@ def plan(
         schedule=_schedule(optim, steps),
         start=_start(recipe.model),
         memory=memory,
-        changed=tuple(_changed(recipe, reference)) if reference is not None else (),
+        changed=tuple(changed_fields(recipe, reference)) if reference is not None else (),
         warnings=tuple(found),
     )
 
@@ -263,8 +263,8 @@ def _of_sizes(recipe: Recipe, reference: Recipe | None) -> list[str]:
     return [f"{line} (--eval.resize, --data.scales)"]
 
 
-def _changed(recipe: Recipe, reference: Recipe) -> list[str]:
-    """Fields that are not the reference's, but for those of place and machine."""
+def changed_fields(recipe: Recipe, reference: Recipe) -> list[str]:
+    """`section.field now (was)` of what is not the reference's, but for place and machine."""
     changed = []
     for section in ("data", "model", "optim", "eval"):
         ours, theirs = getattr(recipe, section), getattr(reference, section)
