@@ -41,8 +41,8 @@ counted as the paper counts them. The paper's figures are of ResNet-50 on Kineti
 
 The spread over seeds leaves out that other videos would give other figures: by chance alone, arrow6's 105
 clips, played both ways, by 3 points at least, the synthetic set's 500 by 2. The recipes were chosen on `none`
-and `tsm`, arrow6's on a part of its training videos, the synthetic one by its test videos; the size of its
-tests was changed after the first rows of all modules ([LOG.md](../LOG.md)).
+and `tsm`, arrow6's on a part of its training videos, the synthetic one on videos of another seed; the size of
+its tests was changed after the first rows of all modules ([LOG.md](../LOG.md)).
 
 Every class has a counterpart that only the order of frames tells it from. *Order*: of the videos whose action
 is told, whichever way it goes, the part whose way is told as well. A network blind to order is at 50 %, where

@@ -88,7 +88,7 @@ def test_rows_of_another_recipe_are_told_apart():
     [
         ("optim.epoch=3", "'optim.epoch=3' changes no field"),
         ("seed=3", "changes no field"),
-        ("optim.epochs=many", "many is no value for optim.epochs, now 40"),
+        ("optim.epochs=many", "many is no value for optim.epochs, now 20"),
         ("data.flip=up", "unknown flip 'up'"),
     ],
 )
