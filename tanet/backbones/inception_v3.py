@@ -147,7 +147,12 @@ class InceptionV3(nn.Module):
                 nn.init.trunc_normal_(module.weight, std=0.1)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        images = images * images.new_tensor(SCALE)[:, None, None] + images.new_tensor(SHIFT)[:, None, None]
+        # By numbers, not tensors: a CUDA graph captures no copy from the CPU.
+        rescaled = [
+            images[:, place, None] * scale + shift
+            for place, (scale, shift) in enumerate(zip(SCALE, SHIFT, strict=True))
+        ]
+        images = torch.cat(rescaled, dim=1)
         x = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(images)))  # N 64 147 147
         x = self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(self.maxpool1(x)))  # N 192 71 71
         x = self.Mixed_5d(self.Mixed_5c(self.Mixed_5b(self.maxpool2(x))))  # N 288 35 35
