@@ -9,6 +9,7 @@ Across, milliseconds for a clip (bench.compare_speed); up, top-1 with the standa
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -99,61 +100,65 @@ def frontier(found: list[Point]) -> list[Point]:
     return best
 
 
-def label_heights(found: list[Point], *, gap: float = 0.045, near: float = 0.12) -> list[float]:
-    """Where the names stand: at their points, or a line higher where two would meet."""
-    tall, wide = (
-        max(values) - min(values) or 1.0
-        for values in ([point.top1 for point in found], [point.ms for point in found])
-    )
-    heights: dict[str, float] = {}
-    placed: list[Point] = []
-    for point in sorted(found, key=lambda point: point.top1):
-        height = point.top1
-        for other in placed:
-            if abs(other.ms - point.ms) < near * wide:
-                height = max(height, heights[other.name] + gap * tall)
-        heights[point.name] = height
-        placed.append(point)
-    return [heights[point.name] for point in found]
+def bands(found: Sequence[Point]) -> list[tuple[float, float]]:
+    """The parts of the accuracy axis to show, the highest first: several where much of one would be empty."""
+    whole = max(point.top1 for point in found) - min(point.top1 for point in found)
+    parts: list[tuple[float, float]] = []
+    for point in sorted(found, key=lambda point: -point.top1):
+        low, high = point.top1 - point.deviation, point.top1 + point.deviation
+        if parts and parts[-1][0] - high <= 0.4 * whole:
+            parts[-1] = (min(parts[-1][0], low), max(parts[-1][1], high))
+        else:
+            parts.append((low, high))
+    return parts
 
 
 def draw(found: list[Point], *, title: str, machine: str, out: Path) -> None:
     """The picture."""
     from matplotlib.figure import Figure
-    from matplotlib.patheffects import withStroke
 
-    figure = Figure((8, 4.8), layout="constrained")
-    axes = figure.add_subplot()
-    edge = frontier(found)
-    axes.plot([point.ms for point in edge], [point.top1 for point in edge], color=LINE, linewidth=1, zorder=1)
-    for label, color in (("TAM and its parts", OWN), ("other modules", OTHER)):
-        group = [point for point in found if (point.name in OF_TAM) == (color == OWN)]
-        axes.errorbar(
-            [point.ms for point in group],
-            [point.top1 for point in group],
-            [point.deviation for point in group],
-            fmt="o",
-            color=color,
-            elinewidth=0.8,
-            label=label,
+    shown = bands(found)
+    figure = Figure((8, 5.2), layout="constrained")
+    panels = figure.subplots(
+        len(shown), sharex=True, squeeze=False, height_ratios=[max(5.0, high - low) for low, high in shown]
+    )[:, 0]
+    for axes, (low, high) in zip(panels, shown, strict=True):
+        inside = [point for point in found if low <= point.top1 <= high]
+        edge = [point for point in frontier(found) if point in inside]
+        axes.plot(
+            [point.ms for point in edge], [point.top1 for point in edge], color=LINE, linewidth=1, zorder=1
         )
-    axes.margins(0.12, 0.08)
-    axes.legend(fontsize=9)
-    for point, height in zip(found, label_heights(found), strict=True):
-        axes.annotate(
-            f"{point.name}  ",
-            (point.ms, point.top1),
-            (point.ms, height),
-            ha="right",
-            va="center",
-            fontsize=9,
-            path_effects=[withStroke(linewidth=3, foreground="white")],
-        )
-    axes.set_xlabel(f"milliseconds for a clip, {machine}")
-    axes.set_ylabel("top-1, %")
-    axes.set_title(f"{title}: accuracy against measured time (bars: ± standard deviation over seeds)")
-    axes.grid(color="#DDDDDD", linewidth=0.6)
-    axes.set_axisbelow(True)
+        for label, color in (("TAM and its parts", OWN), ("other modules", OTHER)):
+            group = [point for point in inside if (point.name in OF_TAM) == (color == OWN)]
+            axes.errorbar(
+                [point.ms for point in group],
+                [point.top1 for point in group],
+                [point.deviation for point in group],
+                fmt="o",
+                color=color,
+                elinewidth=0.8,
+                label=label,
+            )
+        for point in inside:
+            axes.annotate(point.name, (point.ms, point.top1), (5, 4), textcoords="offset points", fontsize=9)
+        space = 0.08 * (high - low) + 0.5
+        axes.set_ylim(low - space, high + space)
+        axes.grid(color="#DDDDDD", linewidth=0.6)
+        axes.set_axisbelow(True)
+    for above, below in pairwise(panels):  # the axis is broken between them
+        above.spines.bottom.set_visible(False)
+        above.tick_params(bottom=False)
+        below.spines.top.set_visible(False)
+        marks = {"marker": [(-1, -0.6), (1, 0.6)], "markersize": 9, "linestyle": "none", "color": "k"}
+        above.plot([0, 1], [0, 0], transform=above.transAxes, clip_on=False, **marks)
+        below.plot([0, 1], [1, 1], transform=below.transAxes, clip_on=False, **marks)
+    panels[0].margins(x=0.1)
+    panels[0].legend(fontsize=9)
+    panels[-1].set_xlabel(f"milliseconds for a clip, {machine}")
+    figure.supylabel("top-1, %", fontsize=10)
+    panels[0].set_title(
+        f"{title}: accuracy against measured time (bars: ± standard deviation over seeds)", fontsize=11
+    )
     figure.savefig(out)
 
 

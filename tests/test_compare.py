@@ -17,7 +17,7 @@ from bench import compare, compare_plot, compare_table
 from bench.abreast import abreast
 from bench.common import read_csv, write_csv
 from bench.compare_cases import BENCHMARKS, START, cases, change, paper_top1, recipe_id
-from bench.compare_plot import Point, frontier, label_heights
+from bench.compare_plot import Point, bands, frontier
 from bench.decoded import Raw, decoded, twins
 from tanet import datasets
 from tanet.annotation import Sample, Split
@@ -368,9 +368,10 @@ def test_the_plot_has_a_point_for_each_module_that_was_timed(tmp_path, monkeypat
     assert out.read_text().startswith("<?xml")
 
 
-def test_the_frontier_and_the_names():
-    points = [Point("a", 1, 50, 0), Point("b", 2, 40, 0), Point("c", 3, 60, 0), Point("d", 1.01, 50.1, 0)]
+def test_the_frontier_and_the_parts_of_the_axis():
+    points = [Point("a", 1, 50, 0), Point("b", 2, 40, 1), Point("c", 3, 60, 0), Point("d", 1.01, 50.1, 0)]
     assert [point.name for point in frontier(points)] == ["a", "d", "c"]
-    heights = label_heights(points)
-    assert heights[:3] == [50, 40, 60]
-    assert heights[3] == pytest.approx(50.9)  # above its neighbour's name
+    assert bands(points) == [(60, 60), (50, 50.1), (39, 41)]
+    assert bands(points[:2]) == [(50, 50), (39, 41)]
+    assert bands([*points, Point("e", 3, 55, 0), Point("f", 2, 46, 1)]) == [(39, 60)]
+    assert bands(points[:1]) == [(50, 50)]
