@@ -29,6 +29,8 @@ TITLES = {
     "5b": "Table 5b: stages",
     START: "Not in the paper: TAM's kernels begin near the identity, by a lead of the middle tap's logit",
 }
+T_5_PERCENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
+"""By how many standard errors the mean of so many differences exceeds zero once in twenty times by chance."""
 TITLE = "# The paper's comparisons on open data"
 MARK = "<!-- made by bench.compare_table from here on -->"
 HEAD = """## How it was measured
@@ -36,8 +38,11 @@ HEAD = """## How it was measured
 Made by `python -m bench.compare_table` from `results/compare.csv` and `results/compare_speed.csv`, where each
 training stands with its commit and the command that repeats it. All rows of a benchmark are trained by the
 same recipe. Top-1 in per cent, mean ± standard deviation over the seeds; *to TAM*: the mean of the
-differences to `tam` of the same seed and start, ± their standard deviation. Parameters and GFLOPs are
-counted as the paper counts them. The paper's figures are of ResNet-50 on Kinetics-400.
+differences to `tam` of the same seed and start, ± their standard deviation, marked \\* where a paired t-test
+takes it for more than chance at 5 % (each row by itself: of eleven, chance marks one every other time).
+Parameters and GFLOPs are counted as the paper counts them. Clips/s are measured, 32 clips at a time, in
+bfloat16, all networks in turn; `tam` and `tsm` have kernels of their own, the other modules are PyTorch's
+operations. The paper's figures are of ResNet-50 on Kinetics-400.
 
 The spread over seeds leaves out that other videos would give other figures: by chance alone, arrow6's 105
 clips, played both ways, by 3 points at least, the synthetic set's 500 by 2. The recipes were chosen on `none`
@@ -202,9 +207,9 @@ def draw(found: Sequence[Line]) -> list[str]:
             line.start,
             f"{count.parameters / 1e6:.2f} M",
             f"{count.paper_flops / 1e9:.2f}",
-            line.clips_s,
+            f"{float(line.clips_s):,.0f}" if line.clips_s else "",
             spread(values),
-            "" if own or not line.differences else spread(line.differences, sign="+"),
+            "" if own or not line.differences else difference(line.differences),
             spread(list(line.order.values())),
             str(len(values)),
             "" if line.paper is None else f"{line.paper:.1f}",
@@ -224,6 +229,15 @@ def ranking(found: Sequence[Line]) -> str:
         f"Best here: `{best.row}`; in the paper: `{paper_best.row}`. Rank correlation of the two orders "
         f"{rank_correlation(means, papers):+.2f} (1: the same order, -1: the reverse)."
     )
+
+
+def difference(values: Sequence[float]) -> str:
+    """Their mean ± standard deviation, marked where Student's t-test takes it for more than chance."""
+    text = spread(values, sign="+")
+    if len(values) < 2:
+        return text
+    error = stdev(values) / len(values) ** 0.5
+    return f"{text} \\*" if abs(fmean(values)) > T_5_PERCENT[min(len(values), 10)] * error else text
 
 
 def spread(values: Sequence[float], *, sign: str = "") -> str:

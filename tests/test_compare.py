@@ -324,11 +324,18 @@ def test_the_table_pairs_seeds_and_shows_the_papers_figures(tmp_path, monkeypatc
     with pytest.raises(SystemExit, match="would be lost"):
         compare_table.main()
     row = next(line for line in text.splitlines() if line.startswith("| `tsm`"))
-    assert "| 5000.0 | 75.0 ± 7.1 | +7.5 ± 17.7 | 75.0 ± 7.1 | 2 | 74.1 |" in row
+    assert "| 5,000 | 75.0 ± 7.1 | +7.5 ± 17.7 | 75.0 ± 7.1 | 2 | 74.1 |" in row
     assert "2.23 M" in row  # MobileNetV2 for six classes
     assert "| 50.0 |  | 40.0 | 1 | 73.1 |" in text  # nothing to pair with
     assert "Best here: `tsm`; in the paper: `tam`. Rank correlation of the two orders +0.80" in text
     assert "Table 1a" not in text
+
+
+def test_a_difference_is_marked_where_it_is_more_than_chance():
+    assert compare_table.difference([2.0]) == "+2.0"
+    assert compare_table.difference([1.0, 3.0, 2.0]) == "+2.0 ± 1.0"  # t = 3.46, and 4.30 are needed
+    assert compare_table.difference([1.5, 2.5, 2.0]) == "+2.0 ± 0.5 \\*"  # t = 6.93
+    assert compare_table.difference([-1.0, -3.0, -2.0, -2.0, -2.0]) == "-2.0 ± 0.7 \\*"
 
 
 def test_differences_are_of_the_same_start(tmp_path):
@@ -349,7 +356,7 @@ def test_speeds_are_of_one_machine_and_of_the_same_changes(tmp_path, monkeypatch
     write_csv(tmp_path / "speed.csv", [*speeds, *(row | other for row in speeds)])
     monkeypatch.setattr(sys, "argv", ["table", *flags, "--out", str(tmp_path / "compare.md")])
     compare_table.main()
-    assert "| 5000.0 | 75.0" in (tmp_path / "compare.md").read_text()
+    assert "| 5,000 | 75.0" in (tmp_path / "compare.md").read_text()
     write_csv(tmp_path / "speed.csv", [*speeds, speeds[0] | {"machine": "another GPU"}])
     line = "arrow6 was timed on several machines, keep one: a GPU, another GPU"
     with pytest.raises(SystemExit, match=line):
