@@ -31,7 +31,7 @@ import torch
 
 from bench.abreast import abreast
 from bench.common import ROOT, add_row, head, read_csv
-from bench.compare_cases import BENCHMARKS, Case, actions_of, cases, change, recipe_id
+from bench.compare_cases import BENCHMARKS, Case, actions_of, cases, change, made_otherwise, recipe_id
 from bench.decoded import capturing, decoded, twins
 from tanet import checkpoint, evaluate
 from tanet.annotation import Split, read_split
@@ -43,7 +43,7 @@ from tanet.plan import plan
 from tanet.recipe import Model, Recipe
 from tanet.train import EpochResult, train
 
-KEY = ("benchmark", "recipe", "changes", "case", "seed", "start", "videos")
+KEY = ("benchmark", "recipe", "changes", "case", "seed", "start", "videos", "made")
 """The columns that say which run a row is of."""
 OWN = ("data.root", "data.workers", "data.transform_on", "model.weights")
 """Fields that the flags of this file settle."""
@@ -107,6 +107,7 @@ def main() -> None:
                 str(seed),
                 start(model),
                 videos,
+                made,
             )
             if values in done:
                 print(f"kept: {case.name}, seed {seed}", flush=True)
@@ -122,7 +123,7 @@ def main() -> None:
                 begun=time.monotonic(),
             )
 
-    videos = counted(split, as_files=flags.as_files)
+    videos, made = counted(split, as_files=flags.as_files), made_otherwise(flags.data)
     usual_model = dataclasses.replace(recipe.model, weights=weights.get(recipe.model.backbone, ""))
     for line in plan(dataclasses.replace(recipe, model=usual_model), split).warnings:
         print(f"warning: {line}", flush=True)

@@ -9,14 +9,16 @@ not favour TAM.
 import ast
 import dataclasses
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from tanet.plan import changed_fields
 from tanet.recipe import Data, Eval, Model, Optim, Recipe
 from tanet.recipes import RECIPES, find_table
-from tanet.synthetic import PAIRS
+from tanet.synthetic import HARD, PAIRS
 
 VARIED = ("temporal", "backbone", "frames", "position", "stages", "alpha", "beta", "kernel", "identity")
 """The fields of a model that rows of the tables change."""
@@ -127,6 +129,20 @@ def actions_of(classes: Sequence[str]) -> list[str]:
     """What each class is a way of: of a verb the pair, of a clip played backwards the clip."""
     pairs = {verb: " / ".join(pair) for pair in PAIRS for verb in pair}
     return [pairs.get(name, name.removesuffix("Reversed")) for name in classes]
+
+
+def made_otherwise(root: str | Path) -> str:
+    """How a made-up data set differs from what `tanet synthesize` makes untold: `camera=0`.
+
+    Nothing where it does not, or where it is not made up.
+    """
+    about = Path(root) / "synthetic.json"
+    if not about.exists():
+        return ""
+    made = json.loads(about.read_text())
+    values = {"seed": made["seed"], "height": made["height"], "width": made["width"], **made["dials"]}
+    usual = {"seed": 0, "height": 96, "width": 128, **dataclasses.asdict(HARD)}
+    return " ".join(f"{name}={value:g}" for name, value in values.items() if value != usual[name])
 
 
 def recipe_id(recipe: Recipe) -> str:

@@ -74,7 +74,8 @@ def points(
         ValueError: they were trained on different videos, or one from different starts.
     """
     names = [case.name for case in cases([table], change(BENCHMARKS[benchmark], changes.split()))]
-    own = [row for row in accuracies if (row["benchmark"], row["changes"]) == (benchmark, changes)]
+    key = (benchmark, changes, "")
+    own = [row for row in accuracies if (row["benchmark"], row["changes"], row["made"]) == key]
     if len(videos := sorted({row["videos"] for row in own})) > 1:
         raise ValueError(f"{benchmark} was trained on different videos, keep one kind: {', '.join(videos)}")
     top1: dict[str, list[float]] = {}

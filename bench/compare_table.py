@@ -31,6 +31,7 @@ TITLES = {
 }
 T_5_PERCENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
 """By how many standard errors the mean of so many differences exceeds zero once in twenty times by chance."""
+MADE = "Not in the paper: what makes motion complex left out, one cause at a time; in brackets, to TAM"
 TITLE = "# The paper's comparisons on open data"
 MARK = "<!-- made by bench.compare_table from here on -->"
 HEAD = """## How it was measured
@@ -79,7 +80,9 @@ class Line:
 
     @property
     def differences(self) -> list[float]:
-        """To TAM, seed by seed."""
+        """To TAM, seed by seed; none of TAM itself."""
+        if self.case.name == BASELINE:
+            return []
         return [value - self.baseline[seed] for seed, value in self.top1.items() if seed in self.baseline]
 
 
@@ -128,6 +131,7 @@ def section(
     """
     recipe = change(BENCHMARKS[benchmark], changes.split())
     first, machines = rows[0], ", ".join(dict.fromkeys(row["machine"] for row in rows))
+    usual = [row for row in rows if not row["made"]]
     parts = [
         f"## {benchmark}{f' ({changes})' if changes else ''}",
         "",
@@ -136,10 +140,10 @@ def section(
         "",
     ]
     for table in TITLES:
-        found = lines(table, benchmark, changes, rows, speeds)
+        found = lines(table, benchmark, changes, usual, speeds)
         if len(found) > 1:  # TAM as it is stands in all of them
             parts += [f"### {TITLES[table]}", "", *draw(found), ""]
-    return "\n".join(parts)
+    return "\n".join([*parts, *draw_made(benchmark, changes, rows)])
 
 
 def lines(
@@ -200,22 +204,48 @@ def draw(found: Sequence[Line]) -> list[str]:
     ]
     for line in found:
         count = cost(sketch(line.case.model, classes=line.classes), size=line.size).total
-        values = list(line.top1.values())
-        own = line.case.name == BASELINE
         cells = [
             f"`{line.row}`",
             line.start,
             f"{count.parameters / 1e6:.2f} M",
             f"{count.paper_flops / 1e9:.2f}",
             f"{float(line.clips_s):,.0f}" if line.clips_s else "",
-            spread(values),
-            "" if own or not line.differences else difference(line.differences),
+            spread(list(line.top1.values())),
+            difference(line.differences),
             spread(list(line.order.values())),
-            str(len(values)),
+            str(len(line.top1)),
             "" if line.paper is None else f"{line.paper:.1f}",
         ]
         out.append(f"| {' | '.join(cells)} |")
     return out if found[0].paper is None else [*out, "", ranking(found)]
+
+
+def draw_made(benchmark: str, changes: str, rows: Sequence[Mapping[str, str]]) -> list[str]:
+    """Modules on sets that were made otherwise, beside the usual one; nothing where there are none."""
+    sets = list(dict.fromkeys(["", *sorted(row["made"] for row in rows)]))
+    if len(sets) < 2:
+        return []
+    found = [
+        lines("2", benchmark, changes, [row for row in rows if row["made"] == made], []) for made in sets
+    ]
+    by_set = [{line.row: line for line in of_set} for of_set in found]
+    names = [line.row for line in found[0] if any(line.row in others for others in by_set[1:])]
+    out = [
+        f"### {MADE}",
+        "",
+        f"| row | {' | '.join(made or 'all' for made in sets)} |",
+        "|---" * (len(sets) + 1) + "|",
+    ]
+    for name in names:
+        cells = [brief(of_set[name]) if name in of_set else "" for of_set in by_set]
+        out.append(f"| `{name}` | {' | '.join(cells)} |")
+    return [*out, ""]
+
+
+def brief(line: Line) -> str:
+    """Top-1, and in brackets the difference to TAM."""
+    text = spread(list(line.top1.values()))
+    return f"{text} ({difference(line.differences)})" if line.differences else text
 
 
 def ranking(found: Sequence[Line]) -> str:
@@ -233,7 +263,7 @@ def ranking(found: Sequence[Line]) -> str:
 
 def difference(values: Sequence[float]) -> str:
     """Their mean ± standard deviation, marked where Student's t-test takes it for more than chance."""
-    text = spread(values, sign="+")
+    text = spread(values, sign="+") if values else ""
     if len(values) < 2:
         return text
     error = stdev(values) / len(values) ** 0.5

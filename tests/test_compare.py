@@ -1,11 +1,11 @@
-"""The benchmark that compares modules: the paper's rows once each, runs that go on, honest tables."""
+"""The benchmark that compares modules: runs that go on, the same videos for all."""
 
 import contextlib
-import hashlib
+import json
 import shutil
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -13,88 +13,19 @@ import torch
 from clips import make_folders
 from torch.utils.data import DataLoader, Dataset
 
-from bench import compare, compare_plot, compare_table
+from bench import compare
 from bench.abreast import abreast
-from bench.common import read_csv, write_csv
-from bench.compare_cases import BENCHMARKS, START, cases, change, paper_top1, recipe_id
-from bench.compare_plot import Point, bands, frontier
+from bench.common import read_csv
+from bench.compare_cases import BENCHMARKS, cases
 from bench.decoded import Raw, decoded, twins
 from tanet import datasets
 from tanet.annotation import Sample, Split
 from tanet.evaluate import Report
-from tanet.plan import plan
-from tanet.recipe import Recipe
-from tanet.recipes import RECIPES, TABLES
+from tanet.synthetic import HARD
 from tanet.video import open_video
 
 TINY = ["model.backbone=resnet18_w16", "data.resize=32", "data.size=32", "eval.resize=32", "eval.size=32"]
 TINY += ["model.frames=4", "optim.epochs=1", "optim.warmup=0", "optim.batch=4", "eval.every=1"]
-
-
-def test_rows_of_all_tables_are_there_and_equal_ones_run_once():
-    for recipe in BENCHMARKS.values():
-        found = cases(list(TABLES), recipe)
-        rows = [row for case in found for row in case.rows]
-        assert sorted(rows) == sorted((table, row) for table in TABLES for row in TABLES[table])
-        models = [case.model for case in found]
-        assert all(one not in models[:number] for number, one in enumerate(models))
-        tam = next(case for case in found if case.name == "tam")
-        assert {("2", "tam"), ("1a", "alpha2-beta4"), ("5a", "b"), ("5b", "res2-5")} <= set(tam.rows)
-        assert tam.model == replace(recipe.model, temporal="tam")
-
-
-def test_a_case_changes_what_its_row_changes():
-    recipe = BENCHMARKS["arrow6"]
-    by_name = {case.name: case.model for case in cases(["1b", "3", "5b"], recipe)}
-    assert by_name["tam frames=16 kernel=5"] == replace(recipe.model, frames=16, kernel=5)
-    assert by_name["tam stages=res4+res5"] == replace(recipe.model, stages=("res4", "res5"))
-    assert by_name["none backbone=resnet50"] == replace(recipe.model, backbone="resnet50", temporal="none")
-    assert by_name["none"] == replace(recipe.model, temporal="none")  # MobileNetV2 is its usual network
-
-
-def test_what_the_paper_has_no_row_for_is_a_table_of_its_own():
-    recipe = BENCHMARKS["arrow6"]
-    found = cases(["2", START], recipe)
-    assert [case.name for case in found[-3:]] == ["tam identity=2.0", "tam identity=6.0", "tam identity=19.0"]
-    assert found[-1].model == replace(recipe.model, identity=RECIPES["finetune"].model.identity)
-    assert (START, "0") in next(case for case in found if case.name == "tam").rows
-    assert paper_top1(START, "6") is None
-    assert paper_top1("2", "tam") == 76.1
-
-
-def test_the_recipe_is_the_same_for_all_but_for_the_model():
-    recipe = change(BENCHMARKS["synthetic"], ["optim.epochs=3", "data.scales=(1.0,)", "data.flip=none"])
-    assert recipe.optim == replace(BENCHMARKS["synthetic"].optim, epochs=3)
-    assert (recipe.data.scales, recipe.data.flip) == ((1.0,), "none")
-
-
-def test_the_plan_has_nothing_to_say_against_the_recipes():
-    videos = Split((Sample("a.mp4", 0),) * 300, (Sample("b.mp4", 1),) * 100, ("appear", "vanish"))
-    for recipe in BENCHMARKS.values():
-        ready = replace(recipe, model=replace(recipe.model, weights="w.pth"))
-        assert not plan(ready, videos, reference=ready).warnings
-
-
-def test_rows_of_another_recipe_are_told_apart():
-    recipe = BENCHMARKS["synthetic"]
-    assert recipe_id(recipe) == recipe_id(replace(recipe, seed=3)) != recipe_id(BENCHMARKS["arrow6"])
-    for text in ("optim.epochs=3", "eval.resize=96", "model.dropout=0.5", "data.flip=none"):
-        assert recipe_id(change(recipe, [text])) != recipe_id(recipe)
-    assert recipe_id(Recipe()) == hashlib.sha256(b"[]").hexdigest()[:8]  # new fields leave old rows theirs
-
-
-@pytest.mark.parametrize(
-    ("text", "line"),
-    [
-        ("optim.epoch=3", "'optim.epoch=3' changes no field"),
-        ("seed=3", "changes no field"),
-        ("optim.epochs=many", "many is no value for optim.epochs, now 20"),
-        ("data.flip=up", "unknown flip 'up'"),
-    ],
-)
-def test_wrong_changes_are_named(text, line):
-    with pytest.raises(ValueError, match=line):
-        change(BENCHMARKS["synthetic"], [text])
 
 
 def test_videos_are_read_from_memory_as_from_their_files(tmp_path):
@@ -278,107 +209,16 @@ def test_other_weights_or_other_videos_are_another_run(tmp_path, monkeypatch):
     assert [compared(), compared(), compared(*weights), compared(*weights)] == [1, 1, 2, 2]
     (root / "val" / "move_left" / "0.mp4").rename(root / "train" / "move_left" / "more.mp4")
     assert compared() == 3
-    assert runs == ["", "w.pth", ""]
-    assert [row["start"] for row in read_csv(tmp_path / "out.csv")] == ["scratch", "ImageNet", "scratch"]
+    still = {"seed": 0, "height": 96, "width": 128, "dials": asdict(HARD) | {"camera": 0.0}}
+    (root / "synthetic.json").write_text(json.dumps(still))
+    assert [compared(), compared()] == [4, 4]
+    assert runs == ["", "w.pth", "", ""]
+    rows = read_csv(tmp_path / "out.csv")
+    assert [row["start"] for row in rows] == ["scratch", "ImageNet", "scratch", "scratch"]
+    assert [row["made"] for row in rows] == ["", "", "", "camera=0"]
 
 
 def test_what_a_network_can_not_be_is_left_out_aloud(capsys):
     found = compare.buildable(cases(["5a"], BENCHMARKS["synthetic"]))
     assert [case.name for case in found] == ["tam position=a", "tam", "tam position=d"]
     assert "left out: tam position=c: position c is before conv3" in capsys.readouterr().out
-
-
-def measured(tmp_path):
-    top1 = {"none": (0.40, 0.50), "tsm": (0.80, 0.70), "tam": (0.60, 0.75)}
-    rows = [
-        {
-            "benchmark": "arrow6", "recipe": recipe_id(BENCHMARKS["arrow6"]), "changes": "", "case": case,
-            "seed": seed, "start": "ImageNet",
-            "classes": 6, "videos": "378 + 210", "views": "4 x 3", "epochs": 70,
-            "machine": "a GPU", "val_top1": value, "val_order": value,
-        }
-        for case, values in top1.items()
-        for seed, value in enumerate(values)
-    ]  # fmt: skip
-    rows.append(rows[0] | {"case": "pool", "seed": 7, "val_top1": 0.5})  # of a seed that TAM has not had
-    rows.append(rows[2] | {"recipe": "of before", "val_top1": 0.1})
-    write_csv(tmp_path / "compare.csv", rows)
-    speeds = [
-        {"benchmark": "arrow6", "changes": "", "case": case, "clips": 32, "size": 128, "ms_p50": 3.2 * ms,
-         "clips_s": 1e4 / ms, "machine": "a GPU"}
-        for ms, case in enumerate(top1, start=1)
-    ]  # fmt: skip
-    write_csv(tmp_path / "speed.csv", speeds)
-    return ["--data", str(tmp_path / "compare.csv"), "--speed", str(tmp_path / "speed.csv")]
-
-
-def test_the_table_pairs_seeds_and_shows_the_papers_figures(tmp_path, monkeypatch):
-    out = tmp_path / "compare.md"
-    out.write_text("# What is seen\n\n" + compare_table.MARK + "\nof yesterday\n")
-    monkeypatch.setattr(sys, "argv", ["table", *measured(tmp_path), "--out", str(out)])
-    compare_table.main()
-    text = out.read_text()
-    assert text.startswith("# What is seen\n\n" + compare_table.MARK)
-    assert "of yesterday" not in text
-    out.write_text("A page of somebody's.")
-    with pytest.raises(SystemExit, match="would be lost"):
-        compare_table.main()
-    row = next(line for line in text.splitlines() if line.startswith("| `tsm`"))
-    assert "| 5,000 | 75.0 ± 7.1 | +7.5 ± 17.7 | 75.0 ± 7.1 | 2 | 74.1 |" in row
-    assert "2.23 M" in row  # MobileNetV2 for six classes
-    assert "| 50.0 |  | 40.0 | 1 | 73.1 |" in text  # nothing to pair with
-    assert "Best here: `tsm`; in the paper: `tam`. Rank correlation of the two orders +0.80" in text
-    assert "Table 1a" not in text
-
-
-def test_a_difference_is_marked_where_it_is_more_than_chance():
-    assert compare_table.difference([2.0]) == "+2.0"
-    assert compare_table.difference([1.0, 3.0, 2.0]) == "+2.0 ± 1.0"  # t = 3.46, and 4.30 are needed
-    assert compare_table.difference([1.5, 2.5, 2.0]) == "+2.0 ± 0.5 \\*"  # t = 6.93
-    assert compare_table.difference([-1.0, -3.0, -2.0, -2.0, -2.0]) == "-2.0 ± 0.7 \\*"
-
-
-def test_differences_are_of_the_same_start(tmp_path):
-    measured(tmp_path)
-    rows = compare_table.current(read_csv(tmp_path / "compare.csv"))
-    rows.append(rows[2] | {"start": "scratch", "val_top1": "0.3"})  # tsm, seed 0
-    found = compare_table.lines("2", "arrow6", "", rows, [])
-    tsm = {line.start: line for line in found if line.case.name == "tsm"}
-    assert tsm["ImageNet"].differences == pytest.approx([20, -5])
-    assert tsm["scratch"].top1 == {0: pytest.approx(30)}
-    assert tsm["scratch"].differences == []
-
-
-def test_speeds_are_of_one_machine_and_of_the_same_changes(tmp_path, monkeypatch):
-    flags = measured(tmp_path)
-    speeds = read_csv(tmp_path / "speed.csv")
-    other = {"changes": "eval.size=40", "clips_s": "1", "machine": "another GPU"}
-    write_csv(tmp_path / "speed.csv", [*speeds, *(row | other for row in speeds)])
-    monkeypatch.setattr(sys, "argv", ["table", *flags, "--out", str(tmp_path / "compare.md")])
-    compare_table.main()
-    assert "| 5,000 | 75.0" in (tmp_path / "compare.md").read_text()
-    write_csv(tmp_path / "speed.csv", [*speeds, speeds[0] | {"machine": "another GPU"}])
-    line = "arrow6 was timed on several machines, keep one: a GPU, another GPU"
-    with pytest.raises(SystemExit, match=line):
-        compare_table.main()
-    with pytest.raises(ValueError, match=line):
-        compare_table.timed(read_csv(tmp_path / "speed.csv"), "arrow6", "")
-
-
-def test_the_plot_has_a_point_for_each_module_that_was_timed(tmp_path, monkeypatch):
-    pytest.importorskip("matplotlib")
-    out = tmp_path / "compare.svg"
-    monkeypatch.setattr(
-        sys, "argv", ["plot", "--benchmark", "arrow6", *measured(tmp_path), "--out", str(out)]
-    )
-    compare_plot.main()
-    assert out.read_text().startswith("<?xml")
-
-
-def test_the_frontier_and_the_parts_of_the_axis():
-    points = [Point("a", 1, 50, 0), Point("b", 2, 40, 1), Point("c", 3, 60, 0), Point("d", 1.01, 50.1, 0)]
-    assert [point.name for point in frontier(points)] == ["a", "d", "c"]
-    assert bands(points) == [(60, 60), (50, 50.1), (39, 41)]
-    assert bands(points[:2]) == [(50, 50), (39, 41)]
-    assert bands([*points, Point("e", 3, 55, 0), Point("f", 2, 46, 1)]) == [(39, 60)]
-    assert bands(points[:1]) == [(50, 50)]

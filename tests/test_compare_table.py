@@ -1,0 +1,124 @@
+"""What the benchmark of modules found, as tables and plots: pairs of a seed, marked differences."""
+
+import sys
+
+import pytest
+
+from bench import compare_plot, compare_table
+from bench.common import read_csv, write_csv
+from bench.compare_cases import BENCHMARKS, recipe_id
+from bench.compare_plot import Point, bands, frontier
+
+
+def measured(tmp_path):
+    top1 = {"none": (0.40, 0.50), "tsm": (0.80, 0.70), "tam": (0.60, 0.75)}
+    rows = [
+        {
+            "benchmark": "arrow6", "recipe": recipe_id(BENCHMARKS["arrow6"]), "changes": "", "case": case,
+            "seed": seed, "start": "ImageNet",
+            "classes": 6, "videos": "378 + 210", "made": "", "views": "4 x 3", "epochs": 70,
+            "machine": "a GPU", "val_top1": value, "val_order": value,
+        }
+        for case, values in top1.items()
+        for seed, value in enumerate(values)
+    ]  # fmt: skip
+    rows.append(rows[0] | {"case": "pool", "seed": 7, "val_top1": 0.5})  # of a seed that TAM has not had
+    rows.append(rows[2] | {"recipe": "of before", "val_top1": 0.1})
+    write_csv(tmp_path / "compare.csv", rows)
+    speeds = [
+        {"benchmark": "arrow6", "changes": "", "case": case, "clips": 32, "size": 128, "ms_p50": 3.2 * ms,
+         "clips_s": 1e4 / ms, "machine": "a GPU"}
+        for ms, case in enumerate(top1, start=1)
+    ]  # fmt: skip
+    write_csv(tmp_path / "speed.csv", speeds)
+    return ["--data", str(tmp_path / "compare.csv"), "--speed", str(tmp_path / "speed.csv")]
+
+
+def test_the_table_pairs_seeds_and_shows_the_papers_figures(tmp_path, monkeypatch):
+    out = tmp_path / "compare.md"
+    out.write_text("# What is seen\n\n" + compare_table.MARK + "\nof yesterday\n")
+    monkeypatch.setattr(sys, "argv", ["table", *measured(tmp_path), "--out", str(out)])
+    compare_table.main()
+    text = out.read_text()
+    assert text.startswith("# What is seen\n\n" + compare_table.MARK)
+    assert "of yesterday" not in text
+    out.write_text("A page of somebody's.")
+    with pytest.raises(SystemExit, match="would be lost"):
+        compare_table.main()
+    row = next(line for line in text.splitlines() if line.startswith("| `tsm`"))
+    assert "| 5,000 | 75.0 ± 7.1 | +7.5 ± 17.7 | 75.0 ± 7.1 | 2 | 74.1 |" in row
+    assert "2.23 M" in row  # MobileNetV2 for six classes
+    assert "| 50.0 |  | 40.0 | 1 | 73.1 |" in text  # nothing to pair with
+    assert "Best here: `tsm`; in the paper: `tam`. Rank correlation of the two orders +0.80" in text
+    assert "Table 1a" not in text
+
+
+def test_sets_made_otherwise_stand_beside_the_usual_one_and_out_of_the_tables(tmp_path, monkeypatch):
+    flags, out = measured(tmp_path), tmp_path / "compare.md"
+    rows = read_csv(tmp_path / "compare.csv")
+    still = [row | {"made": "camera=0", "val_top1": 0.9} for row in rows[2:6]]  # tsm and tam, both seeds
+    write_csv(tmp_path / "compare.csv", [*rows, *still])
+    monkeypatch.setattr(sys, "argv", ["table", *flags, "--out", str(out)])
+    compare_table.main()
+    text = out.read_text()
+    assert "| row | all | camera=0 |" in text
+    assert "| `tsm` | 75.0 ± 7.1 (+7.5 ± 17.7) | 90.0 ± 0.0 (+0.0 ± 0.0) |" in text
+    assert "| `tam` | 67.5 ± 10.6 | 90.0 ± 0.0 |" in text
+    assert "| 5,000 | 75.0 ± 7.1 |" in text  # Table 2 has the usual set alone
+    monkeypatch.setattr(
+        sys, "argv", ["plot", "--benchmark", "arrow6", *flags, "--out", str(tmp_path / "a.svg")]
+    )
+    compare_plot.main()
+
+
+def test_a_difference_is_marked_where_it_is_more_than_chance():
+    assert compare_table.difference([2.0]) == "+2.0"
+    assert compare_table.difference([1.0, 3.0, 2.0]) == "+2.0 ± 1.0"  # t = 3.46, and 4.30 are needed
+    assert compare_table.difference([1.5, 2.5, 2.0]) == "+2.0 ± 0.5 \\*"  # t = 6.93
+    assert compare_table.difference([-1.0, -3.0, -2.0, -2.0, -2.0]) == "-2.0 ± 0.7 \\*"
+
+
+def test_differences_are_of_the_same_start(tmp_path):
+    measured(tmp_path)
+    rows = compare_table.current(read_csv(tmp_path / "compare.csv"))
+    rows.append(rows[2] | {"start": "scratch", "val_top1": "0.3"})  # tsm, seed 0
+    found = compare_table.lines("2", "arrow6", "", rows, [])
+    tsm = {line.start: line for line in found if line.case.name == "tsm"}
+    assert tsm["ImageNet"].differences == pytest.approx([20, -5])
+    assert tsm["scratch"].top1 == {0: pytest.approx(30)}
+    assert tsm["scratch"].differences == []
+
+
+def test_speeds_are_of_one_machine_and_of_the_same_changes(tmp_path, monkeypatch):
+    flags = measured(tmp_path)
+    speeds = read_csv(tmp_path / "speed.csv")
+    other = {"changes": "eval.size=40", "clips_s": "1", "machine": "another GPU"}
+    write_csv(tmp_path / "speed.csv", [*speeds, *(row | other for row in speeds)])
+    monkeypatch.setattr(sys, "argv", ["table", *flags, "--out", str(tmp_path / "compare.md")])
+    compare_table.main()
+    assert "| 5,000 | 75.0" in (tmp_path / "compare.md").read_text()
+    write_csv(tmp_path / "speed.csv", [*speeds, speeds[0] | {"machine": "another GPU"}])
+    line = "arrow6 was timed on several machines, keep one: a GPU, another GPU"
+    with pytest.raises(SystemExit, match=line):
+        compare_table.main()
+    with pytest.raises(ValueError, match=line):
+        compare_table.timed(read_csv(tmp_path / "speed.csv"), "arrow6", "")
+
+
+def test_the_plot_has_a_point_for_each_module_that_was_timed(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    out = tmp_path / "compare.svg"
+    monkeypatch.setattr(
+        sys, "argv", ["plot", "--benchmark", "arrow6", *measured(tmp_path), "--out", str(out)]
+    )
+    compare_plot.main()
+    assert out.read_text().startswith("<?xml")
+
+
+def test_the_frontier_and_the_parts_of_the_axis():
+    points = [Point("a", 1, 50, 0), Point("b", 2, 40, 1), Point("c", 3, 60, 0), Point("d", 1.01, 50.1, 0)]
+    assert [point.name for point in frontier(points)] == ["a", "d", "c"]
+    assert bands(points) == [(60, 60), (50, 50.1), (39, 41)]
+    assert bands(points[:2]) == [(50, 50), (39, 41)]
+    assert bands([*points, Point("e", 3, 55, 0), Point("f", 2, 46, 1)]) == [(39, 60)]
+    assert bands(points[:1]) == [(50, 50)]
