@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from bench.common import ROOT, head, write_csv
-from bench.compare import counted, run, split_of
+from bench.compare import counted, run, split_of, start
 from bench.decoded import decoded
 from tanet.recipe import Recipe
 from tanet.recipes import RECIPES
@@ -47,7 +47,8 @@ def main() -> None:
         print(f"{raw.videos} videos decoded", flush=True)
         for recipe in recipes:
             own = {"temporal": recipe.model.temporal, "seed": recipe.seed, "lr": recipe.optim.lr}
-            found = {"videos": videos, **run(recipe, graph=not flags.no_graph)}
+            own |= {"start": start(recipe.model), "videos": videos}
+            found = run(recipe, graph=not flags.no_graph)
             rows.append({**head("torch", "av"), **own, **found})
             write_csv(out, rows)
             print(f"{own['temporal']}, seed {own['seed']}: top-1 {rows[-1]['val_top1']}", flush=True)

@@ -15,15 +15,14 @@ The recipes were chosen on `none` and `tsm`; see bench/compare_cases.py.
 """
 
 import argparse
-import dataclasses
 import gc
 import shlex
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest import mock
 
@@ -31,7 +30,16 @@ import torch
 
 from bench.abreast import abreast
 from bench.common import ROOT, add_row, head, read_csv
-from bench.compare_cases import BENCHMARKS, Case, actions_of, cases, change, made_otherwise, recipe_id
+from bench.compare_cases import (
+    BENCHMARKS,
+    Case,
+    actions_of,
+    cases,
+    change,
+    changes_text,
+    made_otherwise,
+    recipe_id,
+)
 from bench.decoded import capturing, decoded, twins
 from tanet import checkpoint, evaluate
 from tanet.annotation import Split, read_split
@@ -50,29 +58,9 @@ OWN = ("data.root", "data.workers", "data.transform_on", "model.weights")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--benchmark", choices=list(BENCHMARKS), required=True, help="its recipe")
-    parser.add_argument("--data", required=True, help="folder with train/ and val/")
-    parser.add_argument("--weights", nargs="+", default=[], help="BACKBONE=FILE of ImageNet weights")
-    parser.add_argument("--tables", nargs="+", default=["2"], help="of the paper: 2 1a 1b 3 5a 5b; or: start")
-    parser.add_argument("--only", nargs="+", help="of their cases, these: tam, 'tam kernel=5', …")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--change", nargs="+", default=[], help="fields of the recipe: optim.epochs=2 …")
-    parser.add_argument("--seconds", type=float, help="start no run that would end later than this")
-    parser.add_argument(
-        "--workers", type=int, default=4, help="processes that cut clips; 0: none beside this"
-    )
-    parser.add_argument(
-        "--processes", type=int, default=1, help="runs at once; with several, start NVIDIA's MPS before"
-    )
-    parser.add_argument(
-        "--as-files", action="store_true", help="play a clip's both ways each from its own file"
-    )
-    parser.add_argument("--no-graph", action="store_true", help="launch every kernel of every step")
-    parser.add_argument("--out", type=Path, default=ROOT / "results" / "compare.csv")
-    flags = parser.parse_args()
+    flags = _flags()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped; the same command goes on"))
-    started = time.monotonic()
+    timetable = Timetable(flags.seconds)
     try:
         if flags.processes < 1:
             raise ValueError(f"--processes {flags.processes}: at least one is needed")
@@ -82,57 +70,42 @@ def main() -> None:
             raise ValueError(f"--change {taken[0]}: the benchmark sets {', '.join(OWN)} itself")
         usual = change(BENCHMARKS[flags.benchmark], flags.change)
         chosen = buildable(choose(cases(flags.tables, usual), flags.only))
-        weights = dict(text.split("=", 1) for text in flags.weights)
-        recipe = dataclasses.replace(
-            usual,
-            data=dataclasses.replace(
-                usual.data, root=flags.data, workers=flags.workers, transform_on="device"
-            ),
-        )
-        split = split_of(recipe)
+        data = replace(usual.data, root=flags.data, workers=flags.workers, transform_on="device")
+        split = split_of(replace(usual, data=data))
     except ValueError as error:
         raise SystemExit(str(error)) from error
-    done = {tuple(row[name] for name in KEY) for row in read_csv(flags.out)}
-    longest = 0.0
+    weights = dict(text.split("=", 1) for text in flags.weights)
+    common = {
+        "benchmark": flags.benchmark,
+        "recipe": recipe_id(usual),
+        "changes": changes_text(flags.change),
+        "videos": counted(split, as_files=flags.as_files),
+        "made": made_otherwise(flags.data),
+    }
 
-    def due() -> Iterator[Job]:
-        """What is still to run, as long as there is time for it."""
-        for seed, case in ((seed, case) for seed in flags.seeds for case in chosen):
-            model = dataclasses.replace(case.model, weights=weights.get(case.model.backbone, ""))
-            values = (
-                flags.benchmark,
-                recipe_id(usual),
-                " ".join(flags.change),
-                case.name,
-                str(seed),
-                start(model),
-                videos,
-                made,
-            )
-            if values in done:
-                print(f"kept: {case.name}, seed {seed}", flush=True)
-                continue
-            if flags.seconds and time.monotonic() - started + longest > flags.seconds:
-                print(f"stopped after {flags.seconds:g} s; the same command goes on", flush=True)
-                return
-            yield Job(
-                key=dict(zip(KEY, values, strict=True)),
-                recipe=dataclasses.replace(recipe, model=model, seed=seed),
-                graph=not flags.no_graph,
-                command=repeat(flags, case, seed),
-                begun=time.monotonic(),
-            )
+    def recipe_with(model: Model, *, seed: int) -> Recipe:
+        model = replace(model, weights=weights.get(model.backbone, ""))
+        return replace(usual, data=data, model=model, seed=seed)
 
-    videos, made = counted(split, as_files=flags.as_files), made_otherwise(flags.data)
-    usual_model = dataclasses.replace(recipe.model, weights=weights.get(recipe.model.backbone, ""))
-    for line in plan(dataclasses.replace(recipe, model=usual_model), split).warnings:
+    def job(case: Case, seed: int) -> Job:
+        recipe = recipe_with(case.model, seed=seed)
+        own = {**common, "case": case.name, "seed": str(seed), "start": start(recipe.model)}
+        return Job(
+            key={name: own[name] for name in KEY},
+            recipe=recipe,
+            graph=not flags.no_graph,
+            command=repeat(flags, case, seed),
+        )
+
+    for line in plan(recipe_with(usual.model, seed=0), split).warnings:
         print(f"warning: {line}", flush=True)
     with decoded(flags.data, one_file=not flags.as_files) as raw:
-        print(f"{raw.videos} videos decoded, {time.monotonic() - started:.0f} s", flush=True)
-        for job, found in abreast(do, due(), processes=flags.processes, raw=raw):
-            add_row(flags.out, {**head("torch", "av"), **job.key, **found, "command": job.command})
-            longest = max(longest, time.monotonic() - job.begun)
-            print(f"{job}: top-1 {found['val_top1']}, {found['seconds']} s", flush=True)
+        print(f"{raw.videos} videos decoded, {timetable.seconds():.0f} s", flush=True)
+        due = missing([job(case, seed) for seed in flags.seeds for case in chosen], flags.out)
+        for done, found in abreast(do, timetable.allows(due), processes=flags.processes, raw=raw):
+            add_row(flags.out, {**head("torch", "av"), **done.key, **found, "command": done.command})
+            timetable.ended(done)
+            print(f"{done}: top-1 {found['val_top1']}, {found['seconds']} s", flush=True)
 
 
 @dataclass(frozen=True)
@@ -146,11 +119,47 @@ class Job:
     """Capture its passes as a CUDA graph, where there is a GPU."""
     command: str
     """What makes this row alone again."""
-    begun: float
-    """When it was given to a process, by the clock that `time.monotonic` reads."""
 
     def __str__(self) -> str:
         return f"{self.key['case']}, seed {self.key['seed']}"
+
+
+class Timetable:
+    """Lets jobs begin as long as they would end in time, were they as long as the longest so far.
+
+    Args:
+        limit: seconds from now; None: without end.
+    """
+
+    def __init__(self, limit: float | None) -> None:
+        self.limit, self.begun = limit, time.monotonic()
+        self.at: dict[str, float] = {}  # when jobs began, by their commands
+        self.longest = 0.0
+
+    def seconds(self) -> float:
+        return time.monotonic() - self.begun
+
+    def allows(self, jobs: Iterable[Job]) -> Iterator[Job]:
+        """Each job when it is asked for, to begin at once; none any more when time is short."""
+        for job in jobs:
+            if self.limit and self.seconds() + self.longest > self.limit:
+                print(f"stopped after {self.limit:g} s; the same command goes on", flush=True)
+                return
+            self.at[job.command] = self.seconds()
+            yield job
+
+    def ended(self, job: Job) -> None:
+        self.longest = max(self.longest, self.seconds() - self.at[job.command])
+
+
+def missing(jobs: Sequence[Job], out: Path) -> list[Job]:
+    """Those that have no row yet; of the others it is said."""
+    rows = {tuple(row[name] for name in KEY) for row in read_csv(out)}
+    due = [job for job in jobs if tuple(job.key.values()) not in rows]
+    for job in jobs:
+        if job not in due:
+            print(f"kept: {job}", flush=True)
+    return due
 
 
 def do(job: Job) -> dict[str, object]:
@@ -235,13 +244,13 @@ def run(recipe: Recipe, *, graph: bool) -> dict[str, object]:
     del trained
     gc.collect()  # a captured network holds itself, and its memory
     last = results[-1]
+    assert last.val_top1 is not None  # the last epoch is always validated
     return {
         "backbone": recipe.model.backbone,
-        "start": start(recipe.model),
         "classes": len(split.classes),
         "epochs": last.epoch,
         "train_top1": round(last.train_top1, 4),
-        "val_top1_one_view": round(last.val_top1 or 0.0, 4),
+        "val_top1_one_view": round(last.val_top1, 4),
         "views": f"{recipe.eval.clips} x {recipe.eval.crops}",
         "val_top1": round(report.accuracy.top1, 4),
         **order(report),
@@ -261,6 +270,30 @@ def repeat(flags: argparse.Namespace, case: Case, seed: int) -> str:
     words += ["--no-graph"] if flags.no_graph else []
     words += ["--tables", case.rows[0][0], "--only", case.name, "--seeds", str(seed)]
     return shlex.join(["python", "-m", "bench.compare", *words])
+
+
+def _flags() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--benchmark", choices=list(BENCHMARKS), required=True, help="its recipe")
+    parser.add_argument("--data", required=True, help="folder with train/ and val/")
+    parser.add_argument("--weights", nargs="+", default=[], help="BACKBONE=FILE of ImageNet weights")
+    parser.add_argument("--tables", nargs="+", default=["2"], help="of the paper: 2 1a 1b 3 5a 5b; or: start")
+    parser.add_argument("--only", nargs="+", help="of their cases, these: tam, 'tam kernel=5', …")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--change", nargs="+", default=[], help="fields of the recipe: optim.epochs=2 …")
+    parser.add_argument("--seconds", type=float, help="start no run that would end later than this")
+    parser.add_argument(
+        "--workers", type=int, default=4, help="processes that cut clips; 0: none beside this"
+    )
+    parser.add_argument(
+        "--processes", type=int, default=1, help="runs at once; with several, start NVIDIA's MPS before"
+    )
+    parser.add_argument(
+        "--as-files", action="store_true", help="play a clip's both ways each from its own file"
+    )
+    parser.add_argument("--no-graph", action="store_true", help="launch every kernel of every step")
+    parser.add_argument("--out", type=Path, default=ROOT / "results" / "compare.csv")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import ast
 import dataclasses
 import hashlib
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -161,6 +162,20 @@ def case_name(model: Model, usual: Model) -> str:
         if field != "temporal" and getattr(model, field) != getattr(usual, field)
     ]
     return " ".join([model.temporal, *others])
+
+
+def changes_text(changes: Sequence[str]) -> str:
+    """Changes of a recipe as the column `changes` has them, whatever their order."""
+    return shlex.join(sorted(changes))
+
+
+def recipe_of(benchmark: str, changes: str) -> Recipe:
+    """The recipe of a row, by its columns.
+
+    Raises:
+        ValueError: as `change`.
+    """
+    return change(BENCHMARKS[benchmark], shlex.split(changes))
 
 
 def change(recipe: Recipe, changes: Sequence[str]) -> Recipe:

@@ -3,7 +3,8 @@
     python -m bench.compare_plot --benchmark arrow6
 
 Across, milliseconds for a clip (bench.compare_speed); up, top-1 with the standard deviation over seeds
-(bench.compare). The line joins those that nothing is both quicker and better than.
+(bench.compare). The line joins those that nothing is both quicker and better than; it ends where the axis is
+broken.
 """
 
 import argparse
@@ -14,8 +15,8 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from bench.common import ROOT, read_csv
-from bench.compare_cases import BENCHMARKS, cases, change
-from bench.compare_table import current, timed
+from bench.compare_cases import BENCHMARKS, cases, recipe_of
+from bench.compare_lines import current, timed
 from tanet.figures import require_plots
 
 OWN, OTHER, LINE = "#D55E00", "#0072B2", "#999999"  # told apart by the colour-blind
@@ -73,7 +74,7 @@ def points(
     Raises:
         ValueError: they were trained on different videos, or one from different starts.
     """
-    names = [case.name for case in cases([table], change(BENCHMARKS[benchmark], changes.split()))]
+    names = [case.name for case in cases([table], recipe_of(benchmark, changes))]
     key = (benchmark, changes, "")
     own = [row for row in accuracies if (row["benchmark"], row["changes"], row["made"]) == key]
     if len(videos := sorted({row["videos"] for row in own})) > 1:

@@ -2,10 +2,10 @@
 
     python -m bench.compare_speed --benchmark arrow6 --tables 2
 
-Inference as `tanet test` runs it, under bfloat16 autocast with channels-last weights, each network captured
-as a CUDA graph: what counts is the GPU's work, not how fast Python asks for it. All networks take turns in
-blocks, so that all see the same disturbances; without a GPU they run as they are, in float32. Clips are of
-the size that the benchmark tests.
+Inference with the weights and precision of `tanet test`, under bfloat16 autocast and channels-last, but
+each network captured as a CUDA graph: what counts is the GPU's work, not how fast Python asks for it.
+All networks take turns in blocks, so that all see the same disturbances; without a GPU they run as they
+are, in float32. Clips are of the size that the benchmark tests.
 """
 
 import argparse
@@ -26,12 +26,13 @@ from bench.common import (
     write_csv,
 )
 from bench.compare import buildable, choose
-from bench.compare_cases import BENCHMARKS, Case, cases, change
+from bench.compare_cases import BENCHMARKS, Case, cases, change, changes_text
 from tanet.device import autocast, pick_device
 from tanet.network import build
 
-KEY = ("machine", "benchmark", "changes", "case")
+KEY = ("machine", "benchmark", "changes", "case", "clips", "size")
 """The columns that say what a row is of."""
+CLASSES = {"arrow6": 6, "synthetic": 10}
 
 
 def main() -> None:
@@ -40,7 +41,6 @@ def main() -> None:
     parser.add_argument("--tables", nargs="+", default=["2"], help="of the paper: 2 1a 1b 3 5a 5b; or: start")
     parser.add_argument("--only", nargs="+", help="of their cases, these: tam, 'tam kernel=5', …")
     parser.add_argument("--change", nargs="+", default=[], help="fields of the recipe: eval.size=40 …")
-    parser.add_argument("--classes", type=int, default=6)
     parser.add_argument("--clips", type=int, default=32, help="in a batch")
     parser.add_argument("--repeats", type=int, default=30, help="runs of each network that count")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "compare_speed.csv")
@@ -52,7 +52,7 @@ def main() -> None:
         raise SystemExit(str(error)) from error
     device = pick_device()
     size = recipe.eval.size
-    runs = {case.name: runner(case, flags.classes, flags.clips, size, device) for case in chosen}
+    runs = {case.name: runner(case, CLASSES[flags.benchmark], flags.clips, size, device) for case in chosen}
     timer = interleaved_on_gpu if device.type == "cuda" else interleaved
     times = timer(runs, repeats=flags.repeats)
     first = head("torch")
@@ -60,7 +60,7 @@ def main() -> None:
         {
             **first,
             "benchmark": flags.benchmark,
-            "changes": " ".join(flags.change),
+            "changes": changes_text(flags.change),
             "case": name,
             "clips": flags.clips,
             "size": size,
@@ -71,7 +71,7 @@ def main() -> None:
         }
         for name in runs
     ]
-    again = {tuple(row[name] for name in KEY) for row in rows}
+    again = {tuple(str(row[name]) for name in KEY) for row in rows}
     kept = [row for row in read_csv(flags.out) if tuple(row[name] for name in KEY) not in again]
     write_csv(flags.out, [*kept, *rows])
     for row in rows:

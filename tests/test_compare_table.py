@@ -7,7 +7,9 @@ import pytest
 from bench import compare_plot, compare_table
 from bench.common import read_csv, write_csv
 from bench.compare_cases import BENCHMARKS, recipe_id
+from bench.compare_lines import compare, current, lines
 from bench.compare_plot import Point, bands, frontier
+from bench.compare_statistics import told_apart
 
 
 def measured(tmp_path):
@@ -17,7 +19,7 @@ def measured(tmp_path):
             "benchmark": "arrow6", "recipe": recipe_id(BENCHMARKS["arrow6"]), "changes": "", "case": case,
             "seed": seed, "start": "ImageNet",
             "classes": 6, "videos": "378 + 210", "made": "", "views": "4 x 3", "epochs": 70,
-            "machine": "a GPU", "val_top1": value, "val_order": value,
+            "machine": "a GPU", "val_top1": value, "val_order": value, "val_action": 1.0,
         }
         for case, values in top1.items()
         for seed, value in enumerate(values)
@@ -27,7 +29,7 @@ def measured(tmp_path):
     write_csv(tmp_path / "compare.csv", rows)
     speeds = [
         {"benchmark": "arrow6", "changes": "", "case": case, "clips": 32, "size": 128, "ms_p50": 3.2 * ms,
-         "clips_s": 1e4 / ms, "machine": "a GPU"}
+         "clips_s": 1e4 / ms, "precision": "bfloat16", "machine": "a GPU"}
         for ms, case in enumerate(top1, start=1)
     ]  # fmt: skip
     write_csv(tmp_path / "speed.csv", speeds)
@@ -46,10 +48,10 @@ def test_the_table_pairs_seeds_and_shows_the_papers_figures(tmp_path, monkeypatc
     with pytest.raises(SystemExit, match="would be lost"):
         compare_table.main()
     row = next(line for line in text.splitlines() if line.startswith("| `tsm`"))
-    assert "| 5,000 | 75.0 ± 7.1 | +7.5 ± 17.7 | 75.0 ± 7.1 | 2 | 74.1 |" in row
+    assert "| 5,000 | 75.0 ± 7.1 | +7.5 ± 17.7 | 100.0 ± 0.0 | 75.0 ± 7.1 | 2 | 74.1 |" in row
     assert "2.23 M" in row  # MobileNetV2 for six classes
-    assert "| 50.0 |  | 40.0 | 1 | 73.1 |" in text  # nothing to pair with
-    assert "Best here: `tsm`; in the paper: `tam`. Rank correlation of the two orders +0.80" in text
+    assert "| 50.0 |  | 100.0 | 40.0 | 1 | 73.1 |" in text  # nothing to pair with
+    assert "Rank correlation" not in text  # of four rows it would be chance
     assert "Table 1a" not in text
 
 
@@ -61,9 +63,9 @@ def test_sets_made_otherwise_stand_beside_the_usual_one_and_out_of_the_tables(tm
     monkeypatch.setattr(sys, "argv", ["table", *flags, "--out", str(out)])
     compare_table.main()
     text = out.read_text()
-    assert "| row | all | camera=0 |" in text
-    assert "| `tsm` | 75.0 ± 7.1 (+7.5 ± 17.7) | 90.0 ± 0.0 (+0.0 ± 0.0) |" in text
-    assert "| `tam` | 67.5 ± 10.6 | 90.0 ± 0.0 |" in text
+    assert "| row | start | all | camera=0 |" in text
+    assert "| `tsm` | ImageNet | 75.0 ± 7.1 (+7.5 ± 17.7) | 90.0 ± 0.0 (+0.0 ± 0.0) |" in text
+    assert "| `tam` | ImageNet | 67.5 ± 10.6 | 90.0 ± 0.0 |" in text
     assert "| 5,000 | 75.0 ± 7.1 |" in text  # Table 2 has the usual set alone
     monkeypatch.setattr(
         sys, "argv", ["plot", "--benchmark", "arrow6", *flags, "--out", str(tmp_path / "a.svg")]
@@ -71,22 +73,43 @@ def test_sets_made_otherwise_stand_beside_the_usual_one_and_out_of_the_tables(tm
     compare_plot.main()
 
 
-def test_a_difference_is_marked_where_it_is_more_than_chance():
-    assert compare_table.difference([2.0]) == "+2.0"
-    assert compare_table.difference([1.0, 3.0, 2.0]) == "+2.0 ± 1.0"  # t = 3.46, and 4.30 are needed
-    assert compare_table.difference([1.5, 2.5, 2.0]) == "+2.0 ± 0.5 \\*"  # t = 6.93
-    assert compare_table.difference([-1.0, -3.0, -2.0, -2.0, -2.0]) == "-2.0 ± 0.7 \\*"
+def test_dunnetts_bound_is_that_of_his_table():
+    five = dict(enumerate((-1.0, -0.5, 0.0, 0.5, 1.0)))  # a variance of 0.625
+    error = (2 / 5 * 0.625) ** 0.5
+
+    def marks(errors, others):
+        higher = {seed: value + errors * error for seed, value in five.items()}
+        return told_apart([five, higher, *[five] * (others - 1)], [None, *[0] * others])
+
+    for others, bound in ((1, 2.31), (2, 2.51), (4, 2.65)):  # of 8, 12 and 20 degrees of freedom
+        assert marks(bound - 0.03, others) == [False] * (others + 1)
+        assert marks(bound + 0.03, others) == [False, True] + [False] * (others - 1)
+    assert told_apart([{0: 1.0}, {0: 9.0}], [None, 0]) == [False, False]  # one seed says nothing
+    assert told_apart([{0: 1.0, 1: 1.1}, {2: 9.0, 3: 9.1}], [None, 0]) == [False, False]  # none is common
 
 
-def test_differences_are_of_the_same_start(tmp_path):
+def test_differences_are_to_tam_of_the_same_start_and_2d_network(tmp_path):
     measured(tmp_path)
-    rows = compare_table.current(read_csv(tmp_path / "compare.csv"))
+    rows = current(read_csv(tmp_path / "compare.csv"))
     rows.append(rows[2] | {"start": "scratch", "val_top1": "0.3"})  # tsm, seed 0
-    found = compare_table.lines("2", "arrow6", "", rows, [])
-    tsm = {line.start: line for line in found if line.case.name == "tsm"}
-    assert tsm["ImageNet"].differences == pytest.approx([20, -5])
-    assert tsm["scratch"].top1 == {0: pytest.approx(30)}
-    assert tsm["scratch"].differences == []
+    found = {(of.line.case.name, of.line.start): of for of in compare(lines("2", "arrow6", "", rows, []))}
+    assert found["tsm", "ImageNet"].differences == pytest.approx([20, -5])
+    assert found["tsm", "scratch"].line.top1 == {0: pytest.approx(30)}
+    assert found["tsm", "scratch"].differences == []
+    for name, value in (("none", "0.30"), ("tam", "0.42")):
+        rows.append(rows[0] | {"case": f"{name} backbone=resnet50", "val_top1": value})
+    by_name = {of.line.row: of for of in compare(lines("3", "arrow6", "", rows, []))}
+    assert by_name["resnet50-none"].differences == pytest.approx([-12])
+    assert by_name["resnet50-tam"].differences == []
+    assert by_name["mobilenet_v2-none"].differences == pytest.approx([-20, -25])
+
+
+def test_tams_row_is_of_the_seeds_that_others_have(tmp_path):
+    measured(tmp_path)
+    rows = current(read_csv(tmp_path / "compare.csv"))
+    rows.append(next(row for row in rows if row["case"] == "tam") | {"seed": "5"})
+    tam = next(line for line in lines("2", "arrow6", "", rows, []) if line.row == "tam")
+    assert tam.top1.keys() == tam.order.keys() == {0, 1}
 
 
 def test_speeds_are_of_one_machine_and_of_the_same_changes(tmp_path, monkeypatch):
@@ -98,7 +121,7 @@ def test_speeds_are_of_one_machine_and_of_the_same_changes(tmp_path, monkeypatch
     compare_table.main()
     assert "| 5,000 | 75.0" in (tmp_path / "compare.md").read_text()
     write_csv(tmp_path / "speed.csv", [*speeds, speeds[0] | {"machine": "another GPU"}])
-    line = "arrow6 was timed on several machines, keep one: a GPU, another GPU"
+    line = "arrow6 was timed in several ways, keep one: .* on a GPU; .* on another GPU"
     with pytest.raises(SystemExit, match=line):
         compare_table.main()
     with pytest.raises(ValueError, match=line):

@@ -10,6 +10,9 @@ import torch
 from clips import TINY, make
 
 import tanet
+from bench.common import read_csv
+from bench.compare_lines import current, lines
+from bench.compare_statistics import spread
 from tanet.backbones import BACKBONES
 from tanet.cli import main
 from tanet.recipes import RECIPES
@@ -76,6 +79,18 @@ def test_tables_name_everything():
         "inceptionv3",
     ):
         assert name in titles
+
+
+def test_the_table_of_modules_is_what_was_measured():
+    rows = [row for row in current(read_csv(ROOT / "results" / "compare.csv")) if not row["made"]]
+    speeds = read_csv(ROOT / "results" / "compare_speed.csv")
+    arrow6, synthetic = (lines("2", name, "", rows, speeds) for name in ("arrow6", "synthetic"))
+    for real, made_up in zip(arrow6, synthetic, strict=True):
+        top1 = " | ".join(spread(list(line.top1.values())) for line in (real, made_up))
+        times = f"{arrow6[0].clips_s / real.clips_s:.2f}, {synthetic[0].clips_s / made_up.clips_s:.2f}"
+        assert f"| `{real.row}` | {top1} | {times} | {real.paper} |" in README
+    two = {line.row: spread(list(line.top1.values())) for line in arrow6}
+    assert f"| {two['none']} % | {two['tam']} % |" in README
 
 
 def test_links_and_pictures_are_there():

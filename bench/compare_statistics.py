@@ -1,0 +1,51 @@
+"""How sure it is that one module is better than another, from a few seeds of each."""
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev, variance
+
+import numpy as np
+
+CHANCE = 0.05
+DRAWS = 100_000
+
+
+def told_apart(rows: Sequence[Mapping[int, float]], references: Sequence[int | None]) -> list[bool]:
+    """Which rows differ from their reference by more than chance, all comparisons taken together.
+
+    Dunnett's test ("A multiple comparison procedure for comparing several treatments with a control", JASA
+    1955): one spread for all rows, and a bound that only one such set of comparisons in twenty exceeds
+    anywhere where nothing differs. The bound is found by drawing such sets.
+
+    Args:
+        rows: of each row its values by seed.
+        references: of each row the number of the row that it is compared with on the seeds that both have;
+            None: with none.
+    """
+    degrees = sum(len(row) - 1 for row in rows)
+    if degrees < 1:
+        return [False] * len(rows)
+    pooled = sum(variance(row.values()) * (len(row) - 1) for row in rows if len(row) > 1) / degrees
+    generator = np.random.default_rng(0)
+    drawn = [generator.standard_normal((DRAWS, len(row)), dtype=np.float32) for row in rows]
+    spreads = np.sqrt(generator.chisquare(degrees, DRAWS) / degrees)
+    highest, found = np.zeros(DRAWS), {}
+    for place, reference in enumerate(references):
+        if reference is None or not (seeds := rows[place].keys() & rows[reference].keys()):
+            continue
+        own, other = (drawn[row][:, _places(rows[row], seeds)].mean(1) for row in (place, reference))
+        errors = (2 / len(seeds)) ** 0.5
+        highest = np.maximum(highest, np.abs(own - other) / errors / spreads)
+        difference = fmean(rows[place][seed] - rows[reference][seed] for seed in seeds)
+        found[place] = abs(difference) / errors
+    bound = float(np.quantile(highest, 1 - CHANCE)) * pooled**0.5
+    return [found.get(place, 0.0) > bound for place in range(len(rows))]
+
+
+def spread(values: Sequence[float], *, sign: str = "") -> str:
+    """Mean ± standard deviation; nothing of no values."""
+    deviation = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{fmean(values):{sign}.1f}{deviation}" if values else ""
+
+
+def _places(row: Mapping[int, float], seeds: set[int]) -> list[int]:
+    return [place for place, seed in enumerate(row) if seed in seeds]
