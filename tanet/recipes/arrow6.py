@@ -1,5 +1,6 @@
 """The arrow of time: three actions of UCF-101 and the same clips played backwards, six classes.
 
+    python -m bench.arrow6_videos UCF-101 arrow6
     tanet train arrow6 --data.root arrow6 --model.weights mobilenet_v2_imagenet.pth
 
 No frame tells forward from backward, so a network blind to the order of frames should not exceed 50 %. It can

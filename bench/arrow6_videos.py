@@ -1,0 +1,68 @@
+"""Make arrow6 from UCF-101: clips of three of its actions, and the same clips played backwards.
+
+    python -m bench.arrow6_videos UCF-101 arrow6
+
+UCF-101 (Soomro et al. 2012, https://www.crcv.ucf.edu/data/UCF101.php) is a folder for each action, with files
+such as v_Diving_g01_c01.avi. The clips (bench/arrow6_clips.txt) are of its split 1, so no scene is in train/
+and in val/. They are 170×128, h264. The rows of results/ were made with files of another encoder, 172×128:
+new ones will not equal them to the last digit.
+"""
+
+import argparse
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+
+from bench.common import ROOT
+from tanet.device import available_cores
+from tanet.synthetic import write_video
+from tanet.transforms import resize_short_side
+from tanet.video import VideoError, open_video
+
+CLIPS = ROOT / "bench" / "arrow6_clips.txt"
+SHORT_SIDE = 128
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument(
+        "ucf", type=Path, help="the folder of UCF-101 with Archery/, BasketballDunk/, Diving/"
+    )
+    parser.add_argument("out", type=Path, help="folder to make; what is there already is kept")
+    parser.add_argument("--clips", type=Path, default=CLIPS, help="lines of train/ACTION/NAME")
+    parser.add_argument("--workers", type=int, default=available_cores())
+    flags = parser.parse_args()
+    names = flags.clips.read_text().split()
+    files = [flags.ucf / Path(name).relative_to(Path(name).parts[0]).with_suffix(".avi") for name in names]
+    if missing := [file for file in files if not file.is_file()]:
+        raise SystemExit(f"{len(missing)} of {len(files)} clips are not there, the first: {missing[0]}")
+    make = partial(both_ways, out=flags.out)
+    # Spawned, not forked: a fork would break the threads that a decoder may hold.
+    with ProcessPoolExecutor(flags.workers, mp_context=get_context("spawn")) as pool:
+        try:
+            for name in pool.map(make, files, names):
+                print(name, flush=True)
+        except (VideoError, OSError) as error:
+            raise SystemExit(str(error)) from error
+
+
+def both_ways(file: Path, name: str, *, out: Path) -> str:
+    """Write out/train/ACTION/NAME.mp4 and out/train/ACTIONReversed/NAME.mp4, the second one last."""
+    split, action, clip = Path(name).parts
+    forward, backward = (out / split / f"{action}{end}" / f"{clip}.mp4" for end in ("", "Reversed"))
+    if not backward.exists():
+        torch.set_num_threads(1)  # there is a process for each core
+        with open_video(file) as video:
+            frames = resize_short_side(video.read(range(video.info.frames)), SHORT_SIDE).numpy()
+        write_video(forward, frames)
+        partial_file = backward.with_suffix(".part")  # no video, should this be stopped
+        write_video(partial_file, frames[::-1])
+        partial_file.rename(backward)
+    return name
+
+
+if __name__ == "__main__":
+    main()
