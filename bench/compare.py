@@ -202,7 +202,7 @@ def split_of(recipe: Recipe) -> Split:
 def counted(split: Split, *, as_files: bool) -> str:
     """Videos to train and to test on, and whether both ways to play one are from one file."""
     pairs = not as_files and any(twins(sample.path) for sample in split.val)
-    return f"{len(split.train)} + {len(split.val)}{', both ways from one file' if pairs else ''}"
+    return f"{len(split.train)} + {len(split.val)}{', both ways from one file, in turn' if pairs else ''}"
 
 
 def order(report: Report) -> dict[str, float]:
