@@ -34,16 +34,17 @@ from bench.compare_cases import (
     BENCHMARKS,
     Case,
     actions_of,
+    buildable,
     cases,
     change,
     changes_text,
+    choose,
     made_otherwise,
     recipe_id,
 )
 from bench.decoded import capturing, decoded, twins
 from tanet import checkpoint, evaluate
 from tanet.annotation import Split, read_split
-from tanet.cost import sketch
 from tanet.device import pick_device
 from tanet.evaluate import Report
 from tanet.optim import make_optimizer
@@ -99,9 +100,11 @@ def main() -> None:
 
     for line in plan(recipe_with(usual.model, seed=0), split).warnings:
         print(f"warning: {line}", flush=True)
+    due = missing([job(case, seed) for seed in flags.seeds for case in chosen], flags.out)
+    if not due:
+        return
     with decoded(flags.data, one_file=not flags.as_files) as raw:
         print(f"{raw.videos} videos decoded, {timetable.seconds():.0f} s", flush=True)
-        due = missing([job(case, seed) for seed in flags.seeds for case in chosen], flags.out)
         for done, found in abreast(do, timetable.allows(due), processes=flags.processes, raw=raw):
             add_row(flags.out, {**head("torch", "av"), **done.key, **found, "command": done.command})
             timetable.ended(done)
@@ -154,7 +157,10 @@ class Timetable:
 
 def missing(jobs: Sequence[Job], out: Path) -> list[Job]:
     """Those that have no row yet; of the others it is said."""
-    rows = {tuple(row[name] for name in KEY) for row in read_csv(out)}
+    found = read_csv(out)
+    if found and (lacking := [name for name in KEY if name not in found[0]]):
+        raise SystemExit(f"{out} is of an earlier version, without {', '.join(lacking)}: move it elsewhere")
+    rows = {tuple(row[name] for name in KEY) for row in found}
     due = [job for job in jobs if tuple(job.key.values()) not in rows]
     for job in jobs:
         if job not in due:
@@ -165,26 +171,6 @@ def missing(jobs: Sequence[Job], out: Path) -> list[Job]:
 def do(job: Job) -> dict[str, object]:
     """The row's figures."""
     return run(job.recipe, graph=job.graph)
-
-
-def choose(found: Sequence[Case], only: Sequence[str] | None) -> list[Case]:
-    """The cases of these names; all where none are named."""
-    names = [case.name for case in found]
-    if unknown := sorted(set(only or ()) - set(names)):
-        raise ValueError(f"unknown cases: {', '.join(unknown)}; known are {', '.join(names)}")
-    return [case for case in found if not only or case.name in only]
-
-
-def buildable(chosen: Sequence[Case]) -> list[Case]:
-    """Those that the benchmark's network can be; of the others it is said why not."""
-    found = []
-    for case in chosen:
-        try:
-            sketch(case.model, classes=2)
-            found.append(case)
-        except ValueError as error:
-            print(f"left out: {case.name}: {error}", flush=True)
-    return found
 
 
 def split_of(recipe: Recipe) -> Split:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tanet.cost import sketch
 from tanet.plan import changed_fields
 from tanet.recipe import Data, Eval, Model, Optim, Recipe
 from tanet.recipes import RECIPES, find_table
@@ -96,6 +97,26 @@ def cases(tables: Sequence[str], recipe: Recipe) -> list[Case]:
             rows = found[name].rows if name in found else ()
             found[name] = Case(name, model, (*rows, (table, row)))
     return list(found.values())
+
+
+def choose(found: Sequence[Case], only: Sequence[str] | None) -> list[Case]:
+    """The cases of these names; all where none are named."""
+    names = [case.name for case in found]
+    if unknown := sorted(set(only or ()) - set(names)):
+        raise ValueError(f"unknown cases: {', '.join(unknown)}; known are {', '.join(names)}")
+    return [case for case in found if not only or case.name in only]
+
+
+def buildable(chosen: Sequence[Case]) -> list[Case]:
+    """Those that the benchmark's network can be; of the others it is said why not."""
+    found = []
+    for case in chosen:
+        try:
+            sketch(case.model, classes=2)
+            found.append(case)
+        except ValueError as error:
+            print(f"left out: {case.name}: {error}", flush=True)
+    return found
 
 
 def rows_of(table: str) -> dict[str, dict[str, Any]]:

@@ -25,8 +25,7 @@ from bench.common import (
     read_csv,
     write_csv,
 )
-from bench.compare import buildable, choose
-from bench.compare_cases import BENCHMARKS, Case, cases, change, changes_text
+from bench.compare_cases import BENCHMARKS, Case, buildable, cases, change, changes_text, choose
 from tanet.device import autocast, pick_device
 from tanet.network import build
 

@@ -93,13 +93,15 @@ def section(benchmark: str, changes: str, rows: Sequence[Row], speeds: Sequence[
     """
     recipe = recipe_of(benchmark, changes)
     first, machines = rows[0], ", ".join(dict.fromkeys(row["machine"] for row in rows))
-    speed = next(map(way_timed, timed(speeds, benchmark, changes).values()), "not")
+    speed = next(
+        (f"timed {way_timed(row)}" for row in timed(speeds, benchmark, changes).values()), "not timed"
+    )
     parts = [
         f"## {benchmark}{f' ({changes})' if changes else ''}",
         "",
         f"Videos to train and to test on: {first['videos']}; {first['classes']} classes, {first['views']} "
         f"views, {first['epochs']} epochs; usual network {recipe.model.backbone}; trained on {machines}; "
-        f"timed {speed}.",
+        f"{speed}.",
         "",
     ]
     usual = [row for row in rows if not row["made"]]
@@ -138,8 +140,8 @@ def draw(found: Sequence[Compared]) -> list[str]:
 
 def draw_made(benchmark: str, changes: str, rows: Sequence[Row]) -> list[str]:
     """Modules on sets that were made otherwise, beside the usual one; nothing where there are none."""
-    sets = list(dict.fromkeys(["", *sorted(row["made"] for row in rows)]))
-    if len(sets) < 2:
+    sets = sorted({row["made"] for row in rows})
+    if not any(sets):
         return []
     by_set = []
     for made in sets:
@@ -151,7 +153,8 @@ def draw_made(benchmark: str, changes: str, rows: Sequence[Row]) -> list[str]:
         f"| row | start | {' | '.join(made or 'all' for made in sets)} |",
         "|---" * (len(sets) + 2) + "|",
     ]
-    for key in (key for key in by_set[0] if any(key in others for others in by_set[1:])):
+    keys = dict.fromkeys(key for made, of_set in zip(sets, by_set, strict=True) if made for key in of_set)
+    for key in keys:
         cells = [brief(of_set[key]) if key in of_set else "" for of_set in by_set]
         out.append(f"| `{key[0]}` | {key[1]} | {' | '.join(cells)} |")
     return [*out, ""]

@@ -6,7 +6,16 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from bench.compare_cases import BENCHMARKS, START, cases, change, made_otherwise, paper_top1, recipe_id
+from bench.compare_cases import (
+    BENCHMARKS,
+    START,
+    buildable,
+    cases,
+    change,
+    made_otherwise,
+    paper_top1,
+    recipe_id,
+)
 from tanet.annotation import Sample, Split
 from tanet.plan import plan
 from tanet.recipe import Recipe
@@ -88,3 +97,9 @@ def test_what_a_set_was_made_with_is_read_from_it(tmp_path):
     about |= {"seed": 1, "dials": about["dials"] | {"camera": 0.0}}
     (tmp_path / "synthetic.json").write_text(json.dumps(about))
     assert made_otherwise(tmp_path) == "seed=1 camera=0"
+
+
+def test_what_a_network_can_not_be_is_left_out_aloud(capsys):
+    found = buildable(cases(["5a"], BENCHMARKS["synthetic"]))
+    assert [case.name for case in found] == ["tam position=a", "tam", "tam position=d"]
+    assert "left out: tam position=c: position c is before conv3" in capsys.readouterr().out

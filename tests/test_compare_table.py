@@ -67,6 +67,11 @@ def test_sets_made_otherwise_stand_beside_the_usual_one_and_out_of_the_tables(tm
     assert "| `tsm` | ImageNet | 75.0 ± 7.1 (+7.5 ± 17.7) | 90.0 ± 0.0 (+0.0 ± 0.0) |" in text
     assert "| `tam` | ImageNet | 67.5 ± 10.6 | 90.0 ± 0.0 |" in text
     assert "| 5,000 | 75.0 ± 7.1 |" in text  # Table 2 has the usual set alone
+    write_csv(tmp_path / "compare.csv", still)
+    compare_table.main()
+    assert "| row | start | camera=0 |" in out.read_text()
+    assert "| `tsm` | ImageNet | 90.0 ± 0.0 (+0.0 ± 0.0) |" in out.read_text()
+    write_csv(tmp_path / "compare.csv", [*rows, *still])
     monkeypatch.setattr(
         sys, "argv", ["plot", "--benchmark", "arrow6", *flags, "--out", str(tmp_path / "a.svg")]
     )
