@@ -1,7 +1,8 @@
 """Several trainings at once on one machine, for benchmarks of networks too small to fill it."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from multiprocessing import active_children, get_context
 from multiprocessing.queues import SimpleQueue
@@ -58,6 +59,34 @@ def abreast(
             raise
     if failed:
         raise failed
+
+
+class Timetable:
+    """Lets jobs begin as long as they would end in time, were they as long as the longest so far.
+
+    Args:
+        limit: seconds from now; None: without end.
+    """
+
+    def __init__(self, limit: float | None) -> None:
+        self.limit, self.begun = limit, time.monotonic()
+        self.at: dict[int, float] = {}  # when jobs began, by their identities
+        self.longest = 0.0
+
+    def seconds(self) -> float:
+        return time.monotonic() - self.begun
+
+    def allows(self, jobs: Sequence[Job]) -> Iterator[Job]:
+        """Each job when it is asked for, to begin at once; none any more when time is short."""
+        for job in jobs:
+            if self.limit and self.seconds() + self.longest > self.limit:
+                print(f"stopped after {self.limit:g} s; the same command goes on", flush=True)
+                return
+            self.at[id(job)] = self.seconds()
+            yield job
+
+    def ended(self, job: object) -> None:
+        self.longest = max(self.longest, self.seconds() - self.at[id(job)])
 
 
 def _take_place(numbers: "SimpleQueue[int]", processes: int, gpus: int) -> None:

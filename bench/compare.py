@@ -20,15 +20,14 @@ import shlex
 import signal
 import sys
 import tempfile
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest import mock
 
 import torch
 
-from bench.abreast import abreast
+from bench.abreast import Timetable, abreast
 from bench.common import ROOT, add_row, head, read_csv
 from bench.compare_cases import (
     BENCHMARKS,
@@ -51,6 +50,7 @@ from tanet.optim import make_optimizer
 from tanet.plan import plan
 from tanet.recipe import Model, Recipe
 from tanet.train import EpochResult, train
+from tanet.video import VideoError
 
 KEY = ("benchmark", "recipe", "changes", "case", "seed", "start", "videos", "made")
 """The columns that say which run a row is of."""
@@ -73,9 +73,9 @@ def main() -> None:
         chosen = buildable(choose(cases(flags.tables, usual), flags.only))
         data = replace(usual.data, root=flags.data, workers=flags.workers, transform_on="device")
         split = split_of(replace(usual, data=data))
+        weights = weights_of(flags.weights)
     except ValueError as error:
         raise SystemExit(str(error)) from error
-    weights = dict(text.split("=", 1) for text in flags.weights)
     common = {
         "benchmark": flags.benchmark,
         "recipe": recipe_id(usual),
@@ -103,12 +103,15 @@ def main() -> None:
     due = missing([job(case, seed) for seed in flags.seeds for case in chosen], flags.out)
     if not due:
         return
-    with decoded(flags.data, one_file=not flags.as_files) as raw:
-        print(f"{raw.videos} videos decoded, {timetable.seconds():.0f} s", flush=True)
-        for done, found in abreast(do, timetable.allows(due), processes=flags.processes, raw=raw):
-            add_row(flags.out, {**head("torch", "av"), **done.key, **found, "command": done.command})
-            timetable.ended(done)
-            print(f"{done}: top-1 {found['val_top1']}, {found['seconds']} s", flush=True)
+    try:
+        with decoded(flags.data, one_file=not flags.as_files) as raw:
+            print(f"{raw.videos} videos decoded, {timetable.seconds():.0f} s", flush=True)
+            for done, found in abreast(do, timetable.allows(due), processes=flags.processes, raw=raw):
+                add_row(flags.out, {**head("torch", "av"), **done.key, **found, "command": done.command})
+                timetable.ended(done)
+                print(f"{done}: top-1 {found['val_top1']}, {found['seconds']} s", flush=True)
+    except VideoError as error:
+        raise SystemExit(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -127,34 +130,6 @@ class Job:
         return f"{self.key['case']}, seed {self.key['seed']}"
 
 
-class Timetable:
-    """Lets jobs begin as long as they would end in time, were they as long as the longest so far.
-
-    Args:
-        limit: seconds from now; None: without end.
-    """
-
-    def __init__(self, limit: float | None) -> None:
-        self.limit, self.begun = limit, time.monotonic()
-        self.at: dict[str, float] = {}  # when jobs began, by their commands
-        self.longest = 0.0
-
-    def seconds(self) -> float:
-        return time.monotonic() - self.begun
-
-    def allows(self, jobs: Iterable[Job]) -> Iterator[Job]:
-        """Each job when it is asked for, to begin at once; none any more when time is short."""
-        for job in jobs:
-            if self.limit and self.seconds() + self.longest > self.limit:
-                print(f"stopped after {self.limit:g} s; the same command goes on", flush=True)
-                return
-            self.at[job.command] = self.seconds()
-            yield job
-
-    def ended(self, job: Job) -> None:
-        self.longest = max(self.longest, self.seconds() - self.at[job.command])
-
-
 def missing(jobs: Sequence[Job], out: Path) -> list[Job]:
     """Those that have no row yet; of the others it is said."""
     found = read_csv(out)
@@ -171,6 +146,21 @@ def missing(jobs: Sequence[Job], out: Path) -> list[Job]:
 def do(job: Job) -> dict[str, object]:
     """The row's figures."""
     return run(job.recipe, graph=job.graph)
+
+
+def weights_of(texts: Sequence[str]) -> dict[str, str]:
+    """Files of weights by the 2D networks that they are for.
+
+    Raises:
+        ValueError: one is not written as BACKBONE=FILE, or is not there.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        backbone, _, file = text.partition("=")
+        if not Path(file).is_file():
+            raise ValueError(f"--weights {text}: no such file; write BACKBONE=FILE")
+        found[backbone] = file
+    return found
 
 
 def split_of(recipe: Recipe) -> Split:

@@ -204,14 +204,15 @@ def test_other_weights_or_other_videos_are_another_run(tmp_path, monkeypatch):
 
     monkeypatch.setattr(compare, "run", run)
     monkeypatch.setattr(compare, "decoded", lambda root, **_: contextlib.nullcontext(Raw(root, 0)))
-    weights = ("--weights", "resnet18_w16=w.pth")
+    (file := tmp_path / "w.pth").touch()
+    weights = ("--weights", f"resnet18_w16={file}")
     assert [compared(), compared(), compared(*weights), compared(*weights)] == [1, 1, 2, 2]
     (root / "val" / "move_left" / "0.mp4").rename(root / "train" / "move_left" / "more.mp4")
     assert compared() == 3
     still = {"seed": 0, "height": 96, "width": 128, "dials": asdict(HARD) | {"camera": 0.0}}
     (root / "synthetic.json").write_text(json.dumps(still))
     assert [compared(), compared()] == [4, 4]
-    assert runs == ["", "w.pth", "", ""]
+    assert runs == ["", str(file), "", ""]
     rows = read_csv(tmp_path / "out.csv")
     assert [row["start"] for row in rows] == ["scratch", "ImageNet", "scratch", "scratch"]
     assert [row["made"] for row in rows] == ["", "", "", "camera=0"]
