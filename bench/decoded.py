@@ -30,6 +30,9 @@ from tanet.optim import make_optimizer
 from tanet.recipe import Optim
 from tanet.video import Video, open_video
 
+FEW = 50
+"""Videos that are decoded in less time than processes take to start."""
+
 
 class Decoded(Video):
     """A video whose frames lie decoded in a file."""
@@ -74,8 +77,12 @@ def decoded(root: str | Path, *, one_file: bool = False) -> Iterator[Raw]:
     with tempfile.TemporaryDirectory() as raw:
         videos = videos_under(Path(root))
         work = partial(_decode, folder=Path(raw), one_file=one_file)
-        with ProcessPoolExecutor(available_cores(), mp_context=multiprocessing.get_context("spawn")) as pool:
-            list(pool.map(work, videos, chunksize=8))
+        if len(videos) <= FEW:
+            list(map(work, videos))
+        else:
+            spawn = multiprocessing.get_context("spawn")
+            with ProcessPoolExecutor(available_cores(), mp_context=spawn) as pool:
+                list(pool.map(work, videos, chunksize=8))
         found = Raw(Path(raw), len(videos))
         with found.reading():
             yield found

@@ -27,7 +27,9 @@ TINY = ["model.backbone=resnet18_w16", "data.resize=32", "data.size=32", "eval.r
 TINY += ["model.frames=4", "optim.epochs=1", "optim.warmup=0", "optim.batch=4", "eval.every=1"]
 
 
-def test_videos_are_read_from_memory_as_from_their_files(tmp_path):
+@pytest.mark.parametrize("few", [0, 50])
+def test_videos_are_read_from_memory_as_from_their_files(few, tmp_path, monkeypatch):
+    monkeypatch.setattr("bench.decoded.FEW", few)
     root = make_folders(tmp_path / "videos", train=1, val=1)
     path = next(root.rglob("*.mp4"))
     indices = np.array([[3, 0], [7, 3]])
