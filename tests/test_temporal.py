@@ -245,7 +245,7 @@ def test_five_non_local_blocks_of_resnet50_stand_where_the_paper_has_them():
 
 
 SMALL = {"inception_v3": 75}
-DEEP = ("resnet101", "resnet152")  # ResNet-50's blocks, more of them
+DEEP = ("resnet34", "resnet101", "resnet152")  # ResNet-18's and ResNet-50's blocks, more of them
 PAIRS = [
     (name, backbone) for name in NAMES for backbone in BACKBONES if name == "tam" or backbone not in DEEP
 ]
