@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=available_cores())
     flags = parser.parse_args()
     names = flags.clips.read_text().split()
-    files = [flags.ucf / Path(name).relative_to(Path(name).parts[0]).with_suffix(".avi") for name in names]
+    files = [flags.ucf / f"{name.partition('/')[2]}.avi" for name in names]
     if missing := [file for file in files if not file.is_file()]:
         raise SystemExit(f"{len(missing)} of {len(files)} clips are not there, the first: {missing[0]}")
     make = partial(both_ways, out=flags.out)

@@ -136,10 +136,12 @@ def missing(jobs: Sequence[Job], out: Path) -> list[Job]:
     if found and (lacking := [name for name in KEY if name not in found[0]]):
         raise SystemExit(f"{out} is of an earlier version, without {', '.join(lacking)}: move it elsewhere")
     rows = {tuple(row[name] for name in KEY) for row in found}
-    due = [job for job in jobs if tuple(job.key.values()) not in rows]
+    due = []
     for job in jobs:
-        if job not in due:
+        if tuple(job.key.values()) in rows:
             print(f"kept: {job}", flush=True)
+        else:
+            due.append(job)
     return due
 
 

@@ -20,12 +20,8 @@ class Line:
     """Of the paper's table."""
     start: str
     """Of the weights: scratch, ImageNet."""
-    top1: dict[int, float]
-    """Per cent, by seed."""
-    order: dict[int, float]
-    """Per cent, by seed."""
-    action: dict[int, float]
-    """Per cent, by seed."""
+    runs: dict[int, Row]
+    """By seed."""
     baseline: str
     """The name of TAM's case in the same 2D network, which this is compared with; its own if it is that."""
     paper: float | None
@@ -34,6 +30,24 @@ class Line:
     size: int
     """Side of the views in testing."""
     clips_s: float | None
+
+    @property
+    def top1(self) -> dict[int, float]:
+        """Per cent, by seed."""
+        return self._per_cent("val_top1")
+
+    @property
+    def action(self) -> dict[int, float]:
+        """Per cent, by seed."""
+        return self._per_cent("val_action")
+
+    @property
+    def order(self) -> dict[int, float]:
+        """Per cent, by seed."""
+        return self._per_cent("val_order")
+
+    def _per_cent(self, column: str) -> dict[int, float]:
+        return {seed: 100 * float(row[column]) for seed, row in self.runs.items()}
 
 
 @dataclass(frozen=True)
@@ -61,17 +75,12 @@ def lines(table: str, benchmark: str, changes: str, rows: Sequence[Row], speeds:
     for row in own_rows:
         runs.setdefault((row["case"], row["start"]), {})[int(row["seed"])] = row
 
-    def per_cent(of: Mapping[int, Row], column: str) -> dict[int, float]:
-        return {seed: 100 * float(row[column]) for seed, row in of.items()}
-
     found = [
         Line(
             case=case,
             row=name,
             start=start,
-            top1=per_cent(own, "val_top1"),
-            order=per_cent(own, "val_order"),
-            action=per_cent(own, "val_action"),
+            runs=own,
             baseline=case_name(
                 replace(recipe.model, backbone=case.model.backbone, temporal=BASELINE), recipe.model
             ),
@@ -124,11 +133,6 @@ def _of_common_seeds(line: Line, found: Sequence[Line]) -> Line:
     if line.case.name != line.baseline:
         return line
     beside = [other for other in found if (other.baseline, other.start) == (line.baseline, line.start)]
-    seeds = {seed for other in beside if other is not line for seed in other.top1} & line.top1.keys()
-    if not seeds:
-        return line
-    kept = {
-        name: {seed: value for seed, value in getattr(line, name).items() if seed in seeds}
-        for name in ("top1", "order", "action")
-    }
-    return replace(line, **kept)
+    seeds = {seed for other in beside if other is not line for seed in other.runs}
+    kept = {seed: run for seed, run in line.runs.items() if seed in seeds}
+    return replace(line, runs=kept) if kept else line

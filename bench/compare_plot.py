@@ -8,15 +8,15 @@ broken.
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, stdev
 
 from bench.common import ROOT, read_csv
-from bench.compare_cases import BENCHMARKS, cases, recipe_of
-from bench.compare_lines import current, timed
+from bench.compare_cases import BENCHMARKS
+from bench.compare_lines import Line, Row, current, lines, timed
 from tanet.figures import require_plots
 
 OWN, OTHER, LINE = "#D55E00", "#0072B2", "#999999"  # told apart by the colour-blind
@@ -51,45 +51,40 @@ def main() -> None:
         raise SystemExit(str(error)) from error
     accuracies = current(read_csv(flags.data))
     try:
-        speeds = timed(read_csv(flags.speed), flags.benchmark, flags.changes)
+        speeds = read_csv(flags.speed)
+        timings = timed(speeds, flags.benchmark, flags.changes)
         found = points(flags.benchmark, flags.changes, flags.table, accuracies, speeds)
     except ValueError as error:
         raise SystemExit(str(error)) from error
     if not found:
         raise SystemExit(f"no case of {flags.benchmark} has both accuracy and speed: run both benchmarks")
     out.parent.mkdir(parents=True, exist_ok=True)
-    draw(found, title=flags.benchmark, machine=next(iter(speeds.values()))["machine"], out=out)
+    draw(found, title=flags.benchmark, machine=next(iter(timings.values()))["machine"], out=out)
     print(out)
 
 
 def points(
-    benchmark: str,
-    changes: str,
-    table: str,
-    accuracies: Sequence[Mapping[str, str]],
-    speeds: Mapping[str, Mapping[str, str]],
+    benchmark: str, changes: str, table: str, accuracies: Sequence[Row], speeds: Sequence[Row]
 ) -> list[Point]:
     """Of the table's cases, those that have both accuracy and speed.
 
     Raises:
-        ValueError: they were trained on different videos, or one from different starts.
+        ValueError: they were trained on different videos, or one from different starts; or timed in several
+            ways.
     """
-    names = [case.name for case in cases([table], recipe_of(benchmark, changes))]
     key = (benchmark, changes, "")
     own = [row for row in accuracies if (row["benchmark"], row["changes"], row["made"]) == key]
     if len(videos := sorted({row["videos"] for row in own})) > 1:
         raise ValueError(f"{benchmark} was trained on different videos, keep one kind: {', '.join(videos)}")
-    top1: dict[str, list[float]] = {}
-    starts: dict[str, str] = {}
-    for row in own:
-        if starts.setdefault(row["case"], row["start"]) != row["start"]:
-            raise ValueError(f"{row['case']} was trained from {starts[row['case']]} and from {row['start']}")
-        top1.setdefault(row["case"], []).append(100 * float(row["val_top1"]))
-    ms = {case: float(row["ms_p50"]) / int(row["clips"]) for case, row in speeds.items()}
+    found: dict[str, Line] = {}
+    for line in lines(table, benchmark, changes, own, speeds):
+        if (other := found.setdefault(line.case.name, line)).start != line.start:
+            raise ValueError(f"{line.case.name} was trained from {other.start} and from {line.start}")
     return [
-        Point(name, ms[name], fmean(top1[name]), stdev(top1[name]) if len(top1[name]) > 1 else 0.0)
-        for name in names
-        if name in top1 and name in ms
+        Point(name, 1e3 / line.clips_s, fmean(top1), stdev(top1) if len(top1) > 1 else 0.0)
+        for name, line in found.items()
+        if line.clips_s
+        for top1 in [list(line.top1.values())]
     ]
 
 
