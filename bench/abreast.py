@@ -1,9 +1,11 @@
 """Several trainings at once on one machine, for benchmarks of networks too small to fill it."""
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from multiprocessing import active_children, get_context
 from multiprocessing.queues import SimpleQueue
 from typing import TypeVar
@@ -23,42 +25,57 @@ def abreast(
     """Each job and what `run` makes of it, as they end, from videos decoded once.
 
     A job is taken when there is a process for it, so what gives them may end in the meantime. One process is
-    this one; several share the machine's cores, and the GPUs in turn. An error of a job is raised when those
-    beside it have ended, with the job in its notes.
+    this one; several share the machine's cores, and the GPUs in turn. An error of a job is printed, and
+    raised when all others are done.
     """
+    failed: list[Exception] = []
+
+    def fail(job: Job, error: Exception) -> None:
+        print(f"{job}: {error}", file=sys.stderr, flush=True)
+        error.add_note(str(job))
+        failed.append(error)
+
     if processes == 1:
         for job in jobs:
-            yield job, run(job)
-        return
-    context = get_context("spawn")
-    numbers: SimpleQueue[int] = context.SimpleQueue()
-    for number in range(processes):
-        numbers.put(number)
-    places = (numbers, processes, torch.cuda.device_count())
-    failed: BaseException | None = None
-    with ProcessPoolExecutor(processes, context, initializer=_take_place, initargs=places) as pool:
-        waiting, running = iter(jobs), dict[Future[Result], Job]()
-        try:
+            try:
+                found = run(job)
+            except Exception as error:
+                fail(job, error)
+            else:
+                yield job, found
+    else:
+        with _pool(processes) as pool:
+            waiting, running = iter(jobs), dict[Future[Result], Job]()
             while True:
-                while not failed and len(running) < processes and (job := next(waiting, None)) is not None:
+                while len(running) < processes and (job := next(waiting, None)) is not None:
                     running[pool.submit(_run, run, job, raw)] = job
                 if not running:
                     break
                 for ended in wait(running, return_when=FIRST_COMPLETED).done:
                     job, error = running.pop(ended), ended.exception()
-                    if not error:
-                        yield job, ended.result()
-                    elif failed:
-                        failed.add_note(f"{job}: {error}")
+                    if isinstance(error, Exception):
+                        fail(job, error)
                     else:
-                        failed = error
-                        failed.add_note(str(job))
-        except BaseException:  # who asked has gone, or is to stop: nobody waits for what is running
+                        yield job, ended.result()
+    if failed:
+        raise failed[0]
+
+
+@contextmanager
+def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes that share the machine; they end at once where who asked has gone, or is to stop."""
+    context = get_context("spawn")
+    numbers: SimpleQueue[int] = context.SimpleQueue()
+    for number in range(processes):
+        numbers.put(number)
+    places = (numbers, processes, torch.cuda.device_count())
+    with ProcessPoolExecutor(processes, context, initializer=_take_place, initargs=places) as pool:
+        try:
+            yield pool
+        except BaseException:
             for process in active_children():
                 process.terminate()
             raise
-    if failed:
-        raise failed
 
 
 class Timetable:

@@ -217,10 +217,9 @@ def run(recipe: Recipe, *, graph: bool) -> dict[str, object]:
         mock.patch("os.fsync"),  # nobody goes on with a run of these, so it need not outlast a power cut
     ):
         train(recipe, out=out, report=keep)
+        gc.collect()  # a captured network holds itself, and its memory
         trained = checkpoint.load(Path(out) / "last.safetensors", device=pick_device())
         report = evaluate.test(trained.network, split.val, classes=split.classes, recipe=recipe)
-    del trained
-    gc.collect()  # a captured network holds itself, and its memory
     last = results[-1]
     assert last.val_top1 is not None  # the last epoch is always validated
     return {

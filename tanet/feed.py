@@ -6,11 +6,13 @@ depend on who read them, the same seed gives the same batches whatever the numbe
 hangs or dies ends the run, and what it was reading is named.
 """
 
+import gc
 import os
 import re
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -101,7 +103,7 @@ class Feed:
             pin_memory=self.pinned,
             timeout=data.timeout if workers else 0,
             collate_fn=_collate,
-            worker_init_fn=_leave_signals,
+            worker_init_fn=_settle_in,
             generator=torch.Generator(),  # else each epoch would draw from the generator of dropout
         )
 
@@ -129,7 +131,9 @@ class Feed:
         read = self.order.start if self.order else 0
         alone = read == 0  # whether no other batch of the epoch came
         self.used.clear()
-        for views, labels, bad, good in self.loader:
+        with _no_collection():
+            batches = iter(self.loader)  # starts the workers
+        for views, labels, bad, good in batches:
             for video in bad:
                 self.note(video)
             places += [read + place for place in good]
@@ -214,7 +218,28 @@ def _joined(kept: Views, more: Views) -> Views:
     return torch.cat((kept, more))
 
 
-def _leave_signals(_: int) -> None:
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Within it, garbage stays; also in processes that are forked within it, until they `_settle_in`."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _settle_in(_: int) -> None:
+    """What a worker does first."""
+    # Garbage of the main process, inherited by a fork, may lie on a GPU, say a captured network: to free it
+    # here would be the end of this process, which can not speak to the GPU.
+    gc.freeze()
+    gc.enable()
+    _leave_signals()
+
+
+def _leave_signals() -> None:
     """Signals to all of a training's processes: what is done about them is for the main one to say."""
     if os.name == "posix":
         # torchrun and SLURM send SIGTERM to the whole group of processes. Workers that ended with it would

@@ -120,12 +120,14 @@ def half_of(job):
 
 
 @pytest.mark.slow
-def test_an_error_loses_no_other_run(tmp_path):
-    found = []
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_error_loses_no_other_run(tmp_path, capsys, processes):
+    found, jobs = [], ((n,) for n in (1, 4, 6, 8))
     with pytest.raises(ValueError, match="an odd one") as raised:
-        found.extend(abreast(half_of, ((n,) for n in (1, 4, 6, 8)), processes=2, raw=Raw(tmp_path, 0)))
-    assert found == [((4,), 2)]
+        found.extend(abreast(half_of, jobs, processes=processes, raw=Raw(tmp_path, 0)))
+    assert sorted(found) == [((4,), 2), ((6,), 3), ((8,), 4)]
     assert raised.value.__notes__ == ["(1,)"]
+    assert capsys.readouterr().err == "(1,): an odd one\n"
 
 
 @pytest.mark.slow

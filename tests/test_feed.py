@@ -1,5 +1,6 @@
 """Batches in spite of bad files: full, in order, each good video once an epoch; workers that hang or die."""
 
+import gc
 import os
 import signal
 import time
@@ -175,6 +176,36 @@ def test_a_worker_that_dies_ends_the_run_and_is_named(samples, monkeypatch):
         feed_of(samples, batch=8, workers=2) as feed,
     ):
         list(feed)
+
+
+def test_a_worker_does_not_free_what_the_main_process_left(samples, tmp_path, monkeypatch):
+    freed, really = tmp_path / "freed.txt", datasets.open_video
+
+    class OnTheGPU:
+        """A captured network, say: whoever frees it has to speak to the GPU, which no worker can."""
+
+        def __init__(self):
+            self.itself = self
+
+        def __del__(self):
+            freed.write_text(str(os.getpid()))
+
+    def collect_and_open(path):
+        gc.collect()
+        return really(path)
+
+    monkeypatch.setattr(datasets, "open_video", collect_and_open)
+    gc.disable()  # else it could be gone before the workers start
+    try:
+        OnTheGPU()
+        with feed_of(samples, batch=19, workers=2) as feed:
+            assert len(list(feed)) == 2
+        assert not gc.isenabled()
+        assert not freed.exists()
+    finally:
+        gc.enable()
+    gc.collect()
+    assert freed.read_text() == str(os.getpid())
 
 
 def test_other_errors_of_a_worker_keep_their_trace(samples, monkeypatch):
