@@ -183,8 +183,9 @@ def counted(split: Split, *, as_files: bool) -> str:
     return f"{len(split.train)} + {len(split.val)}{', both ways from one file, in turn' if pairs else ''}"
 
 
-def order(report: Report) -> dict[str, float]:
-    """How often the action is told, whichever way it goes, and of those how often the way.
+def order(report: Report) -> dict[str, object]:
+    """How often the action is told, whichever way it goes, and of those how often the way; the latter also of
+    each action by itself, as `Diving 0.95; …`.
 
     The way is what only the order of frames tells: a network that is blind to it is right half the time.
     """
@@ -192,8 +193,17 @@ def order(report: Report) -> dict[str, float]:
     actions = torch.tensor([names.index(name) for name in names])
     answers, labels = report.scores.argmax(1), report.labels
     told = actions[answers] == actions[labels]
-    way = (answers == labels)[told].double().mean().item()
-    return {"val_action": round(told.double().mean().item(), 4), "val_order": round(way, 4)}
+    right = (answers == labels)[told].double()
+    ways = [
+        f"{names[action]} {right[own].mean().item():.4f}"
+        for action in actions.unique().tolist()
+        if (own := actions[labels][told] == action).any()
+    ]
+    return {
+        "val_action": round(told.double().mean().item(), 4),
+        "val_order": round(right.mean().item(), 4),
+        "val_ways": "; ".join(ways),
+    }
 
 
 def start(model: Model) -> str:

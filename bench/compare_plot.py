@@ -112,6 +112,7 @@ def bands(found: Sequence[Point]) -> list[tuple[float, float]]:
 
 def draw(found: list[Point], *, title: str, machine: str, out: Path) -> None:
     """The picture."""
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     shown = bands(found)
@@ -150,13 +151,14 @@ def draw(found: list[Point], *, title: str, machine: str, out: Path) -> None:
         above.plot([0, 1], [0, 0], transform=above.transAxes, clip_on=False, **marks)
         below.plot([0, 1], [1, 1], transform=below.transAxes, clip_on=False, **marks)
     panels[0].margins(x=0.1)
-    panels[0].legend(fontsize=9)
+    panels[-1].legend(fontsize=9, loc="lower right")
     panels[-1].set_xlabel(f"milliseconds for a clip, {machine}")
     figure.supylabel("top-1, %", fontsize=10)
     panels[0].set_title(
         f"{title}: accuracy against measured time (bars: ± standard deviation over seeds)", fontsize=11
     )
-    figure.savefig(out)
+    with rc_context({"svg.hashsalt": title}):  # the same figures make the same file
+        figure.savefig(out, metadata={"Date": None} if out.suffix == ".svg" else None)
 
 
 if __name__ == "__main__":
