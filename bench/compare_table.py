@@ -27,6 +27,7 @@ TITLES = {
     "5b": "Table 5b: stages",
     START: "Not in the paper: TAM's kernels begin near the identity, by a lead of the middle tap's logit",
 }
+WAYS = "Not in the paper: which actions' way is told, of those videos whose action is, in per cent"
 MADE = "Not in the paper: what makes motion complex left out, one cause at a time; in brackets, to TAM"
 TITLE = "# The paper's comparisons on open data"
 MARK = "<!-- made by bench.compare_table from here on -->"
@@ -63,9 +64,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, default=ROOT / "results" / "compare.csv")
     parser.add_argument("--speed", type=Path, default=ROOT / "results" / "compare_speed.csv")
+    parser.add_argument(
+        "--ways",
+        type=Path,
+        default=ROOT / "results" / "compare_ways.csv",
+        help="like --data, of a few runs: which actions' way they tell",
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "compare.md")
     flags = parser.parse_args()
-    rows, speeds = current(read_csv(flags.data)), read_csv(flags.speed)
+    rows, ways = current(read_csv(flags.data)), current(read_csv(flags.ways))
+    speeds = read_csv(flags.speed)
     if not rows:
         raise SystemExit(f"{flags.data}: no rows of the recipes as they are: run bench.compare")
     page = flags.out.read_text() if flags.out.exists() else f"{TITLE}\n\n{MARK}"
@@ -75,14 +83,21 @@ def main() -> None:
     parts = [MARK, "", HEAD]
     sections: dict[tuple[str, str, str], list[dict[str, str]]] = {}
     for row in rows:
-        sections.setdefault((row["benchmark"], row["changes"], row["videos"]), []).append(row)
+        sections.setdefault(kind(row), []).append(row)
     try:
-        parts += [section(*key[:2], own, speeds) for key, own in sorted(sections.items())]
+        for key, own in sorted(sections.items()):
+            parts.append(section(*key[:2], own, speeds))
+            parts += draw_ways([row for row in ways if kind(row) == key])
     except ValueError as error:
         raise SystemExit(f"{flags.speed}: {error}") from error
     flags.out.parent.mkdir(parents=True, exist_ok=True)
     flags.out.write_text(by_hand + "\n".join(parts))
     print(flags.out)
+
+
+def kind(row: Row) -> tuple[str, str, str]:
+    """What the rows of a section have in common."""
+    return row["benchmark"], row["changes"], row["videos"]
 
 
 def section(benchmark: str, changes: str, rows: Sequence[Row], speeds: Sequence[Row]) -> str:
@@ -160,6 +175,35 @@ def draw_made(benchmark: str, changes: str, rows: Sequence[Row]) -> list[str]:
         cells = [brief(of_set[key]) if key in of_set else "" for of_set in by_set]
         out.append(f"| `{key[0]}` | {key[1]} | {' | '.join(cells)} |")
     return [*out, ""]
+
+
+def draw_ways(rows: Sequence[Row]) -> list[str]:
+    """How often the way of each action is told, a line for each module and set."""
+    if not rows:
+        return []
+    told: dict[tuple[str, str, str], list[dict[str, float]]] = {}
+    for row in rows:
+        told.setdefault((row["made"] or "all", row["case"], row["start"]), []).append(ways_of(row))
+    actions = list(dict.fromkeys(action for runs in told.values() for run in runs for action in run))
+    seeds, machines = (", ".join(dict.fromkeys(row[of] for row in rows)) for of in ("seed", "machine"))
+    out = [
+        f"### {WAYS}",
+        "",
+        f"Seed {seeds}, trained on {machines}.",
+        "",
+        f"| set | row | start | {' | '.join(actions)} |",
+        "|---" * (len(actions) + 3) + "|",
+    ]
+    for (made, case, start), runs in told.items():
+        cells = [spread([100 * run[action] for run in runs if action in run]) for action in actions]
+        out.append(f"| {made} | `{case}` | {start} | {' | '.join(cells)} |")
+    return [*out, ""]
+
+
+def ways_of(row: Row) -> dict[str, float]:
+    """By action the part of its videos whose way was told, as bench.compare wrote it."""
+    parts = [text.rpartition(" ") for text in row["val_ways"].split("; ") if text]
+    return {action: float(part) for action, _, part in parts}
 
 
 def brief(compared: Compared) -> str:

@@ -55,6 +55,22 @@ def test_the_table_pairs_seeds_and_shows_the_papers_figures(tmp_path, monkeypatc
     assert "Table 1a" not in text
 
 
+def test_the_ways_of_actions_stand_below_their_set(tmp_path, monkeypatch):
+    flags, out, ways = measured(tmp_path), tmp_path / "compare.md", tmp_path / "ways.csv"
+    rows = [
+        row | {"val_ways": f"Archery {told}; Diving 1.0000"}
+        for row, told in zip(read_csv(tmp_path / "compare.csv")[:3], (0.5, 0.6, 0.9), strict=True)
+    ]
+    write_csv(ways, [*rows, rows[0] | {"recipe": "of before"}, rows[0] | {"videos": "others"}])
+    monkeypatch.setattr(sys, "argv", ["table", *flags, "--ways", str(ways), "--out", str(out)])
+    compare_table.main()
+    text = out.read_text()
+    assert "| set | row | start | Archery | Diving |" in text
+    assert "| all | `none` | ImageNet | 55.0 ± 7.1 | 100.0 ± 0.0 |" in text
+    assert "| all | `tsm` | ImageNet | 90.0 | 100.0 |" in text
+    assert "Seed 0, 1, trained on a GPU." in text
+
+
 def test_sets_made_otherwise_stand_beside_the_usual_one_and_out_of_the_tables(tmp_path, monkeypatch):
     flags, out = measured(tmp_path), tmp_path / "compare.md"
     rows = read_csv(tmp_path / "compare.csv")
