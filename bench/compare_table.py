@@ -194,7 +194,7 @@ def draw_ways(rows: Sequence[Row]) -> list[str]:
         f"| set | row | start | {' | '.join(actions)} |",
         "|---" * (len(actions) + 3) + "|",
     ]
-    for (made, case, start), runs in told.items():
+    for (made, case, start), runs in sorted(told.items()):
         cells = [spread([100 * run[action] for run in runs if action in run]) for action in actions]
         out.append(f"| {made} | `{case}` | {start} | {' | '.join(cells)} |")
     return [*out, ""]
