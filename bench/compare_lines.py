@@ -111,6 +111,12 @@ def compare(found: Sequence[Line]) -> list[Compared]:
     ]
 
 
+def ways_of(row: Row) -> dict[str, float]:
+    """By action the part of its videos whose way was told, as bench.compare wrote it."""
+    parts = [text.rpartition(" ") for text in row["val_ways"].split("; ") if text]
+    return {action: float(part) for action, _, part in parts}
+
+
 def timed(speeds: Sequence[Row], benchmark: str, changes: str) -> dict[str, Row]:
     """The speed of each case of a benchmark, at the size that it tests.
 

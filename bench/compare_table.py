@@ -13,7 +13,7 @@ from statistics import fmean
 
 from bench.common import ROOT, read_csv
 from bench.compare_cases import START, recipe_of
-from bench.compare_lines import Compared, Line, Row, compare, current, lines, timed, way_timed
+from bench.compare_lines import Compared, Line, Row, compare, current, lines, timed, way_timed, ways_of
 from bench.compare_statistics import spread
 from tanet.cost import cost, sketch
 from tanet.visualize import rank_correlation
@@ -198,12 +198,6 @@ def draw_ways(rows: Sequence[Row]) -> list[str]:
         cells = [spread([100 * run[action] for run in runs if action in run]) for action in actions]
         out.append(f"| {made} | `{case}` | {start} | {' | '.join(cells)} |")
     return [*out, ""]
-
-
-def ways_of(row: Row) -> dict[str, float]:
-    """By action the part of its videos whose way was told, as bench.compare wrote it."""
-    parts = [text.rpartition(" ") for text in row["val_ways"].split("; ") if text]
-    return {action: float(part) for action, _, part in parts}
 
 
 def brief(compared: Compared) -> str:
