@@ -14,7 +14,7 @@ test: $(INSTALLED)
 # The fused kernels' tests in Triton's interpreter, where there is no GPU. Triton lies beside the environment, since
 # torch.compile would use it.
 kernels: $(INSTALLED) build/triton
-	TRITON_INTERPRET=1 OMP_NUM_THREADS=1 PYTHONPATH=build/triton $(BIN)/pytest tests/*_triton.py
+	TRITON_INTERPRET=1 OMP_NUM_THREADS=1 PYTHONPATH=build/triton $(BIN)/pytest tests/ops/*_triton.py
 
 build/triton:
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $@ triton==3.7.1

@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 
 from bench.decoded import Raw
-from tanet.device import available_cores
+from tanet.runtime.device import available_cores
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")

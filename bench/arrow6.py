@@ -17,8 +17,8 @@ from statistics import fmean, stdev
 from bench.common import ROOT, head, write_csv
 from bench.compare import counted, run, split_of, start
 from bench.decoded import decoded
-from tanet.recipe import Recipe
 from tanet.recipes import RECIPES
+from tanet.recipes.recipe import Recipe
 
 
 def main() -> None:

@@ -17,9 +17,9 @@ from pathlib import Path
 import torch
 
 from bench.common import ROOT
-from tanet.device import available_cores
+from tanet.data.transforms import resize_short_side
+from tanet.runtime.device import available_cores
 from tanet.synthetic import write_video
-from tanet.transforms import resize_short_side
 from tanet.video import VideoError, open_video
 
 CLIPS = ROOT / "bench" / "arrow6_clips.txt"

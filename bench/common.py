@@ -18,7 +18,7 @@ from statistics import quantiles
 
 import torch
 
-from tanet.device import available_cores
+from tanet.runtime.device import available_cores
 
 ROOT = Path(__file__).parents[1]
 PERCENTILES = ("p20", "p50", "p80")

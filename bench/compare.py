@@ -42,14 +42,16 @@ from bench.compare_cases import (
     recipe_id,
 )
 from bench.decoded import capturing, decoded, twins
-from tanet import checkpoint, evaluate
-from tanet.annotation import Split, read_split
-from tanet.device import pick_device
-from tanet.evaluate import Report
-from tanet.optim import make_optimizer
-from tanet.plan import plan
-from tanet.recipe import Model, Recipe
-from tanet.train import EpochResult, train
+from tanet.checkpoints import checkpoint
+from tanet.data.annotations import read_split
+from tanet.data.samples import Split
+from tanet.evaluation import evaluate
+from tanet.evaluation.report import Report
+from tanet.recipes.recipe import Model, Recipe
+from tanet.runtime.device import pick_device
+from tanet.training.optimizer import make_optimizer
+from tanet.training.plan import plan
+from tanet.training.trainer import EpochResult, train
 from tanet.video import VideoError
 
 KEY = ("benchmark", "recipe", "changes", "case", "seed", "start", "videos", "made")
@@ -223,7 +225,7 @@ def run(recipe: Recipe, *, graph: bool) -> dict[str, object]:
     make = capturing(recipe.data.size) if graph and torch.cuda.is_available() else make_optimizer
     with (
         tempfile.TemporaryDirectory() as out,
-        mock.patch("tanet.train.make_optimizer", make),
+        mock.patch("tanet.training.trainer.make_optimizer", make),
         mock.patch("os.fsync"),  # nobody goes on with a run of these, so it need not outlast a power cut
     ):
         train(recipe, out=out, report=keep)

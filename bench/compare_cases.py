@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tanet.cost import sketch
-from tanet.plan import changed_fields
-from tanet.recipe import Data, Eval, Model, Optim, Recipe
+from tanet.profiling.flops import sketch
 from tanet.recipes import RECIPES, find_table
+from tanet.recipes.diff import changed_fields
+from tanet.recipes.recipe import Data, Eval, Model, Optim, Recipe
 from tanet.synthetic import HARD, PAIRS
 
 VARIED = ("temporal", "backbone", "frames", "position", "stages", "alpha", "beta", "kernel", "identity")

@@ -17,7 +17,7 @@ from statistics import fmean, stdev
 from bench.common import ROOT, read_csv
 from bench.compare_cases import BENCHMARKS
 from bench.compare_lines import Line, Row, current, lines, timed
-from tanet.figures import require_plots
+from tanet.visualization.figures import require_plots
 
 OWN, OTHER, LINE = "#D55E00", "#0072B2", "#999999"  # told apart by the colour-blind
 OF_TAM = ("tam", "tanet-r", "global", "local", "global+se")

@@ -26,8 +26,8 @@ from bench.common import (
     write_csv,
 )
 from bench.compare_cases import BENCHMARKS, Case, buildable, cases, change, changes_text, choose
-from tanet.device import autocast, pick_device
-from tanet.network import build
+from tanet.models.factory import build
+from tanet.runtime.device import autocast, pick_device
 
 KEY = ("machine", "benchmark", "changes", "case", "clips", "size")
 """The columns that say what a row is of."""

@@ -15,8 +15,8 @@ from bench.common import ROOT, read_csv
 from bench.compare_cases import START, recipe_of
 from bench.compare_lines import Compared, Line, Row, compare, current, lines, timed, way_timed, ways_of
 from bench.compare_statistics import spread
-from tanet.cost import cost, sketch
-from tanet.visualize import rank_correlation
+from tanet.evaluation.metrics import rank_correlation
+from tanet.profiling.flops import cost, sketch
 
 TITLES = {
     "1a": "Table 1a: α and β",

@@ -37,7 +37,7 @@ from av.container import InputContainer
 from bench.clips import make_clip
 from bench.common import ROOT, head, interleaved, percentiles, write_csv
 from tanet.video import open_video
-from tests import encoded
+from tests.support import encoded_videos
 
 DATA = Path(os.environ.get("TANET_DATA", ROOT.parent / "shared" / "data"))
 REAL = {  # name → pattern, every how many-th file
@@ -49,7 +49,7 @@ REAL = {  # name → pattern, every how many-th file
 GENERATED = {  # name → file, codec, pictures a group, options of the encoder
     "h264, groups of 12": ("12.mp4", "libx264", 12, {"bf": "3", "threads": "1"}),
     "h264, groups of 250": ("250.mp4", "libx264", 250, {"bf": "3", "threads": "1"}),
-    "hevc, groups of 12": ("hevc.mp4", "libx265", 12, encoded.X265),
+    "hevc, groups of 12": ("hevc.mp4", "libx265", 12, encoded_videos.X265),
     "vp9, groups of 128": ("vp9.webm", "libvpx-vp9", 128, {"cpu-used": "8", "deadline": "realtime"}),
 }
 # torchcodec's later releases need CUDA to be there.
@@ -225,12 +225,12 @@ def exact() -> list[dict[str, object]]:
     """A row a file: how many of the random sets of frames equal sequential decoding."""
     first, rows = head("av", "torch", "numpy"), []
     with tempfile.TemporaryDirectory() as folder:
-        kinds = encoded.all_kinds(Path(folder))
+        kinds = encoded_videos.all_kinds(Path(folder))
         kinds |= {path.name: path for path in sorted(DATA.glob("clips/odd/video_*.mov"))}
         for pattern, step in REAL.values():
             kinds |= {path.name: path for path in sorted(DATA.glob(pattern))[::step][:3]}
         for name, path in kinds.items():
-            truth, choose = encoded.sequential(path), random.Random(name)
+            truth, choose = encoded_videos.sequential(path), random.Random(name)
             # Of a file that was cut the last picture may be half there: what that shows is anybody's guess.
             known = len(truth) - name.startswith("cut_")
             equal = 0

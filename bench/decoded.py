@@ -23,11 +23,11 @@ import torch
 from numpy.typing import ArrayLike
 from torch import nn
 
-from tanet.annotation import videos_under
-from tanet.device import available_cores
-from tanet.network import VideoNet
-from tanet.optim import make_optimizer
-from tanet.recipe import Optim
+from tanet.data.find_videos import videos_under
+from tanet.models.video_net import VideoNet
+from tanet.recipes.recipe import Optim
+from tanet.runtime.device import available_cores
+from tanet.training.optimizer import make_optimizer
 from tanet.video import Video, open_video
 
 FEW = 50
@@ -62,7 +62,7 @@ class Raw:
         if sys.platform == "linux":  # elsewhere a fork is unsafe, and workers open the videos themselves
             multiprocessing.set_start_method("fork", force=True)
         try:
-            with mock.patch("tanet.datasets.open_video", partial(Decoded, folder=self.folder)):
+            with mock.patch("tanet.data.dataset.open_video", partial(Decoded, folder=self.folder)):
                 yield
         finally:
             multiprocessing.set_start_method(begin, force=True)

@@ -30,18 +30,18 @@ import torch
 
 from bench.clips import make_clip
 from bench.common import ROOT, head, percentiles, write_csv
-from tanet.annotation import read_split
-from tanet.coding import Coding
-from tanet.datasets import EpochOrder, TrainClips
-from tanet.device import available_cores, pick_device
-from tanet.distributed import ALONE
-from tanet.feed import Feed
-from tanet.network import build
-from tanet.optim import make_optimizer
-from tanet.packing import pack
-from tanet.prefetch import Waited, on_device
-from tanet.recipe import Data, Model, Optim
-from tanet.step import Stepper
+from tanet.data.annotations import read_split
+from tanet.data.dataset import EpochOrder, TrainClips
+from tanet.data.loader import Feed
+from tanet.data.prefetch import Waited, on_device
+from tanet.data.tools.encode import Coding
+from tanet.data.tools.pack import pack
+from tanet.models.factory import build
+from tanet.recipes.recipe import Data, Model, Optim
+from tanet.runtime.device import available_cores, pick_device
+from tanet.runtime.distributed import ALONE
+from tanet.training.optimizer import make_optimizer
+from tanet.training.step import Stepper
 
 BLOCKS = 4  # that count
 VIDEOS = 8  # files of a data set, which a longer epoch reads many times, each time another clip

@@ -19,10 +19,10 @@ from functools import cache, partial
 from pathlib import Path
 
 from bench.common import ROOT, head, percentiles, write_csv
-from tanet.device import available_cores
+from tanet.runtime.device import available_cores
+from tanet.runtime.process_pool import Lost, map_files
 from tanet.video import DamagedVideo, VideoError, open_video
-from tanet.workers import Lost, map_files
-from tests.encoded import all_kinds
+from tests.support.encoded_videos import all_kinds
 
 DATA = Path(os.environ.get("TANET_DATA", ROOT.parent / "shared" / "data"))
 MUTATIONS = ("bits flipped", "cut", "spliced")

@@ -30,7 +30,7 @@ FRAMES = 8
 COPIED = 1 << 30  # bytes read, and as many written
 WIDER = 4  # the input of a block of ResNet-50, where TSM stands, than the maps inside, where TAM does
 RING = 200e6  # bytes of maps that take turns: four times the cache of an H100
-TESTS = ("test_adaptive_conv_triton.py", "test_tam_triton.py", "test_shift_triton.py")
+TESTS = tuple(f"ops/test_{name}_triton.py" for name in ("adaptive_convolution", "tam_inference", "temporal_shift"))
 Run = Callable[[], object]
 
 
@@ -111,7 +111,7 @@ def operations(channels: int, side: int, *, clips: int) -> tuple[dict[str, Run],
 
     xs, dys, block_inputs = maps(1), maps(1), maps(WIDER)
     assert implementation(xs[0]) == "triton"
-    from tanet.ops.squeeze_triton import squeeze  # needs Triton
+    from tanet.ops.tam_inference.squeeze import squeeze  # needs Triton
 
     tam = TAM(channels, frames=FRAMES).cuda()
     trained = torch.compile(tam, fullgraph=True, dynamic=False)

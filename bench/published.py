@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from tanet import TAM
-from tanet.network import VideoNet
+from tanet.models.video_net import VideoNet
 
 
 class PublishedTAM(nn.Module):

@@ -25,7 +25,9 @@ import safetensors.torch
 import torch
 
 from bench.common import ROOT, head, write_csv
-from tanet import checkpoint, state, synthetic
+from tanet import synthetic
+from tanet.checkpoints import checkpoint
+from tanet.training import training_state
 
 TIMES = ("seconds", "clips_per_second", "wait")
 STEPS = 36  # of 4 epochs of 10, the last of which is not filled
@@ -97,13 +99,13 @@ def reached(out: Path, step: int) -> bool:
     """Whether a training has come to a step."""
     if step == 0:
         return (out / "recipe.json").exists()
-    return any(int(path.stem.removeprefix("state-")) >= step for path in state.states(out))
+    return any(int(path.stem.removeprefix("state-")) >= step for path in training_state.states(out))
 
 
 def check(out: Path) -> None:
     """Raise unless all that lies in the folder after a kill can be read."""
-    for path in state.states(out):
-        state.load(path)
+    for path in training_state.states(out):
+        training_state.load(path)
     for path in out.glob("*.safetensors"):
         checkpoint.load(path)
 

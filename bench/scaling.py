@@ -34,15 +34,17 @@ import torch
 
 from bench.common import ROOT, head, percentiles, write_csv
 from bench.teams import Team
-from tanet.agreement import Agreement
-from tanet.distributed import Peers
-from tanet.optim import make_optimizer, set_lr
-from tanet.prefetch import on_device
-from tanet.prepare import starting_network
-from tanet.recipe import Model, Optim, Recipe
-from tanet.step import Stepper
-from tanet.stop import StopRequest
-from tanet.watch import EVERY, Meter
+from tanet.data.prefetch import on_device
+from tanet.recipes.recipe import Model, Optim, Recipe
+from tanet.runtime.distributed import Peers
+from tanet.runtime.interrupt import StopRequest
+from tanet.training.events import EVERY
+from tanet.training.meter import Meter
+from tanet.training.optimizer import make_optimizer
+from tanet.training.rank_sync import Agreement
+from tanet.training.schedule import set_lr
+from tanet.training.setup import starting_network
+from tanet.training.step import Stepper
 
 FRAMES, CLASSES = 8, 400
 LR = 1e-4  # so small that made-up clips lead nowhere, so large that weights move

@@ -21,12 +21,14 @@ import torch
 from bench.clips import make_clip
 from bench.common import ROOT, head, interleaved, percentiles, write_csv
 from bench.decode import DATA
-from tanet.annotation import Sample, read_split
-from tanet.coding import Coding
-from tanet.datasets import TrainClips
-from tanet.packing import pack
-from tanet.recipe import Data
-from tanet.shards import Format, open_packed
+from tanet.data.annotations import read_split
+from tanet.data.dataset import TrainClips
+from tanet.data.samples import Sample
+from tanet.data.shards.format import Format
+from tanet.data.shards.read import open_packed
+from tanet.data.tools.encode import Coding
+from tanet.data.tools.pack import pack
+from tanet.recipes.recipe import Data
 from tanet.video import probe, read_frames
 
 FORMATS: tuple[Format, ...] = ("jpeg", "h264")

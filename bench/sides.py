@@ -10,10 +10,11 @@ from torch.nn import functional as F
 
 from bench.common import capture, interleaved, interleaved_on_gpu
 from bench.published import publish
-from tanet.device import autocast
-from tanet.network import VideoNet, build
-from tanet.optim import make_optimizer
-from tanet.recipe import Model, Optim
+from tanet.models.factory import build
+from tanet.models.video_net import VideoNet
+from tanet.recipes.recipe import Model, Optim
+from tanet.runtime.device import autocast
+from tanet.training.optimizer import make_optimizer
 
 Run = Callable[[], object]
 NETWORKS = {"c2d": "none", "tsm": "tsm", "tanet": "tam", "published": "tam"}  # their temporal modules

@@ -31,7 +31,7 @@ import torch
 from bench.common import ROOT, head, percentiles, read_csv, require_tests, write_csv
 from bench.ops import TESTS
 from bench.sides import NETWORKS, Setting, Side, clock, make_sides, same_answers
-from tanet.device import pick_device
+from tanet.runtime.device import pick_device
 
 FAST = ("compiled", "graph")
 EAGER = ("eager", "eager channels-last")
@@ -44,7 +44,7 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {  # the forms of each network
     "batch": dict.fromkeys(("c2d", "tanet"), ("graph",)),
     "cpu": dict.fromkeys(("c2d", "tanet", "published"), EAGER),
 }
-CPU_TESTS = ("test_adaptive_conv.py", "test_tam.py")
+CPU_TESTS = ("ops/test_adaptive_convolution.py", "models/test_tam.py")
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import torch
 
-from tanet.distributed import Peers, joined
+from tanet.runtime.distributed import Peers, joined
 
 READY = 400.0  # seconds for starting and compiling
 ANSWER = 120.0  # seconds for everything else

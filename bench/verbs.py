@@ -8,7 +8,7 @@ import csv
 from pathlib import Path
 
 from bench.common import ROOT, commit, machine, versions, write_csv
-from tanet.report import NETWORKS
+from tanet.demo.page import NETWORKS
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.common import ROOT
-from tanet.report import encode_png, film_strip
+from tanet.demo.page import encode_png, film_strip
 from tanet.synthetic import PAIRS, Difficulty, render, write_video
 
 SEED, GAP = 2, 4

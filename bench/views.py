@@ -18,11 +18,11 @@ import torch
 
 from bench.common import ROOT, head, interleaved, percentiles, write_csv
 from bench.decode import DATA, make_clip
-from tanet import sampling, transforms
-from tanet.annotation import Sample
-from tanet.datasets import EvalClips
-from tanet.protocols import find_protocol
-from tanet.recipe import Recipe
+from tanet.data import frame_sampling, transforms
+from tanet.data.dataset import EvalClips
+from tanet.data.samples import Sample
+from tanet.evaluation.protocols import find_protocol
+from tanet.recipes.recipe import Recipe
 from tanet.video import open_video
 
 TESTS = (("k400-10x3", 8), ("k400-4x3", 16), ("sth-2x3", 8), ("sth-1x1", 8))  # protocol, frames a clip
@@ -44,7 +44,7 @@ def per_view(path: Path, *, recipe: Recipe, frames: int) -> torch.Tensor:
     for clip in range(eval.clips):
         for crop in range(eval.crops):
             with open_video(path) as video:
-                indices = sampling.test_indices(
+                indices = frame_sampling.test_indices(
                     video.info.frames,
                     frames=frames,
                     clips=eval.clips,

@@ -1,12 +1,13 @@
 """Action recognition in video with 2D networks that were given a sense of time."""
 
-from tanet.checkpoint import load
-from tanet.network import VideoNet, build, create_model
-from tanet.plug import plug
-from tanet.predict import Prediction, predict, predict_all
-from tanet.recipe import Recipe
-from tanet.temporal import TAM
-from tanet.train import train
+from tanet.checkpoints.checkpoint import load
+from tanet.inference.predict import Prediction, predict, predict_all
+from tanet.models.factory import build, create_model
+from tanet.models.insertion.plug import plug
+from tanet.models.temporal import TAM
+from tanet.models.video_net import VideoNet
+from tanet.recipes.recipe import Recipe
+from tanet.training.trainer import train
 
 __all__ = [
     "TAM",

@@ -7,16 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from clips import TINY, make
 
 import tanet
 from bench.common import read_csv
 from bench.compare_lines import current, lines
 from bench.compare_statistics import spread
-from tanet.backbones import BACKBONES
+from tanet.checkpoints import checkpoint
 from tanet.cli import main
+from tanet.models.backbones2d import BACKBONES
+from tanet.models.temporal import TEMPORAL
 from tanet.recipes import RECIPES
-from tanet.temporal import TEMPORAL
+from tests.support.tiny_videos import TINY, make
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -57,8 +58,8 @@ def test_python_runs(tmp_path, monkeypatch):
     make(tmp_path / "jump.mp4")
     torch.manual_seed(0)
     network = tanet.build(TINY.model, classes=2)
-    tanet.checkpoint.save(
-        tmp_path / "runs/finetune/best.safetensors", tanet.checkpoint.Checkpoint(network, TINY, ("a", "b"))
+    checkpoint.save(
+        tmp_path / "runs/finetune/best.safetensors", checkpoint.Checkpoint(network, TINY, ("a", "b"))
     )
     known = {"resnet": BACKBONES["resnet18"](), "frames": np.zeros((9, 32, 32, 3), np.uint8)}
     exec(load, known)

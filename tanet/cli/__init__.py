@@ -14,9 +14,9 @@ from collections.abc import Sequence
 import torch
 
 from tanet.cli.common import fail
-from tanet.device import quicken_cpu
-from tanet.distributed import PeerError, leave_word_to_first
-from tanet.screen import say
+from tanet.cli.console import say
+from tanet.runtime.device import quicken_cpu
+from tanet.runtime.distributed import PeerError, leave_word_to_first
 
 HELP = """Recognise actions in video with 2D networks that were given a sense of time.
 

@@ -1,15 +1,17 @@
 """What the commands share: flags from types, the device flag, one line for what went wrong."""
 
 import inspect
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import tyro
 
-from tanet import checkpoint as checkpoints
-from tanet.checkpoint import Checkpoint
-from tanet.device import pick_device
-from tanet.screen import err
+from tanet.checkpoints import checkpoint as checkpoints
+from tanet.checkpoints.checkpoint import Checkpoint
+from tanet.cli.console import err
+from tanet.runtime.device import pick_device
+from tanet.runtime.files import write_atomically
 
 F = TypeVar("F")
 Device = Annotated[str, tyro.conf.arg(metavar="{auto,cpu,cuda,cuda:1,…}")]
@@ -31,3 +33,11 @@ def fail(message: str, *, status: int = 2) -> int:
     """Say on one line of standard error what went wrong; the exit status."""
     err.print(f"tanet: {message}", markup=False)
     return status
+
+
+def _write(path: Path, text: str) -> None:
+    write_atomically(path, text.encode())
+
+
+def _write_lines(path: Path, lines: Sequence[str]) -> None:
+    _write(path, "".join(f"{line}\n" for line in lines))

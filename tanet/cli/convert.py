@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import Positional, arg
 
-from tanet import convert
-from tanet.annotation import lines
+from tanet.checkpoints import convert
 from tanet.cli.common import parse
-from tanet.screen import say, warn
+from tanet.cli.console import say, warn
+from tanet.data.annotations import lines
 
 OWN = "(default: the file's own, or {})"
 

@@ -12,14 +12,16 @@ from rich.markup import escape
 from rich.table import Table
 from tyro.conf import Positional, arg
 
-from tanet.checkpoint import versions, write_atomically
 from tanet.cli.common import Device, load, parse
-from tanet.cost import Cost, Speed, cost, measure, sketch
-from tanet.device import pick_device
-from tanet.network import VideoNet, build
-from tanet.recipe import Eval, Model, Recipe
+from tanet.cli.console import err, out, say
+from tanet.models.factory import build
+from tanet.models.video_net import VideoNet
+from tanet.profiling.flops import Cost, cost, sketch
+from tanet.profiling.latency import Speed, measure
 from tanet.recipes import TABLES, Row, find_recipe, find_table
-from tanet.screen import err, out, say
+from tanet.recipes.recipe import Eval, Model, Recipe
+from tanet.runtime.device import pick_device
+from tanet.runtime.files import versions, write_atomically
 
 KINETICS = 400  # classes
 ROUNDING = 0.02  # GFLOPs; a row that differs more from the paper says why

@@ -8,14 +8,15 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import Positional, arg
 
-from tanet.annotation import Sample, read_split
 from tanet.cli.common import fail, parse
-from tanet.coding import Coding
-from tanet.device import available_cores
-from tanet.packing import pack
-from tanet.recipe import Data
-from tanet.screen import bar, say, warn
-from tanet.shards import Format
+from tanet.cli.console import bar, say, warn
+from tanet.data.annotations import read_split
+from tanet.data.samples import Sample
+from tanet.data.shards.format import Format
+from tanet.data.tools.encode import Coding
+from tanet.data.tools.pack import pack
+from tanet.recipes.recipe import Data
+from tanet.runtime.device import available_cores
 
 
 @dataclass(frozen=True)

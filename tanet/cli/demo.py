@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tanet import demo
 from tanet.cli.common import Device, parse
-from tanet.screen import TrainingScreen, say
+from tanet.cli.console import TrainingScreen, say
+from tanet.demo import run as demo
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import tyro
 
-from tanet import checkpoint as checkpoints
-from tanet.annotation import videos_under
+from tanet.checkpoints import checkpoint as checkpoints
 from tanet.cli.common import Device, fail, load, parse
-from tanet.predict import predict_all
-from tanet.recipe import Eval
-from tanet.screen import show_answer
+from tanet.cli.console import show_answer
+from tanet.data.find_videos import videos_under
+from tanet.inference.predict import predict_all
+from tanet.recipes.recipe import Eval
 from tanet.video import VideoError
 
 

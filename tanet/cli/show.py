@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from tyro.conf import Positional, arg
 
-from tanet import captions, figures
-from tanet.annotation import Sample, read_split, read_test, videos_under
-from tanet.checkpoint import Checkpoint
+from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.cli.common import Device, fail, load, parse
-from tanet.recipe import Data
-from tanet.screen import bar, say
+from tanet.cli.console import bar, say
+from tanet.data.annotations import read_split, read_test
+from tanet.data.find_videos import videos_under
+from tanet.data.samples import Sample, spread_over_classes
+from tanet.recipes.recipe import Data
 from tanet.video import VideoError
-from tanet.visualize import Clip, fixed_kernels, require_adaptive, spread_over_classes, watch
+from tanet.visualization import captions, figures
+from tanet.visualization.fixed_kernels import fixed_kernels
+from tanet.visualization.record import Clip, require_adaptive, watch
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

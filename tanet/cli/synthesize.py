@@ -9,10 +9,10 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional, arg
 
-from tanet.checkpoint import write_atomically
 from tanet.cli.common import parse
-from tanet.device import available_cores
-from tanet.screen import bar, say
+from tanet.cli.console import bar, say
+from tanet.runtime.device import available_cores
+from tanet.runtime.files import write_atomically
 from tanet.synthetic import HARD, VERBS, Difficulty, make_dataset
 
 

@@ -12,17 +12,19 @@ from typing import Annotated
 import torch
 import tyro
 
-from tanet import checkpoint as checkpoints
-from tanet import ensemble, evaluate, scores
-from tanet.annotation import Sample, read_test
-from tanet.checkpoint import Checkpoint, write_atomically
+from tanet.checkpoints import checkpoint as checkpoints
+from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.cli.common import Device, parse
-from tanet.distributed import Peers, is_first, joined
-from tanet.evaluate import Report
-from tanet.protocols import PROTOCOLS, find_protocol
-from tanet.recipe import Data, Eval
-from tanet.scores import Scores, Source
-from tanet.screen import bar, say, show_accuracy, show_mistakes, warn
+from tanet.cli.console import bar, say, show_accuracy, show_mistakes, warn
+from tanet.data.annotations import read_test
+from tanet.data.samples import Sample
+from tanet.evaluation import ensemble, evaluate, score_files
+from tanet.evaluation.protocols import PROTOCOLS, find_protocol
+from tanet.evaluation.report import Report
+from tanet.evaluation.score_files import Scores, Source
+from tanet.recipes.recipe import Data, Eval
+from tanet.runtime.distributed import Peers, is_first, joined
+from tanet.runtime.files import write_atomically
 
 # Seconds a process waits for the slowest one. If one ends, torchrun ends the others.
 PATIENCE = 24 * 3600.0
@@ -62,7 +64,7 @@ class _Model:
     samples: tuple[Sample, ...]
 
     def scores(self, report: Report) -> Scores:
-        root = scores.base(self.source.recipe.data)
+        root = score_files.base(self.source.recipe.data)
         return Scores(self.source.checkpoint, report, root, (self.source,))
 
     def nothing(self) -> Scores:
@@ -78,7 +80,7 @@ def run(args: list[str]) -> int:
         with peers.together():
             _check(flags)
             parts = [
-                scores.load(path) if scores.is_scores(path) else _model(path, args, device)
+                score_files.load(path) if score_files.is_scores(path) else _model(path, args, device)
                 for path in flags.models
             ]
             # What does not fit together is refused now, not after hours of testing.
@@ -95,7 +97,7 @@ def _tell(found: Scores, flags: TestFlags) -> None:
     show_accuracy(report, views=" + ".join(f"{eval.clips} × {eval.crops}" for eval in views))
     show_mistakes(report, count=flags.worst)
     if flags.save_scores:
-        scores.save(flags.save_scores, found)
+        score_files.save(flags.save_scores, found)
         say(f"scores: {flags.save_scores}")
     if flags.confusion:
         write_atomically(flags.confusion, _table(report))
@@ -121,7 +123,7 @@ def _check(flags: TestFlags) -> None:
             raise ValueError(f"{out}: can not be written")
         if out.exists() and out.resolve() in {path.resolve() for path in flags.models}:
             raise ValueError(f"{out} is read, and can not be written as well: name another file")
-    if all(scores.is_scores(path) for path in flags.models) and (
+    if all(score_files.is_scores(path) for path in flags.models) and (
         flags.protocol or (flags.data, flags.eval) != (Data(), Eval())
     ):
         raise ValueError("scores are what they are: --eval and --data are for checkpoints")
@@ -140,7 +142,7 @@ def _model(path: Path, args: list[str], device: torch.device) -> _Model:
     same = Path(flags.data.root).resolve() == Path(trained.data.root).resolve()
     samples = read_test(flags.data, classes=model.classes, seed=trained.seed if same else None, report=_note)
     recipe = dataclasses.replace(trained, data=flags.data, eval=flags.eval)
-    return _Model(model, scores.source(path, recipe=recipe), samples)
+    return _Model(model, score_files.source(path, recipe=recipe), samples)
 
 
 def _test(model: _Model, peers: Peers) -> Scores:

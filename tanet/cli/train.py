@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tanet.board import Board
-from tanet.checkpoint import read_header
+from tanet.checkpoints.checkpoint import read_header
+from tanet.checkpoints.initialize import starting_from
 from tanet.cli.common import Device, fail, parse
-from tanet.convert import starting_from
-from tanet.distributed import is_first, leave_word_to_first
-from tanet.recipe import Recipe
+from tanet.cli.console import TrainingScreen, say
 from tanet.recipes import RECIPES, TABLES, find_recipe
-from tanet.screen import TrainingScreen, say
-from tanet.train import Event, Stopped, train
+from tanet.recipes.recipe import Recipe
+from tanet.runtime.distributed import is_first, leave_word_to_first
+from tanet.training.tensorboard import Board
+from tanet.training.trainer import Event, Stopped, train
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,18 @@
 """Recipes: one experiment a file, each a frozen value on one screen; and the paper's tables, one a file."""
 
-from tanet.recipe import Recipe
 from tanet.recipes.arrow6 import ARROW6
 from tanet.recipes.finetune import FINETUNE
 from tanet.recipes.kinetics400 import KINETICS400, KINETICS400_16F
+from tanet.recipes.paper.row import Row
+from tanet.recipes.paper.table1a import TABLE1A
+from tanet.recipes.paper.table1b import TABLE1B
+from tanet.recipes.paper.table2 import TABLE2
+from tanet.recipes.paper.table3 import TABLE3
+from tanet.recipes.paper.table5a import TABLE5A
+from tanet.recipes.paper.table5b import TABLE5B
+from tanet.recipes.recipe import Recipe
 from tanet.recipes.something_v1 import SOMETHING_V1, SOMETHING_V1_16F
 from tanet.recipes.something_v2 import SOMETHING_V2, SOMETHING_V2_16F
-from tanet.recipes.table import Row
-from tanet.recipes.table1a import TABLE1A
-from tanet.recipes.table1b import TABLE1B
-from tanet.recipes.table2 import TABLE2
-from tanet.recipes.table3 import TABLE3
-from tanet.recipes.table5a import TABLE5A
-from tanet.recipes.table5b import TABLE5B
 from tanet.recipes.verbs import VERBS
 
 __all__ = ["RECIPES", "TABLES", "Row", "find_recipe", "find_table"]

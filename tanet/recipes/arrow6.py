@@ -7,7 +7,7 @@ No frame tells forward from backward, so a network blind to the order of frames 
 learn to reach 58, since each way was encoded by itself and the codec's traces differ (LOG.md).
 """
 
-from tanet.recipe import Data, Eval, Model, Optim, Recipe
+from tanet.recipes.recipe import Data, Eval, Model, Optim, Recipe
 
 ARROW6 = Recipe(
     data=Data(sampling="uniform", resize=128, size=112, flip="plain"),

@@ -6,7 +6,7 @@ begins near the identity, so that the features are at first what they were but f
 times as fast as they change. LOG.md has what else was tried.
 """
 
-from tanet.recipe import Data, Eval, Model, Optim, Recipe
+from tanet.recipes.recipe import Data, Eval, Model, Optim, Recipe
 
 FINETUNE = Recipe(
     data=Data(sampling="uniform", resize=256, size=224, flip="mirror"),

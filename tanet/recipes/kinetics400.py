@@ -12,7 +12,7 @@ their softmax: `tanet test --eval.fuse softmax`.
 
 from dataclasses import replace
 
-from tanet.recipe import Data, Eval, Model, Optim, Recipe
+from tanet.recipes.recipe import Data, Eval, Model, Optim, Recipe
 
 KINETICS400 = Recipe(
     data=Data(sampling="dense", window=64, resize=256, size=224, flip="plain"),

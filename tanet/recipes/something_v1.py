@@ -13,7 +13,7 @@ Dropout 0.6 is the script's; the paper gives none. On record, top-1 / top-5, one
 
 from dataclasses import replace
 
-from tanet.recipe import Data, Eval, Model, Optim, Recipe
+from tanet.recipes.recipe import Data, Eval, Model, Optim, Recipe
 
 SOMETHING_V1 = Recipe(
     # Mirrored, the "left" and "right" in a class name would be wrong.

@@ -16,7 +16,7 @@ On record, top-1 / top-5, 2 clips × 3 crops: 8 frames 62.7 / 88.0 %, 16 frames 
 
 from dataclasses import replace
 
-from tanet.recipe import Data, Eval, Model, Optim, Recipe
+from tanet.recipes.recipe import Data, Eval, Model, Optim, Recipe
 
 SOMETHING_V2 = Recipe(
     data=Data(sampling="uniform", resize=256, size=224, flip="mirror"),

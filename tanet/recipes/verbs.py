@@ -1,6 +1,6 @@
 """Made-up verbs that only the order of frames tells apart (synthetic.py): what `tanet demo` trains."""
 
-from tanet.recipe import Data, Eval, Model, Optim, Recipe
+from tanet.recipes.recipe import Data, Eval, Model, Optim, Recipe
 
 VERBS = Recipe(
     data=Data(sampling="uniform", resize=48, size=40, scales=(1.0, 0.875), flip="mirror", workers=1),

@@ -18,9 +18,9 @@ import torch
 from numpy.typing import ArrayLike
 
 from tanet.video.base import DamagedVideo, Video, VideoError, VideoInfo
-from tanet.video.file import VideoFile
-from tanet.video.folder import PICTURE_SUFFIXES, PictureFolder
-from tanet.video.index import STORES_TIMES
+from tanet.video.frame_folder import PICTURE_SUFFIXES, PictureFolder
+from tanet.video.packet_index import STORES_TIMES
+from tanet.video.video_file import VideoFile
 
 __all__ = [
     "PICTURE_SUFFIXES",

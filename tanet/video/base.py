@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from tanet.video.picture import in_proportion, to_rgb, upright_size
+from tanet.video.frame_to_rgb import in_proportion, to_rgb, upright_size
 
 if TYPE_CHECKING:
     import av  # loaded only when something is decoded

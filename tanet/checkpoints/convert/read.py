@@ -1,0 +1,142 @@
+"""Reading: a checkpoint of others, or of tanet itself, as a Checkpoint of tanet's."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from tanet.checkpoints import checkpoint as checkpoints
+from tanet.checkpoints.checkpoint import Checkpoint
+from tanet.checkpoints.convert.recognise import recognise
+from tanet.checkpoints.resize_frames import change_frames, depends_on_frames
+from tanet.checkpoints.weights import read_weights
+from tanet.models.factory import build
+from tanet.recipes import find_recipe
+from tanet.recipes.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a file holds."""
+
+    kind: str
+    """What it is, and whose."""
+    checkpoint: Checkpoint
+    notes: tuple[str, ...]
+    """What the file does not tell and was assumed; what of it was changed or left out."""
+
+
+def read(
+    path: str | Path,
+    *,
+    temporal: Literal["tam", "tanet-r"] = "tam",
+    frames: int | None = None,
+    interpolate: bool = False,
+    classes: Sequence[str] | None = None,
+    recipe: str | None = None,
+) -> Source:
+    """Read a checkpoint of the published TANet or TSM code, of mmaction2, torchvision or tanet itself.
+
+    Args:
+        path: the file.
+        temporal: what others' TANets are: the weights of `tam` and `tanet-r` look the same.
+        frames: T. None takes the file's own, or 8 where nothing in it tells (others' TSM and 2D networks).
+        interpolate: change the weights (frames.py) where `frames` is not the file's own T and is a part of
+            them. Without, such a file is refused; weights of which T is no part are taken as they are.
+        classes: names in the order of the logits. None takes the file's own, or numbers from 0, since others'
+            files have none.
+        recipe: name of a recipe, of which all but the model is taken. None takes the file's own, or
+            `finetune`, since others' files have none.
+
+    Returns:
+        What a checkpoint of tanet's holds, its network in evaluation mode, and what there is to know of it.
+
+    Raises:
+        ValueError: the file can not be read, is of no known kind, has weights missing or left over, or can
+            not be had as asked; the message says which.
+    """
+    path = Path(path)
+    state, beside = read_weights(path)
+    own = "tanet" in beside
+    if own:
+        source = Source("checkpoint of tanet", checkpoints.load(path), ())
+    else:
+        source = _read_others(path, state, beside, temporal=temporal, frames=frames)
+    checkpoint, notes = source.checkpoint, list(source.notes)
+    model = checkpoint.recipe.model
+    if temporal != "tam" and (own or model.temporal != temporal):
+        raise ValueError(f"{path}: this is a {source.kind}; only a TANet of others can be read as {temporal}")
+    if frames is not None and frames != model.frames:
+        depends = depends_on_frames(checkpoint.network.state_dict())
+        if depends and not interpolate:
+            raise ValueError(
+                f"{path}: for clips of {model.frames} frames, not {frames}: "
+                "--change-frames interpolate changes its weights"
+            )
+        checkpoint = _with_frames(checkpoint, frames)
+        notes.append(
+            f"weights for {model.frames} frames were changed for {frames}: fine-tune them"
+            if depends
+            else f"for clips of {frames} frames, not {model.frames}: no weight had to change"
+        )
+    if recipe or not own:
+        checkpoint, note = _with_recipe(checkpoint, recipe or "finetune")
+        notes.append(note)
+    if classes is not None:
+        if len(classes) != len(checkpoint.classes):
+            raise ValueError(f"{path}: {len(checkpoint.classes)} classes, but {len(classes)} names for them")
+        checkpoint = dataclasses.replace(checkpoint, classes=tuple(classes))
+    elif not own:
+        notes.append(f"classes are called 0 … {len(checkpoint.classes) - 1}; --class-names names them")
+    return Source(source.kind, checkpoint, tuple(notes))
+
+
+def _with_frames(checkpoint: Checkpoint, frames: int) -> Checkpoint:
+    recipe = checkpoint.recipe
+    recipe = dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, frames=frames))
+    network = build(recipe.model, classes=len(checkpoint.classes))
+    network.load_state_dict(change_frames(checkpoint.network.state_dict(), frames=frames))
+    return dataclasses.replace(checkpoint, network=network.eval(), recipe=recipe)
+
+
+def _with_recipe(checkpoint: Checkpoint, name: str) -> tuple[Checkpoint, str]:
+    recipe = find_recipe(name)
+    model = dataclasses.replace(checkpoint.recipe.model, dropout=recipe.model.dropout)
+    views = f"{recipe.eval.clips} × {recipe.eval.crops} views of {recipe.eval.size}²"
+    note = f"{recipe.data.sampling} sampling and {views} are those of recipe {name}; --recipe takes another's"
+    return dataclasses.replace(checkpoint, recipe=dataclasses.replace(recipe, model=model)), note
+
+
+def _read_others(
+    path: Path,
+    state: dict[str, torch.Tensor],
+    beside: dict[str, Any],
+    *,
+    temporal: Literal["tam", "tanet-r"],
+    frames: int | None,
+) -> Source:
+    try:
+        found = recognise(state, temporal=temporal, frames=frames)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    network = build(found.model, classes=found.classes)
+    network.load_state_dict(found.state, strict=False)  # it fits but for counters that an old file may lack
+    classes = tuple(str(label) for label in range(found.classes))
+    info = {"converted_from": found.kind, **_plain(beside)}
+    checkpoint = Checkpoint(network.eval(), Recipe(model=found.model), classes, info)
+    return Source(found.kind, checkpoint, found.notes)
+
+
+def _plain(beside: dict[str, Any]) -> dict[str, Any]:
+    """What else a file tells in plain values: epoch, arch, best_prec1, …, and what mmaction2's meta holds."""
+    plain = {}
+    meta = beside.get("meta")
+    for name, value in (beside | meta if isinstance(meta, dict) else beside).items():
+        if isinstance(value, torch.Tensor) and value.numel() == 1:
+            value = value.item()
+        if isinstance(value, (bool, int, float, str)):
+            plain[str(name)] = value
+    return plain

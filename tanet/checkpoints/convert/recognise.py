@@ -1,0 +1,199 @@
+"""Recognition: which network the weights in a file are of, by their names and shapes alone."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+import torch
+
+from tanet.checkpoints.convert.weight_names import (
+    MMACTION2,
+    OFFICIAL,
+    TANET,
+    TORCHVISION,
+    Names,
+    all_blocks,
+    shifted_blocks,
+    tam_blocks,
+    to_ours,
+    to_theirs,
+    wrapped_blocks,
+)
+from tanet.checkpoints.weights import misfit, some
+from tanet.models.backbones2d import BACKBONES, remove_classifier
+from tanet.models.factory import build
+from tanet.models.insertion.sites import STAGES
+from tanet.recipes.recipe import Model
+
+State = dict[str, torch.Tensor]
+Stage = Literal["res2", "res3", "res4", "res5"]
+FRAMES = 8
+"""T where the weights do not tell; most published TSMs have it."""
+KNOWN = (
+    "TANet, TSM and TSN of the published codes and of mmaction2, torchvision's ImageNet files, tanet's own"
+)
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """The network that weights are of."""
+
+    kind: str
+    """What it is, and whose."""
+    model: Model
+    """Dropout apart, which leaves no trace in weights."""
+    classes: int
+    state: State
+    """The weights by our names: those of a VideoNet of `model`."""
+    notes: tuple[str, ...]
+    """What the weights do not tell and was assumed; what was left out."""
+
+
+def recognise(state: State, *, temporal: Literal["tam", "tanet-r"], frames: int | None) -> Recognised:
+    """Find the network that a state dict of the published codes, mmaction2, torchvision or tanet belongs to.
+
+    Args:
+        state: the weights by their names.
+        temporal: what a TANet is taken for, since the weights of both look the same.
+        frames: T where no weight tells; None stands for 8.
+
+    Raises:
+        ValueError: the network is not known, or has weights missing, left over or of another shape.
+    """
+    if all(name.startswith("module.") for name in state):  # training on many GPUs puts it there
+        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    owner, table = _owner(state)
+    notes: list[str] = []
+    if owner == "torchvision" and any(name.startswith("AuxLogits.") for name in state):
+        state = {name: tensor for name, tensor in state.items() if not name.startswith("AuxLogits.")}
+        notes.append("the auxiliary classifier AuxLogits only helps training and is left out")
+    names = to_ours(state, table)
+    ours = {names[theirs]: tensor for theirs, tensor in state.items()}
+    if len(ours) < len(names):
+        twins = [theirs for theirs, own in names.items() if list(names.values()).count(own) > 1]
+        raise ValueError(f"several weights for one place: {some(twins)}")
+
+    tams = tam_blocks(ours)
+    if not tams and wrapped_blocks(state):
+        raise ValueError("a TSM that shifts whole blocks, which is not known here")
+    backbone = _backbone(ours)
+    if backbone is None:
+        raise ValueError(f"no file of a known kind ({KNOWN}); its weights are {some(list(state), 4)}")
+    head = ours.get("head.weight")
+    if head is None and owner == "torchvision":
+        raise ValueError(
+            f"{backbone} without a classifier, so there is nothing yet to convert: "
+            "train a network that starts from this file, --model.weights FILE"
+        )
+    if not tams and owner == "tanet":
+        raise ValueError(
+            "weights of tanet's without a recipe and without TAMs: none, pool and tsm look the same; "
+            "take the .safetensors that tanet wrote"
+        )
+    if tams:
+        kind, model = "TANet", _tanet(ours, backbone=backbone, temporal=temporal)
+        if temporal == "tam":
+            notes.append("weights do not tell tam from tanet-r: read as tam, as all that were published")
+    else:
+        kind, model = _fixed(ours, shifted_blocks(state), backbone=backbone, frames=frames)
+        if frames is None:
+            notes.append(f"weights do not tell the number of frames: {FRAMES} assumed; --frames sets it")
+    # Without a classifier, one of any size will do to say that it is missing.
+    classes = head.shape[0] if head is not None and head.ndim == 2 else 1
+    with torch.device("meta"):
+        expected = build(model, classes=classes).state_dict()
+    theirs = to_theirs(expected, table) | {own: name for name, own in names.items()}
+    difference = misfit(
+        {theirs[name]: tensor for name, tensor in ours.items()},
+        {theirs[name]: tensor for name, tensor in expected.items()},
+    )
+    if difference:
+        raise ValueError(f"most like a {kind} of {owner} ({backbone}), but {difference}")
+    return Recognised(f"{kind} of {owner}", model, classes, ours, tuple(notes))
+
+
+def image_network(state: State) -> str | None:
+    """The 2D network that weights with torchvision's names are of, classifier or not; None for all others."""
+    owner, table = _owner(state)
+    if owner != "torchvision":
+        return None
+    names = to_ours(state, table)
+    return _backbone({names[theirs]: tensor for theirs, tensor in state.items()})
+
+
+def _owner(state: State) -> tuple[str, Names]:
+    if any(name.startswith("base_model.") for name in state):
+        return "the published code", OFFICIAL
+    if any(name.startswith("head.") for name in state):
+        return "tanet", TANET
+    if any(name.startswith("backbone.") for name in state):
+        return "mmaction2", MMACTION2
+    return "torchvision", TORCHVISION
+
+
+def _backbone(ours: State) -> str | None:
+    """The 2D network that shares most names and shapes with the weights; None where there are few."""
+    found = {
+        (name.removeprefix("backbone."), tensor.shape)
+        for name, tensor in ours.items()
+        if name.startswith("backbone.") and ".temporal." not in name
+    }
+    likeness = {name: len(found & _weights(name)) / len(found | _weights(name)) for name in BACKBONES}
+    best = max(likeness, key=lambda name: likeness[name])
+    return best if likeness[best] > 0.25 else None
+
+
+@cache
+def _weights(backbone: str) -> frozenset[tuple[str, torch.Size]]:
+    """Names and shapes of a 2D network without its classifier."""
+    with torch.device("meta"):
+        network = BACKBONES[backbone]()
+    remove_classifier(network)
+    return frozenset((name, tensor.shape) for name, tensor in network.state_dict().items())
+
+
+def _tanet(ours: State, *, backbone: str, temporal: Literal["tam", "tanet-r"]) -> Model:
+    """The model section of a TANet; T, α, β and K stand in the shapes of its TAMs."""
+    hidden = _tams(ours, "G.0.weight", dims=2)[0]  # [αT, T]
+    local = _tams(ours, "L.0.weight", dims=3)  # [C/β, C, taps]
+    channels = max(shape[1] for shape in local)
+    betas = (b for b in range(1, channels + 1) if all(c // b == narrow for narrow, c, _ in local))
+    return Model(
+        backbone=backbone,
+        temporal=temporal,
+        frames=hidden[1],
+        stages=_stages(tam_blocks(ours)),
+        alpha=hidden[0] // hidden[1],
+        beta=next(betas, 1),
+        kernel=_tams(ours, "G.3.weight", dims=2)[0][0],  # [K, αT]
+        local_kernel=local[0][2],
+    )
+
+
+def _tams(ours: State, part: str, *, dims: int) -> list[torch.Size]:
+    """The shapes of one weight in all TAMs."""
+    shapes = [tensor.shape for name, tensor in ours.items() if name.endswith(f".temporal.{part}")]
+    if not shapes or any(len(shape) != dims or 0 in shape for shape in shapes):
+        raise ValueError(f"its TAMs have no weight {part}, or one of a strange shape: {shapes[:1]}")
+    return shapes
+
+
+def _fixed(ours: State, shifted: list[str], *, backbone: str, frames: int | None) -> tuple[str, Model]:
+    """Kind and model section of a TSM, or of a 2D network where no block is shifted."""
+    frames = FRAMES if frames is None else frames
+    if not shifted:
+        return "2D network", Model(backbone=backbone, temporal="none", frames=frames)
+    stages = _stages(shifted)
+    plain = [b for b in all_blocks(ours) if set(_stages([b])) <= set(stages) and b not in shifted]
+    if plain:
+        raise ValueError(
+            f"a TSM that shifts only some blocks of a stage (not {some(plain)}), as TSM's code does "
+            "for ResNet-101: tanet shifts all"
+        )
+    return "TSM", Model(backbone=backbone, temporal="tsm", frames=frames, stages=stages)
+
+
+def _stages(blocks: list[str]) -> tuple[Stage, ...]:
+    """The stages that blocks (layer1.0, …) belong to."""
+    numbers = {int(block.removeprefix("layer").split(".")[0]) for block in blocks}
+    return tuple(stage for number, stage in enumerate(STAGES, 1) if number in numbers)

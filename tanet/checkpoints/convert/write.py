@@ -1,0 +1,106 @@
+"""Checkpoints for others: a TANet as the published code or mmaction2 saves one."""
+
+import io
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from tanet.checkpoints import checkpoint as checkpoints
+from tanet.checkpoints.checkpoint import Checkpoint
+from tanet.checkpoints.convert.weight_names import MMACTION2, OFFICIAL, Names, to_theirs
+from tanet.models.insertion.sites import STAGES
+from tanet.recipes.recipe import Model
+from tanet.runtime.files import write_atomically
+
+Target = Literal["tanet", "official", "mmaction2"]
+BACKBONES = ("resnet50", "resnet101", "resnet152")
+"""The 2D networks that TANets of others have."""
+
+
+def write(path: str | Path, checkpoint: Checkpoint, *, to: Target) -> tuple[str, ...]:
+    """Write a checkpoint of tanet's (.safetensors), or one that another project reads (.pth).
+
+    Returns:
+        What the file does not hold, and what its reader must be told; one line each.
+
+    Raises:
+        ValueError: `path` has another ending, or the project has no such network.
+        OSError: the disk is full, or the folder can not be written.
+    """
+    path = Path(path)
+    ending = ".safetensors" if to == "tanet" else ".pth"
+    if path.suffix != ending:
+        raise ValueError(f"{path}: the name of a file for {to} must end in {ending}")
+    if to == "tanet":
+        checkpoints.save(path, checkpoint)
+        return ()
+    content = io.BytesIO()
+    torch.save(to_official(checkpoint) if to == "official" else to_mmaction2(checkpoint), content)
+    write_atomically(path, content.getvalue())
+    notes = [f"{path}: class names and recipe are not in such files; give them along"]
+    if to == "mmaction2" and (settings := _tam_cfg(checkpoint.recipe.model)):
+        notes.append(f"{path}: mmaction2's config must say tam_cfg=dict({settings})")
+    return tuple(notes)
+
+
+def to_official(checkpoint: Checkpoint) -> dict[str, Any]:
+    """A TANet as the published code saves one, but for the optimizer, whose state is not known.
+
+    Raises:
+        ValueError: the published code has no such network.
+    """
+    model, info = checkpoint.recipe.model, checkpoint.info
+    found = (model.alpha, model.beta, model.kernel, model.local_kernel)
+    _check(model)
+    if found != (2, 4, 3, 3):
+        raise ValueError(
+            "the published code has TAMs of alpha 2, beta 4, kernel 3 and local_kernel 3; this has "
+            "{}, {}, {} and {}".format(*found)
+        )
+    return {
+        "epoch": info.get("epoch", 0),
+        "arch": model.backbone,
+        "state_dict": {f"module.{k}": v for k, v in _state(checkpoint, OFFICIAL).items()},
+        "best_prec1": info.get("best_prec1", 100 * (info.get("val_top1") or 0.0)),
+    }
+
+
+def to_mmaction2(checkpoint: Checkpoint) -> dict[str, Any]:
+    """A TANet as mmaction2 saves one.
+
+    Raises:
+        ValueError: mmaction2 has no such network.
+    """
+    _check(checkpoint.recipe.model)
+    return {"meta": checkpoint.info, "state_dict": _state(checkpoint, MMACTION2)}
+
+
+def _state(checkpoint: Checkpoint, names: Names) -> dict[str, torch.Tensor]:
+    state = checkpoint.network.state_dict()
+    return {theirs: state[ours].contiguous() for ours, theirs in to_theirs(state, names).items()}
+
+
+def _check(model: Model) -> None:
+    if model.temporal != "tam" or model.position not in ("auto", "b") or model.backbone not in BACKBONES:
+        raise ValueError(
+            f"others' TANets have tam at position b (or auto) of {', '.join(BACKBONES)}; this is "
+            f"{model.temporal} at {model.position} of {model.backbone}, which only --to tanet can write"
+        )
+    if set(model.stages) != set(STAGES):
+        raise ValueError(
+            f"others' TANets have a TAM in every block of {', '.join(STAGES)}; this has some in "
+            f"{', '.join(model.stages)} alone, which only --to tanet can write"
+        )
+
+
+def _tam_cfg(model: Model) -> str:
+    """The arguments of mmaction2's TAM that are not its defaults."""
+    settings = {
+        "alpha": (model.alpha, 2),
+        "beta": (model.beta, 4),
+        "adaptive_kernel_size": (model.kernel, 3),
+        "adaptive_convolution_padding": (model.kernel // 2, 1),
+        "conv1d_kernel_size": (model.local_kernel, 3),
+    }
+    return ", ".join(f"{name}={value}" for name, (value, usual) in settings.items() if value != usual)

@@ -1,0 +1,79 @@
+"""Read a state dict from a file of PyTorch's or safetensors, and compare two state dicts."""
+
+import json
+import pickle
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+
+
+def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """The state dict in a file of PyTorch's or of safetensors, and what stands beside it (epoch, …).
+
+    Raises:
+        ValueError: the file can not be read, holds no state dict, or would have to be executed.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    try:
+        if _is_safetensors(path):
+            with safetensors.safe_open(path, framework="pt") as file:
+                return safetensors.torch.load_file(path), dict(file.metadata() or {})
+        with path.open("rb") as file:  # of a path, torch.load looks at the suffix
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises whatever the file's damage leads to
+        raise ValueError(f"{path}: can not be read as weights ({_cause(path, error)})") from error
+    beside = content if isinstance(content, dict) else {}
+    state = beside.get("state_dict", content)
+    if not (isinstance(state, dict) and state) or not all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
+    ):
+        raise ValueError(f"{path}: holds no state dict")
+    return state, {} if state is content else {k: v for k, v in beside.items() if k != "state_dict"}
+
+
+def misfit(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> str:
+    """How weights differ from those that are expected, by name and shape; empty where they fit."""
+    # Counters of batches came to PyTorch later than many published files.
+    missing = sorted(k for k in expected.keys() - state.keys() if not k.endswith("num_batches_tracked"))
+    left_over = sorted(state.keys() - expected.keys())
+    shapes = {k: (list(state[k].shape), list(expected[k].shape)) for k in state.keys() & expected.keys()}
+    other = sorted(
+        f"{k} {found} instead of {wanted}" for k, (found, wanted) in shapes.items() if found != wanted
+    )
+    if not missing and not left_over and not other:
+        return ""
+    return f"missing: {some(missing)}; left over: {some(left_over)}; of another shape: {some(other)}"
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Whether a file begins as one of safetensors: eight bytes of length, then JSON, whatever its suffix."""
+    with path.open("rb") as file:
+        return file.read(9)[8:] == b"{"
+
+
+def _cause(path: Path, error: Exception) -> str:
+    asked = re.search(r"GLOBAL (\S+)", str(error))
+    if asked:
+        code = (
+            f'import torch; x = torch.load({json.dumps(str(path))}, map_location="cpu", weights_only=False); '
+            'torch.save(x["state_dict"], "weights.pth")'
+        )
+        return (
+            f"it holds an object of {asked[1]}, and nothing in a file is executed; "
+            f"if you trust it, save its weights alone: python -c {shlex.quote(code)}"
+        )
+    if isinstance(error, pickle.UnpicklingError):
+        return "damaged, or not a file of PyTorch's"
+    return str(error).split(". ")[0].splitlines()[0] if str(error) else type(error).__name__
+
+
+def some(names: list[str], most: int = 8) -> str:
+    """The first few names, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "") or "none"

@@ -1,0 +1,133 @@
+"""`tanet data check ROOT|LIST`."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.markup import escape
+from rich.table import Column, Table
+from tyro.conf import Positional, arg
+
+from tanet.cli.common import _write, _write_lines, fail, parse
+from tanet.cli.console import bar, out, say, warn
+from tanet.data.annotations import videos_in
+from tanet.data.find_videos import VIDEO_SUFFIXES, videos_under
+from tanet.data.tools import check as inspection
+from tanet.data.tools.check import Finding
+from tanet.runtime.device import available_cores
+from tanet.runtime.files import versions
+
+ROWS = 40  # of bad videos on the screen; a report has them all
+
+
+@dataclass(frozen=True)
+class CheckFlags:
+    """Open and fully decode every video, and name the bad ones; exit status 1 if there are any.
+
+    tanet data check videos/ --quarantine bad.txt --json report.json
+
+    tanet train finetune --data.root videos --data.quarantine bad.txt
+
+    Bad is what can not be read, is truncated, empty, without a video stream, or too short, and what hangs or
+    kills the process that decodes it. Odd videos (variable frame rate, turned, an odd number of pixels) are
+    fine, and only noted.
+    """
+
+    videos: Annotated[Positional[Path], arg(metavar="ROOT|LIST")]
+    """A folder of videos, a list as training reads it, or one video."""
+    root: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: the list's folder)")] = (
+        None
+    )
+    """With a list: the base of its paths."""
+    json: Annotated[Path | None, arg(metavar="FILE")] = None
+    """File for all that was found."""
+    quarantine: Annotated[Path | None, arg(metavar="FILE")] = None
+    """File for the bad videos, one a line, for --data.quarantine."""
+    min_frames: int = 8
+    """A video of fewer frames is short."""
+    workers: int = available_cores()
+    """Processes that decode."""
+    limit: float = 10.0
+    """Seconds after which a video is given up."""
+
+
+def _check(args: list[str]) -> int:
+    flags = parse(CheckFlags(tyro.MISSING), args, prog="tanet data check")
+    if flags.min_frames < 1:
+        raise ValueError(f"--min-frames must be positive, not {flags.min_frames}")
+    paths = _videos(flags)
+    findings, bad, status = [], [], 0
+    with bar() as progress:
+        task = progress.add_task("checking", total=len(paths), note="")
+        try:
+            for finding in inspection.inspect_all(
+                paths, workers=flags.workers, limit=flags.limit, min_frames=flags.min_frames
+            ):
+                findings.append(finding)
+                bad += [] if finding.usable else [finding]
+                progress.update(task, advance=1, note=f"{len(bad)} bad")
+        except KeyboardInterrupt:
+            status = fail(f"stopped after {len(findings)} of {len(paths)} videos", status=130)
+    for each in (findings, bad):
+        each.sort(key=lambda finding: finding.path)
+    names = [_named(finding, flags) for finding in bad]
+    if findings:
+        _show(findings, dict(zip(names, bad, strict=True)))
+    if flags.json:
+        counts = Counter(finding.verdict for finding in findings)
+        report = {
+            "versions": versions(),
+            "videos": len(paths),
+            "checked": len(findings),
+            "counts": dict(counts),
+            "findings": [asdict(finding) for finding in findings],
+        }
+        _write(flags.json, json.dumps(report, indent=2, ensure_ascii=False))
+    if flags.quarantine:
+        _write_lines(flags.quarantine, names)
+    return status or (1 if bad else 0)
+
+
+def _videos(flags: CheckFlags) -> list[Path]:
+    path = flags.videos
+    if not path.exists():
+        raise ValueError(f"{path}: no such file or folder")
+    if path.is_file() and path.suffix.lower() not in VIDEO_SUFFIXES:
+        return list(dict.fromkeys(videos_in(path, root=str(flags.root or ""))))
+    if flags.root:
+        raise ValueError("--root is the base of a list's paths, and no list is given")
+    videos = [path] if path.is_file() else videos_under(path)
+    if not videos:
+        raise ValueError(f"{path}: no videos in this folder")
+    return videos
+
+
+def _named(finding: Finding, flags: CheckFlags) -> str:
+    """The video as the quarantine list calls it: below ROOT, as --data.root is; else by its full path."""
+    path, root = Path(finding.path), flags.videos if flags.videos.is_dir() else flags.root
+    below = root is not None and path != root and path.is_relative_to(root)
+    return path.relative_to(root).as_posix() if root is not None and below else str(path.absolute())
+
+
+def _show(findings: Sequence[Finding], bad: Mapping[str, Finding]) -> None:
+    counts = Counter(finding.verdict for finding in findings)
+    say(
+        ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
+        + f" of {len(findings)} videos"
+    )
+    odd = [finding for finding in findings if finding.verdict == "odd"]
+    for note, count in Counter(finding.cause for finding in odd).most_common(5):
+        warn(f"{count} odd: {note}")
+    if not bad:
+        return
+    table = Table(Column("video", overflow="fold"), Column("verdict", no_wrap=True), "cause")
+    for name, finding in islice(bad.items(), ROWS):
+        table.add_row(escape(name), finding.verdict, escape(finding.cause))
+    out.print(table)
+    if len(bad) > ROWS:
+        say(f"and {len(bad) - ROWS} more: --json or --quarantine lists all")

@@ -1,0 +1,108 @@
+"""`tanet data index DATASET ROOT`."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from tyro.conf import Positional, arg
+
+from tanet.checkpoints.weights import some
+from tanet.cli.common import _write, _write_lines, fail, parse
+from tanet.cli.console import bar, say, warn
+from tanet.data.tools import index as indexing
+from tanet.data.tools import public_datasets
+from tanet.data.tools.index import Found
+from tanet.data.tools.public_datasets import Listing
+from tanet.runtime.device import available_cores
+from tanet.video import VideoInfo
+
+
+@dataclass(frozen=True)
+class IndexFlags:
+    """Find the videos of a public data set below a folder, and write a list of them that training reads.
+
+    tanet data index something-v2 /data/sthv2 --split train --out sthv2/train.csv
+
+    tanet train something-v2 --data.root /data/sthv2 --data.train sthv2/train.csv …
+
+    Videos are found by name, in class folders or without. Beside the list come the class names in their
+    published order, what is missing, and what can not be read. It may be stopped at any time: the same
+    command goes on, and later probes only what is new.
+    """
+
+    dataset: Annotated[Positional[str], arg(metavar="DATASET")]
+    """kinetics400, kinetics600, kinetics700, something-v1, something-v2, ucf101, hmdb51 or jester."""
+    root: Annotated[Positional[Path], arg(metavar="ROOT")]
+    """Folder of the videos, or of folders of them."""
+    split: Literal["train", "val", "test"] = "train"
+    """Part of the data set; ucf101 and hmdb51 have train and test, something and jester train and val."""
+    fold: Literal[1, 2, 3] = 1
+    """Which of the three ways in which ucf101 and hmdb51 are split."""
+    annotations: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="(default: ROOT or near)")] = (
+        None
+    )
+    """Folder of the official annotation files, or the list of this split."""
+    out: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: DATASET-SPLIT.csv)")] = None
+    """The list to write: .csv."""
+    workers: int = available_cores()
+    """Processes that read."""
+    limit: float = 10.0
+    """Seconds after which a video is given up."""
+
+
+def _index(args: list[str]) -> int:
+    flags = parse(IndexFlags(tyro.MISSING, tyro.MISSING), args, prog="tanet data index")
+    target = flags.out or Path(f"{flags.dataset}-{flags.split}.csv")
+    if target.suffix != ".csv":
+        raise ValueError(f"{target}: the list is a CSV file, and is to be called so")
+    listing = public_datasets.listing(
+        flags.dataset, split=flags.split, root=flags.root, annotations=flags.annotations, fold=flags.fold
+    )
+    found = indexing.find(flags.root, listing.entries)
+    for note in (*listing.notes, *found.notes):
+        warn(note)
+    try:
+        answers = _probe(
+            flags, sorted(set(found.paths.values())), journal=target.with_suffix(".probed.jsonl")
+        )
+    except KeyboardInterrupt:
+        return fail("stopped; the same command goes on from here", status=130)
+    _write_index(target, listing, found, answers)
+    part = "train" if flags.split == "train" else "val"
+    words = ["--data.root", flags.root, f"--data.{part}", target]
+    words += ["--data.class-names", target.with_suffix(".classes.txt")]
+    say(f"to train: {shlex.join(map(str, words))}")
+    return 0
+
+
+def _probe(flags: IndexFlags, paths: Sequence[str], *, journal: Path) -> dict[str, VideoInfo | str]:
+    answers = {}
+    with indexing.Journal(journal, root=flags.root) as known, bar() as progress:
+        task = progress.add_task("probing", total=len(paths), note="")
+        for path, answer in indexing.probe_all(
+            flags.root, paths, journal=known, workers=flags.workers, limit=flags.limit
+        ):
+            answers[path] = answer
+            progress.advance(task)
+    return {path: answers[path] for path in paths}
+
+
+def _write_index(
+    target: Path, listing: Listing, found: Found, answers: Mapping[str, VideoInfo | str]
+) -> None:
+    """The list and what goes beside it, and what the user should know of it."""
+    infos = {path: answer for path, answer in answers.items() if isinstance(answer, VideoInfo)}
+    bad = {path: answer for path, answer in answers.items() if isinstance(answer, str)}
+    _write(target, indexing.as_csv(found, infos))
+    _write_lines(target.with_suffix(".classes.txt"), listing.classes)
+    lacking = {"missing": list(found.missing), "unreadable": [f"{path}: {bad[path]}" for path in bad]}
+    for what, lines in lacking.items():
+        file = target.with_suffix(f".{what}.txt")
+        _write_lines(file, lines)
+        if lines:
+            warn(f"{len(lines)} videos {what}: {some(lines, 3)}; all in {file}")
+    rows = sum(path in infos for path in found.paths.values())
+    say(f"{target}: {rows} of {len(listing.entries)} videos, {len(listing.classes)} classes")

@@ -1,0 +1,135 @@
+"""From labelled videos to views: what the data loader's workers run.
+
+A dataset knows video, sampling and transforms, never the model. Every random choice for a sample comes from
+(seed, epoch, its number), so neither the number of workers nor the order of samples changes it; tanet/feed.py
+makes batches of them.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from tanet.data import frame_sampling, transforms
+from tanet.data.gpu_transforms import RawViews, raw_view
+from tanet.data.samples import Sample, frame_count
+from tanet.data.shards.read import open_packed
+from tanet.recipes.recipe import Data, Eval
+from tanet.video import Video, VideoError, open_video
+
+
+class TrainClips(Dataset[Any]):
+    """One random view of each video, and its label: uint8 [T, 3, S, S], or what the device makes it of.
+
+    The key of a sample is epoch · len + number: the epoch travels with the sample, so that workers which
+    live on from epoch to epoch need not be told.
+    """
+
+    def __init__(
+        self, samples: Sequence[Sample], data: Data, *, frames: int, classes: Sequence[str], seed: int = 0
+    ) -> None:
+        self.samples, self.data, self.frames, self.seed = samples, data, frames, seed
+        # What a class is called in the mirror; None if its videos are not mirrored.
+        self.mirrored: Sequence[int | None] = [None] * len(classes)
+        if data.flip == "plain":
+            self.mirrored = range(len(classes))
+        elif data.flip == "mirror":
+            self.mirrored = transforms.mirror_labels(tuple(classes))
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, key: int) -> tuple[torch.Tensor | RawViews, int] | VideoError:
+        epoch, number = divmod(key, len(self))
+        sample, data = self.samples[number], self.data
+        generator = np.random.default_rng((self.seed, epoch, number))
+        try:
+            with _open(sample) as clip:
+                indices = frame_sampling.train_indices(
+                    frame_count(sample, clip.frames),
+                    frames=self.frames,
+                    sampling=data.sampling,
+                    window=data.window,
+                    generator=generator,
+                )
+                frames = clip.read(indices)  # [T, H, W, 3]
+        except VideoError as error:
+            return error
+        other = self.mirrored[sample.label]
+        cut = transforms.draw_cut(
+            *frames.shape[1:3],
+            resize=data.resize,
+            scales=data.scales,
+            flip=other is not None,
+            generator=generator,
+        )
+        make = raw_view if data.transform_on == "device" else transforms.train_view
+        label = other if other is not None and cut.mirrored else sample.label
+        return make(frames, cut, size=data.size), label
+
+
+class EvalClips(Dataset[Any]):
+    """All views of each video: (uint8 [V·crops, T, 3, S, S], label)."""
+
+    def __init__(self, samples: Sequence[Sample], data: Data, eval: Eval, *, frames: int) -> None:
+        self.samples, self.data, self.eval, self.frames = samples, data, eval, frames
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, number: int) -> tuple[torch.Tensor, int] | VideoError:
+        sample, data = self.samples[number], self.data
+        try:
+            with _open(sample) as clip:
+                indices = frame_sampling.test_indices(
+                    frame_count(sample, clip.frames),
+                    frames=self.frames,
+                    clips=self.eval.clips,
+                    sampling=data.sampling,
+                    window=data.window,
+                )
+                frames = clip.read(indices)  # [V, T, H, W, 3]
+        except VideoError as error:
+            return error
+        views = transforms.test_views(
+            frames, resize=self.eval.resize, size=self.eval.size, crops=self.eval.crops
+        )
+        return views, sample.label
+
+
+class EpochOrder(Sampler[int]):
+    """The keys of one epoch, shuffled by (seed, epoch); of several ranks each has its own part of them.
+
+    `epoch` and `start` may be set between epochs: a resumed epoch leaves out its first `start` keys, and is
+    as long as ever to those who ask for its length.
+    """
+
+    def __init__(self, length: int, *, seed: int, rank: int = 0, world: int = 1) -> None:
+        self.length, self.seed, self.rank, self.world = length, seed, rank, world
+        self.epoch = self.start = 0
+
+    def __len__(self) -> int:
+        return len(range(self.rank, self.length, self.world))
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.keys()[self.start :])
+
+    def keys(self) -> list[int]:
+        """All keys of this rank's epoch, in order."""
+        keys = epoch_keys(self.length, seed=self.seed, epoch=self.epoch, rank=self.rank, world=self.world)
+        return keys.tolist()
+
+
+def epoch_keys(length: int, *, seed: int, epoch: int, rank: int = 0, world: int = 1) -> np.ndarray:
+    """The keys that a rank reads in an epoch, in order: int64.
+
+    Over all ranks each number comes once: nothing is padded, so their shares may differ by one.
+    """
+    order = np.random.default_rng((seed, epoch)).permutation(length)
+    return epoch * length + order[rank::world]
+
+
+def _open(sample: Sample) -> Video:
+    return open_packed(sample.packed, name=sample.path) if sample.packed else open_video(sample.path)

@@ -1,0 +1,31 @@
+"""Find videos below a folder: files, and folders of frame pictures."""
+
+from pathlib import Path
+
+from tanet.video import PICTURE_SUFFIXES
+
+VIDEO_SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv"),
+    *(".3gp", ".3g2", ".ogv", ".ts", ".mts", ".m2ts", ".gif"),
+)
+
+
+def videos_under(folder: Path) -> list[Path]:
+    """The videos of a folder, at any depth: video files, and folders that hold pictures. Sorted by path."""
+    entries = _visible(folder)
+    found = []
+    for entry in entries:
+        if entry.is_dir():
+            found += videos_under(entry)
+        elif entry.suffix.lower() in VIDEO_SUFFIXES:
+            found.append(entry)
+    # A picture beside videos is a cover, not a frame.
+    if not found and any(entry.suffix.lower() in PICTURE_SUFFIXES for entry in entries):
+        return [folder]
+    return found
+
+
+def _visible(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")
+    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))

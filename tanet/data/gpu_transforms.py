@@ -1,0 +1,208 @@
+"""Training views made on the device, a batch at once: resized, cut, resized again, mirrored.
+
+    view = Y₂ · [Y₁ · [frames · X₁] · X₂]       [·] rounds to whole levels; 1 to the short side, 2 of the box
+
+The workers hand over pixels as they were decoded, of each frame the part that its view needs, and for each
+axis a table of weights. Antialiased bilinear resizing has the same few weights for every row, so both resizes
+of a batch are four batched matrix products; the crop is which rows a table has, the mirror their order.
+
+Weights are whole multiples of a power of two, as in PyTorch's (and PIL's) resizing of uint8, and rounding is
+where theirs is. Sums of such products are exact in float32 as long as a resize shrinks less than twofold:
+the views are then, bit for bit, those of `transforms.train_view`. Beyond, one value in a hundred thousand,
+say, is one level off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from tanet.data.transforms import Cut
+
+# Values that a call computes with at once: 256 MiB of frames in float32, and as much again for its result.
+AT_ONCE = 2**26
+
+
+@dataclass(frozen=True)
+class Taps:
+    """Resizing along one axis: output i of view b is Σ_k weights[b, i, k] · input[first[b, i] + k]."""
+
+    first: torch.Tensor
+    """int64 [B, n]."""
+    weights: torch.Tensor
+    """float32 [B, n, K]."""
+
+    def matrix(self, length: int) -> torch.Tensor:
+        """The same as a matrix [B, n, length], for inputs of this length."""
+        taps = self.weights.shape[2]
+        columns = self.first[..., None] + torch.arange(taps, device=self.first.device)
+        # A table's last taps can lie beyond the end, where their weights are zero.
+        empty = self.weights.new_zeros(*self.first.shape, length + taps)
+        return empty.scatter_(2, columns, self.weights)[..., :length]
+
+
+@dataclass(frozen=True)
+class RawViews:
+    """A batch of B views that are still to be made."""
+
+    pixels: torch.Tensor
+    """uint8, one view after the other, each [T, H, W, 3]; H and W differ."""
+    shapes: tuple[tuple[int, int, int], ...]
+    """T, H, W of each."""
+    taps: tuple[Taps, Taps, Taps, Taps]
+    """Along the width and the height to the short side, then of the box to the view."""
+    resized: bool
+    """Whether any is resized to a short side: else the first two change nothing."""
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    def __getitem__(self, part: slice) -> RawViews:
+        ends = list(accumulate((3 * t * h * w for t, h, w in self.shapes), initial=0))
+        start, stop, _ = part.indices(len(self))
+        x1, y1, x2, y2 = (Taps(taps.first[part], taps.weights[part]) for taps in self.taps)
+        return RawViews(
+            self.pixels[ends[start] : ends[stop]], self.shapes[part], (x1, y1, x2, y2), self.resized
+        )
+
+    def clips(self) -> Iterator[torch.Tensor]:
+        """The pixels of each view: uint8 [T, H, W, 3]."""
+        for shape, part in zip(
+            self.shapes, self.pixels.split([3 * t * h * w for t, h, w in self.shapes]), strict=True
+        ):
+            yield part.view(*shape, 3)
+
+    def pin_memory(self) -> RawViews:
+        """A copy in page-locked memory, from which a GPU reads by itself; the loader calls this."""
+        return self._each(torch.Tensor.pin_memory)
+
+    def to(self, device: torch.device) -> RawViews:
+        """On the device; from page-locked memory without waiting for it."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> RawViews:
+        x1, y1, x2, y2 = (Taps(change(taps.first), change(taps.weights)) for taps in self.taps)
+        return RawViews(change(self.pixels), self.shapes, (x1, y1, x2, y2), self.resized)
+
+
+Views = torch.Tensor | RawViews
+
+
+def raw_view(frames: torch.Tensor, cut: Cut, *, size: int) -> RawViews:
+    """One view that is still to be made.
+
+    Args:
+        frames: uint8 [T, H, W, 3].
+        cut: how the view comes out of them.
+        size: S, side of the view in pixels.
+    """
+    clips, height, width, _ = frames.shape
+    box = cut.box
+    columns, x1 = _reach(width, cut.width, start=box.left, length=box.width)
+    rows, y1 = _reach(height, cut.height, start=box.top, length=box.height)
+    x2, y2 = _taps(box.width, size), _taps(box.height, size)
+    if cut.mirrored:
+        x2 = Taps(x2.first.flip(1), x2.weights.flip(1))
+    part = frames[:, rows, columns]
+    return RawViews(
+        part.flatten(),
+        ((clips, part.shape[1], part.shape[2]),),
+        (x1, y1, x2, y2),
+        resized=(height, width) != (cut.height, cut.width),
+    )
+
+
+def join(batches: Sequence[RawViews]) -> RawViews:
+    """One batch of several, in their order; they have the same T and S."""
+    x1, y1, x2, y2 = (_stack([batch.taps[axis] for batch in batches]) for axis in range(4))
+    return RawViews(
+        torch.cat([batch.pixels for batch in batches]),
+        tuple(shape for batch in batches for shape in batch.shapes),
+        (x1, y1, x2, y2),
+        resized=any(batch.resized for batch in batches),
+    )
+
+
+@torch.no_grad()
+def make_views(raw: RawViews) -> torch.Tensor:
+    """The views, on the device where the pixels are: float32 [B, T, 3, S, S] of whole levels, 0 to 255.
+
+    It computes in float32. Where the user has allowed TF32 for products (PyTorch does not by itself), weights
+    are rounded to 11 bits, and some pixels are one level off.
+    """
+    frames, heights, widths = zip(*raw.shapes, strict=True)
+    step = max(1, AT_ONCE // (3 * frames[0] * max(heights) * max(widths)))
+    with torch.autocast(raw.pixels.device.type, enabled=False):
+        views = [_make(raw[start : start + step]) for start in range(0, len(raw), step)]
+    return torch.cat(views) if len(views) > 1 else views[0]
+
+
+def _make(raw: RawViews) -> torch.Tensor:
+    frames = raw.shapes[0][0]
+    height, width = (max(shape[axis] for shape in raw.shapes) for axis in (1, 2))
+    # The height comes first, so that products along both axes need no copy between them.
+    maps = torch.zeros(len(raw), height, frames, 3, width, device=raw.pixels.device)
+    for place, clip in zip(maps, raw.clips(), strict=True):
+        place[: clip.shape[1], ..., : clip.shape[2]] = clip.permute(1, 0, 3, 2)
+    maps = maps.flatten(2, 3)  # [B, H, T·3, W]
+    if raw.resized:
+        maps = _resize(maps, *raw.taps[:2])
+    maps = _resize(maps, *raw.taps[2:])  # [B, S, T·3, S]
+    return maps.unflatten(2, (frames, 3)).permute(0, 2, 3, 1, 4).contiguous()
+
+
+def _resize(maps: torch.Tensor, x: Taps, y: Taps) -> torch.Tensor:
+    """[B, H, F, W] → [B, H', F, W'], rounded after each axis.
+
+    No weight is negative and they sum to one, so no value leaves 0 to 255.
+    """
+    batch, height, depth, width = maps.shape
+    wide = maps.flatten(1, 2) @ x.matrix(width).mT  # [B, H·F, W']
+    wide = wide.add_(0.5).floor_().view(batch, height, -1)  # [B, H, F·W']
+    return (y.matrix(height) @ wide).add_(0.5).floor_().unflatten(2, (depth, -1))
+
+
+def _reach(before: int, after: int, *, start: int, length: int) -> tuple[slice, Taps]:
+    """Of an axis that is resized: the inputs that the outputs from `start` on need, their taps."""
+    taps = _taps(before, after)
+    first, weights = taps.first[:, start : start + length], taps.weights[:, start : start + length]
+    low, high = int(first[0, 0]), min(before, int(first[0, -1]) + weights.shape[2])
+    return slice(low, high), Taps(first - low, weights)
+
+
+@lru_cache(1024)
+def _taps(before: int, after: int) -> Taps:
+    """Antialiased bilinear resizing of an axis: [1, after] and [1, after, K]."""
+    if before == after:
+        return Taps(torch.arange(after)[None], torch.ones(1, after, 1))
+    scale = before / after
+    wide = max(1.0, scale)  # half the width of the triangle under which inputs count
+    centres = scale * (np.arange(after) + 0.5)
+    first = (centres - wide + 0.5).clip(0).astype(np.int64)
+    ends = (centres + wide + 0.5).clip(None, before).astype(np.int64)
+    inputs = first[:, None] + np.arange((ends - first).max())
+    # In PyTorch's order of operations, so that each rounds as there.
+    weights = (1 - np.abs((inputs - centres[:, None] + 0.5) * (1 / wide))).clip(0)
+    weights[inputs >= ends[:, None]] = 0
+    weights /= weights.cumsum(1)[:, -1:]
+    # As many bits as the largest weight leaves in 15, and 22 at most.
+    bits = next((bits for bits in range(22) if int(weights.max() * 2 ** (bits + 1) + 0.5) >= 2**15), 22)
+    weights = np.floor(weights * 2**bits + 0.5) / 2**bits
+    return Taps(torch.from_numpy(first)[None], torch.from_numpy(weights).float()[None])
+
+
+def _stack(parts: Sequence[Taps]) -> Taps:
+    """Taps of several views; where one has fewer outputs or taps than another, zeros."""
+    outputs, taps = (max(part.weights.shape[axis] for part in parts) for axis in (1, 2))
+    first, weights = [], []
+    for part in parts:
+        missing = outputs - part.weights.shape[1]
+        first.append(F.pad(part.first, (0, missing)))
+        weights.append(F.pad(part.weights, (0, taps - part.weights.shape[2], 0, missing)))
+    return Taps(torch.cat(first), torch.cat(weights))

@@ -1,0 +1,1 @@
+"""Videos packed into tar shards: the format, and random access to it."""

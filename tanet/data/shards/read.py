@@ -1,0 +1,66 @@
+"""Read one video out of a shard, by its offset."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from tanet.data.shards.format import Packed, padded
+from tanet.video import Video, VideoError, VideoInfo, open_video
+
+if TYPE_CHECKING:
+    import av  # loaded only when something is decoded
+
+
+def open_packed(packed: Packed, *, name: str) -> Video:
+    """A packed video; errors call it by its shard and this name. VideoError if it is damaged."""
+    shard, label = Path(packed.shard), Path(f"{packed.shard}: {name}")
+    head = json.loads(_content(shard, packed.offset, packed.bytes, packed.crc32, label))
+    end = padded(packed.offset + packed.bytes)
+    parts = [(end + offset, size, crc32) for offset, size, crc32 in head["parts"]]
+    if head["coding"]["format"] == "h264":
+        return open_video(_content(shard, *parts[0], label), name=label)
+    info = VideoInfo(head["frames"], head["fps"], head["height"], head["width"])
+    return PackedPictures(shard, info, parts, label=label)
+
+
+class PackedPictures(Video):
+    """Frames that are pictures of a shard; `parts` has the offset, bytes and CRC-32 of each."""
+
+    def __init__(
+        self, shard: Path, info: VideoInfo, parts: list[tuple[int, int, int]], *, label: Path
+    ) -> None:
+        import av
+
+        self.path, self._shard, self._parts = label, shard, parts
+        self.frames, self.fps, self._size = info.frames, info.fps, (info.height, info.width)
+        self._codec = cast("av.VideoCodecContext", av.CodecContext.create("mjpeg", "r"))
+        self._codec.thread_count = 1  # so that each packet gives its picture at once
+
+    def _decode(self, numbers: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame, Path]]:
+        import av
+        from av.error import FFmpegError
+
+        for number in numbers:
+            data = _content(self._shard, *self._parts[number], self.path)
+            try:
+                (frame,) = self._codec.decode(av.Packet(data))
+            except (FFmpegError, ValueError) as error:
+                raise VideoError(self.path, f"frame {number} does not decode") from error
+            yield number, frame, self.path
+
+
+def _content(shard: Path, offset: int, size: int, crc32: int, label: Path) -> bytes:
+    try:
+        with shard.open("rb") as file:
+            data = os.pread(file.fileno(), size, offset)
+    except OSError as error:
+        raise VideoError(label, error.strerror or type(error).__name__) from error
+    if len(data) < size or zlib.crc32(data) != crc32:
+        cause = "the shard is cut short" if len(data) < size else "the shard is damaged here"
+        raise VideoError(label, cause)
+    return data

@@ -1,0 +1,1 @@
+"""What `tanet data` does: index public data sets, check videos, pack them into shards."""

@@ -1,0 +1,1 @@
+"""The demo: make videos, train two networks, compare them on a page."""

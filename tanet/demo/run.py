@@ -1,0 +1,101 @@
+"""The whole of tanet in some minutes: make videos, train two networks on them, test, predict, report.
+
+out/videos    what synthetic.py made: ten verbs that only the order of frames tells apart
+out/tam       TANet
+out/none      the same 2D network without a sense of time, trained alike
+out/report.html
+"""
+
+import dataclasses
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from tanet import synthetic
+from tanet.checkpoints import checkpoint
+from tanet.data.annotations import read_split
+from tanet.demo import page
+from tanet.evaluation import evaluate
+from tanet.inference.predict import predict
+from tanet.recipes.recipe import Recipe
+from tanet.recipes.verbs import VERBS
+from tanet.runtime.device import available_cores, pick_device
+from tanet.training.trainer import Event, train
+
+TRAIN, VAL = 80, 20  # clips a verb
+# A moving camera and changing speed, but no second object, and turns that pass through facing up: what a
+# small network learns in a few minutes. Of turns that face anywhere it does not tell the way by then.
+DIFFICULTY = synthetic.Difficulty(camera=0.03, speed=0.4, distractors=0, facing=0.1)
+
+
+class Screen(Protocol):
+    """Shows a training."""
+
+    def show(self, event: Event) -> None: ...
+
+
+def run(
+    out: Path,
+    *,
+    device: str,
+    watch: Callable[[Recipe], AbstractContextManager[Screen]],
+    say: Callable[[str], None],
+) -> Path:
+    """Run the demo; returns the path of its report.
+
+    Args:
+        out: folder for all of it; what an earlier demo left there is replaced.
+        device: where to compute.
+        watch: opens a screen that shows one training.
+        say: tells the user a line.
+    """
+    target = pick_device(device)
+    # One core decodes; for networks this small, more threads than the other cores get in each other's way.
+    torch.set_num_threads(max(1, available_cores() - VERBS.data.workers))
+    _clear(out)
+    say(f"making {len(synthetic.VERBS) * (TRAIN + VAL)} videos in {out / 'videos'}")
+    synthetic.make_dataset(
+        out / "videos", train=TRAIN, val=VAL, height=72, width=96, difficulty=DIFFICULTY, workers=2
+    )
+
+    results = {}
+    for temporal, name in page.NETWORKS.items():
+        recipe = _recipe(out / "videos", temporal)
+        say(f"\ntraining {name}")
+        with watch(recipe) as screen:
+            best = train(recipe, out=out / temporal, device=target, report=screen.show)
+        model = checkpoint.load(best, device=target)
+        split = read_split(recipe.data, classes=model.classes)
+        results[temporal] = evaluate.test(
+            model.network, split.val, classes=model.classes, recipe=model.recipe
+        )
+        answer = predict(split.val[0].path, model)
+        say(f"{name}: top-1 {results[temporal].accuracy.top1:.1%}")
+        say(f"{answer.video}: {answer.label} ({answer.score:.0%})")
+    return page.write(
+        out / "report.html", results, backbone=VERBS.model.backbone, train=TRAIN * len(synthetic.VERBS)
+    )
+
+
+def _clear(out: Path) -> None:
+    """Remove an earlier demo; a folder with anything else in it is left alone."""
+    marker = out / ".tanet-demo"
+    if out.exists() and any(out.iterdir()) and not marker.exists():
+        raise ValueError(f"{out} holds other files: name a new folder with --out")
+    for part in ("videos", *page.NETWORKS):
+        if (out / part).exists():
+            shutil.rmtree(out / part)
+    out.mkdir(parents=True, exist_ok=True)
+    marker.touch()
+
+
+def _recipe(videos: Path, temporal: str) -> Recipe:
+    return dataclasses.replace(
+        VERBS,
+        data=dataclasses.replace(VERBS.data, root=str(videos)),
+        model=dataclasses.replace(VERBS.model, temporal=temporal),
+    )

@@ -1,0 +1,1 @@
+"""Scores of labelled videos: testing, metrics, protocols, score files, ensembles."""

@@ -1,0 +1,93 @@
+"""The ensemble: models that look at the same videos, each with its own frames and views, answer as one.
+
+    p(video) = Σ_m w_m · p_m(video) / Σ_m w_m        p_m: probabilities of model m
+
+TANet-En (Liu et al., ICCV 2021) is the mean of an 8- and a 16-frame model. Networks need not run: their saved
+scores are enough.
+"""
+
+import dataclasses
+import math
+from collections.abc import Container, Sequence
+from pathlib import Path
+
+import torch
+
+from tanet.evaluation.report import Report
+from tanet.evaluation.score_files import Scores
+
+
+def fuse(parts: Sequence[Scores], *, weights: Sequence[float] = ()) -> Scores:
+    """The weighted mean of the scores of models that were tested on the same videos.
+
+    A video that one of them could not read is left out of all.
+
+    Args:
+        parts: one for each model; each may be a mean already.
+        weights: one for each part; by default all are equal. Only their ratios count.
+
+    Raises:
+        ValueError: classes or videos differ, or the weights do not fit; the message names what.
+    """
+    shares = check_weights(weights, parts=len(parts))
+    first = parts[0]
+    unreadable = {name: error for part in reversed(parts) for name, error in part.unreadable.items()}
+    kept = [row for row, name in enumerate(first.names) if name not in unreadable]
+    keys = [_keys(first)[row] for row in kept]
+    if not keys:
+        raise ValueError(f"no video could be read for each of {', '.join(part.name for part in parts)}")
+    mean = torch.zeros(len(keys), len(first.report.classes))
+    for part, share in zip(parts, shares, strict=True):
+        _check_classes(part, first)
+        mean += share * part.report.scores[_rows(part, keys, unreadable, first)]
+    sources = tuple(
+        dataclasses.replace(source, weight=source.weight * share)
+        for part, share in zip(parts, shares, strict=True)
+        for source in part.sources
+    )
+    samples = tuple(first.report.samples[row] for row in kept)
+    bad = {str(Path(first.root) / name): error for name, error in unreadable.items()}
+    name = " + ".join(part.name for part in parts)
+    return Scores(name, Report(samples, first.report.classes, mean, bad), first.root, sources)
+
+
+def check_weights(weights: Sequence[float], *, parts: int) -> list[float]:
+    """The share of each part in their mean; without weights all are equal.
+
+    Raises:
+        ValueError: there is not one positive weight for each part.
+    """
+    weights = weights or [1.0] * parts
+    if len(weights) != parts:
+        raise ValueError(f"{len(weights)} weights for {parts} models: give one for each, or none")
+    for weight in weights:
+        if not (math.isfinite(weight) and weight > 0):
+            raise ValueError(f"a weight must be positive, not {weight:g}")
+    return [weight / sum(weights) for weight in weights]
+
+
+def _keys(part: Scores) -> list[tuple[str, int]]:
+    """What tells a video from others: its name, and what it shows."""
+    return list(zip(part.names, part.report.labels.tolist(), strict=True))
+
+
+def _rows(part: Scores, keys: list[tuple[str, int]], unreadable: Container[str], first: Scores) -> list[int]:
+    """The rows of the first one's videos among those of another."""
+    places = {key: row for row, key in enumerate(_keys(part)) if key[0] not in unreadable}
+    if odd := sorted(places.keys() ^ set(keys)):
+        raise ValueError(
+            f"{part.name} and {first.name} were not tested on the same videos: {len(odd)} are of one "
+            f"alone, or have other labels; for instance {odd[0][0]}"
+        )
+    return [places[key] for key in keys]
+
+
+def _check_classes(part: Scores, first: Scores) -> None:
+    ours, theirs = first.report.classes, part.report.classes
+    if ours == theirs:
+        return
+    if odd := sorted(set(ours) ^ set(theirs)):
+        cause = f"{len(theirs)} and {len(ours)}, and '{odd[0]}' is of one alone"
+    else:
+        cause = "the same, but in another order"
+    raise ValueError(f"{part.name} and {first.name} know different classes: {cause}")

@@ -1,0 +1,56 @@
+"""2D networks: images [N, 3, H, W] → logits [N, classes].
+
+Parameters and buffers are named as in torchvision, so any ImageNet state dict loads with strict=True.
+"""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from tanet.models.backbones2d.inception_v3 import inception_v3
+from tanet.models.backbones2d.mobilenet_v2 import mobilenet_v2
+from tanet.models.backbones2d.resnet import (
+    resnet18,
+    resnet18_w16,
+    resnet34,
+    resnet50,
+    resnet101,
+    resnet152,
+    resnext50_32x4d,
+)
+from tanet.models.backbones2d.shufflenet_v2 import shufflenet_v2_x1_0
+
+BACKBONES: dict[str, Callable[..., nn.Module]] = {
+    "resnet18": resnet18,
+    "resnet18_w16": resnet18_w16,
+    "resnet34": resnet34,
+    "resnet50": resnet50,
+    "resnet101": resnet101,
+    "resnet152": resnet152,
+    "resnext50_32x4d": resnext50_32x4d,
+    "mobilenet_v2": mobilenet_v2,
+    "shufflenet_v2_x1_0": shufflenet_v2_x1_0,
+    "inception_v3": inception_v3,
+}
+
+
+def remove_classifier(network: nn.Module) -> int:
+    """Make network(images) give pooled features [N, F] instead of logits; return F.
+
+    The classifier is found by structure, as the child `fc` or `classifier` that holds a linear layer, so
+    networks of torchvision and timm will do as well. What serves only the classifier goes with it: the
+    dropout before it and the auxiliary head. Raises ValueError where there is no such child.
+    """
+    for name in ("fc", "classifier"):
+        classifier = getattr(network, name, None)
+        if not isinstance(classifier, nn.Module):
+            continue
+        linear = next((module for module in classifier.modules() if isinstance(module, nn.Linear)), None)
+        if linear is None:
+            continue
+        setattr(network, name, nn.Identity())
+        for part, substitute in (("dropout", nn.Identity()), ("AuxLogits", None), ("aux_logits", False)):
+            if hasattr(network, part):
+                setattr(network, part, substitute)
+        return linear.in_features
+    raise ValueError(f"{type(network).__name__} has no linear classifier named fc or classifier")

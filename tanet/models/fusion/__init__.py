@@ -1,0 +1,1 @@
+"""BatchNorms absorbed by what stands beside them: convolutions, and TAM."""

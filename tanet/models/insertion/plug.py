@@ -1,0 +1,68 @@
+"""Plugging: a temporal module becomes the child `temporal` of a site and runs in a hook of it.
+
+    before    site(temporal(x))        after    temporal(site(x))        beside    site(x) + temporal(x)
+
+No parameter of the 2D network is renamed, so a plain ImageNet state dict loads before and after.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from tanet.models.insertion.sites import STAGES, Position, Site, sites
+
+
+def plug(
+    network: nn.Module,
+    make: Callable[[int], nn.Module],
+    *,
+    position: Position = "b",
+    stages: tuple[str, ...] = STAGES,
+) -> nn.Module:
+    """Plug a temporal module into every block of a 2D network, in place.
+
+    Args:
+        network: any 2D network that `sites` knows.
+        make: builds the module for C channels, e.g. `lambda channels: TAM(channels, frames=8)`.
+        position: where in the block.
+        stages: which of res2 … res5 get one.
+
+    Returns:
+        The same network; the frames of a clip must now be consecutive rows of its batch.
+
+    Raises:
+        ValueError: the structure, position or a stage is not known, or the network is plugged already.
+    """
+    return insert(network, sites(network, place=position, stages=stages), lambda site: make(site.channels))
+
+
+def insert(network: nn.Module, chosen: list[Site], make: Callable[[Site], nn.Module]) -> nn.Module:
+    """Plug what `make` builds for each of the chosen sites; as `plug` otherwise."""
+    if not chosen:
+        raise ValueError(f"no block of {type(network).__name__} to plug in the stages that were chosen")
+    plugged = next((name for name, _ in network.named_modules() if name.endswith(".temporal")), None)
+    if plugged:
+        raise ValueError(f"the network has a temporal module already: {plugged}")
+    made = [make(site) for site in chosen]  # all of them, before any is attached
+    for site, temporal in zip(chosen, made, strict=True):
+        site.module.add_module("temporal", temporal)
+        if site.when == "before":
+            site.module.register_forward_pre_hook(_before)
+        else:
+            site.module.register_forward_hook(_after if site.when == "after" else _beside)
+    return network
+
+
+# The hooks are functions of this file that find their temporal module through the site they are called for.
+# A closure would go on calling the original's module after a deep copy.
+def _before(site: nn.Module, inputs: tuple[torch.Tensor]) -> torch.Tensor:
+    return site.get_submodule("temporal")(inputs[0])
+
+
+def _after(site: nn.Module, _: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
+    return site.get_submodule("temporal")(output)
+
+
+def _beside(site: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
+    return output + site.get_submodule("temporal")(inputs[0])

@@ -1,0 +1,134 @@
+"""TAM, the temporal adaptive module: each clip makes its own temporal kernel.
+
+    s = mean of X over H, W                                        [N, C, T]     (eq. 1)
+    V = L(s) = σ(conv(ReLU(BN(conv(s)))))    importance (gate)     [N, C, T]     (eq. 3)
+    Θ = G(s) = softmax(W2 ReLU(BN(W1 s)))    aggregation (kernel)  [N, C, K]     (eq. 4)
+    TANet:    Y = Θ ⊗ (V · X)   (eq. 7)          TANet-R:  Y = V · (Θ ⊗ X)   (eq. 8)
+
+Liu, Wang, Wu, Qian, Lu: TAM: Temporal Adaptive Module for Video Recognition, ICCV 2021. Not to be confused
+with the module of the same initials in bLVNet (Fan et al. 2019), which is temporal *aggregation*: a sum of
+depthwise 1×1 convolutions of neighbouring frames.
+"""
+
+from typing import Literal
+
+import torch
+from torch import nn
+
+from tanet.models.temporal.absorbed_norm import TakenNorm
+from tanet.models.temporal.tam_branches import aggregation, apply_gate, by_clip, global_branch, local_branch
+from tanet.ops import Act, Taken, as_clips, implementation, take_in
+
+
+class TAM(nn.Module):
+    """Temporal adaptive module, [N·T, C, H, W] → [N·T, C, H, W].
+
+    Its parameters are named as in the published code (`G.0`, `G.1`, `G.3`, `L.0`, `L.1`, `L.3`). T is a part
+    of the weights: a module for 8 frames can not take 16. Freshly initialised it is not the identity (it
+    shrinks its input to about 0.28 of its standard deviation, with `identity` to 0.5), so BatchNorm behind it
+    must be trained.
+
+    On a GPU and without gradients, one operator computes the whole in evaluation: it reads the weights of G
+    and L and calls neither, so their hooks see nothing. `branches` gives what the two would make.
+
+    Args:
+        channels: C.
+        frames: T, the frames of a clip.
+        alpha: width of the global branch's hidden layer, αT (Table 1a).
+        beta: reduction of the local branch, C/β (Table 1a).
+        kernel: K, taps of the adaptive kernel; odd (Table 1b).
+        local_kernel: taps of the local branch's first convolution. The paper has 3; the published code
+            makes it as wide as K.
+        identity: how far the middle tap's logit leads at the start. 0 is the published start, where a tap
+            weighs about 1/K; with a lead of 6 the middle one weighs 0.96, with 19 all but 0.001 (T = 8).
+        order: "tam" gates first and aggregates then (eq. 7), "tanet-r" the other way round (eq. 8).
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        frames: int,
+        alpha: int = 2,
+        beta: int = 4,
+        kernel: int = 3,
+        local_kernel: int = 3,
+        identity: float = 0.0,
+        order: Literal["tam", "tanet-r"] = "tam",
+    ) -> None:
+        super().__init__()
+        if order not in ("tam", "tanet-r"):
+            raise ValueError(f"unknown order '{order}': known are tam, tanet-r")
+        self.frames, self.order, self.taps = frames, order, kernel
+        self.conv: nn.Conv2d | None = None
+        self.norm: TakenNorm | None = None
+        self.act: Act = "none"
+        self.G = global_branch(frames, alpha=alpha, kernel=kernel, identity=identity)
+        self.L = local_branch(channels, frames=frames, beta=beta, kernel=local_kernel)
+
+    def take_in(self, norm: TakenNorm, act: Act) -> None:
+        """Compute what stood before the module, `norm`, then `act`; x is then what entered the norm."""
+        # A child of its own block goes on owning the norm's parameters: here it is only referred to.
+        object.__setattr__(self, "norm", norm)
+        self.act = act
+
+    def take_in_conv(self, conv: nn.Conv2d) -> None:
+        """Compute what stood before the norm, a 1×1 convolution, as well; x is then what entered it."""
+        self.conv = conv
+
+    def lay_out(self) -> None:
+        """Let the weights lie in memory as the kernels for evaluation read them fastest: C side by side."""
+        weight = self.L[0].get_parameter("weight")
+        weight.data = weight.data.transpose(1, 2).contiguous().transpose(1, 2)
+
+    def branches(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The gate V [N, C, T] and the kernel Θ [N, C, K] that the maps x [N·T, C, H, W] give rise to."""
+        return self._branches(self._squeeze(x).s)
+
+    def _squeeze(self, x: torch.Tensor) -> Taken:
+        as_clips(x, self.frames)  # refuses what makes no whole clips
+        x = x if self.conv is None else self.conv(x)
+        norm = None if self.norm is None else self.norm.of(x, frames=self.frames, taps=self.taps)
+        gated = self.order == "tam"
+        return take_in(x, frames=self.frames, taps=self.taps, gated=gated, norm=norm, act=self.act)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.order == "tam" and self._evaluates(x):
+            return self._evaluate(x)
+        taken = self._squeeze(x)
+        gate, kernel = self._branches(taken.s)
+        if self.order == "tam":
+            return taken.filter(kernel, gate=gate)
+        return apply_gate(taken.filter(kernel), gate)
+
+    def _branches(self, s: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return by_clip(self.L(s), self.frames), aggregation(self.G, s, self.frames)
+
+    def _evaluates(self, x: torch.Tensor) -> bool:
+        """Whether kernels for evaluation alone can compute the whole."""
+        fused = implementation(x, taps=self.taps, frames=self.frames) == "triton"
+        fits = bool(self.G[0].out_features <= 256)  # type: ignore[operator]  # αT, which a program holds
+        trains = any(norm is not None and norm.training for norm in (self.G[1], self.L[1], self.norm))
+        return fused and fits and not trains and not torch.is_grad_enabled()
+
+    def _evaluate(self, x: torch.Tensor) -> torch.Tensor:
+        from tanet.ops.tam_inference.tam import tam
+
+        as_clips(x, self.frames)  # refuses what makes no whole clips
+        conv = None if self.conv is None else self.conv.weight
+        if self.conv is not None and (x.dtype != self.conv.weight.dtype or x.dtype == torch.float32):
+            x, conv = self.conv(x), None  # called, it heeds autocast and what is set for float32
+        scale, shift = (None, None) if self.norm is None else self.norm.scale_and_shift()
+        g, l = (_weights(branch) for branch in (self.G, self.L))  # noqa: E741
+        return tam(x, conv, scale, shift, self.act, self.frames, g, self.G[1].eps, l, self.L[1].eps)  # type: ignore[arg-type]
+
+    def extra_repr(self) -> str:
+        return f"frames={self.frames}, order={self.order}"
+
+
+def _weights(branch: nn.Sequential) -> list[torch.Tensor]:
+    """First weight, BatchNorm's weight, bias, mean, variance, last weight of a branch."""
+    first, norm, last = branch[0], branch[1], branch[3]  # norm may be a SyncBatchNorm
+    weights = [first.weight, norm.weight, norm.bias, norm.running_mean, norm.running_var, last.weight]
+    assert all(isinstance(weight, torch.Tensor) for weight in weights)
+    return weights  # type: ignore[return-value]

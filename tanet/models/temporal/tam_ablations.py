@@ -1,0 +1,105 @@
+"""Parts of TAM by themselves, as the paper's Table 2 compares them.
+
+    global       Y = Θ ⊗ X              the aggregation alone, with an open gate
+    local        Y = V · X              the importance map alone
+    global+se    Y = Θ ⊗ (E · X)        the local branch replaced by squeeze-and-excitation
+
+E = σ(W2 ReLU(W1 s + b1) + b2), for each frame by itself and with channel reduction 8, as Hu et al. have it
+for images (Squeeze-and-Excitation Networks, CVPR 2018). The other symbols are those of tam.py.
+"""
+
+import torch
+from torch import nn
+
+from tanet.models.temporal.tam_branches import aggregation, apply_gate, by_clip, global_branch, local_branch
+from tanet.ops import squeeze, take_in
+
+
+class GlobalBranch(nn.Module):
+    """TAM's global branch alone, [N·T, C, H, W] → [N·T, C, H, W]. It has no weight that knows C.
+
+    Args:
+        frames: T, the frames of a clip.
+        alpha: width of the hidden layer, αT.
+        kernel: K, taps of the adaptive kernel; odd.
+        identity: how near the identity the kernels begin, as TAM's.
+    """
+
+    def __init__(self, *, frames: int, alpha: int = 2, kernel: int = 3, identity: float = 0.0) -> None:
+        super().__init__()
+        self.frames, self.taps = frames, kernel
+        self.G = global_branch(frames, alpha=alpha, kernel=kernel, identity=identity)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        taken = take_in(x, frames=self.frames, taps=self.taps, gated=False)
+        return taken.filter(aggregation(self.G, taken.s, self.frames))
+
+    def extra_repr(self) -> str:
+        return f"frames={self.frames}"
+
+
+class LocalBranch(nn.Module):
+    """TAM's local branch alone, [N·T, C, H, W] → [N·T, C, H, W].
+
+    Args:
+        channels: C.
+        frames: T, the frames of a clip.
+        beta: reduction, C/β.
+        local_kernel: taps of its first convolution; odd.
+    """
+
+    def __init__(self, channels: int, *, frames: int, beta: int = 4, local_kernel: int = 3) -> None:
+        super().__init__()
+        if frames < 1:
+            raise ValueError(f"frames must be positive, not {frames}")
+        self.frames = frames
+        self.L = local_branch(channels, frames=frames, beta=beta, kernel=local_kernel)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return apply_gate(x, by_clip(self.L(squeeze(x)), self.frames))
+
+    def extra_repr(self) -> str:
+        return f"frames={self.frames}"
+
+
+class GlobalSE(nn.Module):
+    """TAM's global branch with squeeze-and-excitation, [N·T, C, H, W] → [N·T, C, H, W].
+
+    Args:
+        channels: C.
+        frames: T, the frames of a clip.
+        alpha: width of the global branch's hidden layer, αT.
+        kernel: K, taps of the adaptive kernel; odd.
+        identity: how near the identity the kernels begin, as TAM's.
+        reduction: the excitation's hidden layer has C/reduction channels.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        frames: int,
+        alpha: int = 2,
+        kernel: int = 3,
+        identity: float = 0.0,
+        reduction: int = 8,
+    ) -> None:
+        super().__init__()
+        if not 1 <= reduction <= channels:
+            raise ValueError(f"reduction must be in 1 … {channels} (channels), not {reduction}")
+        self.frames, self.taps = frames, kernel
+        self.G = global_branch(frames, alpha=alpha, kernel=kernel, identity=identity)
+        self.SE = nn.Sequential(
+            nn.Linear(channels, channels // reduction),
+            nn.ReLU(inplace=True),
+            nn.Linear(channels // reduction, channels),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        taken = take_in(x, frames=self.frames, taps=self.taps, gated=True)
+        gate = by_clip(self.SE(taken.s), self.frames)
+        return taken.filter(aggregation(self.G, taken.s, self.frames), gate=gate)
+
+    def extra_repr(self) -> str:
+        return f"frames={self.frames}"

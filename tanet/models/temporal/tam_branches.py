@@ -1,0 +1,87 @@
+"""The two branches of TAM: the global one makes kernels, the local one makes gates (eq. 3 and 4)."""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from tanet.ops import as_clips
+
+HIDDEN = 0.4
+"""Mean of a hidden unit of the global branch at the start: of what ReLU leaves of a normal value, 1/√(2π)."""
+
+
+class FrameConv(nn.Conv1d):
+    """A convolution along time on rows, one row a frame: [N·T, C] → [N·T, C'], zeros outside the clip.
+
+    The parameters are those of a Conv1d; computed as one matrix product, which takes no other memory format.
+    """
+
+    def __init__(self, channels: int, outputs: int, kernel: int, *, frames: int) -> None:
+        super().__init__(channels, outputs, kernel, padding=kernel // 2, bias=False)
+        self.frames = frames
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        (kernel,) = self.kernel_size
+        if kernel > 1:
+            half = kernel // 2
+            rows = F.pad(as_clips(input, self.frames), (0, 0, half, half))  # [N, T + 2·half, C]
+            steps = [rows[:, k : k + self.frames] for k in range(kernel)]
+            input = torch.cat(steps, 2).flatten(0, 1)  # [N·T, K·C]
+        return F.linear(input, self.weight.transpose(1, 2).flatten(1))
+
+
+def global_branch(frames: int, *, alpha: int, kernel: int, identity: float = 0.0) -> nn.Sequential:
+    """G: rows of T values → weights of K taps (eq. 4); its children are named as in the published code.
+
+    `identity` is by how much the middle tap's logit leads the others' at the start, on average: its last
+    weights are raised, and what they weigh is not negative.
+    """
+    if kernel < 1 or kernel % 2 == 0:
+        raise ValueError(f"kernel must be odd, not {kernel}")
+    if min(frames, alpha) < 1:
+        raise ValueError(f"frames and alpha must be positive, not {frames} and {alpha}")
+    if not 0 <= identity < math.inf:
+        raise ValueError(f"identity must be a number from 0 on, not {identity}")
+    branch = nn.Sequential(
+        nn.Linear(frames, alpha * frames, bias=False),
+        nn.BatchNorm1d(alpha * frames),
+        nn.ReLU(inplace=True),
+        nn.Linear(alpha * frames, kernel, bias=False),
+        nn.Softmax(dim=-1),
+    )
+    with torch.no_grad():
+        branch[3].get_parameter("weight")[kernel // 2] += identity / (alpha * frames * HIDDEN)
+    return branch
+
+
+def local_branch(channels: int, *, frames: int, beta: int, kernel: int) -> nn.Sequential:
+    """L: rows [N·T, C] → the gate's rows [N·T, C] (eq. 3); its children are named as in the published one."""
+    if kernel < 1 or kernel % 2 == 0:
+        raise ValueError(f"local_kernel must be odd, not {kernel}")
+    if not 1 <= beta <= channels:
+        raise ValueError(f"beta must be in 1 … {channels} (channels), not {beta}")
+    return nn.Sequential(
+        FrameConv(channels, channels // beta, kernel, frames=frames),
+        nn.BatchNorm1d(channels // beta),
+        nn.ReLU(inplace=True),
+        FrameConv(channels // beta, channels, 1, frames=frames),
+        nn.Sigmoid(),
+    )
+
+
+def by_clip(rows: torch.Tensor, frames: int) -> torch.Tensor:
+    """Rows [N·T, C], one a frame, as [N, C, T]."""
+    return as_clips(rows, frames).mT
+
+
+def aggregation(branch: nn.Module, s: torch.Tensor, frames: int) -> torch.Tensor:
+    """The kernel Θ [N, C, K] that a global branch makes of the rows s [N·T, C]."""
+    rows = by_clip(s, frames)  # [N, C, T]
+    return branch(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])
+
+
+def apply_gate(x: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
+    """Multiply the maps x [N·T, C, H, W] by the gate [N, C, T]."""
+    return x * gate.mT.flatten(0, 1)[..., None, None].to(x.dtype)

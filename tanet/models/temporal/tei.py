@@ -1,0 +1,61 @@
+"""TEI, the module of TEINet: enhance what moves, then let neighbouring frames interact.
+
+    s = mean of X over H, W                                                             [N, C, T]
+    MEM:  D[t] = W1 s[t] - (W2 ∗ s)[t+1],   U[t] = σ(W3 D[t]) · X[t],   U[T-1] = X[T-1]
+    TIM:  Y[t, c] = Σ_k w[c, k] · U[t + k - 1, c],  zero outside the clip
+
+Liu, Luo, Wang, Wang, Tai, Wang, Li, Huang, Lu: TEINet: Towards an Efficient Architecture for Video
+Recognition, AAAI 2020. Motion enhanced module (MEM) with channel reduction 8; temporal interaction module
+(TIM), a depthwise convolution that starts as TSM's shift. It stands where TAM stands.
+
+No code was published, and the paper leaves the width of MEM's convolutions open. W2 is taken 3 wide over
+time, W1 and W3 1 wide: with them ResNet-50 has 25.12 M parameters for 400 classes, where TAM's authors, who
+are TEINet's as well, report 25.11 M in Table 2 (with W2 1 wide it would be 24.81 M).
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from tanet.models.temporal.tam_branches import by_clip
+from tanet.ops import adaptive_conv, squeeze
+
+
+class TEI(nn.Module):
+    """Temporal enhancement and interaction, [N·T, C, H, W] → [N·T, C, H, W].
+
+    Args:
+        channels: C.
+        frames: T, the frames of a clip.
+        reduction: MEM compares C/reduction channels.
+        divisor: TIM starts with one part of the channels in `divisor` shifted each way.
+    """
+
+    taps = 3
+    """Multiply-adds for each element that comes out."""
+
+    def __init__(self, channels: int, *, frames: int, reduction: int = 8, divisor: int = 8) -> None:
+        super().__init__()
+        if min(frames, divisor, reduction) < 1 or reduction > channels:
+            raise ValueError(
+                f"frames, divisor, reduction must be positive, reduction ≤ {channels} (channels)"
+            )
+        self.frames = frames
+        narrow = channels // reduction
+        self.now = nn.Conv1d(channels, narrow, 1, bias=False)
+        self.next = nn.Conv1d(channels, narrow, 3, padding=1, bias=False)
+        self.expand = nn.Conv1d(narrow, channels, 1, bias=False)
+        part = channels // divisor
+        weight = torch.tensor([0.0, 1.0, 0.0]).repeat(channels, 1)  # [C, 3]
+        weight[:part] = torch.tensor([0.0, 0.0, 1.0])  # from the frame after
+        weight[part : 2 * part] = torch.tensor([1.0, 0.0, 0.0])  # from the frame before
+        self.weight = nn.Parameter(weight)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        s = by_clip(squeeze(x), self.frames)  # [N, C, T]
+        moved = self.now(s) - F.pad(self.next(s), (-1, 1))  # [N, C/8, T]
+        gate = F.pad(self.expand(moved).sigmoid()[..., :-1], (0, 1), value=1.0)  # [N, C, T]
+        return adaptive_conv(x, self.weight.expand(s.shape[0], -1, -1), gate=gate)
+
+    def extra_repr(self) -> str:
+        return f"frames={self.frames}"

@@ -1,0 +1,69 @@
+"""Squeeze and filter where PyTorch launches each operation: gradients lie in memory as the maps do.
+
+Left to autograd, a gradient of slices is padded in NCHW and a mean's is written out. Where a network is in
+channels-last that costs a CPU more than the rest of the step: BatchNorm's backward pass changes formats too.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.autograd.function import once_differentiable
+
+
+def weighted_sum(maps: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Σ_k weight_k[t + k - K//2] · maps[t + k - K//2], zero outside the clip.
+
+    Args:
+        maps: [N, T, C, H, W].
+        weight: of each tap for the frame that it reads, [K, N, T, C, 1, 1].
+    """
+    half, frames = len(weight) // 2, maps.shape[1]
+    y = maps * weight[half]
+    # Sums into slices, not a padded copy: that keeps channels-last, and reads no frame that is not there.
+    for k, at, read in _pairs(len(weight), frames):
+        y[:, at].addcmul_(maps[:, read], weight[k, :, read])
+    return y
+
+
+class WeightedSum(torch.autograd.Function):
+    """`weighted_sum` with gradients in the memory format of the maps; they have none themselves."""
+
+    @staticmethod
+    def forward(ctx: Any, maps: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        ctx.save_for_backward(maps, weight)
+        return weighted_sum(maps, weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:  # type: ignore[override]
+        maps, weight = ctx.saved_tensors
+        if dy.stride() != maps.stride():
+            dy = torch.empty_like(maps).copy_(dy)
+        half, pairs = len(weight) // 2, list(_pairs(len(weight), maps.shape[1]))
+        dmaps = dweight = None
+        if ctx.needs_input_grad[1]:
+            dweight = torch.zeros_like(weight)
+            product = dy * maps  # whose memory all taps use
+            dweight[half] = _summed(product)
+            for k, at, read in pairs:
+                dweight[k, :, read] = _summed(torch.mul(dy[:, at], maps[:, read], out=product[:, at]))
+        if ctx.needs_input_grad[0]:
+            dmaps = dy * weight[half]
+            for k, at, read in pairs:
+                dmaps[:, read].addcmul_(dy[:, at], weight[k, :, read])
+        return dmaps, dweight
+
+
+def _pairs(taps: int, frames: int) -> Iterator[tuple[int, slice, slice]]:
+    """For each tap but the middle one, the frames of the answer that it counts for, and those it reads."""
+    for k in range(taps):
+        ahead = k - taps // 2
+        if 0 < ahead < frames:
+            yield k, slice(None, -ahead), slice(ahead, None)
+        elif -frames < ahead < 0:
+            yield k, slice(-ahead, None), slice(None, ahead)
+
+
+def _summed(product: torch.Tensor) -> torch.Tensor:
+    return product.sum((-2, -1), keepdim=True)

@@ -1,0 +1,95 @@
+"""The temporal adaptive convolution: a gate, then a K-tap filter for each clip and channel.
+
+    Y[n, t, c] = Σ_k Θ[n, c, k] · Z[n, t + k - K//2, c]        (zero outside the clip)
+    Z = gate · act(scale · X + shift)
+
+TAM ("Temporal Adaptive Module for Video Recognition", eq. 3 and 7). What comes before it in a network, a
+BatchNorm as an affine map of each channel and a ReLU, can be taken in, so that the normalised map is never
+written. `reference`, a sum of shifted maps, is the specification: whatever computes the same faster is tested
+against it.
+"""
+
+import torch
+
+from tanet.ops.adaptive_convolution.eager import WeightedSum, weighted_sum
+from tanet.ops.common.dispatch import Act, activate, check_affine, eager, implementation
+
+
+def adaptive_conv(
+    x: torch.Tensor,
+    kernel: torch.Tensor,
+    *,
+    gate: torch.Tensor | None = None,
+    scale: torch.Tensor | None = None,
+    shift: torch.Tensor | None = None,
+    act: Act = "none",
+) -> torch.Tensor:
+    """Filter every channel of every clip along time with a kernel of its own.
+
+    Args:
+        x: feature maps [N·T, C, H, W], the frames of a clip in consecutive rows.
+        kernel: [N, C, K], K odd; index 0 weighs the frame before (cross-correlation). Nothing is
+            normalised again at the ends of the clip, where taps fall on zeros.
+        gate: importance of each frame [N, C, T], multiplied in first; None leaves all frames as they are.
+        scale: [C], with `shift` the affine map of each channel that comes before all; None for none.
+        shift: [C].
+        act: what follows the affine map.
+
+    Returns:
+        [N·T, C, H, W], in the memory format of x; in channels-last from the fused kernels.
+
+    Raises:
+        ValueError: the shapes do not fit, K is even, or scale is given without shift.
+    """
+    if not torch.compiler.is_compiling():  # where the number of clips may be a symbol
+        _check(x, kernel, gate)
+    check_affine(scale, shift, act)
+    if implementation(x, taps=kernel.shape[2], frames=x.shape[0] // kernel.shape[0]) == "triton":
+        from tanet.ops.adaptive_convolution.triton_forward import adaptive_conv_triton
+
+        return adaptive_conv_triton(x, kernel, gate, scale, shift, act)
+    maps, weight = _weighted(x, kernel, gate, scale, shift, act)
+    y = WeightedSum.apply(maps, weight) if eager(maps, weight) else weighted_sum(maps, weight)
+    return y.flatten(0, 1)  # type: ignore[union-attr]
+
+
+def _check(x: torch.Tensor, kernel: torch.Tensor, gate: torch.Tensor | None) -> None:
+    clips, channels, taps = kernel.shape
+    if taps % 2 == 0 or channels != x.shape[1]:
+        raise ValueError(f"expected a kernel [{clips}, {x.shape[1]}, K], K odd, not {list(kernel.shape)}")
+    if clips < 1 or x.shape[0] % clips:
+        raise ValueError(f"{x.shape[0]} images are no whole number of frames for {clips} clips")
+    expected = (clips, channels, x.shape[0] // clips)
+    if gate is not None and gate.shape != expected:
+        raise ValueError(f"expected a gate {list(expected)}, not {list(gate.shape)}")
+
+
+def reference(
+    x: torch.Tensor,
+    kernel: torch.Tensor,
+    *,
+    gate: torch.Tensor | None = None,
+    scale: torch.Tensor | None = None,
+    shift: torch.Tensor | None = None,
+    act: Act = "none",
+) -> torch.Tensor:
+    """`adaptive_conv` in PyTorch's operations: the specification."""
+    return weighted_sum(*_weighted(x, kernel, gate, scale, shift, act)).flatten(0, 1)
+
+
+def _weighted(
+    x: torch.Tensor,
+    kernel: torch.Tensor,
+    gate: torch.Tensor | None,
+    scale: torch.Tensor | None,
+    shift: torch.Tensor | None,
+    act: Act,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The maps that are summed, and their weights: as `weighted_sum` takes them."""
+    maps = activate(x, scale=scale, shift=shift, act=act).unflatten(
+        0, (kernel.shape[0], -1)
+    )  # [N, T, C, H, W]
+    # Gate times tap first: they are small, and no gated copy of the map need be written.
+    weight = kernel[:, :, None] if gate is None else gate[..., None] * kernel[:, :, None]  # [N, C, T, K]
+    weight = weight.expand(-1, -1, maps.shape[1], -1).permute(3, 0, 2, 1).contiguous()  # [K, N, T, C]
+    return maps, weight[..., None, None].to(x.dtype)

@@ -1,0 +1,193 @@
+"""The gradients of the temporal adaptive convolution's kernel, gate, scale and shift: one pass over the maps.
+
+    a_t = act(s · X_t + b)                     dZ_t = Σ_k θ_k dY_{t-k+h},  h = K//2
+    dθ_k = Σ_t <dY_{t-k+h}, g_t a_t>           dg_t = <dZ_t, a_t>
+    ds = Σ_t <g_t dZ_t act', X_t>              db = Σ_t <g_t dZ_t act', 1>
+
+<,> sums over H·W. For K = 3 dY and X are read once: the frames beside stay in registers, and those of the
+next steps are on their way to shared memory. Sums over places leave one part a program, added up in a fixed
+order: a result does not change from run to run.
+"""
+
+import torch
+import triton
+import triton.language as tl
+
+from tanet.ops.common.triton_tiles import (
+    activate,
+    arguments,
+    device_of,
+    even_share,
+    frame,
+    passes,
+    per_channel,
+    sizes,
+    tile,
+    tile_at,
+)
+
+TILE = {"elements": 512, "most": 128}
+WARPS = 1  # a warp adds up a frame's places without waiting for others
+RESIDENT = 8  # programs that a multiprocessor has registers for
+STAGES = 4  # steps whose maps are on their way at a time, the one worked on included
+
+
+@triton.jit
+def _fold(values, R: tl.constexpr):
+    """[BP, BC] → [R, BC]: the sum of places that lie R apart, which one thread has."""
+    return tl.sum(tl.reshape(values, [values.shape[0] // R, R, values.shape[1]]), 0)
+
+
+@triton.jit
+def _sums(
+    dy, x, sums, theta, gate, scale, shift, T, P, C, theta_c, theta_k, gate_c, gate_t, per_part, rows,
+    K: tl.constexpr, GATE: tl.constexpr, AFFINE: tl.constexpr, ACT: tl.constexpr,
+    BT: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, R: tl.constexpr, STAGES: tl.constexpr,
+):  # fmt: skip
+    n = tl.program_id(1)
+    tiles_c = tl.cdiv(C, BC)
+    part = tl.program_id(0) // tiles_c
+    first = part * per_part
+    last = tl.minimum(first + per_part, P)
+    cs = tl.program_id(0) % tiles_c * BC + tl.arange(0, BC)
+    ts = tl.arange(0, BT)[:, None]
+    PC = P * C
+    s = per_channel(scale, cs, cs < C, 1.0, AFFINE)
+    b = per_channel(shift, cs, cs < C, 0.0, AFFINE)
+    weights = n.to(tl.int64) * C * K + cs * theta_c
+    gates = n.to(tl.int64) * C * T + cs * gate_c
+    # Partial sums [parts of the places, N, rows, C]: rows of the gate, the kernel, the scale, the shift.
+    sums += (part * tl.num_programs(1) + n).to(tl.int64) * rows * C + cs
+    d_theta = sums
+    if GATE:
+        d_theta += T * C
+    d_gate = tl.zeros([BT, BC], tl.float32)
+    d_scale = tl.zeros([R, BC], tl.float32)
+    d_shift = tl.zeros([R, BC], tl.float32)
+    if K == 3:
+        w0 = per_channel(theta, weights, cs < C, 0.0, True)
+        w1 = per_channel(theta, weights + theta_k, cs < C, 0.0, True)
+        w2 = per_channel(theta, weights + 2 * theta_k, cs < C, 0.0, True)
+        d0 = tl.zeros([R, BC], tl.float32)
+        d1 = tl.zeros([R, BC], tl.float32)
+        d2 = tl.zeros([R, BC], tl.float32)
+        offsets, inside = tile_at(first, last, cs, C, BP)
+        before = tl.zeros([BP, BC], tl.float32)
+        now = frame(dy, n, 0, T, PC, offsets, inside).to(tl.float32)
+        # All frames of all tiles in one loop, so that its loads never have to start anew.
+        for i in tl.range(0, tl.cdiv(last - first, BP) * T, num_stages=STAGES):
+            t, next_t = i % T, (i + 1) % T
+            offsets, inside = tile_at(first + i // T * BP, last, cs, C, BP)
+            raw = frame(x, n, t, T, PC, offsets, inside).to(tl.float32)
+            offsets, inside = tile_at(first + (i + 1) // T * BP, last, cs, C, BP)
+            ahead = frame(dy, n, next_t, T, PC, offsets, inside).to(tl.float32)
+            after = tl.where(next_t > 0, ahead, 0.0)  # the next tile's first frame does not follow
+            pre = raw * s + b
+            g = per_channel(gate, gates + t * gate_t, cs < C, 1.0, GATE)
+            a = activate(pre, ACT)
+            dz = w0 * after + w1 * now + w2 * before
+            if GATE:
+                d_gate += tl.where(ts == t, tl.sum(_fold(dz * a, R), 0)[None, :], 0.0)
+            z = g * a
+            d0 += _fold(after * z, R)
+            d1 += _fold(now * z, R)
+            d2 += _fold(before * z, R)
+            if AFFINE:
+                dp = g * dz * passes(pre, ACT)
+                d_scale += _fold(dp * raw, R)
+                d_shift += _fold(dp, R)
+            before = tl.where(next_t > 0, now, 0.0)
+            now = ahead
+        tl.store(d_theta, tl.sum(d0, 0), mask=cs < C)
+        tl.store(d_theta + C, tl.sum(d1, 0), mask=cs < C)
+        tl.store(d_theta + 2 * C, tl.sum(d2, 0), mask=cs < C)
+    else:
+        for k in tl.static_range(K):
+            d = tl.zeros([R, BC], tl.float32)
+            for start in range(first, last, BP):
+                offsets, inside = tile_at(start, last, cs, C, BP)
+                for t in range(T):
+                    raw = frame(x, n, t, T, PC, offsets, inside).to(tl.float32)
+                    pre = raw * s + b
+                    g = per_channel(gate, gates + t * gate_t, cs < C, 1.0, GATE)
+                    w = per_channel(theta, weights + k * theta_k, cs < C, 0.0, True)
+                    a = activate(pre, ACT)
+                    grad = frame(dy, n, t - k + K // 2, T, PC, offsets, inside).to(tl.float32)
+                    d += _fold(g * a * grad, R)
+                    if GATE:
+                        d_gate += tl.where(ts == t, tl.sum(_fold(w * grad * a, R), 0)[None, :], 0.0)
+                    if AFFINE:
+                        dp = g * w * grad * passes(pre, ACT)
+                        d_scale += _fold(dp * raw, R)
+                        d_shift += _fold(dp, R)
+            tl.store(d_theta + k * C, tl.sum(d, 0), mask=cs < C)
+    if GATE:
+        tl.store(sums[None, :] + ts * C, d_gate, mask=(ts < T) & (cs[None, :] < C))
+    if AFFINE:
+        tl.store(d_theta + K * C, tl.sum(d_scale, 0), mask=cs < C)
+        tl.store(d_theta + (K + 1) * C, tl.sum(d_shift, 0), mask=cs < C)
+
+
+def _rows(
+    x: torch.Tensor, kernel: torch.Tensor, gate: torch.Tensor | None, scale: torch.Tensor | None
+) -> int:
+    """How many sums a channel of a clip has."""
+    clips, _, taps = kernel.shape
+    return taps + (0 if gate is None else x.shape[0] // clips) + (0 if scale is None else 2)
+
+
+@torch.library.custom_op("tanet::adaptive_conv_sums", mutates_args=())
+def adaptive_conv_sums(
+    dy: torch.Tensor,
+    x: torch.Tensor,
+    kernel: torch.Tensor,
+    gate: torch.Tensor | None,
+    scale: torch.Tensor | None,
+    shift: torch.Tensor | None,
+    act: str,
+) -> torch.Tensor:
+    """Float32 sums [N, T + K + 2, C] for gate, kernel, scale and shift; no rows for what is not there."""
+    x, dy = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (x, dy))
+    clips, channels, _, frames, places = sizes(x, kernel)
+    block_p, block_c = tile(channels, **TILE)
+    tiles_c = triton.cdiv(channels, block_c)
+    tiles_p = max(1, triton.cdiv(places, block_p))  # maps without places have sums, too: zeros
+    share = even_share(tiles_p, of=clips * tiles_c, resident=RESIDENT, device=x.device)
+    parts = triton.cdiv(tiles_p, share)
+    at_a_time = min(block_p, WARPS * 32 * 16 // (block_c * x.itemsize))  # places that its threads load
+    rows = _rows(x, kernel, gate, scale)
+    sums = torch.empty(parts, clips, rows, channels, device=x.device, dtype=torch.float32)
+    inputs, options = arguments(x, kernel, gate, scale, shift, act)
+    with device_of(x):
+        _sums[(parts * tiles_c, clips)](
+            dy, x, sums, *inputs, share * block_p, rows, **options, BT=triton.next_power_of_2(frames),
+            BP=block_p, BC=block_c, R=at_a_time, STAGES=STAGES, num_warps=WARPS,
+        )  # fmt: skip
+    return sums.sum(0) if parts > 1 else sums[0]
+
+
+@adaptive_conv_sums.register_fake
+def _(dy, x, kernel, gate, scale, shift, act):
+    clips, channels, _ = kernel.shape
+    return x.new_empty((clips, _rows(x, kernel, gate, scale), channels), dtype=torch.float32)
+
+
+def gradients(
+    dy: torch.Tensor,
+    x: torch.Tensor,
+    kernel: torch.Tensor,
+    gate: torch.Tensor | None,
+    scale: torch.Tensor | None,
+    shift: torch.Tensor | None,
+    act: str,
+) -> tuple[torch.Tensor | None, ...]:
+    """The gradients of kernel, gate, scale and shift; None for those that are not there."""
+    sums = adaptive_conv_sums(dy, x, kernel, gate, scale, shift, act)
+    taps, affine = kernel.shape[2], 0 if scale is None else 2
+    d_gate, d_kernel, d_affine = sums.split((sums.shape[1] - taps - affine, taps, affine), dim=1)
+    return (
+        d_kernel.mT.to(kernel.dtype),
+        None if gate is None else d_gate.mT.to(gate.dtype),
+        None if scale is None else d_affine[:, 0].sum(0).to(scale.dtype),
+        None if shift is None else d_affine[:, 1].sum(0).to(shift.dtype),
+    )

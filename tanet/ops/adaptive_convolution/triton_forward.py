@@ -1,0 +1,104 @@
+"""The temporal adaptive convolution as a fused kernel, equal to `adaptive_conv.reference`.
+
+    Z_t = g_t · act(s · X_t + b)
+    Y_t = Σ_k θ_k Z_{t+k-h},  h = K//2
+
+A program owns a tile of one clip and walks along its T frames, or along some of them where there are few
+clips, and keeps the sums that are begun in registers: X is read once, Y written once; the next frames are on
+their way to shared memory. Arithmetic is in float32 for all maps.
+"""
+
+import torch
+import triton
+import triton.language as tl
+
+from tanet.ops.adaptive_convolution.triton_backward_maps import adaptive_conv_dx
+from tanet.ops.adaptive_convolution.triton_backward_sums import gradients
+from tanet.ops.common.triton_tiles import (
+    activate,
+    arguments,
+    device_of,
+    frame,
+    no_sums,
+    per_channel,
+    slide,
+    walk,
+    walked,
+)
+
+
+@triton.jit
+def _gated(raw, gate, n, t, T, cs, C, gate_c, gate_t, s, b, GATE: tl.constexpr, ACT: tl.constexpr):
+    """Z_t of frame t in a tile; zeros outside the clip."""
+    valid = (cs < C) & (t >= 0) & (t < T)
+    # Without a gate this still is a gate of ones, which closes outside the clip, where act(b) is not zero.
+    g = per_channel(gate, n.to(tl.int64) * C * T + cs * gate_c + t * gate_t, valid, 1.0, GATE)
+    return g * activate(raw.to(tl.float32) * s + b, ACT)
+
+
+@triton.jit
+def _forward(
+    x, y, theta, gate, scale, shift, T, P, C, theta_c, theta_k, gate_c, gate_t, per_chunk,
+    K: tl.constexpr, GATE: tl.constexpr, AFFINE: tl.constexpr, ACT: tl.constexpr,
+    BP: tl.constexpr, BC: tl.constexpr, STAGES: tl.constexpr,
+):  # fmt: skip
+    n, first, last, cs, offsets, inside = walked(T, P, C, per_chunk, BP, BC)
+    PC = P * C
+    s = per_channel(scale, cs, cs < C, 1.0, AFFINE)
+    b = per_channel(shift, cs, cs < C, 0.0, AFFINE)
+    weights = n.to(tl.int64) * C * K + cs * theta_c
+    thetas = ()
+    for k in tl.static_range(K):
+        thetas += (per_channel(theta, weights + k * theta_k, cs < C, 0.0, True),)
+    sums = no_sums(BP, BC, K)
+    for i in tl.static_range(K - 1):
+        raw = frame(x, n, first + (i - K // 2), T, PC, offsets, inside)
+        z = _gated(raw, gate, n, first + (i - K // 2), T, cs, C, gate_c, gate_t, s, b, GATE, ACT)
+        sums = slide(sums, thetas, z, K)[1:]
+    for t in tl.range(first, last, num_stages=STAGES):
+        raw = frame(x, n, t + K // 2, T, PC, offsets, inside)
+        z = _gated(raw, gate, n, t + K // 2, T, cs, C, gate_c, gate_t, s, b, GATE, ACT)
+        sums = slide(sums, thetas, z, K)
+        start = (n * T + t).to(tl.int64) * PC
+        tl.store(y + start + offsets, sums[0].to(y.dtype.element_ty), mask=inside)
+        sums = sums[1:]
+
+
+@torch.library.custom_op("tanet::adaptive_conv", mutates_args=())
+def adaptive_conv_triton(
+    x: torch.Tensor,
+    kernel: torch.Tensor,
+    gate: torch.Tensor | None,
+    scale: torch.Tensor | None,
+    shift: torch.Tensor | None,
+    act: str,
+) -> torch.Tensor:
+    """`adaptive_conv.adaptive_conv` on a GPU; x is best in channels-last, else it is copied first."""
+    x = x.contiguous(memory_format=torch.channels_last)
+    y = torch.empty_like(x)
+    grid, per_chunk, compiled = walk(x, kernel)
+    inputs, options = arguments(x, kernel, gate, scale, shift, act)
+    with device_of(x):
+        _forward[grid](x, y, *inputs, per_chunk, **options, **compiled)
+    return y
+
+
+@adaptive_conv_triton.register_fake
+def _(x, kernel, gate, scale, shift, act):
+    return torch.empty_like(x, memory_format=torch.channels_last)
+
+
+def _setup(ctx, inputs, output):
+    *tensors, ctx.act = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _gradients(ctx, dy):
+    inputs = (*ctx.saved_tensors, ctx.act)
+    needed = any(ctx.needs_input_grad[1:5])
+    of_weights = gradients(dy, *inputs) if needed else [None] * 4
+    dx = adaptive_conv_dx(dy, *inputs, None, None, None)
+    return dx, *of_weights, None
+
+
+adaptive_conv_triton.register_autograd(_gradients, setup_context=_setup)

@@ -1,0 +1,1 @@
+"""Means over maps: BatchNorm's moments, and the squeeze of TAM."""

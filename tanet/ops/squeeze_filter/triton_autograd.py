@@ -1,0 +1,115 @@
+"""Squeeze and filter of the same maps with one backward pass over them; see taken.py.
+
+Autograd would have the filter make a gradient of the maps, the squeeze another, the moments a third, and add
+them: nine passes over maps. Here the squeeze's node alone makes it, last, when the gradients of s and of the
+moments are known. What it needs from the filter comes to it as messages in the place of gradients: dY where
+the gradient of the maps would be, gate and kernel where that of an empty tensor would be.
+"""
+
+from typing import Any
+
+import torch
+
+from tanet.ops.adaptive_convolution.triton_backward_maps import adaptive_conv_dx
+from tanet.ops.adaptive_convolution.triton_backward_sums import gradients
+from tanet.ops.adaptive_convolution.triton_forward import adaptive_conv_triton
+from tanet.ops.common.batch_norm import Norm
+from tanet.ops.common.dispatch import Act
+from tanet.ops.pooling.triton_kernels import squeeze_parts
+
+Gradients = tuple[torch.Tensor | None, ...]
+
+
+def squeeze_taken(
+    x: torch.Tensor, *, frames: int, taps: int, gated: bool, norm: Norm | None, act: Act
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None, torch.Tensor]:
+    """`take_in` on a GPU: x, s, the norm's scale and shift, and the empty tensor, all for the filter."""
+    x = x.contiguous(memory_format=torch.channels_last)
+    weights = (None, None, None, None, 0.0, False) if norm is None else tuple(norm)
+    s, x, messages, *affine = _Squeeze.apply(x, *weights, frames, taps, gated, act)  # type: ignore[misc]
+    scale, shift = affine or (None, None)
+    return x, s, scale, shift, messages
+
+
+def filter_taken(
+    x: torch.Tensor,
+    messages: torch.Tensor,
+    kernel: torch.Tensor,
+    gate: torch.Tensor | None,
+    scale: torch.Tensor | None,
+    shift: torch.Tensor | None,
+    act: Act,
+) -> torch.Tensor:
+    """`Taken.filter` on a GPU, of what `squeeze_taken` made."""
+    return _Filter.apply(x, messages, kernel, gate, scale, shift, act)  # type: ignore[return-value]
+
+
+class _Squeeze(torch.autograd.Function):
+    """x and a norm → s, the same x, an empty tensor for messages, and the norm's scale and shift."""
+
+    @staticmethod
+    def forward(ctx: Any, x, weight, bias, mean, var, eps, of_batch, frames, taps, gated, act):
+        scale = shift = None
+        if weight is not None:
+            scale, shift = Norm(weight, bias, mean, var, eps, of_batch).scale_and_shift()
+        parts = squeeze_parts(x, scale, shift, act)
+        straight, open_, rest = parts.unbind()  # [N·T, C] each
+        s = straight + rest if scale is None else scale * straight + shift * open_ + rest
+        ctx.eps, ctx.of_batch, ctx.taps, ctx.act = eps, of_batch, taps, act
+        ctx.save_for_backward(x, weight, bias, mean, var, scale, shift, parts)
+        count = (frames if gated else 0) + taps
+        messages = x.new_empty((x.shape[0] // frames, count, x.shape[1]), dtype=torch.float32)
+        # `to` the same type gives s itself. Compiled, torch 2.11 returns both, and loses the gradient.
+        rows = s if x.dtype == s.dtype else s.to(x.dtype)
+        outputs = rows, x.view_as(x), messages
+        return outputs if scale is None else (*outputs, scale, shift)
+
+    @staticmethod
+    def backward(ctx: Any, ds, dy, messages, d_scale=None, d_shift=None) -> Gradients:
+        x, weight, bias, mean, var, scale, shift, (straight, open_, _) = ctx.saved_tensors
+        ds = ds.float()
+        gate, kernel = messages.split((messages.shape[1] - ctx.taps, ctx.taps), dim=1)
+        d_weight = d_bias = slope = offset = None
+        if scale is not None:
+            d_scale = d_scale + (ds * straight).sum(0)
+            d_shift = d_shift + (ds * open_).sum(0)
+            r = (var + ctx.eps).rsqrt()
+            d_bias, d_weight = d_shift, r * (d_scale - mean * d_shift)
+            if ctx.of_batch:
+                count = x.numel() // x.shape[1]
+                slope = -weight * r * r * d_weight / count
+                offset = -scale * d_bias / count - slope * mean
+            d_weight, d_bias = d_weight.to(weight.dtype), d_bias.to(bias.dtype)
+        dx = None
+        if ctx.needs_input_grad[0]:
+            dx = adaptive_conv_dx(
+                dy,
+                x,
+                kernel.mT,
+                gate.mT if gate.shape[1] else None,
+                scale,
+                shift,
+                ctx.act,
+                ds / (x.shape[2] * x.shape[3]),
+                slope,
+                offset,
+            )
+        return dx, d_weight, d_bias, *[None] * 8
+
+
+class _Filter(torch.autograd.Function):
+    """`adaptive_conv`, whose gradients of the maps and of the empty tensor are messages to `_Squeeze`."""
+
+    @staticmethod
+    def forward(ctx: Any, x, _, kernel, gate, scale, shift, act):
+        ctx.act = act
+        ctx.save_for_backward(x, kernel, gate, scale, shift)
+        return adaptive_conv_triton(x, kernel, gate, scale, shift, act)
+
+    @staticmethod
+    def backward(ctx: Any, dy) -> Gradients:
+        x, kernel, gate, scale, shift = ctx.saved_tensors
+        dy = dy.contiguous(memory_format=torch.channels_last)
+        weights = [kernel.mT] if gate is None else [gate.mT, kernel.mT]
+        messages = torch.cat([tensor.float() for tensor in weights], 1)
+        return dy, messages, *gradients(dy, x, kernel, gate, scale, shift, ctx.act), None

@@ -1,0 +1,1 @@
+"""A whole TAM in evaluation, in three or four launches."""

@@ -1,0 +1,298 @@
+"""TAM's two branches in evaluation, from the parts of s to the gate and the kernel.
+
+    h = ReLU(BN(W ∗ s)),  Θ = softmax(W3 ReLU(BN(W0 s)))     `hidden_and_kernel`: one launch  (eq. 3, 4)
+    V = σ(W' h)                                              `gate`: another                  (eq. 3)
+
+All is so small that it waits for memory, not for arithmetic: what counts is how many loads are on their way
+together. Of many clips the hidden layer is a product of matrices whose next operands are loaded while it
+computes; of few, many small programs each make one of its channels.
+"""
+
+import torch
+import triton
+import triton.language as tl
+
+from tanet.ops.common.triton_tiles import activate, power
+
+TILE = 8192  # elements that a program holds at a time
+ROWS = 16  # of a product of matrices, at least
+GROUP = 32  # channels whose kernels a program makes
+PARTS = 16  # of s, up to which a program adds them up itself
+
+
+@triton.jit
+def product(rows, w, total):
+    """total + rows @ w of float32 rows, as exact as in float32; but for weights in bfloat16.
+
+    Those meet the rows in two parts of 8 bits each, high and low: 16 bits, where the module in bfloat16 would
+    round them to 8.
+    """
+    if w.dtype == tl.bfloat16:
+        high = rows.to(tl.bfloat16)
+        total = tl.dot(high, w, total)
+        return tl.dot((rows - high.to(tl.float32)).to(tl.bfloat16), w, total)
+    return total + tl.dot(rows, w.to(tl.float32), input_precision="tf32x3")
+
+
+@triton.jit
+def _squeezed(s_parts, parts, images, n, N, t, T, cs, C, BN: tl.constexpr):
+    """s of the clips n at the frames t and channels cs, grids that broadcast together; zeros outside."""
+    inside = (n < N) & (t >= 0) & (t < T) & (cs < C)
+    if BN == 1:
+        return tl.load(s_parts + (n * T + t) * C + cs, mask=inside, other=0.0)
+    which = tl.arange(0, BN)[:, None, None]
+    at = s_parts + (which * images + (n * T + t)[None, :, :]) * C + cs[None, :, :]
+    return tl.sum(tl.load(at, mask=(which < parts) & inside[None, :, :], other=0.0), 0)
+
+
+@triton.jit
+def _norm(rows, mean, var, weight, bias, at, valid, eps):
+    """BatchNorm with running statistics of the columns of rows, and ReLU."""
+    scale = tl.load(weight + at, mask=valid, other=0.0).to(tl.float32)
+    scale = scale / tl.sqrt(tl.load(var + at, mask=valid, other=1.0).to(tl.float32) + eps)
+    shift = tl.load(bias + at, mask=valid, other=0.0).to(tl.float32)
+    shift -= tl.load(mean + at, mask=valid, other=0.0).to(tl.float32) * scale
+    return activate(rows * scale[None, :] + shift[None, :], 1)
+
+
+@triton.jit
+def _weights(l0, l0_h, l0_c, hs, HIDDEN, cs, C):
+    """One tap's weights [BC, BH]."""
+    inside = (cs[:, None] < C) & (hs[None, :] < HIDDEN)
+    return tl.load(l0 + hs[None, :] * l0_h + cs[:, None] * l0_c, mask=inside, other=0.0)
+
+
+@triton.jit
+def _three_taps(
+    s_parts, l0, l0_h, l0_c, l0_k, rs, n, t, hs, N, T, C, HIDDEN, parts, images,
+    BN: tl.constexpr, BT: tl.constexpr, BM: tl.constexpr, BH: tl.constexpr, BC: tl.constexpr,
+):  # fmt: skip
+    """W ∗ s for three taps, as products of matrices [BM, BC] @ [BC, BH]; the rows are frames n, t.
+
+    Of several clips, or of a part of one: there the first and the last row only serve the rows beside them.
+    """
+    before = tl.zeros([BM, BH], tl.float32)
+    now = tl.zeros([BM, BH], tl.float32)
+    after = tl.zeros([BM, BH], tl.float32)
+    cs = tl.arange(0, BC)
+    rows = _squeezed(s_parts, parts, images, n[:, None], N, t[:, None], T, cs[None, :], C, BN)
+    w0 = _weights(l0, l0_h, l0_c, hs, HIDDEN, cs, C)
+    w1 = _weights(l0 + l0_k, l0_h, l0_c, hs, HIDDEN, cs, C)
+    w2 = _weights(l0 + 2 * l0_k, l0_h, l0_c, hs, HIDDEN, cs, C)
+    for _ in range(0, C, BC):
+        these, v0, v1, v2 = rows, w0, w1, w2
+        cs += BC  # the next ones are on their way while these are multiplied
+        rows = _squeezed(s_parts, parts, images, n[:, None], N, t[:, None], T, cs[None, :], C, BN)
+        w0 = _weights(l0, l0_h, l0_c, hs, HIDDEN, cs, C)
+        w1 = _weights(l0 + l0_k, l0_h, l0_c, hs, HIDDEN, cs, C)
+        w2 = _weights(l0 + 2 * l0_k, l0_h, l0_c, hs, HIDDEN, cs, C)
+        before = product(these, v0, before)
+        now = product(these, v1, now)
+        after = product(these, v2, after)
+    # Each tap has met all frames; what it gives moves by one frame within its clip. A product with ones and
+    # zeros would move it too, but takes a NaN to the other clips.
+    previous = tl.broadcast_to(tl.maximum(rs - 1, 0)[:, None], [BM, BH])
+    following = tl.broadcast_to(tl.minimum(rs + 1, BM - 1)[:, None], [BM, BH])
+    now += tl.where(rs[:, None] % BT > 0, tl.gather(before, previous, 0), 0.0)
+    return now + tl.where((rs[:, None] + 1) % BT > 0, tl.gather(after, following, 0), 0.0)
+
+
+@triton.jit
+def _any_taps(
+    s_parts, l0, l0_h, l0_c, l0_k, hs, T, C, HIDDEN, parts, images,
+    LK: tl.constexpr, BN: tl.constexpr, BT: tl.constexpr, BH: tl.constexpr, BC: tl.constexpr,
+):  # fmt: skip
+    """W ∗ s of one clip [BT, BH], of few channels."""
+    ts = tl.arange(0, BT)
+    products = tl.zeros([BT, BH, BC], tl.float32)
+    for start in range(0, C, BC):
+        cs = start + tl.arange(0, BC)
+        for k in tl.static_range(LK):
+            t = ts[:, None] + (k - LK // 2)
+            rows = _squeezed(s_parts, parts, images, 0, 1, t, T, cs[None, :], C, BN)  # [BT, BC]
+            inside = (hs[:, None] < HIDDEN) & (cs[None, :] < C)
+            w = tl.load(l0 + hs[:, None] * l0_h + cs[None, :] * l0_c + k * l0_k, mask=inside, other=0.0)
+            products += rows[:, None, :] * w.to(tl.float32)[None, :, :]
+    return tl.sum(products, 2)
+
+
+@triton.jit
+def _hidden(
+    s_parts, hidden, l0, l0_h, l0_c, l0_k, l_weight, l_bias, l_mean, l_var, l_eps,
+    group, tile, N, T, C, HIDDEN, parts, images, chunks, per_chunk,
+    LK: tl.constexpr, MATRICES: tl.constexpr, BN: tl.constexpr, BT: tl.constexpr, BM: tl.constexpr,
+    BH: tl.constexpr, BC: tl.constexpr,
+):  # fmt: skip
+    """Some channels of the hidden layer of BM/BT clips, or of a chunk of a clip that is longer than BM."""
+    rs = tl.arange(0, BM)
+    # Clips are counted from the group's first, by small numbers, wherever that is.
+    if BT > BM:
+        first = group // chunks
+        n, t = rs * 0, group % chunks * per_chunk + rs - 1
+        mine = (rs > 0) & (rs <= per_chunk) & (t < T)
+    else:
+        first = group * (BM // BT)
+        n, t = rs // BT, rs % BT
+        mine = (n < N - first) & (t < T)
+    s_parts += first.to(tl.int64) * T * C
+    hidden += first.to(tl.int64) * T * HIDDEN
+    hs = tile * BH + tl.arange(0, BH)
+    if MATRICES:
+        total = _three_taps(
+            s_parts, l0, l0_h, l0_c, l0_k, rs, n, t, hs, N - first, T, C, HIDDEN, parts, images,
+            BN, BT, BM, BH, BC,
+        )  # fmt: skip
+    else:
+        total = _any_taps(s_parts, l0, l0_h, l0_c, l0_k, hs, T, C, HIDDEN, parts, images, LK, BN, BT, BH, BC)
+    total = _norm(total, l_mean, l_var, l_weight, l_bias, hs, hs < HIDDEN, l_eps)
+    at = (n * T + t)[:, None] * HIDDEN + hs[None, :]
+    tl.store(hidden + at, total, mask=mine[:, None] & (hs[None, :] < HIDDEN))
+
+
+@triton.jit
+def _aggregation(
+    s_parts, kernel, g0, g_weight, g_bias, g_mean, g_var, g_eps, g3, n, tile, T, C, WIDTH, parts, images,
+    K: tl.constexpr, BN: tl.constexpr, BT: tl.constexpr, BG: tl.constexpr, BW: tl.constexpr,
+):  # fmt: skip
+    """The kernels of some channels of a clip."""
+    s_parts += n.to(tl.int64) * T * C
+    kernel += n.to(tl.int64) * K * C
+    cs = tile * BG + tl.arange(0, BG)
+    # The frames are summed over in a product of matrices, which takes no fewer than 16.
+    BS: tl.constexpr = BT if BT > 16 else 16
+    ss = tl.arange(0, BS)
+    rows = _squeezed(s_parts, parts, images, 0, 1, ss[None, :], T, cs[:, None], C, BN)  # [BG, BS]
+    thetas = ()
+    for _ in tl.static_range(K):
+        thetas += (tl.zeros([BG, BW], tl.float32),)
+    for start in tl.range(0, WIDTH, BW, num_stages=1):
+        ws = start + tl.arange(0, BW)
+        inside = (ws[None, :] < WIDTH) & (ss[:, None] < T)
+        w0 = tl.load(g0 + ws[None, :] * T + ss[:, None], mask=inside, other=0.0)
+        wide = product(rows, w0, tl.zeros([BG, BW], tl.float32))
+        wide = _norm(wide, g_mean, g_var, g_weight, g_bias, ws, ws < WIDTH, g_eps)
+        # K is so small that a second product of matrices, padded to 16, would be the longer way.
+        added = ()
+        for k in tl.static_range(K):
+            w3 = tl.load(g3 + k * WIDTH + ws, mask=ws < WIDTH, other=0.0).to(tl.float32)
+            added += (thetas[k] + wide * w3[None, :],)
+        thetas = added
+    largest = tl.full([BG], float("-inf"), tl.float32)
+    logits = ()
+    for k in tl.static_range(K):
+        logits += (tl.sum(thetas[k], 1),)
+        largest = tl.maximum(largest, logits[k])
+    total = tl.zeros([BG], tl.float32)
+    for k in tl.static_range(K):
+        total += tl.exp(logits[k] - largest)
+    for k in tl.static_range(K):
+        tl.store(kernel + k * C + cs, tl.exp(logits[k] - largest) / total, mask=cs < C)
+
+
+@triton.jit
+def _hidden_and_kernel(
+    s_parts, hidden, kernel,
+    g0, g_weight, g_bias, g_mean, g_var, g_eps, g3, l0, l_weight, l_bias, l_mean, l_var, l_eps,
+    l0_h, l0_c, l0_k, N, T, C, HIDDEN, WIDTH, parts, images, tiles_h, programs_h, chunks, per_chunk,
+    K: tl.constexpr, LK: tl.constexpr, MATRICES: tl.constexpr, BN: tl.constexpr, BT: tl.constexpr,
+    BM: tl.constexpr, BH: tl.constexpr, BC: tl.constexpr, BG: tl.constexpr, BW: tl.constexpr,
+):  # fmt: skip
+    pid = tl.program_id(0)
+    if pid < programs_h:
+        _hidden(
+            s_parts, hidden, l0, l0_h, l0_c, l0_k, l_weight, l_bias, l_mean, l_var, l_eps,
+            pid // tiles_h, pid % tiles_h, N, T, C, HIDDEN, parts, images, chunks, per_chunk,
+            LK, MATRICES, BN, BT, BM, BH, BC,
+        )  # fmt: skip
+    else:
+        tiles_g = tl.cdiv(C, BG)
+        _aggregation(
+            s_parts, kernel, g0, g_weight, g_bias, g_mean, g_var, g_eps, g3,
+            (pid - programs_h) // tiles_g, (pid - programs_h) % tiles_g, T, C, WIDTH, parts, images,
+            K, BN, BT, BG, BW,
+        )  # fmt: skip
+
+
+@triton.jit
+def _gate(hidden, l3, gate, T, C, HIDDEN, BT: tl.constexpr, BC: tl.constexpr, BH: tl.constexpr):
+    start = tl.program_id(1).to(tl.int64) * T  # of a clip
+    cs = tl.program_id(0) * BC + tl.arange(0, BC)
+    ts = tl.program_id(2) * BT + tl.arange(0, BT)
+    hidden += start * HIDDEN
+    gate += start * C
+    logits = tl.zeros([BT, BC], tl.float32)
+    for j in range(0, HIDDEN, BH):
+        hs = j + tl.arange(0, BH)
+        at = ts[:, None] * HIDDEN + hs[None, :]
+        rows = tl.load(hidden + at, mask=(ts[:, None] < T) & (hs[None, :] < HIDDEN), other=0.0)
+        w = l3 + cs[None, :] * HIDDEN + hs[:, None]
+        w = tl.load(w, mask=(cs[None, :] < C) & (hs[:, None] < HIDDEN), other=0.0)
+        logits = product(rows, w, logits)
+    to = gate + ts[:, None] * C + cs[None, :]
+    tl.store(to, 1.0 / (1.0 + tl.exp(-logits)), mask=(ts[:, None] < T) & (cs[None, :] < C))
+
+
+def hidden_and_kernel(
+    s_parts: torch.Tensor,
+    frames: int,
+    g: list[torch.Tensor],
+    g_eps: float,
+    l: list[torch.Tensor],  # noqa: E741
+    l_eps: float,
+    *,
+    few: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The local branch's hidden layer [N, T, C/β] and the kernel [N, K, C], both float32; one launch.
+
+    Where s comes in more parts than PARTS they are added up first, by a launch of their own.
+
+    Args:
+        s_parts: [parts, N·T, C], which s is the sum of.
+        frames: T.
+        g: as in `tam`, and so g_eps, l and l_eps.
+        g_eps: of the global branch's BatchNorm.
+        l: weights of the local branch.
+        l_eps: of its BatchNorm.
+        few: spread the clips over many small programs, because there are few.
+    """
+    g0, g3, l0 = g[0].contiguous(), g[5].contiguous(), l[0]
+    norms = [weight.contiguous() for weight in (*g[1:5], *l[1:5])]
+    if s_parts.shape[0] > PARTS:
+        s_parts = s_parts.sum(0, keepdim=True)
+    parts, images, channels = s_parts.shape
+    clips, (width, taps, outputs) = images // frames, (g0.shape[0], g3.shape[0], l0.shape[0])
+    new = {"device": s_parts.device, "dtype": torch.float32}
+    hidden = torch.empty(clips, frames, outputs, **new)
+    kernel = torch.empty(clips, taps, channels, **new)
+    block_n, block_t = triton.next_power_of_2(parts), triton.next_power_of_2(frames)
+    # Parts that are still to be added up are dear to small programs, each of which adds them up.
+    matrices = l0.shape[2] == 3 and (parts > 1 or not few)
+    chunks = triton.cdiv(frames, ROWS - 2) if matrices and frames > ROWS else 1
+    if matrices:
+        block_m, block_h = ROWS, 16 if parts > 1 else 32
+        block_c = power(channels, most=32 if parts > 1 else 64)
+    else:
+        block_m, block_h = block_t, 1 if few else 4
+        block_c = power(channels, most=max(16, TILE // (max(block_n, block_h) * block_t)))
+    tiles_h = triton.cdiv(outputs, block_h)
+    programs_h = tiles_h * (clips * chunks if chunks > 1 else triton.cdiv(clips, block_m // block_t))
+    _hidden_and_kernel[(programs_h + clips * triton.cdiv(channels, GROUP),)](
+        s_parts, hidden, kernel, g0, *norms[:4], g_eps, g3, l0, *norms[4:], l_eps,
+        *l0.stride(), clips, frames, channels, outputs, width, parts, images, tiles_h, programs_h,
+        chunks, triton.cdiv(frames, chunks),
+        K=taps, LK=l0.shape[2], MATRICES=matrices, BN=block_n, BT=block_t, BM=block_m, BH=block_h, BC=block_c,
+        BG=GROUP, BW=power(width, most=128),
+        num_warps=8 if block_t > 16 else 4,  # which have the registers for the rows of a long clip
+    )  # fmt: skip
+    return hidden, kernel
+
+
+def gate(hidden: torch.Tensor, l3: torch.Tensor) -> torch.Tensor:
+    """The gate [N, T, C] that the hidden layer [N, T, C/β] gives rise to; one launch."""
+    clips, frames, width = hidden.shape
+    channels = l3.shape[0]
+    out = torch.empty(clips, frames, channels, device=hidden.device, dtype=torch.float32)
+    _gate[(triton.cdiv(channels, 64), clips, triton.cdiv(frames, ROWS))](
+        hidden, l3.contiguous(), out, frames, channels, width, BT=ROWS, BC=64, BH=32
+    )
+    return out

@@ -1,0 +1,149 @@
+"""The squeeze of evaluation, s = mean of act(scale · X + shift) (eq. 1), in parts of the places.
+
+Either by reading X, or by the way: a 1×1 convolution that makes X has every value of it at hand.
+
+    squeeze          X → parts of s
+    conv_squeeze     the convolution's input → X, parts of s
+
+A part is the sum over some of the places, divided by the number of all; s is the sum of the parts. They are
+added in a fixed order: results do not change from run to run.
+"""
+
+import torch
+import triton
+import triton.language as tl
+from torch.nn import functional as F
+
+from tanet.ops.common.triton_tiles import ACTS, activate, given, part_of_map, power
+
+PLACES = 1024  # of a map, summed by one program
+CONV_PARTS = 8  # of a map, by convolutions
+# Multiply-adds for each value that a convolution moves. Above it computes more than it waits for memory, and
+# cuDNN is faster by more than a reading of what it makes.
+BALANCE = 96
+
+
+@triton.jit
+def _add(total, x, first, last, cs, C, s, b, ACT: tl.constexpr, STEPS: tl.constexpr, BP: tl.constexpr):
+    """Add the places first … of a map to the sums [BP, BC]; all loads are on their way together."""
+    for i in tl.static_range(STEPS):
+        ps = first + i * BP + tl.arange(0, BP)
+        inside = (ps[:, None] < last) & (cs[None, :] < C)
+        # The filter will read them again soon.
+        raw = tl.load(
+            x + ps[:, None] * C + cs[None, :], mask=inside, other=0.0, eviction_policy="evict_last"
+        ).to(tl.float32)
+        total += tl.where(inside, activate(raw * s + b, ACT), 0.0)
+    return total
+
+
+@triton.jit
+def _squeeze(
+    x, scale, shift, parts_of_s, P, C, tiles_c, tiles, per_part,
+    AFFINE: tl.constexpr, ACT: tl.constexpr, ONCE: tl.constexpr, STEPS: tl.constexpr,
+    BP: tl.constexpr, BC: tl.constexpr,
+):  # fmt: skip
+    image, images, part, cs, s, b = part_of_map(scale, shift, tiles, tiles_c, C, AFFINE, BC)
+    first = part * per_part
+    last = tl.minimum(first + per_part, P)
+    x += image * P * C
+    total = tl.zeros([BP, BC], tl.float32)
+    if ONCE:
+        total = _add(total, x, first, last, cs, C, s, b, ACT, STEPS, BP)
+    else:
+        for start in range(first, last, STEPS * BP):
+            total = _add(total, x, start, last, cs, C, s, b, ACT, STEPS, BP)
+    tl.store(parts_of_s + (part * images + image) * C + cs, tl.sum(total, 0) / P, mask=cs < C)
+
+
+def squeeze(
+    x: torch.Tensor, scale: torch.Tensor | None, shift: torch.Tensor | None, act: str, *, few: bool
+) -> torch.Tensor:
+    """Parts of s [parts, N·T, C], float32, of maps [N·T, C, H, W] in channels-last; one launch.
+
+    Args:
+        x: what is normalised, activated, and averaged.
+        scale: as in `adaptive_conv`, and so shift and act.
+        shift: [C].
+        act: its name.
+        few: spread the maps over many small programs, because there are few.
+    """
+    images, channels, places = x.shape[0], x.shape[1], x.shape[2] * x.shape[3]
+    steps, block_p, block_c = (4, 256, 16) if few else (7, 64, 64)
+    tiles_c, parts = triton.cdiv(channels, block_c), triton.cdiv(places, PLACES)
+    per_part = triton.cdiv(places, parts)
+    block_p = min(block_p, power(per_part))
+    steps = min(steps, triton.cdiv(per_part, block_p))
+    out = torch.empty(parts, images, channels, device=x.device, dtype=torch.float32)
+    _squeeze[(parts * tiles_c * images,)](
+        x, *given(scale, shift, otherwise=x), out, places, channels, tiles_c, parts * tiles_c, per_part,
+        AFFINE=scale is not None, ACT=ACTS[act], ONCE=per_part <= steps * block_p, STEPS=steps,
+        BP=block_p, BC=block_c,
+    )  # fmt: skip
+    return out
+
+
+@triton.jit
+def _conv_squeeze(
+    x, weight, y, scale, shift, parts_of_s, P, C, IN, tiles_p, tiles_c, tiles, per_part,
+    AFFINE: tl.constexpr, ACT: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
+):  # fmt: skip
+    image, images, part, cs, s, b = part_of_map(scale, shift, tiles, tiles_c, C, AFFINE, BN)
+    x += image * P * IN
+    y += image * P * C
+    sums = tl.zeros([BN], tl.float32)
+    for tile in range(part * per_part, tl.minimum((part + 1) * per_part, tiles_p)):
+        ps = tile * BM + tl.arange(0, BM)
+        out = tl.zeros([BM, BN], tl.float32)
+        for k in range(0, IN, BK):
+            ks = k + tl.arange(0, BK)
+            at = x + ps[:, None] * IN + ks[None, :]
+            maps = tl.load(at, mask=(ps[:, None] < P) & (ks[None, :] < IN), other=0.0)
+            at = weight + cs[None, :] * IN + ks[:, None]
+            out = tl.dot(maps, tl.load(at, mask=(cs[None, :] < C) & (ks[:, None] < IN), other=0.0), out)
+        inside = (ps[:, None] < P) & (cs[None, :] < C)
+        tl.store(y + ps[:, None] * C + cs[None, :], out.to(y.dtype.element_ty), mask=inside)
+        sums += tl.sum(tl.where(inside, activate(out * s + b, ACT), 0.0), 0)
+    tl.store(parts_of_s + (part * images + image) * C + cs, sums / P, mask=cs < C)
+
+
+def conv_squeeze(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    scale: torch.Tensor | None,
+    shift: torch.Tensor | None,
+    act: str,
+    *,
+    few: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A 1×1 convolution's answer y [N·T, C, H, W] and the parts [parts, N·T, C] of its squeeze.
+
+    One launch where that is faster than a convolution by cuDNN and `squeeze`, which take turns elsewhere.
+
+    Args:
+        x: what enters the convolution [N·T, C', H, W], in channels-last.
+        weight: [C, C', 1, 1], of the same type.
+        scale: of what becomes of y before it is squeezed, as in `adaptive_conv`, and so shift and act.
+        shift: [C].
+        act: its name.
+        few: as in `squeeze`.
+    """
+    (images, inputs), channels, places = x.shape[:2], weight.shape[0], x.shape[2] * x.shape[3]
+    computes = inputs * channels > BALANCE * (inputs + channels)
+    # Whether float32 may be rounded to TF32 is said to cuDNN alone.
+    if few or computes or x.dtype == torch.float32:
+        y = F.conv2d(x, weight).contiguous(memory_format=torch.channels_last)
+        return y, squeeze(y, scale, shift, act, few=few)
+    block = {"BM": 128, "BN": min(64, power(channels)), "BK": min(64, power(inputs))}
+    tiles_p, tiles_c = triton.cdiv(places, block["BM"]), triton.cdiv(channels, block["BN"])
+    per_part = triton.cdiv(tiles_p, CONV_PARTS)
+    parts = triton.cdiv(tiles_p, per_part)
+    new = {"device": x.device, "memory_format": torch.channels_last}
+    y = torch.empty(images, channels, *x.shape[2:], dtype=x.dtype, **new)
+    out = torch.empty(parts, images, channels, device=x.device, dtype=torch.float32)
+    _conv_squeeze[(parts * tiles_c * images,)](
+        x, weight.flatten(1).contiguous(), y, *given(scale, shift, otherwise=x), out,
+        places, channels, inputs, tiles_p, tiles_c, parts * tiles_c, per_part,
+        AFFINE=scale is not None, ACT=ACTS[act], **block, num_warps=4, num_stages=3,
+    )  # fmt: skip
+    return y, out

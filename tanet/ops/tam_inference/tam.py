@@ -1,0 +1,140 @@
+"""The whole of a TAM in evaluation, in three launches on few clips, in four on many.
+
+    1  s_t = mean of act(scale · X_t + shift)                          squeeze_triton.py (eq. 1)
+    2  the hidden layer of the local branch, Θ                         branches_triton.py (eq. 3, 4)
+    3  V = σ(W' h)                                                     branches_triton.py (eq. 3)
+    4  Y_t = Σ_k Θ_k V_{t+k-K//2} act(scale · X_{t+k-K//2} + shift)    `adaptive_conv`
+
+A small network on one clip waits for launches, not for arithmetic: PyTorch's operations take about fifteen
+before the filter. There each program of the last makes the part of V that it needs (`_filter`). The 1×1
+convolution that makes X can be taken in as well: where it waits for memory, it squeezes what it makes.
+
+Arithmetic is in float32, but for the convolution's and that of the local branch where its weights are in
+bfloat16 (`product`).
+"""
+
+import torch
+import triton
+import triton.language as tl
+
+from tanet.ops.adaptive_convolution.triton_forward import adaptive_conv_triton
+from tanet.ops.common.triton_tiles import (
+    ACTS,
+    activate,
+    device_of,
+    frame,
+    given,
+    no_sums,
+    per_channel,
+    power,
+    slide,
+    tile_at,
+)
+from tanet.ops.tam_inference.branches import gate, hidden_and_kernel
+from tanet.ops.tam_inference.squeeze import conv_squeeze, squeeze
+
+FEW = 2  # clips, up to which a launch costs more than making the gate anew in every tile
+FRAMES = 2  # of the answer of so few, made by one program from the maps of these and of those beside them
+
+
+@triton.jit
+def _filter(
+    x, y, hidden, l3, kernel, scale, shift, T, P, C, HIDDEN, tiles_c, groups,
+    K: tl.constexpr, FRAMES: tl.constexpr, AFFINE: tl.constexpr, ACT: tl.constexpr,
+    BP: tl.constexpr, BC: tl.constexpr, BH: tl.constexpr,
+):  # fmt: skip
+    """Some frames of the answer in a tile of places and channels."""
+    n, first = tl.program_id(1) // groups, tl.program_id(1) % groups * FRAMES
+    cs = tl.program_id(0) % tiles_c * BC + tl.arange(0, BC)
+    offsets, inside = tile_at(tl.program_id(0) // tiles_c * BP, P, cs, C, BP)
+    PC = P * C
+    s = per_channel(scale, cs, cs < C, 1.0, AFFINE)
+    b = per_channel(shift, cs, cs < C, 0.0, AFFINE)
+    thetas = ()
+    for k in tl.static_range(K):
+        thetas += (tl.load(kernel + (n * K + k) * C + cs, mask=cs < C, other=0.0)[None, :],)
+    raws = ()  # on their way while the gates are made
+    for i in tl.static_range(FRAMES + K - 1):
+        raws += (frame(x, n, first + (i - K // 2), T, PC, offsets, inside),)
+    sums = no_sums(BP, BC, K)
+    for i in tl.static_range(FRAMES + K - 1):
+        t = first + (i - K // 2)
+        there = (t >= 0) & (t < T)
+        at = hidden + (n * T + t).to(tl.int64) * HIDDEN
+        logits = tl.zeros([BC], tl.float32)
+        for h in range(0, HIDDEN, BH):
+            hs = h + tl.arange(0, BH)
+            row = tl.load(at + hs, mask=(hs < HIDDEN) & there, other=0.0)
+            w = l3 + cs[:, None] * HIDDEN + hs[None, :]
+            w = tl.load(w, mask=(cs[:, None] < C) & (hs[None, :] < HIDDEN), other=0.0).to(tl.float32)
+            logits += tl.sum(w * row[None, :], 1)
+        gate = tl.where(there, 1.0 / (1.0 + tl.exp(-logits)), 0.0)  # closed where there is no frame
+        sums = slide(sums, thetas, gate[None, :] * activate(raws[i].to(tl.float32) * s + b, ACT), K)
+        if i >= K - 1:
+            done = first + (i - (K - 1))
+            to = y + (n * T + done).to(tl.int64) * PC + offsets
+            tl.store(to, sums[0].to(y.dtype.element_ty), mask=inside & (done < T))
+        sums = sums[1:]
+
+
+@torch.library.custom_op("tanet::tam", mutates_args=())
+def tam(
+    x: torch.Tensor,
+    conv: torch.Tensor | None,
+    scale: torch.Tensor | None,
+    shift: torch.Tensor | None,
+    act: str,
+    frames: int,
+    g: list[torch.Tensor],
+    g_eps: float,
+    l: list[torch.Tensor],  # noqa: E741
+    l_eps: float,
+) -> torch.Tensor:
+    """TAM's answer [N·T, C, H, W] in evaluation, in channels-last; no gradients.
+
+    Args:
+        x: maps [N·T, C, H, W], best in channels-last; [N·T, C', H, W] if a convolution makes them.
+        conv: weight [C, C', 1, 1] of that convolution, of x's type; None for none.
+        scale: as in `adaptive_conv`, and so shift and act.
+        shift: [C].
+        act: its name.
+        frames: T.
+        g: of the global branch: first weight [αT, T], BatchNorm's weight, bias, mean, variance, and last
+            weight [K, αT].
+        g_eps: of its BatchNorm.
+        l: of the local branch: first weight [C/β, C, taps], BatchNorm's, last weight [C, C/β, 1].
+        l_eps: of its BatchNorm.
+    """
+    x = x.contiguous(memory_format=torch.channels_last)
+    few = x.shape[0] // frames <= FEW
+    with device_of(x):
+        if conv is None:
+            s_parts = squeeze(x, scale, shift, act, few=few)
+        else:
+            x, s_parts = conv_squeeze(x, conv, scale, shift, act, few=few)
+        hidden, kernel = hidden_and_kernel(s_parts, frames, g, g_eps, l, l_eps, few=few)
+        if few:
+            return _filtered(x, hidden, l[5], kernel, scale, shift, act)
+        return adaptive_conv_triton(x, kernel.mT, gate(hidden, l[5]).mT, scale, shift, act)
+
+
+@tam.register_fake
+def _(x, conv, scale, shift, act, frames, g, g_eps, l, l_eps):  # noqa: E741
+    channels = x.shape[1] if conv is None else conv.shape[0]
+    shape = (x.shape[0], channels, *x.shape[2:])
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+
+
+def _filtered(x, hidden, l3, kernel, scale, shift, act):
+    """The answer for few clips; one launch."""
+    clips, frames, width = hidden.shape
+    channels, places = x.shape[1], x.shape[2] * x.shape[3]
+    y = torch.empty_like(x)
+    tiles_c, groups = triton.cdiv(channels, 32), triton.cdiv(frames, FRAMES)
+    _filter[(triton.cdiv(places, 32) * tiles_c, clips * groups)](
+        x, y, hidden, l3.contiguous(), kernel, *given(scale, shift, otherwise=x),
+        frames, places, channels, width, tiles_c, groups,
+        K=kernel.shape[1], FRAMES=FRAMES, AFFINE=scale is not None, ACT=ACTS[act],
+        BP=32, BC=32, BH=power(width, most=64), num_warps=2,
+    )  # fmt: skip
+    return y

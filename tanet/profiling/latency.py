@@ -1,0 +1,73 @@
+"""Measure how long a network takes for a batch of clips, and the memory it needs."""
+
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from tanet.models.video_net import VideoNet
+from tanet.runtime.device import autocast
+
+WARM_UP = 2  # runs that do not count: kernels are chosen, memory is taken
+
+
+AT_LEAST, AT_MOST, ENOUGH = 5, 100, 3.0  # runs, runs, seconds of them
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds that a batch takes, from clips on the device to logits on the device."""
+
+    batch: int
+    """Clips."""
+    precision: Literal["float32", "bfloat16"]
+    runs: int
+    """How often it was timed."""
+    p20: float
+    p50: float
+    p80: float
+    peak_memory: int | None
+    """Most bytes that tensors held on the GPU, weights and clips among them; None on a CPU, where PyTorch
+    keeps no account."""
+
+
+@torch.inference_mode()
+def measure(network: VideoNet, *, size: int, batch: int, precision: Literal["float32", "bfloat16"]) -> Speed:
+    """Time a network on random clips, on the device where it is. Other work on the machine disturbs this.
+
+    Args:
+        network: left in evaluation mode.
+        size: side of the frames, in pixels.
+        batch: clips that go through the network together.
+        precision: of a GPU, as in testing; a CPU computes in float32.
+
+    Raises:
+        ValueError: size or batch is not positive.
+    """
+    if min(size, batch) < 1:
+        raise ValueError(f"size and batch must be positive, not {size} and {batch}")
+    network.eval()
+    device = next(network.parameters()).device
+    clips = torch.randn(batch, network.frames, 3, size, size, device=device)
+    seconds: list[float] = []
+    with autocast(device, precision):
+        for _ in range(WARM_UP):
+            _run(network, clips)
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        while len(seconds) < AT_LEAST or (sum(seconds) < ENOUGH and len(seconds) < AT_MOST):
+            seconds.append(_run(network, clips))
+    p20, p50, p80 = torch.tensor(seconds).quantile(torch.tensor([0.2, 0.5, 0.8])).tolist()
+    if device.type != "cuda":
+        return Speed(batch, "float32", len(seconds), p20, p50, p80, None)
+    return Speed(batch, precision, len(seconds), p20, p50, p80, torch.cuda.max_memory_allocated(device))
+
+
+def _run(network: VideoNet, clips: torch.Tensor) -> float:
+    """Seconds from clips to logits; a GPU is waited for, since it only takes orders when it is called."""
+    start = time.perf_counter()
+    network(clips)
+    if clips.device.type != "cpu":
+        torch.accelerator.synchronize(clips.device)
+    return time.perf_counter() - start

@@ -1,0 +1,1 @@
+"""The machine and its processes: devices, ranks, interrupts, process pools, atomic files."""

@@ -1,0 +1,184 @@
+"""Several processes that train or test together, one a GPU, started by torchrun; without it, one by itself.
+
+    torchrun --nproc-per-node 2 -m tanet train kinetics400 --data.root …
+
+torchrun tells each process by variables of its environment who it is: RANK of WORLD_SIZE in all, LOCAL_RANK
+on its machine. What the processes tell each other are a few numbers, on the CPU (gloo), and tensors where
+they are, between GPUs through NCCL: gradients (gradients.py), and what training and validation start with.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from tanet.runtime.device import parse_device, pick_device
+
+
+class PeerError(ValueError):
+    """An error that all processes raise alike; the first of them is to tell it."""
+
+
+@dataclass(frozen=True)
+class Peers:
+    """The processes that work together."""
+
+    rank: int
+    """Which of them this is, from 0."""
+    world: int
+    """How many they are."""
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one that writes and reports."""
+        return self.rank == 0
+
+    def largest(self, *values: int) -> list[int]:
+        """Of each value the largest that any process has."""
+        if self.world == 1:
+            return list(values)
+        values_ = torch.tensor(values, dtype=torch.int64)
+        dist.all_reduce(values_, dist.ReduceOp.MAX)
+        return values_.tolist()
+
+    def gather(self, value: Any) -> list[Any]:
+        """The values of all processes, in order; plain values or small tensors on the CPU."""
+        if self.world == 1:
+            return [value]
+        values: list[Any] = [None] * self.world
+        dist.all_gather_object(values, value)
+        return values
+
+    def spread(self, tensors: list[torch.Tensor]) -> None:
+        """Make these tensors those of the first process, in place."""
+        if self.world > 1:
+            for tensor in tensors:
+                whole = tensor.contiguous()  # itself, or what lies in channels-last in a form that travels
+                dist.broadcast(whole, 0)
+                tensor.copy_(whole)
+
+    def begin_mean(self, tensor: torch.Tensor) -> Callable[[], object]:
+        """Begin to make a tensor the mean over the processes, in place; a call of the answer waits for it.
+
+        All processes begin their means in the same order. On a GPU the current stream waits, not the host.
+        """
+        work = dist.all_reduce(tensor.div_(self.world), async_op=True) if self.world > 1 else None
+        return work.wait if work else lambda: None
+
+    def from_first(self, value: Any) -> Any:
+        """The value that the first process has."""
+        if self.world == 1:
+            return value
+        values = [value]
+        dist.broadcast_object_list(values, 0)
+        return values[0]
+
+    def share_error(self, error: ValueError | OSError | None) -> None:
+        """Raise in all processes what some have met; all must come here.
+
+        Raises:
+            ValueError, OSError: that error, where there is but one process.
+            PeerError: its line, where there are several.
+        """
+        if self.world == 1 and error:
+            raise error
+        for rank, text in enumerate(self.gather(None if error is None else str(error))):
+            if text is not None:
+                raise PeerError(f"process {rank} of {self.world}: {text}") from error
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What goes wrong in this block in one process is raised in all, by `share_error`."""
+        failed: ValueError | OSError | None = None
+        try:
+            yield
+        except PeerError:
+            raise
+        except (ValueError, OSError) as error:
+            failed = error
+        self.share_error(failed)
+
+
+ALONE = Peers(0, 1)
+
+
+def is_first() -> bool:
+    """Whether this process is the one that tells things, also before and after they have joined."""
+    return os.environ.get("RANK", "0") == "0" or not launched()
+
+
+def leave_word_to_first() -> None:
+    """End here, unless this is the first process, where all end alike and the first says why.
+
+    torchrun ends all as soon as one has ended: the others wait, so that the first has the time to say it.
+    """
+    if not is_first():
+        time.sleep(10)
+        sys.exit(2)
+
+
+def launched() -> bool:
+    """Whether torchrun, or what speaks as it does, started this process as one of several."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+@contextmanager
+def joined(device: str | torch.device | None, *, timeout: float) -> Iterator[tuple[Peers, torch.device]]:
+    """The processes that were started together, and where this one computes.
+
+    Args:
+        device: its kind; of GPUs each process of a machine takes its own.
+        timeout: seconds that a process waits for the others before it ends.
+
+    Raises:
+        ValueError: there are more processes on this machine than GPUs, the device can not be used, or
+            another process has ended or does not answer.
+    """
+    if not launched():
+        yield ALONE, pick_device(device)
+        return
+    target = _own_device(device)
+    backend = "cpu:gloo,cuda:nccl" if target.type == "cuda" else "gloo"
+    try:
+        dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
+        yield Peers(dist.get_rank(), dist.get_world_size()), target
+    except RuntimeError as error:
+        if line := _lost(error, timeout):
+            raise ValueError(line) from error
+        raise
+    # Not where an error ends this process: others may wait for what will not come, and torchrun ends them.
+    dist.destroy_process_group()
+
+
+def _own_device(device: str | torch.device | None) -> torch.device:
+    """Where this process computes. It touches no other GPU, on each of which it would take memory."""
+    target, count = parse_device(device), torch.cuda.device_count()
+    if target.type != "cuda" or not count:
+        return pick_device(device)
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if local >= count:
+        raise ValueError(
+            f"this machine has {count} GPUs, too few for its processes: lower torchrun's --nproc-per-node"
+        )
+    torch.cuda.set_device(local)
+    return pick_device(torch.device("cuda", local))
+
+
+def _lost(error: RuntimeError, timeout: float) -> str:
+    """One line where the cause is another process; else nothing."""
+    text = str(error)
+    signs = ("Connection", "Broken pipe", "imed out", "NCCL")
+    if isinstance(error, torch.OutOfMemoryError) or not any(sign in text for sign in signs):
+        return ""
+    rank, world = os.environ.get("RANK", "?"), os.environ.get("WORLD_SIZE", "?")
+    return (
+        f"process {rank} of {world}: another process ended, or did not answer within {timeout:g} s "
+        f"({text.splitlines()[0]:.120})"
+    )

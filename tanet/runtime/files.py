@@ -1,0 +1,52 @@
+"""Write files that are whole or absent, and tell which versions wrote them."""
+
+import errno
+import os
+from importlib import metadata
+from pathlib import Path
+
+
+def versions() -> dict[str, str]:
+    """The versions that made a result; "source" for a tanet that was not installed."""
+    found = {}
+    for name in ("tanet", "torch", "numpy", "av"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "source"
+    return found
+
+
+def write_atomically(path: str | Path, content: bytes) -> None:
+    """Write a file that is either complete under its name or not there, also after the power fails.
+
+    Raises:
+        OSError: the disk is full, or the folder can not be written; it names the file.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with unfinished.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """A new name is on the disk only when its folder is; Windows knows no such thing."""
+    if os.name == "posix":
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # some network mounts sync no folders
+                raise
+        finally:
+            os.close(number)

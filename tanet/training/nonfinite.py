@@ -1,0 +1,73 @@
+"""Steps whose loss or gradient was not finite: named with their videos, and the device not waited for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from tanet.runtime.distributed import PeerError, Peers
+from tanet.training.events import BadStep
+from tanet.training.step import Made
+
+IN_A_ROW = 20  # such steps are no accident: nothing is learned any more
+
+
+@dataclass(frozen=True)
+class _Step:
+    epoch: int
+    step: int
+    videos: tuple[str, ...]
+    bad: torch.Tensor
+    loss: torch.Tensor
+
+
+class NonFinite:
+    """Keeps the steps' flags on the device until they are asked for.
+
+    Args:
+        choice: "stop" ends the run at the first such step, "skip" goes on without it.
+        peers: all of them `check` at the same step.
+        report: is told of each such step.
+    """
+
+    def __init__(
+        self, choice: Literal["stop", "skip"], *, peers: Peers, report: Callable[[BadStep], None]
+    ) -> None:
+        self.choice, self.peers, self.report = choice, peers, report
+        self.pending: list[_Step] = []
+        self.in_a_row = 0
+
+    def add(self, epoch: int, step: int, videos: tuple[str, ...], made: Made) -> None:
+        """Remember a step; both numbers from 1."""
+        self.pending.append(_Step(epoch, step, videos, made.bad, made.loss))
+
+    def check(self) -> None:
+        """Look at the steps since the last time. A bad one has moved nothing.
+
+        Raises:
+            PeerError: one was bad and the choice is "stop", or too many were in a row.
+        """
+        steps, self.pending = self.pending, []
+        if not steps:
+            return
+        flags = torch.stack([step.bad for step in steps]).tolist()  # the same in all processes
+        for step, bad in zip(steps, flags, strict=True):
+            self.in_a_row = self.in_a_row + 1 if bad else 0
+            if not bad:
+                continue
+            event = BadStep(step.epoch, step.step, self._videos(step))
+            if self.choice == "stop":
+                raise PeerError(
+                    f"{event}: look at them; --resume with --optim.nonfinite skip goes on without such "
+                    "steps; a lower learning rate (--optim.lr) is another training, with another --out"
+                )
+            self.report(event)
+            if self.in_a_row == IN_A_ROW:
+                raise PeerError(f"{IN_A_ROW} steps in a row came to nothing, the last: {event}")
+
+    def _videos(self, step: _Step) -> tuple[str, ...]:
+        """Of the processes whose own loss was not finite; of all if it was the gradient."""
+        told = self.peers.gather((step.videos, bool(step.loss.isfinite())))
+        guilty = [videos for videos, finite in told if not finite] or [videos for videos, _ in told]
+        return tuple(video for videos in guilty for video in videos)

@@ -1,0 +1,120 @@
+"""One step of the optimizer: forward and backward pass in parts, the gradient's norm, and the weights.
+
+What is not finite moves nothing: the optimizer's kernel reads a flag on the device and leaves weights and
+momenta as they are, and BatchNorm's running statistics are put back. The host never waits for that flag.
+"""
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from tanet.models.video_net import VideoNet
+from tanet.recipes.recipe import Optim
+from tanet.runtime.device import autocast
+from tanet.runtime.distributed import Peers
+from tanet.training.gradient_sync import Gradients
+
+
+@dataclass(frozen=True)
+class Made:
+    """What came of a step, on the device."""
+
+    loss: torch.Tensor
+    """Mean over the process's batch."""
+    logits: torch.Tensor
+    """[B, classes]."""
+    bad: torch.Tensor
+    """1 if loss or gradient were not finite in any process, so that no step was made; else 0."""
+
+
+class Stepper:
+    """Makes steps.
+
+    Args:
+        network: to be trained, on its device. Running statistics stay each process's own: those of the first
+            are tested and saved.
+        optimizer: fused, which is what reads the flag.
+        optim: its `accumulate`, `clip_norm` and `precision` count.
+        peers: the processes over which gradients are averaged.
+        compile: the network by torch.compile.
+    """
+
+    def __init__(
+        self,
+        network: VideoNet,
+        *,
+        optimizer: torch.optim.Optimizer,
+        optim: Optim,
+        peers: Peers,
+        compile: bool,
+    ) -> None:
+        self.optimizer, self.optim = optimizer, optim
+        self.params = list(network.parameters())
+        self.device = self.params[0].device
+        several = peers.world * optim.accumulate > 1
+        self.gradients = Gradients(network, peers=peers) if several else None
+        self.statistics = _Statistics(network)  # those of the first process, by now
+        # SyncBatchNorm talks to the other processes in the middle of the network.
+        synced = any(isinstance(module, nn.SyncBatchNorm) for module in network.modules())
+        self.graphed = compile and self.device.type == "cuda" and not synced
+        self.model: nn.Module = network
+        if compile:
+            mode = "reduce-overhead" if self.graphed else None
+            self.model = torch.compile(network, dynamic=False, mode=mode)  # type: ignore[assignment]
+
+    def __call__(self, views: torch.Tensor, labels: torch.Tensor) -> Made:
+        """Make a step on views [B, T, 3, S, S] and labels [B], both on the device."""
+        size = -(-len(labels) // self.optim.accumulate)
+        pairs = list(zip(views.split(size), labels.split(size), strict=True))
+        self.optimizer.zero_grad()
+        parts = [
+            self._part(clips, answers, share=len(answers) / len(labels), number=number, of=len(pairs))
+            for number, (clips, answers) in enumerate(pairs)
+        ]
+        norm = nn.utils.clip_grad_norm_(self.params, self.optim.clip_norm)
+        bad = (~norm.isfinite()).float()
+        self.statistics.settle(bad)
+        self.optimizer.found_inf = bad  # type: ignore[attr-defined]
+        self.optimizer.step()
+        losses, logits = zip(*parts, strict=True)
+        return Made(torch.stack(losses).sum(), torch.cat(logits), bad)
+
+    def _part(
+        self, clips: torch.Tensor, labels: torch.Tensor, *, share: float, number: int, of: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Gradients of a part of the batch; its share of the loss, and its logits."""
+        if self.graphed:
+            torch.compiler.cudagraph_mark_step_begin()
+        with autocast(self.device, self.optim.precision):
+            logits = self.model(clips)
+            loss = F.cross_entropy(logits, labels, label_smoothing=self.optim.smoothing) * share
+        meeting = self.gradients.part(first=number == 0, last=number == of - 1) if self.gradients else None
+        with meeting or nullcontext():
+            # A loss that is not finite can have a finite gradient. This makes it NaN, with the mean over the
+            # processes in all of them, so that all decide alike.
+            (loss * torch.where(loss.isfinite(), 1.0, torch.nan)).backward()
+        # The next part's CUDA graph writes its logits to the same place.
+        kept = logits.detach().clone() if self.graphed and of > 1 else logits.detach()
+        return loss.detach(), kept
+
+
+class _Statistics:
+    """BatchNorm's running statistics, put back where a step is not made: its maps may have been NaN."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.buffers = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
+        self.sizes = [buffer.numel() for buffer in self.buffers]
+        self.kept = self._now()
+
+    def settle(self, bad: torch.Tensor) -> None:
+        if not self.buffers:
+            return
+        self.kept = torch.where(bad.bool(), self.kept, self._now())
+        parts = [part.view_as(b) for part, b in zip(self.kept.split(self.sizes), self.buffers, strict=True)]
+        torch._foreach_copy_(self.buffers, parts)  # type: ignore[reportPrivateImportUsage]
+
+    def _now(self) -> torch.Tensor:
+        return torch.cat([buffer.flatten() for buffer in self.buffers]) if self.buffers else torch.empty(0)

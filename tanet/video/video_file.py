@@ -1,0 +1,214 @@
+"""A video file: its packets, a decoder, and, where the packets tell it, their index.
+
+The packets are read once, without decoding, and stay in memory, compressed, until the video is closed:
+nothing seeks. A wanted frame costs its group of pictures from the key packet up to it, and there pictures
+that no other refers to are left out; the result equals sequential decoding bit for bit. A file whose packets
+do not tell its frames, or promise frames that it does not have, is decoded from its start.
+
+To open a file FFmpeg decodes its first pictures, for what the headers of some containers tell as well. That
+takes milliseconds, so it is left out where it can be, and made up for as soon as something is not told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Sequence
+from contextlib import suppress
+from io import BytesIO
+from itertools import chain, groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tanet.video.avi_packets import AviPackets
+from tanet.video.base import DamagedVideo, Video, VideoError, VideoInfo, named
+from tanet.video.frame_to_rgb import upright_size
+from tanet.video.packet_index import STORES_TIMES, Heads, Index, doubtful
+
+if TYPE_CHECKING:
+    import av
+    from av.container import InputContainer
+
+# No decoder may look at the file, and no more of it is read than the first packet.
+UNPROBED = {"codec_whitelist": "none", "probesize": "32"}
+
+
+class VideoFile(Video):
+    """The first video stream of a file, or of its bytes; cover pictures do not count."""
+
+    _container: InputContainer | None = None
+    _codec: av.VideoCodecContext
+    _packets: Sequence[av.Packet] = ()
+    _index: Index | None = None
+
+    def __init__(self, source: Path | bytes, *, name: Path) -> None:
+        self.path, self._source = name, source
+        with named(name):
+            self._kind = _container_of(source)
+        self._probed = self._kind not in STORES_TIMES
+        if not self._probed:
+            with suppress(VideoError):
+                self._open()
+            self._probed = self._index is None
+        if self._probed:
+            self._open()
+        # Where the packets do not tell the frames, all are counted.
+        self.frames = len(self._index.order) if self._index else self._count()
+        if not self.frames:
+            raise VideoError(name, "no frames")
+
+    def _open(self) -> None:
+        """Packets and their index; without probing there is none if anything is left to be told."""
+        stream = self._open_stream()
+        self._packets, heads = self._read_packets(stream)
+        self.fps = float(stream.average_rate) if stream.average_rate else None
+        index = Index.of(heads, self._codec, container=self._kind or stream.container.format.name)
+        if index and not self._probed and not self._told(index):
+            return
+        if index and (doubts := doubtful(heads, self._codec)):
+            silent = self._silent(doubts, index)
+            index = None if silent is None else index.without(silent)
+        self._index = index
+
+    def _open_stream(self) -> av.VideoStream:
+        import av
+
+        self._close_container()
+        # A colon in a name would make it a protocol.
+        place = BytesIO(self._source) if isinstance(self._source, bytes) else f"file:{self._source}"
+        kind, options = self._kind and self._kind.split(",")[0], {} if self._probed else UNPROBED
+        with named(self.path):
+            self._container = av.open(place, mode="r", format=kind, container_options=options)
+        videos = [s for s in self._container.streams.video if not s.disposition & s.disposition.attached_pic]
+        if not videos or videos[0].codec_context is None:
+            cause = "no video stream that can be decoded" if videos else "no video stream"
+            raise VideoError(self.path, cause)
+        self._codec = videos[0].codec_context
+        self._codec.thread_count = 1  # decoding runs in the workers of a loader: they are the threads
+        return videos[0]
+
+    def _told(self, index: Index) -> bool:
+        """Whether the headers told the frame rate, and how long pictures wait for their turn."""
+        with named(self.path):
+            self._codec.open(strict=False)
+        return self.fps is not None and index.delay <= self._codec.reorder_depth
+
+    def verify(self) -> VideoInfo:
+        if (frames := self._count()) != self.frames:
+            self.frames, self._index = frames, None  # it tells of frames that are not there
+        if not frames:
+            raise VideoError(self.path, "no frames")
+        return self.info
+
+    def _count(self) -> int:
+        """Frames that decode; their size is known by then."""
+        frames = 0
+        for number, frame in self._from_start():
+            frames, self._size = number + 1, self._size or upright_size(frame)
+        return frames
+
+    def close(self) -> None:
+        self._packets = []
+        self._close_container()
+
+    def _close_container(self) -> None:
+        """At once: left to itself it goes when Python collects cycles, and memory grows until then."""
+        if self._container is not None:
+            self._container.close()
+
+    def _read_packets(self, stream: av.VideoStream) -> tuple[Sequence[av.Packet], Heads]:
+        """All packets of the stream; a file cut short is as long as what is left of it."""
+        if self._kind == "avi":
+            with named(self.path):
+                data = _bytes_of(self._source)
+            if indexed := AviPackets.of(data, stream):
+                return indexed, indexed.heads
+        packets: list[av.Packet] = []
+        with suppress(VideoError), named(self.path):
+            self._demux(stream, packets)
+        return packets, Heads.of(packets)
+
+    def _demux(self, stream: av.VideoStream, packets: list[av.Packet]) -> None:
+        """What is left of the container's packets of the stream, added to the list."""
+        assert self._container is not None
+        while True:
+            try:
+                packets.extend(packet for packet in self._container.demux(stream) if packet.size)
+                return
+            except IndexError:  # PyAV, at a packet of a stream that begins later than the header says
+                continue
+
+    def _silent(self, doubts: Sequence[int], index: Index) -> set[int] | None:
+        """Those of the packets for which the decoder shows nothing; None where that is not to be told."""
+        silent: set[int] = set()
+        self._codec.skip_frame = "DEFAULT"
+        with suppress(VideoError), named(self.path):
+            for start, packets in groupby(doubts, key=index.start.__getitem__):
+                self._codec.flush_buffers()
+                if len(self._codec.decode(self._packets[start])) != 1:
+                    return None  # it holds pictures back
+                silent.update(at for at in packets if not self._codec.decode(self._packets[at]))
+            if not silent & {0, len(self._packets) - 1}:  # at the end the decoder repeats the last picture
+                return silent
+        return None
+
+    def _decode(self, numbers: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame, Path]]:
+        missing = set(numbers)
+        if not missing:
+            return
+        for number, frame in chain(self._from_groups(numbers), self._from_start()):
+            if number in missing:
+                missing.remove(number)
+                yield number, frame, self.path
+            if not missing:
+                return
+        promised, real = self.frames, self.verify().frames
+        raise DamagedVideo(self.path, f"only {real} of {promised} frames decode", real)
+
+    def _from_groups(self, numbers: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Frames of these numbers, each decoded from the key picture of its group."""
+        if (index := self._index) is None or not numbers:
+            return
+        frames = {index.order[number]: number for number in numbers}  # packet → frame
+        for packets in index.runs(frames):
+            wanted = {index.times[at]: frames[at] for at in packets if at in frames}
+            # Key flags lie: until the key picture has proved to be one, nothing counts that comes out.
+            entered = packets[0] == 0 or self._packets[packets[0]].is_discard
+            for frame in self._frames(packets, asked=frames if index.skips else packets):
+                entered = entered or (frame.pts == index.times[packets[0]] and frame.key_frame)
+                if entered and frame.pts in wanted:
+                    yield wanted.pop(frame.pts), frame
+                if not wanted:
+                    break
+        self._index = None  # whoever asks on has missed a frame
+
+    def _from_start(self) -> Iterator[tuple[int, av.VideoFrame]]:
+        if not self._probed:  # frames around a damage shall come out as they do elsewhere
+            self._probed = True
+            self._open_stream()
+        yield from enumerate(self._frames(every := range(len(self._packets)), asked=every))
+
+    def _frames(self, packets: range, *, asked: Container[int]) -> Iterator[av.VideoFrame]:
+        """Frames of these packets, up to the first damage; what is not asked for may be left out."""
+        self._codec.flush_buffers()
+        with suppress(VideoError), named(self.path):
+            for at in packets:
+                self._codec.skip_frame = "DEFAULT" if at in asked else "NONREF"
+                yield from self._codec.decode(self._packets[at])
+            yield from self._codec.decode(None)
+
+
+def _container_of(source: Path | bytes) -> str | None:
+    """FFmpeg's name of the container, by how the file begins; None leaves it to FFmpeg to find out."""
+    head = _bytes_of(source, first=12)
+    if head[:4] == b"RIFF" and head[8:] == b"AVI ":
+        return "avi"
+    if head[4:8] == b"ftyp":
+        return "mov,mp4,m4a,3gp,3g2,mj2"
+    return "matroska,webm" if head[:4] == b"\x1aE\xdf\xa3" else None
+
+
+def _bytes_of(source: Path | bytes, *, first: int | None = None) -> bytes:
+    """All of a file, or its first bytes."""
+    if isinstance(source, bytes):
+        return source[:first]
+    with source.open("rb", buffering=0) as file:
+        return file.read(-1 if first is None else first)

@@ -1,0 +1,1 @@
+"""What TAM does in a clip, recorded and drawn."""

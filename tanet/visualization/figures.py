@@ -1,0 +1,258 @@
+"""Pictures of what TAM does: `tanet show`. Needs matplotlib, the optional extra `plots`.
+
+    clip_figure      one clip: its frames, under each the gates of that frame; the kernels beside
+    kernel_figure    kernels of some clips, of all, and fixed ones, as violins        (the paper's Figure 4)
+    gate_figure      gates and kernels of some clips beside their frames              (Figures 5 and 6)
+    motion_figure    histograms of the kernels of clips of small and large motion     (Figures 7 and 8)
+
+Each returns a matplotlib Figure that belongs to no window, its caption (captions.py) written below.
+"""
+
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from tanet.visualization import captions
+from tanet.visualization.captions import center_weight, kernel_of, quarters
+from tanet.visualization.fixed_kernels import FixedKernels
+from tanet.visualization.record import Clip
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, told apart by the colour-blind: the past, the frame itself, the future.
+PAST, PRESENT, FUTURE = "#0072B2", "#7F7F7F", "#D55E00"
+SMALL, LARGE = "#56B4E9", "#D55E00"
+WIDTH = 10.0  # inches; with DPI the width at which README shows a picture
+DPI = 110
+MOST = 20_000  # values a violin is drawn from; more change nothing that can be seen
+SUFFIXES = (".png", ".pdf", ".svg")
+
+
+def require_plots() -> None:
+    """ValueError with the way to mend it where matplotlib is not installed."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise ValueError("drawing needs matplotlib: pip install matplotlib, or tanet[plots]") from error
+
+
+def clip_figure(clip: Clip) -> "Figure":
+    """Frames of a clip; under each, the gates of its time step in every stage; the kernels at the right."""
+    stages = clip.adaptations
+    strip_height = 7 / len(clip.frames)  # square frames over the whole width of the gates
+    figure = _figure(1.2 + strip_height + 1.4 * len(stages), captions.of_clip(clip))
+    columns = [4.2, 0.12, 1.3] if any(part.gate is not None for part in stages) else [4.2, 0.001, 1.3]
+    heights = [strip_height] + [1.1] * len(stages)
+    grid = figure.add_gridspec(1 + len(stages), 3, height_ratios=heights, width_ratios=columns)
+    strip = figure.add_subplot(grid[0, 0])
+    _strip(strip, clip.frames)
+    truth = f", labelled {clip.truth}" if clip.truth else ""
+    figure.suptitle(f"{_short(clip.video)}: {clip.label} {clip.score:.0%}{truth}", fontweight="bold")
+    for row, part in enumerate(stages, start=1):
+        title = f"{part.stage}, {part.site}"
+        if part.gate is not None:
+            axes = figure.add_subplot(grid[row, 0])
+            picture = _heat_map(axes, part.gate)
+            figure.colorbar(picture, cax=figure.add_subplot(grid[row, 1]))
+            axes.set_title(f"gate V: {title}, {len(part.gate)} channels", fontsize=9)
+            if row == len(stages):
+                axes.set_xlabel("frame of the clip")
+        if part.kernel is not None:
+            axes = figure.add_subplot(grid[row, 2])
+            _violins(axes, part.kernel, taps=True)
+            axes.set_title(f"kernel Θ: {part.stage}", fontsize=9)
+            axes.set_ylabel("weight", fontsize=8)
+    return figure
+
+
+def kernel_figure(
+    clips: Sequence[Clip], everything: Sequence[Clip], fixed: Sequence[FixedKernels], *, against: str
+) -> "Figure":
+    """Kernels per tap as violins: a row for each stage; a column for each clip, all clips, and fixed ones.
+
+    Args:
+        clips: some clips, a column each.
+        everything: all clips, pooled in one column.
+        fixed: kernels of another network at the same stages; may be empty.
+        against: its temporal module's name.
+    """
+    stages = [part.stage for part in clips[0].adaptations]
+    figure = _figure(1.9 + 1.9 * len(stages), captions.of_kernels(everything, fixed, against=against))
+    figure.suptitle("Kernels Θ of a clip's own, and of all clips", fontweight="bold")
+    heads = [f"{len(everything)} clips"]
+    if fixed:
+        heads.append(f"{against}:\nthe same for all clips\n|w| as shares")
+    columns = len(clips) + len(heads)
+    grid = figure.add_gridspec(1 + len(stages), columns, height_ratios=[1.0] + [1.6] * len(stages))
+    for column, clip in enumerate(clips):
+        _picture(figure.add_subplot(grid[0, column]), clip)
+    for column, text in enumerate(heads, start=len(clips)):
+        axes = figure.add_subplot(grid[0, column])
+        axes.axis("off")
+        axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=9)
+    for row, stage in enumerate(stages):
+        parts = [kernel_of(clip, row) for clip in clips]
+        parts.append(torch.cat([kernel_of(clip, row) for clip in everything]))
+        parts += [kernels.shares for kernels in fixed if kernels.stage == stage]
+        first: Axes | None = None
+        for column, values in enumerate(parts):
+            axes = figure.add_subplot(grid[1 + row, column], sharey=first)
+            _violins(axes, values, taps=True)
+            if first is None:
+                first = axes
+                axes.set_ylabel(f"{stage}: weight Θ", fontsize=9)
+            else:
+                axes.tick_params(labelleft=False)
+    return figure
+
+
+def gate_figure(clips: Sequence[Clip]) -> "Figure":
+    """A row for each clip: its frames; for each stage the gates by frame and the kernels by tap."""
+    stages = clips[0].adaptations
+    figure = _figure(1.0 + 1.95 * len(clips), captions.of_gates(clips))
+    figure.suptitle("Gate V by frame, kernel Θ by tap", fontweight="bold")
+    grid = figure.add_gridspec(2 * len(clips), 2 * len(stages), height_ratios=[0.9, 1.0] * len(clips))
+    for row, clip in enumerate(clips):
+        strip = figure.add_subplot(grid[2 * row, :])
+        _strip(strip, clip.frames)
+        strip.set_title(f"{clip.truth or _short(clip.video)}, motion {clip.motion:.1%}", fontsize=9)
+        for column, part in enumerate(clip.adaptations):
+            for side, values in enumerate((part.gate, part.kernel)):
+                if values is None:
+                    continue
+                axes = figure.add_subplot(grid[2 * row + 1, 2 * column + side])
+                _violins(axes, values, taps=bool(side))
+                axes.set_ylim(-0.03, 1.03)
+                axes.set_ylabel(f"{part.stage}: {'Θ' if side else 'V'}", fontsize=8)
+    return figure
+
+
+def motion_figure(clips: Sequence[Clip]) -> "Figure":
+    """For each stage: a histogram for each tap, small motion against large, and Θ at t over the motion."""
+    small, large = quarters(clips)
+    stages = clips[0].adaptations
+    taps = kernel_of(clips[0], 0).shape[1]
+    figure = _figure(1.1 + 2.1 * len(stages), captions.of_motion(clips))
+    figure.suptitle("Kernels Θ of clips of small and of large motion", fontweight="bold")
+    grid = figure.add_gridspec(len(stages), taps + 1)
+    for row, part in enumerate(stages):
+        pools = [torch.cat([kernel_of(clip, row) for clip in group]) for group in (small, large)]
+        # The outermost thousandths would leave the rest a thin spike.
+        pooled = torch.cat(pools).flatten()
+        low, high = (float(pooled.kthvalue(1 + int(q * (len(pooled) - 1))).values) for q in (0.001, 0.999))
+        first: Axes | None = None
+        for tap, name in enumerate(_tap_names(taps)):
+            axes = figure.add_subplot(grid[row, tap], sharey=first, sharex=first)
+            first = first or axes
+            _histograms(axes, [pool[:, tap] for pool in pools], low=low, high=high)
+            axes.set_xlabel(f"weight at {name}", fontsize=9)
+            if tap == 0:
+                axes.set_ylabel(f"{part.stage}: part of channels", fontsize=9)
+            else:
+                axes.tick_params(labelleft=False)
+            if row == tap == 0:
+                axes.legend(fontsize=8)
+        axes = figure.add_subplot(grid[row, taps])
+        motion = [100 * clip.motion for clip in clips]
+        axes.scatter(motion, [center_weight(clip, row) for clip in clips], s=10, color=PRESENT)
+        axes.set_xlabel("motion, % of brightness", fontsize=9)
+        axes.set_ylabel("mean Θ at t", fontsize=9)
+        axes.set_title("each point a clip", fontsize=8)
+    return figure
+
+
+def _histograms(axes: "Axes", pools: Sequence[torch.Tensor], *, low: float, high: float) -> None:
+    """Weights with small and with large motion, each as parts of their number."""
+    bins: Any = torch.linspace(low, high, 41).tolist()
+    for pool, color, label in zip(pools, (SMALL, LARGE), ("small motion", "large motion"), strict=True):
+        axes.hist(
+            pool.tolist(),
+            bins,
+            weights=[1 / len(pool)] * len(pool),
+            histtype="stepfilled",
+            facecolor=(color, 0.3),
+            edgecolor=color,
+            linewidth=1.5,
+            label=label,
+        )
+
+
+def _figure(height: float, caption: str) -> "Figure":
+    """An empty figure with its caption below; it belongs to no window, so nothing needs to be closed."""
+    from matplotlib.figure import Figure
+
+    text = textwrap.fill(caption, 140)
+    figure = Figure((WIDTH, height + 0.18 * text.count("\n")), dpi=DPI, layout="constrained")
+    figure.supxlabel(text, fontsize=9, x=0.02, ha="left")
+    return figure
+
+
+def _strip(axes: "Axes", frames: torch.Tensor) -> None:
+    """The frames [T, 3, S, S] side by side, a little apart; their numbers below."""
+    for number, frame in enumerate(frames):
+        image: Any = frame.permute(1, 2, 0).numpy()
+        axes.imshow(image, extent=(number + 0.02, number + 0.98, 0, 0.96), aspect="auto")
+    axes.set(xlim=(0, len(frames)), ylim=(0, 0.96), yticks=[])
+    axes.set_xticks(
+        [number + 0.5 for number in range(len(frames))], [str(t) for t in range(len(frames))], fontsize=8
+    )
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_aspect("equal")
+
+
+def _picture(axes: "Axes", clip: Clip) -> None:
+    """The middle frame, under the class."""
+    image: Any = clip.frames[len(clip.frames) // 2].permute(1, 2, 0).numpy()
+    axes.imshow(image)
+    axes.set_title(f"{clip.truth or clip.label}\n{_short(clip.video)}", fontsize=8)
+    axes.axis("off")
+
+
+def _heat_map(axes: "Axes", gate: torch.Tensor) -> Any:
+    """Gates [C, T] as colours; the channels sorted by their mean, the widest open on top."""
+    values: Any = gate[gate.mean(1).argsort(descending=True)].numpy()
+    picture = axes.imshow(values, aspect="auto", interpolation="nearest", cmap="cividis")
+    axes.set_yticks([])
+    axes.set_ylabel("channels by mean", fontsize=8)
+    axes.tick_params(labelsize=8)
+    axes.set_xticks(range(gate.shape[1]))
+    return picture
+
+
+def _violins(axes: "Axes", values: torch.Tensor, *, taps: bool) -> None:
+    """A violin for each column of values [channels, taps or frames]; bars: minimum, median, maximum."""
+    shown = values[:: max(1, len(values) // MOST)].T.tolist()  # [columns, channels]
+    count, places = len(shown), range(1, len(shown) + 1)
+    bodies: Any = []
+    if all(len(set(column)) > 1 for column in shown):  # a violin needs a spread
+        bodies = axes.violinplot(shown, widths=0.85, showextrema=False)["bodies"]
+    least, most = values.min(0).values.tolist(), values.max(0).values.tolist()
+    axes.vlines(places, least, most, color="black", linewidth=0.9)
+    for heights in (least, values.median(0).values.tolist(), most):
+        left, right = ([place + side for place in places] for side in (-0.21, 0.21))
+        axes.hlines(heights, left, right, color="black", linewidth=0.9)
+    for number, body in enumerate(bodies):
+        side = (number > count // 2) - (number < count // 2)
+        body.set(facecolor=(PRESENT, FUTURE, PAST)[side] if taps else "#009E73", alpha=0.75)
+    axes.set_xticks(places, _tap_names(count) if taps else [str(t) for t in range(count)])
+    axes.tick_params(labelsize=8)
+    axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def _tap_names(taps: int) -> list[str]:
+    """t−1, t, t+1 for three taps."""
+    names = [f"t{k - taps // 2:+d}".replace("-", "−") for k in range(taps)]
+    names[taps // 2] = "t"
+    return names
+
+
+def _short(video: str) -> str:
+    """The file's name, its middle left out where it is long."""
+    name = video.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return name if len(name) <= 24 else f"{name[:12]}…{name[-11:]}"

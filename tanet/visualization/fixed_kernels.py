@@ -1,0 +1,66 @@
+"""TODO."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from tanet.checkpoints.checkpoint import Checkpoint
+from tanet.models.insertion.sites import STAGES, Site
+from tanet.models.temporal.tei import TEI
+from tanet.models.temporal.temporal_aggregation import TemporalAggregation
+from tanet.models.temporal.temporal_conv import SideTaps, TemporalConv
+from tanet.visualization.record import last_sites
+
+FIXED = ("i3d", "tconv", "tei", "tam-ibm")
+"""Modules that learn one kernel for all clips."""
+
+
+@dataclass(frozen=True)
+class FixedKernels:
+    """The kernels that one site uses for all clips."""
+
+    site: str
+    stage: str
+    shares: torch.Tensor
+    """|w_k| / Σ_j |w_j| of each filter: [filters, K]."""
+
+
+def fixed_kernels(model: Checkpoint, *, stages: Sequence[str] = STAGES) -> list[FixedKernels]:
+    """The kernels over time of a network that has the same for all clips, of each stage's last site.
+
+    Raises:
+        ValueError: its temporal modules learn no such kernels.
+    """
+    if (name := model.recipe.model.temporal) not in FIXED:
+        raise ValueError(
+            f"the temporal module '{name}' learns no fixed kernel; those that do are {', '.join(FIXED)}"
+        )
+    return [
+        FixedKernels(site.name, site.stage, shares(_filters(site)))
+        for site in last_sites(model, stages=stages)
+    ]
+
+
+def _filters(site: Site) -> torch.Tensor:
+    """The weights over time of a site, [filters, K]: a filter for each pair of channels, or each channel."""
+    module = site.module.get_submodule("temporal")
+    if isinstance(module, TEI | TemporalAggregation):
+        weight = module.weight  # [C, K]
+    elif isinstance(module, TemporalConv):
+        weight = module.conv.weight  # [C, C, K, 1]
+        weight = weight.flatten(2).flatten(0, 1)
+    else:
+        assert isinstance(module, SideTaps) and isinstance(site.module, nn.Conv2d), type(module)
+        sides = module.taps_conv.weight.unflatten(0, (len(module.ahead), -1))  # [K - 1, C', C, h, w]
+        taps = dict(zip(module.ahead, sides, strict=True)) | {0: site.module.weight}
+        weight = torch.stack([taps[ahead] for ahead in sorted(taps)], dim=-1).flatten(0, -2)
+    return weight.detach().float().cpu()
+
+
+def shares(filters: torch.Tensor) -> torch.Tensor:
+    """|w_k| / Σ_j |w_j| of filters [filters, K]. A filter of zeros has none, and is left out."""
+    sizes = filters.abs()
+    total = sizes.sum(1, keepdim=True)
+    return (sizes / total)[total[:, 0] > 0]

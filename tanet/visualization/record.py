@@ -1,0 +1,179 @@
+"""What TAM does in a clip: its gates and kernels, taken out of a network as it runs. `tanet show` draws.
+
+    gate V [N, C, T]    kernel Θ [N, C, K]    of each clip, as in temporal/tam.py
+    fixed kernels       w [filters, K], the same for all clips: those of i3d, tconv, tei, tam-ibm
+
+Weights over time that are not a softmax have no common scale. To stand beside Θ, each filter is brought to
+shares, |w_k| / Σ_j |w_j|: never negative, with the sum 1, as Θ is. (The paper draws I3D's kernels in its
+Figure 4, and does not say how it scales them.)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import nn
+
+from tanet.checkpoints.checkpoint import Checkpoint
+from tanet.data.dataset import EvalClips
+from tanet.data.samples import Sample
+from tanet.data.transforms import normalise
+from tanet.models.insertion.sites import STAGES, Site
+from tanet.models.temporal import entry, locate
+from tanet.models.temporal.tam import TAM
+from tanet.models.temporal.tam_ablations import GlobalBranch, GlobalSE, LocalBranch
+from tanet.models.temporal.tam_branches import aggregation, by_clip
+from tanet.ops import squeeze
+from tanet.video import VideoError
+
+ADAPTIVE = ("tam", "tanet-r", "global", "local", "global+se")
+"""Modules whose gate or kernel a clip makes for itself, by their names in TEMPORAL."""
+
+Parts = tuple[torch.Tensor | None, torch.Tensor | None]  # gate [N, C, T], kernel [N, C, K]
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """What the temporal module of one site made of one clip; float32 on the CPU."""
+
+    site: str
+    """Dotted name in the 2D network."""
+    stage: str
+    gate: torch.Tensor | None
+    """V [C, T], 0 to 1; None where the module has no gate."""
+    kernel: torch.Tensor | None
+    """Θ [C, K], of which each row has the sum 1; None where the module has no kernel of the clip's own."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip as the network saw it, and what its temporal modules made of it."""
+
+    video: str
+    """Path."""
+    truth: str
+    """Class name, "" where it is not known."""
+    label: str
+    """The network's answer."""
+    score: float
+    """Its probability."""
+    frames: torch.Tensor
+    """uint8 [T, 3, S, S]: the middle clip, centre crop."""
+    adaptations: tuple[Adaptation, ...]
+    """Of the last site of each stage that was asked for."""
+
+    @property
+    def motion(self) -> float:
+        """Mean absolute difference of neighbouring frames, as a part of full brightness."""
+        return float(self.frames.float().diff(dim=0).abs().mean() / 255) if len(self.frames) > 1 else 0.0
+
+
+def last_sites(model: Checkpoint, *, stages: Sequence[str] = STAGES) -> list[Site]:
+    """The site of the last block of each stage that has a temporal module, in the order of the network.
+
+    Raises:
+        ValueError: the network has no temporal module in any of the stages.
+    """
+    temporal = entry(model.recipe.model.temporal)
+    found = locate(model.network.backbone, model.recipe.model, place=temporal.place) if temporal else []
+    last = {site.stage: site for site in found if site.stage in stages}
+    if not last:
+        raise ValueError(
+            f"the temporal module '{model.recipe.model.temporal}' stands in no block of {', '.join(stages)}"
+        )
+    return list(last.values())
+
+
+def require_adaptive(model: Checkpoint) -> None:
+    """ValueError unless the checkpoint's temporal module makes a gate or kernel for each clip."""
+    if (name := model.recipe.model.temporal) not in ADAPTIVE:
+        raise ValueError(
+            f"the checkpoint has no TAM: its temporal module '{name}' makes no gate and no kernel for a "
+            f"clip; those that do are {', '.join(ADAPTIVE)}"
+        )
+
+
+def watch(model: Checkpoint, sample: Sample, *, truth: str = "", stages: Sequence[str] = STAGES) -> Clip:
+    """Run the middle clip of a video through the network and keep what its temporal modules do.
+
+    Args:
+        model: on the device that is to compute; its network is left in evaluation mode.
+        sample: the video. Its label does not count.
+        truth: the name of its class.
+        stages: whose last site is watched.
+
+    Raises:
+        VideoError: the video can not be read.
+        ValueError: the network's temporal modules make no gates and no kernels.
+    """
+    require_adaptive(model)
+    recipe = model.recipe
+    one = replace(recipe.eval, clips=1, crops=1)
+    item = EvalClips([sample], recipe.data, one, frames=recipe.model.frames)[0]
+    if isinstance(item, VideoError):
+        raise item
+    views, _ = item  # [1, T, 3, S, S]
+    scores, adaptations = adapt(model, views, stages=stages)
+    best = int(scores[0].argmax())
+    return Clip(
+        sample.path,
+        truth,
+        model.classes[best],
+        float(scores[0, best]),
+        views[0],
+        tuple(
+            Adaptation(site.name, site.stage, *(None if part is None else part[0] for part in parts))
+            for site, parts in adaptations
+        ),
+    )
+
+
+@torch.inference_mode()
+def adapt(
+    model: Checkpoint, views: torch.Tensor, *, stages: Sequence[str] = STAGES
+) -> tuple[torch.Tensor, list[tuple[Site, Parts]]]:
+    """Probabilities [N, classes], and for each stage's last site the gates [N, C, T] and kernels [N, C, K].
+
+    Args:
+        model: its network is left in evaluation mode; TAMs may be fused (`network.fuse()`).
+        views: N clips, uint8 [N, T, 3, S, S].
+        stages: whose last site is watched.
+    """
+    network = model.network.eval()
+    chosen = last_sites(model, stages=stages)
+    found: dict[str, Parts] = {}
+    hooks = [
+        site.module.get_submodule("temporal").register_forward_pre_hook(partial(_keep, found, site.name))
+        for site in chosen
+    ]
+    try:
+        logits = network(normalise(views.to(next(network.parameters()).device)))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return logits.float().softmax(-1).cpu(), [(site, found[site.name]) for site in chosen]
+
+
+def _keep(found: dict[str, Parts], name: str, module: nn.Module, inputs: tuple[torch.Tensor]) -> None:
+    """A hook: the gate and the kernel that a module makes of its input. It computes them once more, since a
+    module's fused kernels hand nothing out."""
+    gate, kernel = _branches(module, inputs[0])
+    found[name] = (_kept(gate), _kept(kernel))
+
+
+def _branches(module: nn.Module, x: torch.Tensor) -> Parts:
+    """Gate [N, C, T] and kernel [N, C, K] for the maps x [N·T, C, H, W]."""
+    if isinstance(module, TAM):
+        return module.branches(x)
+    s = squeeze(x)  # [N·T, C]
+    if isinstance(module, GlobalBranch):
+        return None, aggregation(module.G, s, module.frames)
+    if isinstance(module, LocalBranch):
+        return by_clip(module.L(s), module.frames), None
+    assert isinstance(module, GlobalSE), type(module)
+    return by_clip(module.SE(s), module.frames), aggregation(module.G, s, module.frames)
+
+
+def _kept(values: torch.Tensor | None) -> torch.Tensor | None:
+    return None if values is None else values.float().cpu()

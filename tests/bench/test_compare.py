@@ -1,0 +1,230 @@
+"""The benchmark that compares modules: runs that go on, the same videos for all."""
+
+import contextlib
+import json
+import shutil
+import sys
+import time
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from bench import compare
+from bench.abreast import abreast
+from bench.common import read_csv, write_csv
+from bench.decoded import Raw, decoded, twins
+from tanet.data import dataset
+from tanet.data.samples import Sample, Split
+from tanet.evaluation.report import Report
+from tanet.synthetic import HARD
+from tanet.video import open_video
+from tests.support.tiny_videos import make_folders
+
+TINY = ["model.backbone=resnet18_w16", "data.resize=32", "data.size=32", "eval.resize=32", "eval.size=32"]
+TINY += ["model.frames=4", "optim.epochs=1", "optim.warmup=0", "optim.batch=4", "eval.every=1"]
+
+
+@pytest.mark.parametrize("few", [0, 50])
+def test_videos_are_read_from_memory_as_from_their_files(few, tmp_path, monkeypatch):
+    monkeypatch.setattr("bench.decoded.FEW", few)
+    root = make_folders(tmp_path / "videos", train=1, val=1)
+    path = next(root.rglob("*.mp4"))
+    indices = np.array([[3, 0], [7, 3]])
+    with open_video(path) as video:
+        wanted, info = video.read(indices), video.info
+    with decoded(root) as raw:
+        assert raw.videos == 4
+        path.unlink()
+        with dataset.open_video(path) as video:
+            assert (video.frames, video.info.height) == (info.frames, info.height)
+            assert (video.read(indices) == wanted).all()
+    assert dataset.open_video is open_video
+
+
+def test_both_ways_of_a_clip_are_played_from_one_file(tmp_path):
+    root = make_folders(tmp_path / "videos", train=1, val=1)
+    one, other = (path.parent for path in sorted((root / "train").rglob("*.mp4")))
+    root = tmp_path / "ways"
+    pairs = []
+    for number in range(2, 6):
+        pair = tuple(root / "val" / name / f"{number}.mp4" for name in ("Dive", "DiveReversed"))
+        for path, like in zip(pair, (one, other), strict=True):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(like / "0.mp4", path)
+        assert twins(pair[0]) == twins(pair[1]) == pair
+        pairs.append(pair)
+    alone = root / "val" / "Dive" / "alone.mp4"
+    shutil.copy(one / "0.mp4", alone)
+    assert twins(alone) is None
+
+    def frames(path):
+        with dataset.open_video(path) as video:
+            return video.read(range(video.info.frames))
+
+    as_files = {path: frames(path) for pair in pairs for path in pair}
+    forwards = 0
+    with decoded(root, one_file=True):
+        for forward, backward in pairs:
+            assert (frames(forward) == frames(backward).flip(0)).all()
+            from_forward = bool((frames(forward) == as_files[forward]).all())
+            assert from_forward or (frames(backward) == as_files[backward]).all()
+            forwards += from_forward
+    assert forwards == len(pairs) / 2
+    with decoded(root):
+        assert all((frames(path) == as_files[path]).all() for path in as_files)
+    samples = tuple(Sample(str(path), label) for pair in pairs for label, path in enumerate(pair))
+    split = Split(samples, samples, ("Dive", "DiveReversed"))
+    assert compare.counted(split, as_files=False) == "8 + 8, both ways from one file, in turn"
+    assert compare.counted(split, as_files=True) == "8 + 8"
+
+
+class FirstFrames(Dataset):
+    """Cut as training cuts them: by a process of the feed, through `tanet.datasets`."""
+
+    def __init__(self, paths):
+        self.paths = paths
+
+    def __len__(self):
+        return len(self.paths)
+
+    def __getitem__(self, index):
+        with dataset.open_video(self.paths[index]) as video:
+            return video.read([0])
+
+
+def first_frames(paths):
+    return torch.cat(list(DataLoader(FirstFrames(paths), batch_size=None, num_workers=1)))
+
+
+@pytest.mark.slow
+def test_runs_abreast_read_what_was_decoded_once(tmp_path):
+    paths = sorted(make_folders(tmp_path / "videos", train=2, val=1).rglob("*.mp4"))
+    wanted = {path: first_frames([path]) for path in paths}
+    with decoded(tmp_path / "videos") as raw:
+        for path in paths:
+            path.unlink()
+        for processes in (1, 2):
+            found = dict(abreast(first_frames, ((path,) for path in paths), processes=processes, raw=raw))
+            assert sorted(found) == [(path,) for path in paths]
+            assert all((frames == wanted[path]).all() for (path,), frames in found.items())
+
+
+def half_of(job):
+    if job[0] % 2:
+        raise ValueError("an odd one")
+    time.sleep(0.5)
+    return job[0] // 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_error_loses_no_other_run(tmp_path, capsys, processes):
+    found, jobs = [], ((n,) for n in (1, 4, 6, 8))
+    with pytest.raises(ValueError, match="an odd one") as raised:
+        found.extend(abreast(half_of, jobs, processes=processes, raw=Raw(tmp_path, 0)))
+    assert sorted(found) == [((4,), 2), ((6,), 3), ((8,), 4)]
+    assert raised.value.__notes__ == ["(1,)"]
+    assert capsys.readouterr().err == "(1,): an odd one\n"
+
+
+@pytest.mark.slow
+def test_runs_go_on_where_they_were_and_say_how_to_repeat_one(tmp_path, monkeypatch, capsys):
+    make_folders(tmp_path / "videos", train=4, val=2)
+    out = tmp_path / "compare.csv"
+
+    def run(*flags):
+        words = ["--benchmark", "synthetic", "--data", str(tmp_path / "videos"), "--out", str(out)]
+        words += ["--workers", "0"]
+        monkeypatch.setattr(sys, "argv", ["compare", *words, "--change", *TINY, *flags])
+        compare.main()
+
+    run("--only", "tsm", "--seeds", "1")
+    (first,) = read_csv(out)
+    assert first["case"] == "tsm"
+    assert (first["videos"], first["epochs"], first["start"]) == ("8 + 4", "1", "scratch")
+    assert first["command"].endswith("--tables 2 --only tsm --seeds 1")
+    assert 0 <= float(first["val_top1"]) <= 1
+    run("--only", "tsm", "none", "--seeds", "1", "--no-graph")
+    rows = read_csv(out)
+    assert rows[0] == first
+    assert rows[1]["command"].endswith("--no-graph --tables 2 --only none --seeds 1")
+    assert "kept: tsm, seed 1" in capsys.readouterr().out
+    assert [row["case"] for row in rows] == ["tsm", "none"]
+    run("--tables", "5a", "--only", "tam", "--seeds", "1", "--seconds", "0.001")
+    assert "stopped after 0.001 s" in capsys.readouterr().out
+    assert len(read_csv(out)) == 2
+    run("--only", "tsm", "none", "--seeds", "1", "--processes", "2", "--out", str(tmp_path / "abreast.csv"))
+    again = {row["case"]: row["train_top1"] for row in read_csv(tmp_path / "abreast.csv")}
+    assert again == {row["case"]: row["train_top1"] for row in rows}  # the seed settles it
+    with pytest.raises(SystemExit, match="unknown cases: tma; known are none, pool"):
+        run("--only", "tma")
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [("Dunk", "Dive", "DunkReversed", "DiveReversed"), ("appear", "turn_left", "vanish", "turn_right")],
+)
+def test_order_is_counted_where_the_action_is_told(classes):
+    labels = [0, 2, 1, 3, 0, 1]
+    answers = [0, 0, 1, 3, 3, 1]  # one the wrong way, one another action
+    samples = tuple(Sample(f"{number}.mp4", label) for number, label in enumerate(labels))
+    report = Report(samples, classes, torch.eye(4)[answers])
+    one, two = compare.actions_of(classes)[:2]
+    assert compare.order(report) == {
+        "val_action": 0.8333,
+        "val_order": 0.8,
+        "val_ways": f"{one} 0.5000; {two} 1.0000",
+    }
+
+
+def refused(monkeypatch, root, *flags):
+    words = ["--benchmark", "synthetic", "--data", str(root), "--out", str(root / "out.csv")]
+    monkeypatch.setattr(sys, "argv", ["compare", *words, *flags])
+    with pytest.raises(SystemExit) as stopped:
+        compare.main()
+    return str(stopped.value)
+
+
+def test_benchmarks_refuse_videos_that_they_would_split_and_fields_that_they_set(tmp_path, monkeypatch):
+    root = make_folders(tmp_path / "videos", train=2, val=1)
+    assert "train has no val/ folder: 20% of each class was set aside" in refused(monkeypatch, root / "train")
+    for field in ("data.workers=3", "data.transform_on=workers", "model.weights=x"):
+        assert refused(monkeypatch, root, "--change", field).startswith(
+            f"--change {field}: the benchmark sets"
+        )
+
+
+def test_other_weights_or_other_videos_are_another_run(tmp_path, monkeypatch):
+    root, runs = make_folders(tmp_path / "videos", train=2, val=2), []
+
+    def run(recipe, *, graph):
+        runs.append(recipe.model.weights)
+        return {"val_top1": 0.5, "seconds": 1}
+
+    def compared(*flags):
+        words = ["--benchmark", "synthetic", "--data", str(root), "--out", str(tmp_path / "out.csv")]
+        words += ["--only", "tsm", "--seeds", "0", "--change", *TINY]
+        monkeypatch.setattr(sys, "argv", ["compare", *words, *flags])
+        compare.main()
+        return len(runs)
+
+    monkeypatch.setattr(compare, "run", run)
+    monkeypatch.setattr(compare, "decoded", lambda root, **_: contextlib.nullcontext(Raw(root, 0)))
+    (file := tmp_path / "w.pth").touch()
+    weights = ("--weights", f"resnet18_w16={file}")
+    assert [compared(), compared(), compared(*weights), compared(*weights)] == [1, 1, 2, 2]
+    (root / "val" / "move_left" / "0.mp4").rename(root / "train" / "move_left" / "more.mp4")
+    assert compared() == 3
+    still = {"seed": 0, "height": 96, "width": 128, "dials": asdict(HARD) | {"camera": 0.0}}
+    (root / "synthetic.json").write_text(json.dumps(still))
+    assert [compared(), compared()] == [4, 4]
+    assert runs == ["", str(file), "", ""]
+    rows = read_csv(tmp_path / "out.csv")
+    assert [row["start"] for row in rows] == ["scratch", "ImageNet", "scratch", "scratch"]
+    assert [row["made"] for row in rows] == ["", "", "", "camera=0"]
+    write_csv(tmp_path / "out.csv", [{name: row[name] for name in row if name != "made"} for row in rows])
+    with pytest.raises(SystemExit, match="is of an earlier version, without made: move it elsewhere"):
+        compared()

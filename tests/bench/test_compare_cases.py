@@ -1,0 +1,105 @@
+"""What the benchmark of modules trains: the paper's rows once each, by one recipe."""
+
+import hashlib
+import json
+from dataclasses import asdict, replace
+
+import pytest
+
+from bench.compare_cases import (
+    BENCHMARKS,
+    START,
+    buildable,
+    cases,
+    change,
+    made_otherwise,
+    paper_top1,
+    recipe_id,
+)
+from tanet.data.samples import Sample, Split
+from tanet.recipes import RECIPES, TABLES
+from tanet.recipes.recipe import Recipe
+from tanet.synthetic import HARD
+from tanet.training.plan import plan
+
+
+def test_rows_of_all_tables_are_there_and_equal_ones_run_once():
+    for recipe in BENCHMARKS.values():
+        found = cases(list(TABLES), recipe)
+        rows = [row for case in found for row in case.rows]
+        assert sorted(rows) == sorted((table, row) for table in TABLES for row in TABLES[table])
+        models = [case.model for case in found]
+        assert all(one not in models[:number] for number, one in enumerate(models))
+        tam = next(case for case in found if case.name == "tam")
+        assert {("2", "tam"), ("1a", "alpha2-beta4"), ("5a", "b"), ("5b", "res2-5")} <= set(tam.rows)
+        assert tam.model == replace(recipe.model, temporal="tam")
+
+
+def test_a_case_changes_what_its_row_changes():
+    recipe = BENCHMARKS["arrow6"]
+    by_name = {case.name: case.model for case in cases(["1b", "3", "5b"], recipe)}
+    assert by_name["tam frames=16 kernel=5"] == replace(recipe.model, frames=16, kernel=5)
+    assert by_name["tam stages=res4+res5"] == replace(recipe.model, stages=("res4", "res5"))
+    assert by_name["none backbone=resnet50"] == replace(recipe.model, backbone="resnet50", temporal="none")
+    assert by_name["none"] == replace(recipe.model, temporal="none")  # MobileNetV2 is its usual network
+
+
+def test_what_the_paper_has_no_row_for_is_a_table_of_its_own():
+    recipe = BENCHMARKS["arrow6"]
+    found = cases(["2", START], recipe)
+    assert [case.name for case in found[-3:]] == ["tam identity=2.0", "tam identity=6.0", "tam identity=19.0"]
+    assert found[-1].model == replace(recipe.model, identity=RECIPES["finetune"].model.identity)
+    assert (START, "0") in next(case for case in found if case.name == "tam").rows
+    assert paper_top1(START, "6") is None
+    assert paper_top1("2", "tam") == 76.1
+
+
+def test_the_recipe_is_the_same_for_all_but_for_the_model():
+    recipe = change(BENCHMARKS["synthetic"], ["optim.epochs=3", "data.scales=(1.0,)", "data.flip=none"])
+    assert recipe.optim == replace(BENCHMARKS["synthetic"].optim, epochs=3)
+    assert (recipe.data.scales, recipe.data.flip) == ((1.0,), "none")
+
+
+def test_the_plan_has_nothing_to_say_against_the_recipes():
+    videos = Split((Sample("a.mp4", 0),) * 300, (Sample("b.mp4", 1),) * 100, ("appear", "vanish"))
+    for recipe in BENCHMARKS.values():
+        ready = replace(recipe, model=replace(recipe.model, weights="w.pth"))
+        assert not plan(ready, videos, reference=ready).warnings
+
+
+def test_rows_of_another_recipe_are_told_apart():
+    recipe = BENCHMARKS["synthetic"]
+    assert recipe_id(recipe) == recipe_id(replace(recipe, seed=3)) != recipe_id(BENCHMARKS["arrow6"])
+    for text in ("optim.epochs=3", "eval.resize=96", "model.dropout=0.5", "data.flip=none"):
+        assert recipe_id(change(recipe, [text])) != recipe_id(recipe)
+    assert recipe_id(Recipe()) == hashlib.sha256(b"[]").hexdigest()[:8]  # new fields leave old rows theirs
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("optim.epoch=3", "'optim.epoch=3' changes no field"),
+        ("seed=3", "changes no field"),
+        ("optim.epochs=many", "many is no value for optim.epochs, now 20"),
+        ("data.flip=up", "unknown flip 'up'"),
+    ],
+)
+def test_wrong_changes_are_named(text, line):
+    with pytest.raises(ValueError, match=line):
+        change(BENCHMARKS["synthetic"], [text])
+
+
+def test_what_a_set_was_made_with_is_read_from_it(tmp_path):
+    assert made_otherwise(tmp_path) == ""
+    about = {"out": "x", "videos": 20, "seed": 0, "height": 96, "width": 128, "dials": asdict(HARD)}
+    (tmp_path / "synthetic.json").write_text(json.dumps(about))
+    assert made_otherwise(tmp_path) == ""
+    about |= {"seed": 1, "dials": about["dials"] | {"camera": 0.0}}
+    (tmp_path / "synthetic.json").write_text(json.dumps(about))
+    assert made_otherwise(tmp_path) == "seed=1 camera=0"
+
+
+def test_what_a_network_can_not_be_is_left_out_aloud(capsys):
+    found = buildable(cases(["5a"], BENCHMARKS["synthetic"]))
+    assert [case.name for case in found] == ["tam position=a", "tam", "tam position=d"]
+    assert "left out: tam position=c: position c is before conv3" in capsys.readouterr().out

@@ -1,0 +1,179 @@
+"""The command as a user meets it: exit status, one clear line for what is wrong, results on stdout."""
+
+import json
+
+import pytest
+import torch
+
+from tanet.cli import main
+from tests.support.tiny_videos import make, make_folders
+
+TINY_FLAGS = [
+    *("--model.backbone", "resnet18_w16", "--model.frames", "4", "--optim.epochs", "1", "--optim.batch", "4"),
+    *("--data.size", "32", "--data.resize", "32", "--eval.size", "32", "--eval.resize", "32"),
+    *("--data.workers", "0", "--device", "cpu"),
+]
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    return make_folders(tmp_path_factory.mktemp("videos"))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(videos, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "tiny"
+    assert main(["train", "finetune", "--data.root", str(videos), "--out", str(out), *TINY_FLAGS]) == 0
+    return out / "best.safetensors"
+
+
+def test_train_says_how_to_go_on(videos, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main(["train", "finetune", "--data.root", str(videos), "--out", str(out), *TINY_FLAGS]) == 0
+    shown = capsys.readouterr().out
+    assert "epoch   1/1" in shown
+    assert f"tanet test {out}/best.safetensors" in shown
+
+
+def test_test_prints_accuracies_and_writes_json(checkpoint, videos, tmp_path, capsys):
+    answers = tmp_path / "answers.json"
+    assert (
+        main(["test", str(checkpoint), "--eval.clips", "2", "--eval.crops", "3", "--json", str(answers)]) == 0
+    )
+    assert "2 × 3 views of 4 videos" in capsys.readouterr().out
+    values = json.loads(answers.read_text())
+    assert values["videos"] == len(values["answers"]) == 4
+    assert main(["test", str(checkpoint), "--data.root", str(videos), "--device", "cpu"]) == 0
+
+
+def test_predict(checkpoint, videos, tmp_path, capsys):
+    assert main(["predict", str(checkpoint), str(videos / "val")]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 4
+    path = make(tmp_path / "a [red] b.mp4")
+    assert main(["predict", str(checkpoint), str(path)]) == 0
+    assert str(path) in capsys.readouterr().out
+
+
+def test_predict_json_answers_the_good_among_the_bad(checkpoint, tmp_path, capsys):
+    good = make(tmp_path / "good.mp4", frames=12)
+    bad = tmp_path / "bad.mp4"
+    bad.write_bytes(b"x")
+    assert main(["predict", str(checkpoint), str(bad), str(good), "absent.mp4", "--json"]) == 2
+    shown = capsys.readouterr()
+    first, second, third = map(json.loads, shown.out.splitlines())
+    assert first["video"] == str(bad)
+    assert first["error"]
+    assert (second["frames"], len(second["top5"])) == (12, 2)
+    assert third == {"video": "absent.mp4", "error": "no such file or folder"}
+    assert [line.split(":")[0] for line in shown.err.splitlines()] == ["tanet", "tanet"]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["trian"], "unknown command 'trian': known are train, test, predict, show, cost, convert, data"),
+        (["train", "foldr"], "unknown recipe 'foldr': known are finetune, kinetics400"),
+        (["train", "finetune", "--data.root", "absent"], "absent: no such folder"),
+        (["train", "finetune"], "no videos given"),
+        (["test", "absent.safetensors"], "absent.safetensors: no such file"),
+        (["predict", "absent.safetensors", "x.mp4"], "absent.safetensors: no such file"),
+        (["predict", "CHECKPOINT"], "no video given"),
+        (["predict", "CHECKPOINT", "EMPTY"], "EMPTY: no videos in this folder"),
+        (["predict", "CHECKPOINT", "x.mp4", "--device", "cuda:77"], "device 'cuda:77' can not be used"),
+        (
+            ["train", "finetune", "--data.root", "VIDEOS", "--model.backbone", "vgg"],
+            "unknown backbone 'vgg': known",
+        ),
+        (["test", "CHECKPOINT", "--data.root", "EMPTY"], "no class folders with videos in it"),
+        (["test", "CHECKPOINT", "--eval.size", "99"], "eval.size 99 does not fit into eval.resize 32"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_status_2(args, message, checkpoint, videos, tmp_path, capsys):
+    message = message.replace("EMPTY", str(tmp_path))
+    known = {"CHECKPOINT": str(checkpoint), "VIDEOS": str(videos), "EMPTY": str(tmp_path)}
+    assert main([known.get(arg, arg) for arg in args]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert message in lines[-1]
+    assert lines[-1].startswith("tanet: ")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--data.rot", "x"], "--data.root"),
+        (["--eval.every", "0"], "every must be positive, not 0"),
+        (["--data.sampling", "dens"], "uniform"),
+    ],
+)
+def test_a_wrong_flag_or_value_is_explained(flags, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "finetune", *flags])
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("args", [[], ["--help"], ["train"], ["train", "--help"]])
+def test_help_is_short(args, capsys):
+    assert main(args) == 0
+    assert "tanet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("args", [["train", "finetune"], ["test"], ["predict"], ["demo"]])
+def test_help_of_a_command(args, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*args, "--help"])
+    assert stop.value.code == 0
+    assert "--device" in capsys.readouterr().out
+
+
+def test_help_of_convert(capsys):
+    with pytest.raises(SystemExit):
+        main(["convert", "--help"])
+    shown = capsys.readouterr().out
+    assert all(word in shown for word in ("--to", "--frames", "--class-names", "--recipe"))
+
+
+def test_train_lists_recipes_and_tables(capsys):
+    assert main(["train", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "kinetics400" in shown
+    assert "table2/{none,pool," in shown
+    assert main(["train", "table2/tsn"]) == 2
+    assert "known are none, pool" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "way"), [("train", "--optim.accumulate 2"), ("test", "--device cpu")])
+def test_too_little_memory_is_one_line(monkeypatch, capsys, name, way):
+    def run(_):
+        raise torch.OutOfMemoryError("CUDA out of memory\nand a page more")
+
+    monkeypatch.setattr(f"tanet.cli.{name}.run", run)
+    assert main([name]) == 2
+    line = " ".join(capsys.readouterr().err.split())
+    assert line.startswith("tanet: the GPU has too little memory: ")
+    assert way in line
+    assert "page" not in line
+    assert "--optim.batch" not in line  # another batch is another training, which --resume refuses
+
+
+def test_ctrl_c_is_no_trace(monkeypatch, capsys):
+    def stop(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tanet.cli.train.run", stop)
+    assert main(["train", "finetune"]) == 130
+    assert capsys.readouterr().err.strip() == "tanet: stopped"
+
+
+def test_flags_may_come_before_the_checkpoint(checkpoint, capsys):
+    assert main(["test", "--eval.clips", "2", "--device", "cpu", str(checkpoint)]) == 0
+    first = capsys.readouterr().out
+    assert main(["test", str(checkpoint), "--eval.clips", "2"]) == 0
+    assert capsys.readouterr().out == first
+
+
+def test_demo_leaves_other_folders_alone(tmp_path, capsys):
+    make(tmp_path / "videos" / "mine.mp4")
+    assert main(["demo", "--out", str(tmp_path)]) == 2
+    assert "holds other files" in capsys.readouterr().err
+    assert (tmp_path / "videos" / "mine.mp4").exists()

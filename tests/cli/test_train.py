@@ -1,0 +1,113 @@
+"""`tanet train` as a user meets it: Ctrl-C, resuming, TensorBoard, wrong input in one line."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tanet.cli import main
+from tests.support.tiny_videos import make_folders
+
+ROOT = Path(__file__).parents[2]
+FLAGS = [
+    *("--model.backbone", "resnet18_w16", "--model.frames", "4", "--optim.batch", "4", "--optim.epochs", "1"),
+    *("--data.size", "32", "--data.resize", "32", "--eval.size", "32", "--eval.resize", "32"),
+    *("--data.workers", "0", "--eval.every", "1", "--device", "cpu"),
+]
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory):
+    return ["train", "finetune", "--data.root", str(make_folders(tmp_path_factory.mktemp("videos"))), *FLAGS]
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_in_one_line_with_status_130_and_resume_goes_on(command, tmp_path, capsys):
+    out = ["--out", str(tmp_path / "run")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tanet", *command, *out, "--optim.epochs", "1000", "--save-minutes", "0"],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )
+    while not list((tmp_path / "run").glob("state-*.pt")) and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate()
+    assert process.returncode == 130
+    last = said.splitlines()[-1]
+    assert last.startswith("tanet: stopped in ")
+    assert last.endswith("the same command with --resume goes on")
+    assert "Traceback" not in said
+    assert main([*command, *out, "--optim.epochs", "2", "--resume"]) == 2
+    assert "optim.epochs was 1000, now 2" in capsys.readouterr().err
+
+
+def test_resume_of_what_is_finished_says_so(command, tmp_path, capsys):
+    out = ["--out", str(tmp_path)]
+    assert main([*command, *out]) == 0
+    first = capsys.readouterr().out.splitlines()[-2:]
+    assert first[0].startswith(f"best checkpoint: {tmp_path}/best.safetensors (epoch 1, val top-1 ")
+    assert first[1].split() == ["test", "it:", "tanet", "test", f"{tmp_path}/best.safetensors"]
+    assert main([*command, *out, "--resume"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.splitlines()[-2:] == first
+    assert "this training is finished" in shown.err
+    assert main([*command, *out]) == 2
+    assert shown.err.count("Traceback") == 0
+    assert "--resume goes on with it" in capsys.readouterr().err.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--save-minutes", "-1"], "--save-minutes must be 0 or more, not -1"),
+        (["--save-minutes", "nan"], "--save-minutes must be 0 or more, not nan"),
+        (["--optim.accumulate", "3"], "optim.batch 4 can not be split into equal parts"),
+        (["--optim.sync-norm"], "optim.sync_norm needs GPUs"),
+        (["--optim.lr-batch", "-1"], "lr_batch must not be negative, not -1"),
+        (["--optim.milestones", "4", "2"], "optim.milestones must be in order, not 4, 2"),
+    ],
+)
+def test_what_is_wrong_is_one_line(command, tmp_path, capsys, flags, message):
+    try:
+        status = main([*command, "--out", str(tmp_path), *flags])
+    except SystemExit as stop:  # a value that a field does not take
+        status = stop.code
+    assert status == 2
+    assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+def test_tensorboard_is_an_extra(command, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    assert main([*command, "--out", str(tmp_path), "--tensorboard"]) == 2
+    assert "TensorBoard is not installed: pip install 'tanet[train]'" in capsys.readouterr().err
+
+
+def test_tensorboard_gets_the_curves(command, tmp_path, monkeypatch):
+    written = {}
+
+    class SummaryWriter:
+        def __init__(self, folder):
+            assert folder == str(tmp_path / "tensorboard")
+
+        def add_scalar(self, name, value, at):
+            written.setdefault(name, []).append((at, value))
+
+        def flush(self):
+            pass
+
+    module = ModuleType("torch.utils.tensorboard")
+    module.SummaryWriter = SummaryWriter
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    assert main([*command, "--out", str(tmp_path), "--tensorboard", "--optim.epochs", "2"]) == 0
+    assert [at for at, _ in written["epoch/val_top1"]] == [1, 2]
+    assert {2, 4} <= {at for at, _ in written["train/loss"]} <= {1, 2, 3, 4}
+    assert written["train/lr"][0][1] > 0
+    assert "epoch/memory_gib" not in written

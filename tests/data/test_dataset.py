@@ -1,0 +1,158 @@
+"""What workers hand over: shapes, labels, choices that depend on (seed, epoch, number) alone, bad files."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from tanet import synthetic
+from tanet.data.annotations import read_split
+from tanet.data.dataset import EpochOrder, EvalClips, TrainClips
+from tanet.data.gpu_transforms import RawViews, make_views
+from tanet.data.loader import Feed
+from tanet.data.samples import Sample
+from tanet.data.tools.encode import Coding
+from tanet.data.tools.pack import pack
+from tanet.recipes.recipe import Data, Eval
+from tanet.video import VideoError
+from tests.support.tiny_videos import make, make_folders
+
+DATA = Data(sampling="uniform", resize=0, size=24, workers=0)
+EVAL = Eval(clips=2, crops=3, resize=32, size=32)
+
+
+@pytest.fixture(scope="module")
+def split(tmp_path_factory):
+    return read_split(Data(root=str(make_folders(tmp_path_factory.mktemp("videos")))))
+
+
+def epoch(split, number, *, workers=0, seed=0):
+    clips = TrainClips(split.train, DATA, frames=4, classes=split.classes, seed=seed)
+    order = EpochOrder(len(clips), seed=seed)
+    order.epoch = number
+    feed = Feed(clips, batch=4, data=dataclasses.replace(DATA, workers=workers), order=order)
+    return [part for batch in feed for part in zip(*batch, strict=True)]
+
+
+def test_training_views(split):
+    items = epoch(split, 0)
+    assert len(items) == 8
+    for view, _ in items:
+        assert view.shape == (4, 3, 24, 24)
+        assert view.dtype == torch.uint8
+    assert sorted(int(label) for _, label in items) == [0] * 4 + [1] * 4
+
+
+def test_workers_change_nothing(split):
+    for one, two in zip(epoch(split, 1), epoch(split, 1, workers=2), strict=True):
+        assert torch.equal(one[0], two[0])
+        assert one[1] == two[1]
+
+
+def test_the_device_makes_what_the_workers_make(split, tmp_path):
+    samples = [*split.train]
+    for number, (height, width) in enumerate(((64, 48), (40, 40), (36, 70))):
+        path = tmp_path / f"{number}.mp4"
+        clip = synthetic.render(
+            "move_up", frames=6, height=height, width=width, generator=np.random.default_rng(number)
+        )
+        synthetic.write_video(path, clip)
+        samples.append(Sample(str(path), 1))
+    for flip, resize in (("mirror", 0), ("plain", 48)):
+        data = Data(sampling="uniform", resize=resize, size=24, flip=flip, workers=0)
+        raw = dataclasses.replace(data, transform_on="device")
+        made, left = (TrainClips(samples, d, frames=4, classes=split.classes, seed=5) for d in (data, raw))
+        for key in range(4 * len(samples)):
+            (view, label), (pixels, same) = made[key], left[key]
+            assert isinstance(pixels, RawViews)
+            assert torch.equal(make_views(pixels)[0], view.float())
+            assert label == same
+
+
+def test_shards_are_left_to_the_device_as_files_are(tmp_path):
+    folders, shards = make_folders(tmp_path / "videos", train=2, val=1), tmp_path / "shards"
+    whole = read_split(Data(root=str(folders)))
+    done = pack(
+        whole.train,
+        classes=whole.classes,
+        root=folders,
+        out=shards,
+        split="train",
+        coding=Coding("jpeg"),
+        shard_size=10**9,
+        workers=1,
+        limit=60,
+    )
+    assert [cause for _, cause in done] == [None] * 4
+    packed = read_split(Data(root=str(shards)))
+    assert all(sample.packed for sample in packed.train)
+    made, left = (
+        TrainClips(
+            packed.train, dataclasses.replace(DATA, transform_on=who), frames=4, classes=packed.classes
+        )
+        for who in ("workers", "device")
+    )
+    for key in range(8):
+        assert torch.equal(make_views(left[key][0])[0], made[key][0].float())
+        assert left[key][1] == made[key][1]
+
+
+def test_epochs_and_seeds_differ(split):
+    first = torch.stack([view for view, _ in epoch(split, 0)])
+    assert torch.equal(first, torch.stack([view for view, _ in epoch(split, 0)]))
+    assert not torch.equal(first, torch.stack([view for view, _ in epoch(split, 1)]))
+    assert not torch.equal(first, torch.stack([view for view, _ in epoch(split, 0, seed=1)]))
+
+
+def test_an_epoch_sees_every_video_once():
+    order = EpochOrder(10, seed=0)
+    for number in (0, 3):
+        order.epoch = number
+        assert sorted(order) == list(range(10 * number, 10 * number + 10))
+
+
+def test_mirror_exchanges_labels(split):
+    data = Data(sampling="uniform", resize=0, size=24, flip="mirror")
+    clips = TrainClips(split.train, data, frames=4, classes=split.classes)
+    plain = TrainClips(split.train, DATA, frames=4, classes=split.classes)
+    mirrored = 0
+    for key in range(80):
+        (view, label), (other, own) = clips[key], plain[key]
+        assert torch.equal(view, other)  # the same coin
+        assert own == split.train[key % 8].label
+        mirrored += label != own
+    assert 20 < mirrored < 60
+
+
+def test_testing_views(split):
+    views, label = EvalClips(split.val, DATA, EVAL, frames=4)[0]
+    assert views.shape == (6, 4, 3, 32, 32)
+    assert label == 0
+
+
+def test_a_bad_file_is_a_value_that_names_it(tmp_path):
+    bad = tmp_path / "bad.mp4"
+    bad.write_bytes(b"no video")
+    samples = [Sample(str(bad), 0)]
+    for clips in (
+        EvalClips(samples, DATA, EVAL, frames=4),
+        TrainClips(samples, DATA, frames=4, classes=["a"]),
+    ):
+        assert isinstance(error := clips[0], VideoError)
+        assert str(error).startswith(f"{bad}: ")
+
+
+def test_the_lists_frame_count_bounds_the_clip(tmp_path):
+    path = str(make(tmp_path / "a.mp4", frames=12))
+    clips = EvalClips([Sample(path, 0, 4), Sample(path, 0, 12), Sample(path, 0)], DATA, EVAL, frames=4)
+    short, whole, unstated = (clips[i][0] for i in range(3))
+    assert torch.equal(whole, unstated)
+    assert not torch.equal(short, whole)
+    assert isinstance(EvalClips([Sample(path, 0, 13)], DATA, EVAL, frames=4)[0], VideoError)
+
+
+def test_order_is_a_permutation_that_numpy_draws():
+    order = EpochOrder(5, seed=7)
+    order.epoch = 2
+    assert list(order) == (10 + np.random.default_rng((7, 2)).permutation(5)).tolist()

@@ -1,0 +1,127 @@
+"""From names to a list: videos are found wherever they lie, probed once, and the list trains."""
+
+import csv
+import json
+import os
+import shutil
+
+import pytest
+
+from tanet.data.annotations import read_split
+from tanet.data.dataset import TrainClips
+from tanet.data.tools import index as indexing
+from tanet.data.tools.index import Journal, find, probe_all
+from tanet.data.tools.public_datasets import Entry
+from tanet.recipes.recipe import Data
+from tanet.video import VideoInfo
+from tests.support.tiny_videos import make
+
+
+def touch(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+@pytest.mark.parametrize(
+    "place", ["", "shaking hands/", "shaking_hands/", "train/Shaking_Hands/", "elsewhere/"]
+)
+@pytest.mark.parametrize("suffix", [".mp4", ".MKV", "/00001.jpg"])
+def test_videos_are_found_in_class_folders_or_flat(tmp_path, place, suffix):
+    touch(tmp_path, f"{place}-x_000001_000011{suffix}", f"{place}other.mp4", ".cache/-x_000001_000011.mp4")
+    here, away = Entry("-x_000001_000011", "shaking hands"), Entry("gone_000001_000011", "shaking hands")
+    found = find(tmp_path, [here, away])
+    assert found.paths == {here: f"{place}-x_000001_000011{'' if '/' in suffix else suffix}"}
+    assert found.missing == ("gone_000001_000011",)
+    assert found.notes == ()
+
+
+def test_of_several_the_one_of_its_class_is_taken(tmp_path):
+    touch(tmp_path, "draw_sword/a.avi", "fencing/a.avi", "x/b.avi", "frames/b/1.jpg", "x/c.txt")
+    fencing, drawing, b = Entry("a", "fencing"), Entry("a", "draw sword"), Entry("b", "run")
+    found = find(tmp_path, [fencing, drawing])
+    assert found.paths == {fencing: "fencing/a.avi", drawing: "draw_sword/a.avi"}
+    assert found.notes == ()  # one name, two videos: as in HMDB-51
+    found = find(tmp_path, [b])
+    assert found.paths == {b: "x/b.avi"}
+    assert found.notes == (
+        "1 names are there more than once, such as frames/b and x/b.avi; taken is x/b.avi",
+    )
+    with pytest.raises(ValueError, match="holds none of the 1 videos; c, say, is not there"):
+        find(tmp_path, [Entry("c", "run")])
+    with pytest.raises(ValueError, match="no such folder"):
+        find(tmp_path / "absent", [b])
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    root = tmp_path_factory.mktemp("videos")
+    make(root / "run, fast/a.mp4", frames=12)
+    make(root / "run, fast/b.mp4", frames=9)
+    (root / "c.mp4").write_bytes(b"nothing")
+    return root
+
+
+def probed(root, journal, paths=("run, fast/a.mp4", "run, fast/b.mp4", "c.mp4")):
+    with Journal(journal, root=root) as known:
+        return dict(probe_all(root, paths, journal=known, workers=1, limit=60))
+
+
+def test_what_was_probed_is_not_probed_again(videos, tmp_path, monkeypatch):
+    root, journal = tmp_path / "videos", tmp_path / "list.probed.jsonl"
+    shutil.copytree(videos, root)
+    # Stopped after the first answer, and the power went while the next was written.
+    with Journal(journal, root=root) as known:
+        answers = probe_all(root, ["run, fast/a.mp4", "c.mp4"], journal=known, workers=1, limit=60)
+        first = next(answers)
+        answers.close()
+    journal.write_text(journal.read_text() + '{"path": "run, fa')
+    found = probed(root, journal)
+    assert [first] == [item for item in found.items() if item[0] == first[0]]
+    assert found["run, fast/a.mp4"] == VideoInfo(12, 25.0, 32, 48)
+    assert found["run, fast/b.mp4"] == VideoInfo(9, 25.0, 32, 48)
+    assert found["c.mp4"] == "Invalid data found when processing input"
+
+    asked = []
+    monkeypatch.setattr(indexing, "map_files", lambda work, paths, **_: asked.extend(paths) or ())
+    assert probed(root, journal) == found
+    assert asked == []
+    make(root / "c.mp4", frames=10)  # mended, so what was known of it does not count
+    os.utime(root / "run, fast/b.mp4", ns=(0, 0))
+    assert list(probed(root, journal)) == ["run, fast/a.mp4"]
+    assert asked == [root / "run, fast/b.mp4", root / "c.mp4"]
+
+
+def test_the_list_trains_and_its_counts_are_those_of_the_videos(videos, tmp_path):
+    entries = [Entry("b", "run, fast"), Entry("c", "run, fast"), Entry("a", "run, fast")]
+    found = find(videos, entries)
+    infos = {"run, fast/a.mp4": VideoInfo(12, 25.0, 32, 48), "run, fast/b.mp4": VideoInfo(9, None, 32, 48)}
+    text = indexing.as_csv(found, infos)
+    assert list(csv.reader(text.splitlines())) == [
+        ["path", "label", "frames", "fps", "height", "width"],
+        ["run, fast/b.mp4", "run, fast", "9", "", "32", "48"],
+        ["run, fast/a.mp4", "run, fast", "12", "25.0", "32", "48"],
+    ]
+    (tmp_path / "list.csv").write_text(text)
+    data = Data(root=str(videos), train=str(tmp_path / "list.csv"), resize=0, size=32)
+    listed = read_split(data)
+    assert [sample.frames for sample in listed.train] == [9, 12]
+    assert listed.classes == ("run, fast",)
+    # The count in the list is the video's own: drawing from it is as drawing from all of the video.
+    rows = "".join(f'"run, fast/{name}.mp4","run, fast"\n' for name in "ba")
+    (tmp_path / "plain.csv").write_text(f"path,label\n{rows}")
+    plain = read_split(Data(root=str(videos), train=str(tmp_path / "plain.csv")))
+    for one, other in zip(listed.train, plain.train, strict=True):
+        view, same = (
+            TrainClips([sample], data, frames=4, classes=listed.classes)[0] for sample in (one, other)
+        )
+        assert isinstance(view, tuple)
+        assert isinstance(same, tuple)
+        assert view[0].equal(same[0])
+
+
+def test_a_journal_is_json_lines(videos, tmp_path):
+    with Journal(tmp_path / "new" / "j.jsonl", root=videos) as known:
+        known.add("c.mp4", "no video stream")
+        row = json.loads((tmp_path / "new" / "j.jsonl").read_text())  # at once, before it is closed
+    assert (row["path"], row["cause"]) == ("c.mp4", "no video stream")

@@ -1,0 +1,118 @@
+"""Batches on the device: the same, in order, one ahead, whichever way their views are made."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from tanet.data import prefetch
+from tanet.data.gpu_transforms import join, raw_view
+from tanet.data.prefetch import Waited, on_device
+from tanet.data.transforms import draw_cut, normalise, train_view
+
+CPU = torch.device("cpu")
+
+
+def batches(count, *, raw, views=6):
+    """Of clips that differ in size, as a feed gives them."""
+    for number in range(count):
+        frames = [
+            torch.full((2, 40 + i, 60, 3), (10 * number + i) % 256, dtype=torch.uint8) for i in range(views)
+        ]
+        for clip in frames:
+            clip[:, ::3] //= 2
+        cuts = [draw_cut(*f.shape[1:3], resize=32, generator=np.random.default_rng(number)) for f in frames]
+        pairs = list(zip(frames, cuts, strict=True))
+        made = (
+            join([raw_view(*pair, size=24) for pair in pairs])
+            if raw
+            else torch.stack([train_view(*pair, size=24) for pair in pairs])
+        )
+        yield made, torch.arange(views) + number
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_normalised_views_and_labels_in_order(raw):
+    wanted = list(batches(5, raw=False))
+    got = list(on_device(batches(5, raw=raw), CPU))
+    assert len(got) == 5
+    for (views, labels), (made, same) in zip(got, wanted, strict=True):
+        assert views.shape == (6, 2, 3, 24, 24)
+        assert torch.equal(views, normalise(made))
+        assert torch.equal(labels, same)
+
+
+def test_waiting_for_the_feed_is_counted_and_nothing_else(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr("tanet.data.prefetch.time", SimpleNamespace(monotonic=lambda: now))
+
+    def slow():
+        nonlocal now
+        for batch in batches(3, raw=False):
+            now += 2.0
+            yield batch
+
+    waited = Waited(slow())
+    count = 0
+    for _ in on_device(waited, CPU):
+        now += 5.0  # a step
+        count += 1
+    assert count == 3
+    assert waited.seconds == 6.0
+
+
+def test_nothing_comes_of_nothing():
+    assert list(on_device(iter(()), CPU)) == []
+
+
+def test_errors_of_the_feed_pass():
+    def broken():
+        yield from batches(2, raw=False)
+        raise ValueError("a worker died")
+
+    got = on_device(broken(), CPU)
+    next(got)
+    with pytest.raises(ValueError, match="a worker died"):
+        list(got)
+
+
+def test_every_epoch_has_the_same_stream(monkeypatch):
+    monkeypatch.setattr("torch.cuda.Stream", lambda device: object())
+    prefetch._side_stream.cache_clear()
+    try:
+        one, same = (prefetch._side_stream(torch.device("cuda", 0)) for _ in range(2))
+        assert one is same
+        assert prefetch._side_stream(torch.device("cuda", 1)) is not one
+    finally:
+        prefetch._side_stream.cache_clear()  # of what is no stream
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_epochs_do_not_strand_memory():
+    gpu = torch.device("cuda")
+    sizes = []
+    for _ in range(4):
+        for _ in on_device(batches(5, raw=False), gpu):
+            pass
+        torch.cuda.synchronize()
+        sizes.append(torch.cuda.memory_reserved())
+    assert sizes[1] == sizes[-1]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("raw", [False, True])
+def test_on_a_gpu_they_come_whole_while_it_is_busy(raw):
+    gpu = torch.device("cuda")
+    pinned = ((views.pin_memory(), labels.pin_memory()) for views, labels in batches(30, raw=raw))
+    work = torch.randn(2048, 2048, device=gpu)
+    got = []
+    for views, labels in on_device(pinned, gpu):
+        for _ in range(20):
+            work = work @ work * 1e-2  # a step that the copies could overtake
+        got.append(((views + 0 * work.flatten()[0].nan_to_num(0, 0, 0)).clone(), labels.clone()))
+        del views, labels  # memory that is given back too early would be overwritten
+    torch.cuda.synchronize()
+    for (views, labels), (made, same) in zip(got, batches(30, raw=False), strict=True):
+        assert torch.equal(views.cpu(), normalise(made.to(gpu)).cpu())
+        assert torch.equal(labels.cpu(), same)

@@ -1,0 +1,246 @@
+"""Testing against a loop of the test's own, videos that are decoded once, shares, memory, and the report."""
+
+import dataclasses
+from collections import Counter
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from tanet.data.samples import Sample, Split
+from tanet.evaluation import evaluate
+from tanet.models.factory import build
+from tanet.recipes.recipe import Eval
+from tanet.runtime.distributed import ALONE
+from tanet.runtime.interrupt import StopRequest
+from tanet.training.events import Note
+from tanet.training.validation import Validation
+from tanet.video import VideoError
+from tanet.video.video_file import VideoFile
+from tests.support.tiny_videos import TINY, make
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    network = build(TINY.model, classes=3).eval()
+    torch.nn.init.normal_(network.head.weight)
+    return network
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("videos")
+    return [Sample(str(make(folder / f"{i}.mp4", seed=i, frames=90 + i)), i % 3) for i in range(5)]
+
+
+def recipe_for(eval, **data):
+    return dataclasses.replace(TINY, data=dataclasses.replace(TINY.data, **data), eval=eval)
+
+
+def plain_loop(network, path, *, dense, clips, fuse):
+    """What a paper says, by hand: 4 frames a clip, three crops of 32² of a short side of 40."""
+    with av.open(path) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    n, logits = len(frames), []
+    for clip in range(clips):
+        if dense:
+            start = int(clip * (n - 64) / (clips - 1))
+            chosen = [start + 16 * i for i in range(4)]
+        else:
+            start = int(clip * (n / 4 - 1) / (clips - 1))
+            chosen = [int(start + n / 4 * i) for i in range(4)]
+        for left in (0, 14, 28):  # 48 × 32 pixels become 60 × 40
+            view = []
+            for i in chosen:
+                image = torch.from_numpy(frames[i]).permute(2, 0, 1)[None]
+                large = torch.nn.functional.interpolate(image, (40, 60), mode="bilinear", antialias=True)[0]
+                crop = large[:, 4:36, left : left + 32].numpy().transpose(1, 2, 0) / 255
+                view.append((crop - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225])
+            tensor = torch.tensor(np.stack(view).transpose(0, 3, 1, 2), dtype=torch.float32)
+            with torch.inference_mode():
+                logits.append(network(tensor[None])[0])
+    if fuse == "softmax":
+        return torch.stack([view.softmax(0) for view in logits]).mean(0)
+    return torch.stack(logits).mean(0).softmax(0)
+
+
+@pytest.mark.parametrize("fuse", ["logits", "softmax"])
+@pytest.mark.parametrize("sampling", ["dense", "uniform"])
+def test_equals_a_plain_loop(network, samples, fuse, sampling):
+    eval = Eval(clips=3, crops=3, resize=40, size=32, fuse=fuse, batch=4)
+    recipe = recipe_for(eval, sampling=sampling)
+    report = evaluate.test(network, samples, classes=("a", "b", "c"), recipe=recipe)
+    for sample, scores in zip(samples, report.scores, strict=True):
+        expected = plain_loop(network, sample.path, dense=sampling == "dense", clips=3, fuse=fuse)
+        assert torch.allclose(scores, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch", [1, 4, 100])
+def test_how_many_views_go_together_is_a_matter_of_rounding(network, samples, batch):
+    eval = Eval(clips=2, crops=3, resize=32, size=32)
+    alone = evaluate.test(network, samples, classes=("a", "b", "c"), recipe=recipe_for(eval))
+    recipe = recipe_for(dataclasses.replace(eval, batch=batch))
+    report = evaluate.test(network, samples, classes=("a", "b", "c"), recipe=recipe)
+    assert torch.allclose(report.scores, alone.scores, atol=1e-6)
+
+
+def test_a_video_is_opened_once_and_each_frame_decoded_once(network, samples, monkeypatch):
+    opened, asked, decoded = Counter(), Counter(), Counter()
+    decode, frames, start = VideoFile._decode, VideoFile._frames, VideoFile.__init__
+
+    def counted_start(self, *args, **kwargs):
+        start(self, *args, **kwargs)
+        opened[str(self.path)] += 1
+        decoded.clear()  # to open a file takes a look at its first frame
+
+    def counted_decode(self, numbers):
+        asked.update((str(self.path), number) for number in numbers)
+        return decode(self, numbers)
+
+    def counted_frames(self, *args, **kwargs):
+        for frame in frames(self, *args, **kwargs):
+            decoded[str(self.path), frame.pts] += 1
+            yield frame
+
+    monkeypatch.setattr(VideoFile, "__init__", counted_start)
+    monkeypatch.setattr(VideoFile, "_decode", counted_decode)
+    monkeypatch.setattr(VideoFile, "_frames", counted_frames)
+    recipe = recipe_for(Eval(clips=10, crops=3, resize=40, size=32), sampling="dense")
+    evaluate.test(network, samples[:1], classes=("a", "b", "c"), recipe=recipe)
+    assert opened == {samples[0].path: 1}
+    assert 10 < len(asked) <= 40  # ten clips of four frames, some of them the same
+    assert set(asked.values()) == {1}
+    assert len(decoded) >= len(asked)
+    assert set(decoded.values()) == {1}
+
+
+class Small(torch.nn.Module):
+    """A GPU that holds two views."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network, self.sizes = network, []
+
+    def forward(self, views):
+        self.sizes.append(len(views))
+        if len(views) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return self.network(views)
+
+
+def test_too_little_memory_halves_the_views_that_go_together(network, samples):
+    recipe, told = recipe_for(Eval(clips=2, crops=3, resize=32, size=32, batch=32)), []
+    small = Small(network)
+    report = evaluate.test(small, samples, classes=("a", "b", "c"), recipe=recipe, note=told.append)
+    # Five videos of six views: 30 are too many, 16 as well, … Then it is known.
+    assert [size for size in small.sizes if size > 2] == [30, 15, 7, 3]
+    assert told[-1] == "too little memory: from now on 1 views go through together"
+    expected = evaluate.test(network, samples, classes=("a", "b", "c"), recipe=recipe)
+    assert torch.allclose(report.scores, expected.scores, atol=1e-6)
+
+
+def test_a_validation_tells_that_memory_is_too_little(network, samples):
+    told = []
+    split = Split((), tuple(samples), ("a", "b", "c"))
+    validation = Validation(TINY, split, peers=ALONE, tell=told.append, stop=StopRequest())
+    assert len(validation(Small(network)).samples) == 5
+    assert told == [Note("too little memory: from now on 2 views go through together")]
+
+
+def test_too_little_memory_for_one_view(network, samples):
+    def none(views):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    scorer = evaluate.Scorer(network, eval=Eval(batch=4), precision="float32")
+    scorer.network = none
+    with pytest.raises(torch.OutOfMemoryError):
+        scorer(torch.zeros(1, 6, 4, 3, 32, 32, dtype=torch.uint8))
+
+
+def test_shares_of_several_processes_are_one_report(network, samples, tmp_path):
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    every = [*samples[:2], Sample(str(broken), 0), *samples[2:]]
+    recipe, told = recipe_for(TINY.eval, max_bad=1.0), []
+    alone = evaluate.test(network, every, classes=("a", "b", "c"), recipe=recipe)
+    shares = [
+        evaluate.score(network, every, recipe=recipe, numbers=range(rank, 6, 4), bad=told.append)
+        for rank in (3, 0, 2, 1)
+    ]
+    shares.append(evaluate.score(network, every, recipe=recipe, numbers=[]))  # more processes than videos
+    merged = evaluate.merge(shares, every, classes=("a", "b", "c"))
+    assert merged.samples == alone.samples == tuple(samples)
+    assert torch.allclose(merged.scores, alone.scores, atol=1e-6)
+    assert [str(error) for error in merged.bad.values()] == [str(error) for error in alone.bad.values()]
+    assert list(merged.bad) == [str(broken)]
+    assert [video.number for video in told] == [2]
+    with pytest.raises(ValueError, match=r"0\.mp4 was scored twice"):
+        evaluate.merge([*shares, shares[1]], every, classes=("a", "b", "c"))
+    with pytest.raises(ValueError, match=r"0\.mp4 was not scored"):
+        evaluate.merge([shares[0], *shares[2:]], every, classes=("a", "b", "c"))
+
+
+def test_bad_videos_are_counted_over_all_shares(network, tmp_path):
+    samples = [Sample(str(make(tmp_path / f"{i}.mp4", seed=i)), i % 3) for i in range(10)]
+    recipe = recipe_for(TINY.eval, max_bad=0.1)
+
+    def merged():
+        shares = [
+            evaluate.score(network, samples, recipe=recipe, numbers=range(rank, 10, 2)) for rank in (0, 1)
+        ]
+        return evaluate.merge(shares, samples, classes=("a", "b", "c"), max_bad=0.1)
+
+    (tmp_path / "1.mp4").write_bytes(b"no video")  # a fifth of its share
+    assert len(merged().samples) == 9
+    (tmp_path / "2.mp4").write_bytes(b"no video")  # no share has too many
+    with pytest.raises(ValueError, match=r"2 of 10 videos can not be read, .*--data\.max-bad"):
+        merged()
+
+
+def test_bad_videos_are_named_and_do_not_count(network, tmp_path):
+    samples = [Sample(str(make(tmp_path / f"{i}.mp4", seed=i)), i % 3) for i in range(4)]
+    (tmp_path / "1.mp4").write_bytes(b"no video")
+    recipe = dataclasses.replace(TINY, data=dataclasses.replace(TINY.data, max_bad=0.25))
+    told, done = [], []
+    report = evaluate.test(
+        network,
+        samples,
+        classes=("a", "b", "c"),
+        recipe=recipe,
+        report=lambda *counts: done.append(counts),
+        bad=told.append,
+    )
+    kept = [samples[i] for i in (0, 2, 3)]
+    assert report.samples == tuple(kept)
+    assert done[-1] == (4, 4)
+    alone = evaluate.test(network, kept, classes=("a", "b", "c"), recipe=recipe)
+    assert torch.allclose(report.scores, alone.scores, atol=1e-6)
+    assert report.accuracy == alone.accuracy
+    assert [video.number for video in told] == [1]
+    assert report.bad == {samples[1].path: told[0].error}
+    assert report.as_dict()["unreadable"] == [str(told[0].error)]
+    strict = dataclasses.replace(TINY, data=dataclasses.replace(TINY.data, bad_files="strict"))
+    with pytest.raises(VideoError, match=r"1\.mp4: "):
+        evaluate.test(network, samples, classes=("a", "b", "c"), recipe=strict)
+    every = dataclasses.replace(TINY, data=dataclasses.replace(TINY.data, max_bad=1.0))
+    with pytest.raises(ValueError, match="none of the 1 videos can be read"):
+        evaluate.test(network, samples[1:2], classes=("a", "b", "c"), recipe=every)
+
+
+def test_report_as_plain_values():
+    scores = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]])
+    report = evaluate.Report((Sample("x.mp4", 0), Sample("y.mp4", 1)), ("a", "b", "c"), scores)
+    values = report.as_dict()
+    assert (values["videos"], values["top1"], values["mean_class"]) == (2, 0.5, 0.5)
+    assert values["per_class"] == {"a": 1.0, "b": 0.0}
+    wrong = {"video": "y.mp4", "label": "b", "answer": "c", "score": pytest.approx(0.6)}
+    assert values["answers"][1] == wrong
+    assert [vars(answer) for answer in report.worst(5)] == [wrong]
+    assert report.confusion.tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 0]]
+
+
+def test_no_videos(network):
+    with pytest.raises(ValueError, match="no videos to test on"):
+        evaluate.test(network, [], classes=("a",), recipe=TINY)

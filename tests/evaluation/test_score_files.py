@@ -1,0 +1,120 @@
+"""A file of scores says what it is, comes back as it was, and is refused when it is not whole."""
+
+import dataclasses
+import json
+
+import pytest
+import safetensors.torch
+import torch
+
+from tanet.data.samples import Sample
+from tanet.evaluation import score_files
+from tanet.evaluation.report import Report
+from tanet.evaluation.score_files import Scores, Source
+from tanet.recipes.recipe import Data
+from tanet.video import VideoError
+from tests.support.tiny_videos import TINY
+
+
+def some_scores(root="videos", *, frames=4, checkpoint="runs/a.safetensors"):
+    """Of three videos that can be read, and one that can not."""
+    recipe = dataclasses.replace(TINY, model=dataclasses.replace(TINY.model, frames=frames))
+    values = torch.rand(3, 2, generator=torch.Generator().manual_seed(frames))
+    samples = tuple(Sample(f"{root}/val/{name}.mp4", label) for name, label in (("ä", 0), ("y", 1), ("z", 1)))
+    bad = {f"{root}/val/bad.mp4": VideoError(f"{root}/val/bad.mp4", "no frames")}
+    report = Report(samples, ("left", "right"), values / values.sum(1, keepdim=True), bad)
+    return Scores(checkpoint, report, root, (Source(checkpoint, "ab" * 32, recipe, {"torch": "2.11"}),))
+
+
+def test_comes_back_as_it_was(tmp_path):
+    before, path = some_scores(), tmp_path / "scores"
+    score_files.save(path, before)
+    after = score_files.load(path)
+    assert score_files.is_scores(path)
+    assert torch.equal(after.report.scores, before.report.scores)
+    assert after.report.samples == before.report.samples
+    assert after.report.classes == before.report.classes
+    assert [str(error) for error in after.report.bad.values()] == ["videos/val/bad.mp4: no frames"]
+    assert list(after.report.bad) == list(before.report.bad)
+    assert after.name == str(path)
+    assert after.sources == before.sources  # recipe and all
+    assert after.report.accuracy == before.report.accuracy
+
+
+def test_says_what_it_is_to_whoever_reads_safetensors(tmp_path):
+    score_files.save(tmp_path / "scores", some_scores("/data/mine"))
+    with safetensors.safe_open(tmp_path / "scores", framework="pt") as file:
+        header = json.loads(file.metadata()["tanet-scores"])
+        assert file.get_tensor("scores").dtype == torch.float32
+        assert file.get_tensor("labels").tolist() == [0, 1, 1]
+    assert header["root"] == "/data/mine"
+    assert header["videos"] == ["val/ä.mp4", "val/y.mp4", "val/z.mp4"]
+    assert header["classes"] == ["left", "right"]
+    assert header["sources"][0]["recipe"]["eval"]["clips"] == 1
+    assert header["sources"][0]["sha256"] == "ab" * 32
+
+
+def test_videos_elsewhere_keep_their_paths():
+    found = some_scores("videos")
+    assert dataclasses.replace(found, root="").names[1] == "videos/val/y.mp4"
+    assert dataclasses.replace(found, root="vid").names[1] == "videos/val/y.mp4"
+
+
+def test_base_is_the_folder_of_the_list_where_no_other_is_given():
+    assert score_files.base(Data(root="r", val="lists/val.txt")) == "r"
+    assert score_files.base(Data(val="lists/val.txt")) == "lists"
+    assert score_files.base(Data()) == ""
+
+
+def test_a_source_knows_its_file(tmp_path):
+    (tmp_path / "model").write_bytes(b"abc")
+    source = score_files.source(tmp_path / "model", recipe=TINY)
+    assert source.sha256 == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert source.versions["torch"]
+
+
+def damaged(path, change):
+    """The file with its header and tensors changed."""
+    with safetensors.safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["tanet-scores"])
+    tensors = safetensors.torch.load_file(path)
+    change(header, tensors)
+    path.write_bytes(safetensors.torch.save(tensors, {"tanet-scores": json.dumps(header)}))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda header, tensors: header.pop("videos"), "videos"),
+        (lambda header, tensors: header["videos"].pop(), "scores for 2 videos and 2 classes"),
+        (lambda header, tensors: tensors["labels"].fill_(2), "labels that do not fit"),
+        (lambda header, tensors: tensors.pop("scores"), "scores"),
+        (lambda header, tensors: header.update(format=9), "of another tanet's format"),
+        (lambda header, tensors: header["sources"][0]["recipe"].update(odd=1), "unknown field odd"),
+    ],
+)
+def test_what_does_not_fit_is_refused(tmp_path, change, message):
+    path = tmp_path / "scores"
+    score_files.save(path, some_scores())
+    damaged(path, change)
+    with pytest.raises(ValueError, match=message) as error:
+        score_files.load(path)
+    assert str(error.value).startswith(f"{path}: ")
+
+
+def test_other_files_are_no_scores(tmp_path):
+    path = tmp_path / "scores"
+    score_files.save(path, some_scores())
+    path.write_bytes(path.read_bytes()[:-3])
+    assert score_files.is_scores(path)  # so it is not taken for a checkpoint
+    with pytest.raises(ValueError, match="not a file of scores, or a damaged one"):
+        score_files.load(path)
+    safetensors.torch.save_file({"x": torch.zeros(1)}, path)
+    assert not score_files.is_scores(path)
+    with pytest.raises(ValueError, match="a safetensors file without scores"):
+        score_files.load(path)
+    for content in (b"", b"PK\x03\x04 of zip", b"\x02" + bytes(7) + b"[]", b"\x02" + bytes(7) + b"\xff\xff"):
+        path.write_bytes(content)
+        assert not score_files.is_scores(path)
+    with pytest.raises(ValueError, match="no such file"):
+        score_files.load(tmp_path / "absent")

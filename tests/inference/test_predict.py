@@ -1,0 +1,80 @@
+"""Prediction from files, folders of pictures and arrays; what is damaged is answered and said."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from tanet import predict, predict_all
+from tanet.checkpoints.checkpoint import Checkpoint
+from tanet.inference.predict import Prediction
+from tanet.models.factory import build
+from tanet.recipes.recipe import Eval
+from tanet.video import VideoError, read_frames
+from tests.support.tiny_videos import TINY, make
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    network = build(TINY.model, classes=7).eval()
+    torch.nn.init.normal_(network.head.weight)
+    return Checkpoint(network, TINY, tuple("abcdefg"))
+
+
+def test_a_file_and_its_frames_as_an_array_give_one_answer(model, tmp_path):
+    path = make(tmp_path / "a.mp4", frames=12)
+    of_file = predict(path, model)
+    assert of_file.video == str(path)
+    assert of_file.frames == 12
+    assert not of_file.note
+    assert (of_file.label, of_file.score) == of_file.top5[0]
+    assert [score for _, score in of_file.top5] == sorted((score for _, score in of_file.top5), reverse=True)
+    frames = read_frames(path, range(12))
+    for array in (frames, frames.numpy()):
+        assert predict(array, model).top5 == of_file.top5
+    assert predict(str(path), model) == of_file
+
+
+def test_views_are_a_choice(model, tmp_path):
+    path = make(tmp_path / "a.mp4")
+    assert predict(path, model).top5 != predict(path, model, eval=Eval(3, 3, 40, 32)).top5
+
+
+def test_an_array_of_another_kind_is_refused(model):
+    for array in (
+        np.zeros((4, 32, 32, 3)),
+        np.zeros((32, 32, 3), np.uint8),
+        np.zeros((0, 8, 8, 3), np.uint8),
+    ):
+        with pytest.raises(ValueError, match=r"expected frames uint8 \[frames, H, W, 3\]"):
+            predict(array, model)
+
+
+def test_a_network_that_broke_gives_no_answer(model, tmp_path):
+    path = make(tmp_path / "a.mp4")
+    broken = dataclasses.replace(model, network=build(TINY.model, classes=7).eval())
+    torch.nn.init.constant_(broken.network.head.weight, float("nan"))
+    for answer in (lambda: predict(path, broken), lambda: list(predict_all([path], broken))):
+        with pytest.raises(ValueError, match=r"a.mp4: the network's scores are not numbers \(NaN\)"):
+            answer()
+
+
+def test_many_are_answered_in_order_around_the_bad(model, tmp_path):
+    good = [make(tmp_path / f"{i}.mp4", seed=i) for i in range(5)]
+    bad = tmp_path / "bad.mp4"
+    bad.write_bytes(b"nothing")
+    paths = [*good[:3], bad, tmp_path / "absent.mp4", *good[3:]]
+    answers = list(predict_all(paths, model))
+    kinds = [Prediction] * 3 + [VideoError] * 2 + [Prediction] * 2
+    assert [type(answer) for answer in answers] == kinds
+    assert [a.video for a in answers if isinstance(a, Prediction)] == [str(path) for path in good]
+    assert answers[0].top5 == predict(good[0], model).top5
+
+
+def test_a_damaged_video_is_answered_from_what_it_has(model, data):
+    recipe = dataclasses.replace(model.recipe, eval=dataclasses.replace(model.recipe.eval, clips=5))
+    answer = predict(data / "clips/odd/corrupted.mp4", dataclasses.replace(model, recipe=recipe))
+    assert answer.frames == 28
+    assert answer.note == "damaged: only 28 of 50 frames can be read"

@@ -1,0 +1,228 @@
+"""A fused network computes what the plain one does, learns the same, and keeps its names."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from tanet import TAM, build, plug
+from tanet.models.fusion.fuse_tam import fuse, take_in_convs
+from tanet.models.temporal.absorbed_norm import TakenNorm
+from tanet.ops import take_in
+from tanet.recipes.recipe import Model
+
+
+@pytest.mark.parametrize("order", ["tam", "tanet-r"])
+@pytest.mark.parametrize(
+    ("backbone", "sites"),
+    [("resnet18_w16", 8), ("resnet50", 16), ("mobilenet_v2", 16), ("shufflenet_v2_x1_0", 16)],
+)
+def test_computes_and_learns_the_same(backbone, sites, order):
+    torch.manual_seed(0)
+    plain = build(Model(backbone=backbone, temporal=order, frames=4, dropout=0.0), classes=5).double()
+    nn.init.normal_(plain.head.weight)
+    fused = copy.deepcopy(plain)
+    assert fuse(fused.backbone) == sites
+    clips, labels = torch.randn(2, 4, 3, 64, 64, dtype=torch.float64), torch.tensor([0, 1])
+    for network in (plain, fused):
+        F.cross_entropy(network(clips), labels).backward()
+    gradients = zip(plain.parameters(), fused.parameters(), strict=True)
+    largest = max(p.grad.abs().max() for p in plain.parameters())
+    assert max((p.grad - q.grad).abs().max() for p, q in gradients) <= 1e-9 * largest
+    state = fused.state_dict()
+    assert list(state) == list(plain.state_dict())
+    for name, tensor in plain.state_dict().items():  # running statistics among them
+        torch.testing.assert_close(state[name], tensor, rtol=1e-9, atol=1e-9)
+    with torch.no_grad():
+        torch.testing.assert_close(fused.eval()(clips), plain.eval()(clips), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "order", "convs"),
+    [
+        ("resnet18_w16", "tam", 0),  # its convolutions are 3×3
+        ("resnet50", "tam", 16),
+        ("resnet50", "tanet-r", 16),
+        ("mobilenet_v2", "tam", 16),
+        ("shufflenet_v2_x1_0", "tam", 16),
+    ],
+)
+@torch.no_grad()
+def test_takes_in_the_convolution_as_well(backbone, order, convs):
+    torch.manual_seed(0)
+    network = build(Model(backbone=backbone, temporal=order, frames=4), classes=5).double().eval()
+    nn.init.normal_(network.head.weight)
+    clips = torch.randn(2, 4, 3, 64, 64, dtype=torch.float64)
+    expected = network(clips)
+    assert take_in_convs(network.backbone) == 0  # where no norm is taken in, X is not the convolution's
+    network.fuse()
+    assert take_in_convs(network.backbone) == convs
+    torch.testing.assert_close(network(clips), expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(copy.deepcopy(network)(clips), expected, rtol=1e-9, atol=1e-9)
+    assert take_in_convs(network.backbone) == 0
+
+
+def test_learns_the_same_with_the_convolution():
+    """Its parameters are then the module's, and nothing else is new."""
+    torch.manual_seed(0)
+    plain = build(Model(backbone="shufflenet_v2_x1_0", frames=2, dropout=0.0), classes=5).double()
+    nn.init.normal_(plain.head.weight)
+    fused = copy.deepcopy(plain)
+    fused.fuse()
+    take_in_convs(fused.backbone)
+    clips, labels = torch.randn(2, 2, 3, 64, 64, dtype=torch.float64), torch.tensor([0, 1])
+    for network in (plain, fused):
+        F.cross_entropy(network(clips), labels).backward()
+    block, taker = plain.backbone.stage2[0], fused.backbone.stage2[0].branch2[3].temporal
+    expected = block.branch2[0].weight.grad
+    assert expected.abs().max() > 0
+    torch.testing.assert_close(taker.conv.weight.grad, expected, rtol=1e-7, atol=1e-12)
+    twin = pickle.loads(pickle.dumps(fused)).eval()
+    with torch.no_grad():
+        expected = twin(clips)
+        assert torch.equal(fused.eval()(clips), expected)
+        twin.backbone.stage2[0].branch2[3].temporal.conv.weight.zero_()
+        assert not torch.equal(twin(clips), expected)
+        assert torch.equal(fused(clips), expected)
+
+
+@pytest.mark.parametrize("where", ["branch2.1", "branch2.2"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_what_a_hook_looks_at_is_left(where, when):
+    with torch.device("meta"):
+        network = build(Model(backbone="shufflenet_v2_x1_0", frames=2), classes=3)
+    _hook(network.backbone.stage2[0].get_submodule(where), when)
+    assert fuse(network.backbone) == 15
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_convolution_that_a_hook_looks_at_is_left(when):
+    with torch.device("meta"):
+        network = build(Model(backbone="shufflenet_v2_x1_0", frames=2), classes=3)
+    fuse(network.backbone)
+    _hook(network.backbone.stage2[0].branch2[0], when)
+    assert take_in_convs(network.backbone) == 15
+
+
+def _hook(module, when):
+    if when == "before":
+        module.register_forward_pre_hook(lambda *_: None)
+    else:
+        module.register_forward_hook(lambda *_: None)
+
+
+@torch.no_grad()
+def test_what_stands_in_two_places_is_left():
+    """A TAM of several blocks can take in the norm of one; a norm of several can not be switched off."""
+    torch.manual_seed(0)
+    network = build(Model(backbone="resnet18_w16", temporal="none", frames=2), classes=3).double()
+    shared = {}
+    plug(network.backbone, lambda channels: shared.setdefault(channels, TAM(channels, frames=2).double()))
+    nn.init.normal_(network.head.weight)
+    clips = torch.randn(1, 2, 3, 32, 32, dtype=torch.float64)
+    expected = network.eval()(clips)
+    assert network.fuse() == 0
+    torch.testing.assert_close(network(clips), expected, rtol=1e-9, atol=1e-9)
+
+    network = build(Model(backbone="resnet18_w16", frames=2), classes=3).double().eval()
+    nn.init.normal_(network.head.weight)
+    one, two = network.backbone.layer1
+    two.bn1 = one.bn1
+    expected = network(clips)
+    assert network.fuse() == 6
+    torch.testing.assert_close(network(clips), expected, rtol=1e-9, atol=1e-9)
+
+
+@torch.no_grad()
+def test_a_settled_norm_does_the_same():
+    torch.manual_seed(0)
+    tam, norm = TAM(6, frames=4).double().eval(), TakenNorm(6).double().eval()
+    for tensor in norm.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.uniform_(0.5, 1.5)
+    tam.take_in(norm, "relu")
+    x = torch.randn(8, 6, 3, 2, dtype=torch.float64)
+    expected = tam(x)
+    norm.frozen = norm.scale_and_shift()
+    norm.weight.fill_(torch.nan)
+    torch.testing.assert_close(tam(x), expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("kernel", "frames"), [(9, 4), (3, 65)])
+def test_moments_and_filter_are_computed_by_the_same(kernel, frames, monkeypatch):
+    """Or the moments would come without a gradient to one that counts on it."""
+    asked = []
+
+    def note(x, *, taps=3, frames=8):
+        asked.append((taps, frames))
+        return "torch"
+
+    for module in ("pooling.op", "squeeze_filter.op"):
+        monkeypatch.setattr(f"tanet.ops.{module}.implementation", note)
+    tam = TAM(4, frames=frames, kernel=kernel)
+    tam.norm, tam.act = TakenNorm(4), "relu"
+    tam(torch.randn(frames, 4, 2, 2))
+    assert asked == [(kernel, frames)] * 2
+
+
+def test_one_filter_for_one_squeeze():
+    taken = take_in(torch.randn(4, 3, 2, 2), frames=4, taps=3, gated=False)
+    kernel = torch.ones(1, 3, 3)
+    taken.filter(kernel)
+    with pytest.raises(ValueError, match="one filter for one squeeze"):
+        taken.filter(kernel)
+
+
+def test_copies_and_pickles_have_their_own_norm():
+    torch.manual_seed(0)
+    network = build(Model(backbone="resnet18_w16", frames=2), classes=3)
+    fuse(network.backbone)
+    network.eval()
+    clips = torch.randn(1, 2, 3, 32, 32)
+    with torch.no_grad():
+        expected = network(clips)
+        for twin in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
+            assert torch.equal(twin(clips), expected)
+            twin.backbone.layer1[0].bn1.weight.zero_()
+            assert not torch.equal(twin(clips), expected)
+            assert torch.equal(network(clips), expected)
+
+
+def test_what_can_not_be_taken_in_is_left():
+    for model in (Model(temporal="tsm"), Model(position="a"), Model(temporal="none")):
+        with torch.device("meta"):
+            network = build(model, classes=3)
+        assert fuse(network.backbone) == 0
+
+
+def test_twice_is_once():
+    with torch.device("meta"):
+        network = build(Model(backbone="resnet18", frames=2), classes=3)
+    assert fuse(network.backbone) == 8
+    assert fuse(network.backbone) == 0
+
+
+def test_a_relu_that_others_share_is_not_taken():
+    """torchvision's blocks have one ReLU for all their places."""
+
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv1, self.bn1 = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
+            self.conv2, self.bn2 = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
+            self.relu = nn.ReLU()
+
+    network = nn.Module()
+    network.layer1 = nn.Sequential(Block())
+    plug(network, lambda channels: TAM(channels, frames=2))
+    assert fuse(network) == 0
+
+
+def test_a_norm_without_weights_is_left():
+    with torch.device("meta"):
+        network = build(Model(backbone="resnet18", frames=2), classes=3)
+        network.backbone.layer1[0].bn1 = nn.BatchNorm2d(64, affine=False)
+    assert fuse(network.backbone) == 7

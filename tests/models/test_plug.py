@@ -1,0 +1,169 @@
+"""Plugging: every backbone, every position; the 2D network and its state dict stay what they were."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from tanet import TAM, plug
+from tanet.models.backbones2d import BACKBONES
+from tanet.models.insertion.sites import sites
+
+SITES = {  # blocks of res2, res3, res4, res5
+    "resnet18": [2, 2, 2, 2],
+    "resnet18_w16": [2, 2, 2, 2],
+    "resnet34": [3, 4, 6, 3],
+    "resnet50": [3, 4, 6, 3],
+    "resnet101": [3, 4, 23, 3],
+    "resnet152": [3, 8, 36, 3],
+    "resnext50_32x4d": [3, 4, 6, 3],
+    "mobilenet_v2": [2, 3, 7, 4],
+    "shufflenet_v2_x1_0": [0, 4, 8, 4],
+    "inception_v3": [0, 6, 9, 6],
+}
+POSITIONS = [(name, position) for name in BACKBONES for position in "abcd"]
+MISSING = {
+    ("resnet18", "c"),
+    ("resnet18_w16", "c"),
+    ("resnet34", "c"),
+    ("inception_v3", "c"),
+    ("inception_v3", "d"),
+}
+
+
+def skeleton(name):
+    with torch.device("meta"):
+        return BACKBONES[name](classes=10)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_block_has_one_site(name):
+    stages = [site.stage for site in sites(skeleton(name), place="b")]
+    assert [stages.count(stage) for stage in ("res2", "res3", "res4", "res5")] == SITES[name]
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_imagenet_state_dict_loads_before_and_after(name):
+    plain = skeleton(name).state_dict()
+    network = plug(skeleton(name), lambda channels: TAM(channels, frames=4))
+    own = {key for key in network.state_dict() if ".temporal." not in key}
+    assert own == set(plain)
+    result = network.load_state_dict(plain, strict=False, assign=True)
+    assert not result.unexpected_keys
+    assert all(".temporal." in key for key in result.missing_keys)
+
+
+@pytest.mark.parametrize(("name", "position"), POSITIONS)
+def test_identity_leaves_the_network_bitwise_as_it_was(name, position):
+    if (name, position) in MISSING:
+        with pytest.raises(ValueError, match=f"position {position}"):
+            sites(skeleton(name), place=position)
+        return
+    if name in ("resnet18_w16", "resnet34", "resnet101", "resnet152"):
+        pytest.skip("differs from resnet18 or resnet50 in depth or width only")
+    torch.manual_seed(0)
+    network = BACKBONES[name](classes=10).eval()
+    images = torch.randn(2, 3, 75, 75)
+    with torch.inference_mode():
+        before = network(images)
+        seen = []
+
+        class Identity(nn.Module):
+            def __init__(self, channels):
+                super().__init__()
+                self.channels = channels
+
+            def forward(self, x):
+                assert x.shape[1] == self.channels
+                seen.append(self)
+                return x
+
+        plug(network, Identity, position=position)
+        assert torch.equal(network(images), before)
+    assert len(seen) == sum(SITES[name])
+
+
+def test_position_b_is_between_relu_and_conv2():
+    torch.manual_seed(0)
+    network = BACKBONES["resnet50"](classes=10).eval()
+    block = network.layer1[0]
+    x = torch.randn(2, 64, 8, 8)
+    with torch.inference_mode():
+        inner = 2 * block.bn1(block.conv1(x)).relu()
+        inner = block.bn2(block.conv2(inner)).relu()
+        expected = (block.bn3(block.conv3(inner)) + block.downsample(x)).relu()
+        plug(network, lambda _: Double())
+        assert torch.allclose(block(x), expected, atol=1e-6)
+
+
+class Double(nn.Module):
+    def forward(self, x):
+        return 2 * x
+
+
+def test_stages_choose_blocks():
+    network = plug(skeleton("resnet50"), lambda channels: TAM(channels, frames=4), stages=("res4", "res5"))
+    plugged = {name.split(".")[0] for name, module in network.named_modules() if isinstance(module, TAM)}
+    assert plugged == {"layer3", "layer4"}
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "shufflenet_v2_x1_0", "inception_v3"])
+def test_copies_and_pickles_run_their_own_module(name):
+    torch.manual_seed(0)
+    network = plug(BACKBONES[name](classes=10), lambda channels: TAM(channels, frames=2)).eval()
+    images = torch.randn(2, 3, 75, 75)
+    with torch.inference_mode():
+        before = network(images)
+        for twin in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
+            assert torch.equal(twin(images), before)
+            for module in twin.modules():
+                if isinstance(module, TAM):
+                    for parameter in module.parameters():
+                        parameter.zero_()
+            assert not torch.equal(twin(images), before)
+            assert torch.equal(network(images), before)
+
+
+def test_refuses_what_it_does_not_know():
+    with pytest.raises(ValueError, match="Sequential is not a network whose blocks are known"):
+        plug(nn.Sequential(nn.Conv2d(3, 3, 1)), nn.Identity)
+    with pytest.raises(ValueError, match="known are res2, res3, res4, res5"):
+        plug(skeleton("resnet18"), nn.Identity, stages=("res6",))
+    with pytest.raises(ValueError, match="has a temporal module already: layer1"):
+        plug(plug(skeleton("resnet18"), lambda c: TAM(c, frames=2)), lambda c: TAM(c, frames=2))
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet18", "resnet50", "mobilenet_v2", "shufflenet_v2_x1_0", "inception_v3"]
+)
+def test_torchvisions_networks_have_the_same_sites(name):
+    try:
+        from torchvision import models
+    except (ImportError, RuntimeError) as error:
+        pytest.skip(f"torchvision does not import: {error}")
+    with torch.device("meta"):
+        options = {"init_weights": False} if name == "inception_v3" else {}
+        theirs = getattr(models, name)(**options)
+    for position in "abcd":
+        if (name, position) in MISSING:
+            continue
+        ours = sites(skeleton(name), place=position)
+        found = sites(theirs, place=position)
+        described = [[(s.name, s.channels, s.when, s.stage) for s in each] for each in (found, ours)]
+        assert described[0] == described[1]
+
+
+def test_a_failure_leaves_the_network_as_it_was():
+    network, made = skeleton("resnet18"), []
+
+    def fail_at_the_fourth(channels):
+        made.append(channels)
+        if len(made) == 4:
+            raise ValueError("no")
+        return nn.Identity()
+
+    with pytest.raises(ValueError, match="no"):
+        plug(network, fail_at_the_fourth)
+    assert not any(name.endswith(".temporal") for name, _ in network.named_modules())

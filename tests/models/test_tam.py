@@ -1,0 +1,160 @@
+"""TAM against the paper's formulas, written independently with PyTorch's own convolutions."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from tanet import TAM
+from tanet.models.factory import build
+from tanet.models.temporal.tam_branches import global_branch
+from tanet.recipes.recipe import Model
+
+
+def paper(tam, x):
+    """Equations 1 to 4 and 7 (or 8) in training mode, from the module's weights alone."""
+    w, frames = dict(tam.state_dict()), tam.frames
+    clips, channels = x.shape[0] // frames, x.shape[1]
+    video = x.view(clips, frames, channels, *x.shape[2:]).transpose(1, 2)  # [N, C, T, H, W]
+    s = video.mean((3, 4))
+    hidden = F.linear(s.reshape(clips * channels, frames), w["G.0.weight"])
+    hidden = F.batch_norm(hidden, None, None, w["G.1.weight"], w["G.1.bias"], training=True)
+    theta = F.linear(hidden.relu(), w["G.3.weight"]).softmax(-1)  # [N·C, K]
+    taps = theta.shape[-1]
+    local = F.conv1d(s, w["L.0.weight"], padding=w["L.0.weight"].shape[-1] // 2)
+    local = F.batch_norm(local, None, None, w["L.1.weight"], w["L.1.bias"], training=True)
+    v = F.conv1d(local.relu(), w["L.3.weight"]).sigmoid()[..., None, None]
+
+    def aggregate(z):  # a grouped convolution over time, as the published code has it
+        z = z.reshape(1, clips * channels, frames, -1)
+        y = F.conv2d(z, theta.view(-1, 1, taps, 1), padding=(taps // 2, 0), groups=clips * channels)
+        return y.view_as(video)
+
+    y = aggregate(v * video) if tam.order == "tam" else v * aggregate(video)
+    return y.transpose(1, 2).reshape_as(x)
+
+
+@pytest.mark.parametrize("frames", [3, 8, 16])
+@pytest.mark.parametrize(
+    "options", [{}, {"kernel": 5}, {"kernel": 5, "local_kernel": 5}, {"order": "tanet-r"}]
+)
+def test_is_the_papers_formula(frames, options):
+    torch.manual_seed(0)
+    tam = TAM(8, frames=frames, **options).double()
+    with torch.no_grad():
+        for parameter in tam.parameters():
+            parameter.normal_()
+    x = torch.randn(2 * frames, 8, 3, 5, dtype=torch.float64)
+    assert (tam(x) - paper(tam, x)).abs().max() <= 1e-10
+
+
+def test_gradients():
+    torch.manual_seed(0)
+    tam = TAM(4, frames=3, beta=2).double()
+    x = torch.randn(6, 4, 2, 2, dtype=torch.float64, requires_grad=True)
+    names, values = zip(*tam.named_parameters(), strict=True)
+
+    def run(x, *parameters):
+        return torch.func.functional_call(tam, dict(zip(names, parameters, strict=True)), (x,))
+
+    assert torch.autograd.gradcheck(run, (x, *values))
+
+
+def test_parameters_have_the_published_names_and_shapes():
+    shapes = {name: tuple(p.shape) for name, p in TAM(64, frames=8).named_parameters()}
+    assert shapes == {
+        "G.0.weight": (16, 8),
+        "G.1.weight": (16,),
+        "G.1.bias": (16,),
+        "G.3.weight": (3, 16),
+        "L.0.weight": (16, 64, 3),
+        "L.1.weight": (16,),
+        "L.1.bias": (16,),
+        "L.3.weight": (64, 16, 1),
+    }
+
+
+def test_is_not_the_identity_and_mixes_frames_within_a_clip_only():
+    torch.manual_seed(0)
+    tam = TAM(8, frames=4).eval()
+    x = torch.randn(12, 8, 3, 3)
+    y = tam(x)
+    assert not torch.allclose(x, y, atol=0.1)
+    other = x.clone()
+    other[5] += 1  # a frame of the second of three clips
+    changed = (tam(other) - y).abs().amax((1, 2, 3)) > 1e-7
+    assert not changed[:4].any()
+    assert not changed[8:].any()
+    assert changed[4:7].all()  # itself and both neighbours
+
+
+def test_every_clip_has_its_own_kernel():
+    torch.manual_seed(0)
+    tam = TAM(8, frames=4).eval()
+    gate, kernel = tam.branches(torch.randn(8, 8, 3, 3))
+    assert gate.shape == (2, 8, 4)
+    assert kernel.shape == (2, 8, 3)
+    assert torch.allclose(kernel.sum(-1), torch.ones(2, 8))
+    assert not torch.allclose(kernel[0], kernel[1])
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize(("frames", "alpha"), [(4, 2), (8, 1), (8, 2), (16, 2), (32, 4)])
+def test_can_begin_near_the_identity(frames, alpha, kernel):
+    torch.manual_seed(0)
+    rows = torch.randn(256, frames)
+    middle = kernel // 2
+    weights = []
+    for identity in (0.0, 6.0, 19.0):
+        torch.manual_seed(0)
+        branch = global_branch(frames, alpha=alpha, kernel=kernel, identity=identity)
+        theta = branch(rows)
+        weights.append(theta.mean(0)[middle].item())
+        theta[:, 0].sum().backward()
+        assert branch[3].weight.grad.abs().max() > 1e-6  # it can still learn to leave
+    assert weights[0] == pytest.approx(1 / kernel, abs=0.15)
+    assert 0.8 < weights[1] < 0.999
+    assert weights[2] > 0.9
+
+
+@pytest.mark.parametrize("temporal", ["tam", "tanet-r", "global", "global+se"])
+def test_recipes_say_how_near_the_identity(temporal):
+    states = []
+    for identity in (0.0, 6.0):
+        torch.manual_seed(0)
+        model = Model(backbone="resnet18_w16", temporal=temporal, frames=4, identity=identity)
+        states.append(build(model, classes=2).state_dict())
+    for name, usual in states[0].items():
+        ours = states[1][name]
+        if name.endswith(".G.3.weight"):
+            assert torch.equal(ours[::2], usual[::2])
+            assert torch.allclose(ours[1] - usual[1], torch.tensor(6.0 / (0.4 * 8)), atol=1e-6)
+        else:
+            assert torch.equal(ours, usual)
+
+
+def test_limits_are_tsn_and_tsm():
+    """Θ = [0, 1, 0] with an open gate is the plain network, [1, 0, 0] and [0, 0, 1] are shifts."""
+
+    class Fixed(TAM):
+        def _branches(self, s):
+            clips = s.shape[0] // self.frames
+            return torch.ones(clips, 2, self.frames), torch.tensor(self.theta).expand(clips, 2, 3)
+
+    tam = Fixed(2, frames=4, beta=1)
+    x = torch.randn(8, 2, 3, 3)
+    clips = x.view(2, 4, 2, 3, 3)
+    tam.theta = [0.0, 1.0, 0.0]
+    assert torch.equal(tam(x), x)
+    tam.theta = [1.0, 0.0, 0.0]
+    assert torch.equal(tam(x).view_as(clips)[:, 1:], clips[:, :-1])
+    tam.theta = [0.0, 0.0, 1.0]
+    assert torch.equal(tam(x).view_as(clips)[:, :-1], clips[:, 1:])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"kernel": 2}, {"local_kernel": 4}, {"beta": 9}, {"order": "tan"}, {"frames": 0}, {"identity": -1.0}],
+)
+def test_refuses_what_makes_no_module(options):
+    with pytest.raises(ValueError, match=r"kernel|beta|order|frames|identity"):
+        TAM(8, **{"frames": 4, **options})

@@ -1,0 +1,379 @@
+"""The temporal modules against formulas written independently, frame by frame; and what holds for all."""
+
+import copy
+import pickle
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from tanet.models.backbones2d import BACKBONES
+from tanet.models.backbones2d.resnet import BasicBlock, ResNet
+from tanet.models.factory import build
+from tanet.models.temporal import TEMPORAL
+from tanet.models.temporal.non_local import NonLocal
+from tanet.models.temporal.tam import TAM
+from tanet.models.temporal.tam_ablations import GlobalBranch, GlobalSE, LocalBranch
+from tanet.models.temporal.tei import TEI
+from tanet.models.temporal.temporal_aggregation import TemporalAggregation
+from tanet.models.temporal.temporal_conv import SideTaps, TemporalConv, TemporalPool
+from tanet.models.temporal.temporal_shift import TemporalShift
+from tanet.recipes.recipe import Model
+
+NAMES = [name for name in TEMPORAL if name != "none"]
+C = 16
+
+
+def make(name, frames):
+    """One module of each kind; and the frames each frame of its output may look at."""
+    return {
+        "pool": lambda: TemporalPool(frames=frames),
+        "pool 5": lambda: TemporalPool(frames=frames, kernel=5),
+        "tconv": lambda: TemporalConv(C, frames=frames),
+        "tconv 5": lambda: TemporalConv(C, frames=frames, kernel=5),
+        "tsm": lambda: TemporalShift(frames=frames),
+        "tei": lambda: TEI(C, frames=frames),
+        "i3d": lambda: SideTaps(nn.Conv2d(C, 8, 3, stride=2, padding=1), frames=frames),
+        "i3d 5": lambda: SideTaps(nn.Conv2d(C, 8, 1), frames=frames, kernel=5),
+        "nonlocal": lambda: NonLocal(C, frames=frames),
+        "global": lambda: GlobalBranch(frames=frames),
+        "global 5": lambda: GlobalBranch(frames=frames, alpha=3, kernel=5),
+        "local": lambda: LocalBranch(C, frames=frames),
+        "global+se": lambda: GlobalSE(C, frames=frames),
+        "tam": lambda: TAM(C, frames=frames),
+        "tam-ibm": lambda: TemporalAggregation(C, frames=frames),
+    }[name]()
+
+
+KINDS = (
+    *("pool", "pool 5", "tconv", "tconv 5", "tsm", "tei", "i3d", "i3d 5", "nonlocal"),
+    *("global", "global 5", "local", "global+se", "tam-ibm"),
+)
+
+
+def at(clip, t):
+    """Frame t of a clip [T, …]; zeros outside."""
+    return clip[t] if 0 <= t < len(clip) else torch.zeros_like(clip[0])
+
+
+def taps(clip, weight):
+    """Σ_k weight[:, k] · clip[t + k - K//2] for a clip [T, C, H, W] and weights [C, K]."""
+    half = weight.shape[1] // 2
+    return torch.stack(
+        [
+            sum(weight[:, k, None, None] * at(clip, t + k - half) for k in range(weight.shape[1]))
+            for t in range(len(clip))
+        ]
+    )
+
+
+def norm(rows, w, name):
+    """BatchNorm in evaluation mode over the last axis of rows, with the statistics a test set."""
+    return (rows - w[f"{name}.running_mean"]) / (w[f"{name}.running_var"] + 1e-5).sqrt() * w[
+        f"{name}.weight"
+    ] + w[f"{name}.bias"]
+
+
+def theta(clip, w):
+    """The global branch's kernels [C, K] of one clip [T, C, H, W]."""
+    rows = clip.mean((2, 3)).T  # [C, T]
+    return (norm(rows @ w["G.0.weight"].T, w, "G.1").relu() @ w["G.3.weight"].T).softmax(-1)
+
+
+def formula(kind, clip, w):
+    """What a module of a kind with the weights w makes of one clip [T, C, H, W]."""
+    name, _, k = kind.partition(" ")
+    k, frames = int(k or 3), len(clip)
+    s = clip.mean((2, 3))  # [T, C]
+    if name == "pool":
+        return taps(clip, torch.full((C, k), 1 / k, dtype=clip.dtype))
+    if name == "tconv":
+        kernel = w["conv.weight"][..., 0]  # [C', C, K]
+        return torch.stack(
+            [
+                sum(torch.einsum("oc,chw->ohw", kernel[:, :, i], at(clip, t + i - k // 2)) for i in range(k))
+                for t in range(frames)
+            ]
+        )
+    if name == "tsm":
+        out = clip.clone()
+        for t in range(frames):
+            out[t, : C // 8] = at(clip, t + 1)[: C // 8]
+            out[t, C // 8 : C // 4] = at(clip, t - 1)[C // 8 : C // 4]
+        return out
+    if name == "tei":
+        gated = []
+        for t in range(frames):
+            if t == frames - 1:
+                gated.append(clip[t])
+                continue
+            later = sum(w["next.weight"][:, :, i] @ at(s, t + 1 + i - 1) for i in range(3))
+            moved = w["now.weight"][:, :, 0] @ s[t] - later
+            gated.append(clip[t] * (w["expand.weight"][:, :, 0] @ moved).sigmoid()[:, None, None])
+        return taps(torch.stack(gated), w["weight"])
+    if name == "i3d":
+        weight = w["taps_conv.weight"].chunk(k - 1)
+        geometry = {"stride": 2, "padding": 1} if k == 3 else {}
+        steps = [i - k // 2 for i in range(k) if i != k // 2]
+        return torch.stack(
+            [
+                sum(
+                    F.conv2d(at(clip, t + step)[None], one, **geometry)[0]
+                    for step, one in zip(steps, weight, strict=True)
+                )
+                for t in range(frames)
+            ]
+        )
+    if name == "nonlocal":
+        inner = {
+            n: torch.einsum("oc,tchw->tohw", w[f"{n}.weight"][..., 0, 0], clip)
+            + w[f"{n}.bias"][:, None, None]
+            for n in ("theta", "phi", "g")
+        }
+        query = inner["theta"].permute(0, 2, 3, 1).reshape(-1, C // 2)
+        key, value = (F.max_pool2d(inner[n], 2).permute(0, 2, 3, 1).reshape(-1, C // 2) for n in ("phi", "g"))
+        found = (query @ key.T).softmax(-1) @ value  # [T·H·W, C/2]
+        out = norm(found @ w["out.weight"][..., 0, 0].T + w["out.bias"], w, "norm")
+        return clip + out.view(frames, *clip.shape[2:], C).permute(0, 3, 1, 2)
+    if name == "global":
+        return taps(clip, theta(clip, w))
+    if name == "local":
+        narrow = torch.stack(
+            [sum(w["L.0.weight"][:, :, i] @ at(s, t + i - 1) for i in range(3)) for t in range(frames)]
+        )
+        gate = (norm(narrow, w, "L.1").relu() @ w["L.3.weight"][..., 0].T).sigmoid()
+        return clip * gate[..., None, None]
+    if name == "global+se":
+        hidden = (s @ w["SE.0.weight"].T + w["SE.0.bias"]).relu()
+        gate = (hidden @ w["SE.2.weight"].T + w["SE.2.bias"]).sigmoid()
+        return taps(clip * gate[..., None, None], theta(clip, w))
+    assert name == "tam-ibm"
+    return taps(clip, w["weight"]).relu()
+
+
+def randomise(module):
+    """Weights and statistics with nothing at its start, so that no term of a formula is idle."""
+    with torch.no_grad():
+        for name, tensor in module.state_dict().items():
+            if tensor.is_floating_point():
+                tensor.uniform_(0.5, 1.5) if name.endswith("running_var") else tensor.normal_()
+    return module
+
+
+@pytest.mark.parametrize("frames", [1, 3, 8])
+@pytest.mark.parametrize("kind", KINDS)
+def test_is_its_formula(kind, frames):
+    torch.manual_seed(0)
+    module = randomise(make(kind, frames).double()).eval()
+    clips = torch.randn(2, frames, C, 5, 6, dtype=torch.float64)
+    out = module(clips.flatten(0, 1)).unflatten(0, (2, frames))
+    w = module.state_dict()
+    for clip, found in zip(clips, out, strict=True):
+        assert (found - formula(kind, clip, w)).abs().max() <= 1e-10
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients(kind):
+    torch.manual_seed(0)
+    module = randomise(make(kind, 3).double()).eval()
+    x = torch.randn(3, C, 2, 2, dtype=torch.float64, requires_grad=True)
+    names, values = [], []
+    for name, value in module.named_parameters():
+        names.append(name)
+        values.append(value)
+
+    def run(x, *parameters):
+        return torch.func.functional_call(module, dict(zip(names, parameters, strict=True)), (x,))
+
+    # Along random directions: the whole Jacobian of the larger modules would take minutes.
+    assert torch.autograd.gradcheck(run, (x, *values), fast_mode=True)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "tam"])
+def test_a_clip_does_not_depend_on_its_neighbours_in_the_batch(kind):
+    torch.manual_seed(0)
+    module = randomise(make(kind, 4)).eval()
+    x = torch.randn(12, C, 4, 4)
+    other = x.clone()
+    other[:4] = torch.randn(4, C, 4, 4)
+    other[8:] = torch.randn(4, C, 4, 4)
+    assert torch.equal(module(x)[4:8], module(other)[4:8])
+    assert not torch.equal(module(x)[:4], module(other)[:4])
+
+
+def test_looks_as_far_as_it_says():
+    for kind, reach in {"pool": 1, "pool 5": 2, "tconv": 1, "tsm": 1, "i3d": 1, "tam-ibm": 1}.items():
+        torch.manual_seed(0)
+        module = randomise(make(kind, 7)).eval()
+        x = torch.rand(7, C, 4, 4) + 0.1
+        other = x.clone()
+        other[3] = torch.rand(C, 4, 4)
+        changed = (module(other) != module(x)).flatten(1).any(1)
+        own = [] if kind == "i3d" else [3]  # the convolution beside it looks at the frame itself
+        near = sorted([3 - i for i in range(1, reach + 1)] + own + [3 + i for i in range(1, reach + 1)])
+        assert changed.nonzero().flatten().tolist() == near
+
+
+def test_a_constant_clip_passes_the_shift_unchanged_inside_the_clip():
+    x = torch.randn(1, C, 3, 3).expand(5, -1, -1, -1)
+    y = TemporalShift(frames=5)(x)
+    assert torch.equal(y[1:-1], x[1:-1])
+    assert (y[-1, : C // 8] == 0).all()
+    assert (y[0, C // 8 : C // 4] == 0).all()
+
+
+@pytest.mark.parametrize("name", ["i3d", "nonlocal", "tconv", "tam-ibm"])
+def test_starts_as_the_2d_network(name):
+    torch.manual_seed(0)
+    plain = build(Model(backbone="resnet18", temporal="none", frames=4), classes=5).eval()
+    other = build(Model(backbone="resnet18", temporal=name, frames=4), classes=5).eval()
+    left_out = other.load_state_dict(plain.state_dict(), strict=False)
+    assert not left_out.unexpected_keys
+    assert all(".temporal." in key for key in left_out.missing_keys)
+    clips = torch.randn(2, 4, 3, 32, 32)
+    assert torch.equal(plain(clips), other(clips))
+
+
+def test_five_non_local_blocks_of_resnet50_stand_where_the_paper_has_them():
+    with torch.device("meta"):
+        network = build(Model(temporal="nonlocal"), classes=5)
+    found = [name for name, module in network.named_modules() if isinstance(module, NonLocal)]
+    blocks = ("layer2.0", "layer2.2", "layer3.0", "layer3.2", "layer3.4")
+    assert found == [f"backbone.{block}.temporal" for block in blocks]
+
+
+SMALL = {"inception_v3": 75}
+DEEP = ("resnet101", "resnet152")  # ResNet-50's blocks, more of them
+PAIRS = [
+    (name, backbone) for name in NAMES for backbone in BACKBONES if name == "tam" or backbone not in DEEP
+]
+
+
+@pytest.mark.parametrize(("name", "backbone"), PAIRS)
+def test_a_step_of_training_lowers_the_loss(name, backbone):
+    torch.manual_seed(0)
+    network = build(Model(backbone=backbone, temporal=name, frames=2, dropout=0.0), classes=3).double()
+    nn.init.normal_(network.head.weight, std=0.05)
+    size = SMALL.get(backbone, 32)
+    clips, labels = torch.randn(3, 2, 3, size, size, dtype=torch.float64), torch.arange(3)
+    before = F.cross_entropy(network(clips), labels)
+    before.backward()
+    with torch.no_grad():
+        # Near enough that a straight line is what it walks on, even where 152 layers are fresh.
+        squared = sum(p.grad.square().sum() for p in network.parameters() if p.grad is not None)
+        for parameter in network.parameters():
+            if parameter.grad is not None:
+                parameter -= 1e-5 * before * parameter.grad / squared
+    assert F.cross_entropy(network(clips), labels) < before
+    touched = [p.grad is not None for n, p in network.named_parameters() if ".temporal." in n]
+    assert all(touched)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_have_a_channels_last_form(name):
+    torch.manual_seed(0)  # in which every network is trained
+    network = build(Model(backbone="resnet18_w16", temporal=name, frames=4), classes=5).double().eval()
+    clips = torch.randn(2, 4, 3, 32, 32, dtype=torch.float64)
+    before = network(clips)
+    torch.testing.assert_close(network.to(memory_format=torch.channels_last)(clips), before)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_answers_do_not_depend_on_the_batch(name):
+    torch.manual_seed(0)
+    network = build(Model(backbone="resnet18_w16", temporal=name, frames=4), classes=5).eval()
+    clips = torch.randn(3, 4, 3, 32, 32)
+    other = torch.cat([torch.randn(1, 4, 3, 32, 32), clips[1:2], torch.randn(1, 4, 3, 32, 32)])
+    with torch.inference_mode():
+        assert torch.equal(network(clips)[1], network(other)[1])
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """The name of a network of five blocks: tracing takes as long as there are blocks."""
+    make = partial(ResNet, BasicBlock, depths=(1, 1, 2, 1), classes=1, width=16)
+    monkeypatch.setitem(BACKBONES, "small", make)
+    return "small"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_copies_pickles_and_exports(name, small):
+    torch.manual_seed(0)
+    network = build(Model(backbone=small, temporal=name, frames=4), classes=5).eval()
+    clips = torch.randn(2, 4, 3, 32, 32)
+    with torch.no_grad():
+        expected = network(clips)
+        assert torch.equal(copy.deepcopy(network)(clips), expected)
+        assert torch.equal(pickle.loads(pickle.dumps(network))(clips), expected)
+        batch = {0: torch.export.Dim("batch", min=1, max=64)}
+        program = torch.export.export(network, (clips,), dynamic_shapes=(batch,)).module()
+        torch.testing.assert_close(program(clips), expected)
+        more = torch.randn(5, 4, 3, 32, 32)
+        torch.testing.assert_close(program(more), network(more))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_compiles_to_one_graph(name, small):
+    torch.manual_seed(0)
+    torch.compiler.reset()  # it counts the networks that pass through one forward
+    model = Model(backbone=small, temporal=name, frames=4, stages=("res4",))
+    network = build(model, classes=5).eval()
+    clips = torch.randn(2, 4, 3, 32, 32)
+    # One graph is a matter of tracing; the code made of it is the compiler's own affair (and takes minutes).
+    answer = torch.compile(network, fullgraph=True, backend="aot_eager")(clips)
+    torch.testing.assert_close(answer, network(clips))
+    answer.sum().backward()
+
+
+@pytest.mark.parametrize("name", ["i3d", "nonlocal"])
+def test_what_has_its_own_place_keeps_it(name):
+    with pytest.raises(ValueError, match=f"{name} stands .*: its position must be auto, not c"):
+        build(Model(backbone="resnet50", temporal=name, position="c"), classes=5)
+
+
+def test_others_move():
+    with torch.device("meta"):
+        network = build(Model(backbone="resnet50", temporal="tsm", position="c"), classes=5)
+    assert isinstance(network.backbone.layer1[0].conv3.temporal, TemporalShift)
+
+
+def test_stages_are_kept_to():
+    with torch.device("meta"):
+        network = build(Model(backbone="resnet50", temporal="nonlocal", stages=("res4", "res5")), classes=5)
+    assert sum(isinstance(module, NonLocal) for module in network.modules()) == 3
+    with pytest.raises(ValueError, match="no block of ResNet to plug"):
+        build(Model(backbone="resnet50", temporal="nonlocal", stages=("res5",)), classes=5)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (lambda: TemporalPool(frames=4, kernel=2), "kernel odd"),
+        (lambda: TemporalConv(4, frames=0), "frames must be positive"),
+        (lambda: TemporalShift(frames=4, divisor=0), "must be positive"),
+        (lambda: TEI(4, frames=4), "reduction ≤ 4"),
+        (lambda: SideTaps(nn.Conv2d(8, 8, 1, groups=2), frames=4), "ungrouped"),
+        (lambda: NonLocal(4, frames=0), "frames must be positive"),
+        (lambda: GlobalBranch(frames=4, kernel=4), "kernel must be odd"),
+        (lambda: LocalBranch(4, frames=4, beta=5), "beta must be in"),
+        (lambda: GlobalSE(4, frames=4), "reduction must be in"),
+        (lambda: TemporalAggregation(4, frames=0), "frames must be positive"),
+    ],
+)
+def test_refuses_what_makes_no_module(bad, message):
+    with pytest.raises(ValueError, match=message):
+        bad()
+
+
+def test_every_module_enters_every_kind_of_backbone():
+    with torch.device("meta"):
+        for name, backbone in PAIRS:
+            build(Model(backbone=backbone, temporal=name, frames=2), classes=3)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "tam"])
+def test_images_that_make_no_whole_clips_are_refused(kind):
+    with pytest.raises(ValueError, match="20 images are no whole number of clips of 8 frames"):
+        make(kind, 8)(torch.randn(20, C, 4, 4))

@@ -1,0 +1,306 @@
+"""The fused kernels against the specification in float64: outputs, all gradients, odd shapes, any memory."""
+
+import copy
+import importlib
+import itertools
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from tanet import TAM, build
+from tanet.models.fusion.fuse_tam import fuse
+from tanet.models.temporal.absorbed_norm import TakenNorm
+from tanet.ops import adaptive_conv, implementation
+from tanet.recipes.recipe import Model
+from tests.support.kernels import (
+    DEVICE,
+    DTYPES,
+    INTERPRETED,
+    assert_as_exact,
+    choose,
+    error,
+    need_triton,
+    needs_gpu,
+)
+from tests.support.kernels import nan_buffers as nan_buffers
+
+need_triton()
+
+from tanet.ops.adaptive_convolution.triton_forward import adaptive_conv_triton  # noqa: E402
+
+# The package has a function of the same name.
+OPS = importlib.import_module("tanet.ops.adaptive_convolution.op")
+FLOOR_NETWORK = 1e-5  # relative, of the norm of all gradients in float32
+NAMES = ("y", "dx", "dkernel", "dgate", "dscale", "dshift")
+OPTIONS = [  # act, gate, affine
+    ("none", False, False),
+    ("none", True, False),
+    ("relu", False, True),
+    ("relu", True, True),
+    ("relu6", False, False),
+    ("relu6", True, True),
+]
+SIZES = (
+    [(1, 17, (7, 5)), (3, 17, (1, 1)), (8, 40, (2, 3))]
+    if INTERPRETED
+    else list(itertools.product((1, 3, 7, 8, 16, 64), (17, 96, 576), ((7, 5), (1, 1), (28, 28))))
+)
+
+
+def make(
+    *, frames=4, channels=17, places=(3, 2), taps=3, act="relu", gate=True, affine=True, dtype=torch.float32,
+    small=torch.float32, clips=2,
+):  # fmt: skip
+    """x, kernel, gate, scale, shift; none so near a kink of the activation that rounding crosses it."""
+    torch.manual_seed(0)
+    new = {"device": DEVICE, "dtype": torch.float64}
+    scale, shift = 0.5 + torch.rand(channels, **new), torch.randn(channels, **new)
+    x = torch.randn(clips * frames, channels, *places, **new)
+    maps = scale[:, None, None], shift[:, None, None]
+    pre = 4 * x * maps[0] + maps[1] if affine else 4 * x
+    for kink in () if act == "none" else (0.0, 6.0):
+        pre = torch.where((pre - kink).abs() < 0.15, kink + 0.5, pre)
+    x = (pre - maps[1]) / maps[0] if affine else pre
+    kernel = torch.randn(clips, channels, taps, **new).softmax(-1).to(small)
+    gates = torch.rand(clips, channels, frames, **new).to(small) if gate else None
+    x = x.to(dtype).contiguous(memory_format=torch.channels_last)
+    return x, kernel, gates, *((scale.to(small), shift.to(small)) if affine else (None, None))
+
+
+def run(inputs, *, act, op=None, cast=None):
+    """The op's output and its gradients for each input there is, those of None left out."""
+    leaves = [None if i is None else (i.to(cast) if cast else i).detach().requires_grad_() for i in inputs]
+    x, kernel, gate, scale, shift = leaves
+    if op is None:
+        y = OPS.reference(x, kernel, gate=gate, scale=scale, shift=shift, act=act)
+    else:
+        y = op(x, kernel, gate, scale, shift, act)
+    torch.manual_seed(1)
+    dy = torch.randn(y.shape, device=DEVICE).to(x.dtype if cast is None else inputs[0].dtype).to(y.dtype)
+    there = [leaf for leaf in leaves if leaf is not None]
+    return [y.detach(), *torch.autograd.grad(y, there, dy)]
+
+
+def check(inputs, *, act):
+    names = [NAMES[0], *(name for name, i in zip(NAMES[1:], inputs, strict=True) if i is not None)]
+
+    def plain(dtype):
+        return run(inputs, act=act, cast=torch.float64 if dtype == torch.float64 else None)
+
+    def fused():
+        return run(inputs, act=act, op=adaptive_conv_triton)
+
+    assert_as_exact(plain, fused, dtype=inputs[0].dtype, names=names)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_every_size(size, nan_buffers):
+    frames, channels, places = size
+    # Each precision meets each value of each size, if not all of their combinations.
+    dtype = torch.float32 if INTERPRETED else DTYPES[(frames + channels + places[0]) % 3]
+    check(make(frames=frames, channels=channels, places=places, dtype=dtype), act="relu")
+
+
+@pytest.mark.parametrize("taps", [1, 3, 5, 7])
+@pytest.mark.parametrize(("act", "gate", "affine"), OPTIONS)
+def test_every_option(act, gate, affine, taps, nan_buffers):
+    check(make(act=act, gate=gate, affine=affine, taps=taps), act=act)
+
+
+@pytest.mark.parametrize("taps", [1, 3, 5, 7])
+@pytest.mark.parametrize("frames", [2, 9, 20])
+def test_clips_shorter_than_the_kernel_and_of_several_programs(frames, taps, nan_buffers):
+    """One clip does not fill a GPU: its frames are shared out, and not evenly."""
+    check(make(clips=1, frames=frames, taps=taps), act="relu")
+
+
+@pytest.mark.parametrize("taps", [3, 5])
+def test_maps_without_places(taps, nan_buffers):
+    inputs = make(places=(0, 2), taps=taps)
+    y, dx, *of_weights = run(inputs, act="relu", op=adaptive_conv_triton)
+    assert y.shape == dx.shape == inputs[0].shape
+    assert all(not gradient.any() for gradient in of_weights)
+
+
+@pytest.mark.parametrize("small", ["float32", "the same"])
+@pytest.mark.parametrize("taps", [3, 5])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_every_precision(dtype, taps, small, nan_buffers):
+    small = torch.float32 if small == "float32" else dtype
+    check(make(frames=8, places=(7, 5), dtype=dtype, taps=taps, small=small), act="relu")
+
+
+def strided(tensor, layout):
+    """The same values, lying otherwise in memory."""
+    if layout == "last dimensions swapped":
+        return tensor.mT.contiguous().mT
+    if layout == "every second":
+        wide = torch.full((*tensor.shape, 2), torch.nan, dtype=tensor.dtype, device=tensor.device)
+        wide[..., 0] = tensor
+        return wide[..., 0]
+    return tensor.flip(0).contiguous().flip(0) if layout == "contiguous" else tensor[:1].expand_as(tensor)
+
+
+@pytest.mark.parametrize("layout", ["last dimensions swapped", "every second", "expanded"])
+@pytest.mark.parametrize("which", ["kernel", "gate"])
+def test_strides_of_kernel_and_gate(which, layout, nan_buffers):
+    inputs = list(make(frames=3))
+    place = 1 if which == "kernel" else 2
+    inputs[place] = strided(inputs[place], layout)
+    check(inputs, act="relu")
+
+
+@pytest.mark.parametrize("layout", ["every second", "expanded"])
+def test_strides_of_scale_and_shift(layout, nan_buffers):
+    inputs = list(make(act="none"))
+    inputs[3:] = [strided(tensor, layout) for tensor in inputs[3:]]
+    check(inputs, act="none")
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "every second", "expanded"])
+def test_strides_of_x(layout, nan_buffers):
+    inputs = list(make())
+    inputs[0] = strided(inputs[0], layout)
+    check(inputs, act="relu")
+
+
+def test_the_gradient_may_come_in_any_layout(nan_buffers):
+    x, kernel, *_ = make(gate=False, affine=False, act="none")
+    grads = []
+    for dy in (torch.ones_like(x), torch.ones(1, 1, 1, 1, device=DEVICE).expand_as(x)):
+        leaf = x.detach().requires_grad_()
+        y = adaptive_conv_triton(leaf, kernel, None, None, None, "none")
+        grads += torch.autograd.grad(y, leaf, dy)
+    assert torch.equal(*grads)
+
+
+def test_the_same_bits_every_time():
+    inputs = make(frames=3 if INTERPRETED else 8, places=(3, 2) if INTERPRETED else (28, 28))
+    first = run(inputs, act="relu", op=adaptive_conv_triton)
+    again = run(inputs, act="relu", op=adaptive_conv_triton)
+    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
+
+
+def test_is_a_well_formed_operator():
+    inputs = [i if i is None else i.requires_grad_() for i in make(frames=3)]
+    torch.library.opcheck(adaptive_conv_triton, (*inputs, "relu"))
+    torch.library.opcheck(adaptive_conv_triton, (*make(frames=3, gate=False, affine=False), "none"))
+
+
+@pytest.mark.parametrize("order", ["tam", "tanet-r"])
+@pytest.mark.parametrize("norm", ["none", "batch", "running"])
+@pytest.mark.parametrize("dtype", DTYPES[:2], ids=str)
+def test_gradients_of_a_whole_tam(dtype, norm, order, monkeypatch, nan_buffers):
+    """G's and L's weights, the norm's that is taken in, and x, in training."""
+    torch.manual_seed(0)
+    channels = 16 if INTERPRETED else 96
+    tam = TAM(channels, frames=4, order=order).to(DEVICE)
+    if norm != "none":
+        # As a child here, so that it is copied and cast with the module.
+        tam.norm = TakenNorm(channels, device=DEVICE).train(norm == "batch")
+        tam.act = "relu6"
+    for parameter in tam.parameters():
+        nn.init.normal_(parameter, mean=float(parameter.ndim == 1), std=0.3)
+
+    for branch in (tam.G, tam.L):  # far from the kinks of their ReLUs, over which rounding would carry some
+        bias = branch[1].bias
+        bias.data.copy_(4 - 8 * (torch.arange(len(bias)) % 2))
+    x = torch.randn(12, channels, 7, 5, device=DEVICE).to(dtype)
+    x = x.contiguous(memory_format=torch.channels_last)
+
+    def learn(how, precision):
+        module, leaf = copy.deepcopy(tam), x.detach().requires_grad_()
+        if precision == torch.float64:
+            module, leaf = module.double(), x.detach().double().requires_grad_()
+        choose(monkeypatch, how)
+        with torch.autocast(DEVICE.type, torch.bfloat16, enabled=precision == torch.bfloat16):
+            y = module(leaf)
+        torch.manual_seed(1)
+        dy = torch.randn(y.shape, device=DEVICE).to(dtype).to(y.dtype)
+        dx, *of_weights = torch.autograd.grad(y, [leaf, *module.parameters()], dy)
+        return [y.detach(), dx, torch.cat([gradient.flatten() for gradient in of_weights])]
+
+    assert_as_exact(
+        lambda precision: learn("torch", precision),
+        lambda: learn("triton", dtype),
+        dtype=dtype,
+        names=("y", "dx", "weights"),
+        norm=2,
+    )
+
+
+@needs_gpu
+@pytest.mark.parametrize("dtype", DTYPES[:2], ids=str)
+@pytest.mark.parametrize("backbone", ["resnet18_w16", "mobilenet_v2"])
+def test_a_fused_network_learns_what_the_plain_one_does(backbone, dtype, monkeypatch):
+    torch.manual_seed(0)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    plain = build(Model(backbone=backbone, frames=4, dropout=0.0), classes=5).to(DEVICE)
+    nn.init.normal_(plain.head.weight, std=0.1)
+    clips = torch.randn(4, 4, 3, 64, 64, device=DEVICE)
+    labels = torch.arange(4, device=DEVICE)
+
+    def gradients(network, how):
+        choose(monkeypatch, how)
+        exact = network.head.weight.dtype == torch.float64
+        network = network.to(memory_format=torch.channels_last)
+        with torch.autocast("cuda", torch.bfloat16, enabled=dtype == torch.bfloat16 and not exact):
+            loss = F.cross_entropy(network(clips.double() if exact else clips), labels)
+        loss.backward()
+        return {name: p.grad.double() for name, p in network.named_parameters()}
+
+    exact = gradients(copy.deepcopy(plain).double(), "torch")
+    fused = copy.deepcopy(plain)
+    assert fuse(fused.backbone) > 0
+    theirs, ours = gradients(plain, "torch"), gradients(fused, "triton")
+    # One weight's error is chance in so deep a network: those of all the temporal modules, and all others.
+    for of_tam in (True, False):
+        names = [name for name in exact if (".temporal." in name) is of_tam]
+        joined = [torch.cat([g[name].flatten() for name in names]) for g in (exact, theirs, ours)]
+        allowed = 2 * (joined[1] - joined[0]).norm()
+        assert (joined[2] - joined[0]).norm() <= max(allowed, FLOOR_NETWORK * joined[0].norm())
+
+
+@needs_gpu
+def test_compiles_as_one_graph():
+    inputs = make(frames=8, places=(14, 14), dtype=torch.bfloat16)
+
+    def op(x, kernel, gate, scale, shift, act):
+        return adaptive_conv(x, kernel, gate=gate, scale=scale, shift=shift, act=act)
+
+    compiled = torch.compile(op, fullgraph=True)
+    for one, other in zip(run(inputs, act="relu", op=op), run(inputs, act="relu", op=compiled), strict=True):
+        assert torch.equal(one, other)
+
+
+@needs_gpu
+def test_a_network_compiles_as_one_graph():
+    torch.manual_seed(0)
+    network = build(Model(backbone="resnet18_w16", frames=4, dropout=0.0), classes=5).to(DEVICE)
+    nn.init.normal_(network.head.weight)
+    fuse(network.backbone)
+    clips = torch.randn(2, 4, 3, 64, 64, device=DEVICE)
+    compiled = torch.compile(network, fullgraph=True)
+    compiled(clips).square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+    network.eval()
+    with torch.no_grad():
+        assert error(compiled(clips), network(clips).double()) <= 1e-2  # TF32
+
+
+@pytest.mark.parametrize("act", ["none", "relu", "relu6"])
+def test_nan_is_not_hidden(act):
+    x, *others = make(act="none", places=(2, 1))
+    x[0, 0, 0, 0] = torch.nan
+    assert adaptive_conv_triton(x, *others, act)[0, 0, 0, 0].isnan()
+
+
+def test_says_what_computes():
+    x = torch.zeros(8, 3, 2, 2, device=DEVICE)
+    assert implementation(x) == ("triton" if DEVICE.type == "cuda" else "torch")
+    assert implementation(x, taps=9) == "torch"
+    assert implementation(x, frames=65) == "torch"
+    assert implementation(x.double()) == "torch"
+    assert implementation(x[:1].expand(65_536 * 8, -1, -1, -1)) == "torch"

@@ -1,0 +1,333 @@
+"""Cost: what is counted is what the paper prints, what can be counted by hand, and what the command shows."""
+
+import json
+import time
+
+import pytest
+import torch
+from torch import nn
+
+from tanet import create_model
+from tanet.checkpoints import checkpoint
+from tanet.checkpoints.checkpoint import Checkpoint
+from tanet.cli import main
+from tanet.models.factory import build
+from tanet.models.temporal import TAM
+from tanet.models.video_net import VideoNet
+from tanet.profiling import latency
+from tanet.profiling.flops import Count, cost, sketch
+from tanet.profiling.latency import measure
+from tanet.recipes import TABLES
+from tanet.recipes.recipe import Model
+from tests.support.tiny_videos import TINY
+
+PARAMETERS = {
+    "none": 24_327_632,
+    "pool": 24_327_632,
+    "tconv": 28_100_048,
+    "tsm": 24_327_632,
+    "i3d": 32_986_576,
+    "nonlocal": 31_686_096,
+    "global+se": 24_649_576,
+    "tanet-r": 25_590_320,
+    "tam": 25_590_320,
+}
+CLOSE = ("none", "pool", "tconv", "tsm", "i3d", "global", "tanet-r", "tam")
+
+
+@pytest.fixture(scope="module")
+def table2():
+    return {
+        name: cost(sketch(row.recipe.model, classes=400), size=256).total for name, row in TABLES["2"].items()
+    }
+
+
+def test_parameters_on_record(table2):
+    assert {name: table2[name].parameters for name in PARAMETERS} == PARAMETERS
+
+
+@pytest.mark.parametrize("name", TABLES["2"])
+def test_table_2_is_counted_as_the_paper_does(table2, name):
+    row, count = TABLES["2"][name], table2[name]
+    difference = abs(count.paper_flops / 1e9 - row.gflops)
+    assert difference < (0.02 if name in CLOSE else 0.1)
+    # A row says why it differs exactly if it differs.
+    assert bool(row.note) == (difference > 0.02)
+    # TEINet's layers are not all on record.
+    assert count.parameters / 1e6 == pytest.approx(row.params_m, abs=0.02 if name == "tei" else 0.005)
+
+
+def test_table_2_to_the_digit(table2):
+    assert f"{table2['none'].paper_flops / 1e9:.2f}" == "42.95"
+    assert f"{table2['tam'].paper_flops / 1e9:.2f}" == "43.02"
+
+
+def test_products_of_attention_count_as_multiply_adds_only(table2):
+    assert table2["nonlocal"].products / 1e9 == pytest.approx(20.4, abs=0.01)
+    assert table2["nonlocal"].macs > 1.8 * table2["none"].macs
+    assert all(count.products == 0 for name, count in table2.items() if name != "nonlocal")
+
+
+def test_multiply_adds_at_224():
+    plain = cost(sketch(Model(temporal="none"), classes=400), size=224)
+    adaptive = cost(sketch(Model(temporal="tam"), classes=400), size=224)
+    assert plain.total.macs / 1e9 == pytest.approx(32.704, abs=5e-4)
+    assert adaptive.total.macs / 1e9 == pytest.approx(32.760, abs=5e-4)
+    # The 2D network is the same, with or without the module.
+    assert (plain.backbone, plain.classifier) == (adaptive.backbone, adaptive.classifier)
+    assert plain.temporal == Count()
+    assert adaptive.total.macs - plain.total.macs == adaptive.temporal.macs
+
+
+def test_longer_clips_and_other_classes():
+    long = cost(sketch(Model(frames=16), classes=400), size=256).total
+    assert long.parameters == 25_597_744
+    assert round(long.paper_flops / 1e9) == 86
+    assert cost(sketch(Model(), classes=174), size=224).total.parameters == 25_127_246
+
+
+def test_mobilenet_has_its_papers_300_million():
+    model = Model(backbone="mobilenet_v2", temporal="none", frames=4)
+    assert cost(sketch(model, classes=1000), size=224).total.macs / 4 == pytest.approx(300e6, rel=0.01)
+
+
+class Little(nn.Module):
+    """Grouped convolution, norm, TAM, pooling: [N, 3, H, W] → [N, 6]."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 6, (3, 1), stride=2, groups=3, bias=False)
+        self.norm = nn.BatchNorm2d(6)
+        self.temporal = TAM(6, frames=4, alpha=2, beta=2, kernel=5)
+
+    def forward(self, images):
+        return self.temporal(self.norm(self.conv(images)).relu()).mean((2, 3))
+
+
+def test_by_hand():
+    network = VideoNet(Little(), features=6, frames=4, classes=7)
+    counted = cost(network, size=9)
+    # Frames of 9 × 9 become maps of 4 × 5; a group has one channel, a kernel three rows.
+    elements = 4 * 6 * 4 * 5
+    assert counted.backbone == Count(parameters=6 * 3 + 12, dense=elements * 3, norms=elements)
+    # Global: six rows of T = 4, hidden 8, K = 5. Local: over T = 4, 6 channels to 3 by three taps, and back.
+    weights = {"global": 4 * 8 + 8 * 5, "local": 6 * 3 * 3 + 3 * 6}
+    assert counted.temporal == Count(
+        parameters=weights["global"] + 2 * 8 + weights["local"] + 2 * 3,
+        dense=6 * weights["global"] + 4 * weights["local"],
+        taps=elements * 5,
+        norms=6 * 8 + 3 * 4,
+    )
+    assert counted.classifier == Count(parameters=6 * 7 + 7, dense=4 * 6 * 7)
+    total = counted.total
+    assert total.macs == total.dense + total.taps
+    assert total.paper_flops == total.macs + 2 * total.norms
+
+
+def test_products_by_hand():
+    model = Model(backbone="resnet18_w16", temporal="nonlocal", frames=2)
+    counted = cost(sketch(model, classes=2), size=64)
+    # One block in res3 (8 × 8 maps of 32 channels), one in res4 (4 × 4 of 64); keys are pooled 2 × 2.
+    expected = [2 * (2 * side**2) * (2 * (side // 2) ** 2) * inner for side, inner in ((8, 16), (4, 32))]
+    assert counted.temporal.products == counted.total.products == sum(expected)
+
+
+def test_the_network_is_left_as_it_is():
+    network = create_model(backbone="resnet18_w16", classes=3).train()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    first = cost(network, size=32)
+    assert network.training
+    assert network.state_dict().keys() == before.keys()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+    assert not any(module._forward_hooks for module in network.modules())
+    assert cost(network, size=32) == first == cost(sketch(Model(backbone="resnet18_w16"), classes=3), size=32)
+
+
+def test_no_number_is_copied(monkeypatch):
+    network = create_model(backbone="resnet18_w16", temporal="nonlocal", classes=3)
+
+    def copied(tensor, memo):
+        raise AssertionError(f"a copy of {list(tensor.shape)}")
+
+    monkeypatch.setattr(torch.Tensor, "__deepcopy__", copied)
+    monkeypatch.setattr(nn.Parameter, "__deepcopy__", copied)
+    assert cost(network, size=32).total.parameters == sum(p.numel() for p in network.parameters())
+
+
+def test_what_can_not_be_counted_is_refused():
+    network = VideoNet(nn.Sequential(nn.LayerNorm(3)), features=3, frames=1, classes=2)
+    with pytest.raises(ValueError, match=r"^backbone\.0: the operations of a LayerNorm can not be counted$"):
+        cost(network, size=8)
+    network = sketch(Model(backbone="inception_v3", temporal="none"), classes=2)
+    with pytest.raises(ValueError, match=r"^frames of 32 × 32 pixels do not pass this network: Calculated"):
+        cost(network, size=32)
+    with pytest.raises(ValueError, match="size must be positive, not 0"):
+        cost(network, size=0)
+
+
+class Sleeper(nn.Module):
+    """Sleeps 5 ms a call; longer at first, as a network does that has to warm up."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, images):
+        self.calls += 1
+        time.sleep(0.1 if self.calls <= latency.WARM_UP else 0.005)
+        return images.mean((2, 3))
+
+
+@pytest.mark.parametrize(("enough", "runs"), [(0.0, latency.AT_LEAST), (60.0, 8)])
+def test_measures_warm_runs(monkeypatch, enough, runs):
+    monkeypatch.setattr(latency, "ENOUGH", enough)
+    monkeypatch.setattr(latency, "AT_MOST", 8)
+    network = VideoNet(Sleeper(), features=3, frames=2, classes=2).train()
+    speed = measure(network, size=4, batch=3, precision="bfloat16")
+    assert (speed.batch, speed.runs, speed.precision, speed.peak_memory) == (3, runs, "float32", None)
+    assert network.backbone.calls == latency.WARM_UP + runs
+    assert 0.005 <= speed.p20 <= speed.p50 <= speed.p80 < 0.1
+    assert not network.training
+
+
+def test_measure_refuses_nothing_to_measure():
+    network = build(Model(backbone="resnet18_w16"), classes=2)
+    with pytest.raises(ValueError, match="size and batch must be positive, not 32 and 0"):
+        measure(network, size=32, batch=0, precision="float32")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_memory_of_a_gpu_holds_weights_and_clips():
+    network = build(Model(backbone="resnet18", frames=4), classes=5).cuda()
+    speeds = [measure(network, size=64, batch=batch, precision="bfloat16") for batch in (1, 16)]
+    weights = sum(p.numel() * p.element_size() for p in network.parameters())
+    assert speeds[0].precision == "bfloat16"
+    single, batch = (speed.peak_memory or 0 for speed in speeds)
+    assert weights < single < batch < 10 * weights
+
+
+def run(*args):
+    return main(["cost", *args])
+
+
+def test_a_recipe_part_by_part(capsys):
+    assert run("something-v1", "--model.frames", "16", "--size", "224", "--classes", "174") == 0
+    shown = capsys.readouterr().out
+    assert "16 frames of 224 × 224, 174 classes" in shown
+    for line in (("2D network", "23,508,032"), ("temporal modules", "1,270,112"), ("all", "25,134,670")):
+        assert any(all(word in text for word in line) for text in shown.splitlines())
+    assert "1 × 1, 65.514 G multiply-adds" in shown
+
+
+def test_a_recipe_gives_the_defaults(capsys):
+    assert run("table5b/res5") == 0
+    shown = capsys.readouterr().out
+    assert "8 frames of 256 × 256, 400 classes" in shown
+    assert "25,115,456" in shown
+    assert "10 × 3" in shown
+
+
+def test_a_table_beside_the_paper(capsys, tmp_path):
+    path = tmp_path / "cost.json"
+    assert run("--table", "2", "--json", str(path)) == 0
+    shown = capsys.readouterr().out
+    lines = {line.split()[0].rstrip(":"): line.split() for line in shown.splitlines() if line.split()}
+    numbers = ["42.78", "25,590,320", "43.02", "43.02G", "25.59M", "76.1", "92.3"]
+    assert lines["tam"] == ["tam", "10", "×", "3", *numbers]
+    assert "64.45 G here, 64.49 G in the paper: one operation" in shown
+    assert "42.96 G here, 43.00 G in the paper: its convolutions" in shown
+    assert shown.count(" G here") == 2
+    assert "…" not in shown
+    networks = json.loads(path.read_text())["networks"]
+    assert [network["name"] for network in networks] == list(TABLES["2"])
+    tam = networks[-1]
+    assert tam["paper"] == {"top1": 76.1, "top5": 92.3, "gflops": 43.02, "params_m": 25.59, "note": ""}
+    assert (tam["parameters"], tam["views"]) == (25_590_320, {"clips": 10, "crops": 3})
+    assert tam["macs"] == sum(part["dense"] + part["taps"] for part in tam["parts"].values())
+    assert tam["speeds"] == []
+
+
+def test_another_size_is_not_compared(capsys):
+    assert run("--table", "2", "--size", "64") == 0
+    shown = capsys.readouterr().out
+    assert "The paper's FLOPs and parameters are for 256 × 256, 400 classes." in shown
+    assert "in the paper:" not in shown
+
+
+def test_a_table_fits_a_plain_terminal(capsys):
+    assert run("--table", "3", "--size", "96") == 0
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    assert "shufflenet_v2_x1_0-none" in shown
+
+
+def test_a_checkpoint(capsys, tmp_path):
+    path = tmp_path / "best.safetensors"
+    network = build(TINY.model, classes=2)
+    checkpoint.save(path, Checkpoint(network, TINY, ("a", "b")))
+    assert run(str(path)) == 0
+    shown = capsys.readouterr().out
+    assert f"{sum(p.numel() for p in network.parameters()):,}" in shown
+    assert "4 frames of 32 × 32, 2 classes" in shown
+    # 2 classes × 128 features × 4 frames: too few to show in G.
+    assert ["classifier", "258", "0.001", "0.001"] in [line.split() for line in shown.splitlines()]
+    assert run(str(path), "--classes", "3") == 2
+    assert "has 2 classes: they can not be changed to 3" in capsys.readouterr().err
+    assert run(str(path), "--model.frames", "8") == 2
+    assert "--model flags change a recipe, not a checkpoint" in capsys.readouterr().err
+    # A file is one whatever its name.
+    assert run(str(path.rename(tmp_path / "best"))) == 0
+    assert "4 frames of 32 × 32, 2 classes" in capsys.readouterr().out
+
+
+def test_more_frames_than_the_recipe_samples(capsys):
+    assert run("kinetics400", "--model.frames", "128", "--size", "32") == 0
+    shown = capsys.readouterr().out
+    assert "128 frames of 32 × 32" in shown
+    assert "10 × 3" in shown
+
+
+def test_the_examples_of_the_help_are_lines_of_their_own(capsys):
+    with pytest.raises(SystemExit):
+        run("--help")
+    assert capsys.readouterr().out.count("\n  tanet cost ") == 5
+
+
+def test_measuring(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(latency, "ENOUGH", 0.0)
+    path = tmp_path / "speed.json"
+    flags = ["--model.backbone", "resnet18_w16", "--size", "32", "--classes", "2", "--device", "cpu"]
+    assert run("finetune", *flags, "--measure", "--batch", "3", "--json", str(path)) == 0
+    shown = capsys.readouterr().out
+    assert "cpu, 1 threads, float32" in shown
+    assert "Memory is measured on a GPU only." in shown
+    written = json.loads(path.read_text())
+    assert written["device"] == "cpu, 1 threads"
+    speeds = written["networks"][0]["speeds"]
+    assert [speed["batch"] for speed in speeds] == [1, 3]
+    for speed in speeds:
+        assert f"{speed['p50'] * 1e3:,.1f}" in shown
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ([], "name a recipe, a checkpoint or a --table"),
+        (["kinetics400", "--table", "2"], "name a recipe, a checkpoint or a --table"),
+        (["kinetics"], "unknown recipe 'kinetics': known are finetune, kinetics400"),
+        (["table2/tma"], "unknown row 'tma' of table 2: known are none, pool"),
+        (["--table", "4"], "unknown table '4': known are 1a, 1b, 2, 3, 5a, 5b"),
+        (["--table", "2", "--model.frames", "16"], "--model flags change a recipe, not the rows of table 2"),
+        (["none.safetensors"], "unknown recipe 'none.safetensors': known are finetune, kinetics400"),
+        (["runs/none"], "and no file has this name"),
+        (["kinetics400", "--model.temporal", "tma"], "unknown temporal module 'tma': known are none"),
+        (["kinetics400", "--size", "0"], "size must be positive, not 0"),
+        (["kinetics400", "--classes", "0"], "must be positive"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(args, message, capsys):
+    assert run(*args) == 2
+    shown = capsys.readouterr()
+    assert message in shown.err
+    assert shown.err.count("\n") == 1
+    assert shown.out == ""

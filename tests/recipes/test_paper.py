@@ -1,0 +1,176 @@
+"""The paper's tables as recipes: its figures as printed, and what each row changes in the Kinetics recipe."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from tanet.models.temporal import TAM, TEMPORAL
+from tanet.profiling.flops import sketch
+from tanet.recipes import RECIPES, TABLES, find_recipe, find_table
+from tanet.recipes.kinetics400 import KINETICS400
+
+# As the paper prints them: row, top-1, top-5; in Table 2 GFLOPs and millions of parameters before.
+PRINTED = {
+    "1a": """
+        alpha1-beta4 75.63 92.10
+        alpha2-beta4 76.09 92.30
+        alpha4-beta4 75.72 92.14
+        alpha2-beta2 75.91 92.38
+        alpha2-beta8 75.63 92.20
+    """,
+    "1b": """
+        kernel3-frames8 76.09 92.30
+        kernel5-frames8 75.62 92.14
+        kernel3-frames16 76.87 92.88
+        kernel5-frames16 77.19 93.17
+    """,
+    "2": """
+        none 42.95 24.33 70.2 88.9
+        pool 42.95 24.33 73.1 90.6
+        tconv 53.02 28.10 73.3 90.7
+        tsm 42.95 24.33 74.1 91.2
+        tei 43.01 25.11 74.9 91.8
+        i3d 62.55 32.99 74.3 91.6
+        nonlocal 64.49 31.69 74.4 91.5
+        global 43.00 24.33 74.9 91.7
+        local 43.00 25.59 73.3 90.7
+        global+se 43.02 24.65 75.4 92.0
+        tanet-r 43.02 25.59 76.0 92.2
+        tam 43.02 25.59 76.1 92.3
+    """,
+    "3": """
+        shufflenet_v2_x1_0-none 62.1 84.3
+        shufflenet_v2_x1_0-tam 67.3 87.6
+        mobilenet_v2-none 64.1 85.6
+        mobilenet_v2-tam 71.6 90.1
+        inception_v3-none 71.4 89.8
+        inception_v3-tam 75.6 92.0
+        resnet50-none 70.7 88.9
+        resnet50-tam 76.1 92.3
+        resnext50_32x4d-none 70.1 88.8
+        resnext50_32x4d-tam 76.4 92.0
+    """,
+    "5a": """
+        a 75.95 92.18
+        b 76.09 92.30
+        c 75.75 92.13
+        d 75.20 91.78
+    """,
+    "5b": """
+        res5 74.12 91.45
+        res4-5 75.15 92.04
+        res3-5 75.90 92.22
+        res2-5 76.09 92.30
+    """,
+}
+# What the rows of a table may change; all else is the Kinetics recipe.
+CHANGES = {
+    "1a": {"alpha", "beta"},
+    "1b": {"kernel", "frames", "clips"},
+    "2": {"temporal"},
+    "3": {"backbone", "temporal"},
+    "5a": {"position"},
+    "5b": {"stages"},
+}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_figures_are_the_papers(table):
+    rows = [
+        [name, *filter(None, (row.gflops, row.params_m)), row.top1, row.top5]
+        for name, row in TABLES[table].items()
+    ]
+    printed = [line.split() for line in PRINTED[table].strip().splitlines()]
+    assert rows == [[name, *map(float, figures)] for name, *figures in printed]
+
+
+def differences(recipe):
+    """Fields that are not the Kinetics recipe's, with their values."""
+    found = {}
+    for section in dataclasses.fields(recipe):
+        ours, theirs = getattr(recipe, section.name), getattr(KINETICS400, section.name)
+        if dataclasses.is_dataclass(ours):
+            names = [field.name for field in dataclasses.fields(ours)]
+            found |= {n: getattr(ours, n) for n in names if getattr(ours, n) != getattr(theirs, n)}
+        else:
+            assert ours == theirs
+    return found
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_row_changes_what_its_table_is_about(table):
+    for name, row in TABLES[table].items():
+        changed = differences(row.recipe)
+        assert set(changed) <= CHANGES[table]
+        # The row's name tells the values.
+        for field, value in changed.items():
+            if field not in ("stages", "clips"):
+                assert str(value) in name
+    recipes = [row.recipe for row in TABLES[table].values()]
+    assert len(set(recipes)) == len(recipes)
+
+
+def test_the_papers_choice_is_in_every_table():
+    for table, name in (
+        ("1a", "alpha2-beta4"),
+        ("1b", "kernel3-frames8"),
+        ("2", "tam"),
+        ("3", "resnet50-tam"),
+    ):
+        assert TABLES[table][name].recipe == KINETICS400
+    assert TABLES["5b"]["res2-5"].recipe == KINETICS400
+    assert differences(TABLES["5a"]["b"].recipe) == {"position": "b"}
+
+
+def test_longer_clips_are_tested_fewer_times():
+    views = {row.recipe.model.frames: row.recipe.eval.clips for row in TABLES["1b"].values()}
+    assert views == {8: 10, 16: 4}
+    assert all(row.recipe.eval.crops == 3 for rows in TABLES.values() for row in rows.values())
+
+
+def test_table_2_goes_by_the_names_of_the_modules():
+    assert all(row.recipe.model.temporal == name for name, row in TABLES["2"].items())
+    assert set(TABLES["2"]) == set(TEMPORAL) - {"tam-ibm"}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_row_builds(table):
+    for row in TABLES[table].values():
+        network = sketch(row.recipe.model, classes=400)
+        assert network.head.weight.is_meta
+        with torch.device("meta"):
+            clip = torch.empty(1, row.recipe.model.frames, 3, 96, 96)
+            assert network(clip).shape == (1, 400)
+
+
+def test_table_5b_plugs_as_many_blocks_as_the_paper_says():
+    networks = [sketch(row.recipe.model, classes=400) for row in TABLES["5b"].values()]
+    assert [sum(isinstance(m, TAM) for m in n.modules()) for n in networks] == [3, 9, 13, 16]
+
+
+def test_recipes_are_found_by_name():
+    for name, recipe in RECIPES.items():
+        assert find_recipe(name) is recipe
+    for table, rows in TABLES.items():
+        assert find_table(table) is rows
+        for name, row in rows.items():
+            assert find_recipe(f"table{table}/{name}") is row.recipe
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "kinetics",
+            r"unknown recipe 'kinetics': known are finetune, kinetics400, .*, verbs, table1a/…, .*5b/…$",
+        ),
+        ("", r"unknown recipe '': known are finetune"),
+        ("table9/tam", r"unknown table '9': known are 1a, 1b, 2, 3, 5a, 5b$"),
+        ("table2/tma", r"unknown row 'tma' of table 2: known are none, pool, tconv, .*, tam$"),
+        ("table2", r"unknown row '' of table 2: known are none"),
+    ],
+)
+def test_unknown_names_list_the_known(name, message):
+    with pytest.raises(ValueError, match=message):
+        find_recipe(name)

@@ -1,0 +1,51 @@
+"""Processes that hang or die: each file has its answer, each bad one is named, the others are done."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from tanet.runtime.process_pool import Lost, map_files
+
+
+def act(path):
+    """What a file's name asks for."""
+    if path.name.startswith("hang"):
+        time.sleep(100)
+    if path.name.startswith("die"):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if path.name.startswith("raise"):
+        raise MemoryError("too large")
+    return os.getpid(), path.name.upper()
+
+
+def test_every_file_has_its_answer_whatever_the_others_do(tmp_path):
+    names = ["a", "hang", "die", "b", "raise", "c", "die too", "d"]
+    began = time.monotonic()
+    found = dict(map_files(act, [tmp_path / name for name in names], workers=2, limit=1.0))
+    assert time.monotonic() - began < 60
+    assert {path.name for path in found} == set(names)
+    said = {path.name: result for path, result in found.items()}
+    good = [said[name] for name in "abcd"]
+    assert [result[1] for result in good if not isinstance(result, Lost)] == list("ABCD")
+    assert os.getpid() not in {result[0] for result in good if not isinstance(result, Lost)}
+    assert said["hang"] == Lost("hanging", "not done within 1 s")
+    for name in ("die", "die too"):
+        assert said[name] == Lost("crashed", "the process that read it died (SIGSEGV)")
+    assert said["raise"] == Lost("crashed", "MemoryError: too large")
+
+
+def test_who_stops_early_leaves_no_process(tmp_path):
+    answers = map_files(act, [tmp_path / "a", tmp_path / "hang"], workers=1, limit=100)
+    _, result = next(answers)
+    answers.close()
+    assert not isinstance(result, Lost)
+    with pytest.raises(ProcessLookupError):
+        os.kill(result[0], 0)
+
+
+def test_nothing_to_do_and_nobody_to_do_it(tmp_path):
+    assert list(map_files(act, [], workers=2, limit=1)) == []
+    with pytest.raises(ValueError, match="must be positive, not 0 and 1"):
+        next(map_files(act, [tmp_path], workers=0, limit=1))

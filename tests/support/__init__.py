@@ -1,0 +1,1 @@
+"""What tests share: tiny videos, trainings, processes, checkpoints of other codebases."""

@@ -1,0 +1,118 @@
+"""Trainings in processes of their own, alone or as ranks, which tests may kill."""
+
+import json
+import os
+import socket
+import sys
+from multiprocessing import get_context, set_start_method
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from tanet import train
+from tanet.models.factory import build
+from tanet.recipes.recipe import Recipe
+from tanet.runtime.interrupt import Stopped
+
+_context = get_context("forkserver")
+_context.set_forkserver_preload(["tanet.training.trainer", "tanet.data.shards.read"])
+
+
+def start(
+    recipe: Recipe,
+    out: Path,
+    *,
+    world: int = 1,
+    norm: bool = True,
+    device: str = "cpu",
+    compile: bool = False,
+    unbuilt: int | None = None,
+) -> list[Any]:
+    """Start or resume a training that saves its state after each step; its processes, at work.
+
+    Each leads a process group, as torchrun and SLURM start them; one that is asked to stop exits with 130.
+
+    Each leaves a line for each step in out/../steps-RANK.jsonl: epoch, step, videos. Without `norm` the
+    BatchNorms do nothing, so that a batch's samples do not meet. The rank `unbuilt` has no network.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    ranks = [
+        _context.Process(
+            target=_train, args=(recipe, out, device, compile, rank, world, port, norm, rank == unbuilt)
+        )
+        for rank in range(world)
+    ]
+    for process in ranks:
+        process.start()
+    return ranks
+
+
+def steps(out: Path) -> dict[tuple[int, int, int], list[str]]:
+    """The videos of each (epoch, step, rank); of steps that were made twice, those of the second time."""
+    found = {}
+    for path in sorted(out.parent.glob("steps-*.jsonl")):
+        for line in path.read_text().splitlines():
+            epoch, step, rank, videos = json.loads(line)
+            found[epoch, step, rank] = videos
+    return found
+
+
+def _train(
+    recipe: Recipe,
+    out: Path,
+    device: str,
+    compile: bool,
+    rank: int,
+    world: int,
+    port: int,
+    norm: bool,
+    unbuilt: bool,
+) -> None:
+    os.setpgid(0, 0)
+    torch.set_num_threads(1)
+    torch.backends.cudnn.allow_tf32 = False  # so that float32 is what it says
+    set_start_method("fork", force=True)  # workers of a forkserver outlive a training that is killed
+    if world > 1:
+        os.environ.update(
+            RANK=str(rank),
+            LOCAL_RANK=str(rank),
+            WORLD_SIZE=str(world),
+            MASTER_ADDR="127.0.0.1",
+            MASTER_PORT=str(port),
+        )
+    add = sys.modules["tanet.training.nonfinite"].NonFinite.add
+
+    def add_and_tell(self: Any, epoch: int, step: int, videos: tuple[str, ...], made: Any) -> None:
+        with out.with_name(f"steps-{rank}.jsonl").open("a") as file:
+            file.write(json.dumps([epoch, step, rank, videos]) + "\n")
+        add(self, epoch, step, videos, made)
+
+    sys.modules["tanet.training.nonfinite"].NonFinite.add = add_and_tell
+    if not norm:
+        sys.modules["tanet.training.setup"].build = _without_norm
+    if unbuilt:
+        sys.modules["tanet.training.setup"].build = _no_network
+    try:
+        train(recipe, out=out, device=device, resume=True, save_minutes=0, compile=compile)
+    except Stopped:
+        os._exit(130)
+    except ValueError as error:
+        out.with_name(f"error-{rank}.txt").write_text(str(error))
+        os._exit(2)  # as the command, without a trace
+
+
+def _no_network(*_: Any, **__: Any) -> nn.Module:
+    raise ValueError("no network here")
+
+
+def _without_norm(*args: Any, **kwargs: Any) -> nn.Module:
+    network = build(*args, **kwargs)
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+            module.train = lambda mode=True, module=module: module
+    return network

@@ -1,0 +1,246 @@
+"""Two processes are the same experiment as one; what fails in one ends both, in one line."""
+
+import csv
+import dataclasses
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from tanet import train
+from tanet.data.annotations import read_split
+from tanet.data.tools.encode import Coding
+from tanet.data.tools.pack import pack
+from tanet.models.factory import build
+from tanet.runtime import distributed
+from tanet.runtime.distributed import ALONE, is_first, joined
+from tanet.training import training_state as states
+from tanet.training.setup import sync_norms
+from tests.support import rank_processes
+from tests.support.tiny_videos import TINY, changed, make_folders
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    """Two epochs of five steps of four clips; nine validation videos, an odd number."""
+    root = make_folders(tmp_path_factory.mktemp("videos"), train=10, val=4)
+    (root / "val/move_left/9.mp4").write_bytes((root / "val/move_left/0.mp4").read_bytes())
+    return changed(TINY, data={"root": str(root)}, optim={"epochs": 2, "lr": 0.001})
+
+
+def finish(processes):
+    for process in processes:
+        process.join()
+    return [process.exitcode for process in processes]
+
+
+def curve(out):
+    return [
+        [float(row[name]) for name in ("train_loss", "train_top1", "val_top1")]
+        for row in csv.DictReader((out / "metrics.csv").open())
+    ]
+
+
+def test_alone_without_torchrun():
+    assert is_first()
+    with joined("cpu", timeout=1.0) as (peers, device):
+        assert peers == ALONE
+        assert (peers.largest(3, 4), peers.gather("a"), device.type) == ([3, 4], ["a"], "cpu")
+        with pytest.raises(ValueError, match=r"^mine$"), peers.together():
+            raise ValueError("mine")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_two_processes_learn_what_one_does(recipe, tmp_path, accumulate):
+    # BatchNorm, of which each process has its own, does nothing here.
+    for world in (1, 2):
+        parts = accumulate if world == 2 else 1
+        one = changed(recipe, optim={"accumulate": parts})
+        assert (
+            finish(rank_processes.start(one, tmp_path / f"{world}/run", world=world, norm=False))
+            == [0] * world
+        )
+    one, two = (curve(tmp_path / f"{world}/run") for world in (1, 2))
+    assert two == [pytest.approx(row, rel=1e-5) for row in one]
+    a, b = (safetensors.torch.load_file(tmp_path / f"{world}/run/last.safetensors") for world in (1, 2))
+    assert all(torch.allclose(a[name], b[name], rtol=1e-4, atol=1e-6) for name in a)
+    first, second = rank_processes.steps(tmp_path / "1/run"), rank_processes.steps(tmp_path / "2/run")
+    for epoch, step, _ in first:
+        both = second[epoch, step, 0] + second[epoch, step, 1]
+        assert sorted(first[epoch, step, 0]) == sorted(both)
+    if accumulate == 1:  # the comparison itself can tell
+        assert not torch.allclose(
+            a["head.weight"],
+            safetensors.torch.load_file(_start(recipe, tmp_path) / "last.safetensors")["head.weight"],
+        )
+
+
+def _start(recipe, tmp_path):
+    train(changed(recipe, optim={"lr": 1e-9}), out=tmp_path / "start", device="cpu")
+    return tmp_path / "start"
+
+
+@pytest.mark.slow
+def test_each_sample_of_shards_once_an_epoch_also_after_kills(recipe, tmp_path):
+    split = read_split(recipe.data)
+    list(
+        pack(
+            split.train,
+            classes=split.classes,
+            root=Path(recipe.data.root),
+            out=tmp_path / "shards",
+            split="train",
+            coding=Coding("jpeg"),
+            shard_size=20_000,
+            workers=1,
+            limit=60,
+        )
+    )
+    shards = {"root": str(tmp_path / "shards"), "workers": 2}
+    one = changed(recipe, data=shards, optim={"epochs": 2})
+    wanted = sorted(sample.path for sample in read_split(one.data).train)
+    assert len(wanted) == 16  # a fifth of each class is set aside
+    moments = random.Random(1)
+    out = tmp_path / "run" / "run"
+    for _ in range(2):
+        ranks = rank_processes.start(one, out, world=2)
+        for _ in range(moments.randrange(1, 4)):
+            newest = states.states(out)[-1:]
+            while states.states(out)[-1:] == newest and all(process.is_alive() for process in ranks):
+                time.sleep(0.001)
+        for process in ranks:
+            process.kill()
+        finish(ranks)
+    assert finish(rank_processes.start(one, out, world=2)) == [0, 0]
+    seen = rank_processes.steps(out)
+    for epoch in (1, 2):
+        videos = [video for key, videos in seen.items() if key[0] == epoch for video in videos]
+        assert sorted(videos) == wanted
+
+
+@pytest.mark.slow
+def test_what_fails_in_one_is_told_by_all(recipe, tmp_path):
+    one = changed(recipe, data={"bad_files": "strict"})
+    bad = Path(read_split(one.data).train[5].path)
+    content = bad.read_bytes()
+    bad.write_bytes(b"an error page")
+    try:
+        start = time.monotonic()
+        assert finish(rank_processes.start(one, tmp_path / "run", world=2)) == [2, 2]
+        assert time.monotonic() - start < 60
+    finally:
+        bad.write_bytes(content)
+    lines = [(tmp_path / f"error-{rank}.txt").read_text() for rank in (0, 1)]
+    assert lines[0] == lines[1]
+    assert f": {bad}: " in lines[0]
+    assert lines[0].startswith("process ")
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_ends_the_other(recipe, tmp_path):
+    ranks = rank_processes.start(changed(recipe, optim={"epochs": 1000}), tmp_path / "run", world=2)
+    while not states.states(tmp_path / "run"):
+        time.sleep(0.01)
+    ranks[1].kill()
+    start = time.monotonic()
+    assert finish(ranks)[0] == 2
+    assert time.monotonic() - start < 60
+    assert "process 0 of 2: another process ended" in (tmp_path / "error-0.txt").read_text()
+
+
+@pytest.mark.slow
+def test_torchrun_starts_the_command(recipe, tmp_path):
+    flags = ["finetune", "--data.root", recipe.data.root, "--out", str(tmp_path / "run"), "--device", "cpu"]
+    flags += ["--model.backbone", "resnet18_w16", "--model.frames", "4", "--optim.epochs", "1"]
+    flags += ["--data.size", "32", "--data.resize", "32", "--eval.size", "32", "--eval.resize", "32"]
+    flags += ["--data.workers", "0", "--optim.batch"]
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    good, bad = (
+        subprocess.run(
+            [*run, "-m", "tanet", "train", *flags, batch],
+            capture_output=True,
+            text=True,
+            env=environment,
+        )
+        for batch in ("4", "5")
+    )
+    assert good.returncode == 0, good.stderr
+    assert good.stdout.count("best checkpoint:") == good.stdout.count("epoch   1/1") == 1
+    assert bad.returncode != 0
+    assert bad.stderr.count("tanet: ") == 1
+
+
+@pytest.mark.slow
+def test_what_fails_while_one_builds_its_network_is_told_by_all(recipe, tmp_path):
+    assert finish(rank_processes.start(recipe, tmp_path / "run", world=2, unbuilt=1)) == [2, 2]
+    for rank in (0, 1):
+        assert (tmp_path / f"error-{rank}.txt").read_text() == "process 1 of 2: no network here"
+
+
+@pytest.mark.slow
+def test_bad_videos_of_one_share_are_counted_over_all(recipe, tmp_path):
+    one = changed(recipe, data={"max_bad": 0.12}, optim={"epochs": 1})  # one of nine
+    bad = Path(read_split(one.data).val[1].path)
+    content = bad.read_bytes()
+    bad.write_bytes(b"an error page")
+    try:
+        assert finish(rank_processes.start(one, tmp_path / "one/run", world=2)) == [0, 0]
+        strict = changed(one, data={"max_bad": 0.1})
+        assert finish(rank_processes.start(strict, tmp_path / "two/run", world=2)) == [2, 2]
+    finally:
+        bad.write_bytes(content)
+    assert "1 of 9 videos can not be read" in (tmp_path / "two/error-0.txt").read_text()
+
+
+def test_a_process_touches_no_gpu_but_its_own(monkeypatch):
+    touched = []
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.set_device", lambda device: touched.append(("set", device)))
+    monkeypatch.setattr("torch.empty", lambda _, device: touched.append(("used", str(device))))
+    for name in ("cuda", "cuda:0"):
+        assert distributed._own_device(name) == torch.device("cuda", 1)
+        assert touched == [("set", 1), ("used", "cuda:1")]
+        touched.clear()
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(ValueError, match="this machine has 2 GPUs, too few"):
+        distributed._own_device("cuda")
+    assert not touched
+    assert distributed._own_device("cpu").type == "cpu"
+
+
+@pytest.mark.parametrize("temporal", ["tam", "tsm"])
+def test_sync_norms_leave_temporal_modules_at_work(temporal):
+    network = build(dataclasses.replace(TINY.model, temporal=temporal, position="d"), classes=2).eval()
+    clips = torch.randn(1, 4, 3, 32, 32)
+    before, hooks = network(clips), _hooks(network)
+    sync_norms(network)
+    assert any(isinstance(module, torch.nn.SyncBatchNorm) for module in network.modules())
+    assert _hooks(network) == hooks
+    assert len(hooks) == 8  # one a block
+    assert torch.equal(network(clips), before)
+
+
+def _hooks(network):
+    return [
+        (name, len(module._forward_hooks), len(module._forward_pre_hooks))
+        for name, module in network.named_modules()
+        if module._forward_hooks or module._forward_pre_hooks
+    ]
+
+
+def test_what_can_not_be_split_is_refused(recipe, tmp_path):
+    with pytest.raises(ValueError, match=r"batch 4 can not be split .*accumulate 3"):
+        train(changed(recipe, optim={"accumulate": 3}), out=tmp_path, device="cpu")
+    with pytest.raises(ValueError, match=r"optim\.sync_norm needs GPUs"):
+        train(changed(recipe, optim={"sync_norm": True}), out=tmp_path, device="cpu")

@@ -1,0 +1,98 @@
+"""Parameter groups and schedule of the published code."""
+
+import pytest
+import torch
+
+from tanet import create_model
+from tanet.recipes.recipe import Eval, Optim, Recipe
+from tanet.training.optimizer import make_optimizer, param_groups
+from tanet.training.schedule import fit, lr_at, peak_lr, set_lr
+
+OPTIM = Optim(lr=0.01, weight_decay=1e-4, milestones=(30, 40, 45))
+
+
+def groups(linear_lr, *, trained=False, **options):
+    network = create_model(backbone="resnet18", frames=4, classes=5)
+    optim = Optim(lr=0.01, weight_decay=1e-4, linear_lr=linear_lr, **options)
+    names = {parameter: name for name, parameter in network.named_parameters()}
+    found = {}
+    for group in param_groups(network, optim, trained=trained):
+        for parameter in group["params"]:
+            found[names.pop(parameter)] = (group["lr_scale"], group["weight_decay"])
+    assert not names  # every parameter is in one group
+    return found
+
+
+@pytest.mark.parametrize(
+    ("linear_lr", "head", "inner"), [("all", 5, 5), ("classifier", 5, 1), ("none", 1, 1)]
+)
+def test_learning_rates_and_decay(linear_lr, head, inner):
+    found = groups(linear_lr)
+    assert found["backbone.conv1.weight"] == (1, 1e-4)
+    assert found["backbone.bn1.weight"] == found["backbone.bn1.bias"] == (1, 0)
+    assert found["head.weight"] == (head, 1e-4)
+    assert found["head.bias"] == (2 * head, 0)
+    site = "backbone.layer1.0.conv2.temporal"
+    assert found[f"{site}.G.0.weight"] == found[f"{site}.G.3.weight"] == (inner, 1e-4)
+    assert found[f"{site}.L.0.weight"] == (1, 1e-4)
+    assert found[f"{site}.G.1.weight"] == found[f"{site}.L.1.bias"] == (1, 0)
+
+
+def test_what_starts_fresh_learns_faster():
+    usual, faster = groups("classifier"), groups("classifier", fresh_lr=10)
+    for name, (lr_scale, decay) in usual.items():
+        fresh = name.startswith("head.") or ".temporal." in name
+        assert faster[name] == (10 * lr_scale if fresh else lr_scale, decay)
+    for name, (lr_scale, decay) in groups("classifier", fresh_lr=10, trained=True).items():
+        old = usual[name]
+        assert (lr_scale, decay) == ((10 * old[0], old[1]) if name.startswith("head.") else old)
+
+
+def test_schedule_falls_at_the_milestones():
+    rates = [lr_at(epoch, OPTIM) for epoch in (0, 29, 30, 39, 40, 44, 45, 49)]
+    assert rates == pytest.approx([1e-2, 1e-2, 1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5])
+
+
+def test_groups_keep_their_multiples():
+    sgd = make_optimizer(torch.nn.Sequential(torch.nn.Conv2d(1, 1, 1)), OPTIM)
+    set_lr(sgd, 1.0)
+    assert {group["name"]: group["lr"] for group in sgd.param_groups} == {"weight": 1, "bias": 2}
+    assert not sgd.defaults["nesterov"]
+    assert sgd.defaults["momentum"] == 0.9
+
+
+def test_cosine_with_warmup():
+    optim = Optim(lr=1.0, schedule="cosine", epochs=11, warmup=1)
+    assert [lr_at(epoch, optim) for epoch in (0, 0.5, 1, 6, 11)] == pytest.approx([0, 0.5, 1, 0.5, 0])
+
+
+def test_many_videos_get_fewer_epochs_with_all_of_the_schedule():
+    optim = Optim(epochs=50, milestones=(30, 40), warmup=5, batch=16, most_steps=40_000)
+    recipe = Recipe(optim=optim, eval=Eval(every=10))
+    assert fit(recipe, videos=500) == recipe  # 31 × 50 steps
+    assert fit(recipe, videos=12_800) == recipe  # 800 × 50 steps, just enough
+    fitted = fit(recipe, videos=64_000)  # 4000 steps an epoch
+    optim = fitted.optim
+    assert (optim.epochs, optim.milestones, optim.warmup) == (10, (6, 8), 1)
+    assert fitted.eval.every == 2
+    assert fit(fitted, videos=64_000) == fitted
+    assert fit(recipe, videos=10_000_000).optim.epochs == 1
+
+
+def test_linear_scaling_is_a_choice():
+    assert peak_lr(Optim(lr=0.01, batch=256)) == 0.01
+    scaled = Optim(lr=0.01, batch=256, lr_batch=64, milestones=(1,))
+    assert [lr_at(epoch, scaled) for epoch in (0, 1)] == pytest.approx([0.04, 0.004])
+
+
+def test_momentum_starts_at_zero_and_so_does_the_published_one():
+    one, other = (torch.nn.Linear(3, 2, bias=False) for _ in range(2))
+    other.load_state_dict(one.state_dict())
+    optim = Optim(lr=0.1, weight_decay=0.0, linear_lr="none")
+    ours, theirs = make_optimizer(one, optim), torch.optim.SGD(other.parameters(), lr=0.1, momentum=0.9)
+    for _ in range(3):
+        for network, optimizer in ((one, ours), (other, theirs)):
+            optimizer.zero_grad()
+            network(torch.ones(1, 3)).square().sum().backward()
+            optimizer.step()
+    torch.testing.assert_close(one.weight, other.weight)

@@ -1,0 +1,161 @@
+"""The plan: plain arithmetic, and warnings where they are due."""
+
+import dataclasses
+
+import pytest
+
+from tanet.data.samples import Sample, Split
+from tanet.recipes import RECIPES
+from tanet.recipes.recipe import Model, Optim, Recipe
+from tanet.training.plan import plan
+from tests.support.tiny_videos import changed
+
+TINY = Recipe(
+    data=dataclasses.replace(Recipe().data, size=32),
+    eval=dataclasses.replace(Recipe().eval, resize=36, size=36),
+    model=Model(backbone="resnet18_w16", frames=4),
+    optim=Optim(epochs=10, lr=0.01, milestones=(5, 8), batch=16),
+)
+
+
+def videos(train=100, val=20, classes=("jump", "run")):
+    samples = tuple(Sample(f"{i}.mp4", i % len(classes)) for i in range(train + val))
+    return Split(samples[:train], samples[train:], classes)
+
+
+def warnings(recipe, split=None, **rest):
+    return " | ".join(plan(recipe, split or videos(), **rest).warnings)
+
+
+def test_steps_are_whole_batches():
+    found = plan(TINY, videos(train=100, val=20), world=2)
+    assert (found.train, found.val, found.classes, found.batch) == (100, 20, 2, 16)
+    assert (found.steps, found.epochs) == (6, 10)  # 100 // 16
+    assert "10 epochs × 6 steps = 60 steps of 16 clips, 8 on each of 2 devices" in found.lines
+    assert plan(TINY, videos(train=5)).steps == 1
+    one = changed(TINY, optim={"epochs": 1})
+    assert "1 epoch × 1 step = 1 step of 5 clips" in plan(one, videos(train=5)).lines
+    assert plan(TINY, videos(train=5)).batch == 5
+
+
+def test_milestones_are_told_in_steps():
+    assert "learning rate 0.01, × 0.1 after 30, 48 steps" in plan(TINY, videos()).lines
+    cosine = changed(TINY, optim={"schedule": "cosine", "warmup": 1.5})
+    assert (
+        "learning rate 0.01, after rising for 9 steps, along half a cosine to 0"
+        in plan(cosine, videos()).lines
+    )
+
+
+def test_most_steps_shorten_the_plan_and_are_no_change():
+    recipe = changed(TINY, optim={"most_steps": 30})  # of 10 epochs × 6 steps
+    found = plan(recipe, videos(), reference=recipe)
+    assert (found.epochs, found.steps, found.changed, found.warnings) == (5, 6, (), ())
+    assert "learning rate 0.01, × 0.1 after 12, 24 steps" in found.lines
+
+
+def test_a_recipe_as_it_stands_has_nothing_to_warn_of():
+    for name, recipe in RECIPES.items():
+        ready = changed(recipe, model={"weights": "image_net.pth"})
+        found = plan(ready, videos(train=1000), reference=recipe)
+        assert not found.warnings, name
+        assert not found.changed, name
+
+
+@pytest.mark.parametrize(
+    ("sections", "warning"),
+    [
+        (
+            {"optim": {"batch": 8}},
+            "batch 8 instead of 16: in proportion the learning rate would be 0.005, not 0.01",
+        ),
+        (
+            {"optim": {"method": "adamw"}},
+            "adamw with the learning rate 0.01 and the weight decay 0.0001 chosen for sgd",
+        ),
+        ({"optim": {"method": "adamw", "lr": 1e-3}}, "adamw with the weight decay 0.0001 chosen for sgd"),
+        (
+            {"data": {"scales": (1.0, 0.875)}, "eval": {"resize": 38}},
+            "tested on videos with a short side of 38 pixels, while training shows them as with 32 to 37 ",
+        ),
+        ({"optim": {"warmup": 10.0}}, "never falls: it rises for 10 epochs, and there are 10"),
+        ({"optim": {"epochs": 7}}, "optim.epochs 7 instead of 10"),
+        ({"optim": {"epochs": 7}}, "never falls after epoch 8: there are 7 epochs"),
+        ({"model": {"frames": 8}}, "8 frames a clip instead of 4"),
+        ({"data": {"size": 64}}, "as with 64 to 97 (--eval.resize 72 would be in the recipe's proportion)"),
+        ({"model": {"backbone": "resnet18"}}, "no weights to start from: resnet18"),
+    ],
+)
+def test_what_was_changed_alone_is_a_warning(sections, warning):
+    assert warning not in warnings(TINY, reference=TINY)
+    assert warning in warnings(changed(TINY, **sections), reference=TINY)
+
+
+def test_what_was_changed_with_what_belongs_to_it_is_none():
+    for optim in ({"batch": 32, "lr": 0.02}, {"batch": 32, "lr_batch": 16}):
+        found = plan(changed(TINY, optim=optim), videos(), reference=TINY)
+        assert not found.warnings
+        assert any(line.startswith("learning rate 0.02,") for line in found.lines)
+    longer = changed(TINY, optim={"epochs": 20, "milestones": (10, 16)})
+    assert not plan(longer, videos(), reference=TINY).warnings
+
+
+def test_another_method_does_not_inherit_how_fast_the_fresh_learn():
+    fresh = changed(TINY, optim={"method": "adamw", "lr": 2e-4, "fresh_lr": 10.0})
+    sgd = changed(fresh, optim={"method": "sgd", "lr": 0.01, "weight_decay": 1e-3})
+    assert "sgd with the fresh_lr 10 chosen for adamw" in warnings(sgd, reference=fresh)
+    assert not warnings(changed(sgd, optim={"fresh_lr": 5.0}), reference=fresh)
+
+
+def test_a_start_that_a_checkpoint_replaces_is_no_change():
+    near = changed(TINY, model={"identity": 6.0})
+    assert plan(near, videos(), reference=TINY).changed == ("model.identity 6 (0)",)
+    trained = changed(near, model={"init": "start.safetensors"})
+    assert plan(trained, videos(), reference=TINY).changed == ()
+
+
+def test_the_crop_of_a_test_may_be_larger_than_that_of_training():
+    for eval in ({"size": 32}, {"resize": 48, "size": 48}, {"resize": 32, "size": 32}):
+        assert not plan(changed(TINY, eval=eval), videos(), reference=TINY).warnings
+
+
+def test_all_that_was_changed_is_listed_but_for_place_and_machine():
+    recipe = changed(
+        TINY,
+        data={"root": "videos", "workers": 9},
+        model={"init": "start.safetensors"},
+        optim={"lr": 0.02, "milestones": (4,)},
+    )
+    found = plan(recipe, videos(), reference=TINY)
+    assert found.changed == ("optim.lr 0.02 (0.01)", "optim.milestones 4 (5/8)")
+    assert "not as in the recipe: optim.lr 0.02 (0.01), optim.milestones 4 (5/8)" in found.lines
+    assert "starts from the checkpoint start.safetensors" in found.lines
+
+
+def test_videos_that_do_not_fit_the_recipe():
+    assert "no validation videos" in warnings(TINY, videos(val=0))
+    assert "batch of 16 is larger than the 5 training videos" in warnings(TINY, videos(train=5))
+    sided = videos(classes=("turn_left", "turn_right", "jump"))
+    assert "not in a mirror: turn_left, turn_right;" in warnings(TINY, sided)
+    assert "in a mirror" not in warnings(changed(TINY, data={"flip": "mirror"}), sided)
+    assert "in a mirror" not in warnings(changed(TINY, data={"flip": "none"}), sided)
+    assert "in a mirror" not in warnings(TINY, videos(classes=("0", "1")))
+
+
+def test_too_little_memory_is_said_before(monkeypatch):
+    need = plan(TINY, videos()).memory
+    monkeypatch.setattr("tanet.training.plan._memory_of", lambda device: need)
+    assert "training may need" not in warnings(TINY)
+    monkeypatch.setattr("tanet.training.plan._memory_of", lambda device: need - 1)
+    assert "training may need" in warnings(TINY)
+
+
+def test_parts_of_a_batch_need_less():
+    whole, parts = plan(TINY, videos()), plan(changed(TINY, optim={"accumulate": 4}), videos(), world=2)
+    clip = plan(changed(TINY, optim={"batch": 2}), videos()).memory
+    assert parts.memory == clip < whole.memory  # 16 clips on 2 devices in 4 parts
+
+
+def test_a_network_that_can_not_be_built_is_named():
+    with pytest.raises(ValueError, match="unknown backbone 'vgg'"):
+        plan(changed(TINY, model={"backbone": "vgg"}), videos())

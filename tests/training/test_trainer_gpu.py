@@ -1,0 +1,162 @@
+"""Training on GPUs: steps skipped, runs resumed, networks compiled, ranks: as on a CPU. Skips without one."""
+
+import math
+import sys
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from tanet import synthetic, train
+from tanet.models.factory import build
+from tanet.recipes.recipe import Optim
+from tanet.runtime.distributed import ALONE
+from tanet.training.optimizer import make_optimizer
+from tanet.training.step import Stepper
+from tanet.training.trainer import EpochResult, Progress
+from tests.support import rank_processes
+from tests.support.tiny_videos import TINY, changed, make_folders
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+
+
+@pytest.fixture(autouse=True)
+def whole_float32(monkeypatch):
+    """Convolutions round to TF32 otherwise: after three steps of these networks, a loss differs by 1e-2."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    root = make_folders(tmp_path_factory.mktemp("videos"), train=8, val=2)
+    # In flat pictures places tie for the maximum of a pool, and rounding alone would decide who learns.
+    for number, path in enumerate(sorted(root.rglob("*.mp4"))):
+        noise = np.random.default_rng(number).integers(0, 256, (12, 32, 48, 3), dtype=np.uint8)
+        synthetic.write_video(path, noise)
+    return changed(TINY, data={"root": str(root)}, model={"dropout": 0.5}, optim={"epochs": 3, "lr": 0.003})
+
+
+def assert_same_learning(recipe, one, two):
+    """Two trainings' ends differ by a fiftieth of the way they went, weights and statistics each.
+
+    Rounding moves where ReLU closes, which came to 0.006; without sync_norm weights differ by 1.2.
+    """
+    torch.manual_seed(recipe.seed)
+    network = build(recipe.model, classes=2)
+    start, weights = network.state_dict(), {name for name, _ in network.named_parameters()}
+    for names in (weights, {name for name in start if start[name].is_floating_point()} - weights):
+        away, went = (
+            torch.cat([(end[name].double() - other[name]).flatten() for name in sorted(names)]).norm()
+            for end, other in ((one, two), (one, start))
+        )
+        assert away <= 0.02 * went
+
+
+@pytest.mark.parametrize("compile", [False, True])
+@pytest.mark.parametrize("method", ["sgd", "adamw"])
+def test_a_bad_step_moves_nothing_there_either(method, compile):
+    optim = Optim(method=method, lr=0.1)
+    network = build(TINY.model, classes=2).cuda().to(memory_format=torch.channels_last)
+    step = Stepper(
+        network, optimizer=make_optimizer(network, optim), optim=optim, peers=ALONE, compile=compile
+    )
+    views = torch.randn(2, 4, 3, 32, 32, device="cuda")
+    labels = torch.tensor([0, 1], device="cuda")
+    for bad in (True, False, True, False):
+        before = {name: t.clone() for name, t in network.state_dict().items() if t.is_floating_point()}
+        made = step(views * torch.nan if bad else views, labels)
+        after = network.state_dict()
+        assert made.bad.item() == bad
+        assert all(torch.equal(before[name], after[name]) for name in before) == bad
+        assert all(after[name].isfinite().all() for name in before)
+
+
+def test_parts_add_up_in_cuda_graphs():
+    views = torch.randn(6, 4, 3, 32, 32, device="cuda")
+    labels = torch.tensor([0, 1, 1, 0, 0, 1], device="cuda")
+    found = []
+    for compile in (False, True):
+        torch.manual_seed(0)
+        # Weights that stay where they are: rounding would grow from step to step.
+        optim = Optim(lr=1e-12, accumulate=3, precision="float32")
+        network = build(TINY.model, classes=2).cuda().to(memory_format=torch.channels_last).train()
+        optimizer = make_optimizer(network, optim)
+        step = Stepper(network, optimizer=optimizer, optim=optim, peers=ALONE, compile=compile)
+        assert step.graphed == compile
+        steps = []
+        for turn in range(4):
+            made = step(views.roll(turn, 0), labels)
+            gradient = torch.cat([parameter.grad.flatten() for parameter in network.parameters()])
+            steps.append((made.loss, made.logits, gradient))
+        found.append(steps)
+    for one, other in zip(*found, strict=True):
+        for plain, compiled in zip(one, other, strict=True):
+            assert (compiled - plain).norm() <= 1e-4 * plain.norm()
+
+
+@pytest.mark.parametrize("compile", [False, True])
+def test_trains_and_tells_memory(recipe, tmp_path, compile):
+    results = []
+    train(recipe, out=tmp_path, device="cuda", compile=compile, report=results.append)
+    last = next(event for event in reversed(results) if isinstance(event, EpochResult))
+    assert last.memory_gib > 0
+    assert math.isfinite(last.train_loss)
+
+
+def test_goes_on_with_the_same_random_numbers_in_the_middle_of_an_epoch(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules["tanet.training.trainer"], "EVERY", -1.0)  # so that each step is told
+
+    class Stop(Exception):
+        pass
+
+    def stop(event):
+        if isinstance(event, Progress) and (event.epoch, event.step) == (2, 2):
+            raise Stop
+
+    exact = changed(recipe, optim={"precision": "float32"})
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    try:
+        train(exact, out=tmp_path / "whole", device="cuda")
+        with pytest.raises(Stop):
+            train(exact, out=tmp_path / "stopped", device="cuda", save_minutes=0, report=stop)
+        train(exact, out=tmp_path / "stopped", device="cuda", resume=True)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    one, other = (
+        safetensors.torch.load_file(tmp_path / name / "last.safetensors") for name in ("whole", "stopped")
+    )
+    # Kernels may add up in another order; another dropout would be far off.
+    torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one GPU")
+def test_with_sync_norm_two_gpus_learn_what_one_does(recipe, tmp_path):
+    exact = changed(
+        recipe, optim={"precision": "float32", "sync_norm": True, "lr": 0.001}, model={"dropout": 0.0}
+    )
+    for world in (1, 2):
+        processes = rank_processes.start(exact, tmp_path / str(world) / "run", world=world, device="cuda")
+        for process in processes:
+            process.join()
+            assert process.exitcode == 0
+    one, two = (safetensors.torch.load_file(tmp_path / str(w) / "run/last.safetensors") for w in (1, 2))
+    assert_same_learning(exact, one, two)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one GPU")
+def test_two_gpus_learn_the_same_compiled(recipe, tmp_path):
+    exact = changed(recipe, optim={"precision": "float32", "lr": 0.001}, model={"dropout": 0.0})
+    for name in ("eager", "compiled"):
+        out, compile = tmp_path / name / "run", name == "compiled"
+        processes = rank_processes.start(exact, out, world=2, device="cuda", compile=compile)
+        for process in processes:
+            process.join()
+            assert process.exitcode == 0
+    one, two = (
+        safetensors.torch.load_file(tmp_path / name / "run/last.safetensors")
+        for name in ("eager", "compiled")
+    )
+    assert_same_learning(exact, one, two)

@@ -1,0 +1,106 @@
+"""Pictures hold what they are given, as files of every kind; and say so where matplotlib is missing."""
+
+import builtins
+
+import pytest
+import torch
+
+from tanet.visualization import figures
+from tanet.visualization.fixed_kernels import FixedKernels
+from tanet.visualization.record import Adaptation, Clip
+
+matplotlib = pytest.importorskip("matplotlib")
+
+
+def make_clip(seed, *, gate=True, kernel=True, taps=3):
+    generator = torch.Generator().manual_seed(seed)
+    parts = tuple(
+        Adaptation(
+            f"layer{stage}.1.conv2",
+            f"res{stage + 1}",
+            torch.rand(6, 4, generator=generator) if gate else None,
+            torch.rand(6, taps, generator=generator).softmax(1) if kernel else None,
+        )
+        for stage in (3, 4)
+    )
+    frames = torch.randint(0, 256, (4, 3, 8, 8), generator=generator, dtype=torch.uint8)
+    return Clip(f"folder/{seed}.mp4", "jump", "run", 0.5, frames, parts)
+
+
+def texts(figure):
+    return " ".join(text.get_text() for text in figure.findobj(matplotlib.text.Text))
+
+
+def test_a_clips_gates_stand_under_its_frames_sorted():
+    clip = make_clip(0)
+    figure = figures.clip_figure(clip)
+    strip, *maps = [axes for axes in figure.axes if axes.images]
+    assert len(strip.images) == 4
+    assert torch.equal(torch.from_numpy(strip.images[2].get_array()), clip.frames[2].permute(1, 2, 0))
+    shown = torch.from_numpy(maps[0].images[0].get_array())
+    assert sorted(shown.flatten().tolist()) == sorted(clip.adaptations[0].gate.flatten().tolist())
+    assert (shown.mean(1).diff() <= 0).all()
+    figure.draw_without_rendering()
+    for number in range(4):  # frame number n is above column n
+        above = strip.transData.transform((number + 0.5, 0))[0]
+        assert above == pytest.approx(maps[0].transData.transform((number, 0))[0], abs=12)
+    assert "0.mp4: run 50%, labelled jump" in texts(figure)
+    assert "layer3.1.conv2" in texts(figure)
+
+
+@pytest.mark.parametrize(("gate", "kernel"), [(True, False), (False, True)])
+def test_parts_that_are_not_there_are_not_drawn(gate, kernel):
+    figure = figures.clip_figure(make_clip(0, gate=gate, kernel=kernel))
+    assert ("gate V:" in texts(figure)) is gate
+    assert ("kernel Θ:" in texts(figure)) is kernel
+    figures.gate_figure([make_clip(0, gate=gate, kernel=kernel)]).draw_without_rendering()
+
+
+def test_kernels_of_clips_of_all_and_fixed_ones_have_a_column_each():
+    clips = [make_clip(seed) for seed in range(5)]
+    fixed = [FixedKernels("x", "res5", torch.full((7, 3), 1 / 3))]  # no spread, and none in res4
+    figure = figures.kernel_figure(clips[:2], clips, fixed, against="i3d")
+    heads, res4, res5 = 4, 3, 4
+    assert len(figure.axes) == heads + res4 + res5
+    assert "5 clips" in texts(figure)
+    assert "i3d in res5: median share 0.333 / 0.333 / 0.333" in " ".join(texts(figure).split())
+    figure.draw_without_rendering()
+
+
+def test_wider_kernels_name_their_taps():
+    clips = [make_clip(seed, taps=5) for seed in range(4)]
+    figure = figures.motion_figure(clips)
+    for name in ("t−2", "t−1", "t", "t+1", "t+2"):
+        assert f"weight at {name}" in texts(figure)
+
+
+def test_bars_are_of_all_values_though_a_violin_is_of_some(monkeypatch):
+    monkeypatch.setattr(figures, "MOST", 10)
+    values = torch.rand(1001, 3, generator=torch.Generator().manual_seed(0))
+    values[1], values[2] = -7, 9  # neither is among every hundredth
+    axes = matplotlib.figure.Figure().add_subplot()
+    figures._violins(axes, values, taps=True)
+    median = values.median(0).values.tolist()
+    heights = {path.vertices[:, 1].min() for lines in axes.collections[3:] for path in lines.get_paths()}
+    assert sorted(heights) == pytest.approx([-7.0, *sorted(median), 9.0])
+
+
+@pytest.mark.parametrize("suffix", figures.SUFFIXES)
+def test_files_of_every_kind(tmp_path, suffix):
+    path = tmp_path / f"clip{suffix}"
+    figures.clip_figure(make_clip(0)).savefig(path)
+    start = {".png": b"\x89PNG", ".pdf": b"%PDF", ".svg": b"<?xml"}[suffix]
+    assert path.read_bytes().startswith(start)
+
+
+def test_without_matplotlib_it_says_what_to_install(monkeypatch):
+    real = builtins.__import__
+
+    def refuse(name, *args, **kwargs):
+        if name.startswith("matplotlib"):
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    with pytest.raises(ValueError, match=r"pip install matplotlib, or tanet\[plots\]"):
+        figures.require_plots()
