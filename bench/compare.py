@@ -47,7 +47,7 @@ from tanet.data.annotations import read_split
 from tanet.data.samples import Split
 from tanet.evaluation import evaluate
 from tanet.evaluation.report import Report
-from tanet.recipes.recipe import Model, Recipe
+from tanet.recipes.recipe import Network2D, Recipe
 from tanet.runtime.device import pick_device
 from tanet.training.optimizer import make_optimizer
 from tanet.training.plan import plan
@@ -86,7 +86,7 @@ def main() -> None:
         "made": made_otherwise(flags.data),
     }
 
-    def recipe_with(model: Model, *, seed: int) -> Recipe:
+    def recipe_with(model: Network2D, *, seed: int) -> Recipe:
         model = replace(model, weights=weights.get(model.backbone, ""))
         return replace(usual, data=data, model=model, seed=seed)
 
@@ -208,7 +208,7 @@ def order(report: Report) -> dict[str, object]:
     }
 
 
-def start(model: Model) -> str:
+def start(model: Network2D) -> str:
     """What a network's weights are at first."""
     return "ImageNet" if model.weights else "scratch"
 
@@ -225,13 +225,13 @@ def run(recipe: Recipe, *, graph: bool) -> dict[str, object]:
     make = capturing(recipe.data.size) if graph and torch.cuda.is_available() else make_optimizer
     with (
         tempfile.TemporaryDirectory() as out,
-        mock.patch("tanet.training.trainer.make_optimizer", make),
+        mock.patch("tanet.training.setup.make_optimizer", make),
         mock.patch("os.fsync"),  # nobody goes on with a run of these, so it need not outlast a power cut
     ):
-        train(recipe, out=out, report=keep)
+        train(recipe, out=out, on_event=keep)
         gc.collect()  # a captured network holds itself, and its memory
         trained = checkpoint.load(Path(out) / "last.safetensors", device=pick_device())
-        report = evaluate.test(trained.network, split.val, classes=split.classes, recipe=recipe)
+        report = evaluate.evaluate(trained.network, split.val, classes=split.classes, recipe=recipe)
     last = results[-1]
     assert last.val_top1 is not None  # the last epoch is always validated
     return {

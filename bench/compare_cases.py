@@ -16,23 +16,33 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tanet.profiling.flops import sketch
+from tanet.profiling.flops import build_on_meta
 from tanet.recipes import RECIPES, find_table
 from tanet.recipes.diff import changed_fields
-from tanet.recipes.recipe import Data, Eval, Model, Optim, Recipe
+from tanet.recipes.recipe import Data, Eval, Network2D, Optim, Recipe
 from tanet.synthetic import HARD, PAIRS
 
-VARIED = ("temporal", "backbone", "frames", "position", "stages", "alpha", "beta", "kernel", "identity")
+VARIED = (
+    "temporal",
+    "backbone",
+    "frames",
+    "position",
+    "stages",
+    "alpha",
+    "beta",
+    "kernel",
+    "center_tap_bias",
+)
 """The fields of a model that rows of the tables change."""
 START = "start"
 """A table that the paper does not have: TAM's kernels begin nearer and nearer the identity, at which those of
-tconv and i3d begin; see `Model.identity`."""
+tconv and i3d begin; see `Network2D.center_tap_bias`."""
 LEADS = (0.0, 2.0, 6.0, 19.0)
 """Of the middle tap's logit; the last is the recipe finetune's."""
 
 SYNTHETIC = Recipe(
     data=Data(sampling="uniform", resize=96, size=80, scales=(1.0, 0.875), flip="mirror"),
-    model=Model(backbone="resnet18_w16", temporal="tam", frames=8, dropout=0.0),
+    model=Network2D(backbone="resnet18_w16", temporal="tam", frames=8, dropout=0.0),
     optim=Optim(
         method="adamw",
         epochs=20,
@@ -41,7 +51,7 @@ SYNTHETIC = Recipe(
         warmup=2,
         batch=32,
         weight_decay=5e-4,
-        linear_lr="none",
+        linear_lr_boost="none",
     ),
     eval=Eval(clips=3, crops=1, resize=80, size=80, batch=96, every=20),
 )
@@ -64,7 +74,7 @@ ARROW6_COMPARED = replace(
         batch=16,
         weight_decay=0.05,
         clip_norm=5.0,
-        linear_lr="none",
+        linear_lr_boost="none",
     ),
 )
 """Chosen on `none` and `tsm` (results/compare_recipe.csv): the recipe `arrow6` was tried out with TAM."""
@@ -78,7 +88,7 @@ class Case:
 
     name: str
     """Its temporal module, and what else is not as in the benchmark's recipe: `tam frames=16 kernel=5`."""
-    model: Model
+    model: Network2D
     rows: tuple[tuple[str, str], ...]
     """Table and row, for each table that has it."""
 
@@ -112,7 +122,7 @@ def buildable(chosen: Sequence[Case]) -> list[Case]:
     found = []
     for case in chosen:
         try:
-            sketch(case.model, classes=2)
+            build_on_meta(case.model, classes=2)
             found.append(case)
         except ValueError as error:
             print(f"left out: {case.name}: {error}", flush=True)
@@ -126,7 +136,7 @@ def rows_of(table: str) -> dict[str, dict[str, Any]]:
         ValueError: there is no such table.
     """
     if table == START:
-        return {f"{lead:g}": {"temporal": "tam", "identity": lead} for lead in LEADS}
+        return {f"{lead:g}": {"temporal": "tam", "center_tap_bias": lead} for lead in LEADS}
     usual = find_table("2")["tam"].recipe.model
     rows = {}
     for row, printed in find_table(table).items():
@@ -175,7 +185,7 @@ def recipe_id(recipe: Recipe) -> str:
     return hashlib.sha256(repr(changed_fields(recipe, Recipe())).encode()).hexdigest()[:8]
 
 
-def case_name(model: Model, usual: Model) -> str:
+def case_name(model: Network2D, usual: Network2D) -> str:
     """The temporal module, and the other fields that are not the usual ones."""
     others = [
         f"{field}={_written(getattr(model, field))}"

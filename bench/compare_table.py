@@ -16,7 +16,7 @@ from bench.compare_cases import START, recipe_of
 from bench.compare_lines import Compared, Line, Row, compare, current, lines, timed, way_timed, ways_of
 from bench.compare_statistics import spread
 from tanet.evaluation.metrics import rank_correlation
-from tanet.profiling.flops import cost, sketch
+from tanet.profiling.flops import build_on_meta, count_cost
 
 TITLES = {
     "1a": "Table 1a: α and β",
@@ -135,7 +135,7 @@ def draw(found: Sequence[Compared]) -> list[str]:
     ]
     for compared in found:
         line = compared.line
-        count = cost(sketch(line.case.model, classes=line.classes), size=line.size).total
+        count = count_cost(build_on_meta(line.case.model, classes=line.classes), size=line.size).total
         cells = [
             f"`{line.row}`",
             line.start,

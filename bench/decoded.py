@@ -23,7 +23,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import nn
 
-from tanet.data.find_videos import videos_under
+from tanet.data.find_videos import find_videos
 from tanet.models.video_net import VideoNet
 from tanet.recipes.recipe import Optim
 from tanet.runtime.device import available_cores
@@ -75,7 +75,7 @@ def decoded(root: str | Path, *, one_file: bool = False) -> Iterator[Raw]:
     Not in /dev/shm: it may be small, and processes hand clips over there.
     """
     with tempfile.TemporaryDirectory() as raw:
-        videos = videos_under(Path(root))
+        videos = find_videos(Path(root))
         work = partial(_decode, folder=Path(raw), one_file=one_file)
         if len(videos) <= FEW:
             list(map(work, videos))

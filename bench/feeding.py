@@ -20,7 +20,7 @@ import argparse
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
@@ -31,23 +31,22 @@ import torch
 from bench.clips import make_clip
 from bench.common import ROOT, head, percentiles, write_csv
 from tanet.data.annotations import read_split
-from tanet.data.dataset import EpochOrder, TrainClips
-from tanet.data.loader import Feed
-from tanet.data.prefetch import Waited, on_device
-from tanet.data.tools.encode import Coding
+from tanet.data.dataset import EpochSampler, TrainClips
+from tanet.data.loader import Batch, ClipLoader
+from tanet.data.prefetch import prefetch_to_device, timed
+from tanet.data.tools.encode import Encoding
 from tanet.data.tools.pack import pack
 from tanet.models.factory import build
-from tanet.recipes.recipe import Data, Model, Optim
+from tanet.recipes.recipe import Data, Network2D, Optim
 from tanet.runtime.device import available_cores, pick_device
-from tanet.runtime.distributed import ALONE
+from tanet.runtime.distributed import SINGLE_PROCESS
 from tanet.training.optimizer import make_optimizer
-from tanet.training.step import Stepper
+from tanet.training.step import TrainStep
 
 BLOCKS = 4  # that count
 VIDEOS = 8  # files of a data set, which a longer epoch reads many times, each time another clip
 FRAMES = 8
 CLASSES = 400
-Batch = tuple[torch.Tensor, torch.Tensor]
 Step = Callable[[torch.Tensor, torch.Tensor], object]
 
 
@@ -106,9 +105,9 @@ def main() -> None:
 def measure(step: Step, sources: list[Source], setting: Setting) -> Iterator[dict[str, object]]:
     """A row a source, after one for the batch that is there already."""
     with make_feed(sources[0], setting) as feed:
-        batch = next(on_device(feed, setting.device))
+        first = next(prefetch_to_device(feed, setting.device))
     with torch.no_grad():
-        batch = (batch[0].clone(), batch[1])
+        batch = first.views.clone(), first.labels  # type: ignore[union-attr]
     del feed  # and its workers
     for _ in range(3):
         step(*batch)  # compiles, chooses, captures
@@ -116,18 +115,24 @@ def measure(step: Step, sources: list[Source], setting: Setting) -> Iterator[dic
     yield row_of("resident", "", resident, base=resident["p50"])
     for source in sources:
         with make_feed(source, setting) as feed:
-            waited = Waited(feed)
-            batches = on_device(waited, setting.device)
+            waits: list[float] = []
+            batches = pairs(prefetch_to_device(timed(feed, waits.append), setting.device))
             speeds(batches, step, setting, blocks=1)  # in which the workers begin
-            before, started = waited.seconds, time.monotonic()
+            before, started = sum(waits), time.monotonic()
             found = percentiles(speeds(batches, step, setting))
-            waiting = (waited.seconds - before) / (time.monotonic() - started)
+            waiting = (sum(waits) - before) / (time.monotonic() - started)
         with make_feed(source, setting) as feed:
-            batches = iter(feed)
+            batches = pairs(feed)
             speeds(batches, _leave, setting, blocks=1)
             alone = percentiles(speeds(batches, _leave, setting))["p50"]
         row = row_of(source.name, source.transform_on, found, base=resident["p50"])
         yield {**row, "waiting": f"{waiting:.2f}", "feed": f"{alone:.0f}"}
+
+
+def pairs(batches: Iterable[Batch]) -> Iterator[tuple[object, torch.Tensor]]:
+    """Views and labels alone."""
+    for batch in batches:
+        yield batch.views, batch.labels
 
 
 def row_of(name: str, who: str, found: dict[str, float], *, base: float) -> dict[str, object]:
@@ -163,16 +168,18 @@ def speeds(
 def make_step(setting: Setting) -> Step:
     """A step of training, compiled on a GPU. So small a learning rate leads nowhere."""
     torch.manual_seed(0)
-    network = build(Model(backbone=setting.backbone, frames=FRAMES), classes=CLASSES).train()
+    network = build(Network2D(backbone=setting.backbone, frames=FRAMES), classes=CLASSES).train()
     network.to(setting.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optim = Optim(lr=1e-6, batch=setting.batch)
     gpu = setting.device.type == "cuda"
     if gpu:
-        network.fuse()
-    return Stepper(network, optimizer=make_optimizer(network, optim), optim=optim, peers=ALONE, compile=gpu)
+        network.absorb_batch_norms()
+    return TrainStep(
+        network, optimizer=make_optimizer(network, optim), optim=optim, group=SINGLE_PROCESS, compile=gpu
+    )
 
 
-def make_feed(source: Source, setting: Setting) -> Feed:
+def make_feed(source: Source, setting: Setting) -> ClipLoader:
     """One epoch that is long enough for all blocks."""
     data = Data(
         root=str(source.root),
@@ -186,8 +193,8 @@ def make_feed(source: Source, setting: Setting) -> Feed:
     length = setting.batch * setting.steps * (1 + BLOCKS)
     samples = list(islice(cycle(split.train), length))
     clips = TrainClips(samples, data, frames=FRAMES, classes=split.classes)
-    order = EpochOrder(length, seed=0)
-    return Feed(clips, batch=setting.batch, data=data, order=order, device=setting.device)
+    order = EpochSampler(length, seed=0)
+    return ClipLoader(clips, batch=setting.batch, data=data, order=order, device=setting.device)
 
 
 def make_sources(folder: Path, *, workers: int) -> Iterator[Source]:
@@ -200,7 +207,7 @@ def make_sources(folder: Path, *, workers: int) -> Iterator[Source]:
         root=raw[12],
         out=shards,
         split="videos",
-        coding=Coding("jpeg"),
+        coding=Encoding("jpeg"),
         shard_size=10**9,
         workers=workers,
         limit=300,

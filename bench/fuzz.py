@@ -20,7 +20,7 @@ from pathlib import Path
 
 from bench.common import ROOT, head, percentiles, write_csv
 from tanet.runtime.device import available_cores
-from tanet.runtime.process_pool import Lost, map_files
+from tanet.runtime.process_pool import FailedFile, map_files
 from tanet.video import DamagedVideo, VideoError, open_video
 from tests.support.encoded_videos import all_kinds
 
@@ -88,17 +88,17 @@ def read_mutated(number: Path, *, folder: Path) -> Outcome:
 
 def fuzz(folder: Path) -> list[dict[str, object]]:
     """A row a mutation."""
-    found: dict[str, list[Outcome | Lost]] = defaultdict(list)
+    found: dict[str, list[Outcome | FailedFile]] = defaultdict(list)
     work = partial(read_mutated, folder=folder)
     numbers = [Path(str(number)) for number in range(FILES)]
     for number, outcome in map_files(work, numbers, workers=available_cores(), limit=LIMIT):
         found[MUTATIONS[int(number.name) % len(MUTATIONS)]].append(outcome)
-        if isinstance(outcome, Lost):
+        if isinstance(outcome, FailedFile):
             print(number, outcome, flush=True)
     rows = []
     for kind in MUTATIONS:
         done = [outcome for outcome in found[kind] if isinstance(outcome, Outcome)]
-        lost = [outcome.kind for outcome in found[kind] if isinstance(outcome, Lost)]
+        lost = [outcome.kind for outcome in found[kind] if isinstance(outcome, FailedFile)]
         rows.append(
             {
                 "mutation": kind,

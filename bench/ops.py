@@ -23,14 +23,16 @@ import torch
 
 from bench.common import ROOT, capture, head, interleaved_on_gpu, percentiles, require_tests, write_csv
 from tanet import TAM
-from tanet.ops import adaptive_conv, implementation, shift
+from tanet.ops import adaptive_conv, backend_for, shift
 
 MAPS = ((64, 56), (128, 28), (256, 14), (512, 7))  # C, side
 FRAMES = 8
 COPIED = 1 << 30  # bytes read, and as many written
 WIDER = 4  # the input of a block of ResNet-50, where TSM stands, than the maps inside, where TAM does
 RING = 200e6  # bytes of maps that take turns: four times the cache of an H100
-TESTS = tuple(f"ops/test_{name}_triton.py" for name in ("adaptive_convolution", "tam_inference", "temporal_shift"))
+TESTS = tuple(
+    f"ops/test_{name}_triton.py" for name in ("adaptive_convolution", "tam_inference", "temporal_shift")
+)
 Run = Callable[[], object]
 
 
@@ -110,13 +112,13 @@ def operations(channels: int, side: int, *, clips: int) -> tuple[dict[str, Run],
         return [x.contiguous(memory_format=torch.channels_last) for x in made]
 
     xs, dys, block_inputs = maps(1), maps(1), maps(WIDER)
-    assert implementation(xs[0]) == "triton"
+    assert backend_for(xs[0]) == "triton"
     from tanet.ops.tam_inference.squeeze import squeeze  # needs Triton
 
     tam = TAM(channels, frames=FRAMES).cuda()
     trained = torch.compile(tam, fullgraph=True, dynamic=False)
     evaluated = TAM(channels, frames=FRAMES).cuda().bfloat16().eval()
-    evaluated.lay_out()  # as VideoNet.optimize does
+    evaluated.to_kernel_layout()  # as VideoNet.optimize does
     # In memory as TAM makes them: channels side by side, but for the kernel of training.
     kernel = torch.rand(clips, 3, channels, device="cuda").mT
     gate = torch.rand(clips, FRAMES, channels, device="cuda").mT

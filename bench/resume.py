@@ -99,12 +99,12 @@ def reached(out: Path, step: int) -> bool:
     """Whether a training has come to a step."""
     if step == 0:
         return (out / "recipe.json").exists()
-    return any(int(path.stem.removeprefix("state-")) >= step for path in training_state.states(out))
+    return any(int(path.stem.removeprefix("state-")) >= step for path in training_state.list_states(out))
 
 
 def check(out: Path) -> None:
     """Raise unless all that lies in the folder after a kill can be read."""
-    for path in training_state.states(out):
+    for path in training_state.list_states(out):
         training_state.load(path)
     for path in out.glob("*.safetensors"):
         checkpoint.load(path)

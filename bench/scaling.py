@@ -4,8 +4,9 @@
     python -m bench.scaling --device cpu --gpus 1 2 --backbone resnet18_w16 --size 64 --clips 2
 
 TANet's own steps as `tanet train` makes them, all but the reading: batches of 32 clips a GPU that lie
-there as uint8 are normalised one ahead of the step (`on_device`), the processes agree before each step
-whether to go on, and the meter adds up loss and accuracy. bfloat16 autocast, channels-last, fused SGD, in
+there as uint8 are normalised one ahead of the step (`prefetch_to_device`), the ranks agree before each
+step whether to go on, and the meter adds up loss and accuracy. bfloat16 autocast, channels-last and fused
+SGD, in three forms:
 
 eager       as without flags
 compiled    --compile
@@ -34,17 +35,19 @@ import torch
 
 from bench.common import ROOT, head, percentiles, write_csv
 from bench.teams import Team
-from tanet.data.prefetch import on_device
-from tanet.recipes.recipe import Model, Optim, Recipe
-from tanet.runtime.distributed import Peers
+from tanet.data.loader import Batch
+from tanet.data.prefetch import prefetch_to_device
+from tanet.recipes.recipe import Network2D, Optim, Recipe
+from tanet.runtime.distributed import ProcessGroup
+from tanet.runtime.events import ignore
 from tanet.runtime.interrupt import StopRequest
-from tanet.training.events import EVERY
+from tanet.training.events import PROGRESS_INTERVAL
 from tanet.training.meter import Meter
 from tanet.training.optimizer import make_optimizer
-from tanet.training.rank_sync import Agreement
+from tanet.training.rank_sync import RankSync
 from tanet.training.schedule import set_lr
-from tanet.training.setup import starting_network
-from tanet.training.step import Stepper
+from tanet.training.setup import TrainingContext, build_network
+from tanet.training.step import TrainStep
 
 FRAMES, CLASSES = 8, 400
 LR = 1e-4  # so small that made-up clips lead nowhere, so large that weights move
@@ -195,28 +198,25 @@ def make_rows(cases: list[Case], setting: Setting) -> list[dict[str, object]]:
 class Loop:
     """The loop of a training, on a batch that is there already."""
 
-    def __init__(self, form: Form, setting: Setting, peers: Peers, device: torch.device) -> None:
-        self.steps, self.peers, self.device = setting.steps, peers, device
-        optim = Optim(lr=LR, batch=setting.clips * peers.world, sync_norm=form.sync_norm)
-        recipe = Recipe(model=Model(backbone=setting.backbone, frames=FRAMES), optim=optim)
-        network = starting_network(
-            recipe,
-            tuple(map(str, range(CLASSES))),
-            device=device,
-            peers=peers,
-            resumed=False,
-            fused=form.compile and device.type == "cuda",
-            note=_leave,
-        ).train()
+    def __init__(self, form: Form, setting: Setting, group: ProcessGroup, device: torch.device) -> None:
+        self.steps, self.group, self.device = setting.steps, group, device
+        optim = Optim(lr=LR, batch=setting.clips * group.world_size, sync_norm=form.sync_norm)
+        recipe = Recipe(model=Network2D(backbone=setting.backbone, frames=FRAMES), optim=optim)
+        context = TrainingContext(group, device, ignore, StopRequest(), form.compile, save_after=1e9)
+        classes = tuple(map(str, range(CLASSES)))
+        network = build_network(recipe, classes, context, resumed=False).train()
         self.optimizer = make_optimizer(network, optim)
-        self.step = Stepper(network, optimizer=self.optimizer, optim=optim, peers=peers, compile=form.compile)
+        self.step = TrainStep(
+            network, optimizer=self.optimizer, optim=optim, group=group, compile=form.compile
+        )
         params = list(network.parameters())
         self.ends = params[0], params[-1]  # in the first bucket of gradients, and in the last
         self.before = [param.detach().clone() for param in self.ends]
         self.weights = sum(param.numel() for param in params)
         shape = (setting.clips, FRAMES, 3, setting.size, setting.size)
         views = torch.randint(256, shape, dtype=torch.uint8, device=device)
-        self.batch = views, torch.randint(CLASSES, (setting.clips,), device=device)
+        labels = torch.randint(CLASSES, (setting.clips,), device=device)
+        self.batch = Batch(views, labels, keys=(), used=0)
         self.bad = torch.zeros((), device=device)
         self.make_steps()  # compiles, chooses, captures
 
@@ -231,17 +231,18 @@ class Loop:
     def make_steps(self) -> list[float]:
         """Milliseconds of each step of a block."""
         number = WARM + self.steps + 1
-        agree = Agreement(peers=self.peers, stop=StopRequest(), save_after=1e9, tell_after=EVERY)
-        meter = Meter(1, done=0, steps=number, sums=None, peers=self.peers, device=self.device)
+        agree = RankSync(group=self.group, stop=StopRequest(), save_after=1e9, report_after=PROGRESS_INTERVAL)
+        meter = Meter(1, done=0, steps=number, sums=None, group=self.group, device=self.device)
         mark, read = _clock(self.device)
-        for views, labels in on_device(repeat(self.batch, number), self.device):
-            if agree(over=False, failed=None, news=meter.clips > 0).tell:
+        for batch in prefetch_to_device(repeat(self.batch, number), self.device):
+            if agree(over=False, failed=None, news=meter.clips > 0).report:
                 meter.read()
             mark()
             set_lr(self.optimizer, LR)
-            made = self.step(views, labels)
-            meter.add(made, labels, lr=LR)
-            self.bad += made.bad
+            assert isinstance(batch.views, torch.Tensor)
+            result = self.step(batch.views, batch.labels)
+            meter.add(result, batch.labels, lr=LR)
+            self.bad += result.bad
         return read()[WARM:]
 
     def average(self) -> float:
@@ -250,7 +251,7 @@ class Loop:
         mark, read = _clock(self.device)
         for _ in range(10):
             mark()
-            self.peers.begin_mean(numbers)()
+            self.group.all_reduce_mean_async(numbers)()
         return median(read()[2:])
 
     def moved(self) -> np.ndarray:

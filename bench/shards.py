@@ -25,8 +25,8 @@ from tanet.data.annotations import read_split
 from tanet.data.dataset import TrainClips
 from tanet.data.samples import Sample
 from tanet.data.shards.format import Format
-from tanet.data.shards.read import open_packed
-from tanet.data.tools.encode import Coding
+from tanet.data.shards.read import open_packed_video
+from tanet.data.tools.encode import Encoding
 from tanet.data.tools.pack import pack
 from tanet.recipes.recipe import Data
 from tanet.video import probe, read_frames
@@ -46,7 +46,7 @@ def packed(root: Path, out: Path, *, format: Format) -> Sample:
         root=root,
         out=out,
         split="videos",
-        coding=Coding(format),
+        coding=Encoding(format),
         shard_size=10**9,
         workers=1,
         limit=300,
@@ -57,8 +57,8 @@ def packed(root: Path, out: Path, *, format: Format) -> Sample:
 
 def psnr(sample: Sample, path: Path) -> float:
     """Of all frames of a packed video against its file, in dB."""
-    assert sample.packed is not None
-    with open_packed(sample.packed, name=sample.path) as video:
+    assert sample.shard_entry is not None
+    with open_packed_video(sample.shard_entry, name=sample.path) as video:
         every = range(video.info.frames)
         error = (video.read(every).float() - read_frames(path, every).float()).square().mean()
     return float(10 * (255**2 / error).log10())

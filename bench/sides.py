@@ -12,7 +12,7 @@ from bench.common import capture, interleaved, interleaved_on_gpu
 from bench.published import publish
 from tanet.models.factory import build
 from tanet.models.video_net import VideoNet
-from tanet.recipes.recipe import Model, Optim
+from tanet.recipes.recipe import Network2D, Optim
 from tanet.runtime.device import autocast
 from tanet.training.optimizer import make_optimizer
 
@@ -105,11 +105,11 @@ def make_side(name: str, form: str, setting: Setting) -> Side:
 
 def make_network(name: str, setting: Setting) -> VideoNet:
     """A fresh network; TANet with its fused operations where a GPU runs them."""
-    model = Model(backbone=setting.backbone, temporal=NETWORKS[name], frames=setting.frames)
+    model = Network2D(backbone=setting.backbone, temporal=NETWORKS[name], frames=setting.frames)
     network = build(model, classes=CLASSES)
     if name == "published":
         return publish(network)
-    if name == "tanet" and setting.device.type == "cuda" and not network.fuse():
+    if name == "tanet" and setting.device.type == "cuda" and not network.absorb_batch_norms():
         raise ValueError(f"nothing was fused in {setting.backbone}")
     return network
 
@@ -167,7 +167,7 @@ def clock(device: torch.device, runs: dict[str, Run], *, repeats: int) -> dict[s
 @torch.no_grad()
 def same_answers() -> None:
     """The published form is the same network: float64 on a CPU says so."""
-    network = build(Model(backbone="resnet18_w16", frames=4), classes=3).double().eval()
+    network = build(Network2D(backbone="resnet18_w16", frames=4), classes=3).double().eval()
     clips = torch.randn(2, 4, 3, 32, 32, dtype=torch.float64)
     torch.nn.init.normal_(network.head.weight)
     torch.testing.assert_close(network(clips), publish(network)(clips))

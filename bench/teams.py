@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import torch
 
-from tanet.runtime.distributed import Peers, joined
+from tanet.runtime.distributed import ProcessGroup, join_process_group
 
 READY = 400.0  # seconds for starting and compiling
 ANSWER = 120.0  # seconds for everything else
@@ -26,7 +26,7 @@ class Worker(Protocol):
     def __call__(self, word: str) -> Any: ...
 
 
-Make = Callable[[Peers, torch.device], Worker]
+Make = Callable[[ProcessGroup, torch.device], Worker]
 
 
 class Team:
@@ -95,15 +95,15 @@ class Team:
         return answers
 
 
-def _work(pipe: Connection, rank: int, world: int, port: int, make: Make, device: str) -> None:
+def _work(pipe: Connection, rank: int, world_size: int, port: int, make: Make, device: str) -> None:
     """A process: it does what it is told until the pipe is closed."""
-    if world > 1:
+    if world_size > 1:
         names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_PORT")
-        os.environ.update(zip(names, map(str, (rank, rank, world, port)), strict=True))
+        os.environ.update(zip(names, map(str, (rank, rank, world_size, port)), strict=True))
         os.environ["MASTER_ADDR"] = "127.0.0.1"
     try:
-        with joined(device, timeout=READY) as (peers, own):
-            worker = make(peers, own)
+        with join_process_group(device, timeout=READY) as (group, own):
+            worker = make(group, own)
             pipe.send("ready")
             while True:
                 pipe.send(worker(pipe.recv()))

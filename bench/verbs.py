@@ -8,7 +8,7 @@ import csv
 from pathlib import Path
 
 from bench.common import ROOT, commit, machine, versions, write_csv
-from tanet.demo.page import NETWORKS
+from tanet.demo.page import COMPARED
 
 
 def main() -> None:
@@ -16,7 +16,7 @@ def main() -> None:
     parser.add_argument("--demo", type=Path, default=ROOT / "demo", help="the folder that the demo filled")
     folder = parser.parse_args().demo
     rows = []
-    for temporal in NETWORKS:
+    for temporal in COMPARED:
         with (folder / temporal / "metrics.csv").open(newline="") as file:
             last = list(csv.DictReader(file))[-1]
         rows.append(

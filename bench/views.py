@@ -44,7 +44,7 @@ def per_view(path: Path, *, recipe: Recipe, frames: int) -> torch.Tensor:
     for clip in range(eval.clips):
         for crop in range(eval.crops):
             with open_video(path) as video:
-                indices = frame_sampling.test_indices(
+                indices = frame_sampling.eval_indices(
                     video.info.frames,
                     frames=frames,
                     clips=eval.clips,
@@ -53,7 +53,7 @@ def per_view(path: Path, *, recipe: Recipe, frames: int) -> torch.Tensor:
                 )
                 pictures = video.read(indices[clip])  # [T, H, W, 3]
             resized = transforms.resize_short_side(pictures, eval.resize)
-            boxes = transforms.test_boxes(*resized.shape[1:3], size=eval.size, crops=eval.crops)
+            boxes = transforms.eval_boxes(*resized.shape[1:3], size=eval.size, crops=eval.crops)
             top, left = boxes[crop].top, boxes[crop].left
             views.append(resized[:, top : top + eval.size, left : left + eval.size].permute(0, 3, 1, 2))
     return torch.stack(views)

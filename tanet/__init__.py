@@ -1,21 +1,26 @@
-"""Action recognition in video with 2D networks that were given a sense of time."""
+"""Train, test and run video action recognition: 2D networks with temporal modules, in PyTorch."""
 
 from tanet.checkpoints.checkpoint import load
+from tanet.errors import UserError
 from tanet.inference.predict import Prediction, predict, predict_all
-from tanet.models.factory import build, create_model
+from tanet.models.factory import build, create_model, list_models
 from tanet.models.insertion.plug import plug
 from tanet.models.temporal import TAM
 from tanet.models.video_net import VideoNet
+from tanet.recipes.input_spec import InputSpec
 from tanet.recipes.recipe import Recipe
 from tanet.training.trainer import train
 
 __all__ = [
     "TAM",
+    "InputSpec",
     "Prediction",
     "Recipe",
+    "UserError",
     "VideoNet",
     "build",
     "create_model",
+    "list_models",
     "load",
     "plug",
     "predict",

@@ -93,3 +93,23 @@ def test_import_is_light():
     code = f"import sys, tanet; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_no_module_works_at_import():
+    """Importing all of tanet loads no decoder, counts no cores and warns of nothing."""
+    names = [
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+        for path in FILES
+        if "triton_" not in path.name and "tam_inference" not in path.parts and path.name != "__main__.py"
+    ]
+    code = f"""
+import importlib, os, sys
+import torch
+asked = []
+os.sched_getaffinity = os.cpu_count = lambda *_: asked.append("cores") or {{0}}
+for name in {names}:
+    importlib.import_module(name)
+print([name for name in ("av", "matplotlib", "tensorboard") if name in sys.modules], asked)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[] []"

@@ -5,7 +5,7 @@ renamed, so that a file under its final name is always whole.
 """
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,13 @@ import safetensors
 import safetensors.torch
 import torch
 
+from tanet.errors import UserError
 from tanet.models.factory import build
-from tanet.models.temporal import entry
+from tanet.models.temporal import find_temporal
 from tanet.models.video_net import VideoNet
 from tanet.recipes import recipe as recipes
+from tanet.recipes.fields import section_from_dict
+from tanet.recipes.input_spec import InputSpec, spec_of
 from tanet.recipes.recipe import Recipe
 from tanet.runtime.files import versions, write_atomically
 
@@ -44,6 +47,7 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
     header = {
         "format": FORMAT,
         "recipe": recipes.to_dict(checkpoint.recipe),
+        "input": asdict(checkpoint.network.input_spec),
         "classes": list(checkpoint.classes),
         "info": {**checkpoint.info, "versions": versions()},
     }
@@ -55,15 +59,15 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> Checkpoint:
     """Read a checkpoint and build its network, in evaluation mode.
 
     Raises:
-        ValueError: no such file, not a checkpoint of tanet's, or damaged; the message names file and cause.
+        UserError: no such file, not a checkpoint of tanet's, or damaged; the message names file and cause.
     """
     header = read_header(path)
     try:
-        network = build(header.recipe.model, classes=len(header.classes))
+        network = build(header.recipe.model, classes=len(header.classes), input_spec=header.input_spec)
         network.load_state_dict(safetensors.torch.load_file(path))
     except (safetensors.SafetensorError, RuntimeError, TypeError, ValueError) as error:
         cause = " ".join(str(error).split())  # PyTorch's has many lines
-        raise ValueError(f"{path}: weights and recipe of the checkpoint do not fit: {cause}") from error
+        raise UserError(f"{path}: weights and recipe of the checkpoint do not fit: {cause}") from error
     return Checkpoint(network.to(device).eval(), header.recipe, header.classes, header.info)
 
 
@@ -71,7 +75,7 @@ def read_recipe(path: str | Path) -> Recipe:
     """The recipe of a checkpoint, without its weights.
 
     Raises:
-        ValueError: as `load`.
+        UserError: as `load`.
     """
     return read_header(path).recipe
 
@@ -81,6 +85,7 @@ class Header:
     """What a checkpoint says of itself, without its weights."""
 
     recipe: Recipe
+    input_spec: InputSpec
     classes: tuple[str, ...]
     info: dict[str, Any]
 
@@ -89,33 +94,44 @@ def read_header(path: str | Path) -> Header:
     """What a checkpoint says of itself.
 
     Raises:
-        ValueError: no such file, not a checkpoint of tanet's, or damaged; the message names file and cause.
+        UserError: no such file, not a checkpoint of tanet's, or damaged; the message names file and cause.
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"{path}: no such file")
+        raise UserError(f"{path}: no such file")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get("tanet", "null"))
     except (safetensors.SafetensorError, json.JSONDecodeError, OSError) as error:
-        raise ValueError(f"{path}: not a checkpoint, or a damaged one ({error})") from error
+        raise UserError(f"{path}: not a checkpoint, or a damaged one ({error})") from error
     if not isinstance(header, dict) or not {"format", "recipe", "classes"} <= set(header):
-        raise ValueError(f"{path}: a safetensors file, but not a checkpoint of tanet's")
+        raise UserError(f"{path}: a safetensors file, but not a checkpoint of tanet's")
     if header["format"] != FORMAT:
-        raise ValueError(f"{path}: of another tanet's format ({header['format']}; known is {FORMAT})")
+        raise UserError(f"{path}: of another tanet's format ({header['format']}; known is {FORMAT})")
     classes, info = header["classes"], header.get("info", {})
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise ValueError(f"{path}: its class names can not be read: {classes!r:.80}")
+        raise UserError(f"{path}: its class names can not be read: {classes!r:.80}")
     if not isinstance(info, dict):
-        raise ValueError(f"{path}: its info can not be read: {info!r:.80}")
-    return Header(_recipe(header["recipe"], path), tuple(classes), info)
+        raise UserError(f"{path}: its info can not be read: {info!r:.80}")
+    recipe = _recipe(header["recipe"], path)
+    return Header(recipe, _input_spec(header.get("input"), recipe, path), tuple(classes), info)
+
+
+def _input_spec(values: Any, recipe: Recipe, path: Path) -> InputSpec:
+    """Read the input specification of a header; tanet 0.1.0 wrote none, and knew ImageNet's alone."""
+    if values is None:
+        return spec_of(recipe)
+    try:
+        return section_from_dict(InputSpec, values, "input")
+    except (TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{path}: its input specification can not be read: {error}") from error
 
 
 def _recipe(values: Any, path: Path) -> Recipe:
-    """The recipe in a header, which may be damaged or made by hand."""
+    """Read the recipe of a header, which may be damaged or edited by hand."""
     try:
         recipe = recipes.from_dict(values)
-        entry(recipe.model.temporal)
+        find_temporal(recipe.model.temporal)
         return recipe
     except (TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{path}: its recipe can not be read: {error}") from error
+        raise UserError(f"{path}: its recipe can not be read: {error}") from error

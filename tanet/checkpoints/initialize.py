@@ -7,17 +7,24 @@ from pathlib import Path
 from torch import nn
 
 from tanet.checkpoints import convert
-from tanet.checkpoints.checkpoint import read_header, read_recipe
-from tanet.checkpoints.convert.recognise import image_network, recognise
-from tanet.checkpoints.resize_frames import change_frames, depends_on_frames
-from tanet.checkpoints.weights import misfit, read_weights
-from tanet.models.temporal import entry
+from tanet.checkpoints.checkpoint import Header, read_header, read_recipe
+from tanet.checkpoints.convert.recognise import recognise, recognise_backbone
+from tanet.checkpoints.resize_frames import depends_on_frames, resize_frames
+from tanet.checkpoints.weights import is_tanets, read_weights, state_dict_diff
+from tanet.errors import UserError
+from tanet.models.temporal import find_temporal
 from tanet.models.video_net import VideoNet
-from tanet.recipes.recipe import Model
+from tanet.recipes.input_spec import spec_like
+from tanet.recipes.recipe import Network2D
 
 
-def load_start(
-    network: VideoNet, path: str | Path, *, model: Model, classes: Sequence[str], interpolate: bool = False
+def load_initial_weights(
+    network: VideoNet,
+    path: str | Path,
+    *,
+    model: Network2D,
+    classes: Sequence[str],
+    interpolate: bool = False,
 ) -> list[str]:
     """Copy a checkpoint's weights into a network that is to be trained further.
 
@@ -35,45 +42,52 @@ def load_start(
         What was not simply copied, and how the network is not the one that was trained; one line each.
 
     Raises:
-        ValueError: the file is not a checkpoint, has weights for clips of another length, or weights do not
+        UserError: the file is not a checkpoint, has weights for clips of another length, or weights do not
             fit; the message names them.
     """
     state, beside = read_weights(path)
-    if "tanet" in beside:
+    if is_tanets(beside):
         header = read_header(path)
     else:
-        header = convert.read(path).checkpoint
-        state = header.network.state_dict()
+        checkpoint = convert.read(path).checkpoint
+        header = Header(checkpoint.recipe, checkpoint.network.input_spec, checkpoint.classes, checkpoint.info)
+        state = checkpoint.network.state_dict()
     own = network.state_dict()
     frames, notes = header.recipe.model.frames, _differences(header.recipe.model, model)
     if frames != network.frames and not depends_on_frames(state):
         notes.append(f"trained on clips of {frames} frames, now {network.frames}: its weights fit both")
     elif frames != network.frames:
         if not interpolate:
-            raise ValueError(
+            raise UserError(
                 f"{path}: trained on clips of {frames} frames, not {network.frames}: "
                 "--model.init-frames interpolate changes its weights"
             )
-        state = change_frames(state, frames=network.frames)
+        state = resize_frames(state, frames=network.frames)
         notes.append(f"weights for {frames} frames changed for {network.frames}")
     if header.classes != tuple(classes):
         state |= {name: tensor for name, tensor in own.items() if name.startswith("head.")}
         notes.append(f"trained on other classes ({len(header.classes)}), so the classifier starts afresh")
-    if difference := misfit(state, own):
-        raise ValueError(f"{path}: not the weights of this network; {difference}")
+    if difference := state_dict_diff(state, own):
+        raise UserError(f"{path}: not the weights of this network; {difference}")
     network.load_state_dict(state, strict=False)
+    trained = header.input_spec
+    if trained.frame_step and network.input_spec.frame_step not in (0, trained.frame_step):
+        notes.append(
+            f"trained with a frame step of {trained.frame_step}, now {network.input_spec.frame_step}"
+        )
+    network.input_spec = spec_like(network.input_spec, trained)
     return [f"{path}: {note}" for note in notes]
 
 
-def _differences(trained: Model, model: Model) -> list[str]:
+def _differences(trained: Network2D, model: Network2D) -> list[str]:
     """How a network differs from the one that was trained, in what the shapes of weights may not show."""
     was, now = _temporal(trained), _temporal(model)
     return [f"trained with {k} {was[k]}, now {now[k]}" for k in was if k in now and was[k] != now[k]]
 
 
-def _temporal(model: Model) -> dict[str, str | int]:
+def _temporal(model: Network2D) -> dict[str, str | int]:
     """What a recipe says of the temporal module."""
-    module = entry(model.temporal)
+    module = find_temporal(model.temporal)
     if module is None:
         return {"temporal module": "none"}
     return {
@@ -84,25 +98,25 @@ def _temporal(model: Model) -> dict[str, str | int]:
     }
 
 
-def load_2d_weights(backbone: nn.Module, path: str | Path) -> None:
+def load_backbone_weights(backbone: nn.Module, path: str | Path) -> None:
     """Load an ImageNet state dict with torchvision's names into a 2D network, plugged or not.
 
     The file's classifier (`fc`, `classifier`, `AuxLogits`) is left out where the network has none.
 
     Raises:
-        ValueError: the file can not be read, or weights do not fit; the message names them.
+        UserError: the file can not be read, or weights do not fit; the message names them.
     """
     state, _ = read_weights(path)
     own = {name: tensor for name, tensor in backbone.state_dict().items() if ".temporal." not in name}
     state = {
         k: v for k, v in state.items() if k in own or not k.startswith(("fc.", "classifier.", "AuxLogits."))
     }
-    if difference := misfit(state, own):
-        raise ValueError(f"{path}: not the weights of this 2D network; {difference}")
+    if difference := state_dict_diff(state, own):
+        raise UserError(f"{path}: not the weights of this 2D network; {difference}")
     backbone.load_state_dict(state, strict=False)
 
 
-def starting_from(path: str | Path, model: Model) -> Model:
+def model_from_file(path: str | Path, model: Network2D) -> Network2D:
     """The model section of a recipe that starts from this file.
 
     Args:
@@ -111,20 +125,20 @@ def starting_from(path: str | Path, model: Model) -> Model:
         model: the recipe's own; its dropout stays, and what an image network does not settle.
 
     Raises:
-        ValueError: the file can not be read, or is of no known network.
+        UserError: the file can not be read, or is of no known network.
     """
     state, beside = read_weights(path)
-    if "tanet" in beside:
-        return _as(read_recipe(path).model, path, model)
-    if backbone := image_network(state):
+    if is_tanets(beside):
+        return _started_from(read_recipe(path).model, path, model)
+    if backbone := recognise_backbone(state):
         return dataclasses.replace(model, backbone=backbone, weights=str(path), init="")
     try:
         found = recognise(state, temporal="tam", frames=None)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    return _as(found.model, path, model)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    return _started_from(found.model, path, model)
 
 
-def _as(trained: Model, path: str | Path, model: Model) -> Model:
+def _started_from(trained: Network2D, path: str | Path, model: Network2D) -> Network2D:
     """The network that was trained, with the dropout of the training to come."""
     return dataclasses.replace(trained, dropout=model.dropout, weights="", init=str(path), init_frames="same")

@@ -24,16 +24,18 @@ from collections.abc import Mapping
 
 import torch
 
-BRANCH = ".temporal.G."
+from tanet.errors import UserError
+
+GLOBAL_BRANCH = ".temporal.G."
 """What the names of a global branch's weights contain."""
 
 
 def depends_on_frames(state: Mapping[str, torch.Tensor]) -> bool:
     """Whether T is a part of a VideoNet's weights, so that they fit one length of clips alone."""
-    return any(BRANCH in name for name in state)
+    return any(GLOBAL_BRANCH in name for name in state)
 
 
-def change_frames(state: dict[str, torch.Tensor], *, frames: int) -> dict[str, torch.Tensor]:
+def resize_frames(state: dict[str, torch.Tensor], *, frames: int) -> dict[str, torch.Tensor]:
     """The weights for clips of another length; the given ones stay as they are.
 
     Args:
@@ -41,31 +43,31 @@ def change_frames(state: dict[str, torch.Tensor], *, frames: int) -> dict[str, t
         frames: T'.
 
     Raises:
-        ValueError: T' is not positive.
+        UserError: T' is not positive.
     """
     if frames < 1:
-        raise ValueError(f"frames must be positive, not {frames}")
+        raise UserError(f"frames must be positive, not {frames}")
     return {
-        name: _changed(name, tensor, state, frames) if BRANCH in name else tensor
+        name: _resized(name, tensor, state, frames) if GLOBAL_BRANCH in name else tensor
         for name, tensor in state.items()
     }
 
 
-def _changed(name: str, tensor: torch.Tensor, state: dict[str, torch.Tensor], frames: int) -> torch.Tensor:
+def _resized(name: str, tensor: torch.Tensor, state: dict[str, torch.Tensor], frames: int) -> torch.Tensor:
     if tensor.ndim == 0:  # BatchNorm's counter
         return tensor
-    branch, _, part = name.rpartition(BRANCH)
-    hidden, old = state[f"{branch}{BRANCH}0.weight"].shape
-    there, back = _units(hidden, hidden // old * frames)  # E, Q
+    branch, _, part = name.rpartition(GLOBAL_BRANCH)
+    hidden, old = state[f"{branch}{GLOBAL_BRANCH}0.weight"].shape
+    there, back = _hidden_units(hidden, hidden // old * frames)  # E, Q
     value = tensor.double()
     if part == "0.weight":
-        value = there @ value @ _means(old, frames)
+        value = there @ value @ _interval_means(old, frames)
     else:
         value = value @ back if part == "3.weight" else there @ value
     return value.to(tensor.dtype)
 
 
-def _means(old: int, new: int) -> torch.Tensor:
+def _interval_means(old: int, new: int) -> torch.Tensor:
     """P [old, new]: how much of each of `old` intervals each of `new` frames fills."""
     # In units of 1 / (old · new) of the clip, so that the edges are whole numbers.
     interval, frame = torch.arange(old)[:, None] * new, torch.arange(new) * old
@@ -73,7 +75,7 @@ def _means(old: int, new: int) -> torch.Tensor:
     return overlap.clamp(min=0).double() / new
 
 
-def _units(old: int, new: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _hidden_units(old: int, new: int) -> tuple[torch.Tensor, torch.Tensor]:
     """E [new, old] and Q [old, new]; where there are more units than before, Q · E = 1."""
     few, many = sorted((old, new))
     copies = torch.eye(few, dtype=torch.float64)[torch.arange(many) * few // many]  # [many, few]

@@ -11,16 +11,18 @@ from typing import Any
 import safetensors.torch
 import torch
 
+from tanet.errors import UserError, abbreviate
+
 
 def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """The state dict in a file of PyTorch's or of safetensors, and what stands beside it (epoch, …).
 
     Raises:
-        ValueError: the file can not be read, holds no state dict, or would have to be executed.
+        UserError: the file can not be read, holds no state dict, or would have to be executed.
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"{path}: no such file")
+        raise UserError(f"{path}: no such file")
     try:
         if _is_safetensors(path):
             with safetensors.safe_open(path, framework="pt") as file:
@@ -28,17 +30,22 @@ def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, A
         with path.open("rb") as file:  # of a path, torch.load looks at the suffix
             content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises whatever the file's damage leads to
-        raise ValueError(f"{path}: can not be read as weights ({_cause(path, error)})") from error
+        raise UserError(f"{path}: can not be read as weights ({_describe_failure(path, error)})") from error
     beside = content if isinstance(content, dict) else {}
     state = beside.get("state_dict", content)
     if not (isinstance(state, dict) and state) or not all(
         isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
     ):
-        raise ValueError(f"{path}: holds no state dict")
+        raise UserError(f"{path}: holds no state dict")
     return state, {} if state is content else {k: v for k, v in beside.items() if k != "state_dict"}
 
 
-def misfit(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> str:
+def is_tanets(beside: Mapping[str, Any]) -> bool:
+    """Tell from what stands beside a state dict whether tanet wrote the file."""
+    return "tanet" in beside
+
+
+def state_dict_diff(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> str:
     """How weights differ from those that are expected, by name and shape; empty where they fit."""
     # Counters of batches came to PyTorch later than many published files.
     missing = sorted(k for k in expected.keys() - state.keys() if not k.endswith("num_batches_tracked"))
@@ -49,7 +56,10 @@ def misfit(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tenso
     )
     if not missing and not left_over and not other:
         return ""
-    return f"missing: {some(missing)}; left over: {some(left_over)}; of another shape: {some(other)}"
+    return (
+        f"missing: {abbreviate(missing)}; left over: {abbreviate(left_over)}; "
+        f"of another shape: {abbreviate(other)}"
+    )
 
 
 def _is_safetensors(path: Path) -> bool:
@@ -58,7 +68,7 @@ def _is_safetensors(path: Path) -> bool:
         return file.read(9)[8:] == b"{"
 
 
-def _cause(path: Path, error: Exception) -> str:
+def _describe_failure(path: Path, error: Exception) -> str:
     asked = re.search(r"GLOBAL (\S+)", str(error))
     if asked:
         code = (
@@ -72,8 +82,3 @@ def _cause(path: Path, error: Exception) -> str:
     if isinstance(error, pickle.UnpicklingError):
         return "damaged, or not a file of PyTorch's"
     return str(error).split(". ")[0].splitlines()[0] if str(error) else type(error).__name__
-
-
-def some(names: list[str], most: int = 8) -> str:
-    """The first few names, and how many more there are."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "") or "none"

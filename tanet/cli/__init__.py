@@ -8,15 +8,18 @@ tanet demo
 """
 
 import importlib
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 import torch
 
-from tanet.cli.common import fail
+from tanet.cli.common import fail, with_new_flags
 from tanet.cli.console import say
-from tanet.runtime.device import quicken_cpu
-from tanet.runtime.distributed import PeerError, leave_word_to_first
+from tanet.errors import UserError
+from tanet.runtime.device import tune_cpu
+from tanet.runtime.distributed import RankError, exit_unless_main
 
 HELP = """Recognise actions in video with 2D networks that were given a sense of time.
 
@@ -37,25 +40,31 @@ COMMANDS = ("train", "test", "predict", "show", "cost", "convert", "data", "synt
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run a command; the exit status is 0, 2 for what the user can mend, or 130 for Ctrl-C."""
+    """Run a command and return its exit status: 0, 2 for an error that the user can mend, 130 for Ctrl-C.
+
+    An error of the user is one line on standard error; TANET_TRACEBACK=1 adds its traceback.
+    Any other exception is a fault of tanet's, and keeps its traceback.
+    """
     name, *rest = list(sys.argv[1:] if args is None else args) or ["--help"]
     if name in ("-h", "--help"):
         say(HELP)
         return 0
     if name not in COMMANDS:
         return fail(f"unknown command '{name}': known are {', '.join(COMMANDS)}")
-    quicken_cpu()
+    tune_cpu()
     try:
-        return importlib.import_module(f"tanet.cli.{name}").run(rest)
+        return importlib.import_module(f"tanet.cli.{name}").run(with_new_flags(rest))
     except KeyboardInterrupt:
         return fail("stopped", status=130)
     except torch.OutOfMemoryError:
         return fail(_memory(name))
-    except OSError as error:
-        return fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-    except ValueError as error:
-        if isinstance(error, PeerError):
-            leave_word_to_first()
+    except (OSError, UserError) as error:
+        if isinstance(error, RankError):
+            exit_unless_main()
+        if os.environ.get("TANET_TRACEBACK"):
+            traceback.print_exc()
+        if isinstance(error, OSError) and error.filename:
+            return fail(f"{error.filename}: {error.strerror}")
         return fail(str(error))
 
 

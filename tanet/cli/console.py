@@ -16,7 +16,8 @@ from tanet.data.samples import Split
 from tanet.evaluation.report import Report
 from tanet.inference.predict import Prediction
 from tanet.recipes.recipe import Recipe
-from tanet.training.events import BadStep, EpochResult, Event, Note
+from tanet.runtime.events import Note
+from tanet.training.events import BadStep, EpochResult, Event
 from tanet.training.events import Progress as StepProgress
 from tanet.training.plan import Plan
 
@@ -34,7 +35,7 @@ def warn(line: str) -> None:
     err.print(f"[yellow]note:[/] {escape(line)}")
 
 
-def bar() -> Progress:
+def progress_bar() -> Progress:
     """A progress bar with room for a note."""
     return Progress(
         TextColumn("{task.description}"),
@@ -51,7 +52,7 @@ class TrainingScreen:
     """Shows a training: a bar with loss, accuracy, speed and time left, and a line an epoch."""
 
     def __init__(self, recipe: Recipe) -> None:
-        self.model, self.epochs, self.bar = recipe.model, recipe.optim.epochs, bar()
+        self.model, self.epochs, self.bar = recipe.model, recipe.optim.epochs, progress_bar()
         self.task = self.bar.add_task("training", total=None, note="")
         self.at_work = False
 

@@ -10,7 +10,8 @@ from tyro.conf import Positional, arg
 from tanet.checkpoints import convert
 from tanet.cli.common import parse
 from tanet.cli.console import say, warn
-from tanet.data.annotations import lines
+from tanet.data.annotations import read_class_names
+from tanet.errors import UserError
 
 OWN = "(default: the file's own, or {})"
 
@@ -48,17 +49,19 @@ class ConvertFlags:
 
 def run(args: list[str]) -> int:
     """`tanet convert IN OUT`"""
-    flags = parse(ConvertFlags(tyro.MISSING, tyro.MISSING), args, prog="tanet convert")
+    flags = parse(
+        ConvertFlags(tyro.MISSING, tyro.MISSING), args, prog="tanet convert", usage="tanet convert IN OUT"
+    )
     if flags.change_frames == "interpolate" and flags.frames is None:
-        raise ValueError("--change-frames needs to know how many: add --frames")
+        raise UserError("--change-frames needs to know how many: add --frames")
     if flags.out.exists() and flags.out.samefile(flags.source):
-        raise ValueError(f"{flags.out}: the file that is read would be overwritten; name another")
+        raise UserError(f"{flags.out}: the file that is read would be overwritten; name another")
     source = convert.read(
         flags.source,
         temporal=flags.temporal,
         frames=flags.frames,
         interpolate=flags.change_frames == "interpolate",
-        classes=lines(flags.class_names) if flags.class_names else None,
+        classes=read_class_names(flags.class_names) if flags.class_names else None,
         recipe=flags.recipe,
     )
     model = source.checkpoint.recipe.model

@@ -12,14 +12,15 @@ from rich.markup import escape
 from rich.table import Table
 from tyro.conf import Positional, arg
 
-from tanet.cli.common import Device, load, parse
+from tanet.cli.common import Device, load_checkpoint, parse
 from tanet.cli.console import err, out, say
+from tanet.errors import UserError
 from tanet.models.factory import build
 from tanet.models.video_net import VideoNet
-from tanet.profiling.flops import Cost, cost, sketch
-from tanet.profiling.latency import Speed, measure
+from tanet.profiling.flops import Cost, build_on_meta, count_cost
+from tanet.profiling.latency import Latency, measure_latency
 from tanet.recipes import TABLES, Row, find_recipe, find_table
-from tanet.recipes.recipe import Eval, Model, Recipe
+from tanet.recipes.recipe import Eval, Network2D, Recipe
 from tanet.runtime.device import pick_device
 from tanet.runtime.files import versions, write_atomically
 
@@ -63,34 +64,34 @@ class CostFlags:
     """With --measure: where; auto takes a GPU if there is one."""
     json: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """Write the same as JSON, in single operations, seconds and bytes."""
-    model: Model = Model()
+    model: Network2D = Network2D()
 
 
 @dataclass(frozen=True)
-class Line:
+class NetworkCost:
     """A network and what it costs."""
 
     name: str
-    model: Model
+    model: Network2D
     eval: Eval
     classes: int
     size: int
     cost: Cost
-    speeds: tuple[Speed, ...]
+    speeds: tuple[Latency, ...]
 
 
 def run(args: list[str]) -> int:
     """`tanet cost …`"""
     flags = parse(CostFlags(), args, prog="tanet cost")
     if bool(flags.network) == bool(flags.table):
-        raise ValueError("name a recipe, a checkpoint or a --table: `tanet cost --help` shows how")
+        raise UserError("name a recipe, a checkpoint or a --table: `tanet cost --help` shows how")
     rows = find_table(flags.table) if flags.table else {}
     if flags.table:
         _keep_model(args, f"the rows of table {flags.table}")
-        lines = [_line(name, row.recipe.model, row.recipe, flags) for name, row in rows.items()]
+        lines = [_cost_of(name, row.recipe.model, row.recipe, flags) for name, row in rows.items()]
         _show_table(flags.table, lines, list(rows.values()))
     else:
-        lines = [_one(flags, args)]
+        lines = [_network_cost(flags, args)]
         _show_network(lines[0])
     device = _describe(pick_device(flags.device)) if flags.measure else None
     if device:
@@ -102,58 +103,60 @@ def run(args: list[str]) -> int:
     return 0
 
 
-def _one(flags: CostFlags, args: list[str]) -> Line:
+def _network_cost(flags: CostFlags, args: list[str]) -> NetworkCost:
     """What the command names: a checkpoint where there is a file of that name, or else a recipe."""
     name = flags.network
     if not Path(name).is_file():
         try:
             recipe = find_recipe(name)
-        except ValueError as error:
-            raise ValueError(f"{error}; and no file has this name") from error
+        except UserError as error:
+            raise UserError(f"{error}; and no file has this name") from error
         # Once more, now that the recipe is known whose values are the defaults.
         flags = parse(CostFlags(model=recipe.model), args, prog="tanet cost")
         # A recipe's sampling may not have as many frames as its network is counted with.
-        return _line(name, flags.model, recipe, flags)
+        return _cost_of(name, flags.model, recipe, flags)
     _keep_model(args, "a checkpoint")
-    trained = load(Path(name), "cpu")
+    trained = load_checkpoint(Path(name), "cpu")
     classes = len(trained.classes)
     if flags.classes not in (None, classes):
-        raise ValueError(f"{name} has {classes} classes: they can not be changed to {flags.classes}")
+        raise UserError(f"{name} has {classes} classes: they can not be changed to {flags.classes}")
     flags = replace(flags, classes=classes)
-    return _line(name, trained.recipe.model, trained.recipe, flags, network=trained.network)
+    return _cost_of(name, trained.recipe.model, trained.recipe, flags, network=trained.network)
 
 
 def _keep_model(args: list[str], what: str) -> None:
     if any(arg.startswith("--model.") for arg in args):
-        raise ValueError(f"--model flags change a recipe, not {what}")
+        raise UserError(f"--model flags change a recipe, not {what}")
 
 
-def _line(
-    name: str, model: Model, recipe: Recipe, flags: CostFlags, *, network: VideoNet | None = None
-) -> Line:
+def _cost_of(
+    name: str, model: Network2D, recipe: Recipe, flags: CostFlags, *, network: VideoNet | None = None
+) -> NetworkCost:
     """The cost of a model, tested and timed as its recipe says."""
     classes = KINETICS if flags.classes is None else flags.classes
     size = recipe.eval.size if flags.size is None else flags.size
-    counted = cost(network or sketch(model, classes=classes), size=size)
+    counted = count_cost(network or build_on_meta(model, classes=classes), size=size)
     speeds = ()
     if flags.measure:
         device = pick_device(flags.device)
         network = (network or build(model, classes=classes)).to(device)
         with err.status(f"timing {escape(name)} on {device}"):
             speeds = _speeds(network, recipe, size=size, batch=flags.batch)
-    return Line(name, model, recipe.eval, classes, size, counted, speeds)
+    return NetworkCost(name, model, recipe.eval, classes, size, counted, speeds)
 
 
-def _speeds(network: VideoNet, recipe: Recipe, *, size: int, batch: int) -> tuple[Speed, ...]:
+def _speeds(network: VideoNet, recipe: Recipe, *, size: int, batch: int) -> tuple[Latency, ...]:
     """One clip alone, and a batch."""
     precision = recipe.optim.precision
     try:
-        return tuple(measure(network, size=size, batch=n, precision=precision) for n in sorted({1, batch}))
+        return tuple(
+            measure_latency(network, size=size, batch=n, precision=precision) for n in sorted({1, batch})
+        )
     except torch.OutOfMemoryError as error:
-        raise ValueError(f"{batch} clips at once do not fit into the GPU: lower --batch") from error
+        raise UserError(f"{batch} clips at once do not fit into the GPU: lower --batch") from error
 
 
-def _show_network(line: Line) -> None:
+def _show_network(line: NetworkCost) -> None:
     """One network, part by part."""
     model = line.model
     say(
@@ -177,7 +180,7 @@ def _show_network(line: Line) -> None:
     say(f"views of a video (clips × crops): {_views(line)}, {video / unit:,.3f} {letter} multiply-adds")
 
 
-def _show_table(name: str, lines: Sequence[Line], rows: Sequence[Row]) -> None:
+def _show_table(name: str, lines: Sequence[NetworkCost], rows: Sequence[Row]) -> None:
     """Our figures and the paper's side by side, and why some differ."""
     size, classes, paper_size = lines[0].size, lines[0].classes, rows[0].recipe.eval.size
     say(f"Table {name}: one clip of {size} × {size}, {classes} classes; FLOPs as the paper counts them")
@@ -201,7 +204,7 @@ def _show_table(name: str, lines: Sequence[Line], rows: Sequence[Row]) -> None:
             say(f"{line.name}: {flops:.2f} G here, {row.gflops:.2f} G in the paper: {row.note}")
 
 
-def _show_speeds(lines: Sequence[Line], device: str) -> None:
+def _show_speeds(lines: Sequence[NetworkCost], device: str) -> None:
     """What `--measure` found."""
     say(f"\nTime from clips to logits, both on the device: {device}, {lines[0].speeds[0].precision}")
     table = _table("", "clips\nat once", "median\nms", "p20–p80\nms", "clips/s", "memory\nMiB")
@@ -223,7 +226,7 @@ def _table(first: str, *numbers: str) -> Table:
     return table
 
 
-def _views(line: Line) -> str:
+def _views(line: NetworkCost) -> str:
     return f"{line.eval.clips} × {line.eval.crops}"
 
 
@@ -233,7 +236,7 @@ def _describe(device: torch.device) -> str:
     return f"{device.type}, {torch.get_num_threads()} threads"
 
 
-def _as_dict(line: Line, row: Row | None) -> dict[str, Any]:
+def _as_dict(line: NetworkCost, row: Row | None) -> dict[str, Any]:
     """The line as plain values; operations are those of one clip."""
     total = line.cost.total
     return {

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -13,14 +13,15 @@ from rich.markup import escape
 from rich.table import Column, Table
 from tyro.conf import Positional, arg
 
-from tanet.cli.common import _write, _write_lines, fail, parse
-from tanet.cli.console import bar, out, say, warn
-from tanet.data.annotations import videos_in
-from tanet.data.find_videos import VIDEO_SUFFIXES, videos_under
+from tanet.cli.common import fail, parse, write_lines, write_text
+from tanet.cli.console import out, progress_bar, say, warn
+from tanet.data.annotations import listed_videos
+from tanet.data.find_videos import VIDEO_SUFFIXES, find_videos
 from tanet.data.tools import check as inspection
 from tanet.data.tools.check import Finding
+from tanet.errors import UserError
 from tanet.runtime.device import available_cores
-from tanet.runtime.files import versions
+from tanet.runtime.files import name_below, versions
 
 ROWS = 40  # of bad videos on the screen; a report has them all
 
@@ -50,22 +51,22 @@ class CheckFlags:
     """File for the bad videos, one a line, for --data.quarantine."""
     min_frames: int = 8
     """A video of fewer frames is short."""
-    workers: int = available_cores()
+    workers: int = field(default_factory=available_cores)
     """Processes that decode."""
     limit: float = 10.0
     """Seconds after which a video is given up."""
 
 
-def _check(args: list[str]) -> int:
-    flags = parse(CheckFlags(tyro.MISSING), args, prog="tanet data check")
+def run(args: list[str]) -> int:
+    flags = parse(CheckFlags(tyro.MISSING), args, prog="tanet data check", usage="tanet data check ROOT|LIST")
     if flags.min_frames < 1:
-        raise ValueError(f"--min-frames must be positive, not {flags.min_frames}")
+        raise UserError(f"--min-frames must be positive, not {flags.min_frames}")
     paths = _videos(flags)
     findings, bad, status = [], [], 0
-    with bar() as progress:
+    with progress_bar() as progress:
         task = progress.add_task("checking", total=len(paths), note="")
         try:
-            for finding in inspection.inspect_all(
+            for finding in inspection.check_videos(
                 paths, workers=flags.workers, limit=flags.limit, min_frames=flags.min_frames
             ):
                 findings.append(finding)
@@ -87,31 +88,30 @@ def _check(args: list[str]) -> int:
             "counts": dict(counts),
             "findings": [asdict(finding) for finding in findings],
         }
-        _write(flags.json, json.dumps(report, indent=2, ensure_ascii=False))
+        write_text(flags.json, json.dumps(report, indent=2, ensure_ascii=False))
     if flags.quarantine:
-        _write_lines(flags.quarantine, names)
+        write_lines(flags.quarantine, names)
     return status or (1 if bad else 0)
 
 
 def _videos(flags: CheckFlags) -> list[Path]:
     path = flags.videos
     if not path.exists():
-        raise ValueError(f"{path}: no such file or folder")
+        raise UserError(f"{path}: no such file or folder")
     if path.is_file() and path.suffix.lower() not in VIDEO_SUFFIXES:
-        return list(dict.fromkeys(videos_in(path, root=str(flags.root or ""))))
+        return list(dict.fromkeys(listed_videos(path, root=str(flags.root or ""))))
     if flags.root:
-        raise ValueError("--root is the base of a list's paths, and no list is given")
-    videos = [path] if path.is_file() else videos_under(path)
+        raise UserError("--root is the base of a list's paths, and no list is given")
+    videos = [path] if path.is_file() else find_videos(path)
     if not videos:
-        raise ValueError(f"{path}: no videos in this folder")
+        raise UserError(f"{path}: no videos in this folder")
     return videos
 
 
 def _named(finding: Finding, flags: CheckFlags) -> str:
     """The video as the quarantine list calls it: below ROOT, as --data.root is; else by its full path."""
-    path, root = Path(finding.path), flags.videos if flags.videos.is_dir() else flags.root
-    below = root is not None and path != root and path.is_relative_to(root)
-    return path.relative_to(root).as_posix() if root is not None and below else str(path.absolute())
+    root = flags.videos if flags.videos.is_dir() else flags.root
+    return name_below(finding.path, root) or str(Path(finding.path).absolute())
 
 
 def _show(findings: Sequence[Finding], bad: Mapping[str, Finding]) -> None:

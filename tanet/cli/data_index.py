@@ -2,20 +2,20 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 from tyro.conf import Positional, arg
 
-from tanet.checkpoints.weights import some
-from tanet.cli.common import _write, _write_lines, fail, parse
-from tanet.cli.console import bar, say, warn
+from tanet.cli.common import fail, parse, write_lines, write_text
+from tanet.cli.console import progress_bar, say, warn
 from tanet.data.tools import index as indexing
 from tanet.data.tools import public_datasets
-from tanet.data.tools.index import Found
-from tanet.data.tools.public_datasets import Listing
+from tanet.data.tools.index import LocatedVideos
+from tanet.data.tools.public_datasets import DatasetListing
+from tanet.errors import UserError, abbreviate
 from tanet.runtime.device import available_cores
 from tanet.video import VideoInfo
 
@@ -47,21 +47,26 @@ class IndexFlags:
     """Folder of the official annotation files, or the list of this split."""
     out: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: DATASET-SPLIT.csv)")] = None
     """The list to write: .csv."""
-    workers: int = available_cores()
+    workers: int = field(default_factory=available_cores)
     """Processes that read."""
     limit: float = 10.0
     """Seconds after which a video is given up."""
 
 
-def _index(args: list[str]) -> int:
-    flags = parse(IndexFlags(tyro.MISSING, tyro.MISSING), args, prog="tanet data index")
+def run(args: list[str]) -> int:
+    flags = parse(
+        IndexFlags(tyro.MISSING, tyro.MISSING),
+        args,
+        prog="tanet data index",
+        usage="tanet data index DATASET ROOT",
+    )
     target = flags.out or Path(f"{flags.dataset}-{flags.split}.csv")
     if target.suffix != ".csv":
-        raise ValueError(f"{target}: the list is a CSV file, and is to be called so")
-    listing = public_datasets.listing(
+        raise UserError(f"{target}: the list is a CSV file, and is to be called so")
+    listing = public_datasets.read_listing(
         flags.dataset, split=flags.split, root=flags.root, annotations=flags.annotations, fold=flags.fold
     )
-    found = indexing.find(flags.root, listing.entries)
+    found = indexing.locate_videos(flags.root, listing.entries)
     for note in (*listing.notes, *found.notes):
         warn(note)
     try:
@@ -80,7 +85,7 @@ def _index(args: list[str]) -> int:
 
 def _probe(flags: IndexFlags, paths: Sequence[str], *, journal: Path) -> dict[str, VideoInfo | str]:
     answers = {}
-    with indexing.Journal(journal, root=flags.root) as known, bar() as progress:
+    with indexing.Journal(journal, root=flags.root) as known, progress_bar() as progress:
         task = progress.add_task("probing", total=len(paths), note="")
         for path, answer in indexing.probe_all(
             flags.root, paths, journal=known, workers=flags.workers, limit=flags.limit
@@ -91,18 +96,18 @@ def _probe(flags: IndexFlags, paths: Sequence[str], *, journal: Path) -> dict[st
 
 
 def _write_index(
-    target: Path, listing: Listing, found: Found, answers: Mapping[str, VideoInfo | str]
+    target: Path, listing: DatasetListing, found: LocatedVideos, answers: Mapping[str, VideoInfo | str]
 ) -> None:
     """The list and what goes beside it, and what the user should know of it."""
     infos = {path: answer for path, answer in answers.items() if isinstance(answer, VideoInfo)}
     bad = {path: answer for path, answer in answers.items() if isinstance(answer, str)}
-    _write(target, indexing.as_csv(found, infos))
-    _write_lines(target.with_suffix(".classes.txt"), listing.classes)
+    write_text(target, indexing.as_csv(found, infos))
+    write_lines(target.with_suffix(".classes.txt"), listing.classes)
     lacking = {"missing": list(found.missing), "unreadable": [f"{path}: {bad[path]}" for path in bad]}
     for what, lines in lacking.items():
         file = target.with_suffix(f".{what}.txt")
-        _write_lines(file, lines)
+        write_lines(file, lines)
         if lines:
-            warn(f"{len(lines)} videos {what}: {some(lines, 3)}; all in {file}")
+            warn(f"{len(lines)} videos {what}: {abbreviate(lines, 3)}; all in {file}")
     rows = sum(path in infos for path in found.paths.values())
     say(f"{target}: {rows} of {len(listing.entries)} videos, {len(listing.classes)} classes")

@@ -1,7 +1,7 @@
 """`tanet data pack ROOT|LIST OUT`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,12 +9,13 @@ import tyro
 from tyro.conf import Positional, arg
 
 from tanet.cli.common import fail, parse
-from tanet.cli.console import bar, say, warn
+from tanet.cli.console import progress_bar, say, warn
 from tanet.data.annotations import read_split
 from tanet.data.samples import Sample
 from tanet.data.shards.format import Format
-from tanet.data.tools.encode import Coding
+from tanet.data.tools.encode import Encoding
 from tanet.data.tools.pack import pack
+from tanet.errors import UserError
 from tanet.recipes.recipe import Data
 from tanet.runtime.device import available_cores
 
@@ -54,7 +55,7 @@ class PackFlags:
     """Of h264, constant rate factor: 0 (lossless) to 51."""
     shard_size: float = 1000.0
     """MB after which a shard is full."""
-    workers: int = available_cores()
+    workers: int = field(default_factory=available_cores)
     """Processes that decode and code."""
     limit: float = 120.0
     """Seconds after which a video is given up."""
@@ -62,9 +63,14 @@ class PackFlags:
 
 def run(args: list[str]) -> int:
     """`tanet data pack …`"""
-    flags = parse(PackFlags(tyro.MISSING, tyro.MISSING), args, prog="tanet data pack")
+    flags = parse(
+        PackFlags(tyro.MISSING, tyro.MISSING),
+        args,
+        prog="tanet data pack",
+        usage="tanet data pack ROOT|LIST OUT",
+    )
     if not flags.shard_size > 0:
-        raise ValueError(f"--shard-size must be positive, not {flags.shard_size:g}")
+        raise UserError(f"--shard-size must be positive, not {flags.shard_size:g}")
     try:
         _pack(flags)
     except KeyboardInterrupt:
@@ -75,10 +81,10 @@ def run(args: list[str]) -> int:
 
 def _pack(flags: PackFlags) -> None:
     splits, classes, root = _splits(flags)
-    coding = Coding(flags.format, flags.short_side, flags.quality, flags.crf)
+    coding = Encoding(flags.format, flags.short_side, flags.quality, flags.crf)
     for split, samples in splits.items():
         bad = 0
-        with bar() as progress:
+        with progress_bar() as progress:
             task = progress.add_task(f"packing {split}", total=len(samples), note="")
             for name, cause in pack(
                 samples,
@@ -110,7 +116,7 @@ def _splits(flags: PackFlags) -> tuple[dict[str, Sequence[Sample]], tuple[str, .
         found = read_split(Data(root=str(flags.root or ""), class_names=names, train=str(path)))
         return {flags.split: found.train}, found.classes, flags.root or path.parent
     if flags.root or flags.split != "train":
-        raise ValueError("--root and --split go with a list, and no list is given")
+        raise UserError("--root and --split go with a list, and no list is given")
     found = read_split(Data(root=str(path), class_names=names, val_fraction=0.0))
     if found.val:
         return {"train": found.train, "val": found.val}, found.classes, path

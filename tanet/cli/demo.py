@@ -22,6 +22,6 @@ class DemoFlags:
 def run(args: list[str]) -> int:
     """`tanet demo`"""
     flags = parse(DemoFlags(), args, prog="tanet demo")
-    page = demo.run(flags.out, device=flags.device, watch=TrainingScreen, say=say)
+    page = demo.run_demo(flags.out, device=flags.device, watch=TrainingScreen, say=say)
     say(f"\nreport: {page}")
     return 0

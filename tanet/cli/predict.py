@@ -8,12 +8,15 @@ from pathlib import Path
 import tyro
 
 from tanet.checkpoints import checkpoint as checkpoints
-from tanet.cli.common import Device, fail, load, parse
+from tanet.cli.common import Device, fail, load_checkpoint, parse
 from tanet.cli.console import show_answer
-from tanet.data.find_videos import videos_under
+from tanet.data.find_videos import find_videos
+from tanet.errors import UserError
 from tanet.inference.predict import predict_all
 from tanet.recipes.recipe import Eval
 from tanet.video import VideoError
+
+USAGE = "tanet predict CHECKPOINT VIDEO …"
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,12 @@ class PredictFlags:
 
 def run(args: list[str]) -> int:
     """`tanet predict CHECKPOINT VIDEO …`: exit status 2 if a video could not be read."""
-    flags = parse(PredictFlags(Path()), args, prog="tanet predict")
-    trained = checkpoints.read_recipe(flags.checkpoint)
-    flags = parse(PredictFlags(Path(), eval=trained.eval), args, prog="tanet predict")
+    flags = parse(PredictFlags(tyro.MISSING), args, prog="tanet predict", usage=USAGE)
     if not flags.videos:
-        raise ValueError("no video given: tanet predict CHECKPOINT VIDEO …")
-    model = load(flags.checkpoint, flags.device)
+        raise UserError(f"no video given: {USAGE}")
+    trained = checkpoints.read_recipe(flags.checkpoint)
+    flags = parse(PredictFlags(tyro.MISSING, eval=trained.eval), args, prog="tanet predict")
+    model = load_checkpoint(flags.checkpoint, flags.device)
     files, failures = _files(flags.videos)
     for answer in predict_all(files, model, eval=flags.eval):
         if isinstance(answer, VideoError):
@@ -56,7 +59,7 @@ def run(args: list[str]) -> int:
 def _files(paths: Sequence[Path]) -> tuple[list[Path], int]:
     files, empty = [], 0
     for path in paths:
-        found = videos_under(path) if path.is_dir() else [path]
+        found = find_videos(path) if path.is_dir() else [path]
         if not found:
             empty += 1
             fail(f"{path}: no videos in this folder")

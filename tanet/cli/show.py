@@ -8,16 +8,17 @@ import tyro
 from tyro.conf import Positional, arg
 
 from tanet.checkpoints.checkpoint import Checkpoint
-from tanet.cli.common import Device, fail, load, parse
-from tanet.cli.console import bar, say
-from tanet.data.annotations import read_split, read_test
-from tanet.data.find_videos import videos_under
+from tanet.cli.common import Device, fail, load_checkpoint, parse
+from tanet.cli.console import progress_bar, say
+from tanet.data.annotations import read_split, read_test_samples
+from tanet.data.find_videos import find_videos
 from tanet.data.samples import Sample, spread_over_classes
+from tanet.errors import UserError
 from tanet.recipes.recipe import Data
 from tanet.video import VideoError
 from tanet.visualization import captions, figures
 from tanet.visualization.fixed_kernels import fixed_kernels
-from tanet.visualization.record import Clip, require_adaptive, watch
+from tanet.visualization.record import RecordedClip, record_clip, require_adaptive
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,32 +56,37 @@ class ShowFlags:
 
 def run(args: list[str]) -> int:
     """`tanet show CHECKPOINT VIDEO|DATA`: exit status 2 if a video could not be read."""
-    flags = parse(ShowFlags(tyro.MISSING, tyro.MISSING), args, prog="tanet show")
+    flags = parse(
+        ShowFlags(tyro.MISSING, tyro.MISSING),
+        args,
+        prog="tanet show",
+        usage="tanet show CHECKPOINT VIDEO|DATA",
+    )
     out = flags.out or Path(f"show-{flags.source.resolve().stem}.png")
     if out.suffix.lower() not in figures.SUFFIXES:
-        raise ValueError(f"{out}: a picture's name ends in {', '.join(figures.SUFFIXES)}")
+        raise UserError(f"{out}: a picture's name ends in {', '.join(figures.SUFFIXES)}")
     if min(flags.clips, flags.limit) < 1:
-        raise ValueError(f"clips and limit must be positive, not {flags.clips} and {flags.limit}")
+        raise UserError(f"clips and limit must be positive, not {flags.clips} and {flags.limit}")
     if not flags.source.exists():
-        raise ValueError(f"{flags.source}: no such file or folder")
+        raise UserError(f"{flags.source}: no such file or folder")
     figures.require_plots()
-    model = load(flags.checkpoint, flags.device)
+    model = load_checkpoint(flags.checkpoint, flags.device)
     try:
         require_adaptive(model)
-    except ValueError as error:
-        raise ValueError(f"{flags.checkpoint}: {error}") from error
-    if flags.source.is_dir() and videos_under(flags.source) != [flags.source]:
+    except UserError as error:
+        raise UserError(f"{flags.checkpoint}: {error}") from error
+    if flags.source.is_dir() and find_videos(flags.source) != [flags.source]:
         return _many(flags, model, out)
     if flags.against:
-        raise ValueError("--against belongs to the kernels of many videos: name a folder of videos by class")
-    clip = watch(model, Sample(str(flags.source), 0))
-    _save(figures.clip_figure(clip), captions.of_clip(clip), out)
+        raise UserError("--against belongs to the kernels of many videos: name a folder of videos by class")
+    clip = record_clip(model, Sample(str(flags.source), 0))
+    _save(figures.clip_figure(clip), captions.clip_caption(clip), out)
     return 0
 
 
 def _many(flags: ShowFlags, model: Checkpoint, out: Path) -> int:
     """The three pictures of a folder of videos by class."""
-    fixed = load(flags.against, flags.device) if flags.against else None
+    fixed = load_checkpoint(flags.against, flags.device) if flags.against else None
     kernels = fixed_kernels(fixed, stages=STAGES) if fixed else []
     against = fixed.recipe.model.temporal if fixed else ""
     clips, failures = _watch_all(flags, model)
@@ -94,36 +100,38 @@ def _many(flags: ShowFlags, model: Checkpoint, out: Path) -> int:
     else:
         _save(
             figures.kernel_figure(some, clips, kernels, against=against),
-            captions.of_kernels(clips, kernels, against=against),
+            captions.kernels_caption(clips, kernels, against=against),
             name.with_name(f"{name.name}-kernels{out.suffix}"),
         )
         _save(
             figures.motion_figure(clips),
-            captions.of_motion(clips),
+            captions.motion_caption(clips),
             name.with_name(f"{name.name}-motion{out.suffix}"),
         )
     _save(
-        figures.gate_figure(some), captions.of_gates(some), name.with_name(f"{name.name}-gates{out.suffix}")
+        figures.gate_figure(some),
+        captions.gates_caption(some),
+        name.with_name(f"{name.name}-gates{out.suffix}"),
     )
     return 2 if failures else 0
 
 
-def _watch_all(flags: ShowFlags, model: Checkpoint) -> tuple[list[Clip], int]:
+def _watch_all(flags: ShowFlags, model: Checkpoint) -> tuple[list[RecordedClip], int]:
     """The clips that can be read, and the number of those that can not, which are named."""
     data = Data(root=str(flags.source))
     classes = read_split(data).classes
-    samples = spread_over_classes(read_test(data, classes=classes), limit=flags.limit)
+    samples = spread_over_classes(read_test_samples(data, classes=classes), limit=flags.limit)
     clips = []
-    with bar() as progress:
+    with progress_bar() as progress:
         task = progress.add_task("watching", total=len(samples), note="")
         for sample in samples:
             try:
-                clips.append(watch(model, sample, truth=classes[sample.label], stages=STAGES))
+                clips.append(record_clip(model, sample, truth=classes[sample.label], stages=STAGES))
             except VideoError as error:
                 fail(str(error))
             progress.advance(task)
     if not clips:
-        raise ValueError(f"{flags.source}: none of the {len(samples)} videos can be read")
+        raise UserError(f"{flags.source}: none of the {len(samples)} videos can be read")
     return clips, len(samples) - len(clips)
 
 

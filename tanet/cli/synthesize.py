@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +10,8 @@ import tyro
 from tyro.conf import Positional, arg
 
 from tanet.cli.common import parse
-from tanet.cli.console import bar, say
+from tanet.cli.console import progress_bar, say
+from tanet.errors import UserError
 from tanet.runtime.device import available_cores
 from tanet.runtime.files import write_atomically
 from tanet.synthetic import HARD, VERBS, Difficulty, make_dataset
@@ -41,21 +42,21 @@ class SynthesizeFlags:
     width: int = 128
     """Of the frames, in pixels; even."""
     dials: Annotated[Difficulty, arg(name="")] = HARD
-    workers: int = available_cores()
+    workers: int = field(default_factory=available_cores)
     """Processes that draw; the videos do not depend on it."""
 
 
 def run(args: list[str]) -> int:
     """`tanet synthesize OUT`"""
-    flags = parse(SynthesizeFlags(tyro.MISSING), args, prog="tanet synthesize")
+    flags = parse(SynthesizeFlags(tyro.MISSING), args, prog="tanet synthesize", usage="tanet synthesize OUT")
     for name, count in (("videos", flags.videos), ("val", flags.val)):
         if count < 0 or count % len(VERBS):
-            raise ValueError(f"{name} must be a multiple of {len(VERBS)}, as many of each verb, not {count}")
+            raise UserError(f"{name} must be a multiple of {len(VERBS)}, as many of each verb, not {count}")
     if not flags.videos + flags.val:
-        raise ValueError("neither --videos nor --val asks for any")
+        raise UserError("neither --videos nor --val asks for any")
     if flags.workers < 1:
-        raise ValueError(f"workers must be positive, not {flags.workers}")
-    with bar() as progress:
+        raise UserError(f"workers must be positive, not {flags.workers}")
+    with progress_bar() as progress:
         task = progress.add_task("drawing", total=flags.videos + flags.val, note="")
         make_dataset(
             flags.out,

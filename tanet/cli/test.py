@@ -15,15 +15,17 @@ import tyro
 from tanet.checkpoints import checkpoint as checkpoints
 from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.cli.common import Device, parse
-from tanet.cli.console import bar, say, show_accuracy, show_mistakes, warn
-from tanet.data.annotations import read_test
+from tanet.cli.console import progress_bar, say, show_accuracy, show_mistakes, warn
+from tanet.data.annotations import read_test_samples
 from tanet.data.samples import Sample
+from tanet.errors import UserError
 from tanet.evaluation import ensemble, evaluate, score_files
 from tanet.evaluation.protocols import PROTOCOLS, find_protocol
 from tanet.evaluation.report import Report
-from tanet.evaluation.score_files import Scores, Source
+from tanet.evaluation.score_files import ScoredModel, Scores
 from tanet.recipes.recipe import Data, Eval
-from tanet.runtime.distributed import Peers, is_first, joined
+from tanet.runtime.distributed import ProcessGroup, is_main_process, join_process_group
+from tanet.runtime.events import Note
 from tanet.runtime.files import write_atomically
 
 # Seconds a process waits for the slowest one. If one ends, torchrun ends the others.
@@ -60,11 +62,11 @@ class _Model:
     """A checkpoint and what it is to be tested on."""
 
     checkpoint: Checkpoint
-    source: Source
+    source: ScoredModel
     samples: tuple[Sample, ...]
 
     def scores(self, report: Report) -> Scores:
-        root = score_files.base(self.source.recipe.data)
+        root = score_files.relative_root(self.source.recipe.data)
         return Scores(self.source.checkpoint, report, root, (self.source,))
 
     def nothing(self) -> Scores:
@@ -76,8 +78,8 @@ class _Model:
 def run(args: list[str]) -> int:
     """`tanet test CHECKPOINT …`; started by torchrun, each process tests a share of the videos."""
     flags = parse(TestFlags(), args, prog="tanet test")
-    with joined(flags.device, timeout=PATIENCE) as (peers, device):
-        with peers.together():
+    with join_process_group(flags.device, timeout=PATIENCE) as (group, device):
+        with group.errors_on_all_ranks():
             _check(flags)
             parts = [
                 score_files.load(path) if score_files.is_scores(path) else _model(path, args, device)
@@ -85,10 +87,10 @@ def run(args: list[str]) -> int:
             ]
             # What does not fit together is refused now, not after hours of testing.
             blank = [part.nothing() if isinstance(part, _Model) else part for part in parts]
-            ensemble.fuse(blank, weights=flags.weights)
-        tested = [_test(part, peers) if isinstance(part, _Model) else part for part in parts]
-    if peers.first:
-        _tell(ensemble.fuse(tested, weights=flags.weights), flags)
+            ensemble.average_models(blank, weights=flags.weights)
+        tested = [_test(part, group) if isinstance(part, _Model) else part for part in parts]
+    if group.is_main:
+        _tell(ensemble.average_models(tested, weights=flags.weights), flags)
     return 0
 
 
@@ -111,22 +113,22 @@ def _tell(found: Scores, flags: TestFlags) -> None:
 def _check(flags: TestFlags) -> None:
     """What can be refused before a file is read."""
     if not flags.models:
-        raise ValueError("no checkpoint given: tanet test CHECKPOINT …")
+        raise UserError("no checkpoint given: tanet test CHECKPOINT …")
     if flags.protocol:
         find_protocol(flags.protocol)
     if flags.worst < 0:
-        raise ValueError(f"--worst must be 0 or more, not {flags.worst}")
+        raise UserError(f"--worst must be 0 or more, not {flags.worst}")
     ensemble.check_weights(flags.weights, parts=len(flags.models))
     for out in filter(None, (flags.save_scores, flags.confusion, flags.json)):
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.is_dir() or not os.access(out.parent, os.W_OK):
-            raise ValueError(f"{out}: can not be written")
+            raise UserError(f"{out}: can not be written")
         if out.exists() and out.resolve() in {path.resolve() for path in flags.models}:
-            raise ValueError(f"{out} is read, and can not be written as well: name another file")
+            raise UserError(f"{out} is read, and can not be written as well: name another file")
     if all(score_files.is_scores(path) for path in flags.models) and (
         flags.protocol or (flags.data, flags.eval) != (Data(), Eval())
     ):
-        raise ValueError("scores are what they are: --eval and --data are for checkpoints")
+        raise UserError("scores are what they are: --eval and --data are for checkpoints")
 
 
 def _model(path: Path, args: list[str], device: torch.device) -> _Model:
@@ -136,40 +138,48 @@ def _model(path: Path, args: list[str], device: torch.device) -> _Model:
     # Once more, now that it is known whose values are the defaults.
     flags = parse(TestFlags(data=tested.data, eval=tested.eval), args, prog="tanet test")
     if flags.data.sampling != trained.data.sampling:
-        _note(f"{path}: trained on {trained.data.sampling} clips, tested on {flags.data.sampling} ones")
+        _note(Note(f"{path}: trained on {trained.data.sampling} clips, tested on {flags.data.sampling} ones"))
     model = checkpoints.load(path, device=device)
     # Where training set a part aside, that part is tested; other videos are tested all.
     same = Path(flags.data.root).resolve() == Path(trained.data.root).resolve()
-    samples = read_test(flags.data, classes=model.classes, seed=trained.seed if same else None, report=_note)
+    samples = read_test_samples(
+        flags.data, classes=model.classes, seed=trained.seed if same else None, on_event=_note
+    )
     recipe = dataclasses.replace(trained, data=flags.data, eval=flags.eval)
-    return _Model(model, score_files.source(path, recipe=recipe), samples)
+    return _Model(model, score_files.describe_model(path, recipe=recipe), samples)
 
 
-def _test(model: _Model, peers: Peers) -> Scores:
-    numbers = range(peers.rank, len(model.samples), peers.world)
-    with bar() as progress, peers.together():
+def _test(model: _Model, group: ProcessGroup) -> Scores:
+    numbers = range(group.rank, len(model.samples), group.world_size)
+    with progress_bar() as progress, group.errors_on_all_ranks():
         what = f"testing {model.source.checkpoint}"
-        task = progress.add_task(what, total=len(numbers), note="", visible=peers.first)
-        share = evaluate.score(
+        task = progress.add_task(what, total=len(numbers), note="", visible=group.is_main)
+
+        def show(event: object) -> None:
+            if isinstance(event, evaluate.VideosDone):
+                progress.update(task, completed=event.done)
+            elif isinstance(event, Note):
+                _note(event)
+
+        share = evaluate.score_samples(
             model.checkpoint.network,
             model.samples,
             recipe=model.source.recipe,
             numbers=numbers,
-            report=lambda done, _: progress.update(task, completed=done),
-            note=_note,
+            on_event=show,
         )
-    shares = peers.gather(share)
+    shares = group.all_gather_objects(share)
     max_bad = model.source.recipe.data.max_bad
-    report = evaluate.merge(shares, model.samples, classes=model.checkpoint.classes, max_bad=max_bad)
+    report = evaluate.merge_scores(shares, model.samples, classes=model.checkpoint.classes, max_bad=max_bad)
     if odd := int(report.scores.isnan().any(1).sum()):
-        raise ValueError(f"{model.source.checkpoint}: scores of {odd} videos are not numbers (NaN)")
+        raise UserError(f"{model.source.checkpoint}: scores of {odd} videos are not numbers (NaN)")
     return model.scores(report)
 
 
-def _note(line: str) -> None:
-    """Of several processes the first alone tells it."""
-    if is_first():
-        warn(line)
+def _note(note: Note) -> None:
+    """Show a note, on rank 0 only."""
+    if is_main_process():
+        warn(note.text)
 
 
 def _table(report: Report) -> bytes:

@@ -3,18 +3,20 @@
 import dataclasses
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tanet.checkpoints.checkpoint import read_header
-from tanet.checkpoints.initialize import starting_from
+from tanet.checkpoints.initialize import model_from_file
 from tanet.cli.common import Device, fail, parse
 from tanet.cli.console import TrainingScreen, say
+from tanet.errors import UserError
 from tanet.recipes import RECIPES, TABLES, find_recipe
 from tanet.recipes.recipe import Recipe
-from tanet.runtime.distributed import is_first, leave_word_to_first
-from tanet.training.tensorboard import Board
-from tanet.training.trainer import Event, Stopped, train
+from tanet.runtime.distributed import exit_unless_main, is_main_process
+from tanet.training.run_folder import has_recipe, read_run_recipe
+from tanet.training.tensorboard import TensorBoardWriter
+from tanet.training.trainer import Event, Interrupted, train
 
 
 @dataclass(frozen=True)
@@ -38,37 +40,19 @@ class TrainFlags(Recipe):
 
 
 def run(args: list[str]) -> int:
-    """`tanet train RECIPE …`"""
+    """Run `tanet train RECIPE …`."""
     name, *rest = args or ["--help"]
     if name in ("-h", "--help"):
-        flags = "[--init FILE] [--out FOLDER] [--SECTION.FIELD VALUE …]"
-        say(f"usage: tanet train RECIPE --data.root FOLDER {flags}\n")
-        for recipe_name, recipe in RECIPES.items():
-            model = recipe.model
-            what = f"{model.temporal} {model.backbone}, {model.frames} frames, {recipe.optim.epochs} epochs"
-            say(f"  {recipe_name:17} {what}")
-        say("\nand the rows of the paper's tables:")
-        for table, rows in TABLES.items():
-            say(f"  table{table}/{{{','.join(rows)}}}")
-        say("\n`tanet train RECIPE --help` lists all fields of a recipe with its values.")
+        _show_recipes()
         return 0
-    recipe = find_recipe(name)
-    sections = {field.name: getattr(recipe, field.name) for field in dataclasses.fields(recipe)}
-    parsed = partial(parse, args=rest, prog=f"tanet train {name}")
-    flags = parsed(TrainFlags(**sections, out=Path("runs") / name))
-    if flags.init:
-        for field in ("init", "weights"):
-            if getattr(flags.model, field) != getattr(recipe.model, field):
-                raise ValueError(f"--init and --model.{field} both say where to start: give one of them")
-        # Once more, with the file's network as the default: a flag still has the last word.
-        model = starting_from(flags.init, recipe.model)
-        flags = parsed(TrainFlags(**{**sections, "model": model}, out=flags.out))
-    reference, recipe = recipe, Recipe(**{section: getattr(flags, section) for section in sections})
+    reference = find_recipe(name)
+    flags = _parse(name, rest, reference)
     if not flags.save_minutes >= 0:
-        raise ValueError(f"--save-minutes must be 0 or more, not {flags.save_minutes}")
-    # Of several processes the first alone is told anything.
-    screen = TrainingScreen(recipe) if is_first() else None
-    board = Board(flags.out / "tensorboard") if flags.tensorboard and is_first() else None
+        raise UserError(f"--save-minutes must be 0 or more, not {flags.save_minutes}")
+    recipe = Recipe(**{section: getattr(flags, section) for section in _sections(reference)})
+    # Of several processes only rank 0 shows anything.
+    screen = TrainingScreen(recipe) if is_main_process() else None
+    board = TensorBoardWriter(flags.out / "tensorboard") if flags.tensorboard and is_main_process() else None
 
     def show(event: Event) -> None:
         for watcher in (screen, board):
@@ -81,14 +65,14 @@ def run(args: list[str]) -> int:
                 recipe,
                 out=flags.out,
                 device=flags.device,
-                report=show,
+                on_event=show,
                 resume=flags.resume,
                 save_minutes=flags.save_minutes,
                 compile=flags.compile,
                 reference=reference,
             )
-    except Stopped as stopped:
-        leave_word_to_first()
+    except Interrupted as stopped:
+        exit_unless_main()
         return fail(f"{stopped}; the same command with --resume goes on", status=130)
     if screen:
         info = read_header(best).info
@@ -96,3 +80,38 @@ def run(args: list[str]) -> int:
         say(f"best checkpoint: {best} (epoch {info['epoch']}{top1})")
         say(f"test it:         tanet test {best}")
     return 0
+
+
+def _show_recipes() -> None:
+    """Show the usage and all recipes."""
+    flags = "[--init FILE] [--out FOLDER] [--SECTION.FIELD VALUE …]"
+    say(f"usage: tanet train RECIPE --data.root FOLDER {flags}\n")
+    for name, recipe in RECIPES.items():
+        model = recipe.model
+        what = f"{model.temporal} {model.backbone}, {model.frames} frames, {recipe.optim.epochs} epochs"
+        say(f"  {name:17} {what}")
+    say("\nand the rows of the paper's tables:")
+    for table, rows in TABLES.items():
+        say(f"  table{table}/{{{','.join(rows)}}}")
+    say("\n`tanet train RECIPE --help` lists all fields of a recipe with its values.")
+
+
+def _sections(recipe: Recipe) -> dict[str, Any]:
+    return {field.name: getattr(recipe, field.name) for field in dataclasses.fields(recipe)}
+
+
+def _parse(name: str, args: list[str], recipe: Recipe) -> TrainFlags:
+    """Parse flags whose defaults are the recipe's; with --init, the network is the file's."""
+    prog, sections = f"tanet train {name}", _sections(recipe)
+    flags = parse(TrainFlags(**sections, out=Path("runs") / name), args, prog=prog)
+    if not flags.init:
+        return flags
+    for field in ("init", "weights"):
+        if getattr(flags.model, field) != getattr(recipe.model, field):
+            raise UserError(f"--init and --model.{field} both say where to start: give one of them")
+    if flags.resume and not flags.init.exists() and has_recipe(flags.out):
+        model = read_run_recipe(flags.out).model  # the run goes on without the file that it started from
+    else:
+        model = model_from_file(flags.init, recipe.model)
+    # Parse once more with the file's network as the default: a flag still has the last word.
+    return parse(TrainFlags(**{**sections, "model": model}, out=flags.out), args, prog=prog)

@@ -11,29 +11,31 @@ A video is a file, or a folder of frame pictures. A label is a number from 0 or 
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tanet.data.find_videos import _visible, videos_under
-from tanet.data.list_files import lines, read_list
+from tanet.data.find_videos import find_videos, visible_entries
+from tanet.data.list_files import read_class_names, read_lines, read_list
 from tanet.data.samples import Sample, Split
-from tanet.data.shards.format import Packed, index_path, packed_classes, read_index
+from tanet.data.shards.format import ShardEntry, index_path, read_index, shard_classes
+from tanet.errors import UserError, abbreviate
 from tanet.recipes.recipe import Data
+from tanet.runtime.events import Note, OnEvent, ignore
 
-LEAK = (
+LEAK_WARNING = (
     "{root} has no val/ folder: {part:.0%} of each class was set aside for validation. Videos cut from one "
     "recording can fall on both sides, and then the validation accuracy is too high."
 )
-ALL = "{root} has no val/ folder: all of its videos are tested, perhaps some that were trained on."
+NO_VAL_WARNING = "{root} has no val/ folder: all of its videos are tested, perhaps some that were trained on."
 
 
 @dataclass(frozen=True)
-class _Entry:
+class _ListedVideo:
     path: Path
     label: str
     frames: int | None = None
-    packed: Packed | None = None
+    shard_entry: ShardEntry | None = None
 
 
 def read_split(data: Data, *, classes: Sequence[str] | None = None, seed: int = 0) -> Split:
@@ -46,22 +48,24 @@ def read_split(data: Data, *, classes: Sequence[str] | None = None, seed: int = 
         seed: of the split, where it is made here.
 
     Raises:
-        ValueError: nothing is there, or something is not as it must be; the message names it.
+        UserError: nothing is there, or something is not as it must be; the message names it.
     """
     if classes is None and data.class_names:
-        classes = lines(Path(data.class_names))
+        classes = read_class_names(Path(data.class_names))
     elif classes is None and not (data.train or data.val):
-        classes = packed_classes(Path(data.root)) or None
+        classes = shard_classes(Path(data.root)) or None
     warnings: tuple[str, ...] = ()
     if data.train or data.val:
-        train, val = (_list(Path(name), data.root) if name else [] for name in (data.train, data.val))
+        train, val = (
+            _existing_videos(Path(name), data.root) if name else [] for name in (data.train, data.val)
+        )
     else:
         train, val, warnings = _folders(data, seed)
     classes = (
         _class_names([*train, *val], of_list=bool(data.train or data.val)) if classes is None else classes
     )
     # Now that labels are settled: a class stays one, though all its videos be left out.
-    train, val, left_out = _leave_out(data, train, val)
+    train, val, left_out = _drop_quarantined(data, train, val)
     warnings += (left_out,) if left_out else ()
     split = Split(_samples(train, classes), _samples(val, classes), tuple(classes), warnings)
     untrained = {s.label for s in split.val} - {s.label for s in split.train}
@@ -71,12 +75,12 @@ def read_split(data: Data, *, classes: Sequence[str] | None = None, seed: int = 
     return split
 
 
-def read_test(
+def read_test_samples(
     data: Data,
     *,
     classes: Sequence[str],
     seed: int | None = None,
-    report: Callable[[str], None] | None = None,
+    on_event: OnEvent = ignore,
 ) -> tuple[Sample, ...]:
     """The videos to test on: those of the list `val`, of ROOT/val, or of ROOT's class folders.
 
@@ -85,40 +89,40 @@ def read_test(
         classes: names in the order of the labels; videos are matched to them by name.
         seed: of the split, where a part of ROOT's class folders was set aside in training; only that part is
             tested. None tests all.
-        report: is told how many videos the quarantine list leaves out, and where no part of ROOT's class
-            folders is known to have been set aside.
+        on_event: is told a `Note` on how many videos the quarantine list leaves out, and one if no part of
+            ROOT's class folders is known to have been set aside.
 
     Raises:
-        ValueError: as `read_split`.
+        UserError: as `read_split`.
     """
     if data.val:
-        entries = _list(Path(data.val), data.root)
+        entries = _existing_videos(Path(data.val), data.root)
     elif seed is None:
-        train, val = _part_folders(data)
-        entries = _classes_in(val or train)
-        if report and not val:
-            report(ALL.format(root=data.root))
+        train, val = _train_and_val_folders(data)
+        entries = _videos_by_class(val or train)
+        if not val:
+            on_event(Note(NO_VAL_WARNING.format(root=data.root)))
     else:
         _, entries, _ = _folders(data, seed)
-    _, entries, left_out = _leave_out(data, [], entries)
-    if report and left_out:
-        report(left_out)
+    _, entries, left_out = _drop_quarantined(data, [], entries)
+    if left_out:
+        on_event(Note(left_out))
     return _samples(entries, classes)
 
 
-def _folders(data: Data, seed: int) -> tuple[list[_Entry], list[_Entry], tuple[str, ...]]:
-    train_folder, val_folder = _part_folders(data)
+def _folders(data: Data, seed: int) -> tuple[list[_ListedVideo], list[_ListedVideo], tuple[str, ...]]:
+    train_folder, val_folder = _train_and_val_folders(data)
     if val_folder:
-        train = _classes_in(train_folder) if train_folder.exists() else []
-        return train, _classes_in(val_folder), ()
-    train, val = _set_aside(_classes_in(train_folder), data.val_fraction, seed)
-    return train, val, (LEAK.format(root=data.root, part=data.val_fraction),) if val else ()
+        train = _videos_by_class(train_folder) if train_folder.exists() else []
+        return train, _videos_by_class(val_folder), ()
+    train, val = _split_off_validation(_videos_by_class(train_folder), data.val_fraction, seed)
+    return train, val, (LEAK_WARNING.format(root=data.root, part=data.val_fraction),) if val else ()
 
 
-def _part_folders(data: Data) -> tuple[Path, Path | None]:
+def _train_and_val_folders(data: Data) -> tuple[Path, Path | None]:
     """Folders of classes, or indexes of shards, for both parts; None: the first is to be split."""
     if not data.root:
-        raise ValueError("no videos given: name a folder (--data.root) or lists (--data.train, --data.val)")
+        raise UserError("no videos given: name a folder (--data.root) or lists (--data.train, --data.val)")
     root = Path(data.root)
     train, val, whole = (index_path(root, part) for part in ("train", "val", "videos"))
     if whole.exists() or train.exists() or val.exists():
@@ -129,24 +133,29 @@ def _part_folders(data: Data) -> tuple[Path, Path | None]:
     return (train if train.is_dir() else root), None
 
 
-def _classes_in(folder: Path) -> list[_Entry]:
+def _videos_by_class(folder: Path) -> list[_ListedVideo]:
     if folder.suffix == ".json" and folder.is_file():
         rows, names = read_index(folder)
-        return [_Entry(folder.parent / row.video, names[row.label], row.frames, row.packed) for row in rows]
+        return [
+            _ListedVideo(folder.parent / row.video, names[row.label], row.frames, row.shard_entry)
+            for row in rows
+        ]
     entries = []
-    for class_folder in filter(Path.is_dir, _visible(folder)):
-        videos = videos_under(class_folder)
+    for class_folder in filter(Path.is_dir, visible_entries(folder)):
+        videos = find_videos(class_folder)
         if not videos:
-            raise ValueError(f"{class_folder}: a class folder without a video")
-        entries += [_Entry(path, class_folder.name) for path in videos]
+            raise UserError(f"{class_folder}: a class folder without a video")
+        entries += [_ListedVideo(path, class_folder.name) for path in videos]
     if not entries:
-        raise ValueError(f"{folder}: no class folders with videos in it")
+        raise UserError(f"{folder}: no class folders with videos in it")
     return entries
 
 
-def _set_aside(entries: list[_Entry], fraction: float, seed: int) -> tuple[list[_Entry], list[_Entry]]:
+def _split_off_validation(
+    entries: list[_ListedVideo], fraction: float, seed: int
+) -> tuple[list[_ListedVideo], list[_ListedVideo]]:
     if not 0 <= fraction < 1:
-        raise ValueError(f"val_fraction must be in [0, 1), not {fraction}")
+        raise UserError(f"val_fraction must be in [0, 1), not {fraction}")
     train, val = [], []
     for name in sorted({entry.label for entry in entries}):
         of_class = [entry for entry in entries if entry.label == name]
@@ -158,82 +167,84 @@ def _set_aside(entries: list[_Entry], fraction: float, seed: int) -> tuple[list[
     return train, val
 
 
-def _hash(entry: _Entry, seed: int) -> bytes:
+def _hash(entry: _ListedVideo, seed: int) -> bytes:
     return hashlib.sha256(f"{seed}/{entry.label}/{entry.path.name}".encode()).digest()
 
 
-def videos_in(list_: Path, *, root: str = "") -> list[Path]:
+def listed_videos(list_: Path, *, root: str = "") -> list[Path]:
     """The videos that a list names, there or not; `root` is the base of their paths, else the list's folder.
 
     Raises:
-        ValueError: the list can not be read, or is empty.
+        UserError: the list can not be read, or is empty.
     """
-    return [entry.path for entry in _entries(list_, root)]
+    return [entry.path for entry in _read_list(list_, root)]
 
 
-def _list(path: Path, root: str) -> list[_Entry]:
-    entries = _entries(path, root)
+def _existing_videos(path: Path, root: str) -> list[_ListedVideo]:
+    entries = _read_list(path, root)
     for number, entry in enumerate(entries, 1):
         if not entry.path.exists():
-            raise ValueError(f"{path}: entry {number}: no such video {entry.path}")
+            raise UserError(f"{path}: entry {number}: no such video {entry.path}")
     return entries
 
 
-def _entries(path: Path, root: str) -> list[_Entry]:
+def _read_list(path: Path, root: str) -> list[_ListedVideo]:
     base = Path(root) if root else path.parent
     entries = []
     for number, (name, label, frames) in enumerate(read_list(path), 1):
         if not name or not label:
-            raise ValueError(f"{path}: entry {number} lacks its path or its label")
+            raise UserError(f"{path}: entry {number} lacks its path or its label")
         if frames is not None and not (frames.isdigit() and int(frames)):
-            raise ValueError(f"{path}: entry {number} has '{frames}' where the number of frames should be")
-        entries.append(_Entry(base / name, label, int(frames) if frames else None))
+            raise UserError(f"{path}: entry {number} has '{frames}' where the number of frames should be")
+        entries.append(_ListedVideo(base / name, label, int(frames) if frames else None))
     if not entries:
-        raise ValueError(f"{path}: the list is empty")
+        raise UserError(f"{path}: the list is empty")
     return entries
 
 
-def _leave_out(data: Data, train: list[_Entry], val: list[_Entry]) -> tuple[list[_Entry], list[_Entry], str]:
+def _drop_quarantined(
+    data: Data, train: list[_ListedVideo], val: list[_ListedVideo]
+) -> tuple[list[_ListedVideo], list[_ListedVideo], str]:
     """What the quarantine list does not name, and a line that counts what it does."""
     if not data.quarantine:
         return train, val, ""
     path = Path(data.quarantine)
     base = Path(data.root) if data.root else path.parent
-    named = {(base / line).absolute() for line in lines(path)}
+    named = {(base / line).absolute() for line in read_lines(path)}
     kept_train, kept_val = ([e for e in part if e.path.absolute() not in named] for part in (train, val))
     if len(kept_train) < bool(train) or len(kept_val) < bool(val):
-        raise ValueError(f"{path}: leaves no video to train on, or none to test on")
+        raise UserError(f"{path}: leaves no video to train on, or none to test on")
     gone = len(train) - len(kept_train), len(val) - len(kept_val)
     counts = f"{gone[0]} training and {gone[1]} validation videos" if train else f"{gone[1]} videos"
     return kept_train, kept_val, f"{path}: {counts} left out, of {len(named)} that it names"
 
 
-def _class_names(entries: list[_Entry], *, of_list: bool) -> tuple[str, ...]:
+def _class_names(entries: list[_ListedVideo], *, of_list: bool) -> tuple[str, ...]:
     labels = {entry.label for entry in entries}
     if not of_list or not all(label.isdigit() for label in labels):
         return tuple(sorted(labels))
     numbers = {int(label) for label in labels}
     absent = sorted(set(range(max(numbers) + 1)) - numbers)
     if absent:
-        raise ValueError(
+        raise UserError(
             f"the lists have no video with label {absent[0]}, but one with {max(numbers)}: "
             "labels count from 0; or name the classes in a file (--data.class-names)"
         )
     return tuple(str(number) for number in sorted(numbers))
 
 
-def _samples(entries: list[_Entry], classes: Sequence[str]) -> tuple[Sample, ...]:
+def _samples(entries: list[_ListedVideo], classes: Sequence[str]) -> tuple[Sample, ...]:
     labels = {name: label for label, name in enumerate(classes)}
     # A list may say numbers in place of names; but classes named 1, 2, 3 are no labels 0, 1, 2.
     if not any(name.isdigit() for name in classes):
         labels |= {str(label): label for label in range(len(classes))}
-    return tuple(Sample(str(e.path), _label(e, labels, classes), e.frames, e.packed) for e in entries)
+    return tuple(Sample(str(e.path), _label(e, labels, classes), e.frames, e.shard_entry) for e in entries)
 
 
-def _label(entry: _Entry, labels: dict[str, int], classes: Sequence[str]) -> int:
+def _label(entry: _ListedVideo, labels: dict[str, int], classes: Sequence[str]) -> int:
     if entry.label in labels:
         return labels[entry.label]
     if entry.label.isdecimal() and (number := str(int(entry.label))) in labels:  # 01 is 1
         return labels[number]
-    known = ", ".join(classes[:10]) + (", …" if len(classes) > 10 else "")
-    raise ValueError(f"{entry.path}: class '{entry.label}' is not one of {len(classes)} known ones: {known}")
+    known = f"{len(classes)} known ones: {abbreviate(list(classes), 10)}"
+    raise UserError(f"{entry.path}: class '{entry.label}' is not one of {known}")

@@ -1,7 +1,7 @@
 """From labelled videos to views: what the data loader's workers run.
 
 A dataset knows video, sampling and transforms, never the model. Every random choice for a sample comes from
-(seed, epoch, its number), so neither the number of workers nor the order of samples changes it; tanet/feed.py
+(seed, epoch, its number), so neither the number of workers nor the order of samples changes it; loader.py
 makes batches of them.
 """
 
@@ -13,9 +13,10 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from tanet.data import frame_sampling, transforms
-from tanet.data.gpu_transforms import RawViews, raw_view
+from tanet.data.gpu_transforms import DeferredViews, defer_view
 from tanet.data.samples import Sample, frame_count
-from tanet.data.shards.read import open_packed
+from tanet.data.shards.read import open_packed_video
+from tanet.data.views import read_views
 from tanet.recipes.recipe import Data, Eval
 from tanet.video import Video, VideoError, open_video
 
@@ -41,7 +42,7 @@ class TrainClips(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, key: int) -> tuple[torch.Tensor | RawViews, int] | VideoError:
+    def __getitem__(self, key: int) -> tuple[torch.Tensor | DeferredViews, int] | VideoError:
         epoch, number = divmod(key, len(self))
         sample, data = self.samples[number], self.data
         generator = np.random.default_rng((self.seed, epoch, number))
@@ -58,14 +59,14 @@ class TrainClips(Dataset[Any]):
         except VideoError as error:
             return error
         other = self.mirrored[sample.label]
-        cut = transforms.draw_cut(
+        cut = transforms.draw_crop(
             *frames.shape[1:3],
             resize=data.resize,
             scales=data.scales,
             flip=other is not None,
             generator=generator,
         )
-        make = raw_view if data.transform_on == "device" else transforms.train_view
+        make = defer_view if data.transform_on == "device" else transforms.train_view
         label = other if other is not None and cut.mirrored else sample.label
         return make(frames, cut, size=data.size), label
 
@@ -83,53 +84,50 @@ class EvalClips(Dataset[Any]):
         sample, data = self.samples[number], self.data
         try:
             with _open(sample) as clip:
-                indices = frame_sampling.test_indices(
-                    frame_count(sample, clip.frames),
-                    frames=self.frames,
-                    clips=self.eval.clips,
-                    sampling=data.sampling,
-                    window=data.window,
-                )
-                frames = clip.read(indices)  # [V, T, H, W, 3]
+                count = frame_count(sample, clip.frames)
+                views = read_views(clip, frames=self.frames, data=data, eval=self.eval, count=count)
         except VideoError as error:
             return error
-        views = transforms.test_views(
-            frames, resize=self.eval.resize, size=self.eval.size, crops=self.eval.crops
-        )
         return views, sample.label
 
 
-class EpochOrder(Sampler[int]):
+class EpochSampler(Sampler[int]):
     """The keys of one epoch, shuffled by (seed, epoch); of several ranks each has its own part of them.
 
     `epoch` and `start` may be set between epochs: a resumed epoch leaves out its first `start` keys, and is
     as long as ever to those who ask for its length.
     """
 
-    def __init__(self, length: int, *, seed: int, rank: int = 0, world: int = 1) -> None:
-        self.length, self.seed, self.rank, self.world = length, seed, rank, world
+    def __init__(self, length: int, *, seed: int, rank: int = 0, world_size: int = 1) -> None:
+        self.length, self.seed, self.rank, self.world_size = length, seed, rank, world_size
         self.epoch = self.start = 0
 
     def __len__(self) -> int:
-        return len(range(self.rank, self.length, self.world))
+        return len(range(self.rank, self.length, self.world_size))
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.keys()[self.start :])
 
     def keys(self) -> list[int]:
         """All keys of this rank's epoch, in order."""
-        keys = epoch_keys(self.length, seed=self.seed, epoch=self.epoch, rank=self.rank, world=self.world)
+        keys = epoch_keys(
+            self.length, seed=self.seed, epoch=self.epoch, rank=self.rank, world_size=self.world_size
+        )
         return keys.tolist()
 
 
-def epoch_keys(length: int, *, seed: int, epoch: int, rank: int = 0, world: int = 1) -> np.ndarray:
+def epoch_keys(length: int, *, seed: int, epoch: int, rank: int = 0, world_size: int = 1) -> np.ndarray:
     """The keys that a rank reads in an epoch, in order: int64.
 
     Over all ranks each number comes once: nothing is padded, so their shares may differ by one.
     """
     order = np.random.default_rng((seed, epoch)).permutation(length)
-    return epoch * length + order[rank::world]
+    return epoch * length + order[rank::world_size]
 
 
 def _open(sample: Sample) -> Video:
-    return open_packed(sample.packed, name=sample.path) if sample.packed else open_video(sample.path)
+    return (
+        open_packed_video(sample.shard_entry, name=sample.path)
+        if sample.shard_entry
+        else open_video(sample.path)
+    )

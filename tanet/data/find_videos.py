@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tanet.errors import UserError
 from tanet.video import PICTURE_SUFFIXES
 
 VIDEO_SUFFIXES = (
@@ -10,13 +11,13 @@ VIDEO_SUFFIXES = (
 )
 
 
-def videos_under(folder: Path) -> list[Path]:
+def find_videos(folder: Path) -> list[Path]:
     """The videos of a folder, at any depth: video files, and folders that hold pictures. Sorted by path."""
-    entries = _visible(folder)
+    entries = visible_entries(folder)
     found = []
     for entry in entries:
         if entry.is_dir():
-            found += videos_under(entry)
+            found += find_videos(entry)
         elif entry.suffix.lower() in VIDEO_SUFFIXES:
             found.append(entry)
     # A picture beside videos is a cover, not a frame.
@@ -25,7 +26,7 @@ def videos_under(folder: Path) -> list[Path]:
     return found
 
 
-def _visible(folder: Path) -> list[Path]:
+def visible_entries(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise ValueError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")
+        raise UserError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")
     return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))

@@ -9,6 +9,8 @@ from typing import Literal
 
 import numpy as np
 
+from tanet.errors import UserError
+
 Sampling = Literal["dense", "uniform"]
 
 
@@ -27,7 +29,7 @@ def train_indices(
     return np.arange(frames) * segment + generator.integers(segment, size=frames)
 
 
-def val_indices(n: int, *, frames: int, sampling: Sampling, window: int = 64) -> np.ndarray:
+def middle_indices(n: int, *, frames: int, sampling: Sampling, window: int = 64) -> np.ndarray:
     """The middle clip: int64 [T], of a video of n frames."""
     _check(n, frames=frames, clips=1)
     if sampling == "dense":
@@ -36,11 +38,11 @@ def val_indices(n: int, *, frames: int, sampling: Sampling, window: int = 64) ->
     return (tick / 2 + tick * np.arange(frames)).astype(np.int64)
 
 
-def test_indices(n: int, *, frames: int, clips: int, sampling: Sampling, window: int = 64) -> np.ndarray:
+def eval_indices(n: int, *, frames: int, clips: int, sampling: Sampling, window: int = 64) -> np.ndarray:
     """Clips spread evenly over a video of n frames: int64 [V, T]. One clip is the middle one."""
     _check(n, frames=frames, clips=clips)
     if clips == 1:
-        return val_indices(n, frames=frames, sampling=sampling, window=window)[None]
+        return middle_indices(n, frames=frames, sampling=sampling, window=window)[None]
     if sampling == "dense":
         starts = np.linspace(0, _dense_starts(n, window=window) - 1, clips).astype(np.int64)
         return _dense(starts[:, None], n, frames=frames, window=window)
@@ -55,10 +57,10 @@ def _dense_starts(n: int, *, window: int) -> int:
 
 def _dense(start: int | np.ndarray, n: int, *, frames: int, window: int) -> np.ndarray:
     if frames > window:
-        raise ValueError(f"{frames} frames do not fit into a window of {window}")
+        raise UserError(f"{frames} frames do not fit into a window of {window}")
     return (start + np.arange(frames) * (window // frames)) % n
 
 
 def _check(n: int, *, frames: int, clips: int) -> None:
     if min(n, frames, clips) < 1:
-        raise ValueError(f"a clip needs at least one frame: video of {n}, clip of {frames}, {clips} clips")
+        raise UserError(f"a clip needs at least one frame: video of {n}, clip of {frames}, {clips} clips")

@@ -23,14 +23,14 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from tanet.data.transforms import Cut
+from tanet.data.transforms import CropSpec
 
 # Values that a call computes with at once: 256 MiB of frames in float32, and as much again for its result.
-AT_ONCE = 2**26
+CHUNK_VALUES = 2**26
 
 
 @dataclass(frozen=True)
-class Taps:
+class ResizeWeights:
     """Resizing along one axis: output i of view b is Σ_k weights[b, i, k] · input[first[b, i] + k]."""
 
     first: torch.Tensor
@@ -48,14 +48,14 @@ class Taps:
 
 
 @dataclass(frozen=True)
-class RawViews:
+class DeferredViews:
     """A batch of B views that are still to be made."""
 
     pixels: torch.Tensor
     """uint8, one view after the other, each [T, H, W, 3]; H and W differ."""
     shapes: tuple[tuple[int, int, int], ...]
     """T, H, W of each."""
-    taps: tuple[Taps, Taps, Taps, Taps]
+    taps: tuple[ResizeWeights, ResizeWeights, ResizeWeights, ResizeWeights]
     """Along the width and the height to the short side, then of the box to the view."""
     resized: bool
     """Whether any is resized to a short side: else the first two change nothing."""
@@ -63,11 +63,11 @@ class RawViews:
     def __len__(self) -> int:
         return len(self.shapes)
 
-    def __getitem__(self, part: slice) -> RawViews:
+    def __getitem__(self, part: slice) -> DeferredViews:
         ends = list(accumulate((3 * t * h * w for t, h, w in self.shapes), initial=0))
         start, stop, _ = part.indices(len(self))
-        x1, y1, x2, y2 = (Taps(taps.first[part], taps.weights[part]) for taps in self.taps)
-        return RawViews(
+        x1, y1, x2, y2 = (ResizeWeights(taps.first[part], taps.weights[part]) for taps in self.taps)
+        return DeferredViews(
             self.pixels[ends[start] : ends[stop]], self.shapes[part], (x1, y1, x2, y2), self.resized
         )
 
@@ -78,23 +78,23 @@ class RawViews:
         ):
             yield part.view(*shape, 3)
 
-    def pin_memory(self) -> RawViews:
+    def pin_memory(self) -> DeferredViews:
         """A copy in page-locked memory, from which a GPU reads by itself; the loader calls this."""
         return self._each(torch.Tensor.pin_memory)
 
-    def to(self, device: torch.device) -> RawViews:
+    def to(self, device: torch.device) -> DeferredViews:
         """On the device; from page-locked memory without waiting for it."""
         return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
-    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> RawViews:
-        x1, y1, x2, y2 = (Taps(change(taps.first), change(taps.weights)) for taps in self.taps)
-        return RawViews(change(self.pixels), self.shapes, (x1, y1, x2, y2), self.resized)
+    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> DeferredViews:
+        x1, y1, x2, y2 = (ResizeWeights(change(taps.first), change(taps.weights)) for taps in self.taps)
+        return DeferredViews(change(self.pixels), self.shapes, (x1, y1, x2, y2), self.resized)
 
 
-Views = torch.Tensor | RawViews
+Views = torch.Tensor | DeferredViews
 
 
-def raw_view(frames: torch.Tensor, cut: Cut, *, size: int) -> RawViews:
+def defer_view(frames: torch.Tensor, cut: CropSpec, *, size: int) -> DeferredViews:
     """One view that is still to be made.
 
     Args:
@@ -104,13 +104,13 @@ def raw_view(frames: torch.Tensor, cut: Cut, *, size: int) -> RawViews:
     """
     clips, height, width, _ = frames.shape
     box = cut.box
-    columns, x1 = _reach(width, cut.width, start=box.left, length=box.width)
-    rows, y1 = _reach(height, cut.height, start=box.top, length=box.height)
-    x2, y2 = _taps(box.width, size), _taps(box.height, size)
+    columns, x1 = _crop_weights(width, cut.width, start=box.left, length=box.width)
+    rows, y1 = _crop_weights(height, cut.height, start=box.top, length=box.height)
+    x2, y2 = _resize_weights(box.width, size), _resize_weights(box.height, size)
     if cut.mirrored:
-        x2 = Taps(x2.first.flip(1), x2.weights.flip(1))
+        x2 = ResizeWeights(x2.first.flip(1), x2.weights.flip(1))
     part = frames[:, rows, columns]
-    return RawViews(
+    return DeferredViews(
         part.flatten(),
         ((clips, part.shape[1], part.shape[2]),),
         (x1, y1, x2, y2),
@@ -118,10 +118,10 @@ def raw_view(frames: torch.Tensor, cut: Cut, *, size: int) -> RawViews:
     )
 
 
-def join(batches: Sequence[RawViews]) -> RawViews:
+def concatenate_views(batches: Sequence[DeferredViews]) -> DeferredViews:
     """One batch of several, in their order; they have the same T and S."""
-    x1, y1, x2, y2 = (_stack([batch.taps[axis] for batch in batches]) for axis in range(4))
-    return RawViews(
+    x1, y1, x2, y2 = (_stack_weights([batch.taps[axis] for batch in batches]) for axis in range(4))
+    return DeferredViews(
         torch.cat([batch.pixels for batch in batches]),
         tuple(shape for batch in batches for shape in batch.shapes),
         (x1, y1, x2, y2),
@@ -130,20 +130,20 @@ def join(batches: Sequence[RawViews]) -> RawViews:
 
 
 @torch.no_grad()
-def make_views(raw: RawViews) -> torch.Tensor:
+def make_views(raw: DeferredViews) -> torch.Tensor:
     """The views, on the device where the pixels are: float32 [B, T, 3, S, S] of whole levels, 0 to 255.
 
     It computes in float32. Where the user has allowed TF32 for products (PyTorch does not by itself), weights
     are rounded to 11 bits, and some pixels are one level off.
     """
     frames, heights, widths = zip(*raw.shapes, strict=True)
-    step = max(1, AT_ONCE // (3 * frames[0] * max(heights) * max(widths)))
+    step = max(1, CHUNK_VALUES // (3 * frames[0] * max(heights) * max(widths)))
     with torch.autocast(raw.pixels.device.type, enabled=False):
         views = [_make(raw[start : start + step]) for start in range(0, len(raw), step)]
     return torch.cat(views) if len(views) > 1 else views[0]
 
 
-def _make(raw: RawViews) -> torch.Tensor:
+def _make(raw: DeferredViews) -> torch.Tensor:
     frames = raw.shapes[0][0]
     height, width = (max(shape[axis] for shape in raw.shapes) for axis in (1, 2))
     # The height comes first, so that products along both axes need no copy between them.
@@ -157,7 +157,7 @@ def _make(raw: RawViews) -> torch.Tensor:
     return maps.unflatten(2, (frames, 3)).permute(0, 2, 3, 1, 4).contiguous()
 
 
-def _resize(maps: torch.Tensor, x: Taps, y: Taps) -> torch.Tensor:
+def _resize(maps: torch.Tensor, x: ResizeWeights, y: ResizeWeights) -> torch.Tensor:
     """[B, H, F, W] → [B, H', F, W'], rounded after each axis.
 
     No weight is negative and they sum to one, so no value leaves 0 to 255.
@@ -168,19 +168,19 @@ def _resize(maps: torch.Tensor, x: Taps, y: Taps) -> torch.Tensor:
     return (y.matrix(height) @ wide).add_(0.5).floor_().unflatten(2, (depth, -1))
 
 
-def _reach(before: int, after: int, *, start: int, length: int) -> tuple[slice, Taps]:
+def _crop_weights(before: int, after: int, *, start: int, length: int) -> tuple[slice, ResizeWeights]:
     """Of an axis that is resized: the inputs that the outputs from `start` on need, their taps."""
-    taps = _taps(before, after)
+    taps = _resize_weights(before, after)
     first, weights = taps.first[:, start : start + length], taps.weights[:, start : start + length]
     low, high = int(first[0, 0]), min(before, int(first[0, -1]) + weights.shape[2])
-    return slice(low, high), Taps(first - low, weights)
+    return slice(low, high), ResizeWeights(first - low, weights)
 
 
 @lru_cache(1024)
-def _taps(before: int, after: int) -> Taps:
+def _resize_weights(before: int, after: int) -> ResizeWeights:
     """Antialiased bilinear resizing of an axis: [1, after] and [1, after, K]."""
     if before == after:
-        return Taps(torch.arange(after)[None], torch.ones(1, after, 1))
+        return ResizeWeights(torch.arange(after)[None], torch.ones(1, after, 1))
     scale = before / after
     wide = max(1.0, scale)  # half the width of the triangle under which inputs count
     centres = scale * (np.arange(after) + 0.5)
@@ -194,10 +194,10 @@ def _taps(before: int, after: int) -> Taps:
     # As many bits as the largest weight leaves in 15, and 22 at most.
     bits = next((bits for bits in range(22) if int(weights.max() * 2 ** (bits + 1) + 0.5) >= 2**15), 22)
     weights = np.floor(weights * 2**bits + 0.5) / 2**bits
-    return Taps(torch.from_numpy(first)[None], torch.from_numpy(weights).float()[None])
+    return ResizeWeights(torch.from_numpy(first)[None], torch.from_numpy(weights).float()[None])
 
 
-def _stack(parts: Sequence[Taps]) -> Taps:
+def _stack_weights(parts: Sequence[ResizeWeights]) -> ResizeWeights:
     """Taps of several views; where one has fewer outputs or taps than another, zeros."""
     outputs, taps = (max(part.weights.shape[axis] for part in parts) for axis in (1, 2))
     first, weights = [], []
@@ -205,4 +205,4 @@ def _stack(parts: Sequence[Taps]) -> Taps:
         missing = outputs - part.weights.shape[1]
         first.append(F.pad(part.first, (0, missing)))
         weights.append(F.pad(part.weights, (0, taps - part.weights.shape[2], 0, missing)))
-    return Taps(torch.cat(first), torch.cat(weights))
+    return ResizeWeights(torch.cat(first), torch.cat(weights))

@@ -6,77 +6,79 @@ free. On a CPU it is a plain loop.
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
 
-from tanet.data.gpu_transforms import RawViews, Views, make_views
+from tanet.data.gpu_transforms import DeferredViews, make_views
+from tanet.data.loader import Batch
 from tanet.data.transforms import normalise
+from tanet.recipes.input_spec import IMAGENET, InputSpec
 
 
-class Waited:
-    """Passes batches on, and counts the seconds that it waits for them.
+def timed(batches: Iterable[Batch], add_wait: Callable[[float], None]) -> Iterator[Batch]:
+    """Pass batches on, and report the seconds that each was waited for.
 
-    Put between a feed and `on_device`, it does not count what that waits for the GPU.
+    Wrap the loader with it, not `prefetch_to_device`: then time spent waiting for the GPU is not counted.
     """
-
-    def __init__(self, batches: Iterable[tuple[Views, torch.Tensor]]) -> None:
-        self.batches, self.seconds = batches, 0.0
-
-    def __iter__(self) -> Iterator[tuple[Views, torch.Tensor]]:
-        batches = iter(self.batches)
-        while True:
-            started = time.monotonic()
-            batch = next(batches, None)
-            self.seconds += time.monotonic() - started
-            if batch is None:
-                return
-            yield batch
+    remaining = iter(batches)
+    while True:
+        started = time.monotonic()
+        batch = next(remaining, None)
+        add_wait(time.monotonic() - started)
+        if batch is None:
+            return
+        yield batch
 
 
 @dataclass(frozen=True)
-class _Ahead:
-    """A batch that may still be on its way, and the event that says when it is there."""
+class _PendingBatch:
+    """A batch whose copy to the device may still run, and the event that marks its end."""
 
-    views: torch.Tensor
-    labels: torch.Tensor
-    there: torch.cuda.Event
+    batch: Batch
+    ready: torch.cuda.Event
 
-    def take(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Let the stream of the network wait for it, and its memory for that stream."""
-        stream = torch.cuda.current_stream(self.views.device)
-        stream.wait_event(self.there)
-        self.views.record_stream(stream)
-        self.labels.record_stream(stream)
-        return self.views, self.labels
+    def take(self) -> Batch:
+        """Make the network's stream wait for the copy, and own the memory."""
+        assert isinstance(self.batch.views, torch.Tensor)
+        stream = torch.cuda.current_stream(self.batch.views.device)
+        stream.wait_event(self.ready)
+        self.batch.views.record_stream(stream)
+        self.batch.labels.record_stream(stream)
+        return self.batch
 
 
-def on_device(
-    batches: Iterable[tuple[Views, torch.Tensor]], device: torch.device
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Normalised views, float32 [B, T, 3, S, S], and labels, int64 [B], of a `Feed`'s batches.
+def prefetch_to_device(
+    batches: Iterable[Batch], device: torch.device, spec: InputSpec = IMAGENET
+) -> Iterator[Batch]:
+    """Move batches of a `ClipLoader` to the device and normalise them, one ahead of the network.
 
-    Use a batch in the stream that is current when it is asked for. The batch after it is asked for before it
-    is handed out, so errors of `batches` come one batch early.
+    Views become float32 [B, T, 3, S, S]. Use a batch in the stream that is current when it is asked for.
+    The next batch is requested before a batch is handed out, so errors of `batches` come one batch early.
+
+    Args:
+        batches: uint8 views, or views that the device still has to make.
+        device: where the network is.
+        spec: how the network's clips are normalised.
     """
     if device.type != "cuda":
-        for views, labels in batches:
-            yield _prepared(views, labels, device)
+        for batch in batches:
+            yield _prepared(batch, device, spec)
         return
     side = _side_stream(device)
     side.wait_stream(torch.cuda.current_stream(device))
-    ahead: _Ahead | None = None
+    ahead: _PendingBatch | None = None
     steps: deque[torch.cuda.Event] = deque(maxlen=2)  # the ends of the last two steps
-    for views, labels in batches:
+    for batch in batches:
         if len(steps) == 2:
-            # Else a quick feed would fill the GPU's memory. The last step still runs meanwhile.
+            # Otherwise a fast loader would fill the GPU's memory. The last step still runs meanwhile.
             steps[0].synchronize()
         with torch.cuda.stream(side):
-            there = torch.cuda.Event()
-            coming = _Ahead(*_prepared(views, labels, device), there)
-            there.record()
+            ready = torch.cuda.Event()
+            coming = _PendingBatch(_prepared(batch, device, spec), ready)
+            ready.record()
         if ahead is not None:
             yield ahead.take()
             steps.append(torch.cuda.Event(blocking=True))
@@ -88,13 +90,16 @@ def on_device(
 
 @cache
 def _side_stream(device: torch.device) -> torch.cuda.Stream:
-    """One for all epochs: PyTorch keeps freed memory for the stream that took it, and no other gets it."""
+    """Return one stream for all epochs: PyTorch reserves freed memory for the stream that allocated it."""
     return torch.cuda.Stream(device)
 
 
-def _prepared(views: Views, labels: torch.Tensor, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    if isinstance(views, RawViews):
+def _prepared(batch: Batch, device: torch.device, spec: InputSpec) -> Batch:
+    """Copy a batch to the device, make its views there if they are not made yet, and normalise them."""
+    views = batch.views
+    if isinstance(views, DeferredViews):
         made = make_views(views.to(device))
     else:
         made = views.to(device, non_blocking=True)
-    return normalise(made), labels.to(device, non_blocking=True)
+    labels = batch.labels.to(device, non_blocking=True)
+    return replace(batch, views=normalise(made, spec), labels=labels)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tanet.data.shards.format import Packed
+from tanet.data.shards.format import ShardEntry
 from tanet.video import VideoError
 
 
@@ -15,7 +15,7 @@ class Sample:
     label: int
     frames: int | None = None
     """How many of its frames to use, from the first; None for all."""
-    packed: Packed | None = None
+    shard_entry: ShardEntry | None = None
     """Where it lies if not in a file or folder of its own."""
 
 

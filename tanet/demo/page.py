@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tanet.data.frame_sampling import val_indices
+from tanet.data.frame_sampling import middle_indices
 from tanet.evaluation.report import Report
 from tanet.runtime.files import write_atomically
 from tanet.video import open_video
 
-NETWORKS = {"tam": "TANet", "none": "2D network"}
+COMPARED = {"tam": "TANet", "none": "2D network"}
 
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -50,12 +50,12 @@ others.
 """
 
 
-def write(path: str | Path, reports: Mapping[str, Report], *, backbone: str, train: int) -> Path:
+def write_page(path: str | Path, reports: Mapping[str, Report], *, backbone: str, train: int) -> Path:
     """Write the page; returns its path.
 
     Args:
         path: of the HTML file.
-        reports: what testing found, on the same videos, by temporal module (the keys of `NETWORKS`).
+        reports: what testing found, on the same videos, by temporal module (the keys of `COMPARED`).
         backbone: name of the 2D network.
         train: number of training videos.
     """
@@ -65,8 +65,8 @@ def write(path: str | Path, reports: Mapping[str, Report], *, backbone: str, tra
         backbone=backbone,
         train=train,
         val=len(first.samples),
-        bars="".join(_bar(NETWORKS[name], report.accuracy.top1) for name, report in reports.items()),
-        heads="".join(f"<th>{NETWORKS[name]}</th>" for name in reports),
+        bars="".join(_bar(COMPARED[name], report.accuracy.top1) for name, report in reports.items()),
+        heads="".join(f"<th>{COMPARED[name]}</th>" for name in reports),
         rows="\n".join(_row(reports, number) for number in examples),
     )
     write_atomically(path, page.encode())
@@ -76,7 +76,7 @@ def write(path: str | Path, reports: Mapping[str, Report], *, backbone: str, tra
 def film_strip(video: str | Path, *, frames: int = 8, gap: int = 4) -> np.ndarray:
     """Frames spread over a video, side by side: uint8 [H, W', 3]."""
     with open_video(video) as clip:
-        pictures = clip.read(val_indices(clip.frames, frames=frames, sampling="uniform"))  # [T, H, W, 3]
+        pictures = clip.read(middle_indices(clip.frames, frames=frames, sampling="uniform"))  # [T, H, W, 3]
     padded = torch.nn.functional.pad(pictures, (0, 0, 0, gap), value=255)
     return padded.transpose(0, 1).flatten(1, 2)[:, :-gap].numpy()
 

@@ -19,6 +19,7 @@ from tanet import synthetic
 from tanet.checkpoints import checkpoint
 from tanet.data.annotations import read_split
 from tanet.demo import page
+from tanet.errors import UserError
 from tanet.evaluation import evaluate
 from tanet.inference.predict import predict
 from tanet.recipes.recipe import Recipe
@@ -38,7 +39,7 @@ class Screen(Protocol):
     def show(self, event: Event) -> None: ...
 
 
-def run(
+def run_demo(
     out: Path,
     *,
     device: str,
@@ -63,20 +64,20 @@ def run(
     )
 
     results = {}
-    for temporal, name in page.NETWORKS.items():
+    for temporal, name in page.COMPARED.items():
         recipe = _recipe(out / "videos", temporal)
         say(f"\ntraining {name}")
         with watch(recipe) as screen:
-            best = train(recipe, out=out / temporal, device=target, report=screen.show)
+            best = train(recipe, out=out / temporal, device=target, on_event=screen.show)
         model = checkpoint.load(best, device=target)
         split = read_split(recipe.data, classes=model.classes)
-        results[temporal] = evaluate.test(
+        results[temporal] = evaluate.evaluate(
             model.network, split.val, classes=model.classes, recipe=model.recipe
         )
         answer = predict(split.val[0].path, model)
         say(f"{name}: top-1 {results[temporal].accuracy.top1:.1%}")
         say(f"{answer.video}: {answer.label} ({answer.score:.0%})")
-    return page.write(
+    return page.write_page(
         out / "report.html", results, backbone=VERBS.model.backbone, train=TRAIN * len(synthetic.VERBS)
     )
 
@@ -85,8 +86,8 @@ def _clear(out: Path) -> None:
     """Remove an earlier demo; a folder with anything else in it is left alone."""
     marker = out / ".tanet-demo"
     if out.exists() and any(out.iterdir()) and not marker.exists():
-        raise ValueError(f"{out} holds other files: name a new folder with --out")
-    for part in ("videos", *page.NETWORKS):
+        raise UserError(f"{out} holds other files: name a new folder with --out")
+    for part in ("videos", *page.COMPARED):
         if (out / part).exists():
             shutil.rmtree(out / part)
     out.mkdir(parents=True, exist_ok=True)

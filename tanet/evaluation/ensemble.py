@@ -13,11 +13,12 @@ from pathlib import Path
 
 import torch
 
+from tanet.errors import UserError
 from tanet.evaluation.report import Report
 from tanet.evaluation.score_files import Scores
 
 
-def fuse(parts: Sequence[Scores], *, weights: Sequence[float] = ()) -> Scores:
+def average_models(parts: Sequence[Scores], *, weights: Sequence[float] = ()) -> Scores:
     """The weighted mean of the scores of models that were tested on the same videos.
 
     A video that one of them could not read is left out of all.
@@ -27,7 +28,7 @@ def fuse(parts: Sequence[Scores], *, weights: Sequence[float] = ()) -> Scores:
         weights: one for each part; by default all are equal. Only their ratios count.
 
     Raises:
-        ValueError: classes or videos differ, or the weights do not fit; the message names what.
+        UserError: classes or videos differ, or the weights do not fit; the message names what.
     """
     shares = check_weights(weights, parts=len(parts))
     first = parts[0]
@@ -35,7 +36,7 @@ def fuse(parts: Sequence[Scores], *, weights: Sequence[float] = ()) -> Scores:
     kept = [row for row, name in enumerate(first.names) if name not in unreadable]
     keys = [_keys(first)[row] for row in kept]
     if not keys:
-        raise ValueError(f"no video could be read for each of {', '.join(part.name for part in parts)}")
+        raise UserError(f"no video could be read for each of {', '.join(part.name for part in parts)}")
     mean = torch.zeros(len(keys), len(first.report.classes))
     for part, share in zip(parts, shares, strict=True):
         _check_classes(part, first)
@@ -55,14 +56,14 @@ def check_weights(weights: Sequence[float], *, parts: int) -> list[float]:
     """The share of each part in their mean; without weights all are equal.
 
     Raises:
-        ValueError: there is not one positive weight for each part.
+        UserError: there is not one positive weight for each part.
     """
     weights = weights or [1.0] * parts
     if len(weights) != parts:
-        raise ValueError(f"{len(weights)} weights for {parts} models: give one for each, or none")
+        raise UserError(f"{len(weights)} weights for {parts} models: give one for each, or none")
     for weight in weights:
         if not (math.isfinite(weight) and weight > 0):
-            raise ValueError(f"a weight must be positive, not {weight:g}")
+            raise UserError(f"a weight must be positive, not {weight:g}")
     return [weight / sum(weights) for weight in weights]
 
 
@@ -75,7 +76,7 @@ def _rows(part: Scores, keys: list[tuple[str, int]], unreadable: Container[str],
     """The rows of the first one's videos among those of another."""
     places = {key: row for row, key in enumerate(_keys(part)) if key[0] not in unreadable}
     if odd := sorted(places.keys() ^ set(keys)):
-        raise ValueError(
+        raise UserError(
             f"{part.name} and {first.name} were not tested on the same videos: {len(odd)} are of one "
             f"alone, or have other labels; for instance {odd[0][0]}"
         )
@@ -90,4 +91,4 @@ def _check_classes(part: Scores, first: Scores) -> None:
         cause = f"{len(theirs)} and {len(ours)}, and '{odd[0]}' is of one alone"
     else:
         cause = "the same, but in another order"
-    raise ValueError(f"{part.name} and {first.name} know different classes: {cause}")
+    raise UserError(f"{part.name} and {first.name} know different classes: {cause}")

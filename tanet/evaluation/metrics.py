@@ -6,7 +6,9 @@ from typing import Literal
 
 import torch
 
-Fuse = Literal["logits", "softmax"]
+from tanet.errors import UserError
+
+Average = Literal["logits", "softmax"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Accuracy:
     """Top-1 of each class; None where no video has it."""
 
 
-def fuse(logits: torch.Tensor, *, how: Fuse = "logits") -> torch.Tensor:
+def average(logits: torch.Tensor, *, how: Average = "logits") -> torch.Tensor:
     """Scores of a video from those of its views: [..., views, classes] → probabilities [..., classes].
 
     `logits` averages before the softmax (the published code), `softmax` after it (mmaction2).
@@ -30,7 +32,7 @@ def fuse(logits: torch.Tensor, *, how: Fuse = "logits") -> torch.Tensor:
         return logits.mean(-2).softmax(-1)
     if how == "softmax":
         return logits.softmax(-1).mean(-2)
-    raise ValueError(f"unknown fusion '{how}': known are logits, softmax")
+    raise UserError(f"unknown fusion '{how}': known are logits, softmax")
 
 
 def accuracy(scores: torch.Tensor, labels: torch.Tensor) -> Accuracy:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tanet.data.frame_sampling import Sampling
-from tanet.evaluation.metrics import Fuse
+from tanet.errors import UserError
+from tanet.evaluation.metrics import Average
 from tanet.recipes.recipe import Recipe
 
 
@@ -28,7 +29,7 @@ class Protocol:
     """Side of the crops, in pixels."""
     window: int = 64
     """Length of the window of dense sampling, in frames of the video."""
-    fuse: Fuse = "logits"
+    average: Average = "logits"
     """As the code that gave the numbers on record."""
 
     def apply(self, recipe: Recipe) -> Recipe:
@@ -54,8 +55,8 @@ def find_protocol(name: str) -> Protocol:
     """The protocol of a name.
 
     Raises:
-        ValueError: there is none; the message lists those that are.
+        UserError: there is none; the message lists those that are.
     """
     if name not in PROTOCOLS:
-        raise ValueError(f"unknown protocol '{name}': known are {', '.join(PROTOCOLS)}")
+        raise UserError(f"unknown protocol '{name}': known are {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]

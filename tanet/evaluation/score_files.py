@@ -16,19 +16,20 @@ import safetensors.torch
 import torch
 
 from tanet.data.samples import Sample
+from tanet.errors import UserError
 from tanet.evaluation.report import Report
 from tanet.recipes import recipe as recipes
 from tanet.recipes.recipe import Data, Recipe
-from tanet.runtime.files import versions, write_atomically
+from tanet.runtime.files import name_below, versions, write_atomically
 from tanet.video import VideoError
 
 FORMAT = 1
 KEY = "tanet-scores"
-LONGEST = 100_000_000  # bytes that safetensors allows a header
+MAX_HEADER_BYTES = 100_000_000  # bytes that safetensors allows a header
 
 
 @dataclass(frozen=True)
-class Source:
+class ScoredModel:
     """One model's part in the scores."""
 
     checkpoint: str
@@ -51,28 +52,28 @@ class Scores:
     report: Report
     root: str
     """The folder that the names of the videos are relative to, where they lie in it."""
-    sources: tuple[Source, ...]
+    sources: tuple[ScoredModel, ...]
     """One for each model."""
 
     @property
     def names(self) -> list[str]:
         """Of the videos that were scored: paths below the root, so that another machine's are the same."""
-        return [_name(sample.path, self.root) for sample in self.report.samples]
+        return [_relative_name(sample.path, self.root) for sample in self.report.samples]
 
     @property
     def unreadable(self) -> dict[str, VideoError]:
         """The others, by name."""
-        return {_name(path, self.root): error for path, error in self.report.bad.items()}
+        return {_relative_name(path, self.root): error for path, error in self.report.bad.items()}
 
 
-def source(checkpoint: Path, *, recipe: Recipe) -> Source:
+def describe_model(checkpoint: Path, *, recipe: Recipe) -> ScoredModel:
     """What made the scores of one model: its file, and how it was tested."""
     with checkpoint.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Source(str(checkpoint), digest, recipe, versions())
+    return ScoredModel(str(checkpoint), digest, recipe, versions())
 
 
-def base(data: Data) -> str:
+def relative_root(data: Data) -> str:
     """The folder that the paths of a data set are relative to."""
     return data.root or (str(Path(data.val).parent) if data.val else "")
 
@@ -102,7 +103,7 @@ def is_scores(path: str | Path) -> bool:
     try:
         with Path(path).open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length)) if length <= LONGEST else None
+            header = json.loads(file.read(length)) if length <= MAX_HEADER_BYTES else None
     except (OSError, ValueError):
         return False
     return isinstance(header, dict) and KEY in (header.get("__metadata__") or {})
@@ -112,36 +113,37 @@ def load(path: str | Path) -> Scores:
     """Read scores.
 
     Raises:
-        ValueError: no such file, not a file of scores, or a damaged one; the message names file and cause.
+        UserError: no such file, not a file of scores, or a damaged one; the message names file and cause.
     """
     if not Path(path).is_file():
-        raise ValueError(f"{path}: no such file")
+        raise UserError(f"{path}: no such file")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get(KEY, "null"))
         if header is None:
-            raise ValueError("a safetensors file without scores")
+            raise UserError("a safetensors file without scores")
         if header["format"] != FORMAT:
-            raise ValueError(f"of another tanet's format ({header['format']}; known is {FORMAT})")
+            raise UserError(f"of another tanet's format ({header['format']}; known is {FORMAT})")
         return _from_header(str(path), header, safetensors.torch.load_file(path))
     except (safetensors.SafetensorError, KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{path}: not a file of scores, or a damaged one ({error})") from error
+        raise UserError(f"{path}: not a file of scores, or a damaged one ({error})") from error
 
 
 def _from_header(name: str, header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Scores:
     scores, labels, root = tensors["scores"], tensors["labels"].tolist(), header["root"]
     videos, classes = header["videos"], tuple(header["classes"])
     if scores.shape != (len(videos), len(classes)) or scores.dtype != torch.float32:
-        raise ValueError(f"{list(scores.shape)} scores for {len(videos)} videos and {len(classes)} classes")
+        raise UserError(f"{list(scores.shape)} scores for {len(videos)} videos and {len(classes)} classes")
     if len(labels) != len(videos) or not all(0 <= label < len(classes) for label in labels):
-        raise ValueError("labels that do not fit its videos and classes")
+        raise UserError("labels that do not fit its videos and classes")
     samples = tuple(Sample(str(Path(root) / name), label) for name, label in zip(videos, labels, strict=True))
     bad = {str(Path(root) / name): VideoError(*error) for name, error in header["unreadable"].items()}
     sources = tuple(
-        Source(**{**values, "recipe": recipes.from_dict(values["recipe"])}) for values in header["sources"]
+        ScoredModel(**{**values, "recipe": recipes.from_dict(values["recipe"])})
+        for values in header["sources"]
     )
     return Scores(name, Report(samples, classes, scores, bad), root, sources)
 
 
-def _name(path: str, root: str) -> str:
-    return str(Path(path).relative_to(root)) if root and Path(path).is_relative_to(root) else path
+def _relative_name(path: str, root: str) -> str:
+    return name_below(path, root) or path

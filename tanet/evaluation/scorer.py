@@ -1,6 +1,5 @@
 """Score the views of videos: one forward pass, averaged over the views of each video."""
 
-from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -8,23 +7,26 @@ from torch import nn
 
 from tanet.data.transforms import normalise
 from tanet.evaluation import metrics
+from tanet.recipes.input_spec import IMAGENET, InputSpec
 from tanet.recipes.recipe import Eval
 from tanet.runtime.device import autocast
+from tanet.runtime.events import Note, OnEvent, ignore
 
 Precision = Literal["float32", "bfloat16"]
 
 
 class Scorer:
-    """Views uint8 [B, V·crops, T, 3, S, S] of B videos → probabilities [B, classes] on the CPU.
+    """Scores views of videos: uint8 [B, V·crops, T, 3, S, S] → probabilities [B, classes] on the CPU.
 
-    At most `eval.batch` views go through the network together. Where a GPU has too little memory for them,
-    half as many do from then on; the scores depend on that by rounding alone.
+    At most `eval.batch` views go through the network together. When a GPU runs out of memory, their number
+    is halved from then on; that changes the scores by rounding only.
 
     Args:
-        network: clips [B, T, 3, H, W] → logits, in evaluation mode.
-        eval: its `fuse` and `batch` count.
+        network: clips [B, T, 3, H, W] → logits, in evaluation mode; its `input_spec` says how clips are
+            normalised (ImageNet's values if it has none).
+        eval: its `average` and `batch` count.
         precision: on a GPU.
-        note: is told a line when there are fewer.
+        on_event: is told a `Note` when the number of views is halved.
 
     Raises:
         torch.OutOfMemoryError: the GPU has too little memory for one view.
@@ -36,9 +38,10 @@ class Scorer:
         *,
         eval: Eval,
         precision: Precision,
-        note: Callable[[str], None] | None = None,
+        on_event: OnEvent = ignore,
     ) -> None:
-        self.network, self.eval, self.note = network, eval, note
+        self.network, self.eval, self.on_event = network, eval, on_event
+        self.spec: InputSpec = getattr(network, "input_spec", IMAGENET)
         self.precision: Precision = precision
         self.batch = eval.batch
         self.device = next(network.parameters()).device
@@ -49,17 +52,18 @@ class Scorer:
         while (logits := self._logits(flat)) is None:
             self.batch = min(self.batch, len(flat)) // 2
             torch.cuda.empty_cache()
-            if self.note:
-                self.note(f"too little memory: from now on {self.batch} views go through together")
-        return metrics.fuse(logits.unflatten(0, views.shape[:2]), how=self.eval.fuse).cpu()
+            self.on_event(Note(f"too little memory: from now on {self.batch} views go through together"))
+        return metrics.average(logits.unflatten(0, views.shape[:2]), how=self.eval.average).cpu()
 
     def _logits(self, views: torch.Tensor) -> torch.Tensor | None:
-        """[B·V·crops, classes]; None if the memory does not suffice. What took it is free by then."""
+        """Compute logits [B·V·crops, classes]; on too little memory free all of it and return None."""
         logits = []
         try:
             for part in views.split(self.batch):
+                clips = normalise(part.to(self.device, non_blocking=True), self.spec)
                 with autocast(self.device, self.precision):
-                    logits.append(self.network(normalise(part.to(self.device, non_blocking=True))).float())
+                    logits.append(self.network(clips).float())
+                del clips
         except torch.OutOfMemoryError:
             if min(self.batch, len(views)) == 1:
                 raise
@@ -70,5 +74,5 @@ class Scorer:
 def video_scores(
     network: nn.Module, views: torch.Tensor, *, eval: Eval, precision: Precision = "float32"
 ) -> torch.Tensor:
-    """Probabilities [B, classes] on the CPU, from uint8 views [B, V·crops, T, 3, S, S] of B videos."""
+    """Score B videos: uint8 views [B, V·crops, T, 3, S, S] → probabilities [B, classes] on the CPU."""
     return Scorer(network, eval=eval, precision=precision)(views)

@@ -14,12 +14,13 @@ import numpy as np
 import torch
 
 from tanet.checkpoints.checkpoint import Checkpoint
-from tanet.data import frame_sampling, transforms
+from tanet.data.views import read_views
+from tanet.errors import UserError
 from tanet.evaluation.scorer import video_scores
 from tanet.recipes.recipe import Eval
-from tanet.video import DamagedVideo, VideoError, open_video
+from tanet.video import DamagedVideo, FrameArray, VideoError, open_video
 
-Source = str | Path | np.ndarray | torch.Tensor
+VideoSource = str | Path | np.ndarray | torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Prediction:
     """What was wrong with it, where it could be answered all the same."""
 
 
-def predict(video: Source, model: Checkpoint, *, eval: Eval | None = None) -> Prediction:
+def predict(video: VideoSource, model: Checkpoint, *, eval: Eval | None = None) -> Prediction:
     """Recognise the action in one video.
 
     Args:
@@ -49,10 +50,10 @@ def predict(video: Source, model: Checkpoint, *, eval: Eval | None = None) -> Pr
 
     Raises:
         VideoError: the video can not be read.
-        ValueError: the array is not uint8 [frames, H, W, 3], or the network's scores are not numbers.
+        UserError: the array is not uint8 [frames, H, W, 3], or the network's scores are not numbers.
     """
     eval = eval or model.recipe.eval
-    return _answer(video, *_views(video, model, eval), model, eval)
+    return _answer(video, _views(video, model, eval), model, eval)
 
 
 def predict_all(
@@ -67,7 +68,7 @@ def predict_all(
         workers: threads that decode ahead.
 
     Raises:
-        ValueError: the network's scores are not numbers.
+        UserError: the network's scores are not numbers.
     """
     eval = eval or model.recipe.eval
     remaining = iter(videos)
@@ -77,57 +78,44 @@ def predict_all(
             path, views = ahead.pop(0)
             ahead += [(later, pool.submit(_views, later, model, eval)) for later in islice(remaining, 1)]
             try:
-                yield _answer(path, *views.result(), model, eval)
+                yield _answer(path, views.result(), model, eval)
             except VideoError as error:
                 yield error
 
 
-def _views(video: Source, model: Checkpoint, eval: Eval) -> tuple[torch.Tensor, int, str]:
-    """uint8 [V·crops, T, 3, S, S], the number of frames, and what was wrong."""
-    note = ""
-    if isinstance(video, str | Path):
-        with open_video(video) as clip:
-            count = clip.frames
-            try:
-                frames = clip.read(_indices(count, model, eval))
-            except DamagedVideo as damage:
-                if not damage.frames:
-                    raise
-                note = f"damaged: only {damage.frames} of {count} frames can be read"
-                count = damage.frames
-                frames = clip.read(_indices(count, model, eval))
-    else:
-        array = torch.as_tensor(np.ascontiguousarray(video) if isinstance(video, np.ndarray) else video)
-        if array.dtype != torch.uint8 or array.ndim != 4 or array.shape[-1] != 3 or not len(array):
-            raise ValueError(
-                f"expected frames uint8 [frames, H, W, 3], not {array.dtype} {list(array.shape)}"
-            )
-        count = len(array)
-        frames = array[torch.from_numpy(_indices(count, model, eval))]
-    views = transforms.test_views(frames, resize=eval.resize, size=eval.size, crops=eval.crops)
-    return views, count, note
+@dataclass(frozen=True)
+class _Views:
+    """The views of a video, and what its prediction tells besides the answer."""
+
+    views: torch.Tensor
+    """uint8 [V·crops, T, 3, S, S]."""
+    frames: int
+    note: str = ""
 
 
-def _indices(count: int, model: Checkpoint, eval: Eval) -> np.ndarray:
-    data = model.recipe.data
-    return frame_sampling.test_indices(
-        count,
-        frames=model.recipe.model.frames,
-        clips=eval.clips,
-        sampling=data.sampling,
-        window=data.window,
-    )
+def _views(source: VideoSource, model: Checkpoint, eval: Eval) -> _Views:
+    """Read the views of a video; of a damaged one, from the frames that it has."""
+    frames, data = model.recipe.model.frames, model.recipe.data
+    with open_video(source) if isinstance(source, str | Path) else FrameArray(source) as video:
+        promised = video.frames
+        try:
+            return _Views(read_views(video, frames=frames, data=data, eval=eval), promised)
+        except DamagedVideo as damage:
+            if not damage.frames:
+                raise
+            views = read_views(video, frames=frames, data=data, eval=eval, count=damage.frames)
+            note = f"damaged: only {damage.frames} of {promised} frames can be read"
+            return _Views(views, damage.frames, note)
 
 
-def _answer(
-    video: Source, views: torch.Tensor, count: int, note: str, model: Checkpoint, eval: Eval
-) -> Prediction:
-    scores = video_scores(model.network, views[None], eval=eval, precision=model.recipe.optim.precision)[0]
+def _answer(video: VideoSource, read: _Views, model: Checkpoint, eval: Eval) -> Prediction:
+    precision = model.recipe.optim.precision
+    scores = video_scores(model.network, read.views[None], eval=eval, precision=precision)[0]
     name = str(video) if isinstance(video, str | Path) else "array"
     if scores.isnan().any():
-        raise ValueError(f"{name}: the network's scores are not numbers (NaN)")
+        raise UserError(f"{name}: the network's scores are not numbers (NaN)")
     best = scores.topk(min(5, len(scores)))
     top5 = tuple(
         (model.classes[i], p) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     )
-    return Prediction(name, *top5[0], top5, count, note)
+    return Prediction(name, *top5[0], top5, read.frames, read.note)

@@ -1,45 +1,146 @@
-"""Build networks: from the settings of a recipe, or by name."""
+"""Build networks: by name, or from the settings in a recipe.
 
+    create_model("tanet-resnet50", frames=8, classes=174)
+    build(Network2D(backbone="mobilenet_v2", temporal="tsm"), classes=10)
+
+A name chooses an architecture: the settings of one family of networks. A family has a section of settings
+(recipes/recipe.py) and a builder here, and knows nothing of the others.
+"""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
+from tanet.errors import UserError
 from tanet.models.backbones2d import BACKBONES, remove_classifier
-from tanet.models.insertion.plug import insert
-from tanet.models.temporal import entry, locate
+from tanet.models.insertion.plug import plug_at
+from tanet.models.temporal import find_temporal, insertion_sites
 from tanet.models.video_net import VideoNet
-from tanet.recipes.recipe import Model
+from tanet.recipes.input_spec import IMAGENET, InputSpec
+from tanet.recipes.recipe import Network2D
+
+ARCHITECTURES: dict[str, Network2D] = {
+    "c2d-resnet50": Network2D(temporal="none"),
+    "c2d-pool-resnet50": Network2D(temporal="pool"),
+    "c2d-tconv-resnet50": Network2D(temporal="tconv"),
+    "i3d-resnet50": Network2D(temporal="i3d"),
+    "nonlocal-resnet50": Network2D(temporal="nonlocal"),
+    "tsm-resnet50": Network2D(temporal="tsm"),
+    "teinet-resnet50": Network2D(temporal="tei"),
+    "tam-ibm-resnet50": Network2D(temporal="tam-ibm"),
+    "tanet-r-resnet50": Network2D(temporal="tanet-r"),
+    "tanet-resnet18": Network2D(backbone="resnet18"),
+    "tanet-resnet34": Network2D(backbone="resnet34"),
+    "tanet-resnet50": Network2D(backbone="resnet50"),
+    "tanet-resnet101": Network2D(backbone="resnet101"),
+    "tanet-resnet152": Network2D(backbone="resnet152"),
+    "tanet-resnext50": Network2D(backbone="resnext50_32x4d"),
+    "tanet-mobilenet-v2": Network2D(backbone="mobilenet_v2"),
+    "tanet-shufflenet-v2": Network2D(backbone="shufflenet_v2_x1_0"),
+    "tanet-inception-v3": Network2D(backbone="inception_v3"),
+    "tsm-mobilenet-v2": Network2D(backbone="mobilenet_v2", temporal="tsm"),
+    "c2d-mobilenet-v2": Network2D(backbone="mobilenet_v2", temporal="none"),
+}
+"""Architectures by name. A recipe can combine any 2D network with any temporal module."""
 
 
-def build(model: Model, *, classes: int) -> VideoNet:
-    """The network that a recipe's model section describes, freshly initialised; no file is read.
+def list_models() -> list[str]:
+    """List the names that `create_model` knows."""
+    return list(ARCHITECTURES)
+
+
+def find_architecture(name: str) -> Network2D:
+    """Return the settings of an architecture.
 
     Raises:
-        ValueError: an unknown backbone, temporal module, position or stage, or values that do not fit.
+        UserError: the name is unknown; the message lists the known names.
     """
-    if model.backbone not in BACKBONES:
-        raise ValueError(f"unknown backbone '{model.backbone}': known are {', '.join(BACKBONES)}")
-    if model.frames < 1 or classes < 1:
-        raise ValueError(f"frames and classes must be positive, not {model.frames} and {classes}")
-    backbone = BACKBONES[model.backbone]()
-    features = remove_classifier(backbone)
-    temporal = entry(model.temporal)
-    if temporal is not None:
-        chosen = locate(backbone, model, place=temporal.place)
-        insert(backbone, chosen, lambda site: temporal.make(site, model))
-    return VideoNet(backbone, features=features, frames=model.frames, classes=classes, dropout=model.dropout)
+    if name not in ARCHITECTURES:
+        raise UserError(f"unknown model '{name}': known are {', '.join(ARCHITECTURES)}")
+    return ARCHITECTURES[name]
 
 
 def create_model(
+    name: str = "",
     *,
-    backbone: str = "resnet50",
-    temporal: str = "tam",
-    frames: int = 8,
+    frames: int | None = None,
     classes: int = 400,
-    dropout: float = 0.5,
-    position: Literal["auto", "a", "b", "c", "d"] = "auto",
+    dropout: float | None = None,
+    input_spec: InputSpec = IMAGENET,
+    backbone: str | None = None,
+    temporal: str | None = None,
+    position: Literal["auto", "a", "b", "c", "d"] | None = None,
 ) -> VideoNet:
-    """A fresh network by its names, e.g. `create_model(backbone="resnet50", temporal="tam", classes=174)`.
+    """Create a network with random weights, by its name.
 
-    For the other fields of a model, `build(Model(…), classes=…)`.
+    Args:
+        name: one of `list_models()`.
+        frames: T, frames of a clip; None for the architecture's own.
+        classes: number of classes.
+        dropout: dropout before the classifier; None for the architecture's own.
+        input_spec: how clips are normalised.
+        backbone: deprecated, as are `temporal` and `position`: use a name, or `build(Network2D(…))`.
+        temporal: deprecated.
+        position: deprecated.
+
+    Raises:
+        UserError: the name is unknown, or a value is not allowed.
     """
-    model = Model(backbone=backbone, temporal=temporal, frames=frames, dropout=dropout, position=position)
-    return build(model, classes=classes)
+    old = {"backbone": backbone, "temporal": temporal, "position": position}
+    old = {field: value for field, value in old.items() if value is not None}
+    if name and old:
+        raise UserError(f"create_model: a name goes without {', '.join(old)}; use build(Network2D(…))")
+    if not name:
+        warnings.warn(
+            'create_model takes a name now: create_model("tanet-resnet50", …); '
+            "for other combinations: build(Network2D(backbone=…, temporal=…), classes=…)",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+    settings = find_architecture(name) if name else Network2D(**old)  # type: ignore[arg-type]
+    if frames is not None:
+        settings = replace(settings, frames=frames)
+    if dropout is not None:
+        settings = replace(settings, dropout=dropout)
+    return build(settings, classes=classes, input_spec=input_spec)
+
+
+def build(model: Network2D, *, classes: int, input_spec: InputSpec = IMAGENET) -> VideoNet:
+    """Build the network of a recipe's model section, with random weights; no file is read.
+
+    Args:
+        model: settings of one family.
+        classes: number of classes.
+        input_spec: how clips are normalised.
+
+    Raises:
+        UserError: a backbone, temporal module, position or stage is unknown, or values do not fit together.
+    """
+    if classes < 1:
+        raise UserError(f"classes must be positive, not {classes}")
+    return BUILDERS[type(model)](model, classes, input_spec)
+
+
+def _build_2d(model: Network2D, classes: int, input_spec: InputSpec) -> VideoNet:
+    """Plug a temporal module into a 2D network without its classifier."""
+    if model.backbone not in BACKBONES:
+        raise UserError(f"unknown backbone '{model.backbone}': known are {', '.join(BACKBONES)}")
+    backbone = BACKBONES[model.backbone]()
+    features = remove_classifier(backbone)
+    temporal = find_temporal(model.temporal)
+    if temporal is not None:
+        chosen = insertion_sites(backbone, model, place=temporal.place)
+        plug_at(backbone, chosen, lambda site: temporal.make(site, model))
+    return VideoNet(
+        backbone,
+        features=features,
+        frames=model.frames,
+        classes=classes,
+        dropout=model.dropout,
+        input_spec=input_spec,
+    )
+
+
+BUILDERS: dict[type, Callable[[Network2D, int, InputSpec], VideoNet]] = {Network2D: _build_2d}
+"""Family of networks → what builds one."""

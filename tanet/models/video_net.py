@@ -7,67 +7,97 @@ place where frames meet.
 """
 
 import copy
+import warnings
 from typing import Literal
 
 import torch
 from torch import nn
 
-from tanet.models.fusion.fold_batch_norm import fold_norms
-from tanet.models.fusion.fuse_tam import fuse, take_in_convs
-from tanet.models.temporal.absorbed_norm import TakenNorm
+from tanet.errors import UserError
+from tanet.models.fusion.fold_batch_norm import fold_batch_norms
+from tanet.models.fusion.fuse_tam import absorb_batch_norms, absorb_convs
+from tanet.models.network import Network
+from tanet.models.temporal.absorbed_norm import AbsorbedBatchNorm
 from tanet.models.temporal.tam import TAM
+from tanet.recipes.input_spec import IMAGENET, InputSpec
 
 
-class VideoNet(nn.Module):
-    """Clips [B, T, 3, H, W] → logits [B, classes].
+class VideoNet(Network):
+    """A 2D network on each frame, and the mean of the frames' logits: clips [B, T, 3, H, W] → [B, classes].
 
     Args:
         backbone: images [B·T, 3, H, W] → features [B·T, F].
         features: F.
         frames: T.
         classes: number of classes.
-        dropout: before the classifier, on each frame's features.
+        dropout: dropout on each frame's features, before the classifier.
+        input_spec: how clips must be normalised.
     """
 
     def __init__(
-        self, backbone: nn.Module, *, features: int, frames: int, classes: int, dropout: float = 0.5
+        self,
+        backbone: nn.Module,
+        *,
+        features: int,
+        frames: int,
+        classes: int,
+        dropout: float = 0.5,
+        input_spec: InputSpec = IMAGENET,
     ) -> None:
-        super().__init__()
-        self.frames = frames
+        super().__init__(frames=frames, input_spec=input_spec)
         self.backbone = backbone
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(features, classes)
         nn.init.normal_(self.head.weight, std=0.001)
         nn.init.zeros_(self.head.bias)
-        self.plugged = _plugged(backbone)
+        self.plugged = _plugged_modules(backbone)
+
+    def features(self, clips: torch.Tensor) -> torch.Tensor:
+        """Average the features of the frames: [B, T, 3, H, W] → [B, F], in float32 at least."""
+        return self._mean_over_frames(self._frame_features(clips))
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
-        # torch.compile does not look at hooks to see whether it has compiled such a network before, and would
-        # run a 2D network's code for a TANet. At this it looks.
-        assert self.plugged is not None
-        if clips.ndim != 5 or clips.shape[1] != self.frames:
-            raise ValueError(f"expected clips [B, {self.frames}, 3, H, W], not {list(clips.shape)}")
-        features = self.backbone(clips.flatten(0, 1))  # [B·T, F]
-        logits = self.head(self.dropout(features))  # [B·T, classes]
-        # Averaged in float32 at least: bfloat16 would tie what is close.
-        precision = torch.promote_types(logits.dtype, torch.float32)
-        return logits.unflatten(0, (-1, self.frames)).mean(1, dtype=precision)
+        """Average the logits of the frames: [B, T, 3, H, W] → [B, classes], in float32 at least.
+
+        `head(features(clips))` would be cheaper, but dropout draws for each frame, and published numbers
+        come from averaged logits.
+        """
+        return self._mean_over_frames(self.head(self.dropout(self._frame_features(clips))))
+
+    def _frame_features(self, clips: torch.Tensor) -> torch.Tensor:
+        """[B, T, 3, H, W] → [B·T, F]."""
+        # torch.compile ignores hooks when it looks for code that it compiled before, and would run that of a
+        # 2D network for a TANet. Reading this attribute makes it compare them.
+        if self.plugged is None:
+            raise RuntimeError("the network does not know its plugged modules")
+        self.check_clips(clips)
+        return self.backbone(clips.flatten(0, 1))
+
+    def _mean_over_frames(self, rows: torch.Tensor) -> torch.Tensor:
+        """[B·T, C] → [B, C]. In float32 at least: bfloat16 would make close values equal."""
+        precision = torch.promote_types(rows.dtype, torch.float32)
+        return rows.unflatten(0, (-1, self.frames)).mean(1, dtype=precision)
+
+    def absorb_batch_norms(self) -> int:
+        """Let each TAM absorb the BatchNorm and activation before it, in place; return how many did."""
+        absorbed = absorb_batch_norms(self.backbone)
+        self.plugged = _plugged_modules(self.backbone)
+        return absorbed
 
     def fuse(self) -> int:
-        """Let each TAM take in the BatchNorm and activation before it, in place; return how many did."""
-        fused = fuse(self.backbone)
-        self.plugged = _plugged(self.backbone)
-        return fused
+        """Call `absorb_batch_norms`, which is the new name."""
+        warnings.warn("fuse is called absorb_batch_norms now", DeprecationWarning, stacklevel=2)
+        return self.absorb_batch_norms()
 
     def optimize(
         self, *, precision: Literal["float32", "bfloat16"] = "float32", graph: bool = True
     ) -> nn.Module:
-        """A copy for inference alone: the same answers up to rounding, faster.
+        """Return a copy for inference: faster, with the same answers up to rounding.
 
-        BatchNorms are folded into the convolutions before them. On a GPU each TAM takes in the BatchNorm and
-        the activation before it instead, in bfloat16 the 1×1 convolution before those as well (fuse.py).
-        Memory is channels-last, the whole is compiled at the first call (which takes its time, again for each
-        new shape) and, on a GPU, captured as a CUDA graph. Its state dict fits no other network.
+        BatchNorms are folded into the convolutions before them. On a GPU each TAM absorbs the BatchNorm and
+        the activation before it instead, and in bfloat16 the 1×1 convolution before those too (fuse_tam.py).
+        Memory is channels-last. The first call compiles the network, which takes time, again for each new
+        shape; on a GPU it is captured as a CUDA graph. The copy's state dict fits no other network.
 
         Args:
             precision: of weights and maps; clips must come in it. A GPU is fastest in bfloat16.
@@ -79,31 +109,31 @@ class VideoNet(nn.Module):
         """
         dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
         if precision not in dtypes:
-            raise ValueError(f"unknown precision '{precision}': known are {', '.join(dtypes)}")
+            raise UserError(f"unknown precision '{precision}': known are {', '.join(dtypes)}")
         network = copy.deepcopy(self).eval().requires_grad_(False)
         on_gpu = self.head.weight.is_cuda
         if on_gpu:
-            network.fuse()
+            network.absorb_batch_norms()
             if precision == "bfloat16":
-                take_in_convs(network.backbone)
-        fold_norms(network.backbone)
-        taken = [module for module in network.modules() if isinstance(module, TakenNorm)]
+                absorb_convs(network.backbone)
+        fold_batch_norms(network.backbone)
+        taken = [module for module in network.modules() if isinstance(module, AbsorbedBatchNorm)]
         frozen = [norm.scale_and_shift() for norm in taken]
         network.to(dtypes[precision])
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for module in network.modules():
             if isinstance(module, TAM):
-                module.lay_out()
+                module.to_kernel_layout()
         for norm, pair in zip(taken, frozen, strict=True):
             norm.frozen = pair  # in float32 still
         mode = "reduce-overhead" if graph and on_gpu else None
         return torch.compile(network, mode=mode)  # type: ignore[return-value]
 
 
-def _plugged(backbone: nn.Module) -> str:
-    """What stands in a 2D network that it did not have by itself."""
+def _plugged_modules(backbone: nn.Module) -> str:
+    """Name the temporal modules and absorbed BatchNorms of a 2D network, in one string."""
     return " ".join(
         f"{name}:{type(module).__name__}"
         for name, module in backbone.named_modules()
-        if name.endswith(".temporal") or isinstance(module, TakenNorm)
+        if name.endswith(".temporal") or isinstance(module, AbsorbedBatchNorm)
     )

@@ -1,25 +1,26 @@
 """Tensors in, tensors out: the operations that the temporal modules are made of."""
 
 from tanet.ops.adaptive_convolution.op import adaptive_conv
-from tanet.ops.common.batch_norm import Norm
+from tanet.ops.common.batch_norm import BatchNormValues
 from tanet.ops.common.clips import as_clips
-from tanet.ops.common.dispatch import Act, activate, implementation
+from tanet.ops.common.dispatch import Activation, Backend, activate, backend_for
 from tanet.ops.pooling.op import moments, squeeze
-from tanet.ops.squeeze_filter.op import Taken, take_in
+from tanet.ops.squeeze_filter.op import SqueezedMaps, squeeze_maps
 from tanet.ops.temporal_shift.op import shift
 from tanet.ops.temporal_shift.shift_sum import shift_sum
 
 __all__ = [
-    "Act",
-    "Norm",
-    "Taken",
+    "Activation",
+    "Backend",
+    "BatchNormValues",
+    "SqueezedMaps",
     "activate",
     "adaptive_conv",
     "as_clips",
-    "implementation",
+    "backend_for",
     "moments",
     "shift",
     "shift_sum",
     "squeeze",
-    "take_in",
+    "squeeze_maps",
 ]

@@ -18,12 +18,13 @@ from typing import Literal
 import torch
 from torch import nn
 
+from tanet.errors import UserError
 from tanet.models.factory import build
 from tanet.models.video_net import VideoNet
-from tanet.recipes.recipe import Model
+from tanet.recipes.recipe import Network2D
 
-Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
-Norm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
+AnyConv = nn.Conv1d | nn.Conv2d | nn.Conv3d
+AnyBatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 
 
 @dataclass(frozen=True)
@@ -75,17 +76,17 @@ class Cost:
         return self.backbone + self.temporal + self.classifier
 
 
-def sketch(model: Model, *, classes: int) -> VideoNet:
-    """The network of a recipe's model section on the meta device, without numbers; what `cost` needs.
+def build_on_meta(model: Network2D, *, classes: int) -> VideoNet:
+    """The network of a recipe's model section on the meta device, without numbers; what `count_cost` needs.
 
     Raises:
-        ValueError: as `network.build`.
+        UserError: as `network.build`.
     """
     with torch.device("meta"):
         return build(model, classes=classes)
 
 
-def cost(network: VideoNet, *, size: int) -> Cost:
+def count_cost(network: VideoNet, *, size: int) -> Cost:
     """Count parameters, and operations for one clip of T frames.
 
     Args:
@@ -93,10 +94,10 @@ def cost(network: VideoNet, *, size: int) -> Cost:
         size: side of the frames, in pixels.
 
     Raises:
-        ValueError: a layer is of a kind that has no count, or the frames are too small for the network.
+        UserError: a layer is of a kind that has no count, or the frames are too small for the network.
     """
     if size < 1:
-        raise ValueError(f"size must be positive, not {size}")
+        raise UserError(f"size must be positive, not {size}")
     network = _without_numbers(network).eval()
     counts = {"backbone": Count(), "temporal": Count(), "classifier": Count()}
     for name, parameter in network.named_parameters():
@@ -108,7 +109,7 @@ def cost(network: VideoNet, *, size: int) -> Cost:
         network(torch.empty(1, network.frames, 3, size, size, device="meta"))
     except RuntimeError as error:
         cause = str(error).splitlines()[0]
-        raise ValueError(f"frames of {size} × {size} pixels do not pass this network: {cause}") from error
+        raise UserError(f"frames of {size} × {size} pixels do not pass this network: {cause}") from error
     return Cost(**counts)
 
 
@@ -129,9 +130,9 @@ def _part(name: str) -> Literal["backbone", "temporal", "classifier"]:
 
 
 def _check_kind(name: str, module: nn.Module) -> None:
-    known = isinstance(module, Conv | Norm | nn.Linear) or hasattr(module, "taps")
+    known = isinstance(module, AnyConv | AnyBatchNorm | nn.Linear) or hasattr(module, "taps")
     if not known and list(module.parameters(recurse=False)):
-        raise ValueError(f"{name}: the operations of a {type(module).__name__} can not be counted")
+        raise UserError(f"{name}: the operations of a {type(module).__name__} can not be counted")
 
 
 def _count_call(
@@ -148,11 +149,11 @@ def _count_call(
 def _operations(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> Count:
     """The operations of one call of a module that none of its children accounts for."""
     elements = output.numel()
-    if isinstance(module, Conv):
+    if isinstance(module, AnyConv):
         return Count(dense=elements * module.weight[0].numel())
     if isinstance(module, nn.Linear):
         return Count(dense=elements * module.in_features)
-    if isinstance(module, Norm):
+    if isinstance(module, AnyBatchNorm):
         return Count(norms=elements)
     # Temporal modules say for themselves what they do outside of layers.
     products = getattr(module, "attention_products", None)

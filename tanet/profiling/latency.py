@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 
+from tanet.errors import UserError
 from tanet.models.video_net import VideoNet
 from tanet.runtime.device import autocast
 
@@ -16,7 +17,7 @@ AT_LEAST, AT_MOST, ENOUGH = 5, 100, 3.0  # runs, runs, seconds of them
 
 
 @dataclass(frozen=True)
-class Speed:
+class Latency:
     """Seconds that a batch takes, from clips on the device to logits on the device."""
 
     batch: int
@@ -33,7 +34,9 @@ class Speed:
 
 
 @torch.inference_mode()
-def measure(network: VideoNet, *, size: int, batch: int, precision: Literal["float32", "bfloat16"]) -> Speed:
+def measure_latency(
+    network: VideoNet, *, size: int, batch: int, precision: Literal["float32", "bfloat16"]
+) -> Latency:
     """Time a network on random clips, on the device where it is. Other work on the machine disturbs this.
 
     Args:
@@ -43,10 +46,10 @@ def measure(network: VideoNet, *, size: int, batch: int, precision: Literal["flo
         precision: of a GPU, as in testing; a CPU computes in float32.
 
     Raises:
-        ValueError: size or batch is not positive.
+        UserError: size or batch is not positive.
     """
     if min(size, batch) < 1:
-        raise ValueError(f"size and batch must be positive, not {size} and {batch}")
+        raise UserError(f"size and batch must be positive, not {size} and {batch}")
     network.eval()
     device = next(network.parameters()).device
     clips = torch.randn(batch, network.frames, 3, size, size, device=device)
@@ -60,8 +63,8 @@ def measure(network: VideoNet, *, size: int, batch: int, precision: Literal["flo
             seconds.append(_run(network, clips))
     p20, p50, p80 = torch.tensor(seconds).quantile(torch.tensor([0.2, 0.5, 0.8])).tolist()
     if device.type != "cuda":
-        return Speed(batch, "float32", len(seconds), p20, p50, p80, None)
-    return Speed(batch, precision, len(seconds), p20, p50, p80, torch.cuda.max_memory_allocated(device))
+        return Latency(batch, "float32", len(seconds), p20, p50, p80, None)
+    return Latency(batch, precision, len(seconds), p20, p50, p80, torch.cuda.max_memory_allocated(device))
 
 
 def _run(network: VideoNet, clips: torch.Tensor) -> float:

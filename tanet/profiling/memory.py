@@ -10,8 +10,9 @@ TAM) and 0.99 (without) of the estimate.
 
 import torch
 
+from tanet.errors import UserError
 from tanet.models.video_net import VideoNet
-from tanet.profiling.flops import sketch
+from tanet.profiling.flops import build_on_meta
 from tanet.recipes.recipe import Recipe
 
 
@@ -19,9 +20,9 @@ def training_memory(recipe: Recipe, *, classes: int, clips: int, half: bool) -> 
     """Bytes that training takes on a device with `clips` of a step's clips; `half` of float32's in bfloat16.
 
     Raises:
-        ValueError: the network can not be built, or frames of data.size do not pass it.
+        UserError: the network can not be built, or frames of data.size do not pass it.
     """
-    network, size = sketch(recipe.model, classes=classes), recipe.data.size
+    network, size = build_on_meta(recipe.model, classes=classes), recipe.data.size
     parameters = sum(parameter.numel() for parameter in network.parameters())
     state = 8 if recipe.optim.method == "adamw" else 4
     kept = _kept_by_autograd(network, size=size)
@@ -46,6 +47,6 @@ def _kept_by_autograd(network: VideoNet, *, size: int) -> int:
             logits = network.train()(clip)
     except RuntimeError as error:
         cause = str(error).splitlines()[0]
-        raise ValueError(f"frames of {size} × {size} pixels do not pass this network: {cause}") from error
+        raise UserError(f"frames of {size} × {size} pixels do not pass this network: {cause}") from error
     del logits
     return sum(storage.nbytes() for storage in kept.values())

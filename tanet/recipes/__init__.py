@@ -1,5 +1,6 @@
 """Recipes: one experiment a file, each a frozen value on one screen; and the paper's tables, one a file."""
 
+from tanet.errors import UserError
 from tanet.recipes.arrow6 import ARROW6
 from tanet.recipes.finetune import FINETUNE
 from tanet.recipes.kinetics400 import KINETICS400, KINETICS400_16F
@@ -43,10 +44,10 @@ def find_table(name: str) -> dict[str, Row]:
     """The rows of a table of the paper, in its order, by the table's number: 1a, 2, …
 
     Raises:
-        ValueError: there is no such table; the message lists those that are.
+        UserError: there is no such table; the message lists those that are.
     """
     if name not in TABLES:
-        raise ValueError(f"unknown table '{name}': known are {', '.join(TABLES)}")
+        raise UserError(f"unknown table '{name}': known are {', '.join(TABLES)}")
     return TABLES[name]
 
 
@@ -54,15 +55,15 @@ def find_recipe(name: str) -> Recipe:
     """The recipe of a name: one of RECIPES, or a row of a table of the paper, `table2/tsm`.
 
     Raises:
-        ValueError: there is no such recipe, table or row; the message lists those that are.
+        UserError: there is no such recipe, table or row; the message lists those that are.
     """
     if name in RECIPES:
         return RECIPES[name]
     if not name.startswith("table"):
         tables = ", ".join(f"table{table}/…" for table in TABLES)
-        raise ValueError(f"unknown recipe '{name}': known are {', '.join(RECIPES)}, {tables}")
+        raise UserError(f"unknown recipe '{name}': known are {', '.join(RECIPES)}, {tables}")
     table, _, row = name.removeprefix("table").partition("/")
     rows = find_table(table)
     if row not in rows:
-        raise ValueError(f"unknown row '{row}' of table {table}: known are {', '.join(rows)}")
+        raise UserError(f"unknown row '{row}' of table {table}: known are {', '.join(rows)}")
     return rows[row].recipe

@@ -7,11 +7,11 @@ No frame tells forward from backward, so a network blind to the order of frames 
 learn to reach 58, since each way was encoded by itself and the codec's traces differ (LOG.md).
 """
 
-from tanet.recipes.recipe import Data, Eval, Model, Optim, Recipe
+from tanet.recipes.recipe import Data, Eval, Network2D, Optim, Recipe
 
 ARROW6 = Recipe(
     data=Data(sampling="uniform", resize=128, size=112, flip="plain"),
-    model=Model(backbone="mobilenet_v2", temporal="tam", frames=8, dropout=0.5),
+    model=Network2D(backbone="mobilenet_v2", temporal="tam", frames=8, dropout=0.5),
     optim=Optim(epochs=70, lr=0.01, schedule="cosine", batch=16, weight_decay=5e-4),
     eval=Eval(clips=4, crops=3, resize=128, size=128, every=35),
 )

@@ -1,39 +1,25 @@
-"""Compare a recipe with its reference: which fields were changed."""
+"""Compare a recipe with its reference: list the fields that were changed."""
 
 import dataclasses
 
+from tanet.recipes.fields import rule_of
 from tanet.recipes.recipe import Recipe
-
-# Fields that say where things lie and how this machine works, not what is learned.
-ASIDE = {
-    "data": (
-        "transform_on",
-        "root",
-        "train",
-        "val",
-        "class_names",
-        "quarantine",
-        "workers",
-        "bad_files",
-        "max_bad",
-        "timeout",
-    ),
-    "model": ("weights", "init", "init_frames"),
-    "optim": ("accumulate", "nonfinite"),
-    "eval": ("batch", "every"),
-}
 
 
 def changed_fields(recipe: Recipe, reference: Recipe) -> list[str]:
-    """`section.field now (was)` of what is not the reference's, but for place and machine."""
+    """List `section.field now (was)` for each field that changes what is learned.
+
+    Fields about places and the machine are left out, and so is `center_tap_bias` where a checkpoint's
+    weights replace it.
+    """
     changed = []
     for section in ("data", "model", "optim", "eval"):
         ours, theirs = getattr(recipe, section), getattr(reference, section)
-        for name in (field.name for field in dataclasses.fields(ours)):
-            was, now = getattr(theirs, name), getattr(ours, name)
-            start = name == "identity" and recipe.model.init  # which a checkpoint's weights replace
-            if was != now and name not in ASIDE.get(section, ()) and not start:
-                changed.append(f"{section}.{name} {_shown(now)} ({_shown(was)})")
+        for field in dataclasses.fields(ours):
+            was, now = getattr(theirs, field.name, None), getattr(ours, field.name)
+            replaced = field.name == "center_tap_bias" and recipe.model.init
+            if was != now and rule_of(field).role == "learning" and not replaced:
+                changed.append(f"{section}.{field.name} {_shown(now)} ({_shown(was)})")
     return changed
 
 

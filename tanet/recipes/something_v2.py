@@ -7,7 +7,7 @@ The published script's values, which are not the paper's (appendix A.1: as V1):
     batch                    128                        --optim.batch 64
     weight decay             5e-4                       --optim.weight-decay 1e-3
     frames before the crop   --data.resize 0            short side 256 (here)
-    learning rate × 5        every Linear (here)        not said; mmaction2: --optim.linear-lr classifier
+    learning rate × 5        every Linear (here)        mmaction2: --optim.linear-lr-boost classifier
 
 Dropout 0.5 is the script's; the paper gives none. Mirroring exchanges the labels of mirrored classes.
 On record, top-1 / top-5, 2 clips × 3 crops: 8 frames 62.7 / 88.0 %, 16 frames 64.6 / 89.5 %, both averaged
@@ -16,13 +16,13 @@ On record, top-1 / top-5, 2 clips × 3 crops: 8 frames 62.7 / 88.0 %, 16 frames 
 
 from dataclasses import replace
 
-from tanet.recipes.recipe import Data, Eval, Model, Optim, Recipe
+from tanet.recipes.recipe import Data, Eval, Network2D, Optim, Recipe
 
 SOMETHING_V2 = Recipe(
     data=Data(sampling="uniform", resize=256, size=224, flip="mirror"),
-    model=Model(backbone="resnet50", temporal="tam", frames=8, dropout=0.5),
+    model=Network2D(backbone="resnet50", temporal="tam", frames=8, dropout=0.5),
     optim=Optim(epochs=50, lr=0.02, milestones=(30, 40, 45), batch=128, weight_decay=5e-4),
-    eval=Eval(clips=2, crops=3, resize=256, size=256, fuse="logits"),
+    eval=Eval(clips=2, crops=3, resize=256, size=256, average="logits"),
 )
 
 SOMETHING_V2_16F = replace(SOMETHING_V2, model=replace(SOMETHING_V2.model, frames=16))

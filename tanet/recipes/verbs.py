@@ -1,10 +1,10 @@
 """Made-up verbs that only the order of frames tells apart (synthetic.py): what `tanet demo` trains."""
 
-from tanet.recipes.recipe import Data, Eval, Model, Optim, Recipe
+from tanet.recipes.recipe import Data, Eval, Network2D, Optim, Recipe
 
 VERBS = Recipe(
     data=Data(sampling="uniform", resize=48, size=40, scales=(1.0, 0.875), flip="mirror", workers=1),
-    model=Model(backbone="resnet18_w16", temporal="tam", frames=8, dropout=0.0),
+    model=Network2D(backbone="resnet18_w16", temporal="tam", frames=8, dropout=0.0),
     # AdamW: from scratch, SGD would need three times as long to get there.
     optim=Optim(
         method="adamw",
@@ -14,7 +14,7 @@ VERBS = Recipe(
         warmup=1.5,
         batch=16,
         weight_decay=5e-4,
-        linear_lr="none",
+        linear_lr_boost="none",
     ),
     eval=Eval(clips=3, crops=1, resize=40, size=40, every=9),
 )

@@ -6,12 +6,14 @@ from typing import Literal
 
 import torch
 
+from tanet.errors import UserError
+
 
 def pick_device(name: str | torch.device | None = None) -> torch.device:
     """The named device; without a name a GPU if there is one, else the CPU.
 
     Raises:
-        ValueError: that device is not there.
+        UserError: that device is not there.
     """
     device = parse_device(name)
     if name is None or name == "auto":
@@ -27,7 +29,7 @@ def parse_device(name: str | torch.device | None) -> torch.device:
     """As `pick_device`, but the device is not tried: on a GPU that would take memory, of the first one.
 
     Raises:
-        ValueError: that is no device's name.
+        UserError: that is no device's name.
     """
     if name is None or name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -42,11 +44,11 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _unusable(name: str | torch.device, error: Exception) -> ValueError:
-    return ValueError(f"device '{name}' can not be used: {str(error).splitlines()[0]}")
+def _unusable(name: str | torch.device, error: Exception) -> UserError:
+    return UserError(f"device '{name}' can not be used: {str(error).splitlines()[0]}")
 
 
-def quicken_cpu() -> None:
+def tune_cpu() -> None:
     """Settings of a whole process with which a CPU computes and reads faster; results stay what they are.
 
     Channels with a tiny variance make denormal numbers, on which a CPU is a hundred times slower. And glibc

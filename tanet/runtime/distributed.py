@@ -19,118 +19,121 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from tanet.errors import UserError
 from tanet.runtime.device import parse_device, pick_device
 
 
-class PeerError(ValueError):
+class RankError(UserError):
     """An error that all processes raise alike; the first of them is to tell it."""
 
 
 @dataclass(frozen=True)
-class Peers:
+class ProcessGroup:
     """The processes that work together."""
 
     rank: int
     """Which of them this is, from 0."""
-    world: int
+    world_size: int
     """How many they are."""
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the one that writes and reports."""
         return self.rank == 0
 
-    def largest(self, *values: int) -> list[int]:
+    def all_reduce_max(self, *values: int) -> list[int]:
         """Of each value the largest that any process has."""
-        if self.world == 1:
+        if self.world_size == 1:
             return list(values)
         values_ = torch.tensor(values, dtype=torch.int64)
         dist.all_reduce(values_, dist.ReduceOp.MAX)
         return values_.tolist()
 
-    def gather(self, value: Any) -> list[Any]:
+    def all_gather_objects(self, value: Any) -> list[Any]:
         """The values of all processes, in order; plain values or small tensors on the CPU."""
-        if self.world == 1:
+        if self.world_size == 1:
             return [value]
-        values: list[Any] = [None] * self.world
+        values: list[Any] = [None] * self.world_size
         dist.all_gather_object(values, value)
         return values
 
-    def spread(self, tensors: list[torch.Tensor]) -> None:
+    def broadcast_tensors_(self, tensors: list[torch.Tensor]) -> None:
         """Make these tensors those of the first process, in place."""
-        if self.world > 1:
+        if self.world_size > 1:
             for tensor in tensors:
                 whole = tensor.contiguous()  # itself, or what lies in channels-last in a form that travels
                 dist.broadcast(whole, 0)
                 tensor.copy_(whole)
 
-    def begin_mean(self, tensor: torch.Tensor) -> Callable[[], object]:
+    def all_reduce_mean_async(self, tensor: torch.Tensor) -> Callable[[], object]:
         """Begin to make a tensor the mean over the processes, in place; a call of the answer waits for it.
 
         All processes begin their means in the same order. On a GPU the current stream waits, not the host.
         """
-        work = dist.all_reduce(tensor.div_(self.world), async_op=True) if self.world > 1 else None
+        work = dist.all_reduce(tensor.div_(self.world_size), async_op=True) if self.world_size > 1 else None
         return work.wait if work else lambda: None
 
-    def from_first(self, value: Any) -> Any:
+    def broadcast_object(self, value: Any) -> Any:
         """The value that the first process has."""
-        if self.world == 1:
+        if self.world_size == 1:
             return value
         values = [value]
         dist.broadcast_object_list(values, 0)
         return values[0]
 
-    def share_error(self, error: ValueError | OSError | None) -> None:
+    def raise_on_all_ranks(self, error: UserError | OSError | None) -> None:
         """Raise in all processes what some have met; all must come here.
 
         Raises:
-            ValueError, OSError: that error, where there is but one process.
+            UserError, OSError: that error, where there is but one process.
             PeerError: its line, where there are several.
         """
-        if self.world == 1 and error:
+        if self.world_size == 1 and error:
             raise error
-        for rank, text in enumerate(self.gather(None if error is None else str(error))):
+        for rank, text in enumerate(self.all_gather_objects(None if error is None else str(error))):
             if text is not None:
-                raise PeerError(f"process {rank} of {self.world}: {text}") from error
+                raise RankError(f"process {rank} of {self.world_size}: {text}") from error
 
     @contextmanager
-    def together(self) -> Iterator[None]:
-        """What goes wrong in this block in one process is raised in all, by `share_error`."""
-        failed: ValueError | OSError | None = None
+    def errors_on_all_ranks(self) -> Iterator[None]:
+        """What goes wrong in this block in one process is raised in all, by `raise_on_all_ranks`."""
+        failed: UserError | OSError | None = None
         try:
             yield
-        except PeerError:
+        except RankError:
             raise
-        except (ValueError, OSError) as error:
+        except (UserError, OSError) as error:
             failed = error
-        self.share_error(failed)
+        self.raise_on_all_ranks(failed)
 
 
-ALONE = Peers(0, 1)
+SINGLE_PROCESS = ProcessGroup(0, 1)
 
 
-def is_first() -> bool:
+def is_main_process() -> bool:
     """Whether this process is the one that tells things, also before and after they have joined."""
-    return os.environ.get("RANK", "0") == "0" or not launched()
+    return os.environ.get("RANK", "0") == "0" or not is_distributed()
 
 
-def leave_word_to_first() -> None:
+def exit_unless_main() -> None:
     """End here, unless this is the first process, where all end alike and the first says why.
 
     torchrun ends all as soon as one has ended: the others wait, so that the first has the time to say it.
     """
-    if not is_first():
+    if not is_main_process():
         time.sleep(10)
         sys.exit(2)
 
 
-def launched() -> bool:
+def is_distributed() -> bool:
     """Whether torchrun, or what speaks as it does, started this process as one of several."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 @contextmanager
-def joined(device: str | torch.device | None, *, timeout: float) -> Iterator[tuple[Peers, torch.device]]:
+def join_process_group(
+    device: str | torch.device | None, *, timeout: float
+) -> Iterator[tuple[ProcessGroup, torch.device]]:
     """The processes that were started together, and where this one computes.
 
     Args:
@@ -138,20 +141,20 @@ def joined(device: str | torch.device | None, *, timeout: float) -> Iterator[tup
         timeout: seconds that a process waits for the others before it ends.
 
     Raises:
-        ValueError: there are more processes on this machine than GPUs, the device can not be used, or
+        UserError: there are more processes on this machine than GPUs, the device can not be used, or
             another process has ended or does not answer.
     """
-    if not launched():
-        yield ALONE, pick_device(device)
+    if not is_distributed():
+        yield SINGLE_PROCESS, pick_device(device)
         return
     target = _own_device(device)
     backend = "cpu:gloo,cuda:nccl" if target.type == "cuda" else "gloo"
     try:
         dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
-        yield Peers(dist.get_rank(), dist.get_world_size()), target
+        yield ProcessGroup(dist.get_rank(), dist.get_world_size()), target
     except RuntimeError as error:
-        if line := _lost(error, timeout):
-            raise ValueError(line) from error
+        if line := _describe_lost_rank(error, timeout):
+            raise UserError(line) from error
         raise
     # Not where an error ends this process: others may wait for what will not come, and torchrun ends them.
     dist.destroy_process_group()
@@ -164,21 +167,21 @@ def _own_device(device: str | torch.device | None) -> torch.device:
         return pick_device(device)
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if local >= count:
-        raise ValueError(
+        raise UserError(
             f"this machine has {count} GPUs, too few for its processes: lower torchrun's --nproc-per-node"
         )
     torch.cuda.set_device(local)
     return pick_device(torch.device("cuda", local))
 
 
-def _lost(error: RuntimeError, timeout: float) -> str:
+def _describe_lost_rank(error: RuntimeError, timeout: float) -> str:
     """One line where the cause is another process; else nothing."""
     text = str(error)
     signs = ("Connection", "Broken pipe", "imed out", "NCCL")
     if isinstance(error, torch.OutOfMemoryError) or not any(sign in text for sign in signs):
         return ""
-    rank, world = os.environ.get("RANK", "?"), os.environ.get("WORLD_SIZE", "?")
+    rank, world_size = os.environ.get("RANK", "?"), os.environ.get("WORLD_SIZE", "?")
     return (
-        f"process {rank} of {world}: another process ended, or did not answer within {timeout:g} s "
+        f"process {rank} of {world_size}: another process ended, or did not answer within {timeout:g} s "
         f"({text.splitlines()[0]:.120})"
     )

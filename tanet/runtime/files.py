@@ -17,6 +17,14 @@ def versions() -> dict[str, str]:
     return found
 
 
+def name_below(path: str | Path, root: str | Path | None) -> str | None:
+    """Return a path relative to a root, with forward slashes; None if it does not lie below it."""
+    path = Path(path)
+    if not root or path == Path(root) or not path.is_relative_to(root):
+        return None
+    return path.relative_to(root).as_posix()
+
+
 def write_atomically(path: str | Path, content: bytes) -> None:
     """Write a file that is either complete under its name or not there, also after the power fails.
 

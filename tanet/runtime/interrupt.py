@@ -5,7 +5,7 @@ from types import FrameType, TracebackType
 from typing import Self
 
 
-class Stopped(KeyboardInterrupt):
+class Interrupted(KeyboardInterrupt):
     """The work ended before its end because it was asked to; the message says where."""
 
 

@@ -18,12 +18,14 @@ from typing import Any, Generic, Literal, TypeVar
 
 import torch
 
+from tanet.errors import UserError
+
 T = TypeVar("T")
 SPAWN = get_context("spawn")  # a fork would inherit the parent's threads in the middle of what they do
 
 
 @dataclass(frozen=True)
-class Lost:
+class FailedFile:
     """A file without a result, and why."""
 
     kind: Literal["hanging", "crashed"]
@@ -32,7 +34,7 @@ class Lost:
 
 def map_files(
     work: Callable[[Path], T], paths: Sequence[Path], *, workers: int, limit: float
-) -> Generator[tuple[Path, T | Lost], None, None]:
+) -> Generator[tuple[Path, T | FailedFile], None, None]:
     """The result for each file, as they come: in no settled order. To close it ends the processes.
 
     Args:
@@ -43,10 +45,10 @@ def map_files(
         limit: seconds for one file; the start of a process does not count.
 
     Raises:
-        ValueError: a process died before it had a file.
+        UserError: a process died before it had a file.
     """
     if workers < 1 or not limit > 0:
-        raise ValueError(f"workers and limit must be positive, not {workers} and {limit:g}")
+        raise UserError(f"workers and limit must be positive, not {workers} and {limit:g}")
     waiting = deque(paths)
     crew = [_Worker(work, limit) for _ in range(min(workers, len(waiting)))]
     try:
@@ -56,7 +58,7 @@ def map_files(
                 path, result = worker.path, worker.result()
                 if result is None:
                     continue
-                if isinstance(result, Lost) or not waiting:
+                if isinstance(result, FailedFile) or not waiting:
                     worker.stop()
                     crew.remove(worker)
                     if waiting:
@@ -99,13 +101,13 @@ class _Worker(Generic[T]):
             except (EOFError, OSError):
                 self.process.join()
                 if self.path is None:
-                    raise ValueError(
+                    raise UserError(
                         f"a process that reads videos could not start ({_end(self.process.exitcode)}): "
                         "too little memory, perhaps; try fewer --workers"
                     ) from None
-                return Lost("crashed", f"the process that read it died ({_end(self.process.exitcode)})")
+                return FailedFile("crashed", f"the process that read it died ({_end(self.process.exitcode)})")
         if time.monotonic() > self.deadline:
-            return Lost("hanging", f"not done within {self.limit:g} s")
+            return FailedFile("hanging", f"not done within {self.limit:g} s")
         return None
 
     def stop(self) -> None:
@@ -126,7 +128,7 @@ def _serve(work: Callable[[Path], Any], pipe: Connection) -> None:
         try:
             result = work(path)
         except Exception as error:  # the file is named with it, and the next one has its turn
-            result = Lost("crashed", f"{type(error).__name__}: {error}")
+            result = FailedFile("crashed", f"{type(error).__name__}: {error}")
         pipe.send(result)
 
 

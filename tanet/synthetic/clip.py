@@ -6,6 +6,7 @@ import numpy as np
 from numpy import ndarray
 from numpy.random import Generator
 
+from tanet.errors import UserError
 from tanet.synthetic.drawing import background, draw, random_shape
 from tanet.synthetic.tracks import DEFAULT, PAIRS, VERBS, Difficulty, act, distract, progress, wander
 
@@ -25,9 +26,9 @@ def render(
     ValueError for an unknown verb, and for fewer than 2 frames or a side below 32 pixels.
     """
     if verb not in VERBS:
-        raise ValueError(f"unknown verb {verb!r}; known: {', '.join(VERBS)}")
+        raise UserError(f"unknown verb {verb!r}; known: {', '.join(VERBS)}")
     if frames < 2 or min(height, width) < 32:
-        raise ValueError(f"need 2 frames and 32 x 32 pixels at least, got {frames} of {height} x {width}")
+        raise UserError(f"need 2 frames and 32 x 32 pixels at least, got {frames} of {height} x {width}")
     forward, backward = next(pair for pair in PAIRS if verb in pair)
     times, size, unit = np.linspace(0, 1, frames), (height, width), min(height, width)
     # In whole pixels, for the object too: so the background need not be resampled.

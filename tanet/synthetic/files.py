@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy import ndarray
 
+from tanet.errors import UserError
 from tanet.synthetic.clip import render
 from tanet.synthetic.tracks import DEFAULT, VERBS, Difficulty
 
@@ -23,7 +24,7 @@ def write_video(path: str | Path, frames: ndarray, *, fps: int = 25) -> None:
 
     even = frames.ndim == 4 and frames.shape[1] % 2 == frames.shape[2] % 2 == 0  # 4:2:0 halves both
     if frames.dtype != np.uint8 or not even or frames.shape[3] != 3 or not frames.size:
-        raise ValueError(f"need uint8 [T, H, W, 3] of even H and W, got {frames.dtype} {list(frames.shape)}")
+        raise UserError(f"need uint8 [T, H, W, 3] of even H and W, got {frames.dtype} {list(frames.shape)}")
     # crf 18: coarser coding would mark what was just uncovered, and with it the direction of time.
     options = {"preset": "superfast", "crf": "18", "g": "12", "bf": "2", "threads": "1"}
     try:
@@ -58,9 +59,9 @@ def make_dataset(
     """
     root = Path(root)
     if unknown := sorted(set(verbs) - set(VERBS)):
-        raise ValueError(f"unknown verbs: {', '.join(unknown)}; known: {', '.join(VERBS)}")
+        raise UserError(f"unknown verbs: {', '.join(unknown)}; known: {', '.join(VERBS)}")
     if root.is_dir() and any(root.iterdir()):
-        raise ValueError(f"{root} is not empty; name a new folder for the clips")
+        raise UserError(f"{root} is not empty; name a new folder for the clips")
     keys = []
     for split, count in enumerate((train, val)):
         keys += [(split, VERBS.index(verb), number) for verb in verbs for number in range(count)]

@@ -13,6 +13,8 @@ import numpy as np
 from numpy import ndarray
 from numpy.random import Generator
 
+from tanet.errors import UserError
+
 PAIRS = (
     ("move_left", "move_right"),
     ("move_up", "move_down"),
@@ -51,7 +53,7 @@ class Difficulty:
 
     def __post_init__(self) -> None:
         if min(vars(self).values()) < 0:
-            raise ValueError(f"no dial of the difficulty may be negative: {self}")
+            raise UserError(f"no dial of the difficulty may be negative: {self}")
 
 
 DEFAULT = Difficulty()

@@ -1,14 +1,15 @@
-"""Watching a training: what it reports, and the meter of an epoch."""
+"""What a training tells while it runs, as values."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from tanet.data.loader import BadVideo
 from tanet.data.samples import Split
+from tanet.errors import abbreviate
 from tanet.evaluation.report import Report
+from tanet.runtime.events import Note
 from tanet.training.plan import Plan
 
-EVERY = 0.5  # seconds between two reports of progress
+PROGRESS_INTERVAL = 0.5  # seconds between two reports of progress
 
 
 @dataclass(frozen=True)
@@ -65,19 +66,12 @@ class BadStep:
     """What was in the batch of each process whose loss was not finite."""
 
     def __str__(self) -> str:
-        few = ", ".join(self.videos[:8]) + (f" and {len(self.videos) - 8} more" if self.videos[8:] else "")
-        return f"loss or gradient not finite in epoch {self.epoch}, step {self.step}, with {few}"
-
-
-@dataclass(frozen=True)
-class Note:
-    """Something to know that stops nothing."""
-
-    text: str
+        videos = abbreviate(self.videos)
+        return f"loss or gradient not finite in epoch {self.epoch}, step {self.step}, with {videos}"
 
 
 Event = Split | Plan | Note | BadVideo | BadStep | Progress | EpochResult
-Tell = Callable[[Event], None]
+"""What a training tells."""
 
 
 def epoch_result(trained: Progress, val: Report | None, *, lr: float, seconds: float) -> EpochResult:

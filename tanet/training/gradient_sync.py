@@ -18,39 +18,39 @@ from functools import partial
 import torch
 from torch import nn
 
-from tanet.runtime.distributed import PeerError, Peers
+from tanet.runtime.distributed import ProcessGroup, RankError
 
-BUCKET = 25 * 2**20  # bytes: large enough for the speed of the links, small enough to begin early
+BUCKET_BYTES = 25 * 2**20  # bytes: large enough for the speed of the links, small enough to begin early
 
 
-class Gradients:
+class GradientSync:
     """Where they meet.
 
     Args:
         network: on its device; those of its parameters that learn get a gradient in every backward pass.
-        peers: the processes whose mean is made. All begin with the weights and buffers of the first.
+        group: the processes whose mean is made. All begin with the weights and buffers of the first.
 
     Raises:
         PeerError: the processes' networks differ.
     """
 
-    def __init__(self, network: nn.Module, *, peers: Peers) -> None:
-        self.peers = peers
+    def __init__(self, network: nn.Module, *, group: ProcessGroup) -> None:
+        self.group = group
         state = network.state_dict()
         form = [(name, tensor.shape, tensor.stride(), tensor.dtype) for name, tensor in state.items()]
-        if any(other != form for other in peers.gather(form)):
-            raise PeerError("the processes' networks differ: give all the same command and the same videos")
-        peers.spread(list(state.values()))
+        if any(other != form for other in group.all_gather_objects(form)):
+            raise RankError("the processes' networks differ: give all the same command and the same videos")
+        group.broadcast_tensors_(list(state.values()))
         self.names = {param: name for name, param in network.named_parameters() if param.requires_grad}
         # A backward pass comes to the last layers first.
-        self.buckets = [_Bucket(group) for group in _groups(list(self.names)[::-1])]
+        self.buckets = [_Bucket(group) for group in _bucket_params(list(self.names)[::-1])]
         self.within, self.adds, self.last = False, False, False
         self.waits: list[Callable[[], object]] = []
         # The garbage collector does not see what hooks of parameters hold: it must not be what holds them.
-        me: weakref.ref[Gradients] = weakref.ref(self)
+        me: weakref.ref[GradientSync] = weakref.ref(self)
         for number, bucket in enumerate(self.buckets):
             for param in bucket.params:
-                param.register_post_accumulate_grad_hook(partial(_came, me, number))
+                param.register_post_accumulate_grad_hook(partial(_on_gradient, me, number))
 
     @contextmanager
     def part(self, *, first: bool, last: bool) -> Iterator[None]:
@@ -72,7 +72,7 @@ class Gradients:
         if any(bucket.missing for bucket in self.buckets):
             params = [param for bucket in self.buckets if bucket.missing for param in bucket.params]
             left_out = ", ".join(self.names[param] for param in params if param.grad is None)
-            raise PeerError(f"the loss does not depend on {left_out}: nothing can be learned there")
+            raise RankError(f"the loss does not depend on {left_out}: nothing can be learned there")
         if last:
             for bucket, wait in zip(self.buckets, self.waits, strict=True):
                 wait()
@@ -91,10 +91,10 @@ class Gradients:
         for full in self.buckets[len(self.waits) :]:
             if full.missing:
                 return
-            self.waits.append(self.peers.begin_mean(full.flat))
+            self.waits.append(self.group.all_reduce_mean_async(full.flat))
 
 
-def _came(gradients: "weakref.ref[Gradients]", number: int, _: torch.Tensor) -> None:
+def _on_gradient(gradients: "weakref.ref[GradientSync]", number: int, _: torch.Tensor) -> None:
     """What autograd calls, also in passes that are no part of a step, when all but the network is gone."""
     there = gradients()
     if there and there.within:
@@ -126,13 +126,13 @@ class _Bucket:
             param.grad = view
 
 
-def _groups(params: list[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
-    """The parameters in their order, in groups of at most `BUCKET` bytes or of one."""
+def _bucket_params(params: list[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
+    """The parameters in their order, in groups of at most `BUCKET_BYTES` bytes or of one."""
     group: list[nn.Parameter] = []
     size = 0
     for param in params:
         size += param.nbytes
-        if group and size > BUCKET:
+        if group and size > BUCKET_BYTES:
             yield group
             group, size = [], param.nbytes
         group.append(param)

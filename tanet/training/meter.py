@@ -1,23 +1,26 @@
 """The meter of an epoch: loss, accuracy and speed, over all ranks."""
 
 import time
+from collections.abc import Iterable, Iterator
 
 import torch
 
-from tanet.runtime.distributed import Peers
+from tanet.data.loader import Batch
+from tanet.data.prefetch import timed
+from tanet.runtime.distributed import ProcessGroup
 from tanet.training.events import Progress
-from tanet.training.step import Made
+from tanet.training.step import StepResult
 
 
 class Meter:
-    """Loss, accuracy and speed of one epoch, of all processes. Reads from the device only when asked.
+    """Loss, accuracy and speed of one epoch, over all ranks. Reads from the device only when asked.
 
     Args:
-        epoch: from 1.
-        done: steps of the epoch that were made before, by a run that was stopped.
-        steps: in the epoch.
-        sums: of the steps made before: loss, right answers, clips; of the first process alone.
-        peers: who takes part; all of them `read` at the same step.
+        epoch: number of the epoch, from 1.
+        done: steps of the epoch that a stopped run made before.
+        steps: steps in the epoch.
+        sums: loss, correct answers and clips of the steps made before; of rank 0 alone.
+        group: the ranks; all of them call `read` at the same step.
         device: where the sums are kept.
     """
 
@@ -28,32 +31,41 @@ class Meter:
         done: int,
         steps: int,
         sums: torch.Tensor | None,
-        peers: Peers,
+        group: ProcessGroup,
         device: torch.device,
     ) -> None:
-        self.epoch, self.step, self.steps, self.peers, self.device = epoch, done, steps, peers, device
+        self.epoch, self.step, self.steps, self.group, self.device = epoch, done, steps, group, device
         self.sums = torch.zeros(3, dtype=torch.float64, device=device)
-        if sums is not None and peers.first:
+        if sums is not None and group.is_main:
             self.sums += sums.to(device)
         self.lr, self.clips = 0.0, 0
-        self.waited = 0.0  # seconds for data, told by who waits
+        self.waited = 0.0  # seconds
         self.started = time.monotonic()
 
-    def add(self, made: Made, labels: torch.Tensor, *, lr: float) -> None:
-        """One step, and the labels [B] of its batch. What came to nothing does not count."""
+    def timed(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Pass batches on, and count the time spent waiting for them."""
+
+        def add(seconds: float) -> None:
+            self.waited += seconds
+
+        return timed(batches, add)
+
+    def add(self, result: StepResult, labels: torch.Tensor, *, lr: float) -> None:
+        """Add one step and the labels [B] of its batch. A skipped step does not count."""
         self.step, self.lr = self.step + 1, lr
         self.clips += len(labels)
-        right = (made.logits.argmax(1) == labels).sum()
-        new = torch.stack([made.loss * len(labels), right, torch.full_like(made.loss, len(labels))]).double()
-        self.sums += torch.where(made.bad.bool(), torch.zeros_like(new), new)
+        correct = (result.logits.argmax(1) == labels).sum()
+        count = torch.full_like(result.loss, len(labels))
+        new = torch.stack([result.loss * len(labels), correct, count]).double()
+        self.sums += torch.where(result.bad.bool(), torch.zeros_like(new), new)
 
     def total(self) -> torch.Tensor:
-        """The sums of all processes, on the CPU."""
-        return torch.stack(self.peers.gather(self.sums.cpu())).sum(0)
+        """Return the sums over all ranks, on the CPU."""
+        return torch.stack(self.group.all_gather_objects(self.sums.cpu())).sum(0)
 
     def read(self) -> Progress:
-        """Where the epoch stands; the device has done all steps by then."""
-        loss, right, clips = self.total().tolist()
+        """Return where the epoch stands; this waits for the device."""
+        loss, correct, clips = self.total().tolist()
         seconds = max(1e-9, time.monotonic() - self.started)
         gpu = self.device.type == "cuda"
         return Progress(
@@ -61,9 +73,9 @@ class Meter:
             step=self.step,
             steps=self.steps,
             loss=loss / max(1, clips),
-            top1=right / max(1, clips),
+            top1=correct / max(1, clips),
             lr=self.lr,
-            clips_per_second=self.clips * self.peers.world / seconds,
+            clips_per_second=self.clips * self.group.world_size / seconds,
             wait=self.waited / seconds,
             memory=torch.cuda.max_memory_allocated(self.device) if gpu else None,
         )

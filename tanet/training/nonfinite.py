@@ -1,16 +1,16 @@
 """Steps whose loss or gradient was not finite: named with their videos, and the device not waited for."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
-from tanet.runtime.distributed import PeerError, Peers
+from tanet.runtime.distributed import ProcessGroup, RankError
+from tanet.runtime.events import OnEvent
 from tanet.training.events import BadStep
-from tanet.training.step import Made
+from tanet.training.step import StepResult
 
-IN_A_ROW = 20  # such steps are no accident: nothing is learned any more
+MAX_IN_A_ROW = 20  # such steps are no accident: nothing is learned any more
 
 
 @dataclass(frozen=True)
@@ -22,25 +22,23 @@ class _Step:
     loss: torch.Tensor
 
 
-class NonFinite:
+class NonFiniteMonitor:
     """Keeps the steps' flags on the device until they are asked for.
 
     Args:
         choice: "stop" ends the run at the first such step, "skip" goes on without it.
-        peers: all of them `check` at the same step.
-        report: is told of each such step.
+        group: all of them `check` at the same step.
+        on_event: is told each `BadStep`.
     """
 
-    def __init__(
-        self, choice: Literal["stop", "skip"], *, peers: Peers, report: Callable[[BadStep], None]
-    ) -> None:
-        self.choice, self.peers, self.report = choice, peers, report
+    def __init__(self, choice: Literal["stop", "skip"], *, group: ProcessGroup, on_event: OnEvent) -> None:
+        self.choice, self.group, self.on_event = choice, group, on_event
         self.pending: list[_Step] = []
         self.in_a_row = 0
 
-    def add(self, epoch: int, step: int, videos: tuple[str, ...], made: Made) -> None:
+    def add(self, epoch: int, step: int, videos: tuple[str, ...], result: StepResult) -> None:
         """Remember a step; both numbers from 1."""
-        self.pending.append(_Step(epoch, step, videos, made.bad, made.loss))
+        self.pending.append(_Step(epoch, step, videos, result.bad, result.loss))
 
     def check(self) -> None:
         """Look at the steps since the last time. A bad one has moved nothing.
@@ -58,16 +56,16 @@ class NonFinite:
                 continue
             event = BadStep(step.epoch, step.step, self._videos(step))
             if self.choice == "stop":
-                raise PeerError(
+                raise RankError(
                     f"{event}: look at them; --resume with --optim.nonfinite skip goes on without such "
                     "steps; a lower learning rate (--optim.lr) is another training, with another --out"
                 )
-            self.report(event)
-            if self.in_a_row == IN_A_ROW:
-                raise PeerError(f"{IN_A_ROW} steps in a row came to nothing, the last: {event}")
+            self.on_event(event)
+            if self.in_a_row == MAX_IN_A_ROW:
+                raise RankError(f"{MAX_IN_A_ROW} steps in a row came to nothing, the last: {event}")
 
     def _videos(self, step: _Step) -> tuple[str, ...]:
         """Of the processes whose own loss was not finite; of all if it was the gradient."""
-        told = self.peers.gather((step.videos, bool(step.loss.isfinite())))
+        told = self.group.all_gather_objects((step.videos, bool(step.loss.isfinite())))
         guilty = [videos for videos, finite in told if not finite] or [videos for videos, _ in told]
         return tuple(video for videos in guilty for video in videos)

@@ -4,10 +4,10 @@ kind                              learning rate    weight decay
 convolution, Linear weight        ×1               yes
 bias of a convolution             ×2               no
 BatchNorm weight and bias         ×1               no
-Linear weight, where `linear_lr`  ×5               yes
-Linear bias, where `linear_lr`    ×10              no
+Linear weight, where `linear_lr_boost`  ×5               yes
+Linear bias, where `linear_lr_boost`    ×10              no
 
-All that times `fresh_lr`, of the classifier, and of temporal modules that no checkpoint gave.
+All that times `new_layer_lr_scale`, of the classifier, and of temporal modules that no checkpoint gave.
 """
 
 from typing import Any
@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from tanet.errors import UserError
 from tanet.recipes.recipe import Optim
 
 
@@ -31,8 +32,8 @@ def param_groups(network: nn.Module, optim: Optim, *, trained: bool = False) -> 
     for name, module in network.named_modules():
         for kind, param in module.named_parameters(recurse=False):
             group, lr_scale, decays = _rule(name, module, kind, optim)
-            if optim.fresh_lr != 1 and is_fresh(f"{name}.{kind}", trained=trained):
-                group, lr_scale = f"fresh {group}", optim.fresh_lr * lr_scale
+            if optim.new_layer_lr_scale != 1 and is_fresh(f"{name}.{kind}", trained=trained):
+                group, lr_scale = f"fresh {group}", optim.new_layer_lr_scale * lr_scale
             values = {
                 "name": group,
                 "params": [],
@@ -45,7 +46,7 @@ def param_groups(network: nn.Module, optim: Optim, *, trained: bool = False) -> 
 
 
 def is_fresh(parameter: str, *, trained: bool = False) -> bool:
-    """Whether `fresh_lr` is for a VideoNet's parameter of this name.
+    """Whether `new_layer_lr_scale` is for a VideoNet's parameter of this name.
 
     A 2D network's weights give neither classifier nor temporal modules; a video network's (`trained`) give
     the modules, but seldom a classifier for the same classes.
@@ -64,14 +65,14 @@ def make_optimizer(network: nn.Module, optim: Optim, *, trained: bool = False) -
         return sgd
     if optim.method == "adamw":
         return torch.optim.AdamW(groups, lr=optim.lr, betas=(optim.momentum, 0.999), fused=True)
-    raise ValueError(f"unknown method '{optim.method}': known are sgd, adamw")
+    raise UserError(f"unknown method '{optim.method}': known are sgd, adamw")
 
 
 def _rule(name: str, module: nn.Module, kind: str, optim: Optim) -> tuple[str, float, bool]:
     if isinstance(module, _BatchNorm):
         return "norm", 1.0, False
     faster = isinstance(module, nn.Linear) and (
-        optim.linear_lr == "all" or (optim.linear_lr == "classifier" and name == "head")
+        optim.linear_lr_boost == "all" or (optim.linear_lr_boost == "classifier" and name == "head")
     )
     if kind == "bias":
         return ("linear bias", 10.0, False) if faster else ("bias", 2.0, False)

@@ -12,9 +12,9 @@ import torch
 from tanet.data.samples import Split
 from tanet.profiling.memory import training_memory
 from tanet.recipes.diff import changed_fields
-from tanet.recipes.recipe import Model, Optim, Recipe
+from tanet.recipes.recipe import Network2D, Optim, Recipe
 from tanet.training.plan_warnings import _against, _of_data, _of_optim, _of_sizes
-from tanet.training.schedule import fit, lr_at, peak_lr
+from tanet.training.schedule import peak_lr, shorten_schedule
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Plan:
     val: int
     """Validation videos."""
     classes: int
-    world: int
+    world_size: int
     """Processes that train together, each on a device of its own."""
     batch: int
     """Clips in a step, over all processes."""
@@ -47,8 +47,8 @@ class Plan:
     @property
     def lines(self) -> tuple[str, ...]:
         """The plan for a reader, without its warnings."""
-        many = self.world > 1
-        each = f", {self.batch // self.world} on each of {self.world} devices" if many else ""
+        many = self.world_size > 1
+        each = f", {self.batch // self.world_size} on each of {self.world_size} devices" if many else ""
         steps = self.epochs * self.steps
         total = f"{_count(self.epochs, 'epoch')} × {_count(self.steps, 'step')} = {_count(steps, 'step')}"
         memory = f"about {_bytes(self.memory)}{' a device' if many else ''} (estimated)"
@@ -69,7 +69,7 @@ def plan(
     split: Split,
     *,
     reference: Recipe | None = None,
-    world: int = 1,
+    world_size: int = 1,
     device: torch.device | str = "cpu",
 ) -> Plan:
     """What training this recipe on these videos means. Nothing is read, and no weights are made.
@@ -78,19 +78,19 @@ def plan(
         recipe: the experiment.
         split: its videos.
         reference: the recipe as it was before fields were changed; None compares with nothing.
-        world: processes that train together; `optim.batch` is split over them.
+        world_size: processes that train together; `optim.batch` is split over them.
         device: where it will train; a GPU computes in `optim.precision`, and has so much memory.
 
     Raises:
-        ValueError: the recipe's network can not be built.
+        UserError: the recipe's network can not be built.
     """
-    recipe = fit(recipe, videos=len(split.train))
-    reference = reference and fit(reference, videos=len(split.train))
+    recipe = shorten_schedule(recipe, videos=len(split.train))
+    reference = reference and shorten_schedule(reference, videos=len(split.train))
     optim = recipe.optim
     batch = min(optim.batch, max(1, len(split.train)))
     steps = max(1, len(split.train) // batch)
     half = torch.device(device).type == "cuda" and optim.precision == "bfloat16"
-    clips = -(-batch // (world * optim.accumulate))
+    clips = -(-batch // (world_size * optim.accumulate))
     memory = training_memory(recipe, classes=len(split.classes), clips=clips, half=half)
     found = [*_of_data(recipe, split), *_of_optim(optim)]
     available = _memory_of(torch.device(device))
@@ -106,7 +106,7 @@ def plan(
         train=len(split.train),
         val=len(split.val),
         classes=len(split.classes),
-        world=world,
+        world_size=world_size,
         batch=batch,
         steps=steps,
         epochs=optim.epochs,
@@ -126,8 +126,6 @@ def _memory_of(device: torch.device) -> int | None:
 def _schedule(optim: Optim, steps: int) -> str:
     """The learning rate over the steps, in words."""
     rate = f"learning rate {peak_lr(optim):g}"
-    if optim.warmup >= optim.epochs:
-        return f"learning rate {lr_at(optim.epochs, optim):g}, to which it rises until the end"
     rate += f", after rising for {round(optim.warmup * steps)} steps" if optim.warmup else ""
     if optim.schedule == "cosine":
         return f"{rate}, along half a cosine to 0"
@@ -137,7 +135,7 @@ def _schedule(optim: Optim, steps: int) -> str:
     return f"{rate}, × {optim.gamma:g} after {', '.join(falls)} steps"
 
 
-def _start(model: Model) -> str:
+def _start(model: Network2D) -> str:
     if model.init:
         return f"starts from the checkpoint {model.init}"
     if model.weights:

@@ -51,11 +51,6 @@ def _of_optim(optim: Optim) -> list[str]:
             f"the learning rate never falls after epoch {', '.join(late)}: there are {optim.epochs} epochs "
             "(--optim.milestones)"
         )
-    if optim.warmup >= optim.epochs:
-        found.append(
-            f"the learning rate never falls: it rises for {optim.warmup:g} epochs, and there are "
-            f"{optim.epochs} (--optim.warmup)"
-        )
     return found
 
 
@@ -65,7 +60,7 @@ def _against(recipe: Recipe, reference: Recipe) -> list[str]:
     found = []
     if ours.method != theirs.method:
         chosen = [("learning rate", "lr"), ("weight decay", "weight_decay")]
-        chosen += [("fresh_lr", "fresh_lr")] if theirs.fresh_lr != 1 else []
+        chosen += [("new_layer_lr_scale", "new_layer_lr_scale")] if theirs.new_layer_lr_scale != 1 else []
         kept = [
             f"{name} {getattr(ours, field):g}"
             for name, field in chosen

@@ -12,7 +12,6 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -20,22 +19,17 @@ from typing import Any
 from tanet.checkpoints import checkpoint as checkpoints
 from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.data.samples import Sample, Split
+from tanet.errors import UserError
 from tanet.models.video_net import VideoNet
 from tanet.recipes import recipe as recipes
+from tanet.recipes.fields import OnResume, rule_of
 from tanet.recipes.recipe import Recipe
-from tanet.runtime.files import write_atomically
+from tanet.recipes.renamed import new_field_name
+from tanet.runtime.events import Note, OnEvent
+from tanet.runtime.files import name_below, write_atomically
 from tanet.training import training_state as states
 from tanet.training.events import EpochResult
 from tanet.training.training_state import TrainingState
-
-# What may change between a stop and a resume: what changes nothing that is learned, or helps to get over what
-# stopped the run.
-FREE = (
-    *("data.root", "data.workers", "data.timeout", "data.bad_files", "data.max_bad"),
-    *("model.weights", "model.init", "optim.nonfinite"),
-)
-# Files whose contents count: with a state the videos and classes themselves are compared, so they may move.
-LISTS = ("data.train", "data.val", "data.class_names", "data.quarantine")
 
 
 class RunFolder:
@@ -57,34 +51,34 @@ class RunFolder:
         }
         self.results: list[dict[str, str]] = []
 
-    def open(self, *, resume: bool, world: int, note: Callable[[str], None]) -> TrainingState | None:
+    def open(self, *, resume: bool, world_size: int, on_event: OnEvent) -> TrainingState | None:
         """Make the folder for a new training, or find the state from which the one in it goes on.
 
         Args:
             resume: go on, if there is a state; without one the training starts.
-            world: processes that train together.
-            note: is told lines about what was found.
+            world_size: processes that train together.
+            on_event: is told `Note`s about what was found.
 
         Raises:
-            ValueError: it holds a training that is not to go on, or can not: it is another, or all its states
+            UserError: it holds a training that is not to go on, or can not: it is another, or all its states
                 are damaged.
             OSError: it can not be written.
         """
-        found = states.newest(self.folder, note=note) if resume else None
+        found = states.load_newest(self.folder, on_event=on_event) if resume else None
         if found is not None:
             path, state = found
-            self._compare(state.identity, self.identity(world), free=(*FREE, *LISTS))
-            states.drop_newer(path)
+            self._compare(state.identity, self.identity(world_size), allowed=("free", "content"))
+            states.remove_newer(path)
             self._clear()
             self.results = [row for row in self._read_results() if int(row["epoch"]) <= state.epoch]
             self._write_results()
-            note(f"{self.folder}: goes on after epoch {state.epoch}, step {state.step}")
+            on_event(Note(f"{self.folder}: goes on after epoch {state.epoch}, step {state.step}"))
             return state
-        if self.last.exists() or states.states(self.folder):
+        if self.last.exists() or states.list_states(self.folder):
             how = "without a state to go on from" if resume else "already: --resume goes on with it"
-            raise ValueError(f"{self.folder} holds a training {how}; --out names another folder")
+            raise UserError(f"{self.folder} holds a training {how}; --out names another folder")
         if resume:
-            note(f"{self.folder}: no state to go on from yet, so the training starts")
+            on_event(Note(f"{self.folder}: no state to go on from yet, so the training starts"))
         self._clear()
         write_atomically(
             self.folder / "recipe.json", json.dumps(recipes.to_dict(self.recipe), indent=2).encode()
@@ -96,22 +90,17 @@ class RunFolder:
         """Whether the folder holds this training, whole.
 
         Raises:
-            ValueError: a whole training is there, but another.
+            UserError: a whole training is there, but another.
         """
         rows = self._read_results()
-        if states.states(self.folder) or not (rows and self.last.exists()):
+        if states.list_states(self.folder) or not (rows and self.last.exists()):
             return False
-        path = self.folder / "recipe.json"
-        try:
-            trained = recipes.from_dict(json.loads(path.read_text()))
-        except (OSError, TypeError, ValueError) as error:
-            raise ValueError(f"{path}: can not be read ({error})") from error
-        self._compare(_fields(trained), _fields(self.recipe), free=FREE)
+        self._compare(_fields(read_run_recipe(self.folder)), _fields(self.recipe), allowed=("free",))
         return int(rows[-1]["epoch"]) == self.recipe.optim.epochs
 
-    def identity(self, world: int) -> dict[str, Any]:
+    def identity(self, world_size: int) -> dict[str, Any]:
         """What a training is, by name."""
-        return {**_fields(self.recipe), **self.videos, "processes": world}
+        return {**_fields(self.recipe), **self.videos, "processes": world_size}
 
     def save(self, network: VideoNet, result: EpochResult, *, best: bool) -> None:
         """What an epoch came to: its checkpoint, that of the best if it is, and its line of metrics.csv."""
@@ -123,22 +112,24 @@ class RunFolder:
 
     def finish(self) -> None:
         """Remove the states: there is nothing left to go on with."""
-        for path in states.states(self.folder):
+        for path in states.list_states(self.folder):
             path.unlink()
 
-    def _compare(self, before: dict[str, Any], now: dict[str, Any], *, free: tuple[str, ...]) -> None:
-        # A field that is newer than the run has its default there, as in a checkpoint.
-        before = {**_fields(Recipe()), **before}
+    def _compare(self, before: dict[str, Any], now: dict[str, Any], *, allowed: tuple[OnResume, ...]) -> None:
+        """Refuse a training whose fields differ in more than the `allowed` ways."""
+        # A field that is newer than the run had its default there, as in a checkpoint.
+        before = {**_fields(Recipe()), **{new_field_name(name): value for name, value in before.items()}}
+        rules = _rules(self.recipe)
         different = [
             f"{name} was {before.get(name)!r}, now {now.get(name)!r}"
             for name in dict.fromkeys((*before, *now))
-            if before.get(name) != now.get(name) and name not in free
+            if before.get(name) != now.get(name) and rules.get(name, "same") not in allowed
         ]
-        # A checkpoint may be gone by now. But that there was one decides what `optim.fresh_lr` is for.
-        if before["optim.fresh_lr"] != 1 and bool(before["model.init"]) != bool(now["model.init"]):
+        # The checkpoint may be gone by now, but whether there was one decides which layers are new.
+        if before["optim.new_layer_lr_scale"] != 1 and bool(before["model.init"]) != bool(now["model.init"]):
             different.append(f"model.init was {before['model.init']!r}, now {now['model.init']!r}")
         if different:
-            raise ValueError(f"{self.folder} holds another training: {'; '.join(different)}")
+            raise UserError(f"{self.folder} holds another training: {'; '.join(different)}")
 
     def _read_results(self) -> list[dict[str, str]]:
         path = self.folder / "metrics.csv"
@@ -162,20 +153,47 @@ class RunFolder:
                 path.unlink()
 
 
+def has_recipe(folder: Path) -> bool:
+    """Tell whether a folder holds a training, whatever its state."""
+    return (folder / "recipe.json").exists()
+
+
+def read_run_recipe(folder: Path) -> Recipe:
+    """Read what is trained in a folder.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    path = folder / "recipe.json"
+    try:
+        return recipes.from_dict(json.loads(path.read_text()))
+    except (OSError, TypeError, AttributeError, ValueError) as error:
+        raise UserError(f"{path}: can not be read ({error})") from error
+
+
 def _fields(recipe: Recipe) -> dict[str, Any]:
-    """A recipe's values by their names: {"optim.lr": 0.01, …}."""
+    """Flatten a recipe: {"optim.lr": 0.01, …}."""
     values: dict[str, Any] = {}
     for name, value in recipes.to_dict(recipe).items():
         values |= {f"{name}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {name: value}
     return values
 
 
+def _rules(recipe: Recipe) -> dict[str, OnResume]:
+    """Tell for each field of a recipe what a resumed run may change."""
+    return {
+        f"{part.name}.{field.name}": rule_of(field).on_resume
+        for part in fields(recipe)
+        if part.name != "seed"
+        for field in fields(getattr(recipe, part.name))
+    }
+
+
 def _videos(samples: tuple[Sample, ...], root: str) -> str:
     """What tells a list of videos from another, wherever their folder lies."""
     lines = []
     for sample in samples:
-        path = Path(sample.path)
-        name = path.relative_to(root) if root and path.is_relative_to(root) else path
+        name = name_below(sample.path, root) or sample.path
         lines.append(f"{name}\t{sample.label}\t{sample.frames}")
     return f"{len(samples)}, {_digest(lines)}"
 

@@ -6,16 +6,17 @@ from dataclasses import replace
 
 import torch
 
+from tanet.errors import UserError
 from tanet.recipes.recipe import Optim, Recipe
 
 
-def fit(recipe: Recipe, *, videos: int) -> Recipe:
-    """The schedule in at most `most_steps` steps: fewer epochs, all that is counted in them sooner alike."""
+def shorten_schedule(recipe: Recipe, *, videos: int) -> Recipe:
+    """The schedule in at most `max_steps` steps: fewer epochs, all that is counted in them sooner alike."""
     optim = recipe.optim
     steps = max(1, videos // optim.batch)
-    if not optim.most_steps or optim.epochs * steps <= optim.most_steps:
+    if not optim.max_steps or optim.epochs * steps <= optim.max_steps:
         return recipe
-    epochs = max(1, optim.most_steps // steps)
+    epochs = max(1, optim.max_steps // steps)
     part = epochs / optim.epochs
     milestones = tuple(round(part * milestone) for milestone in optim.milestones)
     optim = replace(optim, epochs=epochs, warmup=part * optim.warmup, milestones=milestones)
@@ -38,7 +39,7 @@ def lr_at(epoch: float, optim: Optim) -> float:
     if optim.schedule == "cosine":
         part = (epoch - optim.warmup) / (optim.epochs - optim.warmup)
         return height * (1 + math.cos(math.pi * part)) / 2
-    raise ValueError(f"unknown schedule '{optim.schedule}': known are step, cosine")
+    raise UserError(f"unknown schedule '{optim.schedule}': known are step, cosine")
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -1,88 +1,152 @@
-"""What a training starts with: its videos looked at, its network built, on its device and wrapped."""
+"""Prepare a training: find its videos, build its network and everything else that the loop uses."""
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tanet.checkpoints.initialize import load_2d_weights, load_start
+from tanet.checkpoints.initialize import load_backbone_weights, load_initial_weights
 from tanet.data.annotations import read_split
+from tanet.data.dataset import EpochSampler, TrainClips
+from tanet.data.loader import ClipLoader
 from tanet.data.samples import Split
+from tanet.errors import UserError
 from tanet.models.factory import build
 from tanet.models.video_net import VideoNet
+from tanet.recipes.input_spec import spec_of
 from tanet.recipes.recipe import Recipe
-from tanet.runtime.distributed import Peers
+from tanet.runtime.distributed import ProcessGroup
+from tanet.runtime.events import Note, OnEvent
+from tanet.runtime.interrupt import StopRequest
+from tanet.training.nonfinite import NonFiniteMonitor
+from tanet.training.optimizer import make_optimizer
+from tanet.training.validation import Validation
+
+RANK_SEED_STEP = 1_000_003  # a prime, so that the seeds of ranks and of neighbouring runs do not meet
 
 
-def training_split(recipe: Recipe, *, world: int) -> Split:
+@dataclass(frozen=True)
+class TrainingContext:
+    """Where and how a training runs, apart from its recipe."""
+
+    group: ProcessGroup
+    device: torch.device
+    on_event: OnEvent
+    stop: StopRequest
+    compile: bool
+    save_after: float
+    """Seconds between two states."""
+
+
+@dataclass(frozen=True)
+class TrainingParts:
+    """What the loop uses."""
+
+    network: VideoNet
+    optimizer: torch.optim.Optimizer
+    order: EpochSampler
+    loader: ClipLoader
+    nonfinite: NonFiniteMonitor
+    validation: Validation
+
+
+def read_training_split(recipe: Recipe, *, world_size: int) -> Split:
     """The videos of a recipe that several processes are to train on.
 
     Raises:
-        ValueError: there are none, or of one class alone; or the batch can not be split evenly.
+        UserError: there are none, or of one class alone; or the batch can not be split evenly.
     """
     split, optim = read_split(recipe.data, seed=recipe.seed), recipe.optim
     if not split.train:
-        raise ValueError("no training videos found")
+        raise UserError("no training videos found")
     if len(split.classes) < 2:
         names = ", ".join(split.classes)
-        raise ValueError(f"only one class found ({names}): is {recipe.data.root} one folder too high?")
-    if optim.batch % (world * optim.accumulate):
-        raise ValueError(
+        raise UserError(f"only one class found ({names}): is {recipe.data.root} one folder too high?")
+    if optim.batch % (world_size * optim.accumulate):
+        raise UserError(
             f"optim.batch {optim.batch} can not be split into equal parts "
-            f"for {world} processes × optim.accumulate {optim.accumulate}"
+            f"for {world_size} processes × optim.accumulate {optim.accumulate}"
         )
-    if len(split.train) < world:
-        raise ValueError(f"{len(split.train)} training videos are too few for {world} processes")
+    if len(split.train) < world_size:
+        raise UserError(f"{len(split.train)} training videos are too few for {world_size} processes")
     return split
 
 
-def starting_network(
-    recipe: Recipe,
-    classes: tuple[str, ...],
-    *,
-    device: torch.device,
-    peers: Peers,
-    resumed: bool,
-    fused: bool,
-    note: Callable[[str], None],
+def prepare(recipe: Recipe, split: Split, context: TrainingContext, *, resumed: bool) -> TrainingParts:
+    """Build everything that the loop uses.
+
+    Args:
+        recipe: the experiment.
+        split: its videos.
+        context: where it runs.
+        resumed: the weights come from a state, so that no file of weights is read.
+
+    Raises:
+        UserError: the network cannot be built, or its initial weights do not fit.
+    """
+    optim, group, device = recipe.optim, context.group, context.device
+    network = build_network(recipe, split.classes, context, resumed=resumed)
+    optimizer = make_optimizer(network, optim, trained=bool(recipe.model.init))
+    clips = TrainClips(
+        split.train, recipe.data, frames=recipe.model.frames, classes=split.classes, seed=recipe.seed
+    )
+    order = EpochSampler(len(clips), seed=recipe.seed, rank=group.rank, world_size=group.world_size)
+    loader = ClipLoader(
+        clips,
+        batch=optim.batch // group.world_size,
+        data=recipe.data,
+        order=order,
+        device=device,
+        on_event=context.on_event,
+    )
+    nonfinite = NonFiniteMonitor(optim.nonfinite, group=group, on_event=context.on_event)
+    validation = Validation(recipe, split, group=group, on_event=context.on_event, stop=context.stop)
+    return TrainingParts(network, optimizer, order, loader, nonfinite, validation)
+
+
+def build_network(
+    recipe: Recipe, classes: tuple[str, ...], context: TrainingContext, *, resumed: bool
 ) -> VideoNet:
-    """The recipe's network on its device, in channels-last memory.
+    """Build the recipe's network on its device, in channels-last memory.
+
+    From here on each rank has random numbers of its own. If the network is compiled for a GPU, each TAM
+    absorbs the BatchNorm before it (fuse_tam.py).
 
     Args:
         recipe: its `model`, `seed` and `optim.sync_norm` count.
         classes: names in the order of the logits.
-        device: where it is to learn.
-        peers: who learns together. From here on each has random numbers of its own.
+        context: where it is to learn; is told `Note`s about the initial weights.
         resumed: the weights come from a state, so that no file of weights is read.
-        fused: let each TAM take in the BatchNorm before it (fuse.py).
-        note: is told lines about the weights to start from.
 
     Raises:
-        ValueError: it can not be built, its first weights do not fit, or sync_norm is asked of a CPU.
+        UserError: it cannot be built, its initial weights do not fit, or sync_norm is asked of a CPU.
     """
-    model = recipe.model
+    group, device = context.group, context.device
     torch.manual_seed(recipe.seed)
-    network = build(model, classes=len(classes))
+    model = recipe.model
+    network = build(model, classes=len(classes), input_spec=spec_of(recipe))
     if model.weights and not resumed:
-        load_2d_weights(network.backbone, model.weights)
+        load_backbone_weights(network.backbone, model.weights)
     if model.init and not resumed:
         interpolate = model.init_frames == "interpolate"
-        for line in load_start(network, model.init, model=model, classes=classes, interpolate=interpolate):
-            note(line)
+        for line in load_initial_weights(
+            network, model.init, model=model, classes=classes, interpolate=interpolate
+        ):
+            context.on_event(Note(line))
     if recipe.optim.sync_norm and device.type != "cuda":
-        raise ValueError("optim.sync_norm needs GPUs: PyTorch's SyncBatchNorm does not run on a CPU")
-    if recipe.optim.sync_norm and peers.world > 1:
-        sync_norms(network)
-    if fused:
-        network.fuse()
+        raise UserError("optim.sync_norm needs GPUs: PyTorch's SyncBatchNorm does not run on a CPU")
+    if recipe.optim.sync_norm and group.world_size > 1:
+        convert_sync_batch_norms(network)
+    if context.compile and device.type == "cuda":
+        network.absorb_batch_norms()
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if peers.rank:
-        torch.manual_seed(recipe.seed + 1_000_003 * peers.rank)
+    if group.rank:
+        torch.manual_seed(recipe.seed + RANK_SEED_STEP * group.rank)
     return network
 
 
-def sync_norms(network: nn.Module) -> None:
+def convert_sync_batch_norms(network: nn.Module) -> None:
     """Make every BatchNorm below the network a SyncBatchNorm, in place.
 
     PyTorch makes new modules and leaves the hooks with the old ones; a temporal module after a BatchNorm

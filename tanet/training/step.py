@@ -14,12 +14,12 @@ from torch.nn import functional as F
 from tanet.models.video_net import VideoNet
 from tanet.recipes.recipe import Optim
 from tanet.runtime.device import autocast
-from tanet.runtime.distributed import Peers
-from tanet.training.gradient_sync import Gradients
+from tanet.runtime.distributed import ProcessGroup
+from tanet.training.gradient_sync import GradientSync
 
 
 @dataclass(frozen=True)
-class Made:
+class StepResult:
     """What came of a step, on the device."""
 
     loss: torch.Tensor
@@ -30,7 +30,7 @@ class Made:
     """1 if loss or gradient were not finite in any process, so that no step was made; else 0."""
 
 
-class Stepper:
+class TrainStep:
     """Makes steps.
 
     Args:
@@ -38,7 +38,7 @@ class Stepper:
             are tested and saved.
         optimizer: fused, which is what reads the flag.
         optim: its `accumulate`, `clip_norm` and `precision` count.
-        peers: the processes over which gradients are averaged.
+        group: the processes over which gradients are averaged.
         compile: the network by torch.compile.
     """
 
@@ -48,15 +48,15 @@ class Stepper:
         *,
         optimizer: torch.optim.Optimizer,
         optim: Optim,
-        peers: Peers,
+        group: ProcessGroup,
         compile: bool,
     ) -> None:
         self.optimizer, self.optim = optimizer, optim
         self.params = list(network.parameters())
         self.device = self.params[0].device
-        several = peers.world * optim.accumulate > 1
-        self.gradients = Gradients(network, peers=peers) if several else None
-        self.statistics = _Statistics(network)  # those of the first process, by now
+        several = group.world_size * optim.accumulate > 1
+        self.gradients = GradientSync(network, group=group) if several else None
+        self.statistics = _RunningStatistics(network)  # those of the first process, by now
         # SyncBatchNorm talks to the other processes in the middle of the network.
         synced = any(isinstance(module, nn.SyncBatchNorm) for module in network.modules())
         self.graphed = compile and self.device.type == "cuda" and not synced
@@ -65,7 +65,7 @@ class Stepper:
             mode = "reduce-overhead" if self.graphed else None
             self.model = torch.compile(network, dynamic=False, mode=mode)  # type: ignore[assignment]
 
-    def __call__(self, views: torch.Tensor, labels: torch.Tensor) -> Made:
+    def __call__(self, views: torch.Tensor, labels: torch.Tensor) -> StepResult:
         """Make a step on views [B, T, 3, S, S] and labels [B], both on the device."""
         size = -(-len(labels) // self.optim.accumulate)
         pairs = list(zip(views.split(size), labels.split(size), strict=True))
@@ -80,7 +80,7 @@ class Stepper:
         self.optimizer.found_inf = bad  # type: ignore[attr-defined]
         self.optimizer.step()
         losses, logits = zip(*parts, strict=True)
-        return Made(torch.stack(losses).sum(), torch.cat(logits), bad)
+        return StepResult(torch.stack(losses).sum(), torch.cat(logits), bad)
 
     def _part(
         self, clips: torch.Tensor, labels: torch.Tensor, *, share: float, number: int, of: int
@@ -101,7 +101,7 @@ class Stepper:
         return loss.detach(), kept
 
 
-class _Statistics:
+class _RunningStatistics:
     """BatchNorm's running statistics, put back where a step is not made: its maps may have been NaN."""
 
     def __init__(self, network: nn.Module) -> None:

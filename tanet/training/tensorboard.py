@@ -7,24 +7,25 @@ An optional extra: pip install 'tanet[train]'.
 
 from pathlib import Path
 
+from tanet.errors import UserError
 from tanet.training.events import EpochResult, Event, Progress
 
 
-class Board:
+class TensorBoardWriter:
     """Writes curves into a folder; each event is on the disk when it was shown.
 
     Args:
         folder: a training that goes on adds to what is in it.
 
     Raises:
-        ValueError: TensorBoard is not installed.
+        UserError: TensorBoard is not installed.
     """
 
     def __init__(self, folder: Path) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            raise ValueError("TensorBoard is not installed: pip install 'tanet[train]'") from error
+            raise UserError("TensorBoard is not installed: pip install 'tanet[train]'") from error
         self.folder, self.make = folder, SummaryWriter
         self.writer: SummaryWriter | None = None
 

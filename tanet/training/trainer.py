@@ -1,43 +1,46 @@
-"""Training: a plain loop over clips, the same on a CPU, on a GPU, and on many (distributed.py).
+"""Training: a plain loop over clips, the same on a CPU, on one GPU and on many.
 
-What a run leaves in its folder stands in run.py, what it is told by in watch.py. It may be stopped at any
-moment and goes on as if it had not been (state.py).
+    for each epoch
+        for each batch            the ranks agree whether to go on (rank_sync.py)
+            train_step(batch)     forward and backward pass, optimizer (step.py)
+            meter, non-finite steps
+        save the state, validate, write the checkpoints (run_folder.py)
+
+A run may be stopped at any moment, and goes on as if it had not been (training_state.py).
+What it tells while it runs stands in events.py.
 """
 
 import time
+import warnings
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 
-from tanet.data.dataset import EpochOrder, TrainClips
-from tanet.data.loader import BadVideo, Feed
-from tanet.data.prefetch import Waited, on_device
+from tanet.data.loader import BadVideo, Batch
+from tanet.data.prefetch import prefetch_to_device
 from tanet.data.samples import Split
+from tanet.errors import UserError
+from tanet.recipes.fields import section_from_dict
+from tanet.recipes.input_spec import InputSpec
 from tanet.recipes.recipe import Recipe
-from tanet.runtime.distributed import Peers, is_first, joined
-from tanet.runtime.interrupt import Stopped, StopRequest
+from tanet.runtime.distributed import is_main_process, join_process_group
+from tanet.runtime.events import Note, OnEvent, ignore
+from tanet.runtime.interrupt import Interrupted, StopRequest
 from tanet.training import training_state as states
-from tanet.training.events import EVERY, BadStep, EpochResult, Event, Note, Progress, Tell, epoch_result
+from tanet.training.events import PROGRESS_INTERVAL, BadStep, EpochResult, Event, Progress, epoch_result
 from tanet.training.meter import Meter
-from tanet.training.nonfinite import NonFinite
-from tanet.training.optimizer import make_optimizer
 from tanet.training.plan import plan
-from tanet.training.rank_sync import Agreed, Agreement
+from tanet.training.rank_sync import RankSync, StepDecision
 from tanet.training.run_folder import RunFolder
-from tanet.training.schedule import fit, lr_at, set_lr
-from tanet.training.setup import starting_network, training_split
-from tanet.training.step import Stepper
-from tanet.training.training_state import RankState, TrainingState, generators, restore_generators
-from tanet.training.validation import Validation
+from tanet.training.schedule import lr_at, set_lr, shorten_schedule
+from tanet.training.setup import TrainingContext, prepare, read_training_split
+from tanet.training.step import TrainStep
+from tanet.training.training_state import RankState, TrainingState, restore_rng, rng_state
 
-__all__ = ["BadStep", "EpochResult", "Event", "Note", "Progress", "Stopped", "train"]
-Batch = tuple[torch.Tensor, torch.Tensor]  # normalised views and labels
-GRACE = 300.0  # seconds for which a process waits for the others, beyond those in which data must come
-
-
-def _ignore(_: Event) -> None:
-    """What nobody watches."""
+__all__ = ["BadStep", "EpochResult", "Event", "Interrupted", "Note", "Progress", "train"]
+GRACE = 300.0  # seconds that a rank waits for the others, beyond those in which data must come
 
 
 def train(
@@ -45,72 +48,82 @@ def train(
     *,
     out: str | Path,
     device: str | torch.device | None = None,
-    report: Tell = _ignore,
+    on_event: OnEvent = ignore,
     resume: bool = False,
     save_minutes: float = 10.0,
     compile: bool = False,
     reference: Recipe | None = None,
+    report: OnEvent | None = None,
 ) -> Path:
-    """Train what the recipe describes.
+    """Train the network of a recipe.
 
-    Started by torchrun, it trains with the other processes of it: each step's batch is split over them, and
-    the first of them writes and reports.
+    Started by torchrun, it trains together with the other processes: each step's batch is split over the
+    ranks, and rank 0 writes and reports.
 
     Args:
         recipe: the experiment.
         out: folder for checkpoints and metrics; it must not hold another run.
         device: None takes a GPU if there is one.
-        report: is told what was found (`Split`), what will be done (`Plan`), how it goes (`Progress`), each
-            epoch's end (`EpochResult`), once each video that can not be read (`BadVideo`), steps that were
-            skipped (`BadStep`), and what else there is to know (`Note`).
-        resume: go on with the run in `out` from its last complete state; where it has none yet, start.
-        save_minutes: between two states, beside those at each epoch's end.
-        compile: the network by torch.compile: faster on a GPU, after minutes of compiling.
-        reference: the recipe before fields of it were changed, for the plan to compare with.
+        on_event: is told the videos that were found (`Split`), what will be done (`Plan`), how it goes
+            (`Progress`), the end of each epoch (`EpochResult`), each unreadable video once (`BadVideo`),
+            skipped steps (`BadStep`), and what else there is to know (`Note`).
+        resume: continue the run in `out` from its last complete state; start if it has none yet.
+        save_minutes: minutes between two states, besides the one at the end of each epoch.
+        compile: compile the network: faster on a GPU, after minutes of compiling.
+        reference: the recipe before its fields were changed; the plan lists the changes.
+        report: deprecated name of `on_event`.
 
     Returns:
         The path of the best checkpoint.
 
     Raises:
-        ValueError: the recipe can not be carried out, or is not that of the run to resume; more videos than
-            data.max_bad can not be read, or any where data.bad_files is "strict"; a worker hangs or died; a
-            step was not finite, and optim.nonfinite is "stop"; another process failed.
-        OSError: the folder can not be written.
-        Stopped: SIGINT or SIGTERM came; the step was finished and the state saved.
+        UserError: the recipe cannot be carried out, or is not that of the run to resume; more videos than
+            data.max_bad cannot be read, or any if data.bad_files is "strict"; a worker hangs or died;
+            a step was not finite and optim.nonfinite is "stop"; another rank failed.
+        OSError: the folder cannot be written.
+        Interrupted: SIGINT or SIGTERM came; the step was finished and the state saved.
     """
-    tell = report if is_first() else _ignore
-    with joined(device, timeout=recipe.data.timeout + GRACE) as (peers, target), StopRequest() as stop:
-        with peers.together():
-            split = training_split(recipe, world=peers.world)
-            recipe = fit(recipe, videos=len(split.train))
-            planned = plan(recipe, split, reference=reference, world=peers.world, device=target)
-        tell(split)
-        tell(planned)
+    if report is not None:
+        warnings.warn("report is called on_event now", DeprecationWarning, stacklevel=2)
+        on_event = report
+    on_event = on_event if is_main_process() else ignore
+    with (
+        join_process_group(device, timeout=recipe.data.timeout + GRACE) as (group, target),
+        StopRequest() as stop,
+    ):
+        with group.errors_on_all_ranks():
+            split = read_training_split(recipe, world_size=group.world_size)
+            recipe = shorten_schedule(recipe, videos=len(split.train))
+            planned = plan(recipe, split, reference=reference, world_size=group.world_size, device=target)
+        on_event(split)
+        on_event(planned)
         folder, finished, state = RunFolder(Path(out), recipe, split), False, None
-        with peers.together():
-            if peers.first:
+        with group.errors_on_all_ranks():
+            if group.is_main:
                 finished = resume and folder.finished()
-            if peers.first and not finished:
-                state = folder.open(resume=resume, world=peers.world, note=lambda line: tell(Note(line)))
-        finished, state = peers.from_first((finished, state))
+            if group.is_main and not finished:
+                state = folder.open(resume=resume, world_size=group.world_size, on_event=on_event)
+        finished, state = group.broadcast_object((finished, state))
         if finished:
-            tell(Note(f"{out}: this training is finished"))
+            on_event(Note(f"{out}: this training is finished"))
             return folder.best
-        with peers.together():
-            training = _Training(
-                recipe,
-                split,
-                folder,
-                state,
-                peers=peers,
-                device=target,
-                compile=compile,
-                save_after=60 * save_minutes,
-                tell=tell,
-                stop=stop,
-            )
+        context = TrainingContext(group, target, on_event, stop, compile, 60 * save_minutes)
+        with group.errors_on_all_ranks():
+            training = _Training(recipe, split, folder, state, context)
         training.run()
         return folder.best
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a training stands."""
+
+    epoch: int = 0
+    """Complete epochs."""
+    step: int = 0
+    """Steps done in the epoch after them."""
+    used: int = 0
+    """Keys of that epoch's order that are used up."""
 
 
 class _Training:
@@ -122,178 +135,166 @@ class _Training:
         split: Split,
         folder: RunFolder,
         state: TrainingState | None,
-        *,
-        peers: Peers,
-        device: torch.device,
-        compile: bool,
-        save_after: float,
-        tell: Tell,
-        stop: StopRequest,
+        context: TrainingContext,
     ) -> None:
-        self.recipe, self.split, self.folder, self.tell = recipe, split, folder, tell
-        self.peers, self.device, self.compile = peers, device, compile
-        optim = recipe.optim
-        self.network = starting_network(
-            recipe,
-            split.classes,
-            device=device,
-            peers=peers,
-            resumed=state is not None,
-            fused=compile and device.type == "cuda",
-            note=lambda line: tell(Note(line)),
-        )
-        self.optimizer = make_optimizer(self.network, optim, trained=bool(recipe.model.init))
-        clips = TrainClips(
-            split.train, recipe.data, frames=recipe.model.frames, classes=split.classes, seed=recipe.seed
-        )
-        self.order = EpochOrder(len(clips), seed=recipe.seed, rank=peers.rank, world=peers.world)
-        batch = optim.batch // peers.world
-        self.feed = Feed(clips, batch=batch, data=recipe.data, order=self.order, device=device, report=tell)
-        self.steps = max(1, len(clips) // optim.batch)
-        self.nonfinite = NonFinite(optim.nonfinite, peers=peers, report=tell)
-        self.validation = Validation(recipe, split, peers=peers, tell=tell, stop=stop)
-        self.epoch, self.step, self.used = 0, 0, 0  # complete epochs; of the next one steps, and keys used up
-        self.sums: torch.Tensor | None = None
+        self.recipe, self.split, self.folder, self.context = recipe, split, folder, context
+        self.group, self.device, self.on_event = context.group, context.device, context.on_event
+        self.parts = prepare(recipe, split, context, resumed=state is not None)
+        self.network, self.loader = self.parts.network, self.parts.loader
+        self.steps = max(1, len(split.train) // recipe.optim.batch)
+        self.position = Position()
+        self.sums: torch.Tensor | None = None  # of the epoch, from a run that was stopped
         self.best_top1, self.seconds = -1.0, 0.0
         if state is not None:
             self._restore(state)
-        self.agree = Agreement(peers=peers, stop=stop, save_after=save_after, tell_after=EVERY)
+        self.rank_sync = RankSync(
+            group=context.group,
+            stop=context.stop,
+            save_after=context.save_after,
+            report_after=PROGRESS_INTERVAL,
+        )
         self.started = time.monotonic()
 
     def run(self) -> None:
-        """Train to the end; all processes come here with their networks built, which the stepper joins."""
-        optim, peers, compile = self.recipe.optim, self.peers, self.compile
-        self.stepper = Stepper(
-            self.network, optimizer=self.optimizer, optim=optim, peers=peers, compile=compile
+        """Train to the end. All ranks come here with their networks built, which are then synchronised."""
+        optim, bad_train, bad_val = self.recipe.optim, self.loader.bad, self.parts.validation.bad
+        train_step = TrainStep(
+            self.network,
+            optimizer=self.parts.optimizer,
+            optim=optim,
+            group=self.group,
+            compile=self.context.compile,
         )
-        while self.epoch < optim.epochs:
-            trained = self._train_epoch()
+        while self.position.epoch < optim.epochs:
+            trained = self._train_epoch(train_step)
             self._finish_epoch(trained)
-        if self.feed.bad or self.validation.bad:
+        if bad_train or bad_val:
             train, val = len(self.split.train), len(self.split.val)
-            text = f"{len(self.feed.bad)} of {train} training and {len(self.validation.bad)} of {val}"
-            self.tell(Note(f"{text} validation videos could not be read, and were left out"))
-        if self.peers.first:
+            text = f"{len(bad_train)} of {train} training and {len(bad_val)} of {val} validation videos"
+            self.on_event(Note(f"{text} could not be read, and were left out"))
+        if self.group.is_main:
             self.folder.finish()
 
-    def _train_epoch(self) -> Progress:
-        """All steps of an epoch that are not made yet."""
-        self.order.epoch, self.order.start = self.epoch, self.used
-        keys = self.order.keys()
-        self.meter = Meter(
-            self.epoch + 1,
-            done=self.step,
+    def _train_epoch(self, train_step: TrainStep) -> Progress:
+        """Make the steps of an epoch that are not made yet."""
+        order = self.parts.order
+        order.epoch, order.start = self.position.epoch, self.position.used
+        meter = Meter(
+            self.position.epoch + 1,
+            done=self.position.step,
             steps=self.steps,
             sums=self.sums,
-            peers=self.peers,
+            group=self.group,
             device=self.device,
         )
         self.network.train()
-        waited = Waited(self.feed)
-        batches = iter(on_device(waited, self.device))
-        with self.feed:
+        batches = prefetch_to_device(meter.timed(self.loader), self.device, self.network.input_spec)
+        with self.loader:
             while True:
                 batch, failed = self._next(batches)
-                self.meter.waited = waited.seconds
-                agreed = self.agree(over=batch is None, failed=failed, news=self.meter.clips > 0)
-                self._obey(agreed)
-                if batch is None or agreed.over:
+                decision = self.rank_sync(over=batch is None, failed=failed, news=meter.clips > 0)
+                self._obey(decision, meter)
+                if batch is None or decision.over:
                     break
-                self._make_step(*batch, keys)
-        if not self.step:
-            raise ValueError("not one batch of training videos could be filled: are too many bad?")
-        self.step = self.steps  # fewer were made if videos are bad
+                self._make_step(train_step, batch, meter)
+        if not self.position.step:
+            raise UserError("not one batch of training videos could be filled: are too many bad?")
+        self.position = replace(self.position, step=self.steps)  # fewer were made if videos are bad
         self._share_bad()
-        self._save()
-        trained = self.meter.read()
-        self.tell(trained)
+        self._save(meter)
+        trained = meter.read()
+        self.on_event(trained)
         return trained
 
-    def _next(self, batches: Iterator[Batch]) -> tuple[Batch | None, ValueError | None]:
-        """The batch of the next step, if the epoch has one; and what went wrong."""
+    def _next(self, batches: Iterator[Batch]) -> tuple[Batch | None, UserError | None]:
+        """Return the next batch of the epoch, or None; and what went wrong."""
         try:
-            with self.feed:
-                return next(batches, None) if self.step < self.steps else None, None
-        except ValueError as error:
+            with self.loader:
+                return next(batches, None) if self.position.step < self.steps else None, None
+        except UserError as error:
             return None, error
 
-    def _obey(self, agreed: Agreed) -> None:
-        """What is done between two steps."""
-        if agreed.save:
-            self._save()
-        if agreed.stop:
-            raise Stopped(f"stopped in epoch {self.epoch + 1}, after step {self.step} of {self.steps}")
-        if agreed.tell:
-            self.nonfinite.check()
-            self.tell(self.meter.read())
+    def _obey(self, decision: StepDecision, meter: Meter) -> None:
+        """Save, stop and report between two steps, as the ranks have agreed."""
+        if decision.save:
+            self._save(meter)
+        if decision.stop:
+            raise Interrupted(
+                f"stopped in epoch {self.position.epoch + 1}, after step {self.position.step} of {self.steps}"
+            )
+        if decision.report:
+            self.parts.nonfinite.check()
+            self.on_event(meter.read())
 
-    def _make_step(self, views: torch.Tensor, labels: torch.Tensor, keys: list[int]) -> None:
-        """One step on a batch; `keys` are the epoch's."""
-        lr = lr_at(self.epoch + self.step / self.steps, self.recipe.optim)
-        set_lr(self.optimizer, lr)
-        made = self.stepper(views, labels)
-        self.step += 1
-        used = self.feed.used.popleft()
-        self.nonfinite.add(self.epoch + 1, self.step, self._paths(keys[self.used : used]), made)
-        self.meter.add(made, labels, lr=lr)
-        self.used = used
+    def _make_step(self, train_step: TrainStep, batch: Batch, meter: Meter) -> None:
+        """Make one step on a batch."""
+        epoch, step = self.position.epoch, self.position.step
+        lr = lr_at(epoch + step / self.steps, self.recipe.optim)
+        set_lr(self.parts.optimizer, lr)
+        assert isinstance(batch.views, torch.Tensor)
+        result = train_step(batch.views, batch.labels)
+        self.position = Position(epoch, step + 1, batch.used)
+        samples = self.split.train
+        videos = tuple(samples[key % len(samples)].path for key in batch.keys)
+        self.parts.nonfinite.add(epoch + 1, step + 1, videos, result)
+        meter.add(result, batch.labels, lr=lr)
 
     def _finish_epoch(self, trained: Progress) -> None:
-        """Validate, and write what came of it; after a stop in here it is done again."""
-        val = self.validation(self.network) if self.validation.due(trained.epoch) else None
-        lr = lr_at(self.epoch + 0.5, self.recipe.optim)
+        """Validate and write the checkpoints. A stop in here repeats it on resume."""
+        epoch, validation = self.position.epoch, self.parts.validation
+        val = validation(self.network) if validation.is_due(trained.epoch) else None
+        lr = lr_at(epoch + 0.5, self.recipe.optim)
         result = epoch_result(trained, val, lr=lr, seconds=self._seconds())
         best = not self.split.val or (result.val_top1 is not None and result.val_top1 > self.best_top1)
         self.best_top1 = (result.val_top1 or 0.0) if best else self.best_top1
-        with self.peers.together():
-            if self.peers.first:
+        with self.group.errors_on_all_ranks():
+            if self.group.is_main:
                 self.folder.save(self.network, result, best=best)
-        self.tell(result)
-        self.epoch, self.step, self.used, self.sums = self.epoch + 1, 0, 0, None
+        self.on_event(result)
+        self.position, self.sums = Position(epoch + 1), None
 
-    def _save(self) -> None:
-        """Write the state; all processes come here."""
-        self.nonfinite.check()
-        sums = self.meter.total()
-        ranks = self.peers.gather(RankState(self.used, *generators(self.device)))
+    def _save(self, meter: Meter) -> None:
+        """Write the state; all ranks come here."""
+        self.parts.nonfinite.check()
+        sums, position = meter.total(), self.position
+        ranks = self.group.all_gather_objects(RankState(position.used, *rng_state(self.device)))
         state = TrainingState(
-            identity=self.folder.identity(self.peers.world),
-            epoch=self.epoch,
-            step=self.step,
+            identity=self.folder.identity(self.group.world_size),
+            epoch=position.epoch,
+            step=position.step,
             seconds=self._seconds(),
             best_top1=self.best_top1,
             network=self.network.state_dict(),
-            optimizer=self.optimizer.state_dict(),
+            optimizer=self.parts.optimizer.state_dict(),
             sums=sums,
             ranks=tuple(ranks),
-            bad=self.feed.bad,
-            bad_val=self.validation.bad,
+            bad=self.loader.bad,
+            bad_val=self.parts.validation.bad,
+            input_spec=asdict(self.network.input_spec),
         )
-        with self.peers.together():
-            if self.peers.first:
-                states.save(self.folder.folder, state, total=self.epoch * self.steps + self.step)
-        self.agree.saved = time.monotonic()
+        with self.group.errors_on_all_ranks():
+            if self.group.is_main:
+                states.save(self.folder.folder, state, total=position.epoch * self.steps + position.step)
+        self.rank_sync.saved = time.monotonic()
 
     def _seconds(self) -> float:
         return self.seconds + time.monotonic() - self.started
 
     def _restore(self, state: TrainingState) -> None:
+        own = state.ranks[self.group.rank]
         self.network.load_state_dict(state.network)
-        self.optimizer.load_state_dict(state.optimizer)
-        self.epoch, self.step, self.used = state.epoch, state.step, state.ranks[self.peers.rank].used
+        if state.input_spec is not None:
+            self.network.input_spec = section_from_dict(InputSpec, state.input_spec, "input")
+        self.parts.optimizer.load_state_dict(state.optimizer)
+        self.position = Position(state.epoch, state.step, own.used)
         self.sums, self.best_top1, self.seconds = state.sums, state.best_top1, state.seconds
-        self.feed.bad, self.validation.bad = dict(state.bad), dict(state.bad_val)
-        restore_generators(state.ranks[self.peers.rank], self.device)
+        self.loader.bad.update(state.bad)
+        self.parts.validation.bad.update(state.bad_val)
+        restore_rng(own, self.device)
 
     def _share_bad(self) -> None:
-        """What one process could not read, all leave out."""
-        told = self.peers.gather(self.feed.bad)
-        with self.peers.together():
-            for number, error in sorted({n: e for bad in told for n, e in bad.items()}.items()):
-                self.feed.note(BadVideo(number, error))
-
-    def _paths(self, keys: list[int]) -> tuple[str, ...]:
-        """The good videos of these keys."""
-        samples = self.split.train
-        numbers = (key % len(samples) for key in keys)
-        return tuple(samples[number].path for number in numbers if number not in self.feed.bad)
+        """Leave out on all ranks what one of them could not read."""
+        found = self.group.all_gather_objects(self.loader.bad)
+        with self.group.errors_on_all_ranks():
+            for number, error in sorted({n: e for bad in found for n, e in bad.items()}.items()):
+                self.loader.record_bad(BadVideo(number, error))

@@ -12,19 +12,20 @@ import hashlib
 import io
 import pickle
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from tanet.errors import UserError
+from tanet.runtime.events import Note, OnEvent
 from tanet.runtime.files import write_atomically
 from tanet.video import VideoError
 
 MAGIC = b"tanet training state 1\n"
 ERRORS = ("bad", "bad_val")
-KEPT = 2  # files: the newest and the one before it
+KEPT_STATES = 2  # files: the newest and the one before it
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ class TrainingState:
     """Training videos that can not be read, by number."""
     bad_val: dict[int, VideoError]
     """Validation videos, likewise."""
+    input_spec: dict[str, Any] | None = None
+    """The network's input specification as plain values; None in states of tanet 0.1.0."""
 
 
 def save(folder: Path, state: TrainingState, *, total: int) -> None:
@@ -83,44 +86,44 @@ def save(folder: Path, state: TrainingState, *, total: int) -> None:
     data = content.getbuffer()
     digest = hashlib.sha256(data).hexdigest().encode()
     write_atomically(folder / f"state-{total:09}.pt", b"".join((MAGIC, digest, b"\n", data)))
-    for path in states(folder)[:-KEPT]:
+    for path in list_states(folder)[:-KEPT_STATES]:
         path.unlink()
 
 
-def states(folder: Path) -> list[Path]:
+def list_states(folder: Path) -> list[Path]:
     """The files of states in a folder, oldest first."""
     return sorted(path for path in folder.glob("state-*.pt") if re.fullmatch(r"state-\d{9,}\.pt", path.name))
 
 
-def newest(folder: Path, *, note: Callable[[str], None]) -> tuple[Path, TrainingState] | None:
+def load_newest(folder: Path, *, on_event: OnEvent) -> tuple[Path, TrainingState] | None:
     """The last complete state in a folder, and its file; None if it has none.
 
     Args:
         folder: of the run.
-        note: is told a line about each damaged file.
+        on_event: is told a `Note` about each damaged file.
 
     Raises:
-        ValueError: there are states, but all of them are damaged.
+        UserError: there are states, but all of them are damaged.
     """
-    paths = states(folder)
+    paths = list_states(folder)
     for path in reversed(paths):
         try:
             state = load(path)
-        except ValueError as error:
-            note(f"{error}; the state before it is taken" if path != paths[0] else str(error))
+        except UserError as error:
+            on_event(Note(f"{error}; the state before it is taken" if path != paths[0] else str(error)))
         else:
             return path, state
     if paths:
-        raise ValueError(f"{folder}: none of its {len(paths)} states can be read; the newest is {paths[-1]}")
+        raise UserError(f"{folder}: none of its {len(paths)} states can be read; the newest is {paths[-1]}")
     return None
 
 
-def drop_newer(path: Path) -> None:
+def remove_newer(path: Path) -> None:
     """Remove the states after the one that is taken, which can not be read.
 
     By their names they would stay the newest, and `save` would remove good ones in their place.
     """
-    for other in states(path.parent):
+    for other in list_states(path.parent):
         if other.name > path.name:
             other.unlink()
 
@@ -129,18 +132,18 @@ def load(path: Path) -> TrainingState:
     """Read one state, onto the CPU.
 
     Raises:
-        ValueError: it can not be read, is cut short, was changed, or is of another tanet's format.
+        UserError: it can not be read, is cut short, was changed, or is of another tanet's format.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ValueError(f"{path}: can not be read ({error.strerror})") from error
+        raise UserError(f"{path}: can not be read ({error.strerror})") from error
     start = len(MAGIC)
     if content[:start] != MAGIC:
-        raise ValueError(f"{path}: damaged, or not a training state of this tanet")
+        raise UserError(f"{path}: damaged, or not a training state of this tanet")
     data = memoryview(content)[start + 65 :]
     if hashlib.sha256(data).hexdigest().encode() != content[start : start + 64]:
-        raise ValueError(f"{path}: damaged, its checksum is not that of its content")
+        raise UserError(f"{path}: damaged, its checksum is not that of its content")
     try:
         values = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         values["ranks"] = tuple(RankState(**rank) for rank in values["ranks"])
@@ -148,16 +151,16 @@ def load(path: Path) -> TrainingState:
             values[name] = {number: VideoError(*error) for number, error in values[name].items()}
         return TrainingState(**values)
     except (pickle.UnpicklingError, TypeError, KeyError) as error:
-        raise ValueError(f"{path}: not a training state of this tanet: {error}") from error
+        raise UserError(f"{path}: not a training state of this tanet: {error}") from error
 
 
-def generators(device: torch.device) -> tuple[torch.Tensor, torch.Tensor | None]:
+def rng_state(device: torch.device) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Where the random numbers stand: the CPU's, and the GPU's if it is one."""
     gpu = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
     return torch.get_rng_state(), gpu
 
 
-def restore_generators(state: RankState, device: torch.device) -> None:
+def restore_rng(state: RankState, device: torch.device) -> None:
     """Let random numbers go on from there."""
     torch.set_rng_state(state.generator)
     if state.device_generator is not None and device.type == "cuda":

@@ -1,4 +1,4 @@
-"""Validation while a network trains: one view of each video, the videos split over the processes."""
+"""Validation while a network trains: one view of each video, the videos split over the ranks."""
 
 import dataclasses
 
@@ -8,9 +8,9 @@ from tanet.evaluation import evaluate
 from tanet.evaluation.report import Report
 from tanet.models.video_net import VideoNet
 from tanet.recipes.recipe import Recipe
-from tanet.runtime.distributed import Peers
-from tanet.runtime.interrupt import Stopped, StopRequest
-from tanet.training.events import Note, Tell
+from tanet.runtime.distributed import ProcessGroup
+from tanet.runtime.events import Note, OnEvent
+from tanet.runtime.interrupt import Interrupted, StopRequest
 from tanet.video import VideoError
 
 
@@ -18,51 +18,54 @@ class Validation:
     """Tests a network on the validation videos of a split.
 
     Args:
-        recipe: its views are for `tanet test`; here the middle of each video is enough.
-        split: what there is.
-        peers: each takes a share of the videos, none twice.
-        tell: is told, once, of each video that can not be read, and where memory is too little.
-        stop: is obeyed between two batches, by a process that is alone.
+        recipe: its views are meant for `tanet test`; here the middle of each video is enough.
+        split: the labelled videos.
+        group: the ranks; each takes its share of the videos.
+        on_event: is told each `BadVideo` once, and a `Note` when memory runs short.
+        stop: is obeyed between two batches, by a single process.
     """
 
-    def __init__(self, recipe: Recipe, split: Split, *, peers: Peers, tell: Tell, stop: StopRequest) -> None:
+    def __init__(
+        self, recipe: Recipe, split: Split, *, group: ProcessGroup, on_event: OnEvent, stop: StopRequest
+    ) -> None:
         one_view = dataclasses.replace(recipe.eval, clips=1, crops=1)
         self.recipe = dataclasses.replace(recipe, eval=one_view)
-        self.split, self.peers, self.tell, self.stop = split, peers, tell, stop
+        self.split, self.group, self.on_event, self.stop = split, group, on_event, stop
         self.bad: dict[int, VideoError] = {}
 
-    def due(self, epoch: int) -> bool:
-        """Whether an epoch, from 1, ends with it: the last always, if there are videos."""
+    def is_due(self, epoch: int) -> bool:
+        """Tell whether an epoch, from 1, ends with a validation; the last one always does."""
         last = epoch == self.recipe.optim.epochs
         return bool(self.split.val) and (last or epoch % self.recipe.eval.every == 0)
 
     def __call__(self, network: VideoNet) -> Report:
-        """Test the network of the first process in all.
+        """Test the network of rank 0 on all ranks.
 
         Raises:
-            ValueError: too few videos can be read, a worker hangs or died; or it failed in another process.
-            Stopped: that was asked for.
+            UserError: too few videos can be read, a worker hangs or died, or another rank failed.
+            Interrupted: a stop was requested.
         """
-        peers, val = self.peers, self.split.val
-        peers.spread([buffer for buffer in network.buffers() if buffer.is_floating_point()])
-        with peers.together():
-            share = evaluate.score(
+        group, val = self.group, self.split.val
+        group.broadcast_tensors_([buffer for buffer in network.buffers() if buffer.is_floating_point()])
+        with group.errors_on_all_ranks():
+            share = evaluate.score_samples(
                 network,
                 val,
                 recipe=self.recipe,
-                numbers=range(peers.rank, len(val), peers.world),
-                report=self._obey,
-                note=lambda line: self.tell(Note(line)),
+                numbers=range(group.rank, len(val), group.world_size),
+                on_event=self._pass_on,
             )
-        shares = peers.gather(share)
+        shares = group.all_gather_objects(share)
         bad = {number: error for share in shares for number, error in share.bad.items()}
-        for number in sorted(bad.keys() - self.bad.keys()):  # every validation meets them anew
-            self.tell(BadVideo(number, bad[number]))
-        self.bad |= bad
+        for number in sorted(bad.keys() - self.bad.keys()):  # every validation meets them again
+            self.on_event(BadVideo(number, bad[number]))
+        self.bad.update(bad)
         max_bad = self.recipe.data.max_bad
-        return evaluate.merge(shares, val, classes=self.split.classes, max_bad=max_bad)
+        return evaluate.merge_scores(shares, val, classes=self.split.classes, max_bad=max_bad)
 
-    def _obey(self, *_: int) -> None:
-        # Of several processes one may have ended its share and wait for the rest: they stop later, together.
-        if self.stop.asked and self.peers.world == 1:
-            raise Stopped("stopped while it was validating")
+    def _pass_on(self, event: object) -> None:
+        if isinstance(event, Note):
+            self.on_event(event)
+        # Of several ranks one may have finished its share and wait for the rest: they stop later, together.
+        if isinstance(event, evaluate.VideosDone) and self.stop.asked and self.group.world_size == 1:
+            raise Interrupted("stopped while it was validating")

@@ -2,12 +2,13 @@
 
     frame i = the i-th picture that plain sequential decoding gives, upright, RGB             uint8 [H, W, 3]
 
-    base.py     Video: what every opened video can do; its errors
-    file.py     a video file, or its bytes: packets → frames
-    index.py    what packets tell about frames without decoding
-    avi.py      the packets of an AVI file by its own index, without demuxing all of them
-    folder.py   a folder of pictures
-    picture.py  a decoded frame → RGB
+    base.py           Video: what every opened video can do; its errors
+    video_file.py     a video file, or its bytes: packets → frames
+    packet_index.py   what packets tell about frames without decoding
+    avi_packets.py    the packets of an AVI file by its own index, without demuxing all of them
+    frame_folder.py   a folder of pictures
+    frame_array.py    frames in memory
+    frame_to_rgb.py   a decoded frame → RGB
 
 A reader is for one thread, and decodes in one thread: the workers of a loader are the threads.
 """
@@ -18,6 +19,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from tanet.video.base import DamagedVideo, Video, VideoError, VideoInfo
+from tanet.video.frame_array import FrameArray
 from tanet.video.frame_folder import PICTURE_SUFFIXES, PictureFolder
 from tanet.video.packet_index import STORES_TIMES
 from tanet.video.video_file import VideoFile
@@ -26,6 +28,7 @@ __all__ = [
     "PICTURE_SUFFIXES",
     "STORES_TIMES",
     "DamagedVideo",
+    "FrameArray",
     "Video",
     "VideoError",
     "VideoInfo",

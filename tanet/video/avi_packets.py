@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from tanet.video.packet_index import Heads
+from tanet.video.packet_index import PacketTable
 
 if TYPE_CHECKING:
     import av
@@ -32,7 +32,7 @@ SEARCHED = 512  # bytes at the start of a packet in which its picture has to sta
 class AviPackets(Sequence["av.Packet"]):
     """Each packet is made when it is asked for."""
 
-    def __init__(self, data: bytes, places: NDArray[np.int64], heads: Heads) -> None:
+    def __init__(self, data: bytes, places: NDArray[np.int64], heads: PacketTable) -> None:
         self._data, self.heads = memoryview(data), heads
         self._places, self._sizes, self._keys = places.tolist(), heads.size.tolist(), heads.key.tolist()
 
@@ -54,7 +54,9 @@ class AviPackets(Sequence["av.Packet"]):
             if (entry := entries[at]).pos != place or not entry.is_keyframe:
                 return None
         times = np.arange(last + 1)
-        return cls(data, video.places, Heads(times, times, video.sizes, video.keys, np.zeros(last + 1, bool)))
+        return cls(
+            data, video.places, PacketTable(times, times, video.sizes, video.keys, np.zeros(last + 1, bool))
+        )
 
     def __len__(self) -> int:
         return len(self._places)

@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from tanet.video.frame_to_rgb import in_proportion, to_rgb, upright_size
+from tanet.errors import UserError
+from tanet.video.frame_to_rgb import to_rgb, upright_size
 
 if TYPE_CHECKING:
     import av  # loaded only when something is decoded
 
 
-class VideoError(ValueError):
+class VideoError(UserError):
     """A video that cannot be read: its path and the cause, on one line."""
 
     def __init__(self, path: str | Path, cause: str) -> None:
@@ -68,29 +69,23 @@ class Video:
         assert self._size is not None
         return VideoInfo(self.frames, self.fps, *self._size)
 
-    def read(self, indices: ArrayLike | torch.Tensor, *, short_side: int | None = None) -> torch.Tensor:
+    def read(self, indices: ArrayLike | torch.Tensor) -> torch.Tensor:
         """Frames by their numbers, each decoded once.
 
         Args:
             indices: integers of shape S, in any order.
-            short_side: in pixels, what the frames are resized to, the longer side in proportion (rounded
-                down). Colours and size change in one call of swscale, whose bilinear filter widens as it
-                makes smaller: near to transforms.resize_short_side, but not equal. It pays where frames
-                get much smaller; a picture that gets larger is quicker resized afterwards.
 
         Returns:
             uint8 [*S, H, W, 3].
 
         Raises:
-            ValueError: an index outside of 0 … frames-1.
+            UserError: an index outside of 0 … frames-1.
             DamagedVideo: the file has fewer frames than it promised; from then on `frames` says how many,
                 and these can be read.
         """
         wanted = np.asarray(indices)
         if wanted.size and wanted.dtype.kind not in "iu":
             raise ValueError(f"{self.path}: frame indices are integers, not {wanted.dtype}")
-        if short_side is not None and short_side < 1:
-            raise ValueError(f"{self.path}: a short side of {short_side} pixels")
         from av.video.reformatter import VideoReformatter
 
         reformatter = VideoReformatter()
@@ -106,12 +101,11 @@ class Video:
                 raise VideoError(path, f"a frame of {found} pixels, but another has {self._size}")
             self._size = found
             if frames is None:
-                frames = np.empty((len(numbers), *in_proportion(*found, short_side), 3), np.uint8)
+                frames = np.empty((len(numbers), *found, 3), np.uint8)
             # The picture has no name: while the next one is decoded its memory is free, and in the cache.
-            frames[row_of[number]] = to_rgb(frame, short_side=short_side, reformatter=reformatter)
+            frames[row_of[number]] = to_rgb(frame, reformatter=reformatter)
         if frames is None:
-            size = in_proportion(self.info.height, self.info.width, short_side)
-            frames = np.empty((0, *size, 3), np.uint8)
+            frames = np.empty((0, self.info.height, self.info.width, 3), np.uint8)
         if every != numbers:
             frames = frames[[row_of[number] for number in every]]
         return torch.from_numpy(frames.reshape(*wanted.shape, *frames.shape[1:]))
@@ -137,7 +131,7 @@ class Video:
 
 
 @contextmanager
-def named(path: Path) -> Iterator[None]:
+def translate_errors(path: Path) -> Iterator[None]:
     """Errors of FFmpeg and of the disk, under the name of the file."""
     from av.error import FFmpegError
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from tanet.video.base import Video, VideoError, named
+from tanet.video.base import Video, VideoError, translate_errors
 
 if TYPE_CHECKING:
     import av
@@ -35,7 +35,7 @@ class PictureFolder(Video):
 def _decode_picture(file: Path) -> av.VideoFrame:
     import av
 
-    with named(file):
+    with translate_errors(file):
         data = file.read_bytes()
         if (name := PICTURE_CODECS.get(data[:2])) is None:
             raise VideoError(file, "not a picture")

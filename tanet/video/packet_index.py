@@ -25,7 +25,7 @@ UNKNOWN = np.iinfo(np.int64).min  # a time before all others
 
 
 @dataclass(frozen=True)
-class Heads:
+class PacketTable:
     """Packets without their data, in columns."""
 
     time: NDArray[np.int64]  # when its picture is shown
@@ -46,7 +46,7 @@ class Heads:
 
 
 @dataclass(frozen=True)
-class Index:
+class PacketIndex:
     """Which packets to decode for which frames."""
 
     times: list[int]  # packet → its time, which its frame keeps through the decoder
@@ -56,7 +56,7 @@ class Index:
     skips: bool  # whether the decoder may leave out what is unreferenced
 
     @classmethod
-    def of(cls, heads: Heads, codec: av.VideoCodecContext, *, container: str) -> Self | None:
+    def of(cls, heads: PacketTable, codec: av.VideoCodecContext, *, container: str) -> Self | None:
         """None where the packets do not say for certain which frames there are, and in which order."""
         times = heads.time
         if codec.name not in SKIPS_EXACTLY or codec.field_order > 1 or heads.discard.all():
@@ -89,7 +89,7 @@ class Index:
         return runs
 
 
-def doubtful(heads: Heads, codec: av.VideoCodecContext) -> list[int]:
+def maybe_empty_packets(heads: PacketTable, codec: av.VideoCodecContext) -> list[int]:
     """Packets that may show nothing.
 
     An MPEG-4 picture spends at least a bit a macroblock, or is marked as not coded, as encoders do with one

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tanet.video.avi_packets import AviPackets
-from tanet.video.base import DamagedVideo, Video, VideoError, VideoInfo, named
+from tanet.video.base import DamagedVideo, Video, VideoError, VideoInfo, translate_errors
 from tanet.video.frame_to_rgb import upright_size
-from tanet.video.packet_index import STORES_TIMES, Heads, Index, doubtful
+from tanet.video.packet_index import STORES_TIMES, PacketIndex, PacketTable, maybe_empty_packets
 
 if TYPE_CHECKING:
     import av
@@ -37,11 +37,11 @@ class VideoFile(Video):
     _container: InputContainer | None = None
     _codec: av.VideoCodecContext
     _packets: Sequence[av.Packet] = ()
-    _index: Index | None = None
+    _index: PacketIndex | None = None
 
     def __init__(self, source: Path | bytes, *, name: Path) -> None:
         self.path, self._source = name, source
-        with named(name):
+        with translate_errors(name):
             self._kind = _container_of(source)
         self._probed = self._kind not in STORES_TIMES
         if not self._probed:
@@ -60,10 +60,10 @@ class VideoFile(Video):
         stream = self._open_stream()
         self._packets, heads = self._read_packets(stream)
         self.fps = float(stream.average_rate) if stream.average_rate else None
-        index = Index.of(heads, self._codec, container=self._kind or stream.container.format.name)
+        index = PacketIndex.of(heads, self._codec, container=self._kind or stream.container.format.name)
         if index and not self._probed and not self._told(index):
             return
-        if index and (doubts := doubtful(heads, self._codec)):
+        if index and (doubts := maybe_empty_packets(heads, self._codec)):
             silent = self._silent(doubts, index)
             index = None if silent is None else index.without(silent)
         self._index = index
@@ -75,7 +75,7 @@ class VideoFile(Video):
         # A colon in a name would make it a protocol.
         place = BytesIO(self._source) if isinstance(self._source, bytes) else f"file:{self._source}"
         kind, options = self._kind and self._kind.split(",")[0], {} if self._probed else UNPROBED
-        with named(self.path):
+        with translate_errors(self.path):
             self._container = av.open(place, mode="r", format=kind, container_options=options)
         videos = [s for s in self._container.streams.video if not s.disposition & s.disposition.attached_pic]
         if not videos or videos[0].codec_context is None:
@@ -85,9 +85,9 @@ class VideoFile(Video):
         self._codec.thread_count = 1  # decoding runs in the workers of a loader: they are the threads
         return videos[0]
 
-    def _told(self, index: Index) -> bool:
+    def _told(self, index: PacketIndex) -> bool:
         """Whether the headers told the frame rate, and how long pictures wait for their turn."""
-        with named(self.path):
+        with translate_errors(self.path):
             self._codec.open(strict=False)
         return self.fps is not None and index.delay <= self._codec.reorder_depth
 
@@ -114,17 +114,17 @@ class VideoFile(Video):
         if self._container is not None:
             self._container.close()
 
-    def _read_packets(self, stream: av.VideoStream) -> tuple[Sequence[av.Packet], Heads]:
+    def _read_packets(self, stream: av.VideoStream) -> tuple[Sequence[av.Packet], PacketTable]:
         """All packets of the stream; a file cut short is as long as what is left of it."""
         if self._kind == "avi":
-            with named(self.path):
+            with translate_errors(self.path):
                 data = _bytes_of(self._source)
             if indexed := AviPackets.of(data, stream):
                 return indexed, indexed.heads
         packets: list[av.Packet] = []
-        with suppress(VideoError), named(self.path):
+        with suppress(VideoError), translate_errors(self.path):
             self._demux(stream, packets)
-        return packets, Heads.of(packets)
+        return packets, PacketTable.of(packets)
 
     def _demux(self, stream: av.VideoStream, packets: list[av.Packet]) -> None:
         """What is left of the container's packets of the stream, added to the list."""
@@ -136,11 +136,11 @@ class VideoFile(Video):
             except IndexError:  # PyAV, at a packet of a stream that begins later than the header says
                 continue
 
-    def _silent(self, doubts: Sequence[int], index: Index) -> set[int] | None:
+    def _silent(self, doubts: Sequence[int], index: PacketIndex) -> set[int] | None:
         """Those of the packets for which the decoder shows nothing; None where that is not to be told."""
         silent: set[int] = set()
         self._codec.skip_frame = "DEFAULT"
-        with suppress(VideoError), named(self.path):
+        with suppress(VideoError), translate_errors(self.path):
             for start, packets in groupby(doubts, key=index.start.__getitem__):
                 self._codec.flush_buffers()
                 if len(self._codec.decode(self._packets[start])) != 1:
@@ -189,7 +189,7 @@ class VideoFile(Video):
     def _frames(self, packets: range, *, asked: Container[int]) -> Iterator[av.VideoFrame]:
         """Frames of these packets, up to the first damage; what is not asked for may be left out."""
         self._codec.flush_buffers()
-        with suppress(VideoError), named(self.path):
+        with suppress(VideoError), translate_errors(self.path):
             for at in packets:
                 self._codec.skip_frame = "DEFAULT" if at in asked else "NONREF"
                 yield from self._codec.decode(self._packets[at])

@@ -9,10 +9,10 @@ import torch
 
 from tanet.evaluation.metrics import rank_correlation
 from tanet.visualization.fixed_kernels import FixedKernels
-from tanet.visualization.record import Clip
+from tanet.visualization.record import RecordedClip
 
 
-def of_clip(clip: Clip) -> str:
+def clip_caption(clip: RecordedClip) -> str:
     """Of one clip: what the rows are, how much gates vary, what the kernels look like."""
     parts = []
     for part in clip.adaptations:
@@ -29,7 +29,7 @@ def of_clip(clip: Clip) -> str:
     )
 
 
-def of_kernels(clips: Sequence[Clip], fixed: Sequence[FixedKernels], *, against: str) -> str:
+def kernels_caption(clips: Sequence[RecordedClip], fixed: Sequence[FixedKernels], *, against: str) -> str:
     """Of kernels over many clips: how much is between clips, and what fixed ones do."""
     parts = []
     for row, part in enumerate(clips[0].adaptations):
@@ -52,7 +52,7 @@ def of_kernels(clips: Sequence[Clip], fixed: Sequence[FixedKernels], *, against:
     )
 
 
-def of_gates(clips: Sequence[Clip]) -> str:
+def gates_caption(clips: Sequence[RecordedClip]) -> str:
     """Of gates and kernels beside their frames: whether V is the smoother, as in the paper."""
     parts = []
     for row, part in enumerate(clips[0].adaptations):
@@ -68,7 +68,7 @@ def of_gates(clips: Sequence[Clip]) -> str:
     )
 
 
-def of_motion(clips: Sequence[Clip]) -> str:
+def motion_caption(clips: Sequence[RecordedClip]) -> str:
     """Of small and large motion: whether more motion goes with more weight at t, as the paper has it."""
     small, large = quarters(clips)
     motion = [clip.motion for clip in clips]
@@ -85,27 +85,27 @@ def of_motion(clips: Sequence[Clip]) -> str:
     )
 
 
-def quarters(clips: Sequence[Clip]) -> tuple[list[Clip], list[Clip]]:
+def quarters(clips: Sequence[RecordedClip]) -> tuple[list[RecordedClip], list[RecordedClip]]:
     """The quarter of the clips with the smallest motion and that with the largest; one clip each at least."""
     ordered = sorted(clips, key=lambda clip: clip.motion)
     count = max(1, len(clips) // 4)
     return ordered[:count], ordered[-count:]
 
 
-def kernel_of(clip: Clip, row: int) -> torch.Tensor:
+def kernel_of(clip: RecordedClip, row: int) -> torch.Tensor:
     """Θ [C, K] of a clip's site by its number."""
     kernel = clip.adaptations[row].kernel
     assert kernel is not None
     return kernel
 
 
-def center_weight(clip: Clip, row: int) -> float:
+def center_weight(clip: RecordedClip, row: int) -> float:
     """The mean weight over channels at the frame itself."""
     kernel = kernel_of(clip, row)
     return float(kernel[:, kernel.shape[1] // 2].mean())
 
 
-def _gate(clip: Clip, row: int) -> torch.Tensor:
+def _gate(clip: RecordedClip, row: int) -> torch.Tensor:
     gate = clip.adaptations[row].gate
     assert gate is not None
     return gate

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from tanet.errors import UserError
 from tanet.visualization import captions
 from tanet.visualization.captions import center_weight, kernel_of, quarters
 from tanet.visualization.fixed_kernels import FixedKernels
-from tanet.visualization.record import Clip
+from tanet.visualization.record import RecordedClip
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,18 +34,18 @@ SUFFIXES = (".png", ".pdf", ".svg")
 
 
 def require_plots() -> None:
-    """ValueError with the way to mend it where matplotlib is not installed."""
+    """Raise UserError with the way to mend it where matplotlib is not installed."""
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise ValueError("drawing needs matplotlib: pip install matplotlib, or tanet[plots]") from error
+        raise UserError("drawing needs matplotlib: pip install matplotlib, or tanet[plots]") from error
 
 
-def clip_figure(clip: Clip) -> "Figure":
+def clip_figure(clip: RecordedClip) -> "Figure":
     """Frames of a clip; under each, the gates of its time step in every stage; the kernels at the right."""
     stages = clip.adaptations
     strip_height = 7 / len(clip.frames)  # square frames over the whole width of the gates
-    figure = _figure(1.2 + strip_height + 1.4 * len(stages), captions.of_clip(clip))
+    figure = _figure(1.2 + strip_height + 1.4 * len(stages), captions.clip_caption(clip))
     columns = [4.2, 0.12, 1.3] if any(part.gate is not None for part in stages) else [4.2, 0.001, 1.3]
     heights = [strip_height] + [1.1] * len(stages)
     grid = figure.add_gridspec(1 + len(stages), 3, height_ratios=heights, width_ratios=columns)
@@ -70,7 +71,11 @@ def clip_figure(clip: Clip) -> "Figure":
 
 
 def kernel_figure(
-    clips: Sequence[Clip], everything: Sequence[Clip], fixed: Sequence[FixedKernels], *, against: str
+    clips: Sequence[RecordedClip],
+    everything: Sequence[RecordedClip],
+    fixed: Sequence[FixedKernels],
+    *,
+    against: str,
 ) -> "Figure":
     """Kernels per tap as violins: a row for each stage; a column for each clip, all clips, and fixed ones.
 
@@ -81,7 +86,7 @@ def kernel_figure(
         against: its temporal module's name.
     """
     stages = [part.stage for part in clips[0].adaptations]
-    figure = _figure(1.9 + 1.9 * len(stages), captions.of_kernels(everything, fixed, against=against))
+    figure = _figure(1.9 + 1.9 * len(stages), captions.kernels_caption(everything, fixed, against=against))
     figure.suptitle("Kernels Θ of a clip's own, and of all clips", fontweight="bold")
     heads = [f"{len(everything)} clips"]
     if fixed:
@@ -110,10 +115,10 @@ def kernel_figure(
     return figure
 
 
-def gate_figure(clips: Sequence[Clip]) -> "Figure":
+def gate_figure(clips: Sequence[RecordedClip]) -> "Figure":
     """A row for each clip: its frames; for each stage the gates by frame and the kernels by tap."""
     stages = clips[0].adaptations
-    figure = _figure(1.0 + 1.95 * len(clips), captions.of_gates(clips))
+    figure = _figure(1.0 + 1.95 * len(clips), captions.gates_caption(clips))
     figure.suptitle("Gate V by frame, kernel Θ by tap", fontweight="bold")
     grid = figure.add_gridspec(2 * len(clips), 2 * len(stages), height_ratios=[0.9, 1.0] * len(clips))
     for row, clip in enumerate(clips):
@@ -131,12 +136,12 @@ def gate_figure(clips: Sequence[Clip]) -> "Figure":
     return figure
 
 
-def motion_figure(clips: Sequence[Clip]) -> "Figure":
+def motion_figure(clips: Sequence[RecordedClip]) -> "Figure":
     """For each stage: a histogram for each tap, small motion against large, and Θ at t over the motion."""
     small, large = quarters(clips)
     stages = clips[0].adaptations
     taps = kernel_of(clips[0], 0).shape[1]
-    figure = _figure(1.1 + 2.1 * len(stages), captions.of_motion(clips))
+    figure = _figure(1.1 + 2.1 * len(stages), captions.motion_caption(clips))
     figure.suptitle("Kernels Θ of clips of small and of large motion", fontweight="bold")
     grid = figure.add_gridspec(len(stages), taps + 1)
     for row, part in enumerate(stages):
@@ -205,7 +210,7 @@ def _strip(axes: "Axes", frames: torch.Tensor) -> None:
     axes.set_aspect("equal")
 
 
-def _picture(axes: "Axes", clip: Clip) -> None:
+def _picture(axes: "Axes", clip: RecordedClip) -> None:
     """The middle frame, under the class."""
     image: Any = clip.frames[len(clip.frames) // 2].permute(1, 2, 0).numpy()
     axes.imshow(image)

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from tanet.checkpoints.checkpoint import Checkpoint
+from tanet.errors import UserError
 from tanet.models.insertion.sites import STAGES, Site
 from tanet.models.temporal.tei import TEI
 from tanet.models.temporal.temporal_aggregation import TemporalAggregation
@@ -31,14 +32,14 @@ def fixed_kernels(model: Checkpoint, *, stages: Sequence[str] = STAGES) -> list[
     """The kernels over time of a network that has the same for all clips, of each stage's last site.
 
     Raises:
-        ValueError: its temporal modules learn no such kernels.
+        UserError: its temporal modules learn no such kernels.
     """
     if (name := model.recipe.model.temporal) not in FIXED:
-        raise ValueError(
+        raise UserError(
             f"the temporal module '{name}' learns no fixed kernel; those that do are {', '.join(FIXED)}"
         )
     return [
-        FixedKernels(site.name, site.stage, shares(_filters(site)))
+        FixedKernels(site.name, site.stage, tap_shares(_filters(site)))
         for site in last_sites(model, stages=stages)
     ]
 
@@ -59,7 +60,7 @@ def _filters(site: Site) -> torch.Tensor:
     return weight.detach().float().cpu()
 
 
-def shares(filters: torch.Tensor) -> torch.Tensor:
+def tap_shares(filters: torch.Tensor) -> torch.Tensor:
     """|w_k| / Σ_j |w_j| of filters [filters, K]. A filter of zeros has none, and is left out."""
     sizes = filters.abs()
     total = sizes.sum(1, keepdim=True)

@@ -19,12 +19,14 @@ from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.data.dataset import EvalClips
 from tanet.data.samples import Sample
 from tanet.data.transforms import normalise
+from tanet.errors import UserError
 from tanet.models.insertion.sites import STAGES, Site
-from tanet.models.temporal import entry, locate
+from tanet.models.temporal import find_temporal, insertion_sites
 from tanet.models.temporal.tam import TAM
 from tanet.models.temporal.tam_ablations import GlobalBranch, GlobalSE, LocalBranch
-from tanet.models.temporal.tam_branches import aggregation, by_clip
+from tanet.models.temporal.tam_branches import aggregation_kernel, rows_to_clips
 from tanet.ops import squeeze
+from tanet.runtime.device import autocast
 from tanet.video import VideoError
 
 ADAPTIVE = ("tam", "tanet-r", "global", "local", "global+se")
@@ -34,7 +36,7 @@ Parts = tuple[torch.Tensor | None, torch.Tensor | None]  # gate [N, C, T], kerne
 
 
 @dataclass(frozen=True)
-class Adaptation:
+class SiteRecord:
     """What the temporal module of one site made of one clip; float32 on the CPU."""
 
     site: str
@@ -47,7 +49,7 @@ class Adaptation:
 
 
 @dataclass(frozen=True)
-class Clip:
+class RecordedClip:
     """A clip as the network saw it, and what its temporal modules made of it."""
 
     video: str
@@ -60,7 +62,7 @@ class Clip:
     """Its probability."""
     frames: torch.Tensor
     """uint8 [T, 3, S, S]: the middle clip, centre crop."""
-    adaptations: tuple[Adaptation, ...]
+    adaptations: tuple[SiteRecord, ...]
     """Of the last site of each stage that was asked for."""
 
     @property
@@ -73,28 +75,32 @@ def last_sites(model: Checkpoint, *, stages: Sequence[str] = STAGES) -> list[Sit
     """The site of the last block of each stage that has a temporal module, in the order of the network.
 
     Raises:
-        ValueError: the network has no temporal module in any of the stages.
+        UserError: the network has no temporal module in any of the stages.
     """
-    temporal = entry(model.recipe.model.temporal)
-    found = locate(model.network.backbone, model.recipe.model, place=temporal.place) if temporal else []
+    temporal = find_temporal(model.recipe.model.temporal)
+    found = (
+        insertion_sites(model.network.backbone, model.recipe.model, place=temporal.place) if temporal else []
+    )
     last = {site.stage: site for site in found if site.stage in stages}
     if not last:
-        raise ValueError(
+        raise UserError(
             f"the temporal module '{model.recipe.model.temporal}' stands in no block of {', '.join(stages)}"
         )
     return list(last.values())
 
 
 def require_adaptive(model: Checkpoint) -> None:
-    """ValueError unless the checkpoint's temporal module makes a gate or kernel for each clip."""
+    """Raise UserError unless the checkpoint's temporal module makes a gate or kernel for each clip."""
     if (name := model.recipe.model.temporal) not in ADAPTIVE:
-        raise ValueError(
+        raise UserError(
             f"the checkpoint has no TAM: its temporal module '{name}' makes no gate and no kernel for a "
             f"clip; those that do are {', '.join(ADAPTIVE)}"
         )
 
 
-def watch(model: Checkpoint, sample: Sample, *, truth: str = "", stages: Sequence[str] = STAGES) -> Clip:
+def record_clip(
+    model: Checkpoint, sample: Sample, *, truth: str = "", stages: Sequence[str] = STAGES
+) -> RecordedClip:
     """Run the middle clip of a video through the network and keep what its temporal modules do.
 
     Args:
@@ -105,7 +111,7 @@ def watch(model: Checkpoint, sample: Sample, *, truth: str = "", stages: Sequenc
 
     Raises:
         VideoError: the video can not be read.
-        ValueError: the network's temporal modules make no gates and no kernels.
+        UserError: the network's temporal modules make no gates and no kernels.
     """
     require_adaptive(model)
     recipe = model.recipe
@@ -114,33 +120,34 @@ def watch(model: Checkpoint, sample: Sample, *, truth: str = "", stages: Sequenc
     if isinstance(item, VideoError):
         raise item
     views, _ = item  # [1, T, 3, S, S]
-    scores, adaptations = adapt(model, views, stages=stages)
+    scores, adaptations = record_batch(model, views, stages=stages)
     best = int(scores[0].argmax())
-    return Clip(
+    return RecordedClip(
         sample.path,
         truth,
         model.classes[best],
         float(scores[0, best]),
         views[0],
         tuple(
-            Adaptation(site.name, site.stage, *(None if part is None else part[0] for part in parts))
+            SiteRecord(site.name, site.stage, *(None if part is None else part[0] for part in parts))
             for site, parts in adaptations
         ),
     )
 
 
 @torch.inference_mode()
-def adapt(
+def record_batch(
     model: Checkpoint, views: torch.Tensor, *, stages: Sequence[str] = STAGES
 ) -> tuple[torch.Tensor, list[tuple[Site, Parts]]]:
     """Probabilities [N, classes], and for each stage's last site the gates [N, C, T] and kernels [N, C, K].
 
     Args:
-        model: its network is left in evaluation mode; TAMs may be fused (`network.fuse()`).
+        model: its network is left in evaluation mode; TAMs may be fused (`network.absorb_batch_norms()`).
         views: N clips, uint8 [N, T, 3, S, S].
         stages: whose last site is watched.
     """
     network = model.network.eval()
+    device = next(network.parameters()).device
     chosen = last_sites(model, stages=stages)
     found: dict[str, Parts] = {}
     hooks = [
@@ -148,7 +155,8 @@ def adapt(
         for site in chosen
     ]
     try:
-        logits = network(normalise(views.to(next(network.parameters()).device)))
+        with autocast(device, model.recipe.optim.precision):  # as in testing
+            logits = network(normalise(views.to(device), network.input_spec))
     finally:
         for hook in hooks:
             hook.remove()
@@ -168,11 +176,11 @@ def _branches(module: nn.Module, x: torch.Tensor) -> Parts:
         return module.branches(x)
     s = squeeze(x)  # [N·T, C]
     if isinstance(module, GlobalBranch):
-        return None, aggregation(module.G, s, module.frames)
+        return None, aggregation_kernel(module.G, s, module.frames)
     if isinstance(module, LocalBranch):
-        return by_clip(module.L(s), module.frames), None
+        return rows_to_clips(module.L(s), module.frames), None
     assert isinstance(module, GlobalSE), type(module)
-    return by_clip(module.SE(s), module.frames), aggregation(module.G, s, module.frames)
+    return rows_to_clips(module.SE(s), module.frames), aggregation_kernel(module.G, s, module.frames)
 
 
 def _kept(values: torch.Tensor | None) -> torch.Tensor | None:

@@ -47,8 +47,12 @@ def test_a_case_changes_what_its_row_changes():
 def test_what_the_paper_has_no_row_for_is_a_table_of_its_own():
     recipe = BENCHMARKS["arrow6"]
     found = cases(["2", START], recipe)
-    assert [case.name for case in found[-3:]] == ["tam identity=2.0", "tam identity=6.0", "tam identity=19.0"]
-    assert found[-1].model == replace(recipe.model, identity=RECIPES["finetune"].model.identity)
+    assert [case.name for case in found[-3:]] == [
+        "tam center_tap_bias=2.0",
+        "tam center_tap_bias=6.0",
+        "tam center_tap_bias=19.0",
+    ]
+    assert found[-1].model == replace(recipe.model, center_tap_bias=RECIPES["finetune"].model.center_tap_bias)
     assert (START, "0") in next(case for case in found if case.name == "tam").rows
     assert paper_top1(START, "6") is None
     assert paper_top1("2", "tam") == 76.1
@@ -81,7 +85,7 @@ def test_rows_of_another_recipe_are_told_apart():
         ("optim.epoch=3", "'optim.epoch=3' changes no field"),
         ("seed=3", "changes no field"),
         ("optim.epochs=many", "many is no value for optim.epochs, now 20"),
-        ("data.flip=up", "unknown flip 'up'"),
+        ("data.flip=up", "unknown data.flip 'up'"),
     ],
 )
 def test_wrong_changes_are_named(text, line):

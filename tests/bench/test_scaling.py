@@ -14,13 +14,13 @@ from bench.teams import Team
 SETTING = Setting(device="cuda", backbone="resnet50", clips=32, size=224, steps=20)
 
 
-def worker(text, peers, device):
+def worker(text, group, device):
     """Answers who it is; the second of a team fails at the word that the text is."""
 
     def answer(word):
-        if word == text and peers.rank == 1:
+        if word == text and group.rank == 1:
             raise ValueError("no more")
-        return peers.rank, peers.world, device.type
+        return group.rank, group.world_size, device.type
 
     return answer
 

@@ -13,13 +13,13 @@ import pytest
 import safetensors.torch
 import torch
 
-from tanet import create_model
 from tanet.checkpoints import checkpoint
 from tanet.checkpoints.checkpoint import Checkpoint
-from tanet.checkpoints.initialize import load_2d_weights, load_start
+from tanet.checkpoints.initialize import load_backbone_weights, load_initial_weights
 from tanet.checkpoints.weights import read_weights
 from tanet.models.backbones2d import BACKBONES
 from tanet.models.factory import build
+from tanet.recipes.recipe import Network2D
 from tests.support.tiny_videos import TINY
 
 
@@ -87,10 +87,16 @@ def test_weights_that_do_not_fit_the_recipe_are_refused(tmp_path):
     [
         ({"recipe": None}, "its recipe can not be read"),
         ({"recipe": []}, "its recipe can not be read"),
-        ({"recipe": "folder"}, "its recipe can not be read: recipe: unknown field d, e, f"),
+        (
+            {"recipe": "folder"},
+            "its recipe can not be read: recipe: expected fields and values, not 'folder'",
+        ),
         ({"recipe": {"model": 5}}, "its recipe can not be read"),
         ({"recipe": {"model": {"frames": "8"}}}, "its recipe can not be read"),
-        ({"recipe": {"model": {"frames": -1}}}, "its recipe can not be read: frames must be positive"),
+        (
+            {"recipe": {"model": {"frames": -1}}},
+            "its recipe can not be read: model.frames must be at least 1, not -1",
+        ),
         ({"recipe": {"model": {"temporal": "tma"}}}, "its recipe can not be read: unknown temporal module"),
         ({"classes": None}, "its class names can not be read: None"),
         ({"classes": "left"}, "its class names can not be read: 'left'"),
@@ -108,7 +114,7 @@ def test_a_damaged_header_is_refused_by_all_who_read_it(saved, fields, message):
     for read in (
         checkpoint.load,
         checkpoint.read_recipe,
-        lambda path: load_start(network, path, model=TINY.model, classes=("left", "right")),
+        lambda path: load_initial_weights(network, path, model=TINY.model, classes=("left", "right")),
     ):
         with pytest.raises(ValueError, match=rf"^\S*best\.safetensors: {message}[^\n]*$"):
             read(path)
@@ -148,19 +154,19 @@ def test_imagenet_weights_load_before_and_after_plugging(tmp_path, temporal, suf
     plain = BACKBONES["resnet18"]()
     path = tmp_path / f"imagenet{suffix}"
     (safetensors.torch.save_file if suffix == ".safetensors" else torch.save)(plain.state_dict(), path)
-    network = create_model(backbone="resnet18", temporal=temporal, classes=3)
-    load_2d_weights(network.backbone, path)
+    network = build(Network2D(backbone="resnet18", temporal=temporal), classes=3)
+    load_backbone_weights(network.backbone, path)
     assert torch.equal(network.backbone.layer4[1].conv2.weight, plain.layer4[1].conv2.weight)
 
 
 def test_wrong_weights_are_refused_by_key(tmp_path):
     torch.save(BACKBONES["resnet34"]().state_dict(), tmp_path / "w.pth")
-    network = create_model(backbone="resnet18", classes=3)
+    network = build(Network2D(backbone="resnet18"), classes=3)
     with pytest.raises(ValueError, match=r"missing: none; left over: layer1\.2\.bn1\.bias, .* and \d+ more"):
-        load_2d_weights(network.backbone, tmp_path / "w.pth")
+        load_backbone_weights(network.backbone, tmp_path / "w.pth")
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "w.pth")
     with pytest.raises(ValueError, match=r"missing: bn1\.bias"):
-        load_2d_weights(network.backbone, tmp_path / "w.pth")
+        load_backbone_weights(network.backbone, tmp_path / "w.pth")
 
 
 class Bomb:
@@ -169,17 +175,17 @@ class Bomb:
 
 
 def test_nothing_in_a_file_is_executed(tmp_path):
-    network = create_model(backbone="resnet18_w16", classes=3)
+    network = build(Network2D(backbone="resnet18_w16"), classes=3)
     torch.save({"state_dict": {}, "bomb": Bomb()}, tmp_path / "bomb.pth")
     (tmp_path / "raw.pth").write_bytes(pickle.dumps(Bomb(), protocol=2))
     with zipfile.ZipFile(tmp_path / "empty.pth", "w"):
         pass
     for name in ("bomb", "raw", "empty"):
         with pytest.raises(ValueError, match=r"^[^\n]*can not be read as weights[^\n]*$"):
-            load_2d_weights(network.backbone, tmp_path / f"{name}.pth")
+            load_backbone_weights(network.backbone, tmp_path / f"{name}.pth")
 
 
 def test_the_real_mobilenet_weights_load(data):
-    network = create_model(backbone="mobilenet_v2", temporal="tam", classes=3)
-    load_2d_weights(network.backbone, data / "weights" / "mobilenet_v2_imagenet.pth")
+    network = build(Network2D(backbone="mobilenet_v2", temporal="tam"), classes=3)
+    load_backbone_weights(network.backbone, data / "weights" / "mobilenet_v2_imagenet.pth")
     assert network.backbone.features[0][0].weight.std() > 0.1

@@ -10,7 +10,6 @@ import pytest
 import safetensors.torch
 import torch
 
-from tanet import create_model
 from tanet.checkpoints import checkpoint, convert
 from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.checkpoints.convert.recognise import recognise
@@ -20,7 +19,7 @@ from tanet.cli import main
 from tanet.models.backbones2d import BACKBONES
 from tanet.models.factory import build
 from tanet.recipes import RECIPES
-from tanet.recipes.recipe import Model
+from tanet.recipes.recipe import Network2D
 from tests.support.other_codebases import R101, mmaction2, official, official_logits, weights
 from tests.support.tiny_videos import TINY
 
@@ -161,7 +160,7 @@ def test_a_file_with_other_widths_of_its_branches():
 @pytest.mark.parametrize(("table", "per_block"), [(OFFICIAL, ".net."), (MMACTION2, ".block.")])
 def test_names_there_and_back(table, per_block, stages):
     with torch.device("meta"):
-        ours = list(build(Model(stages=stages), classes=2).state_dict())
+        ours = list(build(Network2D(stages=stages), classes=2).state_dict())
     theirs = to_theirs(ours, table)
     assert len(set(theirs.values())) == len(ours)
     assert list(to_ours(theirs.values(), table).values()) == ours
@@ -194,7 +193,7 @@ def test_shifted_and_2d_networks(tmp_path, names, owner, wrap, temporal):
     source = convert.read(tmp_path / "a.pth", frames=4)
     assert not any("--frames" in note for note in source.notes)
     # The same weights by another way: in the order in which all of them have their layers.
-    network = create_model(backbone="resnet18_w16", temporal=temporal, frames=4, classes=5).eval()
+    network = build(Network2D(backbone="resnet18_w16", temporal=temporal, frames=4), classes=5).eval()
     network.load_state_dict(dict(zip(network.state_dict(), state.values(), strict=True)))
     clips = torch.randn(1, 4, 3, 32, 32)
     with torch.no_grad():
@@ -243,7 +242,10 @@ def test_weights_of_tanets_own_without_their_recipe(tmp_path):
         convert.read(tmp_path / "state.pth", temporal="tanet-r").checkpoint.recipe.model.temporal == "tanet-r"
     )
     # Of the rest a shift leaves no trace.
-    torch.save(create_model(backbone="resnet18_w16", temporal="tsm").state_dict(), tmp_path / "tsm.pth")
+    torch.save(
+        build(Network2D(backbone="resnet18_w16", temporal="tsm"), classes=400).state_dict(),
+        tmp_path / "tsm.pth",
+    )
     with pytest.raises(ValueError, match=r"tsm\.pth: weights of tanet's without a recipe and without TAMs"):
         convert.read(tmp_path / "tsm.pth")
 
@@ -398,7 +400,7 @@ def test_frames_change_freely_where_weights_do_not_know_them(tmp_path, temporal,
 
 def others(**fields):
     """A TANet of ResNet-50 without numbers, as tanet keeps it."""
-    recipe = dataclasses.replace(TINY, model=Model(frames=8, **fields))
+    recipe = dataclasses.replace(TINY, model=Network2D(frames=8, **fields))
     with torch.device("meta"):
         return Checkpoint(build(recipe.model, classes=2), recipe, ("left", "right"))
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from tanet.checkpoints import checkpoint, convert
-from tanet.checkpoints.initialize import load_2d_weights, load_start, starting_from
+from tanet.checkpoints.initialize import load_backbone_weights, load_initial_weights, model_from_file
 from tanet.cli import main
 from tanet.models.backbones2d import BACKBONES
 from tanet.models.factory import build
 from tanet.recipes.finetune import FINETUNE
-from tanet.recipes.recipe import Model
+from tanet.recipes.recipe import Network2D
 from tests.support.tiny_videos import TINY, make_folders
 
 
@@ -23,13 +23,13 @@ def saved(path, model):
 
 
 def test_a_checkpoint_brings_its_network(tmp_path):
-    trained = Model(backbone="resnet18_w16", temporal="tsm", frames=5, dropout=0.9, weights="gone.pth")
+    trained = Network2D(backbone="resnet18_w16", temporal="tsm", frames=5, dropout=0.9, weights="gone.pth")
     path = saved(tmp_path / "trained.safetensors", trained)
-    model = starting_from(path, FINETUNE.model)
+    model = model_from_file(path, FINETUNE.model)
     assert (model.backbone, model.temporal, model.frames) == ("resnet18_w16", "tsm", 5)
     assert (model.weights, model.init) == ("", str(path))
     assert model.dropout == FINETUNE.model.dropout  # that of the training to come
-    load_start(build(model, classes=2), path, model=model, classes=("x", "y"))
+    load_initial_weights(build(model, classes=2), path, model=model, classes=("x", "y"))
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "shufflenet_v2_x1_0"])
@@ -39,23 +39,23 @@ def test_image_weights_bring_their_2d_network(name, classifier, tmp_path):
     if not classifier:
         state = {k: v for k, v in state.items() if not k.startswith(("fc.", "classifier."))}
     torch.save(state, tmp_path / "weights.pth")
-    model = starting_from(tmp_path / "weights.pth", FINETUNE.model)
+    model = model_from_file(tmp_path / "weights.pth", FINETUNE.model)
     assert model == dataclasses.replace(
         FINETUNE.model, backbone=name, weights=str(tmp_path / "weights.pth"), init=""
     )
-    load_2d_weights(build(model, classes=2).backbone, model.weights)
+    load_backbone_weights(build(model, classes=2).backbone, model.weights)
 
 
 @pytest.mark.parametrize("to", ["official", "mmaction2"])
 def test_a_published_video_network_is_known(to, tmp_path):
-    trained = Model(backbone="resnet50", temporal="tam", frames=4)
+    trained = Network2D(backbone="resnet50", temporal="tam", frames=4)
     source = checkpoint.load(saved(tmp_path / "trained.safetensors", trained))
     convert.write(tmp_path / "theirs.pth", source, to=to)
-    model = starting_from(tmp_path / "theirs.pth", FINETUNE.model)
+    model = model_from_file(tmp_path / "theirs.pth", FINETUNE.model)
     assert (model.backbone, model.temporal, model.frames) == ("resnet50", "tam", 4)
     assert model.init == str(tmp_path / "theirs.pth")
     network = build(model, classes=2)
-    notes = load_start(network, model.init, model=model, classes=("x", "y"))
+    notes = load_initial_weights(network, model.init, model=model, classes=("x", "y"))
     assert any("so the classifier starts afresh" in note for note in notes)
     theirs, ours = source.network.state_dict(), network.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours if not name.startswith("head."))
@@ -69,18 +69,20 @@ def test_what_starts_nothing_is_named(content, message, tmp_path):
     path = tmp_path / "weights.pth"
     path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
     with pytest.raises(ValueError, match=f"weights.pth: .*{message}"):
-        starting_from(path, FINETUNE.model)
+        model_from_file(path, FINETUNE.model)
     with pytest.raises(ValueError, match=r"absent.pth: no such file"):
-        starting_from(tmp_path / "absent.pth", FINETUNE.model)
+        model_from_file(tmp_path / "absent.pth", FINETUNE.model)
 
 
 def test_the_command_needs_no_other_flag_for_the_network(tmp_path, capsys):
     videos = make_folders(tmp_path / "videos")
-    start = saved(tmp_path / "start.safetensors", Model(backbone="resnet18_w16", temporal="tsm", frames=5))
+    start = saved(
+        tmp_path / "start.safetensors", Network2D(backbone="resnet18_w16", temporal="tsm", frames=5)
+    )
     flags = [
         *("train", "finetune", "--data.root", str(videos), "--init", str(start), "--device", "cpu"),
         *("--data.size", "32", "--data.resize", "32", "--eval.size", "32", "--eval.resize", "32"),
-        *("--data.workers", "0", "--optim.epochs", "1", "--optim.batch", "4"),
+        *("--data.workers", "0", "--optim.epochs", "1", "--optim.warmup", "0", "--optim.batch", "4"),
     ]
     assert main([*flags, "--out", str(tmp_path / "a")]) == 0
     shown = capsys.readouterr()
@@ -91,7 +93,6 @@ def test_the_command_needs_no_other_flag_for_the_network(tmp_path, capsys):
     assert f"starts from the checkpoint {start}" in lines
     assert any("model.temporal tsm (tam)" in line for line in lines)
     assert "optim.epochs 1 instead of 150" in shown.err
-    assert "the learning rate never falls: it rises for 5 epochs, and there are 1" in shown.err
     trained = checkpoint.load(tmp_path / "a" / "best.safetensors")
     assert (trained.recipe.model.temporal, trained.classes) == ("tsm", ("move_left", "move_right"))
     # But not about where to start, of which there can be but one.

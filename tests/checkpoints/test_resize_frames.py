@@ -7,11 +7,11 @@ import torch
 
 from tanet.checkpoints import checkpoint
 from tanet.checkpoints.checkpoint import Checkpoint
-from tanet.checkpoints.initialize import load_start
-from tanet.checkpoints.resize_frames import change_frames
+from tanet.checkpoints.initialize import load_initial_weights
+from tanet.checkpoints.resize_frames import resize_frames
 from tanet.models.factory import build
 from tanet.models.temporal import TAM, TEMPORAL
-from tanet.recipes.recipe import Model
+from tanet.recipes.recipe import Network2D
 from tests.support.tiny_videos import TINY
 
 WITH_T = ("tam", "tanet-r", "global", "global+se")
@@ -32,7 +32,7 @@ def random_tam(frames, kernel=3):
 
 def changed(module, frames):
     """The module for another number of frames."""
-    state = change_frames({f"{SITE}{k}": v for k, v in module.state_dict().items()}, frames=frames)
+    state = resize_frames({f"{SITE}{k}": v for k, v in module.state_dict().items()}, frames=frames)
     other = TAM(8, frames=frames, kernel=module.taps).eval()
     other.load_state_dict({name.removeprefix(SITE): tensor for name, tensor in state.items()})
     return other
@@ -77,11 +77,11 @@ def test_fewer_frames_by_hand():
         f"{SITE}G.1.running_var": torch.tensor([1.0, 3.0]),
         f"{SITE}G.3.weight": torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]),
     }
-    one = change_frames(state, frames=1)
+    one = resize_frames(state, frames=1)
     assert one[f"{SITE}G.0.weight"].tolist() == [[6.0]]  # both units' mean, on the frame that stands for both
     assert one[f"{SITE}G.1.running_var"].tolist() == [2.0]
     assert one[f"{SITE}G.3.weight"].tolist() == [[3.0], [7.0], [11.0]]
-    three = change_frames(state, frames=3)
+    three = resize_frames(state, frames=3)
     # Units 0, 0, 1; the middle frame belongs by halves to both of the old ones.
     expected = [[2 / 3, 1, 4 / 3], [2 / 3, 1, 4 / 3], [2, 3, 4]]
     torch.testing.assert_close(three[f"{SITE}G.0.weight"], torch.tensor(expected))
@@ -91,10 +91,10 @@ def test_fewer_frames_by_hand():
 
 @pytest.mark.parametrize("temporal", TEMPORAL)
 def test_what_comes_out_fits_a_network_of_that_length(temporal):
-    model = Model(backbone="resnet18_w16", temporal=temporal, frames=4)
+    model = Network2D(backbone="resnet18_w16", temporal=temporal, frames=4)
     state = build(model, classes=3).state_dict()
     before = {name: tensor.clone() for name, tensor in state.items()}
-    after = change_frames(state, frames=6)
+    after = resize_frames(state, frames=6)
     build(dataclasses.replace(model, frames=6), classes=3).load_state_dict(after)
     assert all(torch.equal(state[name], before[name]) for name in before)
     other = {name for name in after if after[name] is not state[name] and after[name].ndim}
@@ -105,7 +105,7 @@ def test_what_comes_out_fits_a_network_of_that_length(temporal):
 
 def test_no_frames_are_refused():
     with pytest.raises(ValueError, match="frames must be positive, not 0"):
-        change_frames({}, frames=0)
+        resize_frames({}, frames=0)
 
 
 @pytest.fixture
@@ -121,7 +121,9 @@ def start(path, *, interpolate=False, **fields):
     """A network with other values of its model, started from a file; and the notes without its name."""
     model = dataclasses.replace(TINY.model, **fields)
     network = build(model, classes=2)
-    notes = load_start(network, path, model=model, classes=("left", "right"), interpolate=interpolate)
+    notes = load_initial_weights(
+        network, path, model=model, classes=("left", "right"), interpolate=interpolate
+    )
     assert all(note.startswith(f"{path}: ") for note in notes)
     return network, [note.removeprefix(f"{path}: ") for note in notes]
 
@@ -138,7 +140,7 @@ def test_a_start_with_other_classes_has_a_fresh_classifier(trained, classes):
     source, path = trained
     network = build(TINY.model, classes=len(classes))
     head = network.head.weight.clone()
-    notes = load_start(network, path, model=TINY.model, classes=classes)
+    notes = load_initial_weights(network, path, model=TINY.model, classes=classes)
     assert len(notes) == 1
     assert "the classifier starts afresh" in notes[0]
     assert torch.equal(network.head.weight, head)
@@ -151,7 +153,7 @@ def test_a_start_with_other_frames_must_be_asked_for(trained):
         start(path, frames=8)
     network, notes = start(path, frames=8, interpolate=True)
     assert notes == ["weights for 4 frames changed for 8"]
-    expected = change_frames(source.state_dict(), frames=8)
+    expected = resize_frames(source.state_dict(), frames=8)
     assert all(torch.equal(tensor, expected[name]) for name, tensor in network.state_dict().items())
 
 

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from tanet.cli import main
-from tanet.data.annotations import read_split, read_test
+from tanet.data.annotations import read_split, read_test_samples
 from tanet.data.tools import check as inspection
 from tanet.data.tools import index as indexing
 from tanet.data.tools import pack as packing
@@ -121,7 +121,7 @@ def test_check_names_the_bad_and_training_leaves_them_out(spoilt, tmp_path, caps
     }
     said = f"{bad}: 1 training and 1 validation videos left out, of 2 that it names"
     assert kept.warnings == (said,)
-    assert len(read_test(Data(root=str(spoilt), quarantine=str(bad)), classes=kept.classes)) == 4
+    assert len(read_test_samples(Data(root=str(spoilt), quarantine=str(bad)), classes=kept.classes)) == 4
 
 
 def test_check_of_a_list(spoilt, tmp_path, capsys):
@@ -146,7 +146,7 @@ def test_check_stopped_in_the_middle_reports_what_it_has(spoilt, tmp_path, capsy
         yield Finding(str(paths[0]), "unreadable", "no frames")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(inspection, "inspect_all", stopped)
+    monkeypatch.setattr(inspection, "check_videos", stopped)
     report = tmp_path / "report.json"
     assert main(["data", "check", str(spoilt), "--json", str(report)]) == 130
     assert "stopped after 1 of 9 videos" in capsys.readouterr().err

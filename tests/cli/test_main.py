@@ -9,7 +9,8 @@ from tanet.cli import main
 from tests.support.tiny_videos import make, make_folders
 
 TINY_FLAGS = [
-    *("--model.backbone", "resnet18_w16", "--model.frames", "4", "--optim.epochs", "1", "--optim.batch", "4"),
+    *("--model.backbone", "resnet18_w16", "--model.frames", "4", "--optim.batch", "4"),
+    *("--optim.epochs", "1", "--optim.warmup", "0"),
     *("--data.size", "32", "--data.resize", "32", "--eval.size", "32", "--eval.resize", "32"),
     *("--data.workers", "0", "--device", "cpu"),
 ]
@@ -98,18 +99,72 @@ def test_what_is_wrong_is_one_line_and_status_2(args, message, checkpoint, video
 
 
 @pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (["--data.rot", "x"], "--data.root"),
-        (["--eval.every", "0"], "every must be positive, not 0"),
-        (["--data.sampling", "dens"], "uniform"),
-    ],
+    ("flags", "message"), [(["--data.rot", "x"], "--data.root"), (["--data.sampling", "dens"], "uniform")]
 )
 def test_a_wrong_flag_or_value_is_explained(flags, message, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["train", "finetune", *flags])
     assert stop.value.code == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--eval.every", "0"], "eval.every must be at least 1, not 0"),
+        (["--data.scales"], "data.scales must not be empty"),
+        (["--data.scales", "1.5"], "data.scales must be at most 1, not 1.5"),
+        (["--data.scales", "1", "0"], "data.scales must be above 0, not 0"),
+        (["--optim.gamma", "0"], "optim.gamma must be above 0, not 0"),
+        (["--optim.clip-norm", "nan"], "optim.clip_norm must be above 0, not nan"),
+        (["--model.stages"], "model.stages must not be empty"),
+        (
+            ["--optim.epochs", "5"],
+            "optim.warmup 5 must be below optim.epochs 5: lower --optim.warmup, or raise --optim.epochs",
+        ),
+    ],
+)
+def test_a_value_out_of_bounds_is_one_line(flags, message, capsys):
+    assert main(["train", "finetune", *flags]) == 2
+    assert capsys.readouterr().err == f"tanet: {message}\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "usage"),
+    [
+        (["predict"], "tanet predict CHECKPOINT VIDEO …"),
+        (["show"], "tanet show CHECKPOINT VIDEO|DATA"),
+        (["show", "best.safetensors"], "tanet show CHECKPOINT VIDEO|DATA"),
+        (["convert"], "tanet convert IN OUT"),
+        (["convert", "a.pth", "--to", "official"], "tanet convert IN OUT"),
+        (["synthesize"], "tanet synthesize OUT"),
+        (["data", "check"], "tanet data check ROOT|LIST"),
+        (["data", "index", "ucf101"], "tanet data index DATASET ROOT"),
+        (["data", "pack", "videos"], "tanet data pack ROOT|LIST OUT"),
+    ],
+)
+def test_a_missing_argument_is_one_line_with_the_usage(args, usage, capsys):
+    assert main(args) == 2
+    command = " ".join(usage.split()[: 3 if args[0] == "data" else 2])
+    assert capsys.readouterr().err == f"tanet: usage: {usage} (`{command} --help` tells more)\n"
+
+
+def test_old_names_of_flags_work_and_tell_the_new(capsys):
+    assert main(["train", "finetune", "--optim.fresh-lr=0", "--eval.fuse", "softmax"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "note: --optim.fresh-lr is called --optim.new-layer-lr-scale now",
+        "note: --eval.fuse is called --eval.average now",
+        "tanet: optim.new_layer_lr_scale must be above 0, not 0",
+    ]
+
+
+def test_a_fault_of_ours_keeps_its_traceback(monkeypatch, capsys):
+    def broken(args):
+        raise ValueError("a fault of ours")
+
+    monkeypatch.setattr("tanet.cli.predict.run", broken)
+    with pytest.raises(ValueError, match="a fault of ours"):
+        main(["predict"])
 
 
 @pytest.mark.parametrize("args", [[], ["--help"], ["train"], ["train", "--help"]])

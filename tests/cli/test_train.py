@@ -1,6 +1,7 @@
 """`tanet train` as a user meets it: Ctrl-C, resuming, TensorBoard, wrong input in one line."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,8 @@ from tests.support.tiny_videos import make_folders
 
 ROOT = Path(__file__).parents[2]
 FLAGS = [
-    *("--model.backbone", "resnet18_w16", "--model.frames", "4", "--optim.batch", "4", "--optim.epochs", "1"),
+    *("--model.backbone", "resnet18_w16", "--model.frames", "4", "--optim.batch", "4"),
+    *("--optim.epochs", "1", "--optim.warmup", "0"),
     *("--data.size", "32", "--data.resize", "32", "--eval.size", "32", "--eval.resize", "32"),
     *("--data.workers", "0", "--eval.every", "1", "--device", "cpu"),
 ]
@@ -49,6 +51,23 @@ def test_ctrl_c_ends_in_one_line_with_status_130_and_resume_goes_on(command, tmp
     assert "optim.epochs was 1000, now 2" in capsys.readouterr().err
 
 
+def test_resume_needs_no_file_that_the_run_started_from(command, tmp_path, monkeypatch):
+    out, start = ["--out", str(tmp_path / "run")], tmp_path / "start.safetensors"
+    assert main([*command, "--out", str(tmp_path / "first")]) == 0
+    shutil.copy(tmp_path / "first" / "best.safetensors", start)
+
+    def stop(*_):
+        raise KeyboardInterrupt  # after the epoch's state is written
+
+    monkeypatch.setattr("tanet.training.trainer._Training._finish_epoch", stop)
+    assert main([*command, *out, "--init", str(start)]) == 130
+    monkeypatch.undo()
+    start.unlink()
+    assert main([*command, *out, "--init", str(start), "--resume"]) == 0
+    # Without a state the file is needed, and named.
+    assert main([*command, "--out", str(tmp_path / "new"), "--init", str(start), "--resume"]) == 2
+
+
 def test_resume_of_what_is_finished_says_so(command, tmp_path, capsys):
     out = ["--out", str(tmp_path)]
     assert main([*command, *out]) == 0
@@ -71,7 +90,7 @@ def test_resume_of_what_is_finished_says_so(command, tmp_path, capsys):
         (["--save-minutes", "nan"], "--save-minutes must be 0 or more, not nan"),
         (["--optim.accumulate", "3"], "optim.batch 4 can not be split into equal parts"),
         (["--optim.sync-norm"], "optim.sync_norm needs GPUs"),
-        (["--optim.lr-batch", "-1"], "lr_batch must not be negative, not -1"),
+        (["--optim.lr-batch", "-1"], "optim.lr_batch must be at least 0, not -1"),
         (["--optim.milestones", "4", "2"], "optim.milestones must be in order, not 4, 2"),
     ],
 )

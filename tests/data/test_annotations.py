@@ -2,9 +2,11 @@
 
 import pytest
 
-from tanet.data.annotations import read_split, read_test
-from tanet.data.find_videos import videos_under
+from tanet.data.annotations import read_split, read_test_samples
+from tanet.data.find_videos import find_videos
+from tanet.errors import UserError
 from tanet.recipes.recipe import Data
+from tanet.runtime.events import Note
 
 
 def touch(root, *names):
@@ -86,11 +88,11 @@ def test_numbers_are_no_labels_where_classes_are_named_by_numbers(tmp_path):
     (tmp_path / "val.txt").write_text("a.mp4 0\nb.mp4 01\nc.mp4 2\n")
     data = Data(val=str(tmp_path / "val.txt"))
     for classes in (("jump", "run", "walk"), ("0", "1", "2")):
-        assert [s.label for s in read_test(data, classes=classes)] == [0, 1, 2]
+        assert [s.label for s in read_test_samples(data, classes=classes)] == [0, 1, 2]
     with pytest.raises(ValueError, match=r"a.mp4: class '0' is not one of 3 known ones: 1, 2, 3"):
-        read_test(data, classes=("1", "2", "3"))
+        read_test_samples(data, classes=("1", "2", "3"))
     (tmp_path / "val.txt").write_text("a.mp4 1\nb.mp4 2\nc.mp4 3\n")
-    assert [s.label for s in read_test(data, classes=("1", "2", "3"))] == [0, 1, 2]
+    assert [s.label for s in read_test_samples(data, classes=("1", "2", "3"))] == [0, 1, 2]
 
 
 def test_classes_of_a_checkpoint_are_matched_by_name(tmp_path):
@@ -131,17 +133,17 @@ def test_what_is_wrong_is_named(tmp_path, monkeypatch, files, data, message):
 
 def test_videos_under_a_folder(tmp_path):
     touch(tmp_path, "b.mp4", "x/a.mov", "x/frames/1.jpg", "notes.txt", "cover.jpg", "._b.mp4", ".cache/c.mp4")
-    names = [str(path.relative_to(tmp_path)) for path in videos_under(tmp_path)]
+    names = [str(path.relative_to(tmp_path)) for path in find_videos(tmp_path)]
     assert names == ["b.mp4", "x/a.mov", "x/frames"]
 
 
 def test_testing_takes_all_of_a_folder_or_what_was_set_aside(tmp_path):
     touch(tmp_path, *(f"{name}/{i}.mp4" for name in ("a", "b") for i in range(10)))
     data = Data(root=str(tmp_path), val_fraction=0.2)
-    assert len(read_test(data, classes=("a", "b"))) == 20
-    assert read_test(data, classes=("a", "b"), seed=3) == read_split(data, seed=3).val
+    assert len(read_test_samples(data, classes=("a", "b"))) == 20
+    assert read_test_samples(data, classes=("a", "b"), seed=3) == read_split(data, seed=3).val
     touch(tmp_path, "val/a/0.mp4")
-    assert len(read_test(data, classes=("a", "b"))) == 1
+    assert len(read_test_samples(data, classes=("a", "b"))) == 1
 
 
 def test_testing_tells_what_is_left_out(tmp_path):
@@ -149,19 +151,30 @@ def test_testing_tells_what_is_left_out(tmp_path):
     (tmp_path / "bad.txt").write_text("val/a/1.mp4\nval/b/2.mp4\nsomewhere/else.mp4\n")
     told = []
     data = Data(root=str(tmp_path), quarantine=str(tmp_path / "bad.txt"))
-    assert len(read_test(data, classes=("a", "b"), report=told.append)) == 4
-    assert told == [f"{tmp_path}/bad.txt: 2 videos left out, of 3 that it names"]
-    read_test(Data(root=str(tmp_path)), classes=("a", "b"), report=told.append)
+    assert len(read_test_samples(data, classes=("a", "b"), on_event=told.append)) == 4
+    assert told == [Note(f"{tmp_path}/bad.txt: 2 videos left out, of 3 that it names")]
+    read_test_samples(Data(root=str(tmp_path)), classes=("a", "b"), on_event=told.append)
     assert len(told) == 1
-    read_test(Data(root=str(tmp_path / "val")), classes=("a", "b"), report=told.append)
-    assert told[1].startswith(f"{tmp_path}/val has no val/ folder: all of its videos are tested")
+    read_test_samples(Data(root=str(tmp_path / "val")), classes=("a", "b"), on_event=told.append)
+    assert told[1].text.startswith(f"{tmp_path}/val has no val/ folder: all of its videos are tested")
 
 
 def test_testing_looks_into_train_where_there_is_no_val(tmp_path):
     touch(tmp_path, "train/a/1.mp4", "train/b/1.mp4")
-    assert len(read_test(Data(root=str(tmp_path)), classes=("a", "b"))) == 2
+    assert len(read_test_samples(Data(root=str(tmp_path)), classes=("a", "b"))) == 2
 
 
 def test_a_class_that_is_never_trained_is_said(tmp_path):
     touch(tmp_path, "train/a/1.mp4", "train/b/1.mp4", "val/a/1.mp4", "val/c/1.mp4")
     assert read_split(Data(root=str(tmp_path))).warnings == ("no training video shows c",)
+
+
+def test_a_class_named_twice_is_refused(tmp_path):
+    touch(tmp_path, "a/1.mp4", "b/1.mp4")
+    names = tmp_path / "names.txt"
+    names.write_text("a\nb\na\n")
+    with pytest.raises(UserError, match=r"names\.txt: names a class twice: a; each label needs"):
+        read_split(Data(root=str(tmp_path), class_names=str(names)))
+    names.write_text("\n")
+    with pytest.raises(UserError, match=r"names\.txt: names no class$"):
+        read_split(Data(root=str(tmp_path), class_names=str(names)))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tanet.data.tools import check as inspection
-from tanet.data.tools.check import inspect, inspect_all
+from tanet.data.tools.check import check_video, check_videos
 from tests.support.tiny_videos import make
 
 
@@ -45,12 +45,12 @@ def cut(path, part):
 
 
 def seen(path, **asked):
-    finding = inspect(path, **{"min_frames": 8, **asked})
+    finding = check_video(path, **{"min_frames": 8, **asked})
     return finding.verdict, finding.cause
 
 
 def test_a_good_file(tmp_path):
-    finding = inspect(make(tmp_path / "a.mp4", frames=12), min_frames=12)
+    finding = check_video(make(tmp_path / "a.mp4", frames=12), min_frames=12)
     assert (finding.verdict, finding.cause, finding.usable) == ("ok", "", True)
     assert (finding.promised, finding.frames, finding.fps) == (12, 12, 25.0)
     assert (finding.height, finding.width) == (32, 48)
@@ -70,7 +70,7 @@ def test_a_good_file(tmp_path):
 def test_a_file_that_was_cut_is_seen_by_what_its_header_promises(tmp_path, name, codec, options):
     path = encode(tmp_path / name, codec=codec, options=options, frames=48)
     assert seen(path) == ("ok", "")
-    finding = inspect(cut(path, 0.6), min_frames=1)
+    finding = check_video(cut(path, 0.6), min_frames=1)
     assert finding.verdict == "truncated"
     # What FLV has is a duration, in which the delay of reordered frames counts.
     assert finding.promised == (50 if name == "a.flv" else 48)
@@ -116,7 +116,7 @@ def test_odd_ones_are_usable(tmp_path):
         "odd",
         "odd number of pixels (49 × 33)",
     )
-    assert inspect(tmp_path / "odd.mkv", min_frames=8).usable
+    assert check_video(tmp_path / "odd.mkv", min_frames=8).usable
 
 
 @pytest.mark.parametrize(
@@ -151,15 +151,15 @@ def sleep(path, *, min_frames):
     """Hangs at one file."""
     if path.name == "hang.mp4":
         time.sleep(100)
-    return inspect(path, min_frames=min_frames)
+    return check_video(path, min_frames=min_frames)
 
 
 def test_many_in_processes_and_one_that_hangs(tmp_path, monkeypatch):
     make(tmp_path / "a.mp4")
     for name in ("b", "hang"):
         shutil.copy(tmp_path / "a.mp4", tmp_path / f"{name}.mp4")
-    monkeypatch.setattr(inspection, "inspect", sleep)
-    findings = inspect_all(sorted(tmp_path.iterdir()), workers=2, limit=2.0, min_frames=8)
+    monkeypatch.setattr(inspection, "check_video", sleep)
+    findings = check_videos(sorted(tmp_path.iterdir()), workers=2, limit=2.0, min_frames=8)
     assert {finding.path.rpartition("/")[2]: (finding.verdict, finding.cause) for finding in findings} == {
         "a.mp4": ("ok", ""),
         "b.mp4": ("ok", ""),

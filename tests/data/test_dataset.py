@@ -8,11 +8,11 @@ import torch
 
 from tanet import synthetic
 from tanet.data.annotations import read_split
-from tanet.data.dataset import EpochOrder, EvalClips, TrainClips
-from tanet.data.gpu_transforms import RawViews, make_views
-from tanet.data.loader import Feed
+from tanet.data.dataset import EpochSampler, EvalClips, TrainClips
+from tanet.data.gpu_transforms import DeferredViews, make_views
+from tanet.data.loader import ClipLoader
 from tanet.data.samples import Sample
-from tanet.data.tools.encode import Coding
+from tanet.data.tools.encode import Encoding
 from tanet.data.tools.pack import pack
 from tanet.recipes.recipe import Data, Eval
 from tanet.video import VideoError
@@ -29,10 +29,10 @@ def split(tmp_path_factory):
 
 def epoch(split, number, *, workers=0, seed=0):
     clips = TrainClips(split.train, DATA, frames=4, classes=split.classes, seed=seed)
-    order = EpochOrder(len(clips), seed=seed)
+    order = EpochSampler(len(clips), seed=seed)
     order.epoch = number
-    feed = Feed(clips, batch=4, data=dataclasses.replace(DATA, workers=workers), order=order)
-    return [part for batch in feed for part in zip(*batch, strict=True)]
+    feed = ClipLoader(clips, batch=4, data=dataclasses.replace(DATA, workers=workers), order=order)
+    return [part for batch in feed for part in zip(batch.views, batch.labels, strict=True)]
 
 
 def test_training_views(split):
@@ -65,7 +65,7 @@ def test_the_device_makes_what_the_workers_make(split, tmp_path):
         made, left = (TrainClips(samples, d, frames=4, classes=split.classes, seed=5) for d in (data, raw))
         for key in range(4 * len(samples)):
             (view, label), (pixels, same) = made[key], left[key]
-            assert isinstance(pixels, RawViews)
+            assert isinstance(pixels, DeferredViews)
             assert torch.equal(make_views(pixels)[0], view.float())
             assert label == same
 
@@ -79,14 +79,14 @@ def test_shards_are_left_to_the_device_as_files_are(tmp_path):
         root=folders,
         out=shards,
         split="train",
-        coding=Coding("jpeg"),
+        coding=Encoding("jpeg"),
         shard_size=10**9,
         workers=1,
         limit=60,
     )
     assert [cause for _, cause in done] == [None] * 4
     packed = read_split(Data(root=str(shards)))
-    assert all(sample.packed for sample in packed.train)
+    assert all(sample.shard_entry for sample in packed.train)
     made, left = (
         TrainClips(
             packed.train, dataclasses.replace(DATA, transform_on=who), frames=4, classes=packed.classes
@@ -106,7 +106,7 @@ def test_epochs_and_seeds_differ(split):
 
 
 def test_an_epoch_sees_every_video_once():
-    order = EpochOrder(10, seed=0)
+    order = EpochSampler(10, seed=0)
     for number in (0, 3):
         order.epoch = number
         assert sorted(order) == list(range(10 * number, 10 * number + 10))
@@ -153,6 +153,6 @@ def test_the_lists_frame_count_bounds_the_clip(tmp_path):
 
 
 def test_order_is_a_permutation_that_numpy_draws():
-    order = EpochOrder(5, seed=7)
+    order = EpochSampler(5, seed=7)
     order.epoch = 2
     assert list(order) == (10 + np.random.default_rng((7, 2)).permutation(5)).tolist()

@@ -7,11 +7,11 @@ from tanet.data import frame_sampling
 
 
 def val(n, frames, how):
-    return frame_sampling.val_indices(n, frames=frames, sampling=how).tolist()
+    return frame_sampling.middle_indices(n, frames=frames, sampling=how).tolist()
 
 
 def several(n, frames, clips, how):
-    return frame_sampling.test_indices(n, frames=frames, clips=clips, sampling=how).tolist()
+    return frame_sampling.eval_indices(n, frames=frames, clips=clips, sampling=how).tolist()
 
 
 def test_dense_validation():
@@ -77,7 +77,7 @@ def test_indices_are_in_the_video(how, n):
     generator = np.random.default_rng(n)
     for frames in (1, 8, 16):
         train = frame_sampling.train_indices(n, frames=frames, sampling=how, generator=generator)
-        test = frame_sampling.test_indices(n, frames=frames, clips=7, sampling=how)
+        test = frame_sampling.eval_indices(n, frames=frames, clips=7, sampling=how)
         assert train.shape == (frames,)
         assert test.shape == (7, frames)
         for indices in (train, test, np.array(val(n, frames, how))):
@@ -87,6 +87,6 @@ def test_indices_are_in_the_video(how, n):
 
 def test_refuses_what_makes_no_clip():
     with pytest.raises(ValueError, match="at least one frame"):
-        frame_sampling.val_indices(0, frames=8, sampling="uniform")
+        frame_sampling.middle_indices(0, frames=8, sampling="uniform")
     with pytest.raises(ValueError, match="do not fit into a window"):
-        frame_sampling.val_indices(100, frames=65, sampling="dense")
+        frame_sampling.middle_indices(100, frames=65, sampling="dense")

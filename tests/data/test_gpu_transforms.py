@@ -6,8 +6,8 @@ import torch
 from torch.nn import functional as F
 
 from tanet.data import gpu_transforms, transforms
-from tanet.data.gpu_transforms import RawViews, join, make_views, raw_view
-from tanet.data.transforms import Box, Cut, draw_cut, train_view
+from tanet.data.gpu_transforms import DeferredViews, concatenate_views, defer_view, make_views
+from tanet.data.transforms import Box, CropSpec, draw_crop, train_view
 
 SOURCES = ((240, 320), (256, 341), (320, 240), (128, 172), (96, 96), (240, 426))
 
@@ -21,10 +21,12 @@ def both(sources, *, size, resize, seed=0, device="cpu"):
     """Views as workers make them, and as the device does, of the same cuts."""
     frames = [noise(*source, seed=i) for i, source in enumerate(sources)]
     cuts = [
-        draw_cut(*clip.shape[1:3], resize=resize, generator=np.random.default_rng((seed, i)))
+        draw_crop(*clip.shape[1:3], resize=resize, generator=np.random.default_rng((seed, i)))
         for i, clip in enumerate(frames)
     ]
-    raw = join([raw_view(clip, cut, size=size) for clip, cut in zip(frames, cuts, strict=True)])
+    raw = concatenate_views(
+        [defer_view(clip, cut, size=size) for clip, cut in zip(frames, cuts, strict=True)]
+    )
     views = torch.stack([train_view(clip, cut, size=size) for clip, cut in zip(frames, cuts, strict=True)])
     return views, make_views(raw.to(torch.device(device))).cpu(), cuts
 
@@ -55,9 +57,9 @@ def test_sizes_that_nobody_would_choose():
         box_height, box_width = (int(generator.integers(8, n + 1)) for n in (inner_height, inner_width))
         top = int(generator.integers(inner_height - box_height + 1))
         left = int(generator.integers(inner_width - box_width + 1))
-        cut = Cut(inner_height, inner_width, Box(top, left, box_height, box_width), bool(width % 2))
+        cut = CropSpec(inner_height, inner_width, Box(top, left, box_height, box_width), bool(width % 2))
         frames = noise(height, width)
-        made = make_views(raw_view(frames, cut, size=size))[0]
+        made = make_views(defer_view(frames, cut, size=size))[0]
         error = (made - train_view(frames, cut, size=size)).abs()
         assert error.max() <= 1
         assert (error > 0).sum() <= 2
@@ -67,7 +69,7 @@ def test_weights_are_those_of_pytorch():
     for before, after in ((240, 256), (256, 224), (168, 224), (37, 90), (90, 61)):
         ramp = torch.randint(0, 256, (1, 3, 1, before), dtype=torch.uint8)
         wanted = F.interpolate(ramp, (1, after), mode="bilinear", antialias=True)
-        taps = gpu_transforms._taps(before, after)
+        taps = gpu_transforms._resize_weights(before, after)
         made = (ramp.float() @ taps.matrix(before).mT + 0.5).floor()
         assert torch.equal(made, wanted.float())
         assert taps.weights.sum(2).sub(1).abs().max() < 2**-11  # so that none leaves 0 to 255
@@ -75,33 +77,35 @@ def test_weights_are_those_of_pytorch():
 
 def test_only_the_pixels_that_are_needed_travel():
     frames = noise(240, 320)
-    cut = Cut(256, 341, Box(32, 40, 192, 168), mirrored=False)
-    raw = raw_view(frames, cut, size=224)
+    cut = CropSpec(256, 341, Box(32, 40, 192, 168), mirrored=False)
+    raw = defer_view(frames, cut, size=224)
     _, height, width = raw.shapes[0]
     assert height <= 192 * 240 / 256 + 3
     assert width <= 168 * 320 / 341 + 3
     assert raw.pixels.numel() == 2 * height * width * 3
-    same = raw_view(frames, Cut(240, 320, Box(5, 7, 100, 120), mirrored=False), size=112)
+    same = defer_view(frames, CropSpec(240, 320, Box(5, 7, 100, 120), mirrored=False), size=112)
     (clip,) = same.clips()
     assert torch.equal(clip, frames[:, 5:105, 7:127])
 
 
 def test_batches_are_joined_and_parted():
     frames = [noise(*source, seed=i) for i, source in enumerate(SOURCES)]
-    cuts = [draw_cut(*clip.shape[1:3], resize=128, generator=np.random.default_rng(7)) for clip in frames]
-    parts = [raw_view(clip, cut, size=48) for clip, cut in zip(frames, cuts, strict=True)]
-    batch = join(parts)
+    cuts = [draw_crop(*clip.shape[1:3], resize=128, generator=np.random.default_rng(7)) for clip in frames]
+    parts = [defer_view(clip, cut, size=48) for clip, cut in zip(frames, cuts, strict=True)]
+    batch = concatenate_views(parts)
     assert len(batch) == 6
     alone = torch.cat([make_views(part) for part in parts])
     assert torch.equal(make_views(batch), alone)
     assert torch.equal(make_views(batch[2:5]), alone[2:5])
-    assert torch.equal(make_views(join([batch[4:], batch[:3]])), torch.cat([alone[4:], alone[:3]]))
+    assert torch.equal(
+        make_views(concatenate_views([batch[4:], batch[:3]])), torch.cat([alone[4:], alone[:3]])
+    )
     assert len(batch[6:]) == 0
 
 
 def test_little_memory_at_once_changes_nothing(monkeypatch):
     views, made, _ = both(SOURCES, size=48, resize=128)
-    monkeypatch.setattr(gpu_transforms, "AT_ONCE", 3 * 2 * 240 * 426 * 2)  # two views
+    monkeypatch.setattr(gpu_transforms, "CHUNK_VALUES", 3 * 2 * 240 * 426 * 2)  # two views
     _, again, _ = both(SOURCES, size=48, resize=128)
     assert torch.equal(made, again)
     assert torch.equal(views.float(), again)
@@ -126,9 +130,9 @@ def test_on_a_gpu():
 
 
 def test_it_goes_through_the_loaders_hands():
-    raw = raw_view(noise(40, 50), draw_cut(40, 50, generator=np.random.default_rng(0), resize=32), size=24)
+    raw = defer_view(noise(40, 50), draw_crop(40, 50, generator=np.random.default_rng(0), resize=32), size=24)
     moved = raw.to(torch.device("cpu"))
-    assert isinstance(moved, RawViews)
+    assert isinstance(moved, DeferredViews)
     assert torch.equal(make_views(moved), make_views(raw))
     assert callable(raw.pin_memory)
     assert transforms.normalise(make_views(raw)).dtype == torch.float32

@@ -10,8 +10,8 @@ import pytest
 from tanet.data.annotations import read_split
 from tanet.data.dataset import TrainClips
 from tanet.data.tools import index as indexing
-from tanet.data.tools.index import Journal, find, probe_all
-from tanet.data.tools.public_datasets import Entry
+from tanet.data.tools.index import Journal, locate_videos, probe_all
+from tanet.data.tools.public_datasets import DatasetVideo
 from tanet.recipes.recipe import Data
 from tanet.video import VideoInfo
 from tests.support.tiny_videos import make
@@ -29,8 +29,11 @@ def touch(root, *names):
 @pytest.mark.parametrize("suffix", [".mp4", ".MKV", "/00001.jpg"])
 def test_videos_are_found_in_class_folders_or_flat(tmp_path, place, suffix):
     touch(tmp_path, f"{place}-x_000001_000011{suffix}", f"{place}other.mp4", ".cache/-x_000001_000011.mp4")
-    here, away = Entry("-x_000001_000011", "shaking hands"), Entry("gone_000001_000011", "shaking hands")
-    found = find(tmp_path, [here, away])
+    here, away = (
+        DatasetVideo("-x_000001_000011", "shaking hands"),
+        DatasetVideo("gone_000001_000011", "shaking hands"),
+    )
+    found = locate_videos(tmp_path, [here, away])
     assert found.paths == {here: f"{place}-x_000001_000011{'' if '/' in suffix else suffix}"}
     assert found.missing == ("gone_000001_000011",)
     assert found.notes == ()
@@ -38,19 +41,23 @@ def test_videos_are_found_in_class_folders_or_flat(tmp_path, place, suffix):
 
 def test_of_several_the_one_of_its_class_is_taken(tmp_path):
     touch(tmp_path, "draw_sword/a.avi", "fencing/a.avi", "x/b.avi", "frames/b/1.jpg", "x/c.txt")
-    fencing, drawing, b = Entry("a", "fencing"), Entry("a", "draw sword"), Entry("b", "run")
-    found = find(tmp_path, [fencing, drawing])
+    fencing, drawing, b = (
+        DatasetVideo("a", "fencing"),
+        DatasetVideo("a", "draw sword"),
+        DatasetVideo("b", "run"),
+    )
+    found = locate_videos(tmp_path, [fencing, drawing])
     assert found.paths == {fencing: "fencing/a.avi", drawing: "draw_sword/a.avi"}
     assert found.notes == ()  # one name, two videos: as in HMDB-51
-    found = find(tmp_path, [b])
+    found = locate_videos(tmp_path, [b])
     assert found.paths == {b: "x/b.avi"}
     assert found.notes == (
         "1 names are there more than once, such as frames/b and x/b.avi; taken is x/b.avi",
     )
     with pytest.raises(ValueError, match="holds none of the 1 videos; c, say, is not there"):
-        find(tmp_path, [Entry("c", "run")])
+        locate_videos(tmp_path, [DatasetVideo("c", "run")])
     with pytest.raises(ValueError, match="no such folder"):
-        find(tmp_path / "absent", [b])
+        locate_videos(tmp_path / "absent", [b])
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +100,8 @@ def test_what_was_probed_is_not_probed_again(videos, tmp_path, monkeypatch):
 
 
 def test_the_list_trains_and_its_counts_are_those_of_the_videos(videos, tmp_path):
-    entries = [Entry("b", "run, fast"), Entry("c", "run, fast"), Entry("a", "run, fast")]
-    found = find(videos, entries)
+    entries = [DatasetVideo("b", "run, fast"), DatasetVideo("c", "run, fast"), DatasetVideo("a", "run, fast")]
+    found = locate_videos(videos, entries)
     infos = {"run, fast/a.mp4": VideoInfo(12, 25.0, 32, 48), "run, fast/b.mp4": VideoInfo(9, None, 32, 48)}
     text = indexing.as_csv(found, infos)
     assert list(csv.reader(text.splitlines())) == [

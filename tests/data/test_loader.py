@@ -11,11 +11,12 @@ import torch
 
 from tanet import synthetic
 from tanet.data import dataset
-from tanet.data.dataset import EpochOrder, EvalClips, TrainClips, epoch_keys
-from tanet.data.gpu_transforms import RawViews, make_views
-from tanet.data.loader import Feed
+from tanet.data.dataset import EpochSampler, EvalClips, TrainClips, epoch_keys
+from tanet.data.gpu_transforms import DeferredViews, make_views
+from tanet.data.loader import ClipLoader
 from tanet.data.samples import Sample
 from tanet.recipes.recipe import Data, Eval
+from tanet.runtime.events import ignore
 from tanet.video import VideoError
 from tests.support.tiny_videos import make
 
@@ -35,11 +36,11 @@ def samples(tmp_path_factory):
     return [Sample(str(folder / f"{number}.mp4"), number) for number in range(VIDEOS)]
 
 
-def feed_of(samples, *, batch, workers=0, rank=0, world=1, report=None, **fields):
+def loader_of(samples, *, batch, workers=0, rank=0, world_size=1, on_event=ignore, **fields):
     data = Data(sampling="uniform", resize=0, size=24, flip="none", workers=workers, **fields)
     clips = TrainClips(samples, data, frames=2, classes=[sample.path for sample in samples])
-    order = EpochOrder(len(samples), seed=0, rank=rank, world=world)
-    return Feed(clips, batch=batch, data=data, order=order, report=report)
+    order = EpochSampler(len(samples), seed=0, rank=rank, world_size=world_size)
+    return ClipLoader(clips, batch=batch, data=data, order=order, on_event=on_event)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -54,30 +55,31 @@ def test_an_epoch_with_bad_files(samples, tmp_path, monkeypatch, workers, transf
 
     monkeypatch.setattr(dataset, "open_video", open_and_tell)
     told = []
-    feed = feed_of(samples, batch=19, workers=workers, report=told.append, transform_on=transform_on)
+    loader = loader_of(samples, batch=19, workers=workers, on_event=told.append, transform_on=transform_on)
     for epoch in (0, 1):
-        feed.order.epoch = epoch
-        with feed:
-            batches = list(feed)
-        assert [len(labels) for _, labels in batches] == [19, 19]  # full, though each misses one
-        seen = torch.cat([labels for _, labels in batches]).tolist()
+        loader.order.epoch = epoch
+        with loader:
+            batches = list(loader)
+        assert [len(batch.labels) for batch in batches] == [19, 19]  # full, though each misses one
+        seen = torch.cat([batch.labels for batch in batches]).tolist()
         assert sorted(seen) == GOOD
-        assert seen == [key % VIDEOS for key in feed.order if key % VIDEOS not in BAD]
+        assert seen == [key % VIDEOS for key in loader.order if key % VIDEOS not in BAD]
     assert sorted(opened.read_text().split()) == sorted([sample.path for sample in samples] * 2)
     assert sorted(video.number for video in told) == list(BAD)  # named once, not once an epoch
     assert all(str(video.error).startswith(samples[video.number].path) for video in told)
-    assert sorted(feed.bad) == list(BAD)
+    assert sorted(loader.bad) == list(BAD)
 
 
 def test_views_are_those_of_their_labels_and_do_not_depend_on_workers(samples):
-    one, two = (list(feed_of(samples, batch=8, workers=workers)) for workers in (0, 2))
+    one, two = (list(loader_of(samples, batch=8, workers=workers)) for workers in (0, 2))
     assert len(one) == len(GOOD) // 8
-    clips = feed_of(samples, batch=8).clips
-    for (views, labels), (other, same) in zip(one, two, strict=True):
-        assert torch.equal(views, other)
-        assert torch.equal(labels, same)
-        for view, label in zip(views, labels, strict=True):
-            assert torch.equal(view, clips[int(label)][0])  # of epoch 0
+    clips = loader_of(samples, batch=8).clips
+    for batch, other in zip(one, two, strict=True):
+        assert torch.equal(batch.views, other.views)
+        assert torch.equal(batch.labels, other.labels)
+        assert batch.keys == other.keys == tuple(batch.labels.tolist())  # of epoch 0
+        for view, key in zip(batch.views, batch.keys, strict=True):
+            assert torch.equal(view, clips[key][0])
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -90,57 +92,57 @@ def test_the_device_makes_the_same_batches_though_sizes_differ(samples, tmp_path
         synthetic.write_video(tmp_path / f"{number}.mp4", clip)
         samples[number] = Sample(str(tmp_path / f"{number}.mp4"), number)
     one, two = (
-        list(feed_of(samples, batch=9, workers=workers, transform_on=place))
+        list(loader_of(samples, batch=9, workers=workers, transform_on=place))
         for place in ("workers", "device")
     )
     assert len(one) == len(GOOD) // 9
-    for (views, labels), (raw, same) in zip(one, two, strict=True):
-        assert isinstance(raw, RawViews)
-        assert torch.equal(make_views(raw), views.float())
-        assert torch.equal(labels, same)
+    for batch, deferred in zip(one, two, strict=True):
+        assert isinstance(deferred.views, DeferredViews)
+        assert torch.equal(make_views(deferred.views), batch.views.float())
+        assert torch.equal(batch.labels, deferred.labels)
 
 
 def test_a_last_batch_that_is_not_full_comes_only_if_there_is_no_other(samples):
-    (batch,) = feed_of(samples, batch=VIDEOS)
-    assert sorted(batch[1].tolist()) == GOOD
-    assert [len(labels) for _, labels in feed_of(samples, batch=30)] == [30]
+    (batch,) = loader_of(samples, batch=VIDEOS)
+    assert sorted(batch.labels.tolist()) == GOOD
+    assert [len(batch.labels) for batch in loader_of(samples, batch=30)] == [30]
 
 
 def test_strict_names_the_file_and_stops(samples):
     for workers in (0, 1):
         with pytest.raises(VideoError, match=r"^.*/(7|31)\.mp4: [^\n]+$"):
-            list(feed_of(samples, batch=4, workers=workers, bad_files="strict"))
+            list(loader_of(samples, batch=4, workers=workers, bad_files="strict"))
 
 
 def test_too_many_bad_files_stop(samples):
-    assert len(list(feed_of(samples, batch=19, max_bad=0.05))) == 2
+    assert len(list(loader_of(samples, batch=19, max_bad=0.05))) == 2
     with pytest.raises(ValueError, match=r"2 of 40 videos can not be read, more than the part 0\.04 .*mp4: "):
-        list(feed_of(samples, batch=19, max_bad=0.04))
+        list(loader_of(samples, batch=19, max_bad=0.04))
     with pytest.raises(ValueError, match="1 of 40 videos"):
-        list(feed_of(samples, batch=19, max_bad=0.0))
+        list(loader_of(samples, batch=19, max_bad=0.0))
 
 
 def test_a_share_may_have_the_bad_files_of_all(samples):
     share = [samples[number] for number in (7, 8, 9, 10)]
     data = Data(sampling="uniform", workers=0, max_bad=0.1)
     clips = EvalClips(share, data, Eval(resize=24, size=24), frames=2)
-    assert len(list(Feed(clips, batch=1, data=data, videos=40))) == 3
+    assert len(list(ClipLoader(clips, batch=1, data=data, videos=40))) == 3
     with pytest.raises(ValueError, match=r"1 of 9 videos"):
-        list(Feed(clips, batch=1, data=data, videos=9))
+        list(ClipLoader(clips, batch=1, data=data, videos=9))
 
 
 @pytest.mark.parametrize("transform_on", ["workers", "device"])
 def test_joined_batches_are_page_locked_for_a_gpu(samples, monkeypatch, transform_on):
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(tensor) or tensor)
     pinned = []
-    feed = feed_of(samples, batch=19, transform_on=transform_on)
-    list(feed)
+    loader = loader_of(samples, batch=19, transform_on=transform_on)
+    list(loader)
     assert not pinned
-    feed.pinned = True
-    views, labels = list(feed)[-1]  # after both bad videos, so that it is joined
-    pixels = views if isinstance(views, torch.Tensor) else views.pixels
+    loader.pinned = True
+    batch = list(loader)[-1]  # after both bad videos, so that it is joined
+    pixels = batch.views if isinstance(batch.views, torch.Tensor) else batch.views.pixels
     places = {tensor.untyped_storage().data_ptr() for tensor in pinned}
-    assert {tensor.untyped_storage().data_ptr() for tensor in (pixels, labels)} <= places
+    assert {tensor.untyped_storage().data_ptr() for tensor in (pixels, batch.labels)} <= places
 
 
 def spoil(monkeypatch, name, act):
@@ -162,9 +164,9 @@ def test_a_worker_that_hangs_ends_the_run_and_is_named(samples, monkeypatch):
         pytest.raises(
             ValueError, match=r"no batch within 1 s \(--data\.timeout\); being read: [^,]*/3\.mp4$"
         ),
-        feed_of(samples, batch=8, workers=2, timeout=1.0) as feed,
+        loader_of(samples, batch=8, workers=2, timeout=1.0) as loader,
     ):
-        list(feed)
+        list(loader)
     assert time.monotonic() - start < 20
 
 
@@ -174,9 +176,9 @@ def test_a_worker_that_dies_ends_the_run_and_is_named(samples, monkeypatch):
         pytest.raises(
             ValueError, match=r"a process that decodes died \(.*\); being read: [^,]*/3\.mp4\. Too"
         ),
-        feed_of(samples, batch=8, workers=2) as feed,
+        loader_of(samples, batch=8, workers=2) as loader,
     ):
-        list(feed)
+        list(loader)
 
 
 def test_a_worker_does_not_free_what_the_main_process_left(samples, tmp_path, monkeypatch):
@@ -199,8 +201,8 @@ def test_a_worker_does_not_free_what_the_main_process_left(samples, tmp_path, mo
     gc.disable()  # else it could be gone before the workers start
     try:
         OnTheGPU()
-        with feed_of(samples, batch=19, workers=2) as feed:
-            assert len(list(feed)) == 2
+        with loader_of(samples, batch=19, workers=2) as loader:
+            assert len(list(loader)) == 2
         assert not gc.isenabled()
         assert not freed.exists()
     finally:
@@ -214,41 +216,46 @@ def test_other_errors_of_a_worker_keep_their_trace(samples, monkeypatch):
         raise RuntimeError("a fault of ours")
 
     spoil(monkeypatch, 3, broken)
-    with pytest.raises(RuntimeError, match="a fault of ours"), feed_of(samples, batch=8, workers=1) as feed:
-        list(feed)
+    with (
+        pytest.raises(RuntimeError, match="a fault of ours"),
+        loader_of(samples, batch=8, workers=1) as loader,
+    ):
+        list(loader)
 
 
 def test_testing_keeps_the_order_and_leaves_the_bad_out(samples):
     eval = Eval(clips=2, crops=3, resize=24, size=24)
     for workers in (0, 1):
         data = Data(sampling="uniform", workers=workers)
-        feed = Feed(EvalClips(samples, data, eval, frames=2), batch=7, data=data)
-        labels = [label for _, labels in feed for label in labels.tolist()]
+        loader = ClipLoader(EvalClips(samples, data, eval, frames=2), batch=7, data=data)
+        labels = [label for batch in loader for label in batch.labels.tolist()]
         assert labels == GOOD
-        assert sorted(feed.bad) == list(BAD)
+        assert sorted(loader.bad) == list(BAD)
 
 
 @pytest.mark.filterwarnings("error")
 def test_there_are_no_more_workers_than_cores(samples, monkeypatch):
     monkeypatch.setattr("tanet.data.loader.available_cores", lambda: 1)
-    feed = feed_of(samples, batch=8, workers=5)
-    assert (feed.loader.num_workers, len(feed.desks)) == (1, 1)
+    loader = loader_of(samples, batch=8, workers=5)
+    assert (loader.loader.num_workers, len(loader.worker_status)) == (1, 1)
 
 
 def test_two_ranks_of_two_workers_see_each_video_once(samples):
     seen = []
     for rank in (0, 1):
-        feed = feed_of(samples, batch=1, workers=2, rank=rank, world=2)
-        assert len(feed) == VIDEOS // 2
-        seen += [int(label) for _, labels in feed for label in labels]
+        loader = loader_of(samples, batch=1, workers=2, rank=rank, world_size=2)
+        assert len(loader) == VIDEOS // 2
+        seen += [int(label) for batch in loader for label in batch.labels]
     assert sorted(seen) == GOOD
 
 
-@pytest.mark.parametrize(("length", "world"), [(10, 1), (10, 2), (11, 4), (3, 8)])
-def test_ranks_share_an_epoch_without_overlap_or_loss(length, world):
-    shares = [epoch_keys(length, seed=1, epoch=3, rank=rank, world=world) for rank in range(world)]
+@pytest.mark.parametrize(("length", "world_size"), [(10, 1), (10, 2), (11, 4), (3, 8)])
+def test_ranks_share_an_epoch_without_overlap_or_loss(length, world_size):
+    shares = [
+        epoch_keys(length, seed=1, epoch=3, rank=rank, world_size=world_size) for rank in range(world_size)
+    ]
     assert sorted(key for share in shares for key in share) == list(range(3 * length, 4 * length))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
     assert [len(share) for share in shares] == [
-        len(EpochOrder(length, seed=1, rank=rank, world=world)) for rank in range(world)
+        len(EpochSampler(length, seed=1, rank=rank, world_size=world_size)) for rank in range(world_size)
     ]

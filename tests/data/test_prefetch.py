@@ -1,5 +1,6 @@
 """Batches on the device: the same, in order, one ahead, whichever way their views are made."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,43 +8,45 @@ import pytest
 import torch
 
 from tanet.data import prefetch
-from tanet.data.gpu_transforms import join, raw_view
-from tanet.data.prefetch import Waited, on_device
-from tanet.data.transforms import draw_cut, normalise, train_view
+from tanet.data.gpu_transforms import concatenate_views, defer_view
+from tanet.data.loader import Batch
+from tanet.data.prefetch import prefetch_to_device, timed
+from tanet.data.transforms import draw_crop, normalise, train_view
 
 CPU = torch.device("cpu")
 
 
 def batches(count, *, raw, views=6):
-    """Of clips that differ in size, as a feed gives them."""
+    """Of clips that differ in size, as a loader gives them."""
     for number in range(count):
         frames = [
             torch.full((2, 40 + i, 60, 3), (10 * number + i) % 256, dtype=torch.uint8) for i in range(views)
         ]
         for clip in frames:
             clip[:, ::3] //= 2
-        cuts = [draw_cut(*f.shape[1:3], resize=32, generator=np.random.default_rng(number)) for f in frames]
+        cuts = [draw_crop(*f.shape[1:3], resize=32, generator=np.random.default_rng(number)) for f in frames]
         pairs = list(zip(frames, cuts, strict=True))
         made = (
-            join([raw_view(*pair, size=24) for pair in pairs])
+            concatenate_views([defer_view(*pair, size=24) for pair in pairs])
             if raw
             else torch.stack([train_view(*pair, size=24) for pair in pairs])
         )
-        yield made, torch.arange(views) + number
+        yield Batch(made, torch.arange(views) + number, keys=tuple(range(views)), used=number)
 
 
 @pytest.mark.parametrize("raw", [False, True])
 def test_normalised_views_and_labels_in_order(raw):
     wanted = list(batches(5, raw=False))
-    got = list(on_device(batches(5, raw=raw), CPU))
+    got = list(prefetch_to_device(batches(5, raw=raw), CPU))
     assert len(got) == 5
-    for (views, labels), (made, same) in zip(got, wanted, strict=True):
-        assert views.shape == (6, 2, 3, 24, 24)
-        assert torch.equal(views, normalise(made))
-        assert torch.equal(labels, same)
+    for batch, made in zip(got, wanted, strict=True):
+        assert batch.views.shape == (6, 2, 3, 24, 24)
+        assert torch.equal(batch.views, normalise(made.views))
+        assert torch.equal(batch.labels, made.labels)
+        assert (batch.keys, batch.used) == (made.keys, made.used)
 
 
-def test_waiting_for_the_feed_is_counted_and_nothing_else(monkeypatch):
+def test_waiting_for_the_loader_is_counted_and_nothing_else(monkeypatch):
     now = 0.0
     monkeypatch.setattr("tanet.data.prefetch.time", SimpleNamespace(monotonic=lambda: now))
 
@@ -53,25 +56,25 @@ def test_waiting_for_the_feed_is_counted_and_nothing_else(monkeypatch):
             now += 2.0
             yield batch
 
-    waited = Waited(slow())
+    waits = []
     count = 0
-    for _ in on_device(waited, CPU):
+    for _ in prefetch_to_device(timed(slow(), waits.append), CPU):
         now += 5.0  # a step
         count += 1
     assert count == 3
-    assert waited.seconds == 6.0
+    assert sum(waits) == 6.0
 
 
 def test_nothing_comes_of_nothing():
-    assert list(on_device(iter(()), CPU)) == []
+    assert list(prefetch_to_device(iter(()), CPU)) == []
 
 
-def test_errors_of_the_feed_pass():
+def test_errors_of_the_loader_pass():
     def broken():
         yield from batches(2, raw=False)
         raise ValueError("a worker died")
 
-    got = on_device(broken(), CPU)
+    got = prefetch_to_device(broken(), CPU)
     next(got)
     with pytest.raises(ValueError, match="a worker died"):
         list(got)
@@ -93,7 +96,7 @@ def test_epochs_do_not_strand_memory():
     gpu = torch.device("cuda")
     sizes = []
     for _ in range(4):
-        for _ in on_device(batches(5, raw=False), gpu):
+        for _ in prefetch_to_device(batches(5, raw=False), gpu):
             pass
         torch.cuda.synchronize()
         sizes.append(torch.cuda.memory_reserved())
@@ -104,15 +107,19 @@ def test_epochs_do_not_strand_memory():
 @pytest.mark.parametrize("raw", [False, True])
 def test_on_a_gpu_they_come_whole_while_it_is_busy(raw):
     gpu = torch.device("cuda")
-    pinned = ((views.pin_memory(), labels.pin_memory()) for views, labels in batches(30, raw=raw))
+    pinned = (
+        replace(batch, views=batch.views.pin_memory(), labels=batch.labels.pin_memory())
+        for batch in batches(30, raw=raw)
+    )
     work = torch.randn(2048, 2048, device=gpu)
     got = []
-    for views, labels in on_device(pinned, gpu):
+    for batch in prefetch_to_device(pinned, gpu):
         for _ in range(20):
             work = work @ work * 1e-2  # a step that the copies could overtake
-        got.append(((views + 0 * work.flatten()[0].nan_to_num(0, 0, 0)).clone(), labels.clone()))
-        del views, labels  # memory that is given back too early would be overwritten
+        views = batch.views + 0 * work.flatten()[0].nan_to_num(0, 0, 0)
+        got.append((views.clone(), batch.labels.clone()))
+        del batch, views  # memory that is given back too early would be overwritten
     torch.cuda.synchronize()
-    for (views, labels), (made, same) in zip(got, batches(30, raw=False), strict=True):
-        assert torch.equal(views.cpu(), normalise(made.to(gpu)).cpu())
-        assert torch.equal(labels.cpu(), same)
+    for (views, labels), made in zip(got, batches(30, raw=False), strict=True):
+        assert torch.equal(views.cpu(), normalise(made.views.to(gpu)).cpu())
+        assert torch.equal(labels.cpu(), made.labels)

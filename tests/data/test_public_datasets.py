@@ -6,7 +6,7 @@ import json
 import pytest
 
 from tanet.data.tools import public_datasets
-from tanet.data.tools.public_datasets import DATASETS, listing
+from tanet.data.tools.public_datasets import DATASETS, read_listing
 
 
 def write(folder, **texts):
@@ -36,7 +36,7 @@ massaging person's head,0b,110.0,120.0,train
 def test_kinetics(tmp_path, monkeypatch):
     sized(monkeypatch, "kinetics400", 3)
     write(tmp_path / "annotations", train__csv=KINETICS)
-    found = listing("kinetics400", split="train", root=tmp_path)
+    found = read_listing("kinetics400", split="train", root=tmp_path)
     assert pairs(found) == [
         ("--a_0_000007_000017", "passing American football (in game)"),
         ("x-Y_z_000000_000010", "cutting, slowly"),
@@ -52,7 +52,7 @@ def test_kinetics(tmp_path, monkeypatch):
 @pytest.mark.parametrize("called", ["val", "validate"])
 def test_kinetics_val_goes_by_two_names(tmp_path, called):
     write(tmp_path, **{f"{called}__csv": f"{HEAD}\nb,id,1,2,{called}\na,di,1,2,train\n"})
-    found = listing("kinetics700", split="val", root=tmp_path)
+    found = read_listing("kinetics700", split="val", root=tmp_path)
     assert pairs(found) == [("id_000001_000002", "b")]
     assert found.classes == ("a", "b")  # of all that the file lists, so that every split numbers them alike
     assert found.notes == (f"{tmp_path}/{called}.csv: 2 classes, where kinetics700 has 700",)
@@ -62,7 +62,7 @@ def test_the_published_orders(data, tmp_path):
     names = (data / "labels" / "kinetics400.txt").read_text().splitlines()
     rows = "".join(f'"{name}",id{number},0,10,train\n' for number, name in enumerate(reversed(names)))
     write(tmp_path, train__csv=f"{HEAD}\n{rows}")
-    found = listing("kinetics400", split="train", root=tmp_path)
+    found = read_listing("kinetics400", split="train", root=tmp_path)
     assert found.classes == tuple(names)
     assert not found.notes
 
@@ -72,7 +72,7 @@ def test_the_published_orders(data, tmp_path):
         f"{stem}labels__csv": "\n".join(names),
         f"{stem}train__csv": f"7;{names[5]}\n100218;{names[0]}\n",
     }
-    found = listing("something-v1", split="train", root=write(tmp_path / "v1", **texts))
+    found = read_listing("something-v1", split="train", root=write(tmp_path / "v1", **texts))
     assert found.classes == tuple(names)
     assert pairs(found) == [("7", names[5]), ("100218", names[0])]
 
@@ -83,7 +83,9 @@ def test_something_v2(tmp_path, monkeypatch):
     row = {"id": "74225", "label": "putting a cup next to a pen", "template": template, "placeholders": []}
     labels = {"Zooming": "0", "Putting something next to something": "1", "A": "10"}
     texts = {"validation__json": json.dumps([row], indent=1), "labels__json": json.dumps(labels)}
-    found = listing("something-v2", split="val", root=tmp_path, annotations=write(tmp_path / "x", **texts))
+    found = read_listing(
+        "something-v2", split="val", root=tmp_path, annotations=write(tmp_path / "x", **texts)
+    )
     assert pairs(found) == [("74225", "Putting something next to something")]
     assert found.classes == ("Zooming", "Putting something next to something", "A")
 
@@ -93,7 +95,7 @@ def test_jester(tmp_path):
         "jester_dash_v1_dash_labels__csv": "Swiping Left\nNo gesture\n",
         "jester_dash_v1_dash_validation__csv": "9223;No gesture\n",
     }
-    found = listing("jester", split="val", root=write(tmp_path, **texts))
+    found = read_listing("jester", split="val", root=write(tmp_path, **texts))
     assert (pairs(found), found.classes) == ([("9223", "No gesture")], ("Swiping Left", "No gesture"))
 
 
@@ -105,11 +107,11 @@ def test_ucf101(tmp_path):
         testlist02__txt="Archery/v_Archery_g01_c01.avi\r\n",
     )
     for root in (tmp_path, tmp_path / "UCF-101"):  # its folder lies in the root, or beside it
-        found = listing("ucf101", split="train", root=root, fold=2)
+        found = read_listing("ucf101", split="train", root=root, fold=2)
         assert pairs(found) == [("v_HandStandPushups_g08_c01", "HandstandPushups")]
         assert found.classes == ("Archery", "Basketball", "HandstandPushups")
     file = folder / "testlist02.txt"
-    assert pairs(listing("ucf101", split="test", root=tmp_path, annotations=file)) == [
+    assert pairs(read_listing("ucf101", split="test", root=tmp_path, annotations=file)) == [
         ("v_Archery_g01_c01", "Archery")
     ]
 
@@ -121,8 +123,8 @@ def test_hmdb51(tmp_path):
         "clap_test_split3__txt": "other.avi 1 \n",
     }
     write(tmp_path, **texts)
-    train = listing("hmdb51", split="train", root=tmp_path)
-    test = listing("hmdb51", split="test", root=tmp_path)
+    train = read_listing("hmdb51", split="train", root=tmp_path)
+    test = read_listing("hmdb51", split="test", root=tmp_path)
     assert pairs(train) == [("a_.b_0", "shake_hands")]
     assert pairs(test) == [("#20_Rhythm_0", "clap"), ("c", "shake_hands")]
     assert train.classes == test.classes == ("clap", "shake_hands")
@@ -150,16 +152,16 @@ def test_hmdb51(tmp_path):
 )
 def test_what_is_wrong_is_named(tmp_path, dataset, split, texts, message):
     with pytest.raises(ValueError, match=message):
-        listing(dataset, split=split, root=write(tmp_path, **texts), annotations=tmp_path)
+        read_listing(dataset, split=split, root=write(tmp_path, **texts), annotations=tmp_path)
 
 
 def test_where_a_fold_or_one_list_has_no_meaning(tmp_path):
     with pytest.raises(ValueError, match="kinetics400 is split in one way only: there is no fold 2"):
-        listing("kinetics400", split="train", root=tmp_path, fold=2)
+        read_listing("kinetics400", split="train", root=tmp_path, fold=2)
     write(tmp_path, clap_test_split1__txt="a.avi 1\n")
     with pytest.raises(ValueError, match="the list of one class"):
-        listing("hmdb51", split="train", root=tmp_path, annotations=tmp_path / "clap_test_split1.txt")
+        read_listing("hmdb51", split="train", root=tmp_path, annotations=tmp_path / "clap_test_split1.txt")
     with pytest.raises(ValueError, match="no such file or folder"):
-        listing("hmdb51", split="train", root=tmp_path, annotations=tmp_path / "absent")
+        read_listing("hmdb51", split="train", root=tmp_path, annotations=tmp_path / "absent")
     with pytest.raises(ValueError, match=r"no \*_test_split2\.txt"):
-        public_datasets.listing("hmdb51", split="train", root=tmp_path, annotations=tmp_path, fold=2)
+        public_datasets.read_listing("hmdb51", split="train", root=tmp_path, annotations=tmp_path, fold=2)

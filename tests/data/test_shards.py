@@ -15,15 +15,15 @@ import pytest
 import torch
 
 from tanet import synthetic, train
-from tanet.data.annotations import read_split, read_test
-from tanet.data.dataset import EpochOrder, EvalClips, TrainClips
-from tanet.data.loader import Feed
+from tanet.data.annotations import read_split, read_test_samples
+from tanet.data.dataset import EpochSampler, EvalClips, TrainClips
+from tanet.data.loader import ClipLoader
 from tanet.data.samples import Sample
 from tanet.data.shards.format import read_index
-from tanet.data.shards.read import open_packed
+from tanet.data.shards.read import open_packed_video
 from tanet.data.tools import encode as coding_module
 from tanet.data.tools import pack as packing
-from tanet.data.tools.encode import Coding, encode
+from tanet.data.tools.encode import Encoding, encode
 from tanet.data.tools.pack import pack
 from tanet.data.transforms import resize_short_side
 from tanet.recipes.recipe import Data, Eval
@@ -31,7 +31,7 @@ from tanet.video import VideoError, read_frames
 from tests.support.tiny_videos import TINY, make_folders
 
 FRAMES, BITS = 40, 6
-CODINGS = {"jpeg": Coding("jpeg", short_side=48), "h264": Coding("h264", short_side=48)}
+CODINGS = {"jpeg": Encoding("jpeg", short_side=48), "h264": Encoding("h264", short_side=48)}
 
 
 def painted(path):
@@ -96,7 +96,7 @@ def test_frames_are_those_that_went_in(tmp_path, format):
     assert packed(tmp_path / "videos", tmp_path / "out", coding=CODINGS[format]) == [("a/x.y.mp4", None)]
     (row,), classes = read_index(tmp_path / "out" / "videos.index.json")
     assert (row.video, row.label, row.frames, classes) == ("a/x.y.mp4", 0, FRAMES, ("a",))
-    with open_packed(row.packed, name=row.video) as video:
+    with open_packed_video(row.shard_entry, name=row.video) as video:
         assert (video.info.frames, video.info.fps) == (FRAMES, 25.0)
         assert (video.info.height, video.info.width) == (48, 72)
         generator = np.random.default_rng(0)
@@ -134,9 +134,9 @@ def test_pictures_keep_their_sides_where_they_are_small_and_may_be_odd(tmp_path)
         (folder / f"{number}.png").write_bytes(bytes(packet))
     for format, shape in (("jpeg", (21, 33)), ("h264", (20, 32))):
         out = tmp_path / format
-        packed(tmp_path / "videos", out, coding=Coding(format))
+        packed(tmp_path / "videos", out, coding=Encoding(format))
         (row,), _ = read_index(out / "videos.index.json")
-        with open_packed(row.packed, name=row.video) as video:
+        with open_packed_video(row.shard_entry, name=row.video) as video:
             frames = video.read(range(3))
         assert frames.shape == (3, *shape, 3)
         assert [round(float(frame.float().mean()) / 60) for frame in frames] == [0, 1, 2]
@@ -144,24 +144,24 @@ def test_pictures_keep_their_sides_where_they_are_small_and_may_be_odd(tmp_path)
 
 def test_a_long_video_is_coded_in_parts(tmp_path, monkeypatch):
     path = painted(tmp_path / "x.mp4")
-    whole = encode(path, coding=Coding(), counts={})
+    whole = encode(path, coding=Encoding(), counts={})
     monkeypatch.setattr(coding_module, "CHUNK", 1)
-    assert encode(path, coding=Coding(), counts={}) == whole
+    assert encode(path, coding=Encoding(), counts={}) == whole
 
 
 def test_quality_and_crf_change_the_size(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (8, 64, 96, 3), dtype=np.uint8)
     synthetic.write_video(tmp_path / "x.mp4", noise)
     for fine, coarse in (
-        (Coding(quality=95), Coding(quality=60)),
-        (Coding("h264", crf=10), Coding("h264", crf=40)),
+        (Encoding(quality=95), Encoding(quality=60)),
+        (Encoding("h264", crf=10), Encoding("h264", crf=40)),
     ):
         coded = [encode(tmp_path / "x.mp4", coding=coding, counts={}) for coding in (fine, coarse)]
         sizes = [sum(map(len, video.parts)) for video in coded]
         assert sizes[0] > 1.5 * sizes[1]
     for wrong in ({"quality": 0}, {"crf": 52}, {"short_side": -1}):
         with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be in"):
-            Coding(**wrong)
+            Encoding(**wrong)
 
 
 def test_a_packed_folder_is_read_as_its_folder_was(folders, shards):
@@ -172,7 +172,7 @@ def test_a_packed_folder_is_read_as_its_folder_was(folders, shards):
         assert [sample.label for sample in own] == [sample.label for sample in other]
         for a, b in zip(own, other, strict=True):
             assert a.path.removeprefix(str(folders)) == b.path.removeprefix(str(shards))
-    assert read_test(Data(root=str(shards)), classes=there.classes) == there.val
+    assert read_test_samples(Data(root=str(shards)), classes=there.classes) == there.val
     # The same random choices from the same seed, on frames that differ by their coding alone.
     one, two = (
         TrainClips(split.train, data, frames=4, classes=split.classes, seed=3) for split in (here, there)
@@ -252,13 +252,13 @@ def test_two_ranks_of_two_workers_see_each_sample_once(shards):
     data = Data(root=str(shards), sampling="uniform", resize=0, size=24, workers=2, flip="none")
     split = read_split(data)
     # A label of its own for each, so that batches tell which they are.
-    samples = [Sample(s.path, i, s.frames, s.packed) for i, s in enumerate(split.train)]
+    samples = [Sample(s.path, i, s.frames, s.shard_entry) for i, s in enumerate(split.train)]
     seen = []
     for rank in (0, 1):
         clips = TrainClips(samples, data, frames=4, classes=[str(i) for i in range(8)])
-        order = EpochOrder(len(clips), seed=0, rank=rank, world=2)
-        with Feed(clips, batch=2, data=data, order=order) as feed:
-            seen += [int(label) for _, labels in feed for label in labels]
+        order = EpochSampler(len(clips), seed=0, rank=rank, world_size=2)
+        with ClipLoader(clips, batch=2, data=data, order=order) as loader:
+            seen += [int(label) for batch in loader for label in batch.labels]
     assert sorted(seen) == list(range(8))
 
 
@@ -269,16 +269,16 @@ def test_damage_is_named_and_costs_its_sample_alone(folders, tmp_path):
     split = read_split(data)
     shard = out / "train-000000.tar"
     content = bytearray(shard.read_bytes())
-    first, second = (split.train[i].packed for i in (0, 1))
+    first, second = (split.train[i].shard_entry for i in (0, 1))
     content[first.offset + 5] ^= 1  # its head
     content[second.offset + 3 * 512 + 100 : second.offset + 12_000] = bytes(11_900 - 3 * 512)  # its pictures
     shard.write_bytes(content)
     clips = TrainClips(split.train, data, frames=12, classes=split.classes)
     told = []
-    with Feed(
-        clips, batch=2, data=Data(workers=0, max_bad=0.5), order=EpochOrder(8, seed=0), report=told.append
-    ) as feed:
-        assert sum(len(labels) for _, labels in feed) == 6
+    with ClipLoader(
+        clips, batch=2, data=Data(workers=0, max_bad=0.5), order=EpochSampler(8, seed=0), on_event=told.append
+    ) as loader:
+        assert sum(len(batch.labels) for batch in loader) == 6
     lines = sorted(str(video.error) for video in told)
     assert len(lines) == 2
     for line, sample in zip(lines, split.train, strict=False):
@@ -329,7 +329,7 @@ def test_a_killed_run_goes_on(folders, tmp_path):
     if not (out / "train.index.json").exists():  # unless it was quicker
         with pytest.raises(ValueError, match="no class folders"):
             read_split(Data(root=str(out)))
-    answers = packed(folders, out, coding=Coding(), shard_size=20_000)
+    answers = packed(folders, out, coding=Encoding(), shard_size=20_000)
     assert sorted(name for name, _ in answers) == sorted(
         f"{split}/{verb}/{i}.mp4"
         for split, count in (("train", 4), ("val", 2))
@@ -342,7 +342,7 @@ def test_a_killed_run_goes_on(folders, tmp_path):
     assert len({row.video for row in rows}) == 8
     split = read_split(Data(root=str(out)))
     for sample in split.train:
-        with open_packed(sample.packed, name=sample.path) as video:
+        with open_packed_video(sample.shard_entry, name=sample.path) as video:
             assert len(video.read(range(12))) == 12
 
 
@@ -362,7 +362,7 @@ def test_a_second_run_packs_what_is_new_alone(folders, tmp_path):
     here, there = (read_split(Data(root=str(tmp_path / name))) for name in ("videos", "out"))
     assert [s.path.rsplit("/", 3)[1:] for s in here.train] == [s.path.rsplit("/", 3)[1:] for s in there.train]
     with pytest.raises(ValueError, match="was packed with another coding or label: remove it"):
-        packed(tmp_path / "videos", tmp_path / "out", coding=Coding(quality=50))
+        packed(tmp_path / "videos", tmp_path / "out", coding=Encoding(quality=50))
     shard = tmp_path / "out" / "train-000000.tar"
     shard.write_bytes(b"x" * 4096)
     with pytest.raises(ValueError, match=r"train-000000\.tar: a damaged shard, or not one of ours"):

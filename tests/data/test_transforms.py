@@ -31,21 +31,21 @@ def corner(view):
 )
 def test_three_crops_along_the_longer_side(height, width, expected):
     clips = torch.stack([map_of(height, width)] * 2)
-    views = transforms.test_views(clips, resize=200, size=200, crops=3)
+    views = transforms.eval_views(clips, resize=200, size=200, crops=3)
     assert views.shape == (6, 2, 3, 200, 200)
     assert [corner(view) for view in views] == expected * 2
-    centre = transforms.test_views(clips, resize=200, size=200, crops=1)
+    centre = transforms.eval_views(clips, resize=200, size=200, crops=1)
     assert [corner(view) for view in centre] == expected[1:2] * 2
 
 
 def test_small_crops_are_central_on_the_shorter_side():
-    boxes = transforms.test_boxes(256, 340, size=224, crops=3)
+    boxes = transforms.eval_boxes(256, 340, size=224, crops=3)
     assert boxes == [Box(16, 0, 224, 224), Box(16, 58, 224, 224), Box(16, 116, 224, 224)]
 
 
 def test_views_of_a_clip_are_consecutive():
     clips = torch.stack([map_of(20, 30), map_of(20, 30) + 100])
-    views = transforms.test_views(clips, resize=20, size=20, crops=3)
+    views = transforms.eval_views(clips, resize=20, size=20, crops=3)
     assert [bool((view[:, 0] >= 100).all()) for view in views] == [False] * 3 + [True] * 3
 
 
@@ -73,15 +73,15 @@ def test_multi_scale_crop_has_the_published_sizes_and_places():
     assert {(box.height, box.width) for box in boxes} == allowed
     places = {(box.top, box.left) for box in boxes if (box.height, box.width) == (224, 192)}
     down, right = (256 - 224) // 4, (340 - 192) // 4
-    assert places == {(down * y, right * x) for y, x in transforms.PLACES}
-    assert len(set(transforms.PLACES)) == 13
+    assert places == {(down * y, right * x) for y, x in transforms.CROP_POSITIONS}
+    assert len(set(transforms.CROP_POSITIONS)) == 13
 
 
 def test_train_view_is_one_crop_for_all_frames_and_mirrors_half_of_them():
     frames = map_of(60, 80, frames=4)
     mirrored = 0
     for seed in range(200):
-        cut = transforms.draw_cut(60, 80, resize=0, generator=np.random.default_rng(seed))
+        cut = transforms.draw_crop(60, 80, resize=0, generator=np.random.default_rng(seed))
         view = transforms.train_view(frames, cut, size=24)
         assert view.shape == (4, 3, 24, 24)
         assert (view == view[:1]).all()
@@ -92,7 +92,7 @@ def test_train_view_is_one_crop_for_all_frames_and_mirrors_half_of_them():
 
 def test_a_cut_depends_on_its_generator_alone():
     one, two, other = (
-        [transforms.draw_cut(40, 50, resize=32, generator=np.random.default_rng(seed + i)) for i in range(9)]
+        [transforms.draw_crop(40, 50, resize=32, generator=np.random.default_rng(seed + i)) for i in range(9)]
         for seed in (3, 3, 99)
     )
     assert one == two
@@ -103,7 +103,7 @@ def test_a_cut_depends_on_its_generator_alone():
 def test_without_a_coin_the_same_crop_is_never_mirrored():
     for seed in range(20):
         cut, plain = (
-            transforms.draw_cut(40, 50, flip=flip, generator=np.random.default_rng(seed))
+            transforms.draw_crop(40, 50, flip=flip, generator=np.random.default_rng(seed))
             for flip in (True, False)
         )
         assert plain.box == cut.box

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 import torch
 
+from tanet.data.loader import BadVideo
 from tanet.data.samples import Sample, Split
 from tanet.evaluation import evaluate
+from tanet.evaluation.scorer import Scorer
 from tanet.models.factory import build
 from tanet.recipes.recipe import Eval
-from tanet.runtime.distributed import ALONE
+from tanet.runtime.distributed import SINGLE_PROCESS
+from tanet.runtime.events import Note
 from tanet.runtime.interrupt import StopRequest
-from tanet.training.events import Note
 from tanet.training.validation import Validation
 from tanet.video import VideoError
 from tanet.video.video_file import VideoFile
@@ -69,9 +71,9 @@ def plain_loop(network, path, *, dense, clips, fuse):
 @pytest.mark.parametrize("fuse", ["logits", "softmax"])
 @pytest.mark.parametrize("sampling", ["dense", "uniform"])
 def test_equals_a_plain_loop(network, samples, fuse, sampling):
-    eval = Eval(clips=3, crops=3, resize=40, size=32, fuse=fuse, batch=4)
+    eval = Eval(clips=3, crops=3, resize=40, size=32, average=fuse, batch=4)
     recipe = recipe_for(eval, sampling=sampling)
-    report = evaluate.test(network, samples, classes=("a", "b", "c"), recipe=recipe)
+    report = evaluate.evaluate(network, samples, classes=("a", "b", "c"), recipe=recipe)
     for sample, scores in zip(samples, report.scores, strict=True):
         expected = plain_loop(network, sample.path, dense=sampling == "dense", clips=3, fuse=fuse)
         assert torch.allclose(scores, expected, atol=1e-5)
@@ -80,9 +82,9 @@ def test_equals_a_plain_loop(network, samples, fuse, sampling):
 @pytest.mark.parametrize("batch", [1, 4, 100])
 def test_how_many_views_go_together_is_a_matter_of_rounding(network, samples, batch):
     eval = Eval(clips=2, crops=3, resize=32, size=32)
-    alone = evaluate.test(network, samples, classes=("a", "b", "c"), recipe=recipe_for(eval))
+    alone = evaluate.evaluate(network, samples, classes=("a", "b", "c"), recipe=recipe_for(eval))
     recipe = recipe_for(dataclasses.replace(eval, batch=batch))
-    report = evaluate.test(network, samples, classes=("a", "b", "c"), recipe=recipe)
+    report = evaluate.evaluate(network, samples, classes=("a", "b", "c"), recipe=recipe)
     assert torch.allclose(report.scores, alone.scores, atol=1e-6)
 
 
@@ -108,7 +110,7 @@ def test_a_video_is_opened_once_and_each_frame_decoded_once(network, samples, mo
     monkeypatch.setattr(VideoFile, "_decode", counted_decode)
     monkeypatch.setattr(VideoFile, "_frames", counted_frames)
     recipe = recipe_for(Eval(clips=10, crops=3, resize=40, size=32), sampling="dense")
-    evaluate.test(network, samples[:1], classes=("a", "b", "c"), recipe=recipe)
+    evaluate.evaluate(network, samples[:1], classes=("a", "b", "c"), recipe=recipe)
     assert opened == {samples[0].path: 1}
     assert 10 < len(asked) <= 40  # ten clips of four frames, some of them the same
     assert set(asked.values()) == {1}
@@ -133,18 +135,19 @@ class Small(torch.nn.Module):
 def test_too_little_memory_halves_the_views_that_go_together(network, samples):
     recipe, told = recipe_for(Eval(clips=2, crops=3, resize=32, size=32, batch=32)), []
     small = Small(network)
-    report = evaluate.test(small, samples, classes=("a", "b", "c"), recipe=recipe, note=told.append)
+    report = evaluate.evaluate(small, samples, classes=("a", "b", "c"), recipe=recipe, on_event=told.append)
     # Five videos of six views: 30 are too many, 16 as well, … Then it is known.
     assert [size for size in small.sizes if size > 2] == [30, 15, 7, 3]
-    assert told[-1] == "too little memory: from now on 1 views go through together"
-    expected = evaluate.test(network, samples, classes=("a", "b", "c"), recipe=recipe)
+    notes = [event for event in told if isinstance(event, Note)]
+    assert notes[-1] == Note("too little memory: from now on 1 views go through together")
+    expected = evaluate.evaluate(network, samples, classes=("a", "b", "c"), recipe=recipe)
     assert torch.allclose(report.scores, expected.scores, atol=1e-6)
 
 
 def test_a_validation_tells_that_memory_is_too_little(network, samples):
     told = []
     split = Split((), tuple(samples), ("a", "b", "c"))
-    validation = Validation(TINY, split, peers=ALONE, tell=told.append, stop=StopRequest())
+    validation = Validation(TINY, split, group=SINGLE_PROCESS, on_event=told.append, stop=StopRequest())
     assert len(validation(Small(network)).samples) == 5
     assert told == [Note("too little memory: from now on 2 views go through together")]
 
@@ -153,7 +156,7 @@ def test_too_little_memory_for_one_view(network, samples):
     def none(views):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    scorer = evaluate.Scorer(network, eval=Eval(batch=4), precision="float32")
+    scorer = Scorer(network, eval=Eval(batch=4), precision="float32")
     scorer.network = none
     with pytest.raises(torch.OutOfMemoryError):
         scorer(torch.zeros(1, 6, 4, 3, 32, 32, dtype=torch.uint8))
@@ -164,22 +167,24 @@ def test_shares_of_several_processes_are_one_report(network, samples, tmp_path):
     broken.write_bytes(b"no video")
     every = [*samples[:2], Sample(str(broken), 0), *samples[2:]]
     recipe, told = recipe_for(TINY.eval, max_bad=1.0), []
-    alone = evaluate.test(network, every, classes=("a", "b", "c"), recipe=recipe)
+    alone = evaluate.evaluate(network, every, classes=("a", "b", "c"), recipe=recipe)
     shares = [
-        evaluate.score(network, every, recipe=recipe, numbers=range(rank, 6, 4), bad=told.append)
+        evaluate.score_samples(network, every, recipe=recipe, numbers=range(rank, 6, 4), on_event=told.append)
         for rank in (3, 0, 2, 1)
     ]
-    shares.append(evaluate.score(network, every, recipe=recipe, numbers=[]))  # more processes than videos
-    merged = evaluate.merge(shares, every, classes=("a", "b", "c"))
+    shares.append(
+        evaluate.score_samples(network, every, recipe=recipe, numbers=[])
+    )  # more processes than videos
+    merged = evaluate.merge_scores(shares, every, classes=("a", "b", "c"))
     assert merged.samples == alone.samples == tuple(samples)
     assert torch.allclose(merged.scores, alone.scores, atol=1e-6)
     assert [str(error) for error in merged.bad.values()] == [str(error) for error in alone.bad.values()]
     assert list(merged.bad) == [str(broken)]
-    assert [video.number for video in told] == [2]
+    assert [event.number for event in told if isinstance(event, BadVideo)] == [2]
     with pytest.raises(ValueError, match=r"0\.mp4 was scored twice"):
-        evaluate.merge([*shares, shares[1]], every, classes=("a", "b", "c"))
+        evaluate.merge_scores([*shares, shares[1]], every, classes=("a", "b", "c"))
     with pytest.raises(ValueError, match=r"0\.mp4 was not scored"):
-        evaluate.merge([shares[0], *shares[2:]], every, classes=("a", "b", "c"))
+        evaluate.merge_scores([shares[0], *shares[2:]], every, classes=("a", "b", "c"))
 
 
 def test_bad_videos_are_counted_over_all_shares(network, tmp_path):
@@ -188,9 +193,10 @@ def test_bad_videos_are_counted_over_all_shares(network, tmp_path):
 
     def merged():
         shares = [
-            evaluate.score(network, samples, recipe=recipe, numbers=range(rank, 10, 2)) for rank in (0, 1)
+            evaluate.score_samples(network, samples, recipe=recipe, numbers=range(rank, 10, 2))
+            for rank in (0, 1)
         ]
-        return evaluate.merge(shares, samples, classes=("a", "b", "c"), max_bad=0.1)
+        return evaluate.merge_scores(shares, samples, classes=("a", "b", "c"), max_bad=0.1)
 
     (tmp_path / "1.mp4").write_bytes(b"no video")  # a fifth of its share
     assert len(merged().samples) == 9
@@ -203,30 +209,30 @@ def test_bad_videos_are_named_and_do_not_count(network, tmp_path):
     samples = [Sample(str(make(tmp_path / f"{i}.mp4", seed=i)), i % 3) for i in range(4)]
     (tmp_path / "1.mp4").write_bytes(b"no video")
     recipe = dataclasses.replace(TINY, data=dataclasses.replace(TINY.data, max_bad=0.25))
-    told, done = [], []
-    report = evaluate.test(
+    told = []
+    report = evaluate.evaluate(
         network,
         samples,
         classes=("a", "b", "c"),
         recipe=recipe,
-        report=lambda *counts: done.append(counts),
-        bad=told.append,
+        on_event=told.append,
     )
     kept = [samples[i] for i in (0, 2, 3)]
     assert report.samples == tuple(kept)
-    assert done[-1] == (4, 4)
-    alone = evaluate.test(network, kept, classes=("a", "b", "c"), recipe=recipe)
+    assert told[-1] == evaluate.VideosDone(4, 4)
+    alone = evaluate.evaluate(network, kept, classes=("a", "b", "c"), recipe=recipe)
     assert torch.allclose(report.scores, alone.scores, atol=1e-6)
     assert report.accuracy == alone.accuracy
-    assert [video.number for video in told] == [1]
-    assert report.bad == {samples[1].path: told[0].error}
+    (bad,) = (event for event in told if isinstance(event, BadVideo))
+    assert bad.number == 1
+    assert report.bad == {samples[1].path: bad.error}
     assert report.as_dict()["unreadable"] == [str(told[0].error)]
     strict = dataclasses.replace(TINY, data=dataclasses.replace(TINY.data, bad_files="strict"))
     with pytest.raises(VideoError, match=r"1\.mp4: "):
-        evaluate.test(network, samples, classes=("a", "b", "c"), recipe=strict)
+        evaluate.evaluate(network, samples, classes=("a", "b", "c"), recipe=strict)
     every = dataclasses.replace(TINY, data=dataclasses.replace(TINY.data, max_bad=1.0))
     with pytest.raises(ValueError, match="none of the 1 videos can be read"):
-        evaluate.test(network, samples[1:2], classes=("a", "b", "c"), recipe=every)
+        evaluate.evaluate(network, samples[1:2], classes=("a", "b", "c"), recipe=every)
 
 
 def test_report_as_plain_values():
@@ -243,4 +249,4 @@ def test_report_as_plain_values():
 
 def test_no_videos(network):
     with pytest.raises(ValueError, match="no videos to test on"):
-        evaluate.test(network, [], classes=("a",), recipe=TINY)
+        evaluate.evaluate(network, [], classes=("a",), recipe=TINY)

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from tanet.evaluation.protocols import PROTOCOLS, find_protocol
-from tanet.recipes.recipe import Data, Eval, Model, Recipe
+from tanet.recipes.recipe import Data, Eval, Network2D, Recipe
 
 # sampling, window, clips, crops, short side, size
 PUBLISHED = {
@@ -20,14 +20,14 @@ PUBLISHED = {
 def test_values_and_that_nothing_else_changes(name):
     before = Recipe(
         data=Data(root="here", sampling="dense", window=32, workers=1),
-        model=Model(frames=16),
-        eval=Eval(clips=7, resize=300, size=299, fuse="softmax", batch=5, every=3),
+        model=Network2D(frames=16),
+        eval=Eval(clips=7, resize=300, size=299, average="softmax", batch=5, every=3),
     )
     after = find_protocol(name).apply(before)
     data, eval = after.data, after.eval
     found = (data.sampling, data.window, eval.clips, eval.crops, eval.resize, eval.size)
     assert found == PUBLISHED[name]
-    assert eval.fuse == "logits"  # as the code whose numbers are on record
+    assert eval.average == "logits"  # as the code whose numbers are on record
     views = {name: getattr(before.eval, name) for name in ("clips", "crops", "resize", "size", "fuse")}
     frames = {name: getattr(before.data, name) for name in ("sampling", "window")}
     restored = dataclasses.replace(

@@ -10,7 +10,7 @@ import torch
 from tanet.data.samples import Sample
 from tanet.evaluation import score_files
 from tanet.evaluation.report import Report
-from tanet.evaluation.score_files import Scores, Source
+from tanet.evaluation.score_files import ScoredModel, Scores
 from tanet.recipes.recipe import Data
 from tanet.video import VideoError
 from tests.support.tiny_videos import TINY
@@ -23,7 +23,7 @@ def some_scores(root="videos", *, frames=4, checkpoint="runs/a.safetensors"):
     samples = tuple(Sample(f"{root}/val/{name}.mp4", label) for name, label in (("ä", 0), ("y", 1), ("z", 1)))
     bad = {f"{root}/val/bad.mp4": VideoError(f"{root}/val/bad.mp4", "no frames")}
     report = Report(samples, ("left", "right"), values / values.sum(1, keepdim=True), bad)
-    return Scores(checkpoint, report, root, (Source(checkpoint, "ab" * 32, recipe, {"torch": "2.11"}),))
+    return Scores(checkpoint, report, root, (ScoredModel(checkpoint, "ab" * 32, recipe, {"torch": "2.11"}),))
 
 
 def test_comes_back_as_it_was(tmp_path):
@@ -61,14 +61,14 @@ def test_videos_elsewhere_keep_their_paths():
 
 
 def test_base_is_the_folder_of_the_list_where_no_other_is_given():
-    assert score_files.base(Data(root="r", val="lists/val.txt")) == "r"
-    assert score_files.base(Data(val="lists/val.txt")) == "lists"
-    assert score_files.base(Data()) == ""
+    assert score_files.relative_root(Data(root="r", val="lists/val.txt")) == "r"
+    assert score_files.relative_root(Data(val="lists/val.txt")) == "lists"
+    assert score_files.relative_root(Data()) == ""
 
 
 def test_a_source_knows_its_file(tmp_path):
     (tmp_path / "model").write_bytes(b"abc")
-    source = score_files.source(tmp_path / "model", recipe=TINY)
+    source = score_files.describe_model(tmp_path / "model", recipe=TINY)
     assert source.sha256 == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert source.versions["torch"]
 

@@ -11,7 +11,7 @@ from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.inference.predict import Prediction
 from tanet.models.factory import build
 from tanet.recipes.recipe import Eval
-from tanet.video import VideoError, read_frames
+from tanet.video import FrameArray, VideoError, read_frames
 from tests.support.tiny_videos import TINY, make
 
 
@@ -78,3 +78,15 @@ def test_a_damaged_video_is_answered_from_what_it_has(model, data):
     answer = predict(data / "clips/odd/corrupted.mp4", dataclasses.replace(model, recipe=recipe))
     assert answer.frames == 28
     assert answer.note == "damaged: only 28 of 50 frames can be read"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_frames_on_a_gpu_are_answered_like_those_on_the_cpu(model, tmp_path):
+    frames = read_frames(make(tmp_path / "a.mp4", frames=12), range(12))
+    assert predict(frames.cuda(), model).top5 == predict(frames, model).top5
+
+
+def test_frames_on_another_device_are_read_to_the_cpu():
+    array = FrameArray(torch.zeros(5, 4, 6, 3, dtype=torch.uint8, device="meta"))
+    with pytest.raises(NotImplementedError, match="meta"):  # the copy to the CPU, which meta cannot make
+        array.read([0, 3])

@@ -8,8 +8,8 @@ from torch import nn
 
 from tanet.models.backbones2d import BACKBONES
 from tanet.models.factory import build
-from tanet.models.fusion.fold_batch_norm import fold_norms
-from tanet.recipes.recipe import Model
+from tanet.models.fusion.fold_batch_norm import fold_batch_norms
+from tanet.recipes.recipe import Network2D
 
 
 def settled(model):
@@ -30,22 +30,22 @@ def settled(model):
     "name", ["resnet18", "resnet50", "mobilenet_v2", "shufflenet_v2_x1_0", "inception_v3"]
 )
 def test_folding_changes_no_answer_and_leaves_no_norm(name):
-    network = settled(Model(backbone=name, frames=2))
+    network = settled(Network2D(backbone=name, frames=2))
     clips = torch.randn(1, 2, 3, 96, 96, dtype=torch.float64)
     with torch.no_grad():
         expected = network(clips)
         norms = sum(isinstance(module, nn.BatchNorm2d) for module in network.modules())
-        assert fold_norms(network.backbone) == norms
+        assert fold_batch_norms(network.backbone) == norms
         torch.testing.assert_close(network(clips), expected, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize(
     "model",
     [
-        Model(backbone="resnet18", temporal="i3d", frames=2),
-        Model(backbone="resnet18", temporal="nonlocal", frames=2),
-        Model(backbone="resnet50", temporal="tam", position="d", frames=2),
-        Model(backbone="inception_v3", temporal="i3d", frames=2),
+        Network2D(backbone="resnet18", temporal="i3d", frames=2),
+        Network2D(backbone="resnet18", temporal="nonlocal", frames=2),
+        Network2D(backbone="resnet50", temporal="tam", position="d", frames=2),
+        Network2D(backbone="inception_v3", temporal="i3d", frames=2),
     ],
 )
 def test_what_stands_between_is_respected(model):
@@ -56,14 +56,14 @@ def test_what_stands_between_is_respected(model):
     clips = torch.randn(1, 2, 3, 96, 96, dtype=torch.float64)
     with torch.no_grad():
         expected = network(clips)
-        fold_norms(network.backbone)
+        fold_batch_norms(network.backbone)
         torch.testing.assert_close(network(clips), expected, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("temporal", ["tam", "none"])
 def test_optimized_answers_as_before(temporal):
-    network = settled(Model(backbone="resnet18_w16", temporal=temporal, frames=2)).float()
+    network = settled(Network2D(backbone="resnet18_w16", temporal=temporal, frames=2)).float()
     before = copy.deepcopy(network.state_dict())
     clips = torch.randn(2, 2, 3, 64, 64)
     with torch.inference_mode():
@@ -76,9 +76,11 @@ def test_optimized_answers_as_before(temporal):
 def test_a_compiled_2d_network_does_not_answer_for_a_tanet():
     """torch.compile does not guard on hooks by itself."""
     torch.compiler.reset()
-    networks = [settled(Model(backbone="resnet18_w16", temporal=name, frames=2)) for name in ("none", "tam")]
+    networks = [
+        settled(Network2D(backbone="resnet18_w16", temporal=name, frames=2)) for name in ("none", "tam")
+    ]
     fused = copy.deepcopy(networks[1])
-    fused.fuse()
+    fused.absorb_batch_norms()
     clips = torch.randn(2, 2, 3, 64, 64, dtype=torch.float64)
     with torch.no_grad():
         for network in (*networks, fused):
@@ -89,17 +91,19 @@ def test_a_compiled_2d_network_does_not_answer_for_a_tanet():
 def test_all_networks_are_known():
     with torch.device("meta"):
         for name in BACKBONES:
-            assert fold_norms(BACKBONES[name](classes=3)) > 10
+            assert fold_batch_norms(BACKBONES[name](classes=3)) > 10
 
 
 def test_a_hook_before_the_norm_keeps_it():
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)).eval()
     network[1].register_forward_pre_hook(lambda _, inputs: (inputs[0].relu(),))
-    assert fold_norms(network) == 0
-    assert fold_norms(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4, track_running_stats=False))) == 0
+    assert fold_batch_norms(network) == 0
+    assert (
+        fold_batch_norms(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4, track_running_stats=False))) == 0
+    )
 
 
 def test_an_unknown_precision_is_refused():
-    network = build(Model(backbone="resnet18_w16", frames=2), classes=3)
+    network = build(Network2D(backbone="resnet18_w16", frames=2), classes=3)
     with pytest.raises(ValueError, match="known are float32, bfloat16"):
         network.optimize(precision="float16")

@@ -9,10 +9,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from tanet import TAM, build, plug
-from tanet.models.fusion.fuse_tam import fuse, take_in_convs
-from tanet.models.temporal.absorbed_norm import TakenNorm
-from tanet.ops import take_in
-from tanet.recipes.recipe import Model
+from tanet.models.fusion.fuse_tam import absorb_batch_norms, absorb_convs
+from tanet.models.temporal.absorbed_norm import AbsorbedBatchNorm
+from tanet.ops import squeeze_maps
+from tanet.recipes.recipe import Network2D
 
 
 @pytest.mark.parametrize("order", ["tam", "tanet-r"])
@@ -22,10 +22,10 @@ from tanet.recipes.recipe import Model
 )
 def test_computes_and_learns_the_same(backbone, sites, order):
     torch.manual_seed(0)
-    plain = build(Model(backbone=backbone, temporal=order, frames=4, dropout=0.0), classes=5).double()
+    plain = build(Network2D(backbone=backbone, temporal=order, frames=4, dropout=0.0), classes=5).double()
     nn.init.normal_(plain.head.weight)
     fused = copy.deepcopy(plain)
-    assert fuse(fused.backbone) == sites
+    assert absorb_batch_norms(fused.backbone) == sites
     clips, labels = torch.randn(2, 4, 3, 64, 64, dtype=torch.float64), torch.tensor([0, 1])
     for network in (plain, fused):
         F.cross_entropy(network(clips), labels).backward()
@@ -53,26 +53,26 @@ def test_computes_and_learns_the_same(backbone, sites, order):
 @torch.no_grad()
 def test_takes_in_the_convolution_as_well(backbone, order, convs):
     torch.manual_seed(0)
-    network = build(Model(backbone=backbone, temporal=order, frames=4), classes=5).double().eval()
+    network = build(Network2D(backbone=backbone, temporal=order, frames=4), classes=5).double().eval()
     nn.init.normal_(network.head.weight)
     clips = torch.randn(2, 4, 3, 64, 64, dtype=torch.float64)
     expected = network(clips)
-    assert take_in_convs(network.backbone) == 0  # where no norm is taken in, X is not the convolution's
-    network.fuse()
-    assert take_in_convs(network.backbone) == convs
+    assert absorb_convs(network.backbone) == 0  # where no norm is taken in, X is not the convolution's
+    network.absorb_batch_norms()
+    assert absorb_convs(network.backbone) == convs
     torch.testing.assert_close(network(clips), expected, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(copy.deepcopy(network)(clips), expected, rtol=1e-9, atol=1e-9)
-    assert take_in_convs(network.backbone) == 0
+    assert absorb_convs(network.backbone) == 0
 
 
 def test_learns_the_same_with_the_convolution():
     """Its parameters are then the module's, and nothing else is new."""
     torch.manual_seed(0)
-    plain = build(Model(backbone="shufflenet_v2_x1_0", frames=2, dropout=0.0), classes=5).double()
+    plain = build(Network2D(backbone="shufflenet_v2_x1_0", frames=2, dropout=0.0), classes=5).double()
     nn.init.normal_(plain.head.weight)
     fused = copy.deepcopy(plain)
-    fused.fuse()
-    take_in_convs(fused.backbone)
+    fused.absorb_batch_norms()
+    absorb_convs(fused.backbone)
     clips, labels = torch.randn(2, 2, 3, 64, 64, dtype=torch.float64), torch.tensor([0, 1])
     for network in (plain, fused):
         F.cross_entropy(network(clips), labels).backward()
@@ -93,18 +93,18 @@ def test_learns_the_same_with_the_convolution():
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_what_a_hook_looks_at_is_left(where, when):
     with torch.device("meta"):
-        network = build(Model(backbone="shufflenet_v2_x1_0", frames=2), classes=3)
+        network = build(Network2D(backbone="shufflenet_v2_x1_0", frames=2), classes=3)
     _hook(network.backbone.stage2[0].get_submodule(where), when)
-    assert fuse(network.backbone) == 15
+    assert absorb_batch_norms(network.backbone) == 15
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_convolution_that_a_hook_looks_at_is_left(when):
     with torch.device("meta"):
-        network = build(Model(backbone="shufflenet_v2_x1_0", frames=2), classes=3)
-    fuse(network.backbone)
+        network = build(Network2D(backbone="shufflenet_v2_x1_0", frames=2), classes=3)
+    absorb_batch_norms(network.backbone)
     _hook(network.backbone.stage2[0].branch2[0], when)
-    assert take_in_convs(network.backbone) == 15
+    assert absorb_convs(network.backbone) == 15
 
 
 def _hook(module, when):
@@ -118,32 +118,32 @@ def _hook(module, when):
 def test_what_stands_in_two_places_is_left():
     """A TAM of several blocks can take in the norm of one; a norm of several can not be switched off."""
     torch.manual_seed(0)
-    network = build(Model(backbone="resnet18_w16", temporal="none", frames=2), classes=3).double()
+    network = build(Network2D(backbone="resnet18_w16", temporal="none", frames=2), classes=3).double()
     shared = {}
     plug(network.backbone, lambda channels: shared.setdefault(channels, TAM(channels, frames=2).double()))
     nn.init.normal_(network.head.weight)
     clips = torch.randn(1, 2, 3, 32, 32, dtype=torch.float64)
     expected = network.eval()(clips)
-    assert network.fuse() == 0
+    assert network.absorb_batch_norms() == 0
     torch.testing.assert_close(network(clips), expected, rtol=1e-9, atol=1e-9)
 
-    network = build(Model(backbone="resnet18_w16", frames=2), classes=3).double().eval()
+    network = build(Network2D(backbone="resnet18_w16", frames=2), classes=3).double().eval()
     nn.init.normal_(network.head.weight)
     one, two = network.backbone.layer1
     two.bn1 = one.bn1
     expected = network(clips)
-    assert network.fuse() == 6
+    assert network.absorb_batch_norms() == 6
     torch.testing.assert_close(network(clips), expected, rtol=1e-9, atol=1e-9)
 
 
 @torch.no_grad()
 def test_a_settled_norm_does_the_same():
     torch.manual_seed(0)
-    tam, norm = TAM(6, frames=4).double().eval(), TakenNorm(6).double().eval()
+    tam, norm = TAM(6, frames=4).double().eval(), AbsorbedBatchNorm(6).double().eval()
     for tensor in norm.state_dict().values():
         if tensor.is_floating_point():
             tensor.uniform_(0.5, 1.5)
-    tam.take_in(norm, "relu")
+    tam.absorb_norm(norm, "relu")
     x = torch.randn(8, 6, 3, 2, dtype=torch.float64)
     expected = tam(x)
     norm.frozen = norm.scale_and_shift()
@@ -154,22 +154,28 @@ def test_a_settled_norm_does_the_same():
 @pytest.mark.parametrize(("kernel", "frames"), [(9, 4), (3, 65)])
 def test_moments_and_filter_are_computed_by_the_same(kernel, frames, monkeypatch):
     """Or the moments would come without a gradient to one that counts on it."""
-    asked = []
+    asked, used = [], []
 
-    def note(x, *, taps=3, frames=8):
+    def choose(x, *, taps=3, frames=8):
         asked.append((taps, frames))
         return "torch"
 
-    for module in ("pooling.op", "squeeze_filter.op"):
-        monkeypatch.setattr(f"tanet.ops.{module}.implementation", note)
+    def compute(x, *, backend):
+        used.append(backend)
+        return x.mean((0, 2, 3)), x.var((0, 2, 3))
+
     tam = TAM(4, frames=frames, kernel=kernel)
-    tam.norm, tam.act = TakenNorm(4), "relu"
+    tam.norm, tam.act = AbsorbedBatchNorm(4), "relu"
+    monkeypatch.setattr("tanet.models.temporal.tam.backend_for", choose)
+    monkeypatch.setattr("tanet.ops.squeeze_filter.op.backend_for", lambda *_, **__: 1 / 0)  # not again
+    monkeypatch.setattr("tanet.models.temporal.absorbed_norm.moments", compute)
     tam(torch.randn(frames, 4, 2, 2))
-    assert asked == [(kernel, frames)] * 2
+    assert asked[-1] == (kernel, frames)
+    assert used == ["torch"]
 
 
 def test_one_filter_for_one_squeeze():
-    taken = take_in(torch.randn(4, 3, 2, 2), frames=4, taps=3, gated=False)
+    taken = squeeze_maps(torch.randn(4, 3, 2, 2), frames=4, taps=3, gated=False)
     kernel = torch.ones(1, 3, 3)
     taken.filter(kernel)
     with pytest.raises(ValueError, match="one filter for one squeeze"):
@@ -178,8 +184,8 @@ def test_one_filter_for_one_squeeze():
 
 def test_copies_and_pickles_have_their_own_norm():
     torch.manual_seed(0)
-    network = build(Model(backbone="resnet18_w16", frames=2), classes=3)
-    fuse(network.backbone)
+    network = build(Network2D(backbone="resnet18_w16", frames=2), classes=3)
+    absorb_batch_norms(network.backbone)
     network.eval()
     clips = torch.randn(1, 2, 3, 32, 32)
     with torch.no_grad():
@@ -192,17 +198,17 @@ def test_copies_and_pickles_have_their_own_norm():
 
 
 def test_what_can_not_be_taken_in_is_left():
-    for model in (Model(temporal="tsm"), Model(position="a"), Model(temporal="none")):
+    for model in (Network2D(temporal="tsm"), Network2D(position="a"), Network2D(temporal="none")):
         with torch.device("meta"):
             network = build(model, classes=3)
-        assert fuse(network.backbone) == 0
+        assert absorb_batch_norms(network.backbone) == 0
 
 
 def test_twice_is_once():
     with torch.device("meta"):
-        network = build(Model(backbone="resnet18", frames=2), classes=3)
-    assert fuse(network.backbone) == 8
-    assert fuse(network.backbone) == 0
+        network = build(Network2D(backbone="resnet18", frames=2), classes=3)
+    assert absorb_batch_norms(network.backbone) == 8
+    assert absorb_batch_norms(network.backbone) == 0
 
 
 def test_a_relu_that_others_share_is_not_taken():
@@ -218,11 +224,11 @@ def test_a_relu_that_others_share_is_not_taken():
     network = nn.Module()
     network.layer1 = nn.Sequential(Block())
     plug(network, lambda channels: TAM(channels, frames=2))
-    assert fuse(network) == 0
+    assert absorb_batch_norms(network) == 0
 
 
 def test_a_norm_without_weights_is_left():
     with torch.device("meta"):
-        network = build(Model(backbone="resnet18", frames=2), classes=3)
+        network = build(Network2D(backbone="resnet18", frames=2), classes=3)
         network.backbone.layer1[0].bn1 = nn.BatchNorm2d(64, affine=False)
-    assert fuse(network.backbone) == 7
+    assert absorb_batch_norms(network.backbone) == 7

@@ -9,7 +9,7 @@ from torch import nn
 
 from tanet import TAM, plug
 from tanet.models.backbones2d import BACKBONES
-from tanet.models.insertion.sites import sites
+from tanet.models.insertion.sites import find_sites
 
 SITES = {  # blocks of res2, res3, res4, res5
     "resnet18": [2, 2, 2, 2],
@@ -40,7 +40,7 @@ def skeleton(name):
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_every_block_has_one_site(name):
-    stages = [site.stage for site in sites(skeleton(name), place="b")]
+    stages = [site.stage for site in find_sites(skeleton(name), place="b")]
     assert [stages.count(stage) for stage in ("res2", "res3", "res4", "res5")] == SITES[name]
 
 
@@ -59,7 +59,7 @@ def test_imagenet_state_dict_loads_before_and_after(name):
 def test_identity_leaves_the_network_bitwise_as_it_was(name, position):
     if (name, position) in MISSING:
         with pytest.raises(ValueError, match=f"position {position}"):
-            sites(skeleton(name), place=position)
+            find_sites(skeleton(name), place=position)
         return
     if name in ("resnet18_w16", "resnet34", "resnet101", "resnet152"):
         pytest.skip("differs from resnet18 or resnet50 in depth or width only")
@@ -149,8 +149,8 @@ def test_torchvisions_networks_have_the_same_sites(name):
     for position in "abcd":
         if (name, position) in MISSING:
             continue
-        ours = sites(skeleton(name), place=position)
-        found = sites(theirs, place=position)
+        ours = find_sites(skeleton(name), place=position)
+        found = find_sites(theirs, place=position)
         described = [[(s.name, s.channels, s.when, s.stage) for s in each] for each in (found, ours)]
         assert described[0] == described[1]
 

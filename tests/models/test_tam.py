@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from tanet import TAM
 from tanet.models.factory import build
 from tanet.models.temporal.tam_branches import global_branch
-from tanet.recipes.recipe import Model
+from tanet.recipes.recipe import Network2D
 
 
 def paper(tam, x):
@@ -104,9 +104,9 @@ def test_can_begin_near_the_identity(frames, alpha, kernel):
     rows = torch.randn(256, frames)
     middle = kernel // 2
     weights = []
-    for identity in (0.0, 6.0, 19.0):
+    for center_tap_bias in (0.0, 6.0, 19.0):
         torch.manual_seed(0)
-        branch = global_branch(frames, alpha=alpha, kernel=kernel, identity=identity)
+        branch = global_branch(frames, alpha=alpha, kernel=kernel, center_tap_bias=center_tap_bias)
         theta = branch(rows)
         weights.append(theta.mean(0)[middle].item())
         theta[:, 0].sum().backward()
@@ -119,9 +119,11 @@ def test_can_begin_near_the_identity(frames, alpha, kernel):
 @pytest.mark.parametrize("temporal", ["tam", "tanet-r", "global", "global+se"])
 def test_recipes_say_how_near_the_identity(temporal):
     states = []
-    for identity in (0.0, 6.0):
+    for center_tap_bias in (0.0, 6.0):
         torch.manual_seed(0)
-        model = Model(backbone="resnet18_w16", temporal=temporal, frames=4, identity=identity)
+        model = Network2D(
+            backbone="resnet18_w16", temporal=temporal, frames=4, center_tap_bias=center_tap_bias
+        )
         states.append(build(model, classes=2).state_dict())
     for name, usual in states[0].items():
         ours = states[1][name]
@@ -153,8 +155,15 @@ def test_limits_are_tsn_and_tsm():
 
 @pytest.mark.parametrize(
     "options",
-    [{"kernel": 2}, {"local_kernel": 4}, {"beta": 9}, {"order": "tan"}, {"frames": 0}, {"identity": -1.0}],
+    [
+        {"kernel": 2},
+        {"local_kernel": 4},
+        {"beta": 9},
+        {"order": "tan"},
+        {"frames": 0},
+        {"center_tap_bias": -1.0},
+    ],
 )
 def test_refuses_what_makes_no_module(options):
-    with pytest.raises(ValueError, match=r"kernel|beta|order|frames|identity"):
+    with pytest.raises(ValueError, match=r"kernel|beta|order|frames|center_tap_bias"):
         TAM(8, **{"frames": 4, **options})

@@ -20,7 +20,7 @@ from tanet.models.temporal.tei import TEI
 from tanet.models.temporal.temporal_aggregation import TemporalAggregation
 from tanet.models.temporal.temporal_conv import SideTaps, TemporalConv, TemporalPool
 from tanet.models.temporal.temporal_shift import TemporalShift
-from tanet.recipes.recipe import Model
+from tanet.recipes.recipe import Network2D
 
 NAMES = [name for name in TEMPORAL if name != "none"]
 C = 16
@@ -227,8 +227,8 @@ def test_a_constant_clip_passes_the_shift_unchanged_inside_the_clip():
 @pytest.mark.parametrize("name", ["i3d", "nonlocal", "tconv", "tam-ibm"])
 def test_starts_as_the_2d_network(name):
     torch.manual_seed(0)
-    plain = build(Model(backbone="resnet18", temporal="none", frames=4), classes=5).eval()
-    other = build(Model(backbone="resnet18", temporal=name, frames=4), classes=5).eval()
+    plain = build(Network2D(backbone="resnet18", temporal="none", frames=4), classes=5).eval()
+    other = build(Network2D(backbone="resnet18", temporal=name, frames=4), classes=5).eval()
     left_out = other.load_state_dict(plain.state_dict(), strict=False)
     assert not left_out.unexpected_keys
     assert all(".temporal." in key for key in left_out.missing_keys)
@@ -238,7 +238,7 @@ def test_starts_as_the_2d_network(name):
 
 def test_five_non_local_blocks_of_resnet50_stand_where_the_paper_has_them():
     with torch.device("meta"):
-        network = build(Model(temporal="nonlocal"), classes=5)
+        network = build(Network2D(temporal="nonlocal"), classes=5)
     found = [name for name, module in network.named_modules() if isinstance(module, NonLocal)]
     blocks = ("layer2.0", "layer2.2", "layer3.0", "layer3.2", "layer3.4")
     assert found == [f"backbone.{block}.temporal" for block in blocks]
@@ -254,7 +254,7 @@ PAIRS = [
 @pytest.mark.parametrize(("name", "backbone"), PAIRS)
 def test_a_step_of_training_lowers_the_loss(name, backbone):
     torch.manual_seed(0)
-    network = build(Model(backbone=backbone, temporal=name, frames=2, dropout=0.0), classes=3).double()
+    network = build(Network2D(backbone=backbone, temporal=name, frames=2, dropout=0.0), classes=3).double()
     nn.init.normal_(network.head.weight, std=0.05)
     size = SMALL.get(backbone, 32)
     clips, labels = torch.randn(3, 2, 3, size, size, dtype=torch.float64), torch.arange(3)
@@ -274,7 +274,7 @@ def test_a_step_of_training_lowers_the_loss(name, backbone):
 @pytest.mark.parametrize("name", NAMES)
 def test_weights_have_a_channels_last_form(name):
     torch.manual_seed(0)  # in which every network is trained
-    network = build(Model(backbone="resnet18_w16", temporal=name, frames=4), classes=5).double().eval()
+    network = build(Network2D(backbone="resnet18_w16", temporal=name, frames=4), classes=5).double().eval()
     clips = torch.randn(2, 4, 3, 32, 32, dtype=torch.float64)
     before = network(clips)
     torch.testing.assert_close(network.to(memory_format=torch.channels_last)(clips), before)
@@ -283,7 +283,7 @@ def test_weights_have_a_channels_last_form(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_answers_do_not_depend_on_the_batch(name):
     torch.manual_seed(0)
-    network = build(Model(backbone="resnet18_w16", temporal=name, frames=4), classes=5).eval()
+    network = build(Network2D(backbone="resnet18_w16", temporal=name, frames=4), classes=5).eval()
     clips = torch.randn(3, 4, 3, 32, 32)
     other = torch.cat([torch.randn(1, 4, 3, 32, 32), clips[1:2], torch.randn(1, 4, 3, 32, 32)])
     with torch.inference_mode():
@@ -301,7 +301,7 @@ def small(monkeypatch):
 @pytest.mark.parametrize("name", NAMES)
 def test_copies_pickles_and_exports(name, small):
     torch.manual_seed(0)
-    network = build(Model(backbone=small, temporal=name, frames=4), classes=5).eval()
+    network = build(Network2D(backbone=small, temporal=name, frames=4), classes=5).eval()
     clips = torch.randn(2, 4, 3, 32, 32)
     with torch.no_grad():
         expected = network(clips)
@@ -318,7 +318,7 @@ def test_copies_pickles_and_exports(name, small):
 def test_compiles_to_one_graph(name, small):
     torch.manual_seed(0)
     torch.compiler.reset()  # it counts the networks that pass through one forward
-    model = Model(backbone=small, temporal=name, frames=4, stages=("res4",))
+    model = Network2D(backbone=small, temporal=name, frames=4, stages=("res4",))
     network = build(model, classes=5).eval()
     clips = torch.randn(2, 4, 3, 32, 32)
     # One graph is a matter of tracing; the code made of it is the compiler's own affair (and takes minutes).
@@ -330,21 +330,23 @@ def test_compiles_to_one_graph(name, small):
 @pytest.mark.parametrize("name", ["i3d", "nonlocal"])
 def test_what_has_its_own_place_keeps_it(name):
     with pytest.raises(ValueError, match=f"{name} stands .*: its position must be auto, not c"):
-        build(Model(backbone="resnet50", temporal=name, position="c"), classes=5)
+        build(Network2D(backbone="resnet50", temporal=name, position="c"), classes=5)
 
 
 def test_others_move():
     with torch.device("meta"):
-        network = build(Model(backbone="resnet50", temporal="tsm", position="c"), classes=5)
+        network = build(Network2D(backbone="resnet50", temporal="tsm", position="c"), classes=5)
     assert isinstance(network.backbone.layer1[0].conv3.temporal, TemporalShift)
 
 
 def test_stages_are_kept_to():
     with torch.device("meta"):
-        network = build(Model(backbone="resnet50", temporal="nonlocal", stages=("res4", "res5")), classes=5)
+        network = build(
+            Network2D(backbone="resnet50", temporal="nonlocal", stages=("res4", "res5")), classes=5
+        )
     assert sum(isinstance(module, NonLocal) for module in network.modules()) == 3
     with pytest.raises(ValueError, match="no block of ResNet to plug"):
-        build(Model(backbone="resnet50", temporal="nonlocal", stages=("res5",)), classes=5)
+        build(Network2D(backbone="resnet50", temporal="nonlocal", stages=("res5",)), classes=5)
 
 
 @pytest.mark.parametrize(
@@ -370,7 +372,7 @@ def test_refuses_what_makes_no_module(bad, message):
 def test_every_module_enters_every_kind_of_backbone():
     with torch.device("meta"):
         for name, backbone in PAIRS:
-            build(Model(backbone=backbone, temporal=name, frames=2), classes=3)
+            build(Network2D(backbone=backbone, temporal=name, frames=2), classes=3)
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "tam"])

@@ -3,14 +3,15 @@
 import pytest
 import torch
 
-from tanet import build, create_model
+from tanet import build
+from tanet.errors import UserError
 from tanet.models.backbones2d import BACKBONES
-from tanet.recipes.recipe import Model
+from tanet.recipes.recipe import Network2D
 
 
-def parameters(**fields):
+def parameters(*, classes=400, **fields):
     with torch.device("meta"):
-        return sum(p.numel() for p in create_model(**fields).parameters())
+        return sum(p.numel() for p in build(Network2D(**fields), classes=classes).parameters())
 
 
 def test_parameters_on_record():
@@ -26,7 +27,7 @@ def test_order_of_frames_matters_to_tam_and_not_to_the_2d_network(temporal):
     torch.manual_seed(0)
     clips = torch.randn(2, 4, 3, 32, 32)
     for name, matters in ((temporal, True), ("none", False)):
-        network = create_model(backbone="resnet18", temporal=name, frames=4, classes=5).double().eval()
+        network = build(Network2D(backbone="resnet18", temporal=name, frames=4), classes=5).double().eval()
         with torch.inference_mode():
             forwards, backwards = network(clips.double()), network(clips.double().flip(1))
         assert (forwards - backwards).abs().max() < 1e-12 or matters
@@ -35,7 +36,7 @@ def test_order_of_frames_matters_to_tam_and_not_to_the_2d_network(temporal):
 
 def test_is_the_mean_of_the_frames_logits():
     torch.manual_seed(0)
-    network = create_model(backbone="resnet18", temporal="none", frames=3, classes=5).double().eval()
+    network = build(Network2D(backbone="resnet18", temporal="none", frames=3), classes=5).double().eval()
     clips = torch.randn(2, 3, 3, 32, 32, dtype=torch.float64)
     with torch.inference_mode():
         single = [network.head(network.backbone(clips[:, t])) for t in range(3)]
@@ -44,7 +45,7 @@ def test_is_the_mean_of_the_frames_logits():
 
 def test_a_clip_is_alone_in_its_batch():
     torch.manual_seed(0)
-    network = create_model(backbone="resnet18", frames=4, classes=5).double().eval()
+    network = build(Network2D(backbone="resnet18", frames=4), classes=5).double().eval()
     clips = torch.randn(3, 4, 3, 32, 32, dtype=torch.float64)
     with torch.inference_mode():
         assert torch.allclose(network(clips)[1], network(clips[1:2])[0], atol=1e-12)
@@ -53,17 +54,39 @@ def test_a_clip_is_alone_in_its_batch():
 @pytest.mark.parametrize("name", BACKBONES)
 def test_every_backbone_builds(name):
     with torch.device("meta"):
-        network = create_model(backbone=name, frames=2, classes=7)
+        network = build(Network2D(backbone=name, frames=2), classes=7)
         assert network(torch.empty(1, 2, 3, 96, 96)).shape == (1, 7)
 
 
 def test_refuses_unknown_names_and_shapes():
     with pytest.raises(ValueError, match=r"unknown backbone 'resnet51': known are resnet18, resnet18_w16"):
-        build(Model(backbone="resnet51"), classes=2)
+        build(Network2D(backbone="resnet51"), classes=2)
     with pytest.raises(ValueError, match=r"unknown temporal module 'tma': known are none, pool, "):
-        build(Model(temporal="tma"), classes=2)
-    with pytest.raises(ValueError, match="positive"):
-        build(Model(frames=0), classes=2)
-    network = create_model(backbone="resnet18", frames=4, classes=5)
+        build(Network2D(temporal="tma"), classes=2)
+    with pytest.raises(UserError, match=r"^model\.frames must be at least 1, not 0$"):
+        Network2D(frames=0)
+    with pytest.raises(UserError, match=r"^classes must be positive, not 0$"):
+        build(Network2D(), classes=0)
+    network = build(Network2D(backbone="resnet18", frames=4), classes=5)
     with pytest.raises(ValueError, match=r"expected clips \[B, 4, 3, H, W\], not \[2, 8, 3, 32, 32\]"):
         network(torch.zeros(2, 8, 3, 32, 32))
+
+
+@pytest.mark.parametrize("temporal", ["tam", "none"])
+def test_the_head_turns_features_into_the_logits(temporal):
+    torch.manual_seed(0)
+    network = build(Network2D(backbone="resnet18", temporal=temporal, frames=4), classes=5).double().eval()
+    torch.nn.init.normal_(network.head.weight)
+    clips = torch.randn(2, 4, 3, 32, 32, dtype=torch.float64)
+    with torch.inference_mode():
+        features = network.features(clips)
+        assert features.shape == (2, 512)
+        torch.testing.assert_close(network.head(features), network(clips), rtol=1e-10, atol=1e-10)
+
+
+def test_the_guard_against_stale_compiled_code_survives_python_dash_o():
+    network = build(Network2D(backbone="resnet18_w16", temporal="none", frames=2), classes=3)
+    network.plugged = None
+    # An assert would not do: `python -O` removes it.
+    with pytest.raises(RuntimeError, match="does not know its plugged modules"):
+        network(torch.zeros(1, 2, 3, 32, 32))

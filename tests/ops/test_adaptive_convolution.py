@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tanet.ops import adaptive_conv, implementation, squeeze
+from tanet.ops import adaptive_conv, backend_for, squeeze
 from tanet.ops.adaptive_convolution.op import reference
 
 
@@ -101,7 +101,7 @@ def test_takes_in_the_affine_map_and_the_activation(act, gated):
 
 
 def test_says_what_computes():
-    assert implementation(torch.zeros(8, 3, 2, 2)) == "torch"
+    assert backend_for(torch.zeros(8, 3, 2, 2)) == "torch"
 
 
 @pytest.mark.parametrize(

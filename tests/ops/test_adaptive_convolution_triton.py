@@ -10,10 +10,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from tanet import TAM, build
-from tanet.models.fusion.fuse_tam import fuse
-from tanet.models.temporal.absorbed_norm import TakenNorm
-from tanet.ops import adaptive_conv, implementation
-from tanet.recipes.recipe import Model
+from tanet.models.fusion.fuse_tam import absorb_batch_norms
+from tanet.models.temporal.absorbed_norm import AbsorbedBatchNorm
+from tanet.ops import adaptive_conv, backend_for
+from tanet.recipes.recipe import Network2D
 from tests.support.kernels import (
     DEVICE,
     DTYPES,
@@ -199,7 +199,7 @@ def test_gradients_of_a_whole_tam(dtype, norm, order, monkeypatch, nan_buffers):
     tam = TAM(channels, frames=4, order=order).to(DEVICE)
     if norm != "none":
         # As a child here, so that it is copied and cast with the module.
-        tam.norm = TakenNorm(channels, device=DEVICE).train(norm == "batch")
+        tam.norm = AbsorbedBatchNorm(channels, device=DEVICE).train(norm == "batch")
         tam.act = "relu6"
     for parameter in tam.parameters():
         nn.init.normal_(parameter, mean=float(parameter.ndim == 1), std=0.3)
@@ -237,7 +237,7 @@ def test_gradients_of_a_whole_tam(dtype, norm, order, monkeypatch, nan_buffers):
 def test_a_fused_network_learns_what_the_plain_one_does(backbone, dtype, monkeypatch):
     torch.manual_seed(0)
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
-    plain = build(Model(backbone=backbone, frames=4, dropout=0.0), classes=5).to(DEVICE)
+    plain = build(Network2D(backbone=backbone, frames=4, dropout=0.0), classes=5).to(DEVICE)
     nn.init.normal_(plain.head.weight, std=0.1)
     clips = torch.randn(4, 4, 3, 64, 64, device=DEVICE)
     labels = torch.arange(4, device=DEVICE)
@@ -253,7 +253,7 @@ def test_a_fused_network_learns_what_the_plain_one_does(backbone, dtype, monkeyp
 
     exact = gradients(copy.deepcopy(plain).double(), "torch")
     fused = copy.deepcopy(plain)
-    assert fuse(fused.backbone) > 0
+    assert absorb_batch_norms(fused.backbone) > 0
     theirs, ours = gradients(plain, "torch"), gradients(fused, "triton")
     # One weight's error is chance in so deep a network: those of all the temporal modules, and all others.
     for of_tam in (True, False):
@@ -278,9 +278,9 @@ def test_compiles_as_one_graph():
 @needs_gpu
 def test_a_network_compiles_as_one_graph():
     torch.manual_seed(0)
-    network = build(Model(backbone="resnet18_w16", frames=4, dropout=0.0), classes=5).to(DEVICE)
+    network = build(Network2D(backbone="resnet18_w16", frames=4, dropout=0.0), classes=5).to(DEVICE)
     nn.init.normal_(network.head.weight)
-    fuse(network.backbone)
+    absorb_batch_norms(network.backbone)
     clips = torch.randn(2, 4, 3, 64, 64, device=DEVICE)
     compiled = torch.compile(network, fullgraph=True)
     compiled(clips).square().sum().backward()
@@ -299,8 +299,8 @@ def test_nan_is_not_hidden(act):
 
 def test_says_what_computes():
     x = torch.zeros(8, 3, 2, 2, device=DEVICE)
-    assert implementation(x) == ("triton" if DEVICE.type == "cuda" else "torch")
-    assert implementation(x, taps=9) == "torch"
-    assert implementation(x, frames=65) == "torch"
-    assert implementation(x.double()) == "torch"
-    assert implementation(x[:1].expand(65_536 * 8, -1, -1, -1)) == "torch"
+    assert backend_for(x) == ("triton" if DEVICE.type == "cuda" else "torch")
+    assert backend_for(x, taps=9) == "torch"
+    assert backend_for(x, frames=65) == "torch"
+    assert backend_for(x.double()) == "torch"
+    assert backend_for(x[:1].expand(65_536 * 8, -1, -1, -1)) == "torch"

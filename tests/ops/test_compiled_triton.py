@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tanet import TAM
-from tanet.models.temporal.absorbed_norm import TakenNorm
+from tanet.models.temporal.absorbed_norm import AbsorbedBatchNorm
 from tanet.models.temporal.tam_ablations import GlobalBranch, GlobalSE
 from tanet.models.temporal.temporal_shift import TemporalShift
 from tests.support.kernels import DEVICE, PRECISIONS, choose, error, need_triton
@@ -30,10 +30,10 @@ class Pair(nn.Module):
 
     def __init__(self, name: str, *, norm: bool) -> None:
         super().__init__()
-        self.norm = TakenNorm(CHANNELS) if norm else None
+        self.norm = AbsorbedBatchNorm(CHANNELS) if norm else None
         self.modules_in_a_row = nn.Sequential(MODULES[name](), MODULES[name]())
         if self.norm is not None:
-            self.modules_in_a_row[0].take_in(self.norm, "relu")
+            self.modules_in_a_row[0].absorb_norm(self.norm, "relu")
 
     def forward(self, x):
         return self.modules_in_a_row(x)

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from tanet import TAM
-from tanet.models.temporal.absorbed_norm import TakenNorm
+from tanet.models.temporal.absorbed_norm import AbsorbedBatchNorm
 from tanet.ops import activate
 from tests.support.kernels import (
     DEVICE,
@@ -257,7 +257,7 @@ def test_synced_norms_are_norms(monkeypatch):
 def test_a_norm_that_trains_sees_its_batch(which, monkeypatch):
     """Also in a module in evaluation."""
     tam, x, _ = make()
-    tam.norm = TakenNorm(x.shape[1], device=DEVICE).eval()
+    tam.norm = AbsorbedBatchNorm(x.shape[1], device=DEVICE).eval()
     answers = []
     for how in ("torch", "triton"):
         choose(monkeypatch, how)
@@ -274,7 +274,7 @@ def test_the_convolution_under_autocast(dtype, few, monkeypatch):
     """Maps may come in either type; the weights stay in float32."""
     monkeypatch.setattr(tam_triton, "FEW", few)
     tam, x, _ = make(channels=16)
-    tam.take_in_conv(nn.Conv2d(24, 16, 1, bias=False, device=DEVICE))
+    tam.absorb_conv(nn.Conv2d(24, 16, 1, bias=False, device=DEVICE))
     x = torch.randn(x.shape[0], 24, 3, 2, device=DEVICE).to(dtype)
     low = PRECISIONS[-1] if dtype == torch.float32 else dtype
     answers = []

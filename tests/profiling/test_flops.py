@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from tanet import create_model
 from tanet.checkpoints import checkpoint
 from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.cli import main
@@ -15,10 +14,10 @@ from tanet.models.factory import build
 from tanet.models.temporal import TAM
 from tanet.models.video_net import VideoNet
 from tanet.profiling import latency
-from tanet.profiling.flops import Count, cost, sketch
-from tanet.profiling.latency import measure
+from tanet.profiling.flops import Count, build_on_meta, count_cost
+from tanet.profiling.latency import measure_latency
 from tanet.recipes import TABLES
-from tanet.recipes.recipe import Model
+from tanet.recipes.recipe import Network2D
 from tests.support.tiny_videos import TINY
 
 PARAMETERS = {
@@ -38,7 +37,8 @@ CLOSE = ("none", "pool", "tconv", "tsm", "i3d", "global", "tanet-r", "tam")
 @pytest.fixture(scope="module")
 def table2():
     return {
-        name: cost(sketch(row.recipe.model, classes=400), size=256).total for name, row in TABLES["2"].items()
+        name: count_cost(build_on_meta(row.recipe.model, classes=400), size=256).total
+        for name, row in TABLES["2"].items()
     }
 
 
@@ -69,8 +69,8 @@ def test_products_of_attention_count_as_multiply_adds_only(table2):
 
 
 def test_multiply_adds_at_224():
-    plain = cost(sketch(Model(temporal="none"), classes=400), size=224)
-    adaptive = cost(sketch(Model(temporal="tam"), classes=400), size=224)
+    plain = count_cost(build_on_meta(Network2D(temporal="none"), classes=400), size=224)
+    adaptive = count_cost(build_on_meta(Network2D(temporal="tam"), classes=400), size=224)
     assert plain.total.macs / 1e9 == pytest.approx(32.704, abs=5e-4)
     assert adaptive.total.macs / 1e9 == pytest.approx(32.760, abs=5e-4)
     # The 2D network is the same, with or without the module.
@@ -80,15 +80,17 @@ def test_multiply_adds_at_224():
 
 
 def test_longer_clips_and_other_classes():
-    long = cost(sketch(Model(frames=16), classes=400), size=256).total
+    long = count_cost(build_on_meta(Network2D(frames=16), classes=400), size=256).total
     assert long.parameters == 25_597_744
     assert round(long.paper_flops / 1e9) == 86
-    assert cost(sketch(Model(), classes=174), size=224).total.parameters == 25_127_246
+    assert count_cost(build_on_meta(Network2D(), classes=174), size=224).total.parameters == 25_127_246
 
 
 def test_mobilenet_has_its_papers_300_million():
-    model = Model(backbone="mobilenet_v2", temporal="none", frames=4)
-    assert cost(sketch(model, classes=1000), size=224).total.macs / 4 == pytest.approx(300e6, rel=0.01)
+    model = Network2D(backbone="mobilenet_v2", temporal="none", frames=4)
+    assert count_cost(build_on_meta(model, classes=1000), size=224).total.macs / 4 == pytest.approx(
+        300e6, rel=0.01
+    )
 
 
 class Little(nn.Module):
@@ -106,7 +108,7 @@ class Little(nn.Module):
 
 def test_by_hand():
     network = VideoNet(Little(), features=6, frames=4, classes=7)
-    counted = cost(network, size=9)
+    counted = count_cost(network, size=9)
     # Frames of 9 × 9 become maps of 4 × 5; a group has one channel, a kernel three rows.
     elements = 4 * 6 * 4 * 5
     assert counted.backbone == Count(parameters=6 * 3 + 12, dense=elements * 3, norms=elements)
@@ -125,44 +127,48 @@ def test_by_hand():
 
 
 def test_products_by_hand():
-    model = Model(backbone="resnet18_w16", temporal="nonlocal", frames=2)
-    counted = cost(sketch(model, classes=2), size=64)
+    model = Network2D(backbone="resnet18_w16", temporal="nonlocal", frames=2)
+    counted = count_cost(build_on_meta(model, classes=2), size=64)
     # One block in res3 (8 × 8 maps of 32 channels), one in res4 (4 × 4 of 64); keys are pooled 2 × 2.
     expected = [2 * (2 * side**2) * (2 * (side // 2) ** 2) * inner for side, inner in ((8, 16), (4, 32))]
     assert counted.temporal.products == counted.total.products == sum(expected)
 
 
 def test_the_network_is_left_as_it_is():
-    network = create_model(backbone="resnet18_w16", classes=3).train()
+    network = build(Network2D(backbone="resnet18_w16"), classes=3).train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    first = cost(network, size=32)
+    first = count_cost(network, size=32)
     assert network.training
     assert network.state_dict().keys() == before.keys()
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
     assert not any(module._forward_hooks for module in network.modules())
-    assert cost(network, size=32) == first == cost(sketch(Model(backbone="resnet18_w16"), classes=3), size=32)
+    assert (
+        count_cost(network, size=32)
+        == first
+        == count_cost(build_on_meta(Network2D(backbone="resnet18_w16"), classes=3), size=32)
+    )
 
 
 def test_no_number_is_copied(monkeypatch):
-    network = create_model(backbone="resnet18_w16", temporal="nonlocal", classes=3)
+    network = build(Network2D(backbone="resnet18_w16", temporal="nonlocal"), classes=3)
 
     def copied(tensor, memo):
         raise AssertionError(f"a copy of {list(tensor.shape)}")
 
     monkeypatch.setattr(torch.Tensor, "__deepcopy__", copied)
     monkeypatch.setattr(nn.Parameter, "__deepcopy__", copied)
-    assert cost(network, size=32).total.parameters == sum(p.numel() for p in network.parameters())
+    assert count_cost(network, size=32).total.parameters == sum(p.numel() for p in network.parameters())
 
 
 def test_what_can_not_be_counted_is_refused():
     network = VideoNet(nn.Sequential(nn.LayerNorm(3)), features=3, frames=1, classes=2)
     with pytest.raises(ValueError, match=r"^backbone\.0: the operations of a LayerNorm can not be counted$"):
-        cost(network, size=8)
-    network = sketch(Model(backbone="inception_v3", temporal="none"), classes=2)
+        count_cost(network, size=8)
+    network = build_on_meta(Network2D(backbone="inception_v3", temporal="none"), classes=2)
     with pytest.raises(ValueError, match=r"^frames of 32 × 32 pixels do not pass this network: Calculated"):
-        cost(network, size=32)
+        count_cost(network, size=32)
     with pytest.raises(ValueError, match="size must be positive, not 0"):
-        cost(network, size=0)
+        count_cost(network, size=0)
 
 
 class Sleeper(nn.Module):
@@ -183,7 +189,7 @@ def test_measures_warm_runs(monkeypatch, enough, runs):
     monkeypatch.setattr(latency, "ENOUGH", enough)
     monkeypatch.setattr(latency, "AT_MOST", 8)
     network = VideoNet(Sleeper(), features=3, frames=2, classes=2).train()
-    speed = measure(network, size=4, batch=3, precision="bfloat16")
+    speed = measure_latency(network, size=4, batch=3, precision="bfloat16")
     assert (speed.batch, speed.runs, speed.precision, speed.peak_memory) == (3, runs, "float32", None)
     assert network.backbone.calls == latency.WARM_UP + runs
     assert 0.005 <= speed.p20 <= speed.p50 <= speed.p80 < 0.1
@@ -191,15 +197,15 @@ def test_measures_warm_runs(monkeypatch, enough, runs):
 
 
 def test_measure_refuses_nothing_to_measure():
-    network = build(Model(backbone="resnet18_w16"), classes=2)
+    network = build(Network2D(backbone="resnet18_w16"), classes=2)
     with pytest.raises(ValueError, match="size and batch must be positive, not 32 and 0"):
-        measure(network, size=32, batch=0, precision="float32")
+        measure_latency(network, size=32, batch=0, precision="float32")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_memory_of_a_gpu_holds_weights_and_clips():
-    network = build(Model(backbone="resnet18", frames=4), classes=5).cuda()
-    speeds = [measure(network, size=64, batch=batch, precision="bfloat16") for batch in (1, 16)]
+    network = build(Network2D(backbone="resnet18", frames=4), classes=5).cuda()
+    speeds = [measure_latency(network, size=64, batch=batch, precision="bfloat16") for batch in (1, 16)]
     weights = sum(p.numel() * p.element_size() for p in network.parameters())
     assert speeds[0].precision == "bfloat16"
     single, batch = (speed.peak_memory or 0 for speed in speeds)

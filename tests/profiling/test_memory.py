@@ -8,9 +8,9 @@ import torch
 from tanet.models.factory import build
 from tanet.profiling.memory import training_memory
 from tanet.recipes import RECIPES
-from tanet.recipes.recipe import Data, Model, Optim, Recipe
+from tanet.recipes.recipe import Data, Network2D, Optim, Recipe
 
-TINY = Recipe(data=Data(size=32), model=Model(backbone="resnet18_w16", frames=4), optim=Optim(batch=16))
+TINY = Recipe(data=Data(size=32), model=Network2D(backbone="resnet18_w16", frames=4), optim=Optim(batch=16))
 
 
 def with_model(recipe, temporal):
@@ -55,6 +55,6 @@ def test_adamw_keeps_twice_sgds_state():
 
 
 def test_frames_that_do_not_pass_are_named():
-    recipe = dataclasses.replace(TINY, model=Model(backbone="inception_v3"))
+    recipe = dataclasses.replace(TINY, model=Network2D(backbone="inception_v3"))
     with pytest.raises(ValueError, match="frames of 32 × 32 pixels do not pass this network"):
         training_memory(recipe, classes=2, clips=1, half=False)

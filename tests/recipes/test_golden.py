@@ -27,19 +27,19 @@ COMMON = {
     "model.beta": 4,
     "model.kernel": 3,
     "model.local_kernel": 3,
-    "model.identity": 0,
+    "model.center_tap_bias": 0,
     "optim.method": "sgd",
-    "optim.fresh_lr": 1,
+    "optim.new_layer_lr_scale": 1,
     "optim.smoothing": 0,
     "optim.momentum": 0.9,
     "optim.schedule": "step",
     "optim.gamma": 0.1,
     "optim.warmup": 0,
-    "optim.most_steps": 0,
+    "optim.max_steps": 0,
     "optim.lr_batch": 0,
     "optim.clip_norm": 20,
-    "optim.linear_lr": "all",  # the published code; mmaction2: the classifier
-    "eval.fuse": "logits",  # the published code; mmaction2: softmax
+    "optim.linear_lr_boost": "all",  # the published code; mmaction2: the classifier
+    "eval.average": "logits",  # the published code; mmaction2: softmax
     "eval.resize": 256,
 }
 KINETICS = {
@@ -93,13 +93,17 @@ GOLDEN = {
 OTHERS = {
     "kinetics400": {
         "data.resize": "0",
-        "optim.linear_lr": "classifier",
-        "eval.fuse": "softmax",
+        "optim.linear_lr_boost": "classifier",
+        "eval.average": "softmax",
     },
-    "something_v1": {"data.resize": "0", "optim.linear_lr": "classifier", "data.flip": "mirror"},
+    "something_v1": {
+        "data.resize": "0",
+        "optim.linear_lr_boost": "classifier",
+        "data.flip": "mirror",
+    },
     "something_v2": {
         "data.resize": "0",
-        "optim.linear_lr": "classifier",
+        "optim.linear_lr_boost": "classifier",
         "optim.lr": "0.01",
         "optim.batch": "64",
         "optim.weight_decay": "1e-3",

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tanet.models.temporal import TAM, TEMPORAL
-from tanet.profiling.flops import sketch
+from tanet.profiling.flops import build_on_meta
 from tanet.recipes import RECIPES, TABLES, find_recipe, find_table
 from tanet.recipes.kinetics400 import KINETICS400
 
@@ -137,7 +137,7 @@ def test_table_2_goes_by_the_names_of_the_modules():
 @pytest.mark.parametrize("table", TABLES)
 def test_every_row_builds(table):
     for row in TABLES[table].values():
-        network = sketch(row.recipe.model, classes=400)
+        network = build_on_meta(row.recipe.model, classes=400)
         assert network.head.weight.is_meta
         with torch.device("meta"):
             clip = torch.empty(1, row.recipe.model.frames, 3, 96, 96)
@@ -145,7 +145,7 @@ def test_every_row_builds(table):
 
 
 def test_table_5b_plugs_as_many_blocks_as_the_paper_says():
-    networks = [sketch(row.recipe.model, classes=400) for row in TABLES["5b"].values()]
+    networks = [build_on_meta(row.recipe.model, classes=400) for row in TABLES["5b"].values()]
     assert [sum(isinstance(m, TAM) for m in n.modules()) for n in networks] == [3, 9, 13, 16]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from tanet.recipes import RECIPES
 from tanet.recipes import recipe as recipes
-from tanet.recipes.recipe import Data, Eval, Model, Optim, Recipe
+from tanet.recipes.recipe import Data, Eval, Network2D, Optim, Recipe
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -22,7 +22,7 @@ def test_unknown_fields_are_named_with_the_known():
 def test_milestones_out_of_order_are_refused():
     with pytest.raises(ValueError, match=r"^optim\.milestones must be in order, not 75, 50, 90$"):
         Recipe(optim=Optim(milestones=(75, 50, 90)))
-    assert Recipe(optim=Optim(milestones=(2, 2))).optim.milestones == (2, 2)  # rounded by most_steps
+    assert Recipe(optim=Optim(milestones=(2, 2))).optim.milestones == (2, 2)  # rounded by max_steps
 
 
 def test_missing_fields_take_their_defaults():
@@ -59,11 +59,11 @@ def test_something_something_is_the_papers_and_the_scripts():
 
 def test_values_that_a_field_does_not_allow_are_refused():
     for section, fields, message in (
-        (Data, {"sampling": "Dense"}, "unknown sampling 'Dense': known are dense, uniform"),
-        (Model, {"stages": ("res6",)}, "unknown stages 'res6'"),
+        (Data, {"sampling": "Dense"}, "unknown data.sampling 'Dense': known are dense, uniform"),
+        (Network2D, {"stages": ("res6",)}, "unknown model.stages 'res6'"),
         (Optim, {"precision": "bf16"}, "known are float32, bfloat16"),
-        (Eval, {"clips": 0}, "clips must be positive, not 0"),
-        (Eval, {"crops": 2}, "unknown crops '2': known are 1, 3"),
+        (Eval, {"clips": 0}, "eval.clips must be at least 1, not 0"),
+        (Eval, {"crops": 2}, "unknown eval.crops '2': known are 1, 3"),
     ):
         with pytest.raises(ValueError, match=message):
             section(**fields)

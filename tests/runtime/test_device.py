@@ -9,8 +9,8 @@ import pytest
 FAULTS = """
 import resource
 import torch
-from tanet.runtime.device import quicken_cpu
-quicken_cpu()
+from tanet.runtime.device import tune_cpu
+tune_cpu()
 faults = []
 for _ in range(5):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

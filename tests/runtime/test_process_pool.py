@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tanet.runtime.process_pool import Lost, map_files
+from tanet.runtime.process_pool import FailedFile, map_files
 
 
 def act(path):
@@ -28,19 +28,19 @@ def test_every_file_has_its_answer_whatever_the_others_do(tmp_path):
     assert {path.name for path in found} == set(names)
     said = {path.name: result for path, result in found.items()}
     good = [said[name] for name in "abcd"]
-    assert [result[1] for result in good if not isinstance(result, Lost)] == list("ABCD")
-    assert os.getpid() not in {result[0] for result in good if not isinstance(result, Lost)}
-    assert said["hang"] == Lost("hanging", "not done within 1 s")
+    assert [result[1] for result in good if not isinstance(result, FailedFile)] == list("ABCD")
+    assert os.getpid() not in {result[0] for result in good if not isinstance(result, FailedFile)}
+    assert said["hang"] == FailedFile("hanging", "not done within 1 s")
     for name in ("die", "die too"):
-        assert said[name] == Lost("crashed", "the process that read it died (SIGSEGV)")
-    assert said["raise"] == Lost("crashed", "MemoryError: too large")
+        assert said[name] == FailedFile("crashed", "the process that read it died (SIGSEGV)")
+    assert said["raise"] == FailedFile("crashed", "MemoryError: too large")
 
 
 def test_who_stops_early_leaves_no_process(tmp_path):
     answers = map_files(act, [tmp_path / "a", tmp_path / "hang"], workers=1, limit=100)
     _, result = next(answers)
     answers.close()
-    assert not isinstance(result, Lost)
+    assert not isinstance(result, FailedFile)
     with pytest.raises(ProcessLookupError):
         os.kill(result[0], 0)
 

@@ -32,8 +32,8 @@ def need_triton() -> None:
 def choose(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Let all of the package compute by "triton" or "torch", wherever the tensors are."""
     for module in [module for key, module in sys.modules.items() if key.startswith("tanet.")]:
-        if "implementation" in vars(module):
-            monkeypatch.setattr(module, "implementation", lambda *_, **__: name)
+        if "backend_for" in vars(module):
+            monkeypatch.setattr(module, "backend_for", lambda *_, **__: name)
 
 
 def assert_as_exact(

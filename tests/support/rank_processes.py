@@ -12,9 +12,10 @@ import torch
 from torch import nn
 
 from tanet import train
+from tanet.errors import UserError
 from tanet.models.factory import build
 from tanet.recipes.recipe import Recipe
-from tanet.runtime.interrupt import Stopped
+from tanet.runtime.interrupt import Interrupted
 
 _context = get_context("forkserver")
 _context.set_forkserver_preload(["tanet.training.trainer", "tanet.data.shards.read"])
@@ -24,7 +25,7 @@ def start(
     recipe: Recipe,
     out: Path,
     *,
-    world: int = 1,
+    world_size: int = 1,
     norm: bool = True,
     device: str = "cpu",
     compile: bool = False,
@@ -42,9 +43,9 @@ def start(
         port = free.getsockname()[1]
     ranks = [
         _context.Process(
-            target=_train, args=(recipe, out, device, compile, rank, world, port, norm, rank == unbuilt)
+            target=_train, args=(recipe, out, device, compile, rank, world_size, port, norm, rank == unbuilt)
         )
-        for rank in range(world)
+        for rank in range(world_size)
     ]
     for process in ranks:
         process.start()
@@ -67,7 +68,7 @@ def _train(
     device: str,
     compile: bool,
     rank: int,
-    world: int,
+    world_size: int,
     port: int,
     norm: bool,
     unbuilt: bool,
@@ -76,37 +77,37 @@ def _train(
     torch.set_num_threads(1)
     torch.backends.cudnn.allow_tf32 = False  # so that float32 is what it says
     set_start_method("fork", force=True)  # workers of a forkserver outlive a training that is killed
-    if world > 1:
+    if world_size > 1:
         os.environ.update(
             RANK=str(rank),
             LOCAL_RANK=str(rank),
-            WORLD_SIZE=str(world),
+            WORLD_SIZE=str(world_size),
             MASTER_ADDR="127.0.0.1",
             MASTER_PORT=str(port),
         )
-    add = sys.modules["tanet.training.nonfinite"].NonFinite.add
+    add = sys.modules["tanet.training.nonfinite"].NonFiniteMonitor.add
 
     def add_and_tell(self: Any, epoch: int, step: int, videos: tuple[str, ...], made: Any) -> None:
         with out.with_name(f"steps-{rank}.jsonl").open("a") as file:
             file.write(json.dumps([epoch, step, rank, videos]) + "\n")
         add(self, epoch, step, videos, made)
 
-    sys.modules["tanet.training.nonfinite"].NonFinite.add = add_and_tell
+    sys.modules["tanet.training.nonfinite"].NonFiniteMonitor.add = add_and_tell
     if not norm:
         sys.modules["tanet.training.setup"].build = _without_norm
     if unbuilt:
         sys.modules["tanet.training.setup"].build = _no_network
     try:
         train(recipe, out=out, device=device, resume=True, save_minutes=0, compile=compile)
-    except Stopped:
+    except Interrupted:
         os._exit(130)
-    except ValueError as error:
+    except UserError as error:
         out.with_name(f"error-{rank}.txt").write_text(str(error))
         os._exit(2)  # as the command, without a trace
 
 
 def _no_network(*_: Any, **__: Any) -> nn.Module:
-    raise ValueError("no network here")
+    raise UserError("no network here")
 
 
 def _without_norm(*args: Any, **kwargs: Any) -> nn.Module:

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from tanet import synthetic
-from tanet.recipes.recipe import Data, Eval, Model, Optim, Recipe
+from tanet.recipes.recipe import Data, Eval, Network2D, Optim, Recipe
 
 TINY = Recipe(
     data=Data(sampling="uniform", resize=0, size=32, flip="none", workers=0),
-    model=Model(backbone="resnet18_w16", temporal="tam", frames=4, dropout=0.0),
-    optim=Optim(epochs=1, lr=0.01, milestones=(), batch=4, linear_lr="none"),
+    model=Network2D(backbone="resnet18_w16", temporal="tam", frames=4, dropout=0.0),
+    optim=Optim(epochs=1, lr=0.01, milestones=(), batch=4, linear_lr_boost="none"),
     eval=Eval(clips=1, crops=1, resize=32, size=32),
 )
 

@@ -34,7 +34,7 @@ def whole(recipe, tmp_path_factory):
 
 @pytest.fixture
 def tells_each_step(monkeypatch):
-    monkeypatch.setattr(sys.modules["tanet.training.trainer"], "EVERY", -1.0)
+    monkeypatch.setattr(sys.modules["tanet.training.trainer"], "PROGRESS_INTERVAL", -1.0)
 
 
 def same(one, other):

@@ -15,13 +15,13 @@ import torch
 
 from tanet import train
 from tanet.data.annotations import read_split
-from tanet.data.tools.encode import Coding
+from tanet.data.tools.encode import Encoding
 from tanet.data.tools.pack import pack
 from tanet.models.factory import build
 from tanet.runtime import distributed
-from tanet.runtime.distributed import ALONE, is_first, joined
+from tanet.runtime.distributed import SINGLE_PROCESS, is_main_process, join_process_group
 from tanet.training import training_state as states
-from tanet.training.setup import sync_norms
+from tanet.training.setup import convert_sync_batch_norms
 from tests.support import rank_processes
 from tests.support.tiny_videos import TINY, changed, make_folders
 
@@ -50,11 +50,15 @@ def curve(out):
 
 
 def test_alone_without_torchrun():
-    assert is_first()
-    with joined("cpu", timeout=1.0) as (peers, device):
-        assert peers == ALONE
-        assert (peers.largest(3, 4), peers.gather("a"), device.type) == ([3, 4], ["a"], "cpu")
-        with pytest.raises(ValueError, match=r"^mine$"), peers.together():
+    assert is_main_process()
+    with join_process_group("cpu", timeout=1.0) as (group, device):
+        assert group == SINGLE_PROCESS
+        assert (group.all_reduce_max(3, 4), group.all_gather_objects("a"), device.type) == (
+            [3, 4],
+            ["a"],
+            "cpu",
+        )
+        with pytest.raises(ValueError, match=r"^mine$"), group.errors_on_all_ranks():
             raise ValueError("mine")
 
 
@@ -62,16 +66,20 @@ def test_alone_without_torchrun():
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_two_processes_learn_what_one_does(recipe, tmp_path, accumulate):
     # BatchNorm, of which each process has its own, does nothing here.
-    for world in (1, 2):
-        parts = accumulate if world == 2 else 1
+    for world_size in (1, 2):
+        parts = accumulate if world_size == 2 else 1
         one = changed(recipe, optim={"accumulate": parts})
         assert (
-            finish(rank_processes.start(one, tmp_path / f"{world}/run", world=world, norm=False))
-            == [0] * world
+            finish(
+                rank_processes.start(one, tmp_path / f"{world_size}/run", world_size=world_size, norm=False)
+            )
+            == [0] * world_size
         )
-    one, two = (curve(tmp_path / f"{world}/run") for world in (1, 2))
+    one, two = (curve(tmp_path / f"{world_size}/run") for world_size in (1, 2))
     assert two == [pytest.approx(row, rel=1e-5) for row in one]
-    a, b = (safetensors.torch.load_file(tmp_path / f"{world}/run/last.safetensors") for world in (1, 2))
+    a, b = (
+        safetensors.torch.load_file(tmp_path / f"{world_size}/run/last.safetensors") for world_size in (1, 2)
+    )
     assert all(torch.allclose(a[name], b[name], rtol=1e-4, atol=1e-6) for name in a)
     first, second = rank_processes.steps(tmp_path / "1/run"), rank_processes.steps(tmp_path / "2/run")
     for epoch, step, _ in first:
@@ -99,7 +107,7 @@ def test_each_sample_of_shards_once_an_epoch_also_after_kills(recipe, tmp_path):
             root=Path(recipe.data.root),
             out=tmp_path / "shards",
             split="train",
-            coding=Coding("jpeg"),
+            coding=Encoding("jpeg"),
             shard_size=20_000,
             workers=1,
             limit=60,
@@ -112,15 +120,15 @@ def test_each_sample_of_shards_once_an_epoch_also_after_kills(recipe, tmp_path):
     moments = random.Random(1)
     out = tmp_path / "run" / "run"
     for _ in range(2):
-        ranks = rank_processes.start(one, out, world=2)
+        ranks = rank_processes.start(one, out, world_size=2)
         for _ in range(moments.randrange(1, 4)):
-            newest = states.states(out)[-1:]
-            while states.states(out)[-1:] == newest and all(process.is_alive() for process in ranks):
+            newest = states.list_states(out)[-1:]
+            while states.list_states(out)[-1:] == newest and all(process.is_alive() for process in ranks):
                 time.sleep(0.001)
         for process in ranks:
             process.kill()
         finish(ranks)
-    assert finish(rank_processes.start(one, out, world=2)) == [0, 0]
+    assert finish(rank_processes.start(one, out, world_size=2)) == [0, 0]
     seen = rank_processes.steps(out)
     for epoch in (1, 2):
         videos = [video for key, videos in seen.items() if key[0] == epoch for video in videos]
@@ -135,7 +143,7 @@ def test_what_fails_in_one_is_told_by_all(recipe, tmp_path):
     bad.write_bytes(b"an error page")
     try:
         start = time.monotonic()
-        assert finish(rank_processes.start(one, tmp_path / "run", world=2)) == [2, 2]
+        assert finish(rank_processes.start(one, tmp_path / "run", world_size=2)) == [2, 2]
         assert time.monotonic() - start < 60
     finally:
         bad.write_bytes(content)
@@ -147,8 +155,8 @@ def test_what_fails_in_one_is_told_by_all(recipe, tmp_path):
 
 @pytest.mark.slow
 def test_a_process_that_dies_ends_the_other(recipe, tmp_path):
-    ranks = rank_processes.start(changed(recipe, optim={"epochs": 1000}), tmp_path / "run", world=2)
-    while not states.states(tmp_path / "run"):
+    ranks = rank_processes.start(changed(recipe, optim={"epochs": 1000}), tmp_path / "run", world_size=2)
+    while not states.list_states(tmp_path / "run"):
         time.sleep(0.01)
     ranks[1].kill()
     start = time.monotonic()
@@ -160,7 +168,16 @@ def test_a_process_that_dies_ends_the_other(recipe, tmp_path):
 @pytest.mark.slow
 def test_torchrun_starts_the_command(recipe, tmp_path):
     flags = ["finetune", "--data.root", recipe.data.root, "--out", str(tmp_path / "run"), "--device", "cpu"]
-    flags += ["--model.backbone", "resnet18_w16", "--model.frames", "4", "--optim.epochs", "1"]
+    flags += [
+        "--model.backbone",
+        "resnet18_w16",
+        "--model.frames",
+        "4",
+        "--optim.epochs",
+        "1",
+        "--optim.warmup",
+        "0",
+    ]
     flags += ["--data.size", "32", "--data.resize", "32", "--eval.size", "32", "--eval.resize", "32"]
     flags += ["--data.workers", "0", "--optim.batch"]
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -182,7 +199,7 @@ def test_torchrun_starts_the_command(recipe, tmp_path):
 
 @pytest.mark.slow
 def test_what_fails_while_one_builds_its_network_is_told_by_all(recipe, tmp_path):
-    assert finish(rank_processes.start(recipe, tmp_path / "run", world=2, unbuilt=1)) == [2, 2]
+    assert finish(rank_processes.start(recipe, tmp_path / "run", world_size=2, unbuilt=1)) == [2, 2]
     for rank in (0, 1):
         assert (tmp_path / f"error-{rank}.txt").read_text() == "process 1 of 2: no network here"
 
@@ -194,9 +211,9 @@ def test_bad_videos_of_one_share_are_counted_over_all(recipe, tmp_path):
     content = bad.read_bytes()
     bad.write_bytes(b"an error page")
     try:
-        assert finish(rank_processes.start(one, tmp_path / "one/run", world=2)) == [0, 0]
+        assert finish(rank_processes.start(one, tmp_path / "one/run", world_size=2)) == [0, 0]
         strict = changed(one, data={"max_bad": 0.1})
-        assert finish(rank_processes.start(strict, tmp_path / "two/run", world=2)) == [2, 2]
+        assert finish(rank_processes.start(strict, tmp_path / "two/run", world_size=2)) == [2, 2]
     finally:
         bad.write_bytes(content)
     assert "1 of 9 videos can not be read" in (tmp_path / "two/error-0.txt").read_text()
@@ -224,7 +241,7 @@ def test_sync_norms_leave_temporal_modules_at_work(temporal):
     network = build(dataclasses.replace(TINY.model, temporal=temporal, position="d"), classes=2).eval()
     clips = torch.randn(1, 4, 3, 32, 32)
     before, hooks = network(clips), _hooks(network)
-    sync_norms(network)
+    convert_sync_batch_norms(network)
     assert any(isinstance(module, torch.nn.SyncBatchNorm) for module in network.modules())
     assert _hooks(network) == hooks
     assert len(hooks) == 8  # one a block

@@ -14,28 +14,28 @@ from torch.nn.parallel import DistributedDataParallel
 
 from bench.teams import Team
 from tanet.recipes.recipe import Optim
-from tanet.runtime.distributed import ALONE, PeerError, Peers
+from tanet.runtime.distributed import SINGLE_PROCESS, ProcessGroup, RankError
 from tanet.training import gradient_sync
-from tanet.training.gradient_sync import Gradients
+from tanet.training.gradient_sync import GradientSync
 from tanet.training.optimizer import make_optimizer
-from tanet.training.step import Stepper
+from tanet.training.step import TrainStep
 
 
 @dataclass(frozen=True)
-class Two(Peers):
+class Two(ProcessGroup):
     """The first of two processes; the other's gradients are three times these."""
 
     rank: int = 0
-    world: int = 2
+    world_size: int = 2
     events: list = field(default_factory=list)
 
-    def gather(self, value):
+    def all_gather_objects(self, value):
         return [value, value]
 
-    def spread(self, tensors):
+    def broadcast_tensors_(self, tensors):
         pass
 
-    def begin_mean(self, tensor):
+    def all_reduce_mean_async(self, tensor):
         self.events.append(f"mean of {tensor.numel()}")
         return lambda: tensor.mul_(2)
 
@@ -55,7 +55,7 @@ class Layers(nn.Module):
 
 @pytest.fixture
 def bucket_a_layer(monkeypatch):
-    monkeypatch.setattr(gradient_sync, "BUCKET", 1)
+    monkeypatch.setattr(gradient_sync, "BUCKET_BYTES", 1)
 
 
 def plain(network, images):
@@ -65,13 +65,13 @@ def plain(network, images):
 
 
 def test_processes_average_while_the_pass_goes_on(bucket_a_layer):
-    network, peers, images = Layers(), Two(), torch.randn(2, 3, 5, 5)
+    network, group, images = Layers(), Two(), torch.randn(2, 3, 5, 5)
     expected = plain(network, images)
-    meeting = Gradients(network, peers=peers)
-    network.one.weight.register_hook(lambda _: peers.events.append("the first layer's"))
+    meeting = GradientSync(network, group=group)
+    network.one.weight.register_hook(lambda _: group.events.append("the first layer's"))
     with meeting.part(first=True, last=True):
         network(images).square().sum().backward()
-    assert peers.events == ["mean of 12", "the first layer's", "mean of 54"]
+    assert group.events == ["mean of 12", "the first layer's", "mean of 54"]
     for param, gradient in zip(network.parameters(), expected, strict=True):
         torch.testing.assert_close(param.grad, 2 * gradient)
         assert param.grad.stride() == param.stride()
@@ -84,40 +84,40 @@ def test_means_begin_in_one_order_whichever_is_full_first(bucket_a_layer):
         def forward(self, images):
             return self.one(self.two(images[:, :2])[:, :3]).mean((2, 3))
 
-    network, peers = Backwards(), Two()
-    network.one.weight.register_hook(lambda _: peers.events.append("the last layer's"))
-    network.two.weight.register_hook(lambda _: peers.events.append("the first layer's"))
-    meeting = Gradients(network, peers=peers)
+    network, group = Backwards(), Two()
+    network.one.weight.register_hook(lambda _: group.events.append("the last layer's"))
+    network.two.weight.register_hook(lambda _: group.events.append("the first layer's"))
+    meeting = GradientSync(network, group=group)
     with meeting.part(first=True, last=True):
         network(torch.randn(2, 3, 5, 5)).square().sum().backward()
-    assert peers.events == ["the last layer's", "the first layer's", "mean of 12", "mean of 54"]
+    assert group.events == ["the last layer's", "the first layer's", "mean of 12", "mean of 54"]
 
 
 @pytest.mark.parametrize("bucket", [1, 10**9])
 def test_parts_are_added_and_averaged_once(monkeypatch, bucket):
-    monkeypatch.setattr(gradient_sync, "BUCKET", bucket)
-    network, peers, images = Layers(), Two(), torch.randn(5, 3, 5, 5)
+    monkeypatch.setattr(gradient_sync, "BUCKET_BYTES", bucket)
+    network, group, images = Layers(), Two(), torch.randn(5, 3, 5, 5)
     expected = plain(network, images)
-    meeting = Gradients(network, peers=peers)
+    meeting = GradientSync(network, group=group)
     for _ in range(2):  # what is left of one step is not in the next
-        peers.events.clear()
+        group.events.clear()
         network.zero_grad()
         for number, part in enumerate(images.split(2)):
             with meeting.part(first=number == 0, last=number == 2):
                 network(part).square().sum().backward()
-            assert bool(peers.events) == (number == 2)
-        assert len(peers.events) == (2 if bucket == 1 else 1)
+            assert bool(group.events) == (number == 2)
+        assert len(group.events) == (2 if bucket == 1 else 1)
         for param, gradient in zip(network.parameters(), expected, strict=True):
             torch.testing.assert_close(param.grad, 2 * gradient)
 
 
 @pytest.mark.parametrize("bucket", [1, 10**9])
 def test_a_weight_without_a_gradient_is_named(monkeypatch, bucket):
-    monkeypatch.setattr(gradient_sync, "BUCKET", bucket)
+    monkeypatch.setattr(gradient_sync, "BUCKET_BYTES", bucket)
     network = Layers()
-    meeting = Gradients(network, peers=Two())
+    meeting = GradientSync(network, group=Two())
     with (
-        pytest.raises(PeerError, match=r"the loss does not depend on two\.weight: "),
+        pytest.raises(RankError, match=r"the loss does not depend on two\.weight: "),
         meeting.part(first=True, last=True),
     ):
         network.one(torch.randn(1, 3, 5, 5)).sum().backward()
@@ -126,7 +126,7 @@ def test_a_weight_without_a_gradient_is_named(monkeypatch, bucket):
 def test_weights_that_do_not_learn_are_left_alone():
     network, images = Layers(), torch.randn(2, 3, 5, 5)
     network.one.requires_grad_(False)
-    meeting = Gradients(network, peers=Two())
+    meeting = GradientSync(network, group=Two())
     with meeting.part(first=True, last=True):
         network(images).square().sum().backward()
     assert network.one.weight.grad is None
@@ -139,7 +139,7 @@ def test_weights_that_lie_apart_do_not_get_into_each_others_way():
     network.weight = nn.Parameter(torch.randn(4, 6)[:, ::2])
     images = torch.randn(2, 3)
     expected = plain(network, images)
-    meeting = Gradients(network, peers=Two())
+    meeting = GradientSync(network, group=Two())
     with meeting.part(first=True, last=True):
         network(images).square().sum().backward()
     for param, gradient in zip(network.parameters(), expected, strict=True):
@@ -147,20 +147,20 @@ def test_weights_that_lie_apart_do_not_get_into_each_others_way():
 
 
 def test_other_passes_are_as_ever():
-    network, peers, images = Layers(), Two(), torch.randn(2, 3, 5, 5)
-    meeting = Gradients(network, peers=peers)
+    network, group, images = Layers(), Two(), torch.randn(2, 3, 5, 5)
+    meeting = GradientSync(network, group=group)
     expected = plain(network, images)
     with pytest.raises(ZeroDivisionError), meeting.part(first=True, last=True):  # what broke off is over
         raise ZeroDivisionError
     network(images).square().sum().backward()
-    assert peers.events == []
+    assert group.events == []
     for param, gradient in zip(network.parameters(), expected, strict=True):
         torch.testing.assert_close(param.grad, gradient)
 
 
 def test_memory_is_given_back():
     network = Layers()
-    meeting = Gradients(network, peers=Two())
+    meeting = GradientSync(network, group=Two())
     with meeting.part(first=True, last=True):
         network(torch.randn(2, 3, 5, 5)).square().sum().backward()
     left = weakref.ref(meeting), weakref.ref(meeting.buckets[0].flat), weakref.ref(network.one.weight)
@@ -175,20 +175,20 @@ def test_memory_is_given_back():
     assert left[2]() is None
 
 
-def build_both(peers, device):
+def build_both(group, device):
     """Of the same network two, that begin otherwise in each process: ours, and the first's in torch's DDP."""
-    torch.manual_seed(peers.rank)
+    torch.manual_seed(group.rank)
     network = nn.Sequential(Layers(), nn.BatchNorm1d(6), nn.Linear(6, 3)).to(device)
-    network[1].running_mean += peers.rank
+    network[1].running_mean += group.rank
     network[1].requires_grad_(False)
-    meeting = Gradients(network, peers=peers)
+    meeting = GradientSync(network, group=group)
     theirs = DistributedDataParallel(copy.deepcopy(network), broadcast_buffers=False)
 
     def work(word):
         if word == "begin":
             return {name: tensor.numpy() for name, tensor in network.state_dict().items()}
         if word == "differ":
-            Gradients(network[peers.rank :], peers=peers)
+            GradientSync(network[group.rank :], group=group)
         images = torch.randn(7, 3, 5, 5, device=device)
         network.zero_grad()
         theirs.zero_grad()
@@ -220,7 +220,7 @@ def test_two_processes_do_what_ddp_does():
                 assert np.array_equal(first, second)
                 assert np.array_equal(first, ddp)
         assert team.ask("differ") == []
-        assert "PeerError: the processes' networks differ: give all the same command" in team.error
+        assert "RankError: the processes' networks differ: give all the same command" in team.error
     finally:
         team.end()
 
@@ -241,7 +241,7 @@ def test_parts_add_up_where_the_network_is_compiled():
         torch.manual_seed(0)
         network, optim = Head(), Optim(lr=0.1, accumulate=accumulate)
         optimizer = make_optimizer(network, optim)
-        step = Stepper(network, optimizer=optimizer, optim=optim, peers=ALONE, compile=compile)
+        step = TrainStep(network, optimizer=optimizer, optim=optim, group=SINGLE_PROCESS, compile=compile)
         for _ in range(3):
             made = step(views, labels)
         ends.append((made.loss, made.logits, network.head.weight.detach()))

@@ -10,14 +10,14 @@ from torch import nn
 
 from tanet import train
 from tanet.data.annotations import read_split
-from tanet.data.dataset import EpochOrder
+from tanet.data.dataset import EpochSampler
 from tanet.models.factory import build
 from tanet.recipes.recipe import Optim
-from tanet.runtime.distributed import ALONE
+from tanet.runtime.distributed import SINGLE_PROCESS
 from tanet.training import nonfinite
-from tanet.training.nonfinite import NonFinite
+from tanet.training.nonfinite import NonFiniteMonitor
 from tanet.training.optimizer import make_optimizer
-from tanet.training.step import Made, Stepper
+from tanet.training.step import StepResult, TrainStep
 from tanet.training.trainer import BadStep
 from tests.support.tiny_videos import TINY, changed, make_folders
 
@@ -32,22 +32,22 @@ def recipe(tmp_path_factory):
 def spoil(monkeypatch, *steps):
     """NaN in these steps' views, from 1."""
     module, count = sys.modules["tanet.training.trainer"], 0
-    really = module.on_device
+    really = module.prefetch_to_device
 
-    def on_device(batches, device):
+    def spoiled(batches, device, spec):
         nonlocal count
-        for views, labels in really(batches, device):
+        for batch in really(batches, device, spec):
             count += 1
             if count in steps:
-                views[0, 1, 2, 3, 4] = torch.nan
-            yield views, labels
+                batch.views[0, 1, 2, 3, 4] = torch.nan
+            yield batch
 
-    monkeypatch.setattr(module, "on_device", on_device)
+    monkeypatch.setattr(module, "prefetch_to_device", spoiled)
 
 
 def third_batch(recipe):
     samples = read_split(recipe.data).train
-    return [samples[number].path for number in EpochOrder(len(samples), seed=0).keys()[4:6]]
+    return [samples[number].path for number in EpochSampler(len(samples), seed=0).keys()[4:6]]
 
 
 def test_stop_names_the_step_and_its_videos(recipe, tmp_path, monkeypatch):
@@ -72,21 +72,21 @@ def test_skip_is_as_if_the_step_had_not_been(recipe, tmp_path, monkeypatch):
     one = changed(recipe, optim={"nonfinite": "skip"})
     spoil(monkeypatch, 3)
     said = []
-    train(one, out=tmp_path / "skipped", device="cpu", report=said.append)
+    train(one, out=tmp_path / "skipped", device="cpu", on_event=said.append)
     assert [event for event in said if isinstance(event, BadStep)] == [
         BadStep(1, 3, tuple(third_batch(recipe)))
     ]
 
-    steps, really = [], Stepper.__call__
+    steps, really = [], TrainStep.__call__
 
     def not_the_third(self, views, labels):
         steps.append(labels)
         if len(steps) == 3:
-            return Made(torch.tensor(torch.nan), torch.zeros(len(labels), 2), torch.tensor(1.0))
+            return StepResult(torch.tensor(torch.nan), torch.zeros(len(labels), 2), torch.tensor(1.0))
         return really(self, views, labels)
 
     monkeypatch.undo()
-    monkeypatch.setattr(Stepper, "__call__", not_the_third)
+    monkeypatch.setattr(TrainStep, "__call__", not_the_third)
     train(one, out=tmp_path / "left_out", device="cpu")
     a, b = (
         safetensors.torch.load_file(tmp_path / name / "last.safetensors") for name in ("skipped", "left_out")
@@ -102,7 +102,7 @@ def test_skip_is_as_if_the_step_had_not_been(recipe, tmp_path, monkeypatch):
 
 
 def test_many_in_a_row_end_the_run(recipe, tmp_path, monkeypatch):
-    monkeypatch.setattr(nonfinite, "IN_A_ROW", 3)
+    monkeypatch.setattr(nonfinite, "MAX_IN_A_ROW", 3)
     spoil(monkeypatch, 2, 4, 5, 6)
     with pytest.raises(ValueError, match=r"3 steps in a row came to nothing, the last: .* epoch 2, step 2, "):
         train(changed(recipe, optim={"nonfinite": "skip"}), out=tmp_path, device="cpu")
@@ -110,10 +110,10 @@ def test_many_in_a_row_end_the_run(recipe, tmp_path, monkeypatch):
 
 def test_only_the_process_whose_loss_it_was_is_blamed():
     told = []
-    watch = NonFinite("skip", peers=ALONE, report=told.append)
+    watch = NonFiniteMonitor("skip", group=SINGLE_PROCESS, on_event=told.append)
     videos = tuple(f"{number}.mp4" for number in range(11))
     for step, (loss, bad) in enumerate(((1.0, 0.0), (torch.nan, 1.0), (2.0, 1.0), (3.0, 0.0)), 1):
-        watch.add(1, step, videos, Made(torch.tensor(loss), torch.zeros(1, 2), torch.tensor(bad)))
+        watch.add(1, step, videos, StepResult(torch.tensor(loss), torch.zeros(1, 2), torch.tensor(bad)))
     watch.check()
     assert [event.step for event in told] == [2, 3]
     assert str(told[0]).endswith("7.mp4 and 3 more")
@@ -131,7 +131,7 @@ def test_the_first_step_may_be_a_bad_one(method):
         torch.manual_seed(0)
         network = build(TINY.model, classes=2)
         optimizer = make_optimizer(network, optim)
-        step = Stepper(network, optimizer=optimizer, optim=optim, peers=ALONE, compile=False)
+        step = TrainStep(network, optimizer=optimizer, optim=optim, group=SINGLE_PROCESS, compile=False)
         before = {name: tensor.clone() for name, tensor in network.named_parameters()}
         if bad:
             made = step(views * torch.nan, labels)
@@ -161,7 +161,9 @@ def test_a_loss_without_end_counts_though_its_gradient_has_one():
     loss.backward()
     assert loss.isinf()
     assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
-    step = Stepper(network, optimizer=make_optimizer(network, optim), optim=optim, peers=ALONE, compile=False)
+    step = TrainStep(
+        network, optimizer=make_optimizer(network, optim), optim=optim, group=SINGLE_PROCESS, compile=False
+    )
     assert step(torch.ones(1, 1), torch.tensor([1])).bad == 1
 
 
@@ -181,8 +183,12 @@ def test_parts_of_a_batch_add_up():
     for accumulate in (1, 3):
         torch.manual_seed(0)
         network, optim = Plain(), Optim(lr=0.1, accumulate=accumulate)
-        step = Stepper(
-            network, optimizer=make_optimizer(network, optim), optim=optim, peers=ALONE, compile=False
+        step = TrainStep(
+            network,
+            optimizer=make_optimizer(network, optim),
+            optim=optim,
+            group=SINGLE_PROCESS,
+            compile=False,
         )
         made = step(views, labels)
         ends.append((made.loss, made.logits, network.head.weight.detach()))

@@ -3,17 +3,17 @@
 import pytest
 import torch
 
-from tanet import create_model
-from tanet.recipes.recipe import Eval, Optim, Recipe
+from tanet.models.factory import build
+from tanet.recipes.recipe import Eval, Network2D, Optim, Recipe
 from tanet.training.optimizer import make_optimizer, param_groups
-from tanet.training.schedule import fit, lr_at, peak_lr, set_lr
+from tanet.training.schedule import lr_at, peak_lr, set_lr, shorten_schedule
 
 OPTIM = Optim(lr=0.01, weight_decay=1e-4, milestones=(30, 40, 45))
 
 
-def groups(linear_lr, *, trained=False, **options):
-    network = create_model(backbone="resnet18", frames=4, classes=5)
-    optim = Optim(lr=0.01, weight_decay=1e-4, linear_lr=linear_lr, **options)
+def groups(linear_lr_boost, *, trained=False, **options):
+    network = build(Network2D(backbone="resnet18", frames=4), classes=5)
+    optim = Optim(lr=0.01, weight_decay=1e-4, linear_lr_boost=linear_lr_boost, **options)
     names = {parameter: name for name, parameter in network.named_parameters()}
     found = {}
     for group in param_groups(network, optim, trained=trained):
@@ -24,10 +24,10 @@ def groups(linear_lr, *, trained=False, **options):
 
 
 @pytest.mark.parametrize(
-    ("linear_lr", "head", "inner"), [("all", 5, 5), ("classifier", 5, 1), ("none", 1, 1)]
+    ("linear_lr_boost", "head", "inner"), [("all", 5, 5), ("classifier", 5, 1), ("none", 1, 1)]
 )
-def test_learning_rates_and_decay(linear_lr, head, inner):
-    found = groups(linear_lr)
+def test_learning_rates_and_decay(linear_lr_boost, head, inner):
+    found = groups(linear_lr_boost)
     assert found["backbone.conv1.weight"] == (1, 1e-4)
     assert found["backbone.bn1.weight"] == found["backbone.bn1.bias"] == (1, 0)
     assert found["head.weight"] == (head, 1e-4)
@@ -39,11 +39,11 @@ def test_learning_rates_and_decay(linear_lr, head, inner):
 
 
 def test_what_starts_fresh_learns_faster():
-    usual, faster = groups("classifier"), groups("classifier", fresh_lr=10)
+    usual, faster = groups("classifier"), groups("classifier", new_layer_lr_scale=10)
     for name, (lr_scale, decay) in usual.items():
         fresh = name.startswith("head.") or ".temporal." in name
         assert faster[name] == (10 * lr_scale if fresh else lr_scale, decay)
-    for name, (lr_scale, decay) in groups("classifier", fresh_lr=10, trained=True).items():
+    for name, (lr_scale, decay) in groups("classifier", new_layer_lr_scale=10, trained=True).items():
         old = usual[name]
         assert (lr_scale, decay) == ((10 * old[0], old[1]) if name.startswith("head.") else old)
 
@@ -67,16 +67,16 @@ def test_cosine_with_warmup():
 
 
 def test_many_videos_get_fewer_epochs_with_all_of_the_schedule():
-    optim = Optim(epochs=50, milestones=(30, 40), warmup=5, batch=16, most_steps=40_000)
+    optim = Optim(epochs=50, milestones=(30, 40), warmup=5, batch=16, max_steps=40_000)
     recipe = Recipe(optim=optim, eval=Eval(every=10))
-    assert fit(recipe, videos=500) == recipe  # 31 × 50 steps
-    assert fit(recipe, videos=12_800) == recipe  # 800 × 50 steps, just enough
-    fitted = fit(recipe, videos=64_000)  # 4000 steps an epoch
+    assert shorten_schedule(recipe, videos=500) == recipe  # 31 × 50 steps
+    assert shorten_schedule(recipe, videos=12_800) == recipe  # 800 × 50 steps, just enough
+    fitted = shorten_schedule(recipe, videos=64_000)  # 4000 steps an epoch
     optim = fitted.optim
     assert (optim.epochs, optim.milestones, optim.warmup) == (10, (6, 8), 1)
     assert fitted.eval.every == 2
-    assert fit(fitted, videos=64_000) == fitted
-    assert fit(recipe, videos=10_000_000).optim.epochs == 1
+    assert shorten_schedule(fitted, videos=64_000) == fitted
+    assert shorten_schedule(recipe, videos=10_000_000).optim.epochs == 1
 
 
 def test_linear_scaling_is_a_choice():
@@ -88,7 +88,7 @@ def test_linear_scaling_is_a_choice():
 def test_momentum_starts_at_zero_and_so_does_the_published_one():
     one, other = (torch.nn.Linear(3, 2, bias=False) for _ in range(2))
     other.load_state_dict(one.state_dict())
-    optim = Optim(lr=0.1, weight_decay=0.0, linear_lr="none")
+    optim = Optim(lr=0.1, weight_decay=0.0, linear_lr_boost="none")
     ours, theirs = make_optimizer(one, optim), torch.optim.SGD(other.parameters(), lr=0.1, momentum=0.9)
     for _ in range(3):
         for network, optimizer in ((one, ours), (other, theirs)):

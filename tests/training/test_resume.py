@@ -11,9 +11,9 @@ import pytest
 
 from tanet import train
 from tanet.data.loader import BadVideo
-from tanet.data.prefetch import on_device
+from tanet.data.prefetch import prefetch_to_device
 from tanet.training import training_state as states
-from tanet.training.trainer import EpochResult, Progress, Stopped
+from tanet.training.trainer import EpochResult, Interrupted, Progress
 from tests.support import rank_processes
 from tests.support.tiny_videos import changed
 from tests.support.training_runs import Stop, same, stop_at
@@ -22,10 +22,10 @@ from tests.support.training_runs import tells_each_step as tells_each_step
 from tests.support.training_runs import whole as whole
 
 
-def one_ahead(batches, device):
+def one_ahead(batches, device, spec):
     """As on a GPU: the next batch is asked for before one is handed out."""
     ahead = None
-    for batch in on_device(batches, device):
+    for batch in prefetch_to_device(batches, device, spec):
         if ahead is not None:
             yield ahead
         ahead = batch
@@ -33,17 +33,17 @@ def one_ahead(batches, device):
         yield ahead
 
 
-@pytest.mark.parametrize("ahead", [on_device, one_ahead])
+@pytest.mark.parametrize("ahead", [prefetch_to_device, one_ahead])
 @pytest.mark.parametrize(("moment", "workers"), [((1, 1), 2), ((1, 4), 0), ((2, 3), 2)])
 def test_goes_on_in_the_middle_of_an_epoch(
     recipe, whole, tmp_path, tells_each_step, monkeypatch, moment, workers, ahead
 ):
-    monkeypatch.setattr(sys.modules["tanet.training.trainer"], "on_device", ahead)
+    monkeypatch.setattr(sys.modules["tanet.training.trainer"], "prefetch_to_device", ahead)
     with pytest.raises(Stop):
-        train(recipe, out=tmp_path, device="cpu", save_minutes=0, report=stop_at(*moment))
+        train(recipe, out=tmp_path, device="cpu", save_minutes=0, on_event=stop_at(*moment))
     said = []
     recipe = changed(recipe, data={"workers": workers})  # not a part of the experiment
-    train(recipe, out=tmp_path, device="cpu", resume=True, report=said.append)
+    train(recipe, out=tmp_path, device="cpu", resume=True, on_event=said.append)
     first = next(event for event in said if isinstance(event, Progress))
     assert (first.epoch, first.step) > moment
     assert same(tmp_path, whole)
@@ -53,12 +53,12 @@ def test_goes_on_in_the_middle_of_an_epoch(
 
 
 def test_goes_on_in_a_validation(recipe, whole, tmp_path, monkeypatch):
-    monkeypatch.setattr("tanet.training.validation.evaluate.merge", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("tanet.training.validation.evaluate.merge_scores", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         train(recipe, out=tmp_path, device="cpu")
     monkeypatch.undo()
     said = []
-    train(recipe, out=tmp_path, device="cpu", resume=True, report=said.append)
+    train(recipe, out=tmp_path, device="cpu", resume=True, on_event=said.append)
     assert same(tmp_path, whole)
     assert [event.epoch for event in said if isinstance(event, EpochResult)] == [1, 2]
     assert not any(isinstance(event, Progress) and event.epoch == 1 and event.step < 6 for event in said)
@@ -70,8 +70,8 @@ def test_kill_9_at_random_moments(recipe, whole, tmp_path):
     for _ in range(3):
         (process,) = rank_processes.start(recipe, tmp_path / "run")
         for _ in range(moments.randrange(1, 4)):  # steps, and then some part of one
-            newest = states.states(tmp_path / "run")[-1:]
-            while states.states(tmp_path / "run")[-1:] == newest and process.is_alive():
+            newest = states.list_states(tmp_path / "run")[-1:]
+            while states.list_states(tmp_path / "run")[-1:] == newest and process.is_alive():
                 time.sleep(0.001)
         time.sleep(moments.uniform(0.0, 0.05))
         process.kill()
@@ -91,8 +91,8 @@ def test_ctrl_c_finishes_the_step_and_saves(recipe, whole, tmp_path, tells_each_
             if isinstance(event, Progress) and event.epoch == 2 and event.step == 3:
                 os.kill(os.getpid(), number)
 
-        with pytest.raises(Stopped, match=r"stopped in epoch 2, after step 4 of 6"):
-            train(recipe, out=tmp_path / str(number), device="cpu", report=report)
+        with pytest.raises(Interrupted, match=r"stopped in epoch 2, after step 4 of 6"):
+            train(recipe, out=tmp_path / str(number), device="cpu", on_event=report)
         train(recipe, out=tmp_path / str(number), device="cpu", resume=True)
         assert same(tmp_path / str(number), whole)
     assert signal.getsignal(signal.SIGINT) is before
@@ -102,7 +102,7 @@ def test_ctrl_c_finishes_the_step_and_saves(recipe, whole, tmp_path, tells_each_
 def test_a_signal_to_the_whole_group_does_not_take_the_workers(recipe, whole, tmp_path):
     one, out = changed(recipe, data={"workers": 2}), tmp_path / "run"
     (process,) = rank_processes.start(one, out)
-    while not states.states(out) and process.is_alive():
+    while not states.list_states(out) and process.is_alive():
         time.sleep(0.001)
     os.killpg(process.pid, signal.SIGTERM)
     process.join()
@@ -120,8 +120,8 @@ def test_a_second_ctrl_c_ends_at_once(recipe, tmp_path, tells_each_step):
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt) as stop:
-        train(recipe, out=tmp_path, device="cpu", report=report)
-    assert not isinstance(stop.value, Stopped)
+        train(recipe, out=tmp_path, device="cpu", on_event=report)
+    assert not isinstance(stop.value, Interrupted)
 
 
 def test_trains_in_a_thread_where_no_signals_come(recipe, tmp_path):

@@ -19,7 +19,7 @@ from tests.support.training_runs import whole as whole
 
 def test_another_recipe_is_refused_by_its_fields(recipe, tmp_path, tells_each_step):
     with pytest.raises(Stop):
-        train(recipe, out=tmp_path, device="cpu", save_minutes=0, report=stop_at(1, 2))
+        train(recipe, out=tmp_path, device="cpu", save_minutes=0, on_event=stop_at(1, 2))
     for other, message in (
         (changed(recipe, optim={"lr": 1.0}), r"another training: optim\.lr was 0\.003, now 1\.0$"),
         (changed(recipe, model={"frames": 8}), r"model\.frames was 4, now 8$"),
@@ -33,8 +33,8 @@ def test_another_recipe_is_refused_by_its_fields(recipe, tmp_path, tells_each_st
 
 def test_a_state_from_before_a_field_was_added(recipe, tmp_path, tells_each_step):
     with pytest.raises(Stop):
-        train(recipe, out=tmp_path, device="cpu", save_minutes=0, report=stop_at(1, 2))
-    for path in states.states(tmp_path):
+        train(recipe, out=tmp_path, device="cpu", save_minutes=0, on_event=stop_at(1, 2))
+    for path in states.list_states(tmp_path):
         state = states.load(path)
         del state.identity["optim.lr_batch"]
         states.save(tmp_path, state, total=int(path.stem.removeprefix("state-")))
@@ -46,10 +46,10 @@ def test_a_state_from_before_a_field_was_added(recipe, tmp_path, tells_each_step
 def test_that_a_checkpoint_was_the_start_counts_where_fresh_lr_does(recipe, tmp_path, tells_each_step):
     start = tmp_path / "start.safetensors"
     save(start, Checkpoint(build(recipe.model, classes=2), recipe, ("a", "b")))
-    one = changed(recipe, model={"init": str(start)}, optim={"fresh_lr": 10.0})
+    one = changed(recipe, model={"init": str(start)}, optim={"new_layer_lr_scale": 10.0})
     out = tmp_path / "run"
     with pytest.raises(Stop):
-        train(one, out=out, device="cpu", save_minutes=0, report=stop_at(1, 2))
+        train(one, out=out, device="cpu", save_minutes=0, on_event=stop_at(1, 2))
     start.unlink()
     with pytest.raises(
         ValueError, match=r"another training: model\.init was '.*start\.safetensors', now ''$"
@@ -70,7 +70,7 @@ def test_lists_may_move_but_not_change(recipe, tmp_path, tells_each_step):
         changed(recipe, data={"train": str(f / "train"), "val": str(f / "val")}) for f in (one, two)
     )
     with pytest.raises(Stop):
-        train(there, out=tmp_path / "run", device="cpu", save_minutes=0, report=stop_at(1, 2))
+        train(there, out=tmp_path / "run", device="cpu", save_minutes=0, on_event=stop_at(1, 2))
     lines = (two / "train").read_text().splitlines(keepends=True)
     (two / "train").write_text("".join(lines[1:]))
     with pytest.raises(ValueError, match=r"another training: training videos was '12, "):
@@ -83,7 +83,7 @@ def test_other_videos_are_refused_and_a_moved_folder_is_not(recipe, tmp_path, te
     root = make_folders(tmp_path / "videos", train=4, val=1)
     one = changed(recipe, data={"root": str(root)}, optim={"epochs": 2})
     with pytest.raises(Stop):
-        train(one, out=tmp_path / "run", device="cpu", save_minutes=0, report=stop_at(1, 2))
+        train(one, out=tmp_path / "run", device="cpu", save_minutes=0, on_event=stop_at(1, 2))
     moved = root.rename(tmp_path / "moved")
     last = moved / "train/move_left/3.mp4"
     one = changed(one, data={"root": str(moved)})
@@ -98,7 +98,8 @@ def test_other_videos_are_refused_and_a_moved_folder_is_not(recipe, tmp_path, te
 def test_resuming_what_is_finished_or_not_begun(recipe, whole, tmp_path):
     said = []
     assert (
-        train(recipe, out=whole, device="cpu", resume=True, report=said.append) == whole / "best.safetensors"
+        train(recipe, out=whole, device="cpu", resume=True, on_event=said.append)
+        == whole / "best.safetensors"
     )
     assert [event.text for event in said if isinstance(event, Note)] == [
         f"{whole}: this training is finished"
@@ -106,5 +107,5 @@ def test_resuming_what_is_finished_or_not_begun(recipe, whole, tmp_path):
     with pytest.raises(ValueError, match=r"optim\.epochs was 2, now 9"):
         train(changed(recipe, optim={"epochs": 9}), out=whole, device="cpu", resume=True)
     said.clear()
-    train(changed(recipe, optim={"epochs": 1}), out=tmp_path, device="cpu", resume=True, report=said.append)
+    train(changed(recipe, optim={"epochs": 1}), out=tmp_path, device="cpu", resume=True, on_event=said.append)
     assert any(isinstance(event, Note) and "no state to go on from yet" in event.text for event in said)

@@ -5,9 +5,9 @@ import torch
 
 from tanet.models.factory import build
 from tanet.recipes.recipe import Optim
-from tanet.runtime.distributed import ALONE
+from tanet.runtime.distributed import SINGLE_PROCESS
 from tanet.training.optimizer import make_optimizer
-from tanet.training.step import Stepper
+from tanet.training.step import TrainStep
 from tests.support.tiny_videos import TINY, changed
 
 
@@ -16,7 +16,9 @@ def test_labels_are_spread_over_all_classes(smoothing):
     """Cross-entropy against (1 - ε) of the label and ε / C of every class (Szegedy et al. 2016)."""
     optim = Optim(smoothing=smoothing)
     network = build(TINY.model, classes=3)
-    step = Stepper(network, optimizer=make_optimizer(network, optim), optim=optim, peers=ALONE, compile=False)
+    step = TrainStep(
+        network, optimizer=make_optimizer(network, optim), optim=optim, group=SINGLE_PROCESS, compile=False
+    )
     made = step(torch.randn(2, 4, 3, 32, 32), torch.tensor([2, 0]))
     targets = torch.full((2, 3), smoothing / 3)
     targets[[0, 1], [2, 0]] += 1 - smoothing
@@ -24,7 +26,7 @@ def test_labels_are_spread_over_all_classes(smoothing):
     torch.testing.assert_close(made.loss, expected)
 
 
-@pytest.mark.parametrize("values", [{"smoothing": 1.0}, {"smoothing": -0.1}, {"fresh_lr": 0.0}])
+@pytest.mark.parametrize("values", [{"smoothing": 1.0}, {"smoothing": -0.1}, {"new_layer_lr_scale": 0.0}])
 def test_values_that_are_none_are_named(values):
     with pytest.raises(ValueError, match=f"optim.{next(iter(values))} must be"):
         changed(TINY, optim=values)

@@ -27,7 +27,7 @@ def recipe(tmp_path_factory):
 def test_writes_checkpoints_metrics_and_recipe(recipe, tmp_path):
     events = []
     recipe = changed(recipe, optim={"epochs": 2})
-    best = train(recipe, out=tmp_path / "run", device="cpu", report=events.append)
+    best = train(recipe, out=tmp_path / "run", device="cpu", on_event=events.append)
     assert sorted(file.name for file in best.parent.iterdir()) == [
         "best.safetensors",
         "last.safetensors",
@@ -53,7 +53,7 @@ def test_best_is_the_best_validated_and_not_the_last(recipe, tmp_path, monkeypat
         labels = [s.label if i < right else 1 - s.label for i, s in enumerate(samples)]
         return evaluate.Report(tuple(samples), ("a", "b"), torch.eye(2)[labels])
 
-    monkeypatch.setattr(evaluate, "merge", validated)
+    monkeypatch.setattr(evaluate, "merge_scores", validated)
     recipe = changed(recipe, optim={"epochs": 6}, eval={"every": 2})
     best = train(recipe, out=tmp_path, device="cpu")
     assert checkpoint.load(best).info["epoch"] == 4
@@ -89,7 +89,7 @@ def test_bad_files_are_named_once_counted_and_left_out(tmp_path):
     for workers in (0, 2):
         events = []
         one = changed(recipe, data={"workers": workers})
-        best = train(one, out=tmp_path / str(workers), device="cpu", report=events.append)
+        best = train(one, out=tmp_path / str(workers), device="cpu", on_event=events.append)
         named = [event.error.path for event in events if isinstance(event, BadVideo)]
         assert named == bad
         counts = "1 of 10 training and 1 of 10 validation videos could not be read, and were left out"
@@ -106,7 +106,7 @@ def test_starts_from_a_checkpoint_also_of_another_length(recipe, tmp_path):
     first = train(recipe, out=tmp_path / "first", device="cpu")
     on = changed(recipe, model={"init": str(first)}, optim={"lr": 1e-12})
     said = []
-    again = checkpoint.load(train(on, out=tmp_path / "again", device="cpu", report=said.append)).network
+    again = checkpoint.load(train(on, out=tmp_path / "again", device="cpu", on_event=said.append)).network
     before = checkpoint.load(first).network
     assert torch.allclose(again.head.weight, before.head.weight)
     assert not any(isinstance(event, Note) for event in said)
@@ -114,7 +114,7 @@ def test_starts_from_a_checkpoint_also_of_another_length(recipe, tmp_path):
     with pytest.raises(ValueError, match="init-frames interpolate"):
         train(longer, out=tmp_path / "refused", device="cpu")
     longer = changed(longer, model={"init_frames": "interpolate"})
-    train(longer, out=tmp_path / "longer", device="cpu", report=said.append)
+    train(longer, out=tmp_path / "longer", device="cpu", on_event=said.append)
     assert any(isinstance(event, Note) and "4 frames changed for 8" in event.text for event in said)
 
 
@@ -143,5 +143,5 @@ def test_tam_overfits_the_order_of_frames(recipe, tmp_path):
     train(recipe, out=tmp_path, device="cpu")
     model = checkpoint.load(tmp_path / "last.safetensors")
     samples = read_split(recipe.data).train
-    report = evaluate.test(model.network, samples, classes=model.classes, recipe=recipe)
+    report = evaluate.evaluate(model.network, samples, classes=model.classes, recipe=recipe)
     assert report.accuracy.top1 == 1

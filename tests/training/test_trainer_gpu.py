@@ -11,9 +11,9 @@ import torch
 from tanet import synthetic, train
 from tanet.models.factory import build
 from tanet.recipes.recipe import Optim
-from tanet.runtime.distributed import ALONE
+from tanet.runtime.distributed import SINGLE_PROCESS
 from tanet.training.optimizer import make_optimizer
-from tanet.training.step import Stepper
+from tanet.training.step import TrainStep
 from tanet.training.trainer import EpochResult, Progress
 from tests.support import rank_processes
 from tests.support.tiny_videos import TINY, changed, make_folders
@@ -58,8 +58,8 @@ def assert_same_learning(recipe, one, two):
 def test_a_bad_step_moves_nothing_there_either(method, compile):
     optim = Optim(method=method, lr=0.1)
     network = build(TINY.model, classes=2).cuda().to(memory_format=torch.channels_last)
-    step = Stepper(
-        network, optimizer=make_optimizer(network, optim), optim=optim, peers=ALONE, compile=compile
+    step = TrainStep(
+        network, optimizer=make_optimizer(network, optim), optim=optim, group=SINGLE_PROCESS, compile=compile
     )
     views = torch.randn(2, 4, 3, 32, 32, device="cuda")
     labels = torch.tensor([0, 1], device="cuda")
@@ -82,7 +82,7 @@ def test_parts_add_up_in_cuda_graphs():
         optim = Optim(lr=1e-12, accumulate=3, precision="float32")
         network = build(TINY.model, classes=2).cuda().to(memory_format=torch.channels_last).train()
         optimizer = make_optimizer(network, optim)
-        step = Stepper(network, optimizer=optimizer, optim=optim, peers=ALONE, compile=compile)
+        step = TrainStep(network, optimizer=optimizer, optim=optim, group=SINGLE_PROCESS, compile=compile)
         assert step.graphed == compile
         steps = []
         for turn in range(4):
@@ -98,14 +98,16 @@ def test_parts_add_up_in_cuda_graphs():
 @pytest.mark.parametrize("compile", [False, True])
 def test_trains_and_tells_memory(recipe, tmp_path, compile):
     results = []
-    train(recipe, out=tmp_path, device="cuda", compile=compile, report=results.append)
+    train(recipe, out=tmp_path, device="cuda", compile=compile, on_event=results.append)
     last = next(event for event in reversed(results) if isinstance(event, EpochResult))
     assert last.memory_gib > 0
     assert math.isfinite(last.train_loss)
 
 
 def test_goes_on_with_the_same_random_numbers_in_the_middle_of_an_epoch(recipe, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules["tanet.training.trainer"], "EVERY", -1.0)  # so that each step is told
+    monkeypatch.setattr(
+        sys.modules["tanet.training.trainer"], "PROGRESS_INTERVAL", -1.0
+    )  # so that each step is told
 
     class Stop(Exception):
         pass
@@ -120,7 +122,7 @@ def test_goes_on_with_the_same_random_numbers_in_the_middle_of_an_epoch(recipe, 
     try:
         train(exact, out=tmp_path / "whole", device="cuda")
         with pytest.raises(Stop):
-            train(exact, out=tmp_path / "stopped", device="cuda", save_minutes=0, report=stop)
+            train(exact, out=tmp_path / "stopped", device="cuda", save_minutes=0, on_event=stop)
         train(exact, out=tmp_path / "stopped", device="cuda", resume=True)
     finally:
         torch.use_deterministic_algorithms(False)
@@ -136,8 +138,10 @@ def test_with_sync_norm_two_gpus_learn_what_one_does(recipe, tmp_path):
     exact = changed(
         recipe, optim={"precision": "float32", "sync_norm": True, "lr": 0.001}, model={"dropout": 0.0}
     )
-    for world in (1, 2):
-        processes = rank_processes.start(exact, tmp_path / str(world) / "run", world=world, device="cuda")
+    for world_size in (1, 2):
+        processes = rank_processes.start(
+            exact, tmp_path / str(world_size) / "run", world_size=world_size, device="cuda"
+        )
         for process in processes:
             process.join()
             assert process.exitcode == 0
@@ -151,7 +155,7 @@ def test_two_gpus_learn_the_same_compiled(recipe, tmp_path):
     exact = changed(recipe, optim={"precision": "float32", "lr": 0.001}, model={"dropout": 0.0})
     for name in ("eager", "compiled"):
         out, compile = tmp_path / name / "run", name == "compiled"
-        processes = rank_processes.start(exact, out, world=2, device="cuda", compile=compile)
+        processes = rank_processes.start(exact, out, world_size=2, device="cuda", compile=compile)
         for process in processes:
             process.join()
             assert process.exitcode == 0

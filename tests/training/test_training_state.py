@@ -27,11 +27,11 @@ def flip(content):
 @pytest.mark.parametrize("damage", [cut, flip, lambda _: b""], ids=["cut", "flipped", "empty"])
 def test_a_damaged_state_is_named_and_the_one_before_taken(recipe, whole, tmp_path, tells_each_step, damage):
     with pytest.raises(Stop):
-        train(recipe, out=tmp_path, device="cpu", save_minutes=0, report=stop_at(2, 3))
-    newest = states.states(tmp_path)[1]
+        train(recipe, out=tmp_path, device="cpu", save_minutes=0, on_event=stop_at(2, 3))
+    newest = states.list_states(tmp_path)[1]
     newest.write_bytes(damage(newest.read_bytes()))
     said = []
-    train(recipe, out=tmp_path, device="cpu", resume=True, report=said.append)
+    train(recipe, out=tmp_path, device="cpu", resume=True, on_event=said.append)
     notes = [event.text for event in said if isinstance(event, Note)]
     assert notes[0].startswith(f"{newest}: damaged")
     assert notes[0].endswith("the state before it is taken")
@@ -40,18 +40,18 @@ def test_a_damaged_state_is_named_and_the_one_before_taken(recipe, whole, tmp_pa
 
 def test_a_damaged_state_takes_no_good_ones_place(recipe, tmp_path, tells_each_step):
     with pytest.raises(Stop):
-        train(recipe, out=tmp_path, device="cpu", save_minutes=0, report=stop_at(1, 3))
-    good, damaged = states.states(tmp_path)
+        train(recipe, out=tmp_path, device="cpu", save_minutes=0, on_event=stop_at(1, 3))
+    good, damaged = states.list_states(tmp_path)
     damaged.write_bytes(b"")
     with pytest.raises(Stop):  # before anything was saved
-        train(recipe, out=tmp_path, device="cpu", resume=True, report=stop_at(1, 3))
-    assert states.states(tmp_path) == [good]
+        train(recipe, out=tmp_path, device="cpu", resume=True, on_event=stop_at(1, 3))
+    assert states.list_states(tmp_path) == [good]
 
 
 def test_a_state_that_can_not_be_read_is_passed_over(recipe, whole, tmp_path, tells_each_step, monkeypatch):
     with pytest.raises(Stop):
-        train(recipe, out=tmp_path, device="cpu", save_minutes=0, report=stop_at(2, 3))
-    newest, really = states.states(tmp_path)[1], Path.read_bytes
+        train(recipe, out=tmp_path, device="cpu", save_minutes=0, on_event=stop_at(2, 3))
+    newest, really = states.list_states(tmp_path)[1], Path.read_bytes
 
     def read(path):
         if path == newest:
@@ -60,7 +60,7 @@ def test_a_state_that_can_not_be_read_is_passed_over(recipe, whole, tmp_path, te
 
     monkeypatch.setattr(Path, "read_bytes", read)
     said = []
-    train(recipe, out=tmp_path, device="cpu", resume=True, report=said.append)
+    train(recipe, out=tmp_path, device="cpu", resume=True, on_event=said.append)
     notes = [event.text for event in said if isinstance(event, Note)]
     assert notes[0].startswith(f"{newest}: can not be read (Input/output error); the state before it is")
     assert same(tmp_path, whole)
@@ -68,8 +68,8 @@ def test_a_state_that_can_not_be_read_is_passed_over(recipe, whole, tmp_path, te
 
 def test_states_that_are_all_damaged_are_refused(recipe, tmp_path, tells_each_step):
     with pytest.raises(Stop):
-        train(recipe, out=tmp_path, device="cpu", save_minutes=0, report=stop_at(2, 3))
-    for path in states.states(tmp_path):
+        train(recipe, out=tmp_path, device="cpu", save_minutes=0, on_event=stop_at(2, 3))
+    for path in states.list_states(tmp_path):
         path.write_bytes(cut(path.read_bytes()))
     with pytest.raises(ValueError, match="none of its 2 states can be read"):
         train(recipe, out=tmp_path, device="cpu", resume=True)

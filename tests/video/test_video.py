@@ -15,10 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-from tanet.data.transforms import resize_short_side
 from tanet.video import STORES_TIMES, DamagedVideo, VideoError, open_video, probe, read_frames
 from tanet.video.avi_packets import AviPackets
-from tanet.video.packet_index import Heads, Index
+from tanet.video.packet_index import PacketIndex, PacketTable
 from tests.support.encoded_videos import (
     CLIPS,
     EDITED,
@@ -72,7 +71,7 @@ def test_headers_tell_what_probing_finds(clips, name):
     with open_video(clips(name)) as video, av.open(str(clips(name))) as container:
         stream = container.streams.video[0]
         packets = [packet for packet in container.demux(stream) if packet.size]
-        index = Index.of(Heads.of(packets), stream.codec_context, container=container.format.name)
+        index = PacketIndex.of(PacketTable.of(packets), stream.codec_context, container=container.format.name)
         assert video.fps == float(stream.average_rate)
         assert video._index == index
         # In Matroska nothing tells how long pictures wait; what has no index is decoded as it was probed.
@@ -85,7 +84,9 @@ def test_delay_counts_the_pictures_that_are_decoded_before_one_but_shown_after_i
     for seed in range(20):
         times = np.concatenate([[-1], np.random.default_rng(seed).permutation(12)])
         none = np.zeros(13, bool)
-        index = Index.of(Heads(times, times, times, times < 0, none), codec, container=STORES_TIMES[0])
+        index = PacketIndex.of(
+            PacketTable(times, times, times, times < 0, none), codec, container=STORES_TIMES[0]
+        )
         assert index
         assert index.delay == max((times[:at] > time).sum() for at, time in enumerate(times))
 
@@ -223,28 +224,6 @@ def test_bytes_read_as_the_file_does(clips, name):
         open_video(b"no video", name="train-0001.tar/7.mp4")
 
 
-def test_short_side(clips, tmp_path):
-    with open_video(clips("groups_of_12.mp4")) as video:
-        whole = video.read([5, 9])  # 72 × 104
-        assert torch.equal(video.read([5, 9], short_side=72), whole)
-        for side, size in {36: (36, 52), 50: (50, 72), 100: (100, 144)}.items():
-            frames = video.read([5, 9], short_side=side)
-            assert frames.shape == (2, *size, 3)
-            # Two filters of one picture: equal but for fine detail.
-            difference = frames.float() - resize_short_side(whole, side).float()
-            assert difference.abs().mean() < 4
-            assert difference.mean().abs() < 2
-        with pytest.raises(ValueError, match="short side of 0"):
-            video.read([0], short_side=0)
-
-
-@needs_data
-def test_short_side_of_a_picture_on_its_side():
-    with open_video(DATA / "clips" / "odd" / "video_90.mov") as video:
-        assert video.read([0], short_side=160).shape == (1, 284, 160, 3)
-
-
-@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts open files as Linux tells them")
 def test_what_is_opened_anew_is_closed_before(clips):
     """Else it stays open, with its memory, until Python collects cycles."""
     path = clips("groups_of_12.mp4").resolve()

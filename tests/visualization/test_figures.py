@@ -7,7 +7,7 @@ import torch
 
 from tanet.visualization import figures
 from tanet.visualization.fixed_kernels import FixedKernels
-from tanet.visualization.record import Adaptation, Clip
+from tanet.visualization.record import RecordedClip, SiteRecord
 
 matplotlib = pytest.importorskip("matplotlib")
 
@@ -15,7 +15,7 @@ matplotlib = pytest.importorskip("matplotlib")
 def make_clip(seed, *, gate=True, kernel=True, taps=3):
     generator = torch.Generator().manual_seed(seed)
     parts = tuple(
-        Adaptation(
+        SiteRecord(
             f"layer{stage}.1.conv2",
             f"res{stage + 1}",
             torch.rand(6, 4, generator=generator) if gate else None,
@@ -24,7 +24,7 @@ def make_clip(seed, *, gate=True, kernel=True, taps=3):
         for stage in (3, 4)
     )
     frames = torch.randint(0, 256, (4, 3, 8, 8), generator=generator, dtype=torch.uint8)
-    return Clip(f"folder/{seed}.mp4", "jump", "run", 0.5, frames, parts)
+    return RecordedClip(f"folder/{seed}.mp4", "jump", "run", 0.5, frames, parts)
 
 
 def texts(figure):

@@ -14,8 +14,15 @@ from tanet.models.temporal import TEMPORAL
 from tanet.models.temporal.tam_branches import apply_gate
 from tanet.ops import adaptive_conv
 from tanet.visualization import captions
-from tanet.visualization.fixed_kernels import FIXED, fixed_kernels, shares
-from tanet.visualization.record import ADAPTIVE, Adaptation, Clip, adapt, last_sites, watch
+from tanet.visualization.fixed_kernels import FIXED, fixed_kernels, tap_shares
+from tanet.visualization.record import (
+    ADAPTIVE,
+    RecordedClip,
+    SiteRecord,
+    last_sites,
+    record_batch,
+    record_clip,
+)
 from tests.support.tiny_videos import TINY, make
 
 
@@ -37,7 +44,7 @@ def views(count=2):
 
 def clip_of(kernel, frames=None):
     frames = torch.zeros(2, 3, 4, 4, dtype=torch.uint8) if frames is None else frames
-    return Clip("x.mp4", "a", "a", 1.0, frames, (Adaptation("layer3.1.conv2", "res4", None, kernel),))
+    return RecordedClip("x.mp4", "a", "a", 1.0, frames, (SiteRecord("layer3.1.conv2", "res4", None, kernel),))
 
 
 @pytest.mark.parametrize("temporal", ADAPTIVE)
@@ -47,7 +54,7 @@ def test_gate_and_kernel_make_the_output(temporal):
     for site in last_sites(model):
         module = site.module.temporal
         module.register_forward_hook(lambda module, x, y, name=site.name: seen.update({name: (x[0], y)}))
-    _, found = adapt(model, views())
+    _, found = record_batch(model, views())
     assert [site.stage for site, _ in found] == ["res2", "res3", "res4", "res5"]
     for site, (gate, kernel) in found:
         x, y = seen[site.name]
@@ -64,11 +71,11 @@ def test_gate_and_kernel_make_the_output(temporal):
 
 def test_fused_modules_show_the_same_and_stay_as_they_are():
     model = model_with("tam")
-    scores, plain = adapt(model, views())
+    scores, plain = record_batch(model, views())
     fused = Checkpoint(copy.deepcopy(model.network), model.recipe, model.classes)
-    assert fused.network.fuse() > 0
+    assert fused.network.absorb_batch_norms() > 0
     before = copy.deepcopy(fused.network.state_dict())
-    again, taken = adapt(fused, views())
+    again, taken = record_batch(fused, views())
     torch.testing.assert_close(again, scores)
     for (_, one), (_, other) in zip(plain, taken, strict=True):
         torch.testing.assert_close(one, other)
@@ -78,23 +85,23 @@ def test_fused_modules_show_the_same_and_stay_as_they_are():
 
 def test_stages_that_were_chosen_and_those_that_are_there():
     model = model_with("tam", stages=("res3", "res5"))
-    assert [site.stage for site, _ in adapt(model, views(1))[1]] == ["res3", "res5"]
+    assert [site.stage for site, _ in record_batch(model, views(1))[1]] == ["res3", "res5"]
     assert [site.name for site in last_sites(model, stages=["res5"])] == ["layer4.1.conv2"]
     with pytest.raises(ValueError, match="'tam' stands in no block of res4"):
-        adapt(model, views(1), stages=["res4"])
+        record_batch(model, views(1), stages=["res4"])
 
 
 @pytest.mark.parametrize("temporal", sorted(set(TEMPORAL) - set(ADAPTIVE)))
 def test_others_have_nothing_to_show(temporal, tmp_path):
     with pytest.raises(ValueError, match=f"no TAM: its temporal module '{temporal}'"):
-        watch(model_with(temporal), Sample(str(make(tmp_path / "a.mp4")), 0))
+        record_clip(model_with(temporal), Sample(str(make(tmp_path / "a.mp4")), 0))
 
 
 def test_a_video_is_watched_as_it_is_tested(tmp_path):
     model = model_with("tam")
-    clip = watch(model, Sample(str(make(tmp_path / "a.mp4")), 0), truth="b")
+    clip = record_clip(model, Sample(str(make(tmp_path / "a.mp4")), 0), truth="b")
     assert clip.frames.shape == (4, 3, 32, 32)
-    scores, found = adapt(model, clip.frames[None])
+    scores, found = record_batch(model, clip.frames[None])
     assert clip.label == model.classes[scores[0].argmax()]
     assert clip.score == pytest.approx(scores.max().item())
     assert torch.equal(clip.adaptations[3].kernel, found[3][1][1][0])
@@ -111,7 +118,7 @@ def test_motion_is_the_mean_difference_of_neighbours():
 
 def test_fixed_kernels_are_shares_of_the_weights():
     assert torch.equal(
-        shares(torch.tensor([[-1.0, 2.0, 1.0], [0.0, 0.0, 0.0]])), torch.tensor([[0.25, 0.5, 0.25]])
+        tap_shares(torch.tensor([[-1.0, 2.0, 1.0], [0.0, 0.0, 0.0]])), torch.tensor([[0.25, 0.5, 0.25]])
     )
     model = model_with("i3d")
     first = model.network.backbone.layer4[1].conv1
@@ -159,8 +166,8 @@ def test_captions_say_what_is_in_the_clips():
     low, high = torch.tensor([[0.5, 0.25, 0.25]] * 4), torch.tensor([[0.0, 1.0, 0.0]] * 4)
     clips = [clip_of(low, still), clip_of(high, moving)]
     assert captions.quarters([*clips, *clips, *clips, *clips])[0] == clips[:1] * 2
-    assert "0.2500 and 1.0000" in captions.of_motion(clips)
-    assert "mean Θ 0.500 / 0.250 / 0.250" in captions.of_clip(clips[0])
-    assert "from clip to clip ±0.3536, from channel to channel ±0.0000" in captions.of_kernels(
+    assert "0.2500 and 1.0000" in captions.motion_caption(clips)
+    assert "mean Θ 0.500 / 0.250 / 0.250" in captions.clip_caption(clips[0])
+    assert "from clip to clip ±0.3536, from channel to channel ±0.0000" in captions.kernels_caption(
         clips, [], against=""
     )

@@ -7,7 +7,7 @@ What a file holds is told from the names and shapes of its weights, never from t
 it is executed.
 """
 
-from tanet.checkpoints.convert.read import Source, read
+from tanet.checkpoints.convert.read import ConvertedCheckpoint, read
 from tanet.checkpoints.convert.write import Target, to_mmaction2, to_official, write
 
-__all__ = ["Source", "Target", "read", "to_mmaction2", "to_official", "write"]
+__all__ = ["ConvertedCheckpoint", "Target", "read", "to_mmaction2", "to_official", "write"]

@@ -11,15 +11,16 @@ import torch
 from tanet.checkpoints import checkpoint as checkpoints
 from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.checkpoints.convert.recognise import recognise
-from tanet.checkpoints.resize_frames import change_frames, depends_on_frames
-from tanet.checkpoints.weights import read_weights
+from tanet.checkpoints.resize_frames import depends_on_frames, resize_frames
+from tanet.checkpoints.weights import is_tanets, read_weights
+from tanet.errors import UserError
 from tanet.models.factory import build
 from tanet.recipes import find_recipe
 from tanet.recipes.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class Source:
+class ConvertedCheckpoint:
     """What a file holds."""
 
     kind: str
@@ -37,7 +38,7 @@ def read(
     interpolate: bool = False,
     classes: Sequence[str] | None = None,
     recipe: str | None = None,
-) -> Source:
+) -> ConvertedCheckpoint:
     """Read a checkpoint of the published TANet or TSM code, of mmaction2, torchvision or tanet itself.
 
     Args:
@@ -55,24 +56,24 @@ def read(
         What a checkpoint of tanet's holds, its network in evaluation mode, and what there is to know of it.
 
     Raises:
-        ValueError: the file can not be read, is of no known kind, has weights missing or left over, or can
+        UserError: the file can not be read, is of no known kind, has weights missing or left over, or can
             not be had as asked; the message says which.
     """
     path = Path(path)
     state, beside = read_weights(path)
-    own = "tanet" in beside
+    own = is_tanets(beside)
     if own:
-        source = Source("checkpoint of tanet", checkpoints.load(path), ())
+        source = ConvertedCheckpoint("checkpoint of tanet", checkpoints.load(path), ())
     else:
         source = _read_others(path, state, beside, temporal=temporal, frames=frames)
     checkpoint, notes = source.checkpoint, list(source.notes)
     model = checkpoint.recipe.model
     if temporal != "tam" and (own or model.temporal != temporal):
-        raise ValueError(f"{path}: this is a {source.kind}; only a TANet of others can be read as {temporal}")
+        raise UserError(f"{path}: this is a {source.kind}; only a TANet of others can be read as {temporal}")
     if frames is not None and frames != model.frames:
         depends = depends_on_frames(checkpoint.network.state_dict())
         if depends and not interpolate:
-            raise ValueError(
+            raise UserError(
                 f"{path}: for clips of {model.frames} frames, not {frames}: "
                 "--change-frames interpolate changes its weights"
             )
@@ -87,18 +88,18 @@ def read(
         notes.append(note)
     if classes is not None:
         if len(classes) != len(checkpoint.classes):
-            raise ValueError(f"{path}: {len(checkpoint.classes)} classes, but {len(classes)} names for them")
+            raise UserError(f"{path}: {len(checkpoint.classes)} classes, but {len(classes)} names for them")
         checkpoint = dataclasses.replace(checkpoint, classes=tuple(classes))
     elif not own:
         notes.append(f"classes are called 0 … {len(checkpoint.classes) - 1}; --class-names names them")
-    return Source(source.kind, checkpoint, tuple(notes))
+    return ConvertedCheckpoint(source.kind, checkpoint, tuple(notes))
 
 
 def _with_frames(checkpoint: Checkpoint, frames: int) -> Checkpoint:
     recipe = checkpoint.recipe
     recipe = dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, frames=frames))
-    network = build(recipe.model, classes=len(checkpoint.classes))
-    network.load_state_dict(change_frames(checkpoint.network.state_dict(), frames=frames))
+    network = build(recipe.model, classes=len(checkpoint.classes), input_spec=checkpoint.network.input_spec)
+    network.load_state_dict(resize_frames(checkpoint.network.state_dict(), frames=frames))
     return dataclasses.replace(checkpoint, network=network.eval(), recipe=recipe)
 
 
@@ -117,17 +118,17 @@ def _read_others(
     *,
     temporal: Literal["tam", "tanet-r"],
     frames: int | None,
-) -> Source:
+) -> ConvertedCheckpoint:
     try:
         found = recognise(state, temporal=temporal, frames=frames)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     network = build(found.model, classes=found.classes)
     network.load_state_dict(found.state, strict=False)  # it fits but for counters that an old file may lack
     classes = tuple(str(label) for label in range(found.classes))
     info = {"converted_from": found.kind, **_plain(beside)}
     checkpoint = Checkpoint(network.eval(), Recipe(model=found.model), classes, info)
-    return Source(found.kind, checkpoint, found.notes)
+    return ConvertedCheckpoint(found.kind, checkpoint, found.notes)
 
 
 def _plain(beside: dict[str, Any]) -> dict[str, Any]:

@@ -19,15 +19,16 @@ from tanet.checkpoints.convert.weight_names import (
     to_theirs,
     wrapped_blocks,
 )
-from tanet.checkpoints.weights import misfit, some
+from tanet.checkpoints.weights import state_dict_diff
+from tanet.errors import UserError, abbreviate
 from tanet.models.backbones2d import BACKBONES, remove_classifier
 from tanet.models.factory import build
 from tanet.models.insertion.sites import STAGES
-from tanet.recipes.recipe import Model
+from tanet.recipes.recipe import Network2D
 
 State = dict[str, torch.Tensor]
 Stage = Literal["res2", "res3", "res4", "res5"]
-FRAMES = 8
+ASSUMED_FRAMES = 8
 """T where the weights do not tell; most published TSMs have it."""
 KNOWN = (
     "TANet, TSM and TSN of the published codes and of mmaction2, torchvision's ImageNet files, tanet's own"
@@ -35,12 +36,12 @@ KNOWN = (
 
 
 @dataclass(frozen=True)
-class Recognised:
+class RecognisedNetwork:
     """The network that weights are of."""
 
     kind: str
     """What it is, and whose."""
-    model: Model
+    model: Network2D
     """Dropout apart, which leaves no trace in weights."""
     classes: int
     state: State
@@ -49,7 +50,7 @@ class Recognised:
     """What the weights do not tell and was assumed; what was left out."""
 
 
-def recognise(state: State, *, temporal: Literal["tam", "tanet-r"], frames: int | None) -> Recognised:
+def recognise(state: State, *, temporal: Literal["tam", "tanet-r"], frames: int | None) -> RecognisedNetwork:
     """Find the network that a state dict of the published codes, mmaction2, torchvision or tanet belongs to.
 
     Args:
@@ -58,7 +59,7 @@ def recognise(state: State, *, temporal: Literal["tam", "tanet-r"], frames: int 
         frames: T where no weight tells; None stands for 8.
 
     Raises:
-        ValueError: the network is not known, or has weights missing, left over or of another shape.
+        UserError: the network is not known, or has weights missing, left over or of another shape.
     """
     if all(name.startswith("module.") for name in state):  # training on many GPUs puts it there
         state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
@@ -71,22 +72,22 @@ def recognise(state: State, *, temporal: Literal["tam", "tanet-r"], frames: int 
     ours = {names[theirs]: tensor for theirs, tensor in state.items()}
     if len(ours) < len(names):
         twins = [theirs for theirs, own in names.items() if list(names.values()).count(own) > 1]
-        raise ValueError(f"several weights for one place: {some(twins)}")
+        raise UserError(f"several weights for one place: {abbreviate(twins)}")
 
     tams = tam_blocks(ours)
     if not tams and wrapped_blocks(state):
-        raise ValueError("a TSM that shifts whole blocks, which is not known here")
+        raise UserError("a TSM that shifts whole blocks, which is not known here")
     backbone = _backbone(ours)
     if backbone is None:
-        raise ValueError(f"no file of a known kind ({KNOWN}); its weights are {some(list(state), 4)}")
+        raise UserError(f"no file of a known kind ({KNOWN}); its weights are {abbreviate(list(state), 4)}")
     head = ours.get("head.weight")
     if head is None and owner == "torchvision":
-        raise ValueError(
+        raise UserError(
             f"{backbone} without a classifier, so there is nothing yet to convert: "
             "train a network that starts from this file, --model.weights FILE"
         )
     if not tams and owner == "tanet":
-        raise ValueError(
+        raise UserError(
             "weights of tanet's without a recipe and without TAMs: none, pool and tsm look the same; "
             "take the .safetensors that tanet wrote"
         )
@@ -97,22 +98,24 @@ def recognise(state: State, *, temporal: Literal["tam", "tanet-r"], frames: int 
     else:
         kind, model = _fixed(ours, shifted_blocks(state), backbone=backbone, frames=frames)
         if frames is None:
-            notes.append(f"weights do not tell the number of frames: {FRAMES} assumed; --frames sets it")
+            notes.append(
+                f"weights do not tell the number of frames: {ASSUMED_FRAMES} assumed; --frames sets it"
+            )
     # Without a classifier, one of any size will do to say that it is missing.
     classes = head.shape[0] if head is not None and head.ndim == 2 else 1
     with torch.device("meta"):
         expected = build(model, classes=classes).state_dict()
     theirs = to_theirs(expected, table) | {own: name for name, own in names.items()}
-    difference = misfit(
+    difference = state_dict_diff(
         {theirs[name]: tensor for name, tensor in ours.items()},
         {theirs[name]: tensor for name, tensor in expected.items()},
     )
     if difference:
-        raise ValueError(f"most like a {kind} of {owner} ({backbone}), but {difference}")
-    return Recognised(f"{kind} of {owner}", model, classes, ours, tuple(notes))
+        raise UserError(f"most like a {kind} of {owner} ({backbone}), but {difference}")
+    return RecognisedNetwork(f"{kind} of {owner}", model, classes, ours, tuple(notes))
 
 
-def image_network(state: State) -> str | None:
+def recognise_backbone(state: State) -> str | None:
     """The 2D network that weights with torchvision's names are of, classifier or not; None for all others."""
     owner, table = _owner(state)
     if owner != "torchvision":
@@ -152,13 +155,13 @@ def _weights(backbone: str) -> frozenset[tuple[str, torch.Size]]:
     return frozenset((name, tensor.shape) for name, tensor in network.state_dict().items())
 
 
-def _tanet(ours: State, *, backbone: str, temporal: Literal["tam", "tanet-r"]) -> Model:
+def _tanet(ours: State, *, backbone: str, temporal: Literal["tam", "tanet-r"]) -> Network2D:
     """The model section of a TANet; T, α, β and K stand in the shapes of its TAMs."""
     hidden = _tams(ours, "G.0.weight", dims=2)[0]  # [αT, T]
     local = _tams(ours, "L.0.weight", dims=3)  # [C/β, C, taps]
     channels = max(shape[1] for shape in local)
     betas = (b for b in range(1, channels + 1) if all(c // b == narrow for narrow, c, _ in local))
-    return Model(
+    return Network2D(
         backbone=backbone,
         temporal=temporal,
         frames=hidden[1],
@@ -174,23 +177,23 @@ def _tams(ours: State, part: str, *, dims: int) -> list[torch.Size]:
     """The shapes of one weight in all TAMs."""
     shapes = [tensor.shape for name, tensor in ours.items() if name.endswith(f".temporal.{part}")]
     if not shapes or any(len(shape) != dims or 0 in shape for shape in shapes):
-        raise ValueError(f"its TAMs have no weight {part}, or one of a strange shape: {shapes[:1]}")
+        raise UserError(f"its TAMs have no weight {part}, or one of a strange shape: {shapes[:1]}")
     return shapes
 
 
-def _fixed(ours: State, shifted: list[str], *, backbone: str, frames: int | None) -> tuple[str, Model]:
+def _fixed(ours: State, shifted: list[str], *, backbone: str, frames: int | None) -> tuple[str, Network2D]:
     """Kind and model section of a TSM, or of a 2D network where no block is shifted."""
-    frames = FRAMES if frames is None else frames
+    frames = ASSUMED_FRAMES if frames is None else frames
     if not shifted:
-        return "2D network", Model(backbone=backbone, temporal="none", frames=frames)
+        return "2D network", Network2D(backbone=backbone, temporal="none", frames=frames)
     stages = _stages(shifted)
     plain = [b for b in all_blocks(ours) if set(_stages([b])) <= set(stages) and b not in shifted]
     if plain:
-        raise ValueError(
-            f"a TSM that shifts only some blocks of a stage (not {some(plain)}), as TSM's code does "
+        raise UserError(
+            f"a TSM that shifts only some blocks of a stage (not {abbreviate(plain)}), as TSM's code does "
             "for ResNet-101: tanet shifts all"
         )
-    return "TSM", Model(backbone=backbone, temporal="tsm", frames=frames, stages=stages)
+    return "TSM", Network2D(backbone=backbone, temporal="tsm", frames=frames, stages=stages)
 
 
 def _stages(blocks: list[str]) -> tuple[Stage, ...]:

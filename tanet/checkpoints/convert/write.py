@@ -9,12 +9,13 @@ import torch
 from tanet.checkpoints import checkpoint as checkpoints
 from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.checkpoints.convert.weight_names import MMACTION2, OFFICIAL, Names, to_theirs
+from tanet.errors import UserError
 from tanet.models.insertion.sites import STAGES
-from tanet.recipes.recipe import Model
+from tanet.recipes.recipe import Network2D
 from tanet.runtime.files import write_atomically
 
 Target = Literal["tanet", "official", "mmaction2"]
-BACKBONES = ("resnet50", "resnet101", "resnet152")
+WRITABLE_BACKBONES = ("resnet50", "resnet101", "resnet152")
 """The 2D networks that TANets of others have."""
 
 
@@ -25,13 +26,13 @@ def write(path: str | Path, checkpoint: Checkpoint, *, to: Target) -> tuple[str,
         What the file does not hold, and what its reader must be told; one line each.
 
     Raises:
-        ValueError: `path` has another ending, or the project has no such network.
+        UserError: `path` has another ending, or the project has no such network.
         OSError: the disk is full, or the folder can not be written.
     """
     path = Path(path)
     ending = ".safetensors" if to == "tanet" else ".pth"
     if path.suffix != ending:
-        raise ValueError(f"{path}: the name of a file for {to} must end in {ending}")
+        raise UserError(f"{path}: the name of a file for {to} must end in {ending}")
     if to == "tanet":
         checkpoints.save(path, checkpoint)
         return ()
@@ -48,13 +49,13 @@ def to_official(checkpoint: Checkpoint) -> dict[str, Any]:
     """A TANet as the published code saves one, but for the optimizer, whose state is not known.
 
     Raises:
-        ValueError: the published code has no such network.
+        UserError: the published code has no such network.
     """
     model, info = checkpoint.recipe.model, checkpoint.info
     found = (model.alpha, model.beta, model.kernel, model.local_kernel)
     _check(model)
     if found != (2, 4, 3, 3):
-        raise ValueError(
+        raise UserError(
             "the published code has TAMs of alpha 2, beta 4, kernel 3 and local_kernel 3; this has "
             "{}, {}, {} and {}".format(*found)
         )
@@ -70,7 +71,7 @@ def to_mmaction2(checkpoint: Checkpoint) -> dict[str, Any]:
     """A TANet as mmaction2 saves one.
 
     Raises:
-        ValueError: mmaction2 has no such network.
+        UserError: mmaction2 has no such network.
     """
     _check(checkpoint.recipe.model)
     return {"meta": checkpoint.info, "state_dict": _state(checkpoint, MMACTION2)}
@@ -81,20 +82,24 @@ def _state(checkpoint: Checkpoint, names: Names) -> dict[str, torch.Tensor]:
     return {theirs: state[ours].contiguous() for ours, theirs in to_theirs(state, names).items()}
 
 
-def _check(model: Model) -> None:
-    if model.temporal != "tam" or model.position not in ("auto", "b") or model.backbone not in BACKBONES:
-        raise ValueError(
-            f"others' TANets have tam at position b (or auto) of {', '.join(BACKBONES)}; this is "
+def _check(model: Network2D) -> None:
+    if (
+        model.temporal != "tam"
+        or model.position not in ("auto", "b")
+        or model.backbone not in WRITABLE_BACKBONES
+    ):
+        raise UserError(
+            f"others' TANets have tam at position b (or auto) of {', '.join(WRITABLE_BACKBONES)}; this is "
             f"{model.temporal} at {model.position} of {model.backbone}, which only --to tanet can write"
         )
     if set(model.stages) != set(STAGES):
-        raise ValueError(
+        raise UserError(
             f"others' TANets have a TAM in every block of {', '.join(STAGES)}; this has some in "
             f"{', '.join(model.stages)} alone, which only --to tanet can write"
         )
 
 
-def _tam_cfg(model: Model) -> str:
+def _tam_cfg(model: Network2D) -> str:
     """The arguments of mmaction2's TAM that are not its defaults."""
     settings = {
         "alpha": (model.alpha, 2),

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from tanet.errors import UserError
+
 if TYPE_CHECKING:
     pass  # loaded only when something is decoded
 
@@ -31,7 +33,7 @@ HEADER = BLOCK = 512  # bytes: a tar's header of a file, and what its content is
 
 
 @dataclass(frozen=True)
-class Packed:
+class ShardEntry:
     """Where a sample's KEY.json lies."""
 
     shard: str
@@ -42,14 +44,14 @@ class Packed:
 
 
 @dataclass(frozen=True)
-class Row:
+class PackedVideo:
     """One packed video."""
 
     video: str
     """Its path below the root that was packed."""
     label: int
     frames: int
-    packed: Packed
+    shard_entry: ShardEntry
 
 
 def index_path(root: Path, split: str) -> Path:
@@ -57,11 +59,11 @@ def index_path(root: Path, split: str) -> Path:
     return root / f"{split}.index.json"
 
 
-def write_index(rows: Sequence[Row], *, classes: Sequence[str], coding: dict[str, Any]) -> bytes:
+def write_index(rows: Sequence[PackedVideo], *, classes: Sequence[str], coding: dict[str, Any]) -> bytes:
     """The index of shards that lie in its own folder."""
     shards: dict[str, int] = {}
     for row in rows:
-        shards[row.packed.shard] = shards.get(row.packed.shard, 0) + 1
+        shards[row.shard_entry.shard] = shards.get(row.shard_entry.shard, 0) + 1
     values = {
         "version": VERSION,
         "coding": coding,
@@ -69,52 +71,52 @@ def write_index(rows: Sequence[Row], *, classes: Sequence[str], coding: dict[str
         "shards": [{"name": name, "samples": shards[name]} for name in sorted(shards)],
         "columns": COLUMNS,
         "samples": [
-            [row.video, row.label, row.frames, *(getattr(row.packed, name) for name in COLUMNS[3:])]
+            [row.video, row.label, row.frames, *(getattr(row.shard_entry, name) for name in COLUMNS[3:])]
             for row in rows
         ],
     }
     return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def read_index(path: Path) -> tuple[tuple[Row, ...], tuple[str, ...]]:
+def read_index(path: Path) -> tuple[tuple[PackedVideo, ...], tuple[str, ...]]:
     """The packed videos, and the names of the classes in the order of the labels.
 
     Raises:
-        ValueError: it is no such index, or a shard is missing.
+        UserError: it is no such index, or a shard is missing.
     """
     try:
         values = json.loads(path.read_bytes())
         if values["version"] != VERSION:
-            raise ValueError(f"version {values['version']}, but this tanet reads {VERSION}")
+            raise UserError(f"version {values['version']}, but this tanet reads {VERSION}")
         rows = tuple(
-            Row(video, label, frames, Packed(str(path.parent / shard), *place))
+            PackedVideo(video, label, frames, ShardEntry(str(path.parent / shard), *place))
             for video, label, frames, shard, *place in values["samples"]
         )
         classes = tuple(values["classes"])
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: not an index of shards ({error})") from error
-    for shard in sorted({row.packed.shard for row in rows}):
+        raise UserError(f"{path}: not an index of shards ({error})") from error
+    for shard in sorted({row.shard_entry.shard for row in rows}):
         if not Path(shard).is_file():
-            raise ValueError(f"{path}: no such shard {shard}")
+            raise UserError(f"{path}: no such shard {shard}")
     return rows, classes
 
 
-def packed_classes(root: Path) -> tuple[str, ...]:
+def shard_classes(root: Path) -> tuple[str, ...]:
     """The classes of a folder's indexes, in the order of the labels; none where there is no index.
 
     Raises:
-        ValueError: one is no such index, or their classes differ.
+        UserError: one is no such index, or their classes differ.
     """
     paths = [path for part in SPLITS if (path := index_path(root, part)).exists()]
     found = {path: read_index(path)[1] for path in paths}
     for path in paths[1:]:
         if found[path] != found[paths[0]]:
-            raise ValueError(
+            raise UserError(
                 f"{path} and {paths[0]} have other classes: pack both with the same --class-names"
             )
     return found[paths[0]] if paths else ()
 
 
-def padded(size: int) -> int:
+def padded_size(size: int) -> int:
     """Bytes that a content of this size takes in a tar."""
     return -(-size // BLOCK) * BLOCK

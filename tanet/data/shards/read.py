@@ -9,18 +9,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from tanet.data.shards.format import Packed, padded
+from tanet.data.shards.format import ShardEntry, padded_size
 from tanet.video import Video, VideoError, VideoInfo, open_video
 
 if TYPE_CHECKING:
     import av  # loaded only when something is decoded
 
 
-def open_packed(packed: Packed, *, name: str) -> Video:
+def open_packed_video(packed: ShardEntry, *, name: str) -> Video:
     """A packed video; errors call it by its shard and this name. VideoError if it is damaged."""
     shard, label = Path(packed.shard), Path(f"{packed.shard}: {name}")
     head = json.loads(_content(shard, packed.offset, packed.bytes, packed.crc32, label))
-    end = padded(packed.offset + packed.bytes)
+    end = padded_size(packed.offset + packed.bytes)
     parts = [(end + offset, size, crc32) for offset, size, crc32 in head["parts"]]
     if head["coding"]["format"] == "h264":
         return open_video(_content(shard, *parts[0], label), name=label)

@@ -14,6 +14,8 @@ What a file promises is what its header says, or its packets, whichever is more.
 looked at: damage that the decoder covers up stays unseen, and so does a picture that stands on its head.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -21,14 +23,13 @@ from fractions import Fraction
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
-import av
-from av.container import InputContainer
-from av.error import FFmpegError
-
-from tanet.runtime.process_pool import Lost, map_files
+from tanet.runtime.process_pool import FailedFile, map_files
 from tanet.video import PICTURE_SUFFIXES, STORES_TIMES, VideoError, open_video
+
+if TYPE_CHECKING:
+    from av.container import InputContainer  # loaded only when something is checked
 
 Verdict = Literal["ok", "odd", "unreadable", "truncated", "empty", "no-video", "short", "hanging", "crashed"]
 USABLE: tuple[Verdict, ...] = ("ok", "odd")
@@ -57,7 +58,7 @@ class Finding:
         return self.verdict in USABLE
 
 
-def inspect_all(paths: Sequence[Path], *, workers: int, limit: float, min_frames: int) -> Iterator[Finding]:
+def check_videos(paths: Sequence[Path], *, workers: int, limit: float, min_frames: int) -> Iterator[Finding]:
     """The findings for many videos, in no settled order.
 
     Args:
@@ -66,12 +67,12 @@ def inspect_all(paths: Sequence[Path], *, workers: int, limit: float, min_frames
         limit: seconds for one video.
         min_frames: a video of fewer is short.
     """
-    work = partial(inspect, min_frames=min_frames)
+    work = partial(check_video, min_frames=min_frames)
     for path, result in map_files(work, paths, workers=workers, limit=limit):
-        yield Finding(str(path), result.kind, result.cause) if isinstance(result, Lost) else result
+        yield Finding(str(path), result.kind, result.cause) if isinstance(result, FailedFile) else result
 
 
-def inspect(path: Path, *, min_frames: int) -> Finding:
+def check_video(path: Path, *, min_frames: int) -> Finding:
     """Open a video and decode all of it."""
     finding, header = Finding(str(path), "ok"), None
     try:
@@ -128,6 +129,9 @@ class _Header:
 
     @classmethod
     def of(cls, path: Path) -> Self:
+        import av
+        from av.error import FFmpegError
+
         try:
             # By an edit list a file leaves out frames that it has, and nothing is wrong with that.
             with av.open(f"file:{path}", options={"ignore_editlist": "1"}) as container:
@@ -139,6 +143,9 @@ class _Header:
 
     @classmethod
     def _read(cls, container: InputContainer) -> Self:
+        import av
+        from av.error import FFmpegError
+
         sounds = len(container.streams.audio)
         videos = [s for s in container.streams.video if not s.disposition & s.disposition.attached_pic]
         if not videos:

@@ -3,19 +3,23 @@
 Both keep half the colour's resolution (4:2:0), as nearly all videos do.
 """
 
+from __future__ import annotations
+
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import cast
-
-import av
+from typing import TYPE_CHECKING, cast
 
 from tanet.data.samples import Sample, frame_count
 from tanet.data.shards.format import Format
 from tanet.data.transforms import resize_short_side
+from tanet.errors import UserError
 from tanet.video import Video, VideoError, open_video
+
+if TYPE_CHECKING:
+    import av  # loaded only when something is encoded
 
 GROUP = 4  # pictures from one key picture of h264 to the next: what a wanted frame costs at most
 CHUNK = 2**28  # bytes of decoded frames at a time
@@ -24,7 +28,7 @@ BLIND_RATE = 25  # frames a second where the video does not tell
 
 
 @dataclass(frozen=True)
-class Coding:
+class Encoding:
     """How frames are stored."""
 
     format: Format = "jpeg"
@@ -39,11 +43,11 @@ class Coding:
         bounds = {"short_side": (0, 16384), "quality": (1, 100), "crf": (0, 51)}
         for name, (low, high) in bounds.items():
             if not low <= getattr(self, name) <= high:
-                raise ValueError(f"{name} must be in {low} … {high}, not {getattr(self, name)}")
+                raise UserError(f"{name} must be in {low} … {high}, not {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
-class Coded:
+class EncodedVideo:
     """A video as it will stand in a shard."""
 
     frames: int
@@ -54,7 +58,7 @@ class Coded:
     """Its mp4, or a JPEG for each frame."""
 
 
-def encode(path: Path, *, coding: Coding, counts: Mapping[str, int]) -> Coded | str:
+def encode(path: Path, *, coding: Encoding, counts: Mapping[str, int]) -> EncodedVideo | str:
     """A video made smaller and coded; or why it can not be read.
 
     Args:
@@ -72,11 +76,13 @@ def encode(path: Path, *, coding: Coding, counts: Mapping[str, int]) -> Coded | 
             )
     except VideoError as error:
         return error.cause
-    return Coded(frames, fps, height, width, parts)
+    return EncodedVideo(frames, fps, height, width, parts)
 
 
-def _pictures(video: Video, frames: int, coding: Coding) -> Iterator[av.VideoFrame]:
+def _pictures(video: Video, frames: int, coding: Encoding) -> Iterator[av.VideoFrame]:
     """The first frames of a video, made smaller; h264 wants even sides, and loses an odd row or column."""
+    import av
+
     chunk = max(GROUP, CHUNK // (3 * video.info.height * video.info.width))
     for start in range(0, frames, chunk):
         pictures = video.read(range(start, min(frames, start + chunk)))  # [T, H, W, 3]
@@ -90,8 +96,10 @@ def _pictures(video: Video, frames: int, coding: Coding) -> Iterator[av.VideoFra
             yield frame
 
 
-def _jpegs(pictures: Iterator[av.VideoFrame], coding: Coding) -> tuple[int, int, list[bytes]]:
+def _jpegs(pictures: Iterator[av.VideoFrame], coding: Encoding) -> tuple[int, int, list[bytes]]:
     """Height, width, and a JPEG a frame."""
+    import av
+
     # libjpeg's table times 2 - quality/50 is on average as coarse as FFmpeg's times a 17th of the step.
     step = str(min(31, max(1, round(17 * (2 - coding.quality / 50)))))
     options = {"flags": "+qscale", "global_quality": str(QP2LAMBDA * int(step)), "qmin": step, "qmax": step}
@@ -108,9 +116,11 @@ def _jpegs(pictures: Iterator[av.VideoFrame], coding: Coding) -> tuple[int, int,
 
 
 def _mp4(
-    pictures: Iterator[av.VideoFrame], coding: Coding, fps: float | None
+    pictures: Iterator[av.VideoFrame], coding: Encoding, fps: float | None
 ) -> tuple[int, int, list[bytes]]:
     """Height, width, and the mp4."""
+    import av
+
     rate = Fraction(fps or BLIND_RATE).limit_denominator(1001)
     options = {"crf": str(coding.crf), "g": str(GROUP), "sc_threshold": "0", "threads": "1"}
     options["tune"] = "fastdecode"  # a tenth more bytes, a third less time

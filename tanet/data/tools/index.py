@@ -20,18 +20,19 @@ from types import TracebackType
 from typing import Any, Self
 
 from tanet.data.find_videos import VIDEO_SUFFIXES
-from tanet.data.tools.public_datasets import Entry
-from tanet.runtime.process_pool import Lost, map_files
+from tanet.data.tools.public_datasets import DatasetVideo
+from tanet.errors import UserError
+from tanet.runtime.process_pool import FailedFile, map_files
 from tanet.video import VideoError, VideoInfo, probe
 
 COLUMNS = ("path", "label", "frames", "fps", "height", "width")
 
 
 @dataclass(frozen=True)
-class Found:
+class LocatedVideos:
     """Where the videos of a listing are."""
 
-    paths: Mapping[Entry, str]
+    paths: Mapping[DatasetVideo, str]
     """Relative to the root, with forward slashes; in the order of the listing."""
     missing: tuple[str, ...]
     """Names of videos that are nowhere below the root."""
@@ -39,22 +40,24 @@ class Found:
     """What the user should know."""
 
 
-def find(root: Path, entries: Sequence[Entry]) -> Found:
+def locate_videos(root: Path, entries: Sequence[DatasetVideo]) -> LocatedVideos:
     """Look for videos by name, at any depth below the root: files, or folders of frame pictures.
 
     Of several with one name, that in a folder of its class is taken (words parted by spaces or underscores),
     and a file before a folder.
 
     Raises:
-        ValueError: the root is no folder, or holds none of them.
+        UserError: the root is no folder, or holds none of them.
     """
     if not root.is_dir():
-        raise ValueError(f"{root}: {'not a folder' if root.exists() else 'no such folder'}")
+        raise UserError(f"{root}: {'not a folder' if root.exists() else 'no such folder'}")
     places = _places(root, {entry.name for entry in entries})
-    paths = {entry: min(places[entry.name], key=_fit(entry)) for entry in entries if entry.name in places}
+    paths = {
+        entry: min(places[entry.name], key=_likelihood(entry)) for entry in entries if entry.name in places
+    }
     missing = tuple(entry.name for entry in entries if entry.name not in places)
     if not paths:
-        raise ValueError(
+        raise UserError(
             f"{root}: holds none of the {len(entries)} videos; {entries[0].name}, say, is not there"
         )
     notes: tuple[str, ...] = ()
@@ -62,7 +65,7 @@ def find(root: Path, entries: Sequence[Entry]) -> Found:
     if twice := [entry for entry in paths if len(places[entry.name]) > wanted[entry.name]]:
         first = " and ".join(sorted(places[twice[0].name])[:2])
         notes = (f"{len(twice)} names are there more than once, such as {first}; taken is {paths[twice[0]]}",)
-    return Found(paths, missing, notes)
+    return LocatedVideos(paths, missing, notes)
 
 
 def _places(root: Path, names: set[str]) -> dict[str, list[str]]:
@@ -81,7 +84,7 @@ def _places(root: Path, names: set[str]) -> dict[str, list[str]]:
     return dict(places)
 
 
-def _fit(entry: Entry) -> Callable[[str], tuple[bool, bool, str]]:
+def _likelihood(entry: DatasetVideo) -> Callable[[str], tuple[bool, bool, str]]:
     """Orders places of a video: the likeliest is the least."""
 
     def key(path: str) -> tuple[bool, bool, str]:
@@ -117,7 +120,7 @@ def probe_all(
             new.append(root / path)
     for file, result in map_files(_probe, new, workers=workers, limit=limit):
         path = file.relative_to(root).as_posix()
-        if isinstance(result, Lost):
+        if isinstance(result, FailedFile):
             yield path, result.cause
         else:
             journal.add(path, result)
@@ -177,7 +180,7 @@ class Journal:
         self._file.close()
 
 
-def as_csv(found: Found, infos: Mapping[str, VideoInfo]) -> str:
+def as_csv(found: LocatedVideos, infos: Mapping[str, VideoInfo]) -> str:
     """The list of those videos that could be probed, in the order of the listing."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")

@@ -20,10 +20,11 @@ from typing import Any, Self
 import numpy as np
 
 from tanet.data.samples import Sample
-from tanet.data.shards.format import HEADER, Packed, Row, index_path, padded, write_index
-from tanet.data.tools.encode import Coded, Coding, encode
-from tanet.runtime.files import write_atomically
-from tanet.runtime.process_pool import Lost, map_files
+from tanet.data.shards.format import HEADER, PackedVideo, ShardEntry, index_path, padded_size, write_index
+from tanet.data.tools.encode import EncodedVideo, Encoding, encode
+from tanet.errors import UserError
+from tanet.runtime.files import name_below, write_atomically
+from tanet.runtime.process_pool import FailedFile, map_files
 
 
 def pack(
@@ -33,7 +34,7 @@ def pack(
     root: Path,
     out: Path,
     split: str,
-    coding: Coding,
+    coding: Encoding,
     shard_size: int,
     workers: int,
     limit: float,
@@ -52,48 +53,48 @@ def pack(
         limit: seconds for one video.
 
     Raises:
-        ValueError: a video comes twice, or what stands in `out` was packed in another way.
+        UserError: a video comes twice, or what stands in `out` was packed in another way.
     """
     named = {_name(sample, root): sample for sample in samples}
     if len(named) < len(samples):
-        raise ValueError(
+        raise UserError(
             f"{len(samples) - len(named)} videos come more than once: a packed video has one label"
         )
     out.mkdir(parents=True, exist_ok=True)
-    rows: dict[str, Row] = {}
+    rows: dict[str, PackedVideo] = {}
     for shard in sorted(out.glob(f"{split}-*.tar")):
-        for head, packed in scan(shard):
+        for head, packed in scan_shard(shard):
             if (sample := named.get(head["video"])) is None:
                 continue  # it is no longer in the list
             if head["coding"] != asdict(coding) or head["label"] != sample.label:
-                raise ValueError(
+                raise UserError(
                     f"{shard}: {head['video']} was packed with another coding or label: remove it"
                 )
-            rows[head["video"]] = Row(head["video"], sample.label, head["frames"], packed)
+            rows[head["video"]] = PackedVideo(head["video"], sample.label, head["frames"], packed)
     for name in rows:
         yield name, None
     todo = {Path(named[name].path): name for name in named if name not in rows}
     order = [list(todo)[i] for i in np.random.default_rng(0).permutation(len(todo))] if todo else []
     counts = {sample.path: sample.frames for sample in samples if sample.frames is not None}
     work = partial(encode, coding=coding, counts=counts)
-    with Shards(out, split, size=shard_size) as shards:
+    with ShardWriter(out, split, size=shard_size) as shards:
         for path, result in map_files(work, order, workers=workers, limit=limit):
             name = todo[path]
-            if isinstance(result, Coded):
+            if isinstance(result, EncodedVideo):
                 sample = named[name]
                 about = {"video": name, "class": classes[sample.label], "label": sample.label}
                 packed = shards.add(result, about={**about, "coding": asdict(coding)})
-                rows[name] = Row(name, sample.label, result.frames, packed)
+                rows[name] = PackedVideo(name, sample.label, result.frames, packed)
                 yield name, None
             else:
-                yield name, result.cause if isinstance(result, Lost) else result
+                yield name, result.cause if isinstance(result, FailedFile) else result
     index = write_index(
         [rows[name] for name in named if name in rows], classes=classes, coding=asdict(coding)
     )
     write_atomically(index_path(out, split), index)
 
 
-class Shards:
+class ShardWriter:
     """The shards of a split as they are written; on an error the unfinished one is removed."""
 
     def __init__(self, out: Path, split: str, *, size: int) -> None:
@@ -102,7 +103,7 @@ class Shards:
         self.unfinished = out / f".{split}.tar"
         self.tar: tarfile.TarFile | None = None
 
-    def add(self, coded: Coded, *, about: dict[str, Any]) -> Packed:
+    def add(self, coded: EncodedVideo, *, about: dict[str, Any]) -> ShardEntry:
         """Write a sample; where it lies."""
         if self.tar is None:
             while self._path().exists():
@@ -114,10 +115,10 @@ class Shards:
         parts, end = [], 0
         for part in coded.parts:
             parts.append((end + HEADER, len(part), zlib.crc32(part)))
-            end += HEADER + padded(len(part))
+            end += HEADER + padded_size(len(part))
         size = {name: getattr(coded, name) for name in ("frames", "fps", "height", "width")}
         head = json.dumps({**about, **size, "parts": parts}, ensure_ascii=False).encode()
-        packed = Packed(self._path().name, self.tar.offset + HEADER, len(head), zlib.crc32(head))
+        packed = ShardEntry(self._path().name, self.tar.offset + HEADER, len(head), zlib.crc32(head))
         self._write(f"{key}.json", head)
         if about["coding"]["format"] == "h264":
             self._write(f"{key}.mp4", coded.parts[0])
@@ -157,11 +158,11 @@ class Shards:
         self.tar.addfile(member, io.BytesIO(content))
 
 
-def scan(shard: Path) -> Iterator[tuple[dict[str, Any], Packed]]:
+def scan_shard(shard: Path) -> Iterator[tuple[dict[str, Any], ShardEntry]]:
     """What each sample of a shard says of itself, and where.
 
     Raises:
-        ValueError: it is damaged, or no shard that `pack` wrote.
+        UserError: it is damaged, or no shard that `pack` wrote.
     """
     try:
         with tarfile.open(shard, "r:") as tar:
@@ -170,13 +171,12 @@ def scan(shard: Path) -> Iterator[tuple[dict[str, Any], Packed]]:
                     data = tar.extractfile(member).read()  # type: ignore[union-attr]
                     head = json.loads(data)
                     if not {"video", "label", "frames", "coding"} <= head.keys():
-                        raise ValueError(f"{member.name} does not say what it is")
-                    yield head, Packed(shard.name, member.offset_data, len(data), zlib.crc32(data))
+                        raise UserError(f"{member.name} does not say what it is")
+                    yield head, ShardEntry(shard.name, member.offset_data, len(data), zlib.crc32(data))
     except (tarfile.TarError, OSError, KeyError, ValueError) as error:
-        raise ValueError(f"{shard}: a damaged shard, or not one of ours ({error}): remove it") from error
+        raise UserError(f"{shard}: a damaged shard, or not one of ours ({error}): remove it") from error
 
 
 def _name(sample: Sample, root: Path) -> str:
     """What a video is called in the shards: its path below the root, or all of it."""
-    path = Path(sample.path)
-    return (path.relative_to(root) if path.is_relative_to(root) else path.absolute()).as_posix()
+    return name_below(sample.path, root) or Path(sample.path).absolute().as_posix()

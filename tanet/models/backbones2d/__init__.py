@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from torch import nn
 
+from tanet.errors import UserError
 from tanet.models.backbones2d.inception_v3 import inception_v3
 from tanet.models.backbones2d.mobilenet_v2 import mobilenet_v2
 from tanet.models.backbones2d.resnet import (
@@ -39,7 +40,7 @@ def remove_classifier(network: nn.Module) -> int:
 
     The classifier is found by structure, as the child `fc` or `classifier` that holds a linear layer, so
     networks of torchvision and timm will do as well. What serves only the classifier goes with it: the
-    dropout before it and the auxiliary head. Raises ValueError where there is no such child.
+    dropout before it and the auxiliary head. Raises UserError where there is no such child.
     """
     for name in ("fc", "classifier"):
         classifier = getattr(network, name, None)
@@ -53,4 +54,4 @@ def remove_classifier(network: nn.Module) -> int:
             if hasattr(network, part):
                 setattr(network, part, substitute)
         return linear.in_features
-    raise ValueError(f"{type(network).__name__} has no linear classifier named fc or classifier")
+    raise UserError(f"{type(network).__name__} has no linear classifier named fc or classifier")

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 
-def fold_norms(network: nn.Module) -> int:
+def fold_batch_norms(network: nn.Module) -> int:
     """Fold, in place, every BatchNorm2d into the convolution whose output alone enters it; return how many.
 
     They are found by structure: a convolution and a norm that are consecutive children of one module are

@@ -8,7 +8,7 @@ and the answers are the same up to rounding. It pays where the fused kernels run
 
     conv1 → [norm · act · TAM → conv2]        becomes        [conv1 · norm · act · TAM → conv2]
 
-For inference alone (`take_in_convs`): then a kernel can squeeze conv1's output as it makes it.
+For inference alone (`absorb_convs`): then a kernel can squeeze conv1's output as it makes it.
 """
 
 from collections import Counter
@@ -16,19 +16,19 @@ from itertools import pairwise
 
 from torch import nn
 
-from tanet.models.insertion.sites import sites
-from tanet.models.temporal.absorbed_norm import TakenNorm
+from tanet.models.insertion.sites import find_sites
+from tanet.models.temporal.absorbed_norm import AbsorbedBatchNorm
 from tanet.models.temporal.tam import TAM
-from tanet.ops import Act
+from tanet.ops import Activation
 
-ACTS: dict[type[nn.Module], Act] = {nn.ReLU: "relu", nn.ReLU6: "relu6"}
+ACTS: dict[type[nn.Module], Activation] = {nn.ReLU: "relu", nn.ReLU6: "relu6"}
 
 
-def fuse(network: nn.Module) -> int:
+def absorb_batch_norms(network: nn.Module) -> int:
     """Fuse, in place, every TAM at position b of a plugged 2D network with the norm and activation before it.
 
     Args:
-        network: a 2D network that `sites` knows, plugged; the `backbone` of a VideoNet, say.
+        network: a 2D network that `find_sites` knows, plugged; the `backbone` of a VideoNet, say.
 
     Returns:
         How many were fused: none where the network has no TAM at position b, or where what precedes it is not
@@ -38,7 +38,7 @@ def fuse(network: nn.Module) -> int:
     """
     places = Counter(id(module) for _, module in network.named_modules(remove_duplicate=False))
     fused = 0
-    for site in sites(network, place="b"):
+    for site in find_sites(network, place="b"):
         tam = getattr(site.module, "temporal", None)
         if not isinstance(tam, TAM) or not site.norm:
             continue
@@ -51,14 +51,14 @@ def fuse(network: nn.Module) -> int:
             continue
         # Its class alone changes: a wrapper would rename the parameters, and a patched method not survive a
         # copy.
-        norm.__class__ = TakenNorm
+        norm.__class__ = AbsorbedBatchNorm
         network.set_submodule(site.act, nn.Identity())
-        tam.take_in(norm, ACTS[type(act)])  # type: ignore[arg-type]
+        tam.absorb_norm(norm, ACTS[type(act)])  # type: ignore[arg-type]
         fused += 1
     return fused
 
 
-def take_in_convs(network: nn.Module) -> int:
+def absorb_convs(network: nn.Module) -> int:
     """Let every fused TAM take in the 1×1 convolution before its norm as well, in place; return how many did.
 
     For inference alone: the convolution becomes TAM's child `conv`, so its parameters have other names, and
@@ -73,7 +73,7 @@ def take_in_convs(network: nn.Module) -> int:
             if tam is None or not _pointwise(conv) or _hooked(conv) or _hooked(norm):
                 continue
             setattr(parent, name, nn.Identity())
-            tam.take_in_conv(conv)  # type: ignore[arg-type]
+            tam.absorb_conv(conv)  # type: ignore[arg-type]
             taken += 1
     return taken
 

@@ -10,7 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from tanet.models.insertion.sites import STAGES, Position, Site, sites
+from tanet.errors import UserError
+from tanet.models.insertion.sites import STAGES, Position, Site, find_sites
 
 
 def plug(
@@ -23,7 +24,7 @@ def plug(
     """Plug a temporal module into every block of a 2D network, in place.
 
     Args:
-        network: any 2D network that `sites` knows.
+        network: any 2D network that `find_sites` knows.
         make: builds the module for C channels, e.g. `lambda channels: TAM(channels, frames=8)`.
         position: where in the block.
         stages: which of res2 … res5 get one.
@@ -32,18 +33,20 @@ def plug(
         The same network; the frames of a clip must now be consecutive rows of its batch.
 
     Raises:
-        ValueError: the structure, position or a stage is not known, or the network is plugged already.
+        UserError: the structure, position or a stage is not known, or the network is plugged already.
     """
-    return insert(network, sites(network, place=position, stages=stages), lambda site: make(site.channels))
+    return plug_at(
+        network, find_sites(network, place=position, stages=stages), lambda site: make(site.channels)
+    )
 
 
-def insert(network: nn.Module, chosen: list[Site], make: Callable[[Site], nn.Module]) -> nn.Module:
+def plug_at(network: nn.Module, chosen: list[Site], make: Callable[[Site], nn.Module]) -> nn.Module:
     """Plug what `make` builds for each of the chosen sites; as `plug` otherwise."""
     if not chosen:
-        raise ValueError(f"no block of {type(network).__name__} to plug in the stages that were chosen")
+        raise UserError(f"no block of {type(network).__name__} to plug in the stages that were chosen")
     plugged = next((name for name, _ in network.named_modules() if name.endswith(".temporal")), None)
     if plugged:
-        raise ValueError(f"the network has a temporal module already: {plugged}")
+        raise UserError(f"the network has a temporal module already: {plugged}")
     made = [make(site) for site in chosen]  # all of them, before any is attached
     for site, temporal in zip(chosen, made, strict=True):
         site.module.add_module("temporal", temporal)

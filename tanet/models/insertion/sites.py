@@ -20,11 +20,13 @@ from typing import Literal, TypeVar, get_args
 
 from torch import nn
 
+from tanet.errors import UserError
+
 Position = Literal["a", "b", "c", "d"]
-Place = Literal["a", "b", "c", "d", "beside", "block"]
+Placement = Literal["a", "b", "c", "d", "beside", "block"]
 M = TypeVar("M", bound=nn.Module)
 STAGES = ("res2", "res3", "res4", "res5")
-PLACES: tuple[Place, ...] = get_args(Place)
+PLACEMENTS: tuple[Placement, ...] = get_args(Placement)
 
 
 @dataclass(frozen=True)
@@ -46,41 +48,41 @@ class Site:
     """Dotted name of the activation between that norm and the child."""
 
 
-def sites(network: nn.Module, *, place: Place, stages: tuple[str, ...] = STAGES) -> list[Site]:
+def find_sites(network: nn.Module, *, place: Placement, stages: tuple[str, ...] = STAGES) -> list[Site]:
     """All places of one kind in a 2D network, in order.
 
     Raises:
-        ValueError: the structure is not known or has no such place, or a stage is not known.
+        UserError: the structure is not known or has no such place, or a stage is not known.
     """
-    if place not in PLACES:
-        raise ValueError(f"unknown position '{place}': known are {', '.join(PLACES)}")
+    if place not in PLACEMENTS:
+        raise UserError(f"unknown position '{place}': known are {', '.join(PLACEMENTS)}")
     unknown = [stage for stage in stages if stage not in STAGES]
     if unknown:
-        raise ValueError(f"unknown stage {', '.join(unknown)}: known are {', '.join(STAGES)}")
+        raise UserError(f"unknown stage {', '.join(unknown)}: known are {', '.join(STAGES)}")
     for find in (_resnet, _mobilenet_v2, _shufflenet_v2, _inception_v3):
         found = list(find(network, place))
         if found:
             return [site for site in found if site.stage in stages]
-    raise ValueError(
+    raise UserError(
         f"{type(network).__name__} is not a network whose blocks are known: "
         "ResNet, ResNeXt, MobileNetV2, ShuffleNetV2, InceptionV3 or one of the same structure"
     )
 
 
-def _resnet(network: nn.Module, place: Place) -> Iterator[Site]:
+def _resnet(network: nn.Module, place: Placement) -> Iterator[Site]:
     for name, block in network.named_modules():
         stage = re.fullmatch(r"layer([1-4])\.\d+", name)
         if not stage or not hasattr(block, "conv2"):
             continue
         bottleneck = hasattr(block, "conv3")
         if place == "c" and not bottleneck:
-            raise ValueError("position c is before conv3, and a basic block has none: choose a, b or d")
+            raise UserError("position c is before conv3, and a basic block has none: choose a, b or d")
         last_norm = "bn3" if bottleneck else "bn2"
         children = {"a": "conv1", "b": "conv2", "c": "conv3", "d": last_norm}
         yield _site(name, block, place, children, f"res{int(stage[1]) + 1}", before_b=("bn1", "relu1"))
 
 
-def _mobilenet_v2(network: nn.Module, place: Place) -> Iterator[Site]:
+def _mobilenet_v2(network: nn.Module, place: Placement) -> Iterator[Site]:
     halvings = 0
     for name, block in network.named_modules():
         # Only blocks that expand begin with a 1×1 convolution: expand, depthwise, project, norm.
@@ -92,7 +94,7 @@ def _mobilenet_v2(network: nn.Module, place: Place) -> Iterator[Site]:
         yield _site(name, block, place, children, STAGES[halvings - 1], before_b=before_b)
 
 
-def _shufflenet_v2(network: nn.Module, place: Place) -> Iterator[Site]:
+def _shufflenet_v2(network: nn.Module, place: Placement) -> Iterator[Site]:
     for name, block in network.named_modules():
         stage = re.fullmatch(r"stage([2-4])\.\d+", name)
         if not stage or not hasattr(block, "branch2"):
@@ -105,10 +107,10 @@ def _shufflenet_v2(network: nn.Module, place: Place) -> Iterator[Site]:
         yield replace(site, channels=2 * site.channels) if place == "block" else site
 
 
-def _inception_v3(network: nn.Module, place: Place) -> Iterator[Site]:
+def _inception_v3(network: nn.Module, place: Placement) -> Iterator[Site]:
     mixed = [(n, m) for n, m in network.named_children() if re.fullmatch(r"Mixed_[5-7][a-e]", n)]
     if mixed and place in ("c", "d"):
-        raise ValueError(f"position {place} needs a residual block; Inception's branches have a and b")
+        raise UserError(f"position {place} needs a residual block; Inception's branches have a and b")
     if place == "block":
         # What leaves a mixed module is what the next one takes; behind the last there is only the pooling.
         for (name, module), (_, following) in pairwise(mixed):
@@ -134,7 +136,7 @@ def _inception_v3(network: nn.Module, place: Place) -> Iterator[Site]:
 def _site(
     name: str,
     block: nn.Module,
-    place: Place,
+    place: Placement,
     children: dict[str, str],
     stage: str,
     *,
@@ -163,5 +165,5 @@ def _site(
 def _child(module: nn.Module, name: str, kind: type[M]) -> M:
     child = module.get_submodule(name)
     if not isinstance(child, kind):
-        raise ValueError(f"{name} is a {type(child).__name__}, not the expected {kind.__name__}")
+        raise UserError(f"{name} is a {type(child).__name__}, not the expected {kind.__name__}")
     return child

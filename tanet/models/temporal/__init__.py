@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from tanet.models.insertion.sites import Place, Site, sites
+from tanet.errors import UserError
+from tanet.models.insertion.sites import Placement, Site, find_sites
 from tanet.models.temporal.non_local import NonLocal
 from tanet.models.temporal.tam import TAM
 from tanet.models.temporal.tam_ablations import GlobalBranch, GlobalSE, LocalBranch
@@ -18,21 +19,21 @@ from tanet.models.temporal.tei import TEI
 from tanet.models.temporal.temporal_aggregation import TemporalAggregation
 from tanet.models.temporal.temporal_conv import SideTaps, TemporalConv, TemporalPool
 from tanet.models.temporal.temporal_shift import TemporalShift
-from tanet.recipes.recipe import Model
+from tanet.recipes.recipe import Network2D
 
-__all__ = ["TAM", "TEMPORAL", "Temporal", "entry", "locate"]
+__all__ = ["TAM", "TEMPORAL", "TemporalModule", "find_temporal", "insertion_sites"]
 
 
 @dataclass(frozen=True)
-class Temporal:
+class TemporalModule:
     """A temporal module: its place, and how it is made for a site."""
 
-    place: Place
+    place: Placement
     """Its own place; a recipe's `position` other than auto moves those that stand in a block."""
-    make: Callable[[Site, Model], nn.Module]
+    make: Callable[[Site, Network2D], nn.Module]
 
 
-def _tam(site: Site, model: Model) -> nn.Module:
+def _tam(site: Site, model: Network2D) -> nn.Module:
     return TAM(
         site.channels,
         frames=model.frames,
@@ -40,88 +41,94 @@ def _tam(site: Site, model: Model) -> nn.Module:
         beta=model.beta,
         kernel=model.kernel,
         local_kernel=model.local_kernel,
-        identity=model.identity,
+        center_tap_bias=model.center_tap_bias,
         order="tanet-r" if model.temporal == "tanet-r" else "tam",
     )
 
 
-def _side_taps(site: Site, model: Model) -> nn.Module:
+def _side_taps(site: Site, model: Network2D) -> nn.Module:
     if not isinstance(site.module, nn.Conv2d):
-        raise ValueError(
+        raise UserError(
             f"{site.name} is a {type(site.module).__name__}, and only a convolution can be inflated"
         )
     return SideTaps(site.module, frames=model.frames, kernel=model.kernel)
 
 
-def _local(site: Site, model: Model) -> nn.Module:
+def _local(site: Site, model: Network2D) -> nn.Module:
     return LocalBranch(site.channels, frames=model.frames, beta=model.beta, local_kernel=model.local_kernel)
 
 
-def _global(_: Site, model: Model) -> nn.Module:
-    return GlobalBranch(frames=model.frames, alpha=model.alpha, kernel=model.kernel, identity=model.identity)
+def _global(_: Site, model: Network2D) -> nn.Module:
+    return GlobalBranch(
+        frames=model.frames, alpha=model.alpha, kernel=model.kernel, center_tap_bias=model.center_tap_bias
+    )
 
 
-def _global_se(site: Site, model: Model) -> nn.Module:
+def _global_se(site: Site, model: Network2D) -> nn.Module:
     return GlobalSE(
         site.channels,
         frames=model.frames,
         alpha=model.alpha,
         kernel=model.kernel,
-        identity=model.identity,
+        center_tap_bias=model.center_tap_bias,
     )
 
 
 # The plain 2D network (C2D, TSN) has none: its frames meet in the mean of their logits alone.
-TEMPORAL: dict[str, Temporal | None] = {
+TEMPORAL: dict[str, TemporalModule | None] = {
     "none": None,
-    "pool": Temporal("b", lambda _, model: TemporalPool(frames=model.frames, kernel=model.kernel)),
-    "tconv": Temporal(
+    "pool": TemporalModule("b", lambda _, model: TemporalPool(frames=model.frames, kernel=model.kernel)),
+    "tconv": TemporalModule(
         "b", lambda site, model: TemporalConv(site.channels, frames=model.frames, kernel=model.kernel)
     ),
-    "tsm": Temporal("a", lambda _, model: TemporalShift(frames=model.frames)),
-    "tei": Temporal("b", lambda site, model: TEI(site.channels, frames=model.frames)),
-    "i3d": Temporal("beside", _side_taps),
-    "nonlocal": Temporal("block", lambda site, model: NonLocal(site.channels, frames=model.frames)),
-    "global": Temporal("b", _global),
-    "local": Temporal("b", _local),
-    "global+se": Temporal("b", _global_se),
-    "tanet-r": Temporal("b", _tam),
-    "tam": Temporal("b", _tam),
-    "tam-ibm": Temporal("a", lambda site, model: TemporalAggregation(site.channels, frames=model.frames)),
+    "tsm": TemporalModule("a", lambda _, model: TemporalShift(frames=model.frames)),
+    "tei": TemporalModule("b", lambda site, model: TEI(site.channels, frames=model.frames)),
+    "i3d": TemporalModule("beside", _side_taps),
+    "nonlocal": TemporalModule("block", lambda site, model: NonLocal(site.channels, frames=model.frames)),
+    "global": TemporalModule("b", _global),
+    "local": TemporalModule("b", _local),
+    "global+se": TemporalModule("b", _global_se),
+    "tanet-r": TemporalModule("b", _tam),
+    "tam": TemporalModule("b", _tam),
+    "tam-ibm": TemporalModule(
+        "a", lambda site, model: TemporalAggregation(site.channels, frames=model.frames)
+    ),
 }
 
 
-def entry(name: str) -> Temporal | None:
+def find_temporal(name: str) -> TemporalModule | None:
     """The temporal module of a name; None for the plain 2D network.
 
     Raises:
-        ValueError: the name is not known; the message lists those that are.
+        UserError: the name is not known; the message lists those that are.
     """
     if name not in TEMPORAL:
-        raise ValueError(f"unknown temporal module '{name}': known are {', '.join(TEMPORAL)}")
+        raise UserError(f"unknown temporal module '{name}': known are {', '.join(TEMPORAL)}")
     return TEMPORAL[name]
 
 
-def locate(network: nn.Module, model: Model, *, place: Place) -> list[Site]:
+def insertion_sites(network: nn.Module, model: Network2D, *, place: Placement) -> list[Site]:
     """The sites of a 2D network where the model's temporal module stands, its own place being `place`.
 
     Raises:
-        ValueError: the network has no such place, or the model asks for a position that the module can't
+        UserError: the network has no such place, or the model asks for a position that the module can't
         take.
     """
     if place == "block":
         _keep_place(model, "after every other block of res3 and res4")
-        blocks = sites(network, place="block")
+        blocks = find_sites(network, place="block")
         alternate = [
             site for stage in ("res3", "res4") for site in [s for s in blocks if s.stage == stage][::2]
         ]
         return [site for site in alternate if site.stage in model.stages]
     if place == "beside":
         _keep_place(model, "beside a block's first convolution")
-        return sites(network, place="beside", stages=model.stages)
-    return sites(network, place=place if model.position == "auto" else model.position, stages=model.stages)
+        return find_sites(network, place="beside", stages=model.stages)
+    return find_sites(
+        network, place=place if model.position == "auto" else model.position, stages=model.stages
+    )
 
 
-def _keep_place(model: Model, where: str) -> None:
+def _keep_place(model: Network2D, where: str) -> None:
     if model.position != "auto":
-        raise ValueError(f"{model.temporal} stands {where}: its position must be auto, not {model.position}")
+        raise UserError(f"{model.temporal} stands {where}: its position must be auto, not {model.position}")

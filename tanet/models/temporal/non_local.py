@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from tanet.errors import UserError
 from tanet.ops import as_clips
 
 
@@ -25,7 +26,7 @@ class NonLocal(nn.Module):
     def __init__(self, channels: int, *, frames: int) -> None:
         super().__init__()
         if frames < 1:
-            raise ValueError(f"frames must be positive, not {frames}")
+            raise UserError(f"frames must be positive, not {frames}")
         self.frames = frames
         inner = channels // 2
         self.theta = nn.Conv2d(channels, inner, 1)

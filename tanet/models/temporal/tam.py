@@ -15,18 +15,25 @@ from typing import Literal
 import torch
 from torch import nn
 
-from tanet.models.temporal.absorbed_norm import TakenNorm
-from tanet.models.temporal.tam_branches import aggregation, apply_gate, by_clip, global_branch, local_branch
-from tanet.ops import Act, Taken, as_clips, implementation, take_in
+from tanet.errors import UserError
+from tanet.models.temporal.absorbed_norm import AbsorbedBatchNorm
+from tanet.models.temporal.tam_branches import (
+    aggregation_kernel,
+    apply_gate,
+    global_branch,
+    local_branch,
+    rows_to_clips,
+)
+from tanet.ops import Activation, SqueezedMaps, as_clips, backend_for, squeeze_maps
 
 
 class TAM(nn.Module):
     """Temporal adaptive module, [N·T, C, H, W] → [N·T, C, H, W].
 
-    Its parameters are named as in the published code (`G.0`, `G.1`, `G.3`, `L.0`, `L.1`, `L.3`). T is a part
-    of the weights: a module for 8 frames can not take 16. Freshly initialised it is not the identity (it
-    shrinks its input to about 0.28 of its standard deviation, with `identity` to 0.5), so BatchNorm behind it
-    must be trained.
+    Its parameters are named as in the published code (`G.0`, `G.1`, `G.3`, `L.0`, `L.1`, `L.3`).
+    T is part of the weights: a module for 8 frames cannot take 16.
+    A fresh module is not the identity: it shrinks its input to about 0.28 of its standard deviation
+    (0.5 with a large `center_tap_bias`), so the BatchNorm behind it must be trained.
 
     On a GPU and without gradients, one operator computes the whole in evaluation: it reads the weights of G
     and L and calls neither, so their hooks see nothing. `branches` gives what the two would make.
@@ -39,8 +46,8 @@ class TAM(nn.Module):
         kernel: K, taps of the adaptive kernel; odd (Table 1b).
         local_kernel: taps of the local branch's first convolution. The paper has 3; the published code
             makes it as wide as K.
-        identity: how far the middle tap's logit leads at the start. 0 is the published start, where a tap
-            weighs about 1/K; with a lead of 6 the middle one weighs 0.96, with 19 all but 0.001 (T = 8).
+        center_tap_bias: lead of the middle tap's logit at the start. With 0, as published, each tap
+            weighs about 1/K; with 6 the middle tap weighs 0.96, with 19 it weighs 0.999 (T = 8).
         order: "tam" gates first and aggregates then (eq. 7), "tanet-r" the other way round (eq. 8).
     """
 
@@ -53,30 +60,30 @@ class TAM(nn.Module):
         beta: int = 4,
         kernel: int = 3,
         local_kernel: int = 3,
-        identity: float = 0.0,
+        center_tap_bias: float = 0.0,
         order: Literal["tam", "tanet-r"] = "tam",
     ) -> None:
         super().__init__()
         if order not in ("tam", "tanet-r"):
-            raise ValueError(f"unknown order '{order}': known are tam, tanet-r")
+            raise UserError(f"unknown order '{order}': known are tam, tanet-r")
         self.frames, self.order, self.taps = frames, order, kernel
         self.conv: nn.Conv2d | None = None
-        self.norm: TakenNorm | None = None
-        self.act: Act = "none"
-        self.G = global_branch(frames, alpha=alpha, kernel=kernel, identity=identity)
+        self.norm: AbsorbedBatchNorm | None = None
+        self.act: Activation = "none"
+        self.G = global_branch(frames, alpha=alpha, kernel=kernel, center_tap_bias=center_tap_bias)
         self.L = local_branch(channels, frames=frames, beta=beta, kernel=local_kernel)
 
-    def take_in(self, norm: TakenNorm, act: Act) -> None:
+    def absorb_norm(self, norm: AbsorbedBatchNorm, act: Activation) -> None:
         """Compute what stood before the module, `norm`, then `act`; x is then what entered the norm."""
         # A child of its own block goes on owning the norm's parameters: here it is only referred to.
         object.__setattr__(self, "norm", norm)
         self.act = act
 
-    def take_in_conv(self, conv: nn.Conv2d) -> None:
+    def absorb_conv(self, conv: nn.Conv2d) -> None:
         """Compute what stood before the norm, a 1×1 convolution, as well; x is then what entered it."""
         self.conv = conv
 
-    def lay_out(self) -> None:
+    def to_kernel_layout(self) -> None:
         """Let the weights lie in memory as the kernels for evaluation read them fastest: C side by side."""
         weight = self.L[0].get_parameter("weight")
         weight.data = weight.data.transpose(1, 2).contiguous().transpose(1, 2)
@@ -85,12 +92,19 @@ class TAM(nn.Module):
         """The gate V [N, C, T] and the kernel Θ [N, C, K] that the maps x [N·T, C, H, W] give rise to."""
         return self._branches(self._squeeze(x).s)
 
-    def _squeeze(self, x: torch.Tensor) -> Taken:
+    def _squeeze(self, x: torch.Tensor) -> SqueezedMaps:
         as_clips(x, self.frames)  # refuses what makes no whole clips
         x = x if self.conv is None else self.conv(x)
-        norm = None if self.norm is None else self.norm.of(x, frames=self.frames, taps=self.taps)
-        gated = self.order == "tam"
-        return take_in(x, frames=self.frames, taps=self.taps, gated=gated, norm=norm, act=self.act)
+        backend = backend_for(x, taps=self.taps, frames=self.frames)  # one for moments and squeeze
+        return squeeze_maps(
+            x,
+            frames=self.frames,
+            taps=self.taps,
+            gated=self.order == "tam",
+            norm=None if self.norm is None else self.norm.values_for(x, backend=backend),
+            act=self.act,
+            backend=backend,
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.order == "tam" and self._evaluates(x):
@@ -102,11 +116,11 @@ class TAM(nn.Module):
         return apply_gate(taken.filter(kernel), gate)
 
     def _branches(self, s: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return by_clip(self.L(s), self.frames), aggregation(self.G, s, self.frames)
+        return rows_to_clips(self.L(s), self.frames), aggregation_kernel(self.G, s, self.frames)
 
     def _evaluates(self, x: torch.Tensor) -> bool:
         """Whether kernels for evaluation alone can compute the whole."""
-        fused = implementation(x, taps=self.taps, frames=self.frames) == "triton"
+        fused = backend_for(x, taps=self.taps, frames=self.frames) == "triton"
         fits = bool(self.G[0].out_features <= 256)  # type: ignore[operator]  # αT, which a program holds
         trains = any(norm is not None and norm.training for norm in (self.G[1], self.L[1], self.norm))
         return fused and fits and not trains and not torch.is_grad_enabled()

@@ -11,8 +11,15 @@ for images (Squeeze-and-Excitation Networks, CVPR 2018). The other symbols are t
 import torch
 from torch import nn
 
-from tanet.models.temporal.tam_branches import aggregation, apply_gate, by_clip, global_branch, local_branch
-from tanet.ops import squeeze, take_in
+from tanet.errors import UserError
+from tanet.models.temporal.tam_branches import (
+    aggregation_kernel,
+    apply_gate,
+    global_branch,
+    local_branch,
+    rows_to_clips,
+)
+from tanet.ops import squeeze, squeeze_maps
 
 
 class GlobalBranch(nn.Module):
@@ -22,17 +29,17 @@ class GlobalBranch(nn.Module):
         frames: T, the frames of a clip.
         alpha: width of the hidden layer, αT.
         kernel: K, taps of the adaptive kernel; odd.
-        identity: how near the identity the kernels begin, as TAM's.
+        center_tap_bias: how near the identity the kernels begin, as TAM's.
     """
 
-    def __init__(self, *, frames: int, alpha: int = 2, kernel: int = 3, identity: float = 0.0) -> None:
+    def __init__(self, *, frames: int, alpha: int = 2, kernel: int = 3, center_tap_bias: float = 0.0) -> None:
         super().__init__()
         self.frames, self.taps = frames, kernel
-        self.G = global_branch(frames, alpha=alpha, kernel=kernel, identity=identity)
+        self.G = global_branch(frames, alpha=alpha, kernel=kernel, center_tap_bias=center_tap_bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        taken = take_in(x, frames=self.frames, taps=self.taps, gated=False)
-        return taken.filter(aggregation(self.G, taken.s, self.frames))
+        taken = squeeze_maps(x, frames=self.frames, taps=self.taps, gated=False)
+        return taken.filter(aggregation_kernel(self.G, taken.s, self.frames))
 
     def extra_repr(self) -> str:
         return f"frames={self.frames}"
@@ -51,12 +58,12 @@ class LocalBranch(nn.Module):
     def __init__(self, channels: int, *, frames: int, beta: int = 4, local_kernel: int = 3) -> None:
         super().__init__()
         if frames < 1:
-            raise ValueError(f"frames must be positive, not {frames}")
+            raise UserError(f"frames must be positive, not {frames}")
         self.frames = frames
         self.L = local_branch(channels, frames=frames, beta=beta, kernel=local_kernel)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return apply_gate(x, by_clip(self.L(squeeze(x)), self.frames))
+        return apply_gate(x, rows_to_clips(self.L(squeeze(x)), self.frames))
 
     def extra_repr(self) -> str:
         return f"frames={self.frames}"
@@ -70,7 +77,7 @@ class GlobalSE(nn.Module):
         frames: T, the frames of a clip.
         alpha: width of the global branch's hidden layer, αT.
         kernel: K, taps of the adaptive kernel; odd.
-        identity: how near the identity the kernels begin, as TAM's.
+        center_tap_bias: how near the identity the kernels begin, as TAM's.
         reduction: the excitation's hidden layer has C/reduction channels.
     """
 
@@ -81,14 +88,14 @@ class GlobalSE(nn.Module):
         frames: int,
         alpha: int = 2,
         kernel: int = 3,
-        identity: float = 0.0,
+        center_tap_bias: float = 0.0,
         reduction: int = 8,
     ) -> None:
         super().__init__()
         if not 1 <= reduction <= channels:
-            raise ValueError(f"reduction must be in 1 … {channels} (channels), not {reduction}")
+            raise UserError(f"reduction must be in 1 … {channels} (channels), not {reduction}")
         self.frames, self.taps = frames, kernel
-        self.G = global_branch(frames, alpha=alpha, kernel=kernel, identity=identity)
+        self.G = global_branch(frames, alpha=alpha, kernel=kernel, center_tap_bias=center_tap_bias)
         self.SE = nn.Sequential(
             nn.Linear(channels, channels // reduction),
             nn.ReLU(inplace=True),
@@ -97,9 +104,9 @@ class GlobalSE(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        taken = take_in(x, frames=self.frames, taps=self.taps, gated=True)
-        gate = by_clip(self.SE(taken.s), self.frames)
-        return taken.filter(aggregation(self.G, taken.s, self.frames), gate=gate)
+        taken = squeeze_maps(x, frames=self.frames, taps=self.taps, gated=True)
+        gate = rows_to_clips(self.SE(taken.s), self.frames)
+        return taken.filter(aggregation_kernel(self.G, taken.s, self.frames), gate=gate)
 
     def extra_repr(self) -> str:
         return f"frames={self.frames}"

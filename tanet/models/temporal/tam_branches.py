@@ -6,9 +6,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from tanet.errors import UserError
 from tanet.ops import as_clips
 
-HIDDEN = 0.4
+MEAN_HIDDEN_ACTIVATION = 0.4
 """Mean of a hidden unit of the global branch at the start: of what ReLU leaves of a normal value, 1/√(2π)."""
 
 
@@ -32,18 +33,18 @@ class FrameConv(nn.Conv1d):
         return F.linear(input, self.weight.transpose(1, 2).flatten(1))
 
 
-def global_branch(frames: int, *, alpha: int, kernel: int, identity: float = 0.0) -> nn.Sequential:
+def global_branch(frames: int, *, alpha: int, kernel: int, center_tap_bias: float = 0.0) -> nn.Sequential:
     """G: rows of T values → weights of K taps (eq. 4); its children are named as in the published code.
 
-    `identity` is by how much the middle tap's logit leads the others' at the start, on average: its last
-    weights are raised, and what they weigh is not negative.
+    `center_tap_bias` is the mean lead of the middle tap's logit over the others at the start.
+    It raises the last weights of that tap, which multiply activations that are never negative.
     """
     if kernel < 1 or kernel % 2 == 0:
-        raise ValueError(f"kernel must be odd, not {kernel}")
+        raise UserError(f"kernel must be odd, not {kernel}")
     if min(frames, alpha) < 1:
-        raise ValueError(f"frames and alpha must be positive, not {frames} and {alpha}")
-    if not 0 <= identity < math.inf:
-        raise ValueError(f"identity must be a number from 0 on, not {identity}")
+        raise UserError(f"frames and alpha must be positive, not {frames} and {alpha}")
+    if not 0 <= center_tap_bias < math.inf:
+        raise UserError(f"center_tap_bias must be a number from 0 on, not {center_tap_bias}")
     branch = nn.Sequential(
         nn.Linear(frames, alpha * frames, bias=False),
         nn.BatchNorm1d(alpha * frames),
@@ -52,16 +53,18 @@ def global_branch(frames: int, *, alpha: int, kernel: int, identity: float = 0.0
         nn.Softmax(dim=-1),
     )
     with torch.no_grad():
-        branch[3].get_parameter("weight")[kernel // 2] += identity / (alpha * frames * HIDDEN)
+        branch[3].get_parameter("weight")[kernel // 2] += center_tap_bias / (
+            alpha * frames * MEAN_HIDDEN_ACTIVATION
+        )
     return branch
 
 
 def local_branch(channels: int, *, frames: int, beta: int, kernel: int) -> nn.Sequential:
     """L: rows [N·T, C] → the gate's rows [N·T, C] (eq. 3); its children are named as in the published one."""
     if kernel < 1 or kernel % 2 == 0:
-        raise ValueError(f"local_kernel must be odd, not {kernel}")
+        raise UserError(f"local_kernel must be odd, not {kernel}")
     if not 1 <= beta <= channels:
-        raise ValueError(f"beta must be in 1 … {channels} (channels), not {beta}")
+        raise UserError(f"beta must be in 1 … {channels} (channels), not {beta}")
     return nn.Sequential(
         FrameConv(channels, channels // beta, kernel, frames=frames),
         nn.BatchNorm1d(channels // beta),
@@ -71,14 +74,14 @@ def local_branch(channels: int, *, frames: int, beta: int, kernel: int) -> nn.Se
     )
 
 
-def by_clip(rows: torch.Tensor, frames: int) -> torch.Tensor:
+def rows_to_clips(rows: torch.Tensor, frames: int) -> torch.Tensor:
     """Rows [N·T, C], one a frame, as [N, C, T]."""
     return as_clips(rows, frames).mT
 
 
-def aggregation(branch: nn.Module, s: torch.Tensor, frames: int) -> torch.Tensor:
+def aggregation_kernel(branch: nn.Module, s: torch.Tensor, frames: int) -> torch.Tensor:
     """The kernel Θ [N, C, K] that a global branch makes of the rows s [N·T, C]."""
-    rows = by_clip(s, frames)  # [N, C, T]
+    rows = rows_to_clips(s, frames)  # [N, C, T]
     return branch(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])
 
 

@@ -17,7 +17,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tanet.models.temporal.tam_branches import by_clip
+from tanet.errors import UserError
+from tanet.models.temporal.tam_branches import rows_to_clips
 from tanet.ops import adaptive_conv, squeeze
 
 
@@ -37,9 +38,7 @@ class TEI(nn.Module):
     def __init__(self, channels: int, *, frames: int, reduction: int = 8, divisor: int = 8) -> None:
         super().__init__()
         if min(frames, divisor, reduction) < 1 or reduction > channels:
-            raise ValueError(
-                f"frames, divisor, reduction must be positive, reduction ≤ {channels} (channels)"
-            )
+            raise UserError(f"frames, divisor, reduction must be positive, reduction ≤ {channels} (channels)")
         self.frames = frames
         narrow = channels // reduction
         self.now = nn.Conv1d(channels, narrow, 1, bias=False)
@@ -52,7 +51,7 @@ class TEI(nn.Module):
         self.weight = nn.Parameter(weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        s = by_clip(squeeze(x), self.frames)  # [N, C, T]
+        s = rows_to_clips(squeeze(x), self.frames)  # [N, C, T]
         moved = self.now(s) - F.pad(self.next(s), (-1, 1))  # [N, C/8, T]
         gate = F.pad(self.expand(moved).sigmoid()[..., :-1], (0, 1), value=1.0)  # [N, C, T]
         return adaptive_conv(x, self.weight.expand(s.shape[0], -1, -1), gate=gate)

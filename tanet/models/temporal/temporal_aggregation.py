@@ -11,6 +11,7 @@ confused with the temporal *adaptive* module (tam.py), whose weights each clip m
 import torch
 from torch import nn
 
+from tanet.errors import UserError
 from tanet.ops import adaptive_conv, as_clips
 
 
@@ -31,7 +32,7 @@ class TemporalAggregation(nn.Module):
     def __init__(self, channels: int, *, frames: int) -> None:
         super().__init__()
         if frames < 1:
-            raise ValueError(f"frames must be positive, not {frames}")
+            raise UserError(f"frames must be positive, not {frames}")
         self.frames = frames
         self.weight = nn.Parameter(torch.tensor([0.0, 1.0, 0.0]).repeat(channels, 1))  # [C, 3]
 

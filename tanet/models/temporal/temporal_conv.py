@@ -12,6 +12,7 @@ I3D is that of Carreira and Zisserman (CVPR 2017) as Wang et al. build it (Non-l
 import torch
 from torch import nn
 
+from tanet.errors import UserError
 from tanet.ops import adaptive_conv, as_clips, shift_sum
 
 
@@ -27,7 +28,7 @@ class TemporalPool(nn.Module):
 
     def __init__(self, *, frames: int, kernel: int = 3) -> None:
         super().__init__()
-        _check(frames, kernel)
+        _check_taps(frames, kernel)
         self.frames, self.kernel = frames, kernel
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -52,7 +53,7 @@ class TemporalConv(nn.Module):
 
     def __init__(self, channels: int, *, frames: int, kernel: int = 3) -> None:
         super().__init__()
-        _check(frames, kernel)
+        _check_taps(frames, kernel)
         self.frames = frames
         # In two dimensions, time and place: five-dimensional weights have no channels-last form.
         self.conv = nn.Conv2d(channels, channels, (kernel, 1), padding=(kernel // 2, 0), bias=False)
@@ -80,11 +81,11 @@ class SideTaps(nn.Module):
 
     def __init__(self, conv: nn.Conv2d, *, frames: int, kernel: int = 3) -> None:
         super().__init__()
-        _check(frames, kernel)
+        _check_taps(frames, kernel)
         if kernel == 1:
-            raise ValueError("an inflated convolution needs 3 taps or more, not 1")
+            raise UserError("an inflated convolution needs 3 taps or more, not 1")
         if conv.groups != 1 or isinstance(conv.padding, str):
-            raise ValueError("only an ungrouped convolution with padding in numbers can be inflated")
+            raise UserError("only an ungrouped convolution with padding in numbers can be inflated")
         self.frames = frames
         self.ahead = tuple(k - kernel // 2 for k in range(kernel) if k != kernel // 2)
         self.taps_conv = nn.Conv2d(
@@ -106,6 +107,6 @@ class SideTaps(nn.Module):
         return f"frames={self.frames}"
 
 
-def _check(frames: int, kernel: int) -> None:
+def _check_taps(frames: int, kernel: int) -> None:
     if frames < 1 or kernel < 1 or kernel % 2 == 0:
-        raise ValueError(f"frames must be positive and kernel odd, not {frames} and {kernel}")
+        raise UserError(f"frames must be positive and kernel odd, not {frames} and {kernel}")

@@ -10,6 +10,7 @@ features.
 import torch
 from torch import nn
 
+from tanet.errors import UserError
 from tanet.ops import shift
 
 
@@ -24,7 +25,7 @@ class TemporalShift(nn.Module):
     def __init__(self, *, frames: int, divisor: int = 8) -> None:
         super().__init__()
         if min(frames, divisor) < 1:
-            raise ValueError(f"frames and divisor must be positive, not {frames} and {divisor}")
+            raise UserError(f"frames and divisor must be positive, not {frames} and {divisor}")
         self.frames, self.divisor = frames, divisor
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -45,9 +45,9 @@ class WeightedSum(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             dweight = torch.zeros_like(weight)
             product = dy * maps  # whose memory all taps use
-            dweight[half] = _summed(product)
+            dweight[half] = _sum_places(product)
             for k, at, read in pairs:
-                dweight[k, :, read] = _summed(torch.mul(dy[:, at], maps[:, read], out=product[:, at]))
+                dweight[k, :, read] = _sum_places(torch.mul(dy[:, at], maps[:, read], out=product[:, at]))
         if ctx.needs_input_grad[0]:
             dmaps = dy * weight[half]
             for k, at, read in pairs:
@@ -65,5 +65,5 @@ def _pairs(taps: int, frames: int) -> Iterator[tuple[int, slice, slice]]:
             yield k, slice(-ahead, None), slice(None, ahead)
 
 
-def _summed(product: torch.Tensor) -> torch.Tensor:
+def _sum_places(product: torch.Tensor) -> torch.Tensor:
     return product.sum((-2, -1), keepdim=True)

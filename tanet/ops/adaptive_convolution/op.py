@@ -12,7 +12,8 @@ against it.
 import torch
 
 from tanet.ops.adaptive_convolution.eager import WeightedSum, weighted_sum
-from tanet.ops.common.dispatch import Act, activate, check_affine, eager, implementation
+from tanet.ops.common.dispatch import Activation, activate, backend_for, check_affine, records_autograd
+from tanet.ops.common.filter_inputs import FilterInputs
 
 
 def adaptive_conv(
@@ -22,7 +23,7 @@ def adaptive_conv(
     gate: torch.Tensor | None = None,
     scale: torch.Tensor | None = None,
     shift: torch.Tensor | None = None,
-    act: Act = "none",
+    act: Activation = "none",
 ) -> torch.Tensor:
     """Filter every channel of every clip along time with a kernel of its own.
 
@@ -41,19 +42,21 @@ def adaptive_conv(
     Raises:
         ValueError: the shapes do not fit, K is even, or scale is given without shift.
     """
+    inputs = FilterInputs(x, kernel, gate, scale, shift, act)
     if not torch.compiler.is_compiling():  # where the number of clips may be a symbol
-        _check(x, kernel, gate)
+        _check(inputs)
     check_affine(scale, shift, act)
-    if implementation(x, taps=kernel.shape[2], frames=x.shape[0] // kernel.shape[0]) == "triton":
+    if backend_for(x, taps=kernel.shape[2], frames=x.shape[0] // kernel.shape[0]) == "triton":
         from tanet.ops.adaptive_convolution.triton_forward import adaptive_conv_triton
 
-        return adaptive_conv_triton(x, kernel, gate, scale, shift, act)
-    maps, weight = _weighted(x, kernel, gate, scale, shift, act)
-    y = WeightedSum.apply(maps, weight) if eager(maps, weight) else weighted_sum(maps, weight)
+        return adaptive_conv_triton(*inputs)
+    maps, weight = _weighted(inputs)
+    y = WeightedSum.apply(maps, weight) if records_autograd(maps, weight) else weighted_sum(maps, weight)
     return y.flatten(0, 1)  # type: ignore[union-attr]
 
 
-def _check(x: torch.Tensor, kernel: torch.Tensor, gate: torch.Tensor | None) -> None:
+def _check(inputs: FilterInputs) -> None:
+    x, kernel, gate, *_ = inputs
     clips, channels, taps = kernel.shape
     if taps % 2 == 0 or channels != x.shape[1]:
         raise ValueError(f"expected a kernel [{clips}, {x.shape[1]}, K], K odd, not {list(kernel.shape)}")
@@ -71,25 +74,18 @@ def reference(
     gate: torch.Tensor | None = None,
     scale: torch.Tensor | None = None,
     shift: torch.Tensor | None = None,
-    act: Act = "none",
+    act: Activation = "none",
 ) -> torch.Tensor:
-    """`adaptive_conv` in PyTorch's operations: the specification."""
-    return weighted_sum(*_weighted(x, kernel, gate, scale, shift, act)).flatten(0, 1)
+    """Compute `adaptive_conv` in PyTorch's operations: the specification."""
+    return weighted_sum(*_weighted(FilterInputs(x, kernel, gate, scale, shift, act))).flatten(0, 1)
 
 
-def _weighted(
-    x: torch.Tensor,
-    kernel: torch.Tensor,
-    gate: torch.Tensor | None,
-    scale: torch.Tensor | None,
-    shift: torch.Tensor | None,
-    act: Act,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The maps that are summed, and their weights: as `weighted_sum` takes them."""
-    maps = activate(x, scale=scale, shift=shift, act=act).unflatten(
-        0, (kernel.shape[0], -1)
-    )  # [N, T, C, H, W]
-    # Gate times tap first: they are small, and no gated copy of the map need be written.
+def _weighted(inputs: FilterInputs) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the maps that are summed and their weights, as `weighted_sum` takes them."""
+    x, kernel, gate, scale, shift, act = inputs
+    maps = activate(x, scale=scale, shift=shift, act=act)
+    maps = maps.unflatten(0, (kernel.shape[0], -1))  # [N, T, C, H, W]
+    # Gate times tap first: both are small, and no gated copy of the maps has to be written.
     weight = kernel[:, :, None] if gate is None else gate[..., None] * kernel[:, :, None]  # [N, C, T, K]
     weight = weight.expand(-1, -1, maps.shape[1], -1).permute(3, 0, 2, 1).contiguous()  # [K, N, T, C]
     return maps, weight[..., None, None].to(x.dtype)

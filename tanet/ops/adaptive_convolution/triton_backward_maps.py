@@ -12,26 +12,27 @@ import torch
 import triton
 import triton.language as tl
 
+from tanet.ops.common.filter_inputs import FilterInputs
 from tanet.ops.common.triton_tiles import (
-    arguments,
+    activation_grad,
     device_of,
-    frame,
-    given,
-    no_sums,
-    passes,
-    per_channel,
-    slide,
-    walk,
-    walked,
+    kernel_arguments,
+    launch_grid,
+    load_frame,
+    load_per_channel,
+    or_placeholder,
+    program_tile,
+    slide_sums,
+    zero_sums,
 )
 
 
 @triton.jit
-def _into_x(dz, raw, g, e, s, b, slope, offset, ACT: tl.constexpr, SLOPED: tl.constexpr):
+def _grad_of_x(dz, raw, g, e, s, b, slope, offset, ACT: tl.constexpr, SLOPED: tl.constexpr):
     """dX of a frame, from dZ and what else the frame's gradient is made of."""
     dp = g * dz + e
     if ACT > 0:
-        dp *= passes(raw * s + b, ACT)
+        dp *= activation_grad(raw * s + b, ACT)
     dp *= s
     if SLOPED:
         dp += slope * raw + offset
@@ -39,38 +40,38 @@ def _into_x(dz, raw, g, e, s, b, slope, offset, ACT: tl.constexpr, SLOPED: tl.co
 
 
 @triton.jit
-def _maps(
+def _backward_maps_kernel(
     dy, x, dx, extra, slope, offset, theta, gate, scale, shift,
     T, P, C, theta_c, theta_k, gate_c, gate_t, per_chunk,
     K: tl.constexpr, GATE: tl.constexpr, AFFINE: tl.constexpr, ACT: tl.constexpr,
     EXTRA: tl.constexpr, SLOPED: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
-    n, first, last, cs, offsets, inside = walked(T, P, C, per_chunk, BP, BC)
+    n, first, last, cs, offsets, inside = program_tile(T, P, C, per_chunk, BP, BC)
     PC = P * C
     SEEN: tl.constexpr = (ACT > 0) or SLOPED  # the maps matter only to an activation and to their moments
-    s = per_channel(scale, cs, cs < C, 1.0, AFFINE)
-    b = per_channel(shift, cs, cs < C, 0.0, AFFINE)
-    m = per_channel(slope, cs, cs < C, 0.0, SLOPED)
-    o = per_channel(offset, cs, cs < C, 0.0, SLOPED)
+    s = load_per_channel(scale, cs, cs < C, 1.0, AFFINE)
+    b = load_per_channel(shift, cs, cs < C, 0.0, AFFINE)
+    m = load_per_channel(slope, cs, cs < C, 0.0, SLOPED)
+    o = load_per_channel(offset, cs, cs < C, 0.0, SLOPED)
     weights = n.to(tl.int64) * C * K + cs * theta_c
     gates = n.to(tl.int64) * C * T + cs * gate_c
     extra += n.to(tl.int64) * T * C + cs
     thetas = ()
     for i in tl.static_range(K):  # backwards in time
-        thetas += (per_channel(theta, weights + (K - 1 - i) * theta_k, cs < C, 0.0, True),)
-    sums = no_sums(BP, BC, K)
+        thetas += (load_per_channel(theta, weights + (K - 1 - i) * theta_k, cs < C, 0.0, True),)
+    sums = zero_sums(BP, BC, K)
     for i in tl.static_range(K - 1):
-        grad = frame(dy, n, first + (i - K // 2), T, PC, offsets, inside).to(tl.float32)
-        sums = slide(sums, thetas, grad, K)[1:]
+        grad = load_frame(dy, n, first + (i - K // 2), T, PC, offsets, inside).to(tl.float32)
+        sums = slide_sums(sums, thetas, grad, K)[1:]
     for t in tl.range(first, last, num_stages=STAGES):
-        grad = frame(dy, n, t + K // 2, T, PC, offsets, inside).to(tl.float32)
-        sums = slide(sums, thetas, grad, K)
+        grad = load_frame(dy, n, t + K // 2, T, PC, offsets, inside).to(tl.float32)
+        sums = slide_sums(sums, thetas, grad, K)
         raw = grad
         if SEEN:
-            raw = frame(x, n, t, T, PC, offsets, inside).to(tl.float32)
-        g = per_channel(gate, gates + t * gate_t, cs < C, 1.0, GATE)
-        e = per_channel(extra, t * C, cs < C, 0.0, EXTRA)
-        out = _into_x(sums[0], raw, g, e, s, b, m, o, ACT, SLOPED)
+            raw = load_frame(x, n, t, T, PC, offsets, inside).to(tl.float32)
+        g = load_per_channel(gate, gates + t * gate_t, cs < C, 1.0, GATE)
+        e = load_per_channel(extra, t * C, cs < C, 0.0, EXTRA)
+        out = _grad_of_x(sums[0], raw, g, e, s, b, m, o, ACT, SLOPED)
         start = (n * T + t).to(tl.int64) * PC
         tl.store(dx + start + offsets, out.to(dx.dtype.element_ty), mask=inside)
         sums = sums[1:]
@@ -92,11 +93,11 @@ def adaptive_conv_dx(
     """The gradient of x; with e [N·T, C] (`extra`), m and n [C] (`slope`, `offset`) where they are given."""
     x, dy = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (x, dy))
     dx = torch.empty_like(x)
-    grid, per_chunk, compiled = walk(x, kernel)
-    inputs, options = arguments(x, kernel, gate, scale, shift, act)
-    others = given(extra, slope, offset, otherwise=x)
+    grid, per_chunk, compiled = launch_grid(x, kernel)
+    inputs, options = kernel_arguments(FilterInputs(x, kernel, gate, scale, shift, act))
+    others = or_placeholder(extra, slope, offset, otherwise=x)
     with device_of(x):
-        _maps[grid](
+        _backward_maps_kernel[grid](
             dy, x, dx, *others, *inputs, per_chunk, **options, **compiled,
             EXTRA=extra is not None, SLOPED=slope is not None,
         )  # fmt: skip

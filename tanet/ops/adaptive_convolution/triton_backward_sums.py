@@ -13,33 +13,117 @@ import torch
 import triton
 import triton.language as tl
 
+from tanet.ops.common.filter_inputs import FilterInputs
 from tanet.ops.common.triton_tiles import (
     activate,
-    arguments,
+    activation_grad,
     device_of,
-    even_share,
-    frame,
-    passes,
-    per_channel,
+    kernel_arguments,
+    load_frame,
+    load_per_channel,
     sizes,
-    tile,
-    tile_at,
+    tile_offsets,
+    tile_shape,
+    tiles_per_program,
 )
 
 TILE = {"elements": 512, "most": 128}
 WARPS = 1  # a warp adds up a frame's places without waiting for others
-RESIDENT = 8  # programs that a multiprocessor has registers for
+PROGRAMS_PER_SM = 8  # programs that a multiprocessor has registers for
 STAGES = 4  # steps whose maps are on their way at a time, the one worked on included
 
 
 @triton.jit
-def _fold(values, R: tl.constexpr):
+def _sum_rows(values, R: tl.constexpr):
     """[BP, BC] → [R, BC]: the sum of places that lie R apart, which one thread has."""
     return tl.sum(tl.reshape(values, [values.shape[0] // R, R, values.shape[1]]), 0)
 
 
 @triton.jit
-def _sums(
+def _sum_three_taps(
+    dy, x, d_theta, theta, gate, s, b, n, first, last, cs, weights, gates,
+    T, C, PC, theta_k, gate_t, GATE: tl.constexpr, AFFINE: tl.constexpr, ACT: tl.constexpr,
+    BT: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, R: tl.constexpr, STAGES: tl.constexpr,
+):  # fmt: skip
+    """Sums for K = 3, which read dY and X once; returns those of gate, scale and shift."""
+    ts = tl.arange(0, BT)[:, None]
+    d_gate = tl.zeros([BT, BC], tl.float32)
+    d_scale = tl.zeros([R, BC], tl.float32)
+    d_shift = tl.zeros([R, BC], tl.float32)
+    w0 = load_per_channel(theta, weights, cs < C, 0.0, True)
+    w1 = load_per_channel(theta, weights + theta_k, cs < C, 0.0, True)
+    w2 = load_per_channel(theta, weights + 2 * theta_k, cs < C, 0.0, True)
+    d0 = tl.zeros([R, BC], tl.float32)
+    d1 = tl.zeros([R, BC], tl.float32)
+    d2 = tl.zeros([R, BC], tl.float32)
+    offsets, inside = tile_offsets(first, last, cs, C, BP)
+    before = tl.zeros([BP, BC], tl.float32)
+    now = load_frame(dy, n, 0, T, PC, offsets, inside).to(tl.float32)
+    # One loop over all frames of all tiles, so that its loads never have to start anew.
+    for i in tl.range(0, tl.cdiv(last - first, BP) * T, num_stages=STAGES):
+        t, next_t = i % T, (i + 1) % T
+        offsets, inside = tile_offsets(first + i // T * BP, last, cs, C, BP)
+        raw = load_frame(x, n, t, T, PC, offsets, inside).to(tl.float32)
+        offsets, inside = tile_offsets(first + (i + 1) // T * BP, last, cs, C, BP)
+        ahead = load_frame(dy, n, next_t, T, PC, offsets, inside).to(tl.float32)
+        after = tl.where(next_t > 0, ahead, 0.0)  # the first frame of the next tile does not follow
+        pre = raw * s + b
+        g = load_per_channel(gate, gates + t * gate_t, cs < C, 1.0, GATE)
+        a = activate(pre, ACT)
+        dz = w0 * after + w1 * now + w2 * before
+        if GATE:
+            d_gate += tl.where(ts == t, tl.sum(_sum_rows(dz * a, R), 0)[None, :], 0.0)
+        z = g * a
+        d0 += _sum_rows(after * z, R)
+        d1 += _sum_rows(now * z, R)
+        d2 += _sum_rows(before * z, R)
+        if AFFINE:
+            dp = g * dz * activation_grad(pre, ACT)
+            d_scale += _sum_rows(dp * raw, R)
+            d_shift += _sum_rows(dp, R)
+        before = tl.where(next_t > 0, now, 0.0)
+        now = ahead
+    tl.store(d_theta, tl.sum(d0, 0), mask=cs < C)
+    tl.store(d_theta + C, tl.sum(d1, 0), mask=cs < C)
+    tl.store(d_theta + 2 * C, tl.sum(d2, 0), mask=cs < C)
+    return d_gate, d_scale, d_shift
+
+
+@triton.jit
+def _sum_taps(
+    dy, x, d_theta, theta, gate, s, b, n, first, last, cs, weights, gates,
+    T, C, PC, theta_k, gate_t, K: tl.constexpr, GATE: tl.constexpr, AFFINE: tl.constexpr,
+    ACT: tl.constexpr, BT: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, R: tl.constexpr,
+):  # fmt: skip
+    """Sums for any K, a pass over dY and X for each tap; returns those of gate, scale and shift."""
+    ts = tl.arange(0, BT)[:, None]
+    d_gate = tl.zeros([BT, BC], tl.float32)
+    d_scale = tl.zeros([R, BC], tl.float32)
+    d_shift = tl.zeros([R, BC], tl.float32)
+    for k in tl.static_range(K):
+        d = tl.zeros([R, BC], tl.float32)
+        for start in range(first, last, BP):
+            offsets, inside = tile_offsets(start, last, cs, C, BP)
+            for t in range(T):
+                raw = load_frame(x, n, t, T, PC, offsets, inside).to(tl.float32)
+                pre = raw * s + b
+                g = load_per_channel(gate, gates + t * gate_t, cs < C, 1.0, GATE)
+                w = load_per_channel(theta, weights + k * theta_k, cs < C, 0.0, True)
+                a = activate(pre, ACT)
+                grad = load_frame(dy, n, t - k + K // 2, T, PC, offsets, inside).to(tl.float32)
+                d += _sum_rows(g * a * grad, R)
+                if GATE:
+                    d_gate += tl.where(ts == t, tl.sum(_sum_rows(w * grad * a, R), 0)[None, :], 0.0)
+                if AFFINE:
+                    dp = g * w * grad * activation_grad(pre, ACT)
+                    d_scale += _sum_rows(dp * raw, R)
+                    d_shift += _sum_rows(dp, R)
+        tl.store(d_theta + k * C, tl.sum(d, 0), mask=cs < C)
+    return d_gate, d_scale, d_shift
+
+
+@triton.jit
+def _backward_sums_kernel(
     dy, x, sums, theta, gate, scale, shift, T, P, C, theta_c, theta_k, gate_c, gate_t, per_part, rows,
     K: tl.constexpr, GATE: tl.constexpr, AFFINE: tl.constexpr, ACT: tl.constexpr,
     BT: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, R: tl.constexpr, STAGES: tl.constexpr,
@@ -52,8 +136,8 @@ def _sums(
     cs = tl.program_id(0) % tiles_c * BC + tl.arange(0, BC)
     ts = tl.arange(0, BT)[:, None]
     PC = P * C
-    s = per_channel(scale, cs, cs < C, 1.0, AFFINE)
-    b = per_channel(shift, cs, cs < C, 0.0, AFFINE)
+    s = load_per_channel(scale, cs, cs < C, 1.0, AFFINE)
+    b = load_per_channel(shift, cs, cs < C, 0.0, AFFINE)
     weights = n.to(tl.int64) * C * K + cs * theta_c
     gates = n.to(tl.int64) * C * T + cs * gate_c
     # Partial sums [parts of the places, N, rows, C]: rows of the gate, the kernel, the scale, the shift.
@@ -61,66 +145,16 @@ def _sums(
     d_theta = sums
     if GATE:
         d_theta += T * C
-    d_gate = tl.zeros([BT, BC], tl.float32)
-    d_scale = tl.zeros([R, BC], tl.float32)
-    d_shift = tl.zeros([R, BC], tl.float32)
     if K == 3:
-        w0 = per_channel(theta, weights, cs < C, 0.0, True)
-        w1 = per_channel(theta, weights + theta_k, cs < C, 0.0, True)
-        w2 = per_channel(theta, weights + 2 * theta_k, cs < C, 0.0, True)
-        d0 = tl.zeros([R, BC], tl.float32)
-        d1 = tl.zeros([R, BC], tl.float32)
-        d2 = tl.zeros([R, BC], tl.float32)
-        offsets, inside = tile_at(first, last, cs, C, BP)
-        before = tl.zeros([BP, BC], tl.float32)
-        now = frame(dy, n, 0, T, PC, offsets, inside).to(tl.float32)
-        # All frames of all tiles in one loop, so that its loads never have to start anew.
-        for i in tl.range(0, tl.cdiv(last - first, BP) * T, num_stages=STAGES):
-            t, next_t = i % T, (i + 1) % T
-            offsets, inside = tile_at(first + i // T * BP, last, cs, C, BP)
-            raw = frame(x, n, t, T, PC, offsets, inside).to(tl.float32)
-            offsets, inside = tile_at(first + (i + 1) // T * BP, last, cs, C, BP)
-            ahead = frame(dy, n, next_t, T, PC, offsets, inside).to(tl.float32)
-            after = tl.where(next_t > 0, ahead, 0.0)  # the next tile's first frame does not follow
-            pre = raw * s + b
-            g = per_channel(gate, gates + t * gate_t, cs < C, 1.0, GATE)
-            a = activate(pre, ACT)
-            dz = w0 * after + w1 * now + w2 * before
-            if GATE:
-                d_gate += tl.where(ts == t, tl.sum(_fold(dz * a, R), 0)[None, :], 0.0)
-            z = g * a
-            d0 += _fold(after * z, R)
-            d1 += _fold(now * z, R)
-            d2 += _fold(before * z, R)
-            if AFFINE:
-                dp = g * dz * passes(pre, ACT)
-                d_scale += _fold(dp * raw, R)
-                d_shift += _fold(dp, R)
-            before = tl.where(next_t > 0, now, 0.0)
-            now = ahead
-        tl.store(d_theta, tl.sum(d0, 0), mask=cs < C)
-        tl.store(d_theta + C, tl.sum(d1, 0), mask=cs < C)
-        tl.store(d_theta + 2 * C, tl.sum(d2, 0), mask=cs < C)
+        d_gate, d_scale, d_shift = _sum_three_taps(
+            dy, x, d_theta, theta, gate, s, b, n, first, last, cs, weights, gates,
+            T, C, PC, theta_k, gate_t, GATE, AFFINE, ACT, BT, BP, BC, R, STAGES,
+        )  # fmt: skip
     else:
-        for k in tl.static_range(K):
-            d = tl.zeros([R, BC], tl.float32)
-            for start in range(first, last, BP):
-                offsets, inside = tile_at(start, last, cs, C, BP)
-                for t in range(T):
-                    raw = frame(x, n, t, T, PC, offsets, inside).to(tl.float32)
-                    pre = raw * s + b
-                    g = per_channel(gate, gates + t * gate_t, cs < C, 1.0, GATE)
-                    w = per_channel(theta, weights + k * theta_k, cs < C, 0.0, True)
-                    a = activate(pre, ACT)
-                    grad = frame(dy, n, t - k + K // 2, T, PC, offsets, inside).to(tl.float32)
-                    d += _fold(g * a * grad, R)
-                    if GATE:
-                        d_gate += tl.where(ts == t, tl.sum(_fold(w * grad * a, R), 0)[None, :], 0.0)
-                    if AFFINE:
-                        dp = g * w * grad * passes(pre, ACT)
-                        d_scale += _fold(dp * raw, R)
-                        d_shift += _fold(dp, R)
-            tl.store(d_theta + k * C, tl.sum(d, 0), mask=cs < C)
+        d_gate, d_scale, d_shift = _sum_taps(
+            dy, x, d_theta, theta, gate, s, b, n, first, last, cs, weights, gates,
+            T, C, PC, theta_k, gate_t, K, GATE, AFFINE, ACT, BT, BP, BC, R,
+        )  # fmt: skip
     if GATE:
         tl.store(sums[None, :] + ts * C, d_gate, mask=(ts < T) & (cs[None, :] < C))
     if AFFINE:
@@ -128,7 +162,7 @@ def _sums(
         tl.store(d_theta + (K + 1) * C, tl.sum(d_shift, 0), mask=cs < C)
 
 
-def _rows(
+def _count_sums(
     x: torch.Tensor, kernel: torch.Tensor, gate: torch.Tensor | None, scale: torch.Tensor | None
 ) -> int:
     """How many sums a channel of a clip has."""
@@ -149,17 +183,17 @@ def adaptive_conv_sums(
     """Float32 sums [N, T + K + 2, C] for gate, kernel, scale and shift; no rows for what is not there."""
     x, dy = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (x, dy))
     clips, channels, _, frames, places = sizes(x, kernel)
-    block_p, block_c = tile(channels, **TILE)
+    block_p, block_c = tile_shape(channels, **TILE)
     tiles_c = triton.cdiv(channels, block_c)
     tiles_p = max(1, triton.cdiv(places, block_p))  # maps without places have sums, too: zeros
-    share = even_share(tiles_p, of=clips * tiles_c, resident=RESIDENT, device=x.device)
+    share = tiles_per_program(tiles_p, of=clips * tiles_c, resident=PROGRAMS_PER_SM, device=x.device)
     parts = triton.cdiv(tiles_p, share)
     at_a_time = min(block_p, WARPS * 32 * 16 // (block_c * x.itemsize))  # places that its threads load
-    rows = _rows(x, kernel, gate, scale)
+    rows = _count_sums(x, kernel, gate, scale)
     sums = torch.empty(parts, clips, rows, channels, device=x.device, dtype=torch.float32)
-    inputs, options = arguments(x, kernel, gate, scale, shift, act)
+    inputs, options = kernel_arguments(FilterInputs(x, kernel, gate, scale, shift, act))
     with device_of(x):
-        _sums[(parts * tiles_c, clips)](
+        _backward_sums_kernel[(parts * tiles_c, clips)](
             dy, x, sums, *inputs, share * block_p, rows, **options, BT=triton.next_power_of_2(frames),
             BP=block_p, BC=block_c, R=at_a_time, STAGES=STAGES, num_warps=WARPS,
         )  # fmt: skip
@@ -169,20 +203,13 @@ def adaptive_conv_sums(
 @adaptive_conv_sums.register_fake
 def _(dy, x, kernel, gate, scale, shift, act):
     clips, channels, _ = kernel.shape
-    return x.new_empty((clips, _rows(x, kernel, gate, scale), channels), dtype=torch.float32)
+    return x.new_empty((clips, _count_sums(x, kernel, gate, scale), channels), dtype=torch.float32)
 
 
-def gradients(
-    dy: torch.Tensor,
-    x: torch.Tensor,
-    kernel: torch.Tensor,
-    gate: torch.Tensor | None,
-    scale: torch.Tensor | None,
-    shift: torch.Tensor | None,
-    act: str,
-) -> tuple[torch.Tensor | None, ...]:
-    """The gradients of kernel, gate, scale and shift; None for those that are not there."""
-    sums = adaptive_conv_sums(dy, x, kernel, gate, scale, shift, act)
+def gradients(dy: torch.Tensor, inputs: FilterInputs) -> tuple[torch.Tensor | None, ...]:
+    """Compute the gradients of kernel, gate, scale and shift; None for those that are not there."""
+    _, kernel, gate, scale, shift, _ = inputs
+    sums = adaptive_conv_sums(dy, *inputs)
     taps, affine = kernel.shape[2], 0 if scale is None else 2
     d_gate, d_kernel, d_affine = sums.split((sums.shape[1] - taps - affine, taps, affine), dim=1)
     return (

@@ -14,16 +14,17 @@ import triton.language as tl
 
 from tanet.ops.adaptive_convolution.triton_backward_maps import adaptive_conv_dx
 from tanet.ops.adaptive_convolution.triton_backward_sums import gradients
+from tanet.ops.common.filter_inputs import FilterInputs
 from tanet.ops.common.triton_tiles import (
     activate,
-    arguments,
     device_of,
-    frame,
-    no_sums,
-    per_channel,
-    slide,
-    walk,
-    walked,
+    kernel_arguments,
+    launch_grid,
+    load_frame,
+    load_per_channel,
+    program_tile,
+    slide_sums,
+    zero_sums,
 )
 
 
@@ -32,33 +33,33 @@ def _gated(raw, gate, n, t, T, cs, C, gate_c, gate_t, s, b, GATE: tl.constexpr, 
     """Z_t of frame t in a tile; zeros outside the clip."""
     valid = (cs < C) & (t >= 0) & (t < T)
     # Without a gate this still is a gate of ones, which closes outside the clip, where act(b) is not zero.
-    g = per_channel(gate, n.to(tl.int64) * C * T + cs * gate_c + t * gate_t, valid, 1.0, GATE)
+    g = load_per_channel(gate, n.to(tl.int64) * C * T + cs * gate_c + t * gate_t, valid, 1.0, GATE)
     return g * activate(raw.to(tl.float32) * s + b, ACT)
 
 
 @triton.jit
-def _forward(
+def _forward_kernel(
     x, y, theta, gate, scale, shift, T, P, C, theta_c, theta_k, gate_c, gate_t, per_chunk,
     K: tl.constexpr, GATE: tl.constexpr, AFFINE: tl.constexpr, ACT: tl.constexpr,
     BP: tl.constexpr, BC: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
-    n, first, last, cs, offsets, inside = walked(T, P, C, per_chunk, BP, BC)
+    n, first, last, cs, offsets, inside = program_tile(T, P, C, per_chunk, BP, BC)
     PC = P * C
-    s = per_channel(scale, cs, cs < C, 1.0, AFFINE)
-    b = per_channel(shift, cs, cs < C, 0.0, AFFINE)
+    s = load_per_channel(scale, cs, cs < C, 1.0, AFFINE)
+    b = load_per_channel(shift, cs, cs < C, 0.0, AFFINE)
     weights = n.to(tl.int64) * C * K + cs * theta_c
     thetas = ()
     for k in tl.static_range(K):
-        thetas += (per_channel(theta, weights + k * theta_k, cs < C, 0.0, True),)
-    sums = no_sums(BP, BC, K)
+        thetas += (load_per_channel(theta, weights + k * theta_k, cs < C, 0.0, True),)
+    sums = zero_sums(BP, BC, K)
     for i in tl.static_range(K - 1):
-        raw = frame(x, n, first + (i - K // 2), T, PC, offsets, inside)
+        raw = load_frame(x, n, first + (i - K // 2), T, PC, offsets, inside)
         z = _gated(raw, gate, n, first + (i - K // 2), T, cs, C, gate_c, gate_t, s, b, GATE, ACT)
-        sums = slide(sums, thetas, z, K)[1:]
+        sums = slide_sums(sums, thetas, z, K)[1:]
     for t in tl.range(first, last, num_stages=STAGES):
-        raw = frame(x, n, t + K // 2, T, PC, offsets, inside)
+        raw = load_frame(x, n, t + K // 2, T, PC, offsets, inside)
         z = _gated(raw, gate, n, t + K // 2, T, cs, C, gate_c, gate_t, s, b, GATE, ACT)
-        sums = slide(sums, thetas, z, K)
+        sums = slide_sums(sums, thetas, z, K)
         start = (n * T + t).to(tl.int64) * PC
         tl.store(y + start + offsets, sums[0].to(y.dtype.element_ty), mask=inside)
         sums = sums[1:]
@@ -76,10 +77,10 @@ def adaptive_conv_triton(
     """`adaptive_conv.adaptive_conv` on a GPU; x is best in channels-last, else it is copied first."""
     x = x.contiguous(memory_format=torch.channels_last)
     y = torch.empty_like(x)
-    grid, per_chunk, compiled = walk(x, kernel)
-    inputs, options = arguments(x, kernel, gate, scale, shift, act)
+    grid, per_chunk, compiled = launch_grid(x, kernel)
+    inputs, options = kernel_arguments(FilterInputs(x, kernel, gate, scale, shift, act))
     with device_of(x):
-        _forward[grid](x, y, *inputs, per_chunk, **options, **compiled)
+        _forward_kernel[grid](x, y, *inputs, per_chunk, **options, **compiled)
     return y
 
 
@@ -94,9 +95,9 @@ def _setup(ctx, inputs, output):
 
 
 def _gradients(ctx, dy):
-    inputs = (*ctx.saved_tensors, ctx.act)
+    inputs = FilterInputs(*ctx.saved_tensors, ctx.act)
     needed = any(ctx.needs_input_grad[1:5])
-    of_weights = gradients(dy, *inputs) if needed else [None] * 4
+    of_weights = gradients(dy, inputs) if needed else [None] * 4
     dx = adaptive_conv_dx(dy, *inputs, None, None, None)
     return dx, *of_weights, None
 

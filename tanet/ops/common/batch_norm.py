@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 
 
-class Norm(NamedTuple):
+class BatchNormValues(NamedTuple):
     """A BatchNorm that is taken in: (X - mean) / √(var + eps) · weight + bias, [C] each."""
 
     weight: torch.Tensor

@@ -5,31 +5,30 @@ from typing import Literal, get_args
 
 import torch
 
-Act = Literal["none", "relu", "relu6"]
-
-
+Activation = Literal["none", "relu", "relu6"]
+Backend = Literal["triton", "torch"]
 TRITON = find_spec("triton") is not None
-
-
-CLIPS = 65_535  # as many as the second axis of a GPU's grid
+MAX_CLIPS = 65_535  # limit of the second axis of a GPU's grid
+MAX_TAPS, MAX_FRAMES = 7, 64  # what the registers of a program hold
 
 
 def check_affine(scale: torch.Tensor | None, shift: torch.Tensor | None, act: str) -> None:
-    """Raise ValueError where what is taken in is half given or not known."""
+    """Raise ValueError if scale and shift are not given together, or the activation is unknown."""
     if (scale is None) != (shift is None):
         raise ValueError("scale and shift are one map: give both or none")
-    if act not in get_args(Act):
-        raise ValueError(f"unknown act '{act}': known are {', '.join(get_args(Act))}")
+    if act not in get_args(Activation):
+        raise ValueError(f"unknown act '{act}': known are {', '.join(get_args(Activation))}")
 
 
-def implementation(x: torch.Tensor, *, taps: int = 3, frames: int = 8) -> Literal["triton", "torch"]:
-    """What computes `adaptive_conv` for such an x: fused kernels on a GPU, or PyTorch's operations."""
-    fused = x.is_cuda and taps <= 7 and frames <= 64 and x.shape[0] <= CLIPS * frames and TRITON
+def backend_for(x: torch.Tensor, *, taps: int = 3, frames: int = 8) -> Backend:
+    """Choose what computes an operation on x: fused kernels on a GPU, or PyTorch's operations."""
+    fits = taps <= MAX_TAPS and frames <= MAX_FRAMES and x.shape[0] <= MAX_CLIPS * frames
+    fused = x.is_cuda and TRITON and fits
     return "triton" if fused and x.dtype in (torch.float32, torch.bfloat16, torch.float16) else "torch"
 
 
 def activate(
-    x: torch.Tensor, *, scale: torch.Tensor | None, shift: torch.Tensor | None, act: Act
+    x: torch.Tensor, *, scale: torch.Tensor | None, shift: torch.Tensor | None, act: Activation
 ) -> torch.Tensor:
     """act(scale · x + shift) for maps [N·T, C, H, W], in their precision; arguments as in `adaptive_conv`."""
     if scale is not None and shift is not None:
@@ -39,7 +38,7 @@ def activate(
     return torch.nn.functional.relu(x) if act == "relu" else torch.nn.functional.relu6(x)
 
 
-def eager(*tensors: torch.Tensor) -> bool:
-    """Whether autograd would record these operations one by one."""
+def records_autograd(*tensors: torch.Tensor) -> bool:
+    """Tell whether autograd would record these operations one by one."""
     records = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     return records and not torch.compiler.is_compiling()

@@ -6,26 +6,28 @@ import torch
 import triton
 import triton.language as tl
 
+from tanet.ops.common.filter_inputs import FilterInputs
+
 ACTS: dict[str, int] = {"none": 0, "relu": 1, "relu6": 2}
 
 
 @triton.jit
-def frame(x, n, t, T, PC, offsets, inside):
+def load_frame(x, n, t, T, PC, offsets, inside):
     """Frame t of clip n in a tile [BP, BC], as it is; zeros outside the clip."""
     start = (n * T + t).to(tl.int64) * PC
     return tl.load(x + start + offsets, mask=inside & (t >= 0) & (t < T), other=0.0)
 
 
 @triton.jit
-def tile_at(first, last, cs, C, BP: tl.constexpr):
+def tile_offsets(first, last, cs, C, BP: tl.constexpr):
     """Where the values of the places first … are in a frame [BP, BC]; which of them there are."""
     ps = first + tl.arange(0, BP)
     return ps[:, None] * C + cs[None, :], (ps[:, None] < last) & (cs[None, :] < C)
 
 
 @triton.jit
-def walked(T, P, C, per_chunk, BP: tl.constexpr, BC: tl.constexpr):
-    """What a program walks along (`walk`): a clip, from which frame to which, the channels, the tile."""
+def program_tile(T, P, C, per_chunk, BP: tl.constexpr, BC: tl.constexpr):
+    """Tell a program of `launch_grid` its clip, its range of frames, its channels and its tile."""
     # Clips in reverse: another kernel has read the same maps in order just before, and the last are still in
     # the cache.
     n = tl.num_programs(1) - 1 - tl.program_id(1)
@@ -33,13 +35,13 @@ def walked(T, P, C, per_chunk, BP: tl.constexpr, BC: tl.constexpr):
     last = tl.minimum(first + per_chunk, T)
     tiles_c = tl.cdiv(C, BC)
     cs = tl.program_id(0) % tiles_c * BC + tl.arange(0, BC)
-    offsets, inside = tile_at(tl.program_id(0) // tiles_c * BP, P, cs, C, BP)
+    offsets, inside = tile_offsets(tl.program_id(0) // tiles_c * BP, P, cs, C, BP)
     return n, first, last, cs, offsets, inside
 
 
 @triton.jit
-def no_sums(BP: tl.constexpr, BC: tl.constexpr, K: tl.constexpr):
-    """The K - 1 sums that `slide` begins with."""
+def zero_sums(BP: tl.constexpr, BC: tl.constexpr, K: tl.constexpr):
+    """The K - 1 sums that `slide_sums` begins with."""
     sums = ()
     for _ in tl.static_range(K - 1):
         sums += (tl.zeros([BP, BC], tl.float32),)
@@ -47,7 +49,7 @@ def no_sums(BP: tl.constexpr, BC: tl.constexpr, K: tl.constexpr):
 
 
 @triton.jit
-def slide(sums, weights, value, K: tl.constexpr):
+def slide_sums(sums, weights, value, K: tl.constexpr):
     """Add a frame to the weighted sums of K frames in a row that it is part of.
 
     From the K - 1 begun before to K: the first is complete, the others go on to the next frame. Frames that a
@@ -60,7 +62,7 @@ def slide(sums, weights, value, K: tl.constexpr):
 
 
 @triton.jit
-def per_channel(values, at, valid, otherwise: tl.constexpr, GIVEN: tl.constexpr):
+def load_per_channel(values, at, valid, otherwise: tl.constexpr, GIVEN: tl.constexpr):
     """One number a channel [1, BC], float32; `otherwise` where there is no such input."""
     if GIVEN:
         return tl.load(values + at, mask=valid, other=0.0).to(tl.float32)[None, :]
@@ -77,8 +79,8 @@ def part_of_map(scale, shift, tiles, tiles_c, C, AFFINE: tl.constexpr, BC: tl.co
     image, images = tl.program_id(0) // tiles, tl.num_programs(0) // tiles
     part = tl.program_id(0) % tiles // tiles_c
     cs = tl.program_id(0) % tiles_c * BC + tl.arange(0, BC)
-    s = per_channel(scale, cs, cs < C, 1.0, AFFINE)
-    b = per_channel(shift, cs, cs < C, 0.0, AFFINE)
+    s = load_per_channel(scale, cs, cs < C, 1.0, AFFINE)
+    b = load_per_channel(shift, cs, cs < C, 0.0, AFFINE)
     return image.to(tl.int64), images.to(tl.int64), part, cs, s, b
 
 
@@ -93,7 +95,7 @@ def activate(pre, ACT: tl.constexpr):
 
 
 @triton.jit
-def passes(pre, ACT: tl.constexpr):
+def activation_grad(pre, ACT: tl.constexpr):
     """The derivative of the activation, 0 or 1."""
     passed = tl.full(pre.shape, 1.0, tl.float32)
     if ACT == 1:
@@ -114,15 +116,11 @@ def sizes(x: torch.Tensor, kernel: torch.Tensor) -> tuple[int, int, int, int, in
     return clips, channels, taps, x.shape[0] // clips, x.shape[2] * x.shape[3]
 
 
-def arguments(
-    x: torch.Tensor,
-    kernel: torch.Tensor,
-    gate: torch.Tensor | None,
-    scale: torch.Tensor | None,
-    shift: torch.Tensor | None,
-    act: str,
+def kernel_arguments(
+    inputs: FilterInputs,
 ) -> tuple[tuple[torch.Tensor | int, ...], dict[str, int]]:
-    """What each kernel of the temporal adaptive convolution is told: its inputs, and what is compiled in."""
+    """Return the arguments of every adaptive-convolution kernel, and the constants compiled in."""
+    x, kernel, gate, scale, shift, act = inputs
     clips, channels, taps, frames, places = sizes(x, kernel)
     # A clip's numbers lie together, in whatever order: the kernels know the order by its strides.
     kernel = kernel if kernel.stride(0) == channels * taps else kernel.contiguous()
@@ -131,26 +129,31 @@ def arguments(
     strides = (0, 0) if gate is None else gate.stride()[1:]
     numbers = (frames, places, channels, *kernel.stride()[1:], *strides)
     options = {"K": taps, "GATE": gate is not None, "AFFINE": scale is not None, "ACT": ACTS[act]}
-    return (kernel, x if gate is None else gate, *given(scale, shift, otherwise=x), *numbers), options
+    return (
+        kernel,
+        x if gate is None else gate,
+        *or_placeholder(scale, shift, otherwise=x),
+        *numbers,
+    ), options
 
 
-def given(*tensors: torch.Tensor | None, otherwise: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def or_placeholder(*tensors: torch.Tensor | None, otherwise: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """A kernel must be handed some tensor in the place of one that is not there; it never reads it."""
     return tuple(otherwise if tensor is None else tensor.contiguous() for tensor in tensors)
 
 
-def tile(channels: int, *, elements: int, most: int) -> tuple[int, int]:
+def tile_shape(channels: int, *, elements: int, most: int) -> tuple[int, int]:
     """Places and channels of a tile of so many elements, of at most so many channels."""
     block_c = next((size for size in (128, 64, 32, 16) if size <= most and channels % size == 0), 32)
     return elements // block_c, block_c
 
 
-def power(size: int, *, most: int = 1 << 16) -> int:
+def padded_power_of_two(size: int, *, most: int = 1 << 16) -> int:
     """The power of two that holds so many, at least what a product of matrices takes."""
     return min(most, max(16, triton.next_power_of_2(size)))
 
 
-def even_share(tiles: int, *, of: int, resident: int, device: torch.device) -> int:
+def tiles_per_program(tiles: int, *, of: int, resident: int, device: torch.device) -> int:
     """How many of the tiles of places a program takes, so that all programs end at about the same time.
 
     They run in rounds of as many as there is room for, and the last round should be full. Starting and ending
@@ -172,18 +175,18 @@ def even_share(tiles: int, *, of: int, resident: int, device: torch.device) -> i
     return each(min(range(1, 5), key=lambda rounds: rounds * (each(rounds) + 1)))
 
 
-def walk(x: torch.Tensor, kernel: torch.Tensor) -> tuple[tuple[int, int, int], int, dict[str, int]]:
+def launch_grid(x: torch.Tensor, kernel: torch.Tensor) -> tuple[tuple[int, int, int], int, dict[str, int]]:
     """The grid of programs that walk along frames of a tile, how many frames each, and how it is compiled."""
     clips, channels, taps, frames, places = sizes(x, kernel)
-    block_p, block_c = tile(channels, elements=2048, most=64)
+    block_p, block_c = tile_shape(channels, elements=2048, most=64)
     tiles = triton.cdiv(places, block_p) * triton.cdiv(channels, block_c)
-    per_chunk = _chunk(frames, beside=taps - 1, programs=tiles * clips, device=x.device)
+    per_chunk = _frames_per_program(frames, beside=taps - 1, programs=tiles * clips, device=x.device)
     # STAGES: frames that are on their way at a time, the one worked on included.
     compiled = {"BP": block_p, "BC": block_c, "STAGES": 4, "num_warps": 4}
     return (tiles, clips, triton.cdiv(frames, per_chunk)), per_chunk, compiled
 
 
-def _chunk(frames: int, *, beside: int, programs: int, device: torch.device) -> int:
+def _frames_per_program(frames: int, *, beside: int, programs: int, device: torch.device) -> int:
     """How many of a clip's frames a program takes, so that all programs end as early as they can.
 
     They run in rounds of as many as there is room for. Small chunks fill the last round, and read more frames

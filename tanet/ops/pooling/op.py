@@ -5,16 +5,16 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
-from tanet.ops.common.dispatch import eager, implementation
+from tanet.ops.common.dispatch import Backend, records_autograd
 
 
-def moments(x: torch.Tensor, *, frames: int, taps: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and biased variance [C] of the channels of maps [N·T, C, H, W], in float32 at least.
+def moments(x: torch.Tensor, *, backend: Backend) -> tuple[torch.Tensor, torch.Tensor]:
+    """Compute mean and biased variance [C] of the channels of maps [N·T, C, H, W], in float32 at least.
 
-    From the fused kernels they come without a gradient: `take_in`, which computes by the same for so many
-    frames and taps, puts it into that of the maps.
+    The Triton version returns no gradient. `squeeze_maps` must then run on Triton too: its backward pass adds
+    the part of the moments.
     """
-    if implementation(x, taps=taps, frames=frames) == "triton":
+    if backend == "triton":
         from tanet.ops.pooling.triton_kernels import moments_triton
 
         return moments_triton(x.detach())
@@ -24,7 +24,7 @@ def moments(x: torch.Tensor, *, frames: int, taps: int) -> tuple[torch.Tensor, t
 
 def squeeze(x: torch.Tensor) -> torch.Tensor:
     """The mean of each map over its places, [N·T, C, H, W] → rows s [N·T, C] (eq. 1)."""
-    return Squeeze.apply(x) if eager(x) else x.mean((2, 3))  # type: ignore[return-value]
+    return Squeeze.apply(x) if records_autograd(x) else x.mean((2, 3))  # type: ignore[return-value]
 
 
 class Squeeze(torch.autograd.Function):

@@ -8,7 +8,7 @@ import torch
 import triton
 import triton.language as tl
 
-from tanet.ops.common.triton_tiles import ACTS, device_of, given, part_of_map, passes
+from tanet.ops.common.triton_tiles import ACTS, activation_grad, device_of, or_placeholder, part_of_map
 
 PARTS = 512  # about as many programs as keep a GPU busy
 PLACES = 256  # of a map, summed by one program
@@ -16,7 +16,7 @@ STEPS = 4  # tiles whose loads are on their way together
 
 
 @triton.jit
-def _moment_parts(x, sums, M, C, per_part, STEPS: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr):
+def _moment_parts_kernel(x, sums, M, C, per_part, STEPS: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr):
     cs = tl.program_id(0) * BC + tl.arange(0, BC)
     origin = tl.load(x + cs, mask=cs < C, other=0.0).to(tl.float32)[None, :]
     first = tl.program_id(1) * per_part
@@ -37,7 +37,7 @@ def _moment_parts(x, sums, M, C, per_part, STEPS: tl.constexpr, BP: tl.constexpr
 
 
 @triton.jit
-def _moments(x, sums, mean, var, M, C, parts, BR: tl.constexpr, BC: tl.constexpr):
+def _moments_kernel(x, sums, mean, var, M, C, parts, BR: tl.constexpr, BC: tl.constexpr):
     cs = tl.program_id(0) * BC + tl.arange(0, BC)
     one = tl.zeros([BR, BC], tl.float32)
     two = tl.zeros([BR, BC], tl.float32)
@@ -56,7 +56,7 @@ def _moments(x, sums, mean, var, M, C, parts, BR: tl.constexpr, BC: tl.constexpr
 
 
 @triton.jit
-def _squeeze_parts(
+def _squeeze_parts_kernel(
     x, scale, shift, out, P, C, per_part, tiles_c, tiles,
     AFFINE: tl.constexpr, ACT: tl.constexpr, STEPS: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
@@ -73,7 +73,7 @@ def _squeeze_parts(
             at = image * P * C + ps[:, None] * C + cs[None, :]
             raw = tl.load(x + at, mask=inside, other=0.0).to(tl.float32)
             pre = raw * s + b
-            passed = tl.where(inside, passes(pre, ACT), 0.0)
+            passed = tl.where(inside, activation_grad(pre, ACT), 0.0)
             straight += passed * raw
             open_ += passed
             if ACT == 2:
@@ -96,8 +96,10 @@ def moments_triton(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     sums = torch.empty(parts, 2, channels, **new)
     mean, var = (torch.empty(channels, **new) for _ in range(2))
     with device_of(x):
-        _moment_parts[(tiles_c, parts)](x, sums, places, channels, per_part, STEPS=STEPS, BP=32, BC=64)
-        _moments[(triton.cdiv(channels, 16),)](x, sums, mean, var, places, channels, parts, BR=64, BC=16)
+        _moment_parts_kernel[(tiles_c, parts)](x, sums, places, channels, per_part, STEPS=STEPS, BP=32, BC=64)
+        _moments_kernel[(triton.cdiv(channels, 16),)](
+            x, sums, mean, var, places, channels, parts, BR=64, BC=16
+        )
     return mean, var
 
 
@@ -117,8 +119,9 @@ def squeeze_parts(
     per_part = triton.cdiv(places, parts)
     out = torch.empty(parts, 3, images, channels, device=x.device, dtype=torch.float32)
     with device_of(x):
-        _squeeze_parts[(tiles_c * parts * images,)](
-            x, *given(scale, shift, otherwise=x), out, places, channels, per_part, tiles_c, tiles_c * parts,
+        _squeeze_parts_kernel[(tiles_c * parts * images,)](
+            x, *or_placeholder(scale, shift, otherwise=x), out,
+            places, channels, per_part, tiles_c, tiles_c * parts,
             AFFINE=scale is not None, ACT=ACTS[act], STEPS=STEPS, BP=16, BC=64, num_warps=2,
         )  # fmt: skip
     return out.sum(0) if parts > 1 else out[0]

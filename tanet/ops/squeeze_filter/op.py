@@ -1,10 +1,11 @@
-"""Maps that are squeezed, and then filtered by what their squeeze gave rise to: TAM's way with them.
+"""Squeeze feature maps, then filter them by kernels and gates made from the squeeze, as TAM does.
 
-    a = act(scale · X + shift)             what stands before, taken in: a BatchNorm and an activation
+    a = act(scale · X + shift)             the BatchNorm and activation before TAM, absorbed
     s = mean of a over H, W                (eq. 1), from which a kernel and a gate are made
     Y = Σ_k Θ_k shift_k(gate · a)          `adaptive_conv`
 
-On a GPU the two, and the moments that scale and shift come from, share one backward pass (taken_triton.py).
+On a GPU, squeeze, filter and the moments behind scale and shift share one backward pass
+(triton_autograd.py).
 """
 
 from dataclasses import dataclass, field
@@ -12,16 +13,18 @@ from dataclasses import dataclass, field
 import torch
 
 from tanet.ops.adaptive_convolution.op import adaptive_conv
-from tanet.ops.common.batch_norm import Norm
-from tanet.ops.common.dispatch import Act, activate, implementation
+from tanet.ops.common.batch_norm import BatchNormValues
+from tanet.ops.common.dispatch import Activation, Backend, activate, backend_for
+from tanet.ops.common.filter_inputs import FilterInputs
 from tanet.ops.pooling.op import squeeze
 
 
 @dataclass(frozen=True)
-class Taken:
-    """Maps, their squeeze, and what the filter must know; one filter for one squeeze.
+class SqueezedMaps:
+    """Maps, their squeeze, and what the filter needs; one filter for one squeeze.
 
-    `x` is for the filter alone: on a GPU its gradient is a message to the squeeze.
+    Use `x` only for `filter`: on a GPU its "gradient" is not a gradient but a parcel for the squeeze's
+    backward pass.
     """
 
     x: torch.Tensor
@@ -29,46 +32,55 @@ class Taken:
     """Rows [N·T, C]."""
     scale: torch.Tensor | None
     shift: torch.Tensor | None
-    act: Act
+    act: Activation
     messages: torch.Tensor | None = None
-    """Of the fused kernels."""
+    """Empty tensor that carries gate and kernel back to the squeeze; of the fused kernels only."""
     used: list[bool] = field(default_factory=list)
 
     def filter(self, kernel: torch.Tensor, *, gate: torch.Tensor | None = None) -> torch.Tensor:
-        """`adaptive_conv` of the maps by a kernel [N, C, K] and a gate [N, C, T] → [N·T, C, H, W].
+        """Filter the maps by a kernel [N, C, K] and a gate [N, C, T] → [N·T, C, H, W]; see `adaptive_conv`.
 
         Raises:
             ValueError: these maps were filtered already.
         """
         if self.used:
-            raise ValueError("one filter for one squeeze: take the maps in again")
+            raise ValueError("one filter for one squeeze: squeeze the maps again")
         self.used.append(True)
         if self.messages is not None:
-            from tanet.ops.squeeze_filter.triton_autograd import filter_taken
+            from tanet.ops.squeeze_filter.triton_autograd import filter_maps_triton
 
-            return filter_taken(self.x, self.messages, kernel, gate, self.scale, self.shift, self.act)
+            inputs = FilterInputs(self.x, kernel, gate, self.scale, self.shift, self.act)
+            return filter_maps_triton(inputs, self.messages)
         return adaptive_conv(self.x, kernel, gate=gate, scale=self.scale, shift=self.shift, act=self.act)
 
 
-def take_in(
-    x: torch.Tensor, *, frames: int, taps: int, gated: bool, norm: Norm | None = None, act: Act = "none"
-) -> Taken:
-    """Squeeze maps [N·T, C, H, W] that are then to be filtered.
+def squeeze_maps(
+    x: torch.Tensor,
+    *,
+    frames: int,
+    taps: int,
+    gated: bool,
+    norm: BatchNormValues | None = None,
+    act: Activation = "none",
+    backend: Backend | None = None,
+) -> SqueezedMaps:
+    """Squeeze maps [N·T, C, H, W] that are filtered afterwards.
 
     Args:
-        x: what enters the norm.
+        x: what enters the BatchNorm.
         frames: T.
-        taps: K of the kernel to come.
-        gated: whether a gate will come with it.
-        norm: before the activation; None for none.
+        taps: K of the filter's kernel.
+        gated: whether the filter will have a gate.
+        norm: the BatchNorm before the activation; None for none.
         act: the activation.
+        backend: what computes; it must be what computed the moments in `norm`. None chooses.
     """
-    if implementation(x, taps=taps, frames=frames) == "triton":
-        from tanet.ops.squeeze_filter.triton_autograd import squeeze_taken
+    if (backend or backend_for(x, taps=taps, frames=frames)) == "triton":
+        from tanet.ops.squeeze_filter.triton_autograd import squeeze_maps_triton
 
-        x, s, scale, shift, messages = squeeze_taken(
+        x, s, scale, shift, messages = squeeze_maps_triton(
             x, frames=frames, taps=taps, gated=gated, norm=norm, act=act
         )
-        return Taken(x, s, scale, shift, act, messages)
+        return SqueezedMaps(x, s, scale, shift, act, messages)
     scale, shift = (None, None) if norm is None else norm.scale_and_shift()
-    return Taken(x, squeeze(activate(x, scale=scale, shift=shift, act=act)), scale, shift, act)
+    return SqueezedMaps(x, squeeze(activate(x, scale=scale, shift=shift, act=act)), scale, shift, act)

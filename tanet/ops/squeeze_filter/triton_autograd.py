@@ -1,9 +1,9 @@
-"""Squeeze and filter of the same maps with one backward pass over them; see taken.py.
+"""Squeeze and filter of the same maps with one backward pass over them; see op.py.
 
-Autograd would have the filter make a gradient of the maps, the squeeze another, the moments a third, and add
-them: nine passes over maps. Here the squeeze's node alone makes it, last, when the gradients of s and of the
-moments are known. What it needs from the filter comes to it as messages in the place of gradients: dY where
-the gradient of the maps would be, gate and kernel where that of an empty tensor would be.
+Left to autograd, the filter, the squeeze and the moments would each make a gradient of the maps, to be added
+up: nine passes over maps. Here the squeeze's backward makes the only one, last, when the gradients of s and
+of the moments are known. The filter's backward returns dY, gate and kernel *in place of* gradients (dY for
+the maps, gate and kernel for an empty tensor), and autograd carries them to the squeeze's backward.
 """
 
 from typing import Any
@@ -13,17 +13,18 @@ import torch
 from tanet.ops.adaptive_convolution.triton_backward_maps import adaptive_conv_dx
 from tanet.ops.adaptive_convolution.triton_backward_sums import gradients
 from tanet.ops.adaptive_convolution.triton_forward import adaptive_conv_triton
-from tanet.ops.common.batch_norm import Norm
-from tanet.ops.common.dispatch import Act
+from tanet.ops.common.batch_norm import BatchNormValues
+from tanet.ops.common.dispatch import Activation
+from tanet.ops.common.filter_inputs import FilterInputs
 from tanet.ops.pooling.triton_kernels import squeeze_parts
 
 Gradients = tuple[torch.Tensor | None, ...]
 
 
-def squeeze_taken(
-    x: torch.Tensor, *, frames: int, taps: int, gated: bool, norm: Norm | None, act: Act
+def squeeze_maps_triton(
+    x: torch.Tensor, *, frames: int, taps: int, gated: bool, norm: BatchNormValues | None, act: Activation
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None, torch.Tensor]:
-    """`take_in` on a GPU: x, s, the norm's scale and shift, and the empty tensor, all for the filter."""
+    """Run `squeeze_maps` on a GPU: x, s, the norm's scale and shift, and the empty tensor for messages."""
     x = x.contiguous(memory_format=torch.channels_last)
     weights = (None, None, None, None, 0.0, False) if norm is None else tuple(norm)
     s, x, messages, *affine = _Squeeze.apply(x, *weights, frames, taps, gated, act)  # type: ignore[misc]
@@ -31,17 +32,9 @@ def squeeze_taken(
     return x, s, scale, shift, messages
 
 
-def filter_taken(
-    x: torch.Tensor,
-    messages: torch.Tensor,
-    kernel: torch.Tensor,
-    gate: torch.Tensor | None,
-    scale: torch.Tensor | None,
-    shift: torch.Tensor | None,
-    act: Act,
-) -> torch.Tensor:
-    """`Taken.filter` on a GPU, of what `squeeze_taken` made."""
-    return _Filter.apply(x, messages, kernel, gate, scale, shift, act)  # type: ignore[return-value]
+def filter_maps_triton(inputs: FilterInputs, messages: torch.Tensor) -> torch.Tensor:
+    """Run `SqueezedMaps.filter` on a GPU, on what `squeeze_maps_triton` returned."""
+    return _Filter.apply(inputs.x, messages, *inputs[1:])  # type: ignore[return-value]
 
 
 class _Squeeze(torch.autograd.Function):
@@ -51,7 +44,7 @@ class _Squeeze(torch.autograd.Function):
     def forward(ctx: Any, x, weight, bias, mean, var, eps, of_batch, frames, taps, gated, act):
         scale = shift = None
         if weight is not None:
-            scale, shift = Norm(weight, bias, mean, var, eps, of_batch).scale_and_shift()
+            scale, shift = BatchNormValues(weight, bias, mean, var, eps, of_batch).scale_and_shift()
         parts = squeeze_parts(x, scale, shift, act)
         straight, open_, rest = parts.unbind()  # [N·T, C] each
         s = straight + rest if scale is None else scale * straight + shift * open_ + rest
@@ -112,4 +105,4 @@ class _Filter(torch.autograd.Function):
         dy = dy.contiguous(memory_format=torch.channels_last)
         weights = [kernel.mT] if gate is None else [gate.mT, kernel.mT]
         messages = torch.cat([tensor.float() for tensor in weights], 1)
-        return dy, messages, *gradients(dy, x, kernel, gate, scale, shift, ctx.act), None
+        return dy, messages, *gradients(dy, FilterInputs(x, kernel, gate, scale, shift, ctx.act)), None

@@ -12,7 +12,7 @@ import torch
 import triton
 import triton.language as tl
 
-from tanet.ops.common.triton_tiles import activate, power
+from tanet.ops.common.triton_tiles import activate, padded_power_of_two
 
 TILE = 8192  # elements that a program holds at a time
 ROWS = 16  # of a product of matrices, at least
@@ -35,7 +35,7 @@ def product(rows, w, total):
 
 
 @triton.jit
-def _squeezed(s_parts, parts, images, n, N, t, T, cs, C, BN: tl.constexpr):
+def _load_squeezed(s_parts, parts, images, n, N, t, T, cs, C, BN: tl.constexpr):
     """s of the clips n at the frames t and channels cs, grids that broadcast together; zeros outside."""
     inside = (n < N) & (t >= 0) & (t < T) & (cs < C)
     if BN == 1:
@@ -46,7 +46,7 @@ def _squeezed(s_parts, parts, images, n, N, t, T, cs, C, BN: tl.constexpr):
 
 
 @triton.jit
-def _norm(rows, mean, var, weight, bias, at, valid, eps):
+def _norm_relu(rows, mean, var, weight, bias, at, valid, eps):
     """BatchNorm with running statistics of the columns of rows, and ReLU."""
     scale = tl.load(weight + at, mask=valid, other=0.0).to(tl.float32)
     scale = scale / tl.sqrt(tl.load(var + at, mask=valid, other=1.0).to(tl.float32) + eps)
@@ -56,7 +56,7 @@ def _norm(rows, mean, var, weight, bias, at, valid, eps):
 
 
 @triton.jit
-def _weights(l0, l0_h, l0_c, hs, HIDDEN, cs, C):
+def _load_tap(l0, l0_h, l0_c, hs, HIDDEN, cs, C):
     """One tap's weights [BC, BH]."""
     inside = (cs[:, None] < C) & (hs[None, :] < HIDDEN)
     return tl.load(l0 + hs[None, :] * l0_h + cs[:, None] * l0_c, mask=inside, other=0.0)
@@ -75,17 +75,17 @@ def _three_taps(
     now = tl.zeros([BM, BH], tl.float32)
     after = tl.zeros([BM, BH], tl.float32)
     cs = tl.arange(0, BC)
-    rows = _squeezed(s_parts, parts, images, n[:, None], N, t[:, None], T, cs[None, :], C, BN)
-    w0 = _weights(l0, l0_h, l0_c, hs, HIDDEN, cs, C)
-    w1 = _weights(l0 + l0_k, l0_h, l0_c, hs, HIDDEN, cs, C)
-    w2 = _weights(l0 + 2 * l0_k, l0_h, l0_c, hs, HIDDEN, cs, C)
+    rows = _load_squeezed(s_parts, parts, images, n[:, None], N, t[:, None], T, cs[None, :], C, BN)
+    w0 = _load_tap(l0, l0_h, l0_c, hs, HIDDEN, cs, C)
+    w1 = _load_tap(l0 + l0_k, l0_h, l0_c, hs, HIDDEN, cs, C)
+    w2 = _load_tap(l0 + 2 * l0_k, l0_h, l0_c, hs, HIDDEN, cs, C)
     for _ in range(0, C, BC):
         these, v0, v1, v2 = rows, w0, w1, w2
         cs += BC  # the next ones are on their way while these are multiplied
-        rows = _squeezed(s_parts, parts, images, n[:, None], N, t[:, None], T, cs[None, :], C, BN)
-        w0 = _weights(l0, l0_h, l0_c, hs, HIDDEN, cs, C)
-        w1 = _weights(l0 + l0_k, l0_h, l0_c, hs, HIDDEN, cs, C)
-        w2 = _weights(l0 + 2 * l0_k, l0_h, l0_c, hs, HIDDEN, cs, C)
+        rows = _load_squeezed(s_parts, parts, images, n[:, None], N, t[:, None], T, cs[None, :], C, BN)
+        w0 = _load_tap(l0, l0_h, l0_c, hs, HIDDEN, cs, C)
+        w1 = _load_tap(l0 + l0_k, l0_h, l0_c, hs, HIDDEN, cs, C)
+        w2 = _load_tap(l0 + 2 * l0_k, l0_h, l0_c, hs, HIDDEN, cs, C)
         before = product(these, v0, before)
         now = product(these, v1, now)
         after = product(these, v2, after)
@@ -109,7 +109,7 @@ def _any_taps(
         cs = start + tl.arange(0, BC)
         for k in tl.static_range(LK):
             t = ts[:, None] + (k - LK // 2)
-            rows = _squeezed(s_parts, parts, images, 0, 1, t, T, cs[None, :], C, BN)  # [BT, BC]
+            rows = _load_squeezed(s_parts, parts, images, 0, 1, t, T, cs[None, :], C, BN)  # [BT, BC]
             inside = (hs[:, None] < HIDDEN) & (cs[None, :] < C)
             w = tl.load(l0 + hs[:, None] * l0_h + cs[None, :] * l0_c + k * l0_k, mask=inside, other=0.0)
             products += rows[:, None, :] * w.to(tl.float32)[None, :, :]
@@ -144,7 +144,7 @@ def _hidden(
         )  # fmt: skip
     else:
         total = _any_taps(s_parts, l0, l0_h, l0_c, l0_k, hs, T, C, HIDDEN, parts, images, LK, BN, BT, BH, BC)
-    total = _norm(total, l_mean, l_var, l_weight, l_bias, hs, hs < HIDDEN, l_eps)
+    total = _norm_relu(total, l_mean, l_var, l_weight, l_bias, hs, hs < HIDDEN, l_eps)
     at = (n * T + t)[:, None] * HIDDEN + hs[None, :]
     tl.store(hidden + at, total, mask=mine[:, None] & (hs[None, :] < HIDDEN))
 
@@ -161,7 +161,7 @@ def _aggregation(
     # The frames are summed over in a product of matrices, which takes no fewer than 16.
     BS: tl.constexpr = BT if BT > 16 else 16
     ss = tl.arange(0, BS)
-    rows = _squeezed(s_parts, parts, images, 0, 1, ss[None, :], T, cs[:, None], C, BN)  # [BG, BS]
+    rows = _load_squeezed(s_parts, parts, images, 0, 1, ss[None, :], T, cs[:, None], C, BN)  # [BG, BS]
     thetas = ()
     for _ in tl.static_range(K):
         thetas += (tl.zeros([BG, BW], tl.float32),)
@@ -170,7 +170,7 @@ def _aggregation(
         inside = (ws[None, :] < WIDTH) & (ss[:, None] < T)
         w0 = tl.load(g0 + ws[None, :] * T + ss[:, None], mask=inside, other=0.0)
         wide = product(rows, w0, tl.zeros([BG, BW], tl.float32))
-        wide = _norm(wide, g_mean, g_var, g_weight, g_bias, ws, ws < WIDTH, g_eps)
+        wide = _norm_relu(wide, g_mean, g_var, g_weight, g_bias, ws, ws < WIDTH, g_eps)
         # K is so small that a second product of matrices, padded to 16, would be the longer way.
         added = ()
         for k in tl.static_range(K):
@@ -190,7 +190,7 @@ def _aggregation(
 
 
 @triton.jit
-def _hidden_and_kernel(
+def _hidden_and_aggregation_kernel(
     s_parts, hidden, kernel,
     g0, g_weight, g_bias, g_mean, g_var, g_eps, g3, l0, l_weight, l_bias, l_mean, l_var, l_eps,
     l0_h, l0_c, l0_k, N, T, C, HIDDEN, WIDTH, parts, images, tiles_h, programs_h, chunks, per_chunk,
@@ -214,7 +214,7 @@ def _hidden_and_kernel(
 
 
 @triton.jit
-def _gate(hidden, l3, gate, T, C, HIDDEN, BT: tl.constexpr, BC: tl.constexpr, BH: tl.constexpr):
+def _gate_kernel(hidden, l3, gate, T, C, HIDDEN, BT: tl.constexpr, BC: tl.constexpr, BH: tl.constexpr):
     start = tl.program_id(1).to(tl.int64) * T  # of a clip
     cs = tl.program_id(0) * BC + tl.arange(0, BC)
     ts = tl.program_id(2) * BT + tl.arange(0, BT)
@@ -270,18 +270,18 @@ def hidden_and_kernel(
     chunks = triton.cdiv(frames, ROWS - 2) if matrices and frames > ROWS else 1
     if matrices:
         block_m, block_h = ROWS, 16 if parts > 1 else 32
-        block_c = power(channels, most=32 if parts > 1 else 64)
+        block_c = padded_power_of_two(channels, most=32 if parts > 1 else 64)
     else:
         block_m, block_h = block_t, 1 if few else 4
-        block_c = power(channels, most=max(16, TILE // (max(block_n, block_h) * block_t)))
+        block_c = padded_power_of_two(channels, most=max(16, TILE // (max(block_n, block_h) * block_t)))
     tiles_h = triton.cdiv(outputs, block_h)
     programs_h = tiles_h * (clips * chunks if chunks > 1 else triton.cdiv(clips, block_m // block_t))
-    _hidden_and_kernel[(programs_h + clips * triton.cdiv(channels, GROUP),)](
+    _hidden_and_aggregation_kernel[(programs_h + clips * triton.cdiv(channels, GROUP),)](
         s_parts, hidden, kernel, g0, *norms[:4], g_eps, g3, l0, *norms[4:], l_eps,
         *l0.stride(), clips, frames, channels, outputs, width, parts, images, tiles_h, programs_h,
         chunks, triton.cdiv(frames, chunks),
         K=taps, LK=l0.shape[2], MATRICES=matrices, BN=block_n, BT=block_t, BM=block_m, BH=block_h, BC=block_c,
-        BG=GROUP, BW=power(width, most=128),
+        BG=GROUP, BW=padded_power_of_two(width, most=128),
         num_warps=8 if block_t > 16 else 4,  # which have the registers for the rows of a long clip
     )  # fmt: skip
     return hidden, kernel
@@ -292,7 +292,7 @@ def gate(hidden: torch.Tensor, l3: torch.Tensor) -> torch.Tensor:
     clips, frames, width = hidden.shape
     channels = l3.shape[0]
     out = torch.empty(clips, frames, channels, device=hidden.device, dtype=torch.float32)
-    _gate[(triton.cdiv(channels, 64), clips, triton.cdiv(frames, ROWS))](
+    _gate_kernel[(triton.cdiv(channels, 64), clips, triton.cdiv(frames, ROWS))](
         hidden, l3.contiguous(), out, frames, channels, width, BT=ROWS, BC=64, BH=32
     )
     return out

@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 from torch.nn import functional as F
 
-from tanet.ops.common.triton_tiles import ACTS, activate, given, part_of_map, power
+from tanet.ops.common.triton_tiles import ACTS, activate, or_placeholder, padded_power_of_two, part_of_map
 
 PLACES = 1024  # of a map, summed by one program
 CONV_PARTS = 8  # of a map, by convolutions
@@ -24,7 +24,7 @@ BALANCE = 96
 
 
 @triton.jit
-def _add(total, x, first, last, cs, C, s, b, ACT: tl.constexpr, STEPS: tl.constexpr, BP: tl.constexpr):
+def _add_places(total, x, first, last, cs, C, s, b, ACT: tl.constexpr, STEPS: tl.constexpr, BP: tl.constexpr):
     """Add the places first … of a map to the sums [BP, BC]; all loads are on their way together."""
     for i in tl.static_range(STEPS):
         ps = first + i * BP + tl.arange(0, BP)
@@ -38,7 +38,7 @@ def _add(total, x, first, last, cs, C, s, b, ACT: tl.constexpr, STEPS: tl.conste
 
 
 @triton.jit
-def _squeeze(
+def _squeeze_kernel(
     x, scale, shift, parts_of_s, P, C, tiles_c, tiles, per_part,
     AFFINE: tl.constexpr, ACT: tl.constexpr, ONCE: tl.constexpr, STEPS: tl.constexpr,
     BP: tl.constexpr, BC: tl.constexpr,
@@ -49,10 +49,10 @@ def _squeeze(
     x += image * P * C
     total = tl.zeros([BP, BC], tl.float32)
     if ONCE:
-        total = _add(total, x, first, last, cs, C, s, b, ACT, STEPS, BP)
+        total = _add_places(total, x, first, last, cs, C, s, b, ACT, STEPS, BP)
     else:
         for start in range(first, last, STEPS * BP):
-            total = _add(total, x, start, last, cs, C, s, b, ACT, STEPS, BP)
+            total = _add_places(total, x, start, last, cs, C, s, b, ACT, STEPS, BP)
     tl.store(parts_of_s + (part * images + image) * C + cs, tl.sum(total, 0) / P, mask=cs < C)
 
 
@@ -72,11 +72,12 @@ def squeeze(
     steps, block_p, block_c = (4, 256, 16) if few else (7, 64, 64)
     tiles_c, parts = triton.cdiv(channels, block_c), triton.cdiv(places, PLACES)
     per_part = triton.cdiv(places, parts)
-    block_p = min(block_p, power(per_part))
+    block_p = min(block_p, padded_power_of_two(per_part))
     steps = min(steps, triton.cdiv(per_part, block_p))
     out = torch.empty(parts, images, channels, device=x.device, dtype=torch.float32)
-    _squeeze[(parts * tiles_c * images,)](
-        x, *given(scale, shift, otherwise=x), out, places, channels, tiles_c, parts * tiles_c, per_part,
+    _squeeze_kernel[(parts * tiles_c * images,)](
+        x, *or_placeholder(scale, shift, otherwise=x), out,
+        places, channels, tiles_c, parts * tiles_c, per_part,
         AFFINE=scale is not None, ACT=ACTS[act], ONCE=per_part <= steps * block_p, STEPS=steps,
         BP=block_p, BC=block_c,
     )  # fmt: skip
@@ -84,7 +85,7 @@ def squeeze(
 
 
 @triton.jit
-def _conv_squeeze(
+def _conv_squeeze_kernel(
     x, weight, y, scale, shift, parts_of_s, P, C, IN, tiles_p, tiles_c, tiles, per_part,
     AFFINE: tl.constexpr, ACT: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
@@ -134,15 +135,19 @@ def conv_squeeze(
     if few or computes or x.dtype == torch.float32:
         y = F.conv2d(x, weight).contiguous(memory_format=torch.channels_last)
         return y, squeeze(y, scale, shift, act, few=few)
-    block = {"BM": 128, "BN": min(64, power(channels)), "BK": min(64, power(inputs))}
+    block = {
+        "BM": 128,
+        "BN": min(64, padded_power_of_two(channels)),
+        "BK": min(64, padded_power_of_two(inputs)),
+    }
     tiles_p, tiles_c = triton.cdiv(places, block["BM"]), triton.cdiv(channels, block["BN"])
     per_part = triton.cdiv(tiles_p, CONV_PARTS)
     parts = triton.cdiv(tiles_p, per_part)
     new = {"device": x.device, "memory_format": torch.channels_last}
     y = torch.empty(images, channels, *x.shape[2:], dtype=x.dtype, **new)
     out = torch.empty(parts, images, channels, device=x.device, dtype=torch.float32)
-    _conv_squeeze[(parts * tiles_c * images,)](
-        x, weight.flatten(1).contiguous(), y, *given(scale, shift, otherwise=x), out,
+    _conv_squeeze_kernel[(parts * tiles_c * images,)](
+        x, weight.flatten(1).contiguous(), y, *or_placeholder(scale, shift, otherwise=x), out,
         places, channels, inputs, tiles_p, tiles_c, parts * tiles_c, per_part,
         AFFINE=scale is not None, ACT=ACTS[act], **block, num_warps=4, num_stages=3,
     )  # fmt: skip

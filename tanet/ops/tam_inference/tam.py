@@ -5,9 +5,10 @@
     3  V = σ(W' h)                                                     branches_triton.py (eq. 3)
     4  Y_t = Σ_k Θ_k V_{t+k-K//2} act(scale · X_{t+k-K//2} + shift)    `adaptive_conv`
 
-A small network on one clip waits for launches, not for arithmetic: PyTorch's operations take about fifteen
-before the filter. There each program of the last makes the part of V that it needs (`_filter`). The 1×1
-convolution that makes X can be taken in as well: where it waits for memory, it squeezes what it makes.
+A small network on one clip waits for launches, not for arithmetic: PyTorch's operations need about fifteen
+before the filter. There each program of the last launch computes the part of V that it needs
+(`_filter_kernel`). The 1×1 convolution that makes X can be absorbed as well: where it is bound by memory, it
+squeezes its own output.
 
 Arithmetic is in float32, but for the convolution's and that of the local branch where its weights are in
 bfloat16 (`product`).
@@ -22,13 +23,13 @@ from tanet.ops.common.triton_tiles import (
     ACTS,
     activate,
     device_of,
-    frame,
-    given,
-    no_sums,
-    per_channel,
-    power,
-    slide,
-    tile_at,
+    load_frame,
+    load_per_channel,
+    or_placeholder,
+    padded_power_of_two,
+    slide_sums,
+    tile_offsets,
+    zero_sums,
 )
 from tanet.ops.tam_inference.branches import gate, hidden_and_kernel
 from tanet.ops.tam_inference.squeeze import conv_squeeze, squeeze
@@ -38,7 +39,7 @@ FRAMES = 2  # of the answer of so few, made by one program from the maps of thes
 
 
 @triton.jit
-def _filter(
+def _filter_kernel(
     x, y, hidden, l3, kernel, scale, shift, T, P, C, HIDDEN, tiles_c, groups,
     K: tl.constexpr, FRAMES: tl.constexpr, AFFINE: tl.constexpr, ACT: tl.constexpr,
     BP: tl.constexpr, BC: tl.constexpr, BH: tl.constexpr,
@@ -46,17 +47,17 @@ def _filter(
     """Some frames of the answer in a tile of places and channels."""
     n, first = tl.program_id(1) // groups, tl.program_id(1) % groups * FRAMES
     cs = tl.program_id(0) % tiles_c * BC + tl.arange(0, BC)
-    offsets, inside = tile_at(tl.program_id(0) // tiles_c * BP, P, cs, C, BP)
+    offsets, inside = tile_offsets(tl.program_id(0) // tiles_c * BP, P, cs, C, BP)
     PC = P * C
-    s = per_channel(scale, cs, cs < C, 1.0, AFFINE)
-    b = per_channel(shift, cs, cs < C, 0.0, AFFINE)
+    s = load_per_channel(scale, cs, cs < C, 1.0, AFFINE)
+    b = load_per_channel(shift, cs, cs < C, 0.0, AFFINE)
     thetas = ()
     for k in tl.static_range(K):
         thetas += (tl.load(kernel + (n * K + k) * C + cs, mask=cs < C, other=0.0)[None, :],)
     raws = ()  # on their way while the gates are made
     for i in tl.static_range(FRAMES + K - 1):
-        raws += (frame(x, n, first + (i - K // 2), T, PC, offsets, inside),)
-    sums = no_sums(BP, BC, K)
+        raws += (load_frame(x, n, first + (i - K // 2), T, PC, offsets, inside),)
+    sums = zero_sums(BP, BC, K)
     for i in tl.static_range(FRAMES + K - 1):
         t = first + (i - K // 2)
         there = (t >= 0) & (t < T)
@@ -69,7 +70,7 @@ def _filter(
             w = tl.load(w, mask=(cs[:, None] < C) & (hs[None, :] < HIDDEN), other=0.0).to(tl.float32)
             logits += tl.sum(w * row[None, :], 1)
         gate = tl.where(there, 1.0 / (1.0 + tl.exp(-logits)), 0.0)  # closed where there is no frame
-        sums = slide(sums, thetas, gate[None, :] * activate(raws[i].to(tl.float32) * s + b, ACT), K)
+        sums = slide_sums(sums, thetas, gate[None, :] * activate(raws[i].to(tl.float32) * s + b, ACT), K)
         if i >= K - 1:
             done = first + (i - (K - 1))
             to = y + (n * T + done).to(tl.int64) * PC + offsets
@@ -114,7 +115,7 @@ def tam(
             x, s_parts = conv_squeeze(x, conv, scale, shift, act, few=few)
         hidden, kernel = hidden_and_kernel(s_parts, frames, g, g_eps, l, l_eps, few=few)
         if few:
-            return _filtered(x, hidden, l[5], kernel, scale, shift, act)
+            return _filter_few_clips(x, hidden, l[5], kernel, scale, shift, act)
         return adaptive_conv_triton(x, kernel.mT, gate(hidden, l[5]).mT, scale, shift, act)
 
 
@@ -125,16 +126,16 @@ def _(x, conv, scale, shift, act, frames, g, g_eps, l, l_eps):  # noqa: E741
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
 
 
-def _filtered(x, hidden, l3, kernel, scale, shift, act):
+def _filter_few_clips(x, hidden, l3, kernel, scale, shift, act):
     """The answer for few clips; one launch."""
     clips, frames, width = hidden.shape
     channels, places = x.shape[1], x.shape[2] * x.shape[3]
     y = torch.empty_like(x)
     tiles_c, groups = triton.cdiv(channels, 32), triton.cdiv(frames, FRAMES)
-    _filter[(triton.cdiv(places, 32) * tiles_c, clips * groups)](
-        x, y, hidden, l3.contiguous(), kernel, *given(scale, shift, otherwise=x),
+    _filter_kernel[(triton.cdiv(places, 32) * tiles_c, clips * groups)](
+        x, y, hidden, l3.contiguous(), kernel, *or_placeholder(scale, shift, otherwise=x),
         frames, places, channels, width, tiles_c, groups,
         K=kernel.shape[1], FRAMES=FRAMES, AFFINE=scale is not None, ACT=ACTS[act],
-        BP=32, BC=32, BH=power(width, most=64), num_warps=2,
+        BP=32, BC=32, BH=padded_power_of_two(width, most=64), num_warps=2,
     )  # fmt: skip
     return y

@@ -9,7 +9,7 @@ faster gives the same bits.
 import torch
 
 from tanet.ops.common.clips import as_clips
-from tanet.ops.common.dispatch import implementation
+from tanet.ops.common.dispatch import backend_for
 
 
 def shift(x: torch.Tensor, *, frames: int, part: int) -> torch.Tensor:
@@ -26,7 +26,7 @@ def shift(x: torch.Tensor, *, frames: int, part: int) -> torch.Tensor:
     Raises:
         ValueError: the rows are no whole number of clips.
     """
-    if implementation(x, frames=frames) == "triton":
+    if backend_for(x, frames=frames) == "triton":
         from tanet.ops.temporal_shift.triton_kernel import shift_triton
 
         as_clips(x, frames)  # refuses what makes no whole clips

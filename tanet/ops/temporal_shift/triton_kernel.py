@@ -20,7 +20,7 @@ BYTES = 16  # of a word at most, as wide as loads are
 
 
 @triton.jit
-def _shift(x, y, T, C, PC, part, tiles, AHEAD: tl.constexpr, BW: tl.constexpr, V: tl.constexpr):
+def _shift_kernel(x, y, T, C, PC, part, tiles, AHEAD: tl.constexpr, BW: tl.constexpr, V: tl.constexpr):
     """C, PC and part count words, so that the compiler sees them lie at multiples of their size."""
     # On one axis, as a grid's second ends at 65,535, and there may be more images.
     image = tl.program_id(0) // tiles
@@ -56,7 +56,7 @@ def shift_triton(x: torch.Tensor, frames: int, part: int, ahead: int) -> torch.T
     words, block = places * channels // word, ELEMENTS // word
     tiles = triton.cdiv(words, block)
     with device_of(x):
-        _shift[(images * tiles,)](
+        _shift_kernel[(images * tiles,)](
             x, y, frames, channels // word, words, part // word, tiles, AHEAD=ahead, BW=block, V=word
         )
     return y

@@ -1,0 +1,35 @@
+"""The contract of all networks: clips in, logits out; features, head and input specification in reach.
+
+    network(clips)             [B, T, 3, H, W] → logits [B, classes]
+    network.features(clips)    what enters the classifier, [B, F]
+    network.head(features)     the logits
+
+In evaluation `head(features(clips))` equals `network(clips)` up to rounding.
+"""
+
+import torch
+from torch import nn
+
+from tanet.recipes.input_spec import IMAGENET, InputSpec
+
+
+class Network(nn.Module):
+    """Base class of all networks. Each has a module `head`: features [B, F] → logits [B, classes].
+
+    Args:
+        frames: T, frames of a clip.
+        input_spec: how clips must be normalised, and the frames and sizes the network is meant for.
+    """
+
+    def __init__(self, *, frames: int, input_spec: InputSpec = IMAGENET) -> None:
+        super().__init__()
+        self.frames, self.input_spec = frames, input_spec
+
+    def features(self, clips: torch.Tensor) -> torch.Tensor:
+        """Compute what enters the classifier: normalised clips [B, T, 3, H, W] → features [B, F]."""
+        raise NotImplementedError
+
+    def check_clips(self, clips: torch.Tensor) -> None:
+        """Raise ValueError unless clips have the shape [B, T, 3, H, W] with this network's T."""
+        if clips.ndim != 5 or clips.shape[1] != self.frames:
+            raise ValueError(f"expected clips [B, {self.frames}, 3, H, W], not {list(clips.shape)}")

@@ -1,0 +1,132 @@
+"""Fields of a recipe. Each states its default, its bounds and its role where it is declared.
+
+    epochs: int = setting(50, least=1)
+    workers: int = setting(4, least=0, role="machine", on_resume="free")
+
+A section checks its fields whenever it is made: from Python, from flags, or from a checkpoint.
+"""
+
+import dataclasses
+import math
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, TypeVar
+
+from tanet.errors import UserError
+
+T = TypeVar("T")
+Role = Literal["learning", "place", "machine"]
+OnResume = Literal["same", "content", "free"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a field allows and what it is about."""
+
+    least: float | None = None
+    """Smallest value."""
+    most: float | None = None
+    """Largest value."""
+    above: float | None = None
+    """A value must be larger than this."""
+    below: float | None = None
+    """A value must be smaller than this."""
+    may_be_empty: bool = False
+    """Whether a tuple may have no values."""
+    role: Role = "learning"
+    """learning: changes what is learned. place: where files are. machine: how this machine works."""
+    on_resume: OnResume = "same"
+    """same: a resumed run must keep the value. content: the file may move, but what it lists must stay.
+    free: the value may change."""
+
+    def violation(self, value: float) -> str:
+        """Say what a number must be, if it breaks a bound; "" if it does not."""
+        broken = {
+            f"at least {_shown(self.least)}": self.least is not None and not value >= self.least,
+            f"at most {_shown(self.most)}": self.most is not None and not value <= self.most,
+            f"above {_shown(self.above)}": self.above is not None and not value > self.above,
+            f"below {_shown(self.below)}": self.below is not None and not value < self.below,
+            "a finite number": not math.isfinite(value),
+        }
+        return next((bound for bound, is_broken in broken.items() if is_broken), "")
+
+
+def setting(
+    default: T,
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    may_be_empty: bool = False,
+    role: Role = "learning",
+    on_resume: OnResume = "same",
+) -> T:
+    """Declare a field of a section with its default and its rule; see `Rule`."""
+    rule = Rule(least, most, above, below, may_be_empty, role, on_resume)
+    return dataclasses.field(default=default, metadata={"rule": rule})
+
+
+def rule_of(field: "dataclasses.Field[Any]") -> Rule:
+    """Return the rule that a field was declared with."""
+    return field.metadata.get("rule", Rule())
+
+
+class Section:
+    """A section of a recipe: a frozen dataclass that refuses values its fields do not allow.
+
+    Raises:
+        UserError: a value has the wrong type, is not a known choice, or breaks a bound.
+    """
+
+    section: ClassVar[str]
+    """Name of the section in a recipe: flags and messages call its fields SECTION.FIELD."""
+
+    def __post_init__(self) -> None:
+        kinds = typing.get_type_hints(type(self))
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            _check(f"{self.section}.{field.name}", value, kinds[field.name], rule_of(field))
+
+
+S = TypeVar("S", bound=Section)
+
+
+def section_from_dict(cls: type[S], values: Mapping[str, Any], where: str) -> S:
+    """Build a section from plain values, as JSON holds them. A missing field takes its default.
+
+    Raises:
+        UserError: a field is unknown (the message lists the known), or a value is not allowed.
+    """
+    known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise UserError(f"{where}: unknown field {', '.join(unknown)}; known are {', '.join(known)}")
+    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})  # JSON has no tuples
+
+
+def _check(name: str, value: Any, kind: Any, rule: Rule) -> None:
+    """Check one field: a single value, or each value of a tuple."""
+    values = (value,)
+    if typing.get_origin(kind) is tuple:
+        if not isinstance(value, tuple):
+            raise UserError(f"{name} must be a list of values, not {value!r}")
+        if not value and not rule.may_be_empty:
+            raise UserError(f"{name} must not be empty")
+        kind, values = typing.get_args(kind)[0], value
+    choices = typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
+    for one in values:
+        if choices:
+            if one not in choices:
+                raise UserError(f"unknown {name} '{one}': known are {', '.join(map(str, choices))}")
+        elif not isinstance(one, (int, float) if kind is float else kind) or (
+            isinstance(one, bool) and kind is not bool
+        ):
+            raise UserError(f"{name} must be of type {kind.__name__}, not {one!r}")
+        elif kind in (int, float) and (must := rule.violation(one)):
+            raise UserError(f"{name} must be {must}, not {_shown(one)}")
+
+
+def _shown(number: float | None) -> str:
+    return str(number) if isinstance(number, int) else "" if number is None else f"{number:g}"

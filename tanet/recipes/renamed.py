@@ -1,0 +1,77 @@
+"""Old names of recipe fields, which go on working for one release and tell their new name.
+
+They are accepted in checkpoints and runs of tanet 0.1.0, as keyword arguments and attributes in Python, and
+as flags (cli/common.py).
+"""
+
+import functools
+import math
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+RENAMED: dict[str, str] = {
+    "eval.fuse": "average",
+    "model.identity": "center_tap_bias",
+    "optim.fresh_lr": "new_layer_lr_scale",
+    "optim.linear_lr": "linear_lr_boost",
+    "optim.most_steps": "max_steps",
+}
+"""SECTION.OLD → new name of a field."""
+
+
+def with_new_names(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace old field names in a recipe of plain values, which stays as it is.
+
+    tanet 0.1.0 also took scales above 1 and a warm-up as long as the training. Recipes with them are
+    brought to the nearest allowed values, so that their checkpoints load.
+    """
+    new = {
+        section: {RENAMED.get(f"{section}.{name}", name): value for name, value in values.items()}
+        if isinstance(values, dict)
+        else values
+        for section, values in recipe.items()
+    }
+    if "family" in new.get("model", {"family": ""}):
+        return new  # written by a later tanet
+    data, optim = new.get("data", {}), new.get("optim", {})
+    if "scales" in data:
+        data["scales"] = [min(1.0, scale) for scale in data["scales"]]
+    if optim.get("warmup", 0) >= optim.get("epochs", math.inf):
+        optim["warmup"] = math.nextafter(optim["epochs"], 0)
+    return new
+
+
+def new_field_name(name: str) -> str:
+    """Return the new form of SECTION.FIELD."""
+    section, _, _ = name.partition(".")
+    return f"{section}.{RENAMED[name]}" if name in RENAMED else name
+
+
+def accept_old_names(cls: type) -> None:
+    """Let a section's constructor and attributes accept old names, with a DeprecationWarning."""
+    section = cls.section  # type: ignore[attr-defined]
+    old = {name.partition(".")[2]: new for name, new in RENAMED.items() if name.startswith(f"{section}.")}
+    make = cls.__init__
+
+    @functools.wraps(make)
+    def init(self: Any, *args: Any, **fields: Any) -> None:
+        for name in old.keys() & fields.keys():
+            warn_of_new_name(f"{section}.{name}", f"{section}.{old[name]}")
+            fields[old[name]] = fields.pop(name)
+        make(self, *args, **fields)
+
+    def getattr_(self: Any, name: str) -> Any:
+        if name not in old:
+            raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
+        warn_of_new_name(f"{section}.{name}", f"{section}.{old[name]}")
+        return getattr(self, old[name])
+
+    if old:
+        cls.__init__ = init
+        cls.__getattr__ = getattr_  # type: ignore[attr-defined]
+
+
+def warn_of_new_name(old: str, new: str) -> None:
+    """Warn that a name changed, at the line that uses it."""
+    warnings.warn(f"{old} is called {new} now", DeprecationWarning, stacklevel=3)

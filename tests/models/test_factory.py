@@ -1,0 +1,57 @@
+"""Architectures by name, and the names of 0.1.0."""
+
+import pytest
+import torch
+
+import tanet
+from tanet.data.transforms import normalise
+from tanet.errors import UserError
+from tanet.models.factory import ARCHITECTURES, BUILDERS
+from tanet.recipes.input_spec import InputSpec
+from tanet.recipes.recipe import NETWORKS, Network2D
+
+
+@pytest.mark.parametrize("name", tanet.list_models())
+def test_every_name_builds_its_network(name):
+    with torch.device("meta"):
+        network = tanet.create_model(name, frames=4, classes=7)
+        assert network(torch.empty(1, 4, 3, 96, 96)).shape == (1, 7)
+        assert network.features(torch.empty(1, 4, 3, 96, 96)).shape == (1, network.head.in_features)
+
+
+def test_a_name_is_its_settings():
+    with torch.device("meta"):
+        found = tanet.create_model("tsm-resnet50", classes=174).state_dict()
+        same = tanet.build(Network2D(backbone="resnet50", temporal="tsm"), classes=174).state_dict()
+    assert {name: tensor.shape for name, tensor in found.items()} == {k: v.shape for k, v in same.items()}
+    assert tanet.create_model("tanet-resnet18", dropout=0.1).dropout.p == 0.1
+
+
+def test_every_family_has_a_builder():
+    assert set(BUILDERS) == set(NETWORKS.values()) == {type(value) for value in ARCHITECTURES.values()}
+
+
+def test_unknown_names_are_refused_with_the_known():
+    with pytest.raises(UserError, match=r"^unknown model 'tanet': known are c2d-resnet50, .*tanet-resnet50"):
+        tanet.create_model("tanet")
+    with pytest.raises(UserError, match="a name goes without backbone"):
+        tanet.create_model("tanet-resnet50", backbone="resnet18")
+
+
+def test_the_keywords_of_0_1_0_work_and_tell_the_new_way():
+    with pytest.warns(DeprecationWarning, match=r"create_model takes a name now"):
+        network = tanet.create_model(backbone="resnet18_w16", temporal="none", frames=3, classes=5)
+    assert (network.frames, network.head.out_features) == (3, 5)
+    with pytest.warns(DeprecationWarning, match="absorb_batch_norms"):
+        assert network.fuse() == 0
+
+
+def test_a_network_normalises_by_its_own_specification():
+    pixels = torch.tensor([0, 51, 255], dtype=torch.uint8).view(3, 1, 1)  # R, G, B
+    caffe = InputSpec(mean=(104.0, 117.0, 128.0), std=(1.0, 1.0, 1.0), range=(0.0, 255.0), channels="bgr")
+    assert normalise(pixels, caffe).flatten().tolist() == [255 - 104, 51 - 117, 0 - 128]
+    signed = InputSpec(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), range=(-1.0, 1.0))
+    torch.testing.assert_close(normalise(pixels, signed).flatten(), torch.tensor([-1.0, -0.6, 1.0]))
+    network = tanet.create_model("c2d-mobilenet-v2", input_spec=caffe, classes=2)
+    assert network.input_spec == caffe
+    assert tanet.create_model("c2d-mobilenet-v2", classes=2).input_spec == InputSpec()
