@@ -207,7 +207,7 @@ def make_sources(folder: Path, *, workers: int) -> Iterator[Source]:
         root=raw[12],
         out=shards,
         split="videos",
-        coding=Encoding("jpeg"),
+        encoding=Encoding("jpeg"),
         shard_size=10**9,
         workers=workers,
         limit=300,

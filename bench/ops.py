@@ -17,6 +17,8 @@ is a training step less its forward pass, both captured. Stops unless the kernel
 
 import argparse
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -129,54 +131,39 @@ def operations(channels: int, side: int, *, clips: int) -> tuple[dict[str, Run],
     # What comes out is kept until its set's next turn, so that it, too, has memory of its own.
     kept: list[object] = [None] * sets
 
-    def copy() -> None:
-        for i, x in enumerate(xs):
-            kept[i] = x.clone()
+    def each(
+        run: Callable[..., object],
+        *columns: list[torch.Tensor],
+        context: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> Run:
+        def all_sets() -> None:
+            with context():
+                for i, row in enumerate(zip(*columns, strict=True)):
+                    kept[i] = run(*row)
 
-    def filter_() -> None:
-        for i, x in enumerate(xs):
-            kept[i] = adaptive_conv(x, kernel, gate=gate)
+        return all_sets
 
-    def op() -> None:
-        for i, x in enumerate(xs):
-            s = squeeze(x, None, None, "none", few=False)
-            kept[i] = s, adaptive_conv(x, kernel, gate=gate)
+    def op_backward(dy: torch.Tensor, x: torch.Tensor) -> object:
+        inputs = (dy, x, made_by_softmax, gate, None, None, "none")
+        sums = torch.ops.tanet.adaptive_conv_sums(*inputs)
+        return sums, torch.ops.tanet.adaptive_conv_dx(*inputs, ds, None, None)
 
-    def op_backward() -> None:
-        for i, (dy, x) in enumerate(zip(dys, xs, strict=True)):
-            inputs = (dy, x, made_by_softmax, gate, None, None, "none")
-            sums = torch.ops.tanet.adaptive_conv_sums(*inputs)
-            kept[i] = sums, torch.ops.tanet.adaptive_conv_dx(*inputs, ds, None, None)
+    def step(dy: torch.Tensor, x: torch.Tensor) -> object:
+        y = trained(x)
+        return y, torch.autograd.grad(y, [x, *weights], dy)
 
-    def evaluate() -> None:
-        with torch.no_grad():
-            for i, x in enumerate(xs):
-                kept[i] = evaluated(x)
-
-    def forward() -> None:
-        with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
-            for i, x in enumerate(leaves):
-                kept[i] = trained(x)
-
-    def step() -> None:
-        with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
-            for i, (dy, x) in enumerate(zip(dys, leaves, strict=True)):
-                y = trained(x)
-                kept[i] = (y, torch.autograd.grad(y, [x, *weights], dy))
-
-    def shift_() -> None:
-        for i, x in enumerate(block_inputs):
-            kept[i] = shift(x, frames=FRAMES, part=x.shape[1] // 8)
-
+    mixed = partial(torch.autocast, "cuda", torch.bfloat16, cache_enabled=False)
     return {
-        "copy of a map": copy,
-        "filter": filter_,
-        "op": op,
-        "op backward": op_backward,
-        "TAM": evaluate,
-        "TAM forward": forward,
-        "TAM step": step,
-        "shift": shift_,
+        "copy of a map": each(torch.clone, xs),
+        "filter": each(lambda x: adaptive_conv(x, kernel, gate=gate), xs),
+        "op": each(
+            lambda x: (squeeze(x, None, None, "none", few=False), adaptive_conv(x, kernel, gate=gate)), xs
+        ),
+        "op backward": each(op_backward, dys, xs),
+        "TAM": each(evaluated, xs, context=torch.no_grad),
+        "TAM forward": each(trained, leaves, context=mixed),
+        "TAM step": each(step, dys, leaves, context=mixed),
+        "shift": each(lambda x: shift(x, frames=FRAMES, part=x.shape[1] // 8), block_inputs),
     }, sets
 
 

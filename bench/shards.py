@@ -46,7 +46,7 @@ def packed(root: Path, out: Path, *, format: Format) -> Sample:
         root=root,
         out=out,
         split="videos",
-        coding=Encoding(format),
+        encoding=Encoding(format),
         shard_size=10**9,
         workers=1,
         limit=300,

@@ -81,6 +81,21 @@ def test_files_are_short_and_say_what_they_are():
         assert len(text.splitlines()) <= 300, f"{path} is longer than 300 lines"
 
 
+def code_lines(function, lines):
+    """Lines of a function's body without its docstring, comments and blank lines."""
+    first = function.body[1] if ast.get_docstring(function) and len(function.body) > 1 else function.body[0]
+    own = lines[first.lineno - 1 : function.end_lineno]
+    return sum(1 for line in own if line.strip() and not line.strip().startswith("#"))
+
+
+def test_functions_fit_a_screen():
+    for path in (*FILES, *(PACKAGE.parent / "bench").rglob("*.py")):
+        text = path.read_text()
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                assert code_lines(node, text.splitlines()) <= 60, f"{path}: {node.name} has over 60 lines"
+
+
 def test_only_the_command_prints():
     for path in FILES:
         calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]

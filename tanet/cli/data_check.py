@@ -58,6 +58,7 @@ class CheckFlags:
 
 
 def run(args: list[str]) -> int:
+    """Run `tanet data check`: exit status 1 if it found bad videos."""
     flags = parse(CheckFlags(tyro.MISSING), args, prog="tanet data check", usage="tanet data check ROOT|LIST")
     if flags.min_frames < 1:
         raise UserError(f"--min-frames must be positive, not {flags.min_frames}")

@@ -54,6 +54,7 @@ class IndexFlags:
 
 
 def run(args: list[str]) -> int:
+    """Run `tanet data index`."""
     flags = parse(
         IndexFlags(tyro.MISSING, tyro.MISSING),
         args,

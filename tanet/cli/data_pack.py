@@ -81,7 +81,7 @@ def run(args: list[str]) -> int:
 
 def _pack(flags: PackFlags) -> None:
     splits, classes, root = _splits(flags)
-    coding = Encoding(flags.format, flags.short_side, flags.quality, flags.crf)
+    encoding = Encoding(flags.format, flags.short_side, flags.quality, flags.crf)
     for split, samples in splits.items():
         bad = 0
         with progress_bar() as progress:
@@ -92,7 +92,7 @@ def _pack(flags: PackFlags) -> None:
                 root=root,
                 out=flags.out,
                 split=split,
-                coding=coding,
+                encoding=encoding,
                 shard_size=round(1e6 * flags.shard_size),
                 workers=flags.workers,
                 limit=flags.limit,

@@ -27,6 +27,11 @@ def find_videos(folder: Path) -> list[Path]:
 
 
 def visible_entries(folder: Path) -> list[Path]:
+    """List what a folder holds, sorted, without hidden files.
+
+    Raises:
+        UserError: it is no folder.
+    """
     if not folder.is_dir():
         raise UserError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")
     return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))

@@ -36,7 +36,8 @@ DIFFICULTY = synthetic.Difficulty(camera=0.03, speed=0.4, distractors=0, facing=
 class Screen(Protocol):
     """Shows a training."""
 
-    def show(self, event: Event) -> None: ...
+    def show(self, event: Event) -> None:
+        """Show an event of the training."""
 
 
 def run_demo(

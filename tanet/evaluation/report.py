@@ -40,6 +40,7 @@ class Report:
 
     @property
     def accuracy(self) -> metrics.Accuracy:
+        """Top-1, top-5 and mean-class accuracy."""
         return metrics.accuracy(self.scores, self.labels)
 
     @property

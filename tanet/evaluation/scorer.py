@@ -48,6 +48,7 @@ class Scorer:
 
     @torch.inference_mode()
     def __call__(self, views: torch.Tensor) -> torch.Tensor:
+        """Score views of B videos; the shapes stand at the class."""
         flat = views.flatten(0, 1)  # [B·V·crops, T, 3, S, S]
         while (logits := self._logits(flat)) is None:
             self.batch = min(self.batch, len(flat)) // 2

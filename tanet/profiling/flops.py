@@ -73,6 +73,7 @@ class Cost:
 
     @property
     def total(self) -> Count:
+        """The counts of all parts together."""
         return self.backbone + self.temporal + self.classifier
 
 

@@ -36,6 +36,7 @@ class PacketTable:
 
     @classmethod
     def of(cls, packets: Sequence[av.Packet]) -> Self:
+        """Collect the columns from packets."""
         return cls(
             np.array([UNKNOWN if p.pts is None else p.pts for p in packets], np.int64),
             np.array([UNKNOWN if p.dts is None else p.dts for p in packets], np.int64),

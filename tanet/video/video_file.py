@@ -92,6 +92,7 @@ class VideoFile(Video):
         return self.fps is not None and index.delay <= self._codec.reorder_depth
 
     def verify(self) -> VideoInfo:
+        """Decode everything; see `Video.verify`."""
         if (frames := self._count()) != self.frames:
             self.frames, self._index = frames, None  # it tells of frames that are not there
         if not frames:
@@ -106,6 +107,7 @@ class VideoFile(Video):
         return frames
 
     def close(self) -> None:
+        """Free packets and container."""
         self._packets = []
         self._close_container()
 

@@ -79,7 +79,7 @@ def test_shards_are_left_to_the_device_as_files_are(tmp_path):
         root=folders,
         out=shards,
         split="train",
-        coding=Encoding("jpeg"),
+        encoding=Encoding("jpeg"),
         shard_size=10**9,
         workers=1,
         limit=60,

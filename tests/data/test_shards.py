@@ -56,7 +56,7 @@ def in_turn(work, paths, **_):
     return ((path, work(path)) for path in paths)
 
 
-def packed(root, out, *, coding=CODINGS["jpeg"], shard_size=10**9, data=None, map_files=in_turn):
+def packed(root, out, *, encoding=CODINGS["jpeg"], shard_size=10**9, data=None, map_files=in_turn):
     """Pack a folder of class folders as `tanet data pack` does; names and causes."""
     split = read_split(data or Data(root=str(root), val_fraction=0.0))
     parts = {"train": split.train, "val": split.val} if split.val else {"videos": split.train}
@@ -70,7 +70,7 @@ def packed(root, out, *, coding=CODINGS["jpeg"], shard_size=10**9, data=None, ma
                 root=root,
                 out=out,
                 split=name,
-                coding=coding,
+                encoding=encoding,
                 shard_size=shard_size,
                 workers=2,
                 limit=60,
@@ -93,7 +93,7 @@ def shards(folders, tmp_path_factory):
 @pytest.mark.parametrize("format", CODINGS)
 def test_frames_are_those_that_went_in(tmp_path, format):
     source = painted(tmp_path / "videos" / "a" / "x.y.mp4")
-    assert packed(tmp_path / "videos", tmp_path / "out", coding=CODINGS[format]) == [("a/x.y.mp4", None)]
+    assert packed(tmp_path / "videos", tmp_path / "out", encoding=CODINGS[format]) == [("a/x.y.mp4", None)]
     (row,), classes = read_index(tmp_path / "out" / "videos.index.json")
     assert (row.video, row.label, row.frames, classes) == ("a/x.y.mp4", 0, FRAMES, ("a",))
     with open_packed_video(row.shard_entry, name=row.video) as video:
@@ -114,7 +114,7 @@ def test_frames_are_those_that_went_in(tmp_path, format):
 
 def test_h264_has_a_key_picture_every_4_frames(tmp_path):
     painted(tmp_path / "videos" / "a" / "x.mp4")
-    packed(tmp_path / "videos", tmp_path / "out", coding=CODINGS["h264"])
+    packed(tmp_path / "videos", tmp_path / "out", encoding=CODINGS["h264"])
     with tarfile.open(tmp_path / "out" / "videos-000000.tar") as tar:
         (mp4,) = (tar.extractfile(name).read() for name in tar.getnames() if name.endswith(".mp4"))
     with av.open(io.BytesIO(mp4)) as container:
@@ -134,7 +134,7 @@ def test_pictures_keep_their_sides_where_they_are_small_and_may_be_odd(tmp_path)
         (folder / f"{number}.png").write_bytes(bytes(packet))
     for format, shape in (("jpeg", (21, 33)), ("h264", (20, 32))):
         out = tmp_path / format
-        packed(tmp_path / "videos", out, coding=Encoding(format))
+        packed(tmp_path / "videos", out, encoding=Encoding(format))
         (row,), _ = read_index(out / "videos.index.json")
         with open_packed_video(row.shard_entry, name=row.video) as video:
             frames = video.read(range(3))
@@ -144,9 +144,9 @@ def test_pictures_keep_their_sides_where_they_are_small_and_may_be_odd(tmp_path)
 
 def test_a_long_video_is_coded_in_parts(tmp_path, monkeypatch):
     path = painted(tmp_path / "x.mp4")
-    whole = encode(path, coding=Encoding(), counts={})
+    whole = encode(path, encoding=Encoding(), counts={})
     monkeypatch.setattr(coding_module, "CHUNK", 1)
-    assert encode(path, coding=Encoding(), counts={}) == whole
+    assert encode(path, encoding=Encoding(), counts={}) == whole
 
 
 def test_quality_and_crf_change_the_size(tmp_path):
@@ -156,7 +156,7 @@ def test_quality_and_crf_change_the_size(tmp_path):
         (Encoding(quality=95), Encoding(quality=60)),
         (Encoding("h264", crf=10), Encoding("h264", crf=40)),
     ):
-        coded = [encode(tmp_path / "x.mp4", coding=coding, counts={}) for coding in (fine, coarse)]
+        coded = [encode(tmp_path / "x.mp4", encoding=encoding, counts={}) for encoding in (fine, coarse)]
         sizes = [sum(map(len, video.parts)) for video in coded]
         assert sizes[0] > 1.5 * sizes[1]
     for wrong in ({"quality": 0}, {"crf": 52}, {"short_side": -1}):
@@ -329,7 +329,7 @@ def test_a_killed_run_goes_on(folders, tmp_path):
     if not (out / "train.index.json").exists():  # unless it was quicker
         with pytest.raises(ValueError, match="no class folders"):
             read_split(Data(root=str(out)))
-    answers = packed(folders, out, coding=Encoding(), shard_size=20_000)
+    answers = packed(folders, out, encoding=Encoding(), shard_size=20_000)
     assert sorted(name for name, _ in answers) == sorted(
         f"{split}/{verb}/{i}.mp4"
         for split, count in (("train", 4), ("val", 2))
@@ -362,7 +362,7 @@ def test_a_second_run_packs_what_is_new_alone(folders, tmp_path):
     here, there = (read_split(Data(root=str(tmp_path / name))) for name in ("videos", "out"))
     assert [s.path.rsplit("/", 3)[1:] for s in here.train] == [s.path.rsplit("/", 3)[1:] for s in there.train]
     with pytest.raises(ValueError, match="was packed with another coding or label: remove it"):
-        packed(tmp_path / "videos", tmp_path / "out", coding=Encoding(quality=50))
+        packed(tmp_path / "videos", tmp_path / "out", encoding=Encoding(quality=50))
     shard = tmp_path / "out" / "train-000000.tar"
     shard.write_bytes(b"x" * 4096)
     with pytest.raises(ValueError, match=r"train-000000\.tar: a damaged shard, or not one of ours"):

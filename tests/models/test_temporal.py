@@ -82,75 +82,97 @@ def theta(clip, w):
     return (norm(rows @ w["G.0.weight"].T, w, "G.1").relu() @ w["G.3.weight"].T).softmax(-1)
 
 
+def pool(clip, w, k):
+    return taps(clip, torch.full((C, k), 1 / k, dtype=clip.dtype))
+
+
+def tconv(clip, w, k):
+    kernel = w["conv.weight"][..., 0]  # [C', C, K]
+    return torch.stack(
+        [
+            sum(torch.einsum("oc,chw->ohw", kernel[:, :, i], at(clip, t + i - k // 2)) for i in range(k))
+            for t in range(len(clip))
+        ]
+    )
+
+
+def tsm(clip, w, k):
+    out = clip.clone()
+    for t in range(len(clip)):
+        out[t, : C // 8] = at(clip, t + 1)[: C // 8]
+        out[t, C // 8 : C // 4] = at(clip, t - 1)[C // 8 : C // 4]
+    return out
+
+
+def tei(clip, w, k):
+    s, gated = clip.mean((2, 3)), []
+    for t in range(len(clip) - 1):
+        later = sum(w["next.weight"][:, :, i] @ at(s, t + 1 + i - 1) for i in range(3))
+        moved = w["now.weight"][:, :, 0] @ s[t] - later
+        gated.append(clip[t] * (w["expand.weight"][:, :, 0] @ moved).sigmoid()[:, None, None])
+    return taps(torch.stack([*gated, clip[-1]]), w["weight"])
+
+
+def i3d(clip, w, k):
+    weight = w["taps_conv.weight"].chunk(k - 1)
+    geometry = {"stride": 2, "padding": 1} if k == 3 else {}
+    steps = [i - k // 2 for i in range(k) if i != k // 2]
+    return torch.stack(
+        [
+            sum(
+                F.conv2d(at(clip, t + step)[None], one, **geometry)[0]
+                for step, one in zip(steps, weight, strict=True)
+            )
+            for t in range(len(clip))
+        ]
+    )
+
+
+def nonlocal_(clip, w, k):
+    inner = {
+        n: torch.einsum("oc,tchw->tohw", w[f"{n}.weight"][..., 0, 0], clip) + w[f"{n}.bias"][:, None, None]
+        for n in ("theta", "phi", "g")
+    }
+    query = inner["theta"].permute(0, 2, 3, 1).reshape(-1, C // 2)
+    key, value = (F.max_pool2d(inner[n], 2).permute(0, 2, 3, 1).reshape(-1, C // 2) for n in ("phi", "g"))
+    found = (query @ key.T).softmax(-1) @ value  # [T·H·W, C/2]
+    out = norm(found @ w["out.weight"][..., 0, 0].T + w["out.bias"], w, "norm")
+    return clip + out.view(len(clip), *clip.shape[2:], C).permute(0, 3, 1, 2)
+
+
+def local(clip, w, k):
+    s = clip.mean((2, 3))  # [T, C]
+    narrow = torch.stack(
+        [sum(w["L.0.weight"][:, :, i] @ at(s, t + i - 1) for i in range(3)) for t in range(len(clip))]
+    )
+    gate = (norm(narrow, w, "L.1").relu() @ w["L.3.weight"][..., 0].T).sigmoid()
+    return clip * gate[..., None, None]
+
+
+def global_se(clip, w, k):
+    hidden = (clip.mean((2, 3)) @ w["SE.0.weight"].T + w["SE.0.bias"]).relu()
+    gate = (hidden @ w["SE.2.weight"].T + w["SE.2.bias"]).sigmoid()
+    return taps(clip * gate[..., None, None], theta(clip, w))
+
+
+FORMULAS = {
+    "pool": pool,
+    "tconv": tconv,
+    "tsm": tsm,
+    "tei": tei,
+    "i3d": i3d,
+    "nonlocal": nonlocal_,
+    "global": lambda clip, w, k: taps(clip, theta(clip, w)),
+    "local": local,
+    "global+se": global_se,
+    "tam-ibm": lambda clip, w, k: taps(clip, w["weight"]).relu(),
+}
+
+
 def formula(kind, clip, w):
     """What a module of a kind with the weights w makes of one clip [T, C, H, W]."""
     name, _, k = kind.partition(" ")
-    k, frames = int(k or 3), len(clip)
-    s = clip.mean((2, 3))  # [T, C]
-    if name == "pool":
-        return taps(clip, torch.full((C, k), 1 / k, dtype=clip.dtype))
-    if name == "tconv":
-        kernel = w["conv.weight"][..., 0]  # [C', C, K]
-        return torch.stack(
-            [
-                sum(torch.einsum("oc,chw->ohw", kernel[:, :, i], at(clip, t + i - k // 2)) for i in range(k))
-                for t in range(frames)
-            ]
-        )
-    if name == "tsm":
-        out = clip.clone()
-        for t in range(frames):
-            out[t, : C // 8] = at(clip, t + 1)[: C // 8]
-            out[t, C // 8 : C // 4] = at(clip, t - 1)[C // 8 : C // 4]
-        return out
-    if name == "tei":
-        gated = []
-        for t in range(frames):
-            if t == frames - 1:
-                gated.append(clip[t])
-                continue
-            later = sum(w["next.weight"][:, :, i] @ at(s, t + 1 + i - 1) for i in range(3))
-            moved = w["now.weight"][:, :, 0] @ s[t] - later
-            gated.append(clip[t] * (w["expand.weight"][:, :, 0] @ moved).sigmoid()[:, None, None])
-        return taps(torch.stack(gated), w["weight"])
-    if name == "i3d":
-        weight = w["taps_conv.weight"].chunk(k - 1)
-        geometry = {"stride": 2, "padding": 1} if k == 3 else {}
-        steps = [i - k // 2 for i in range(k) if i != k // 2]
-        return torch.stack(
-            [
-                sum(
-                    F.conv2d(at(clip, t + step)[None], one, **geometry)[0]
-                    for step, one in zip(steps, weight, strict=True)
-                )
-                for t in range(frames)
-            ]
-        )
-    if name == "nonlocal":
-        inner = {
-            n: torch.einsum("oc,tchw->tohw", w[f"{n}.weight"][..., 0, 0], clip)
-            + w[f"{n}.bias"][:, None, None]
-            for n in ("theta", "phi", "g")
-        }
-        query = inner["theta"].permute(0, 2, 3, 1).reshape(-1, C // 2)
-        key, value = (F.max_pool2d(inner[n], 2).permute(0, 2, 3, 1).reshape(-1, C // 2) for n in ("phi", "g"))
-        found = (query @ key.T).softmax(-1) @ value  # [T·H·W, C/2]
-        out = norm(found @ w["out.weight"][..., 0, 0].T + w["out.bias"], w, "norm")
-        return clip + out.view(frames, *clip.shape[2:], C).permute(0, 3, 1, 2)
-    if name == "global":
-        return taps(clip, theta(clip, w))
-    if name == "local":
-        narrow = torch.stack(
-            [sum(w["L.0.weight"][:, :, i] @ at(s, t + i - 1) for i in range(3)) for t in range(frames)]
-        )
-        gate = (norm(narrow, w, "L.1").relu() @ w["L.3.weight"][..., 0].T).sigmoid()
-        return clip * gate[..., None, None]
-    if name == "global+se":
-        hidden = (s @ w["SE.0.weight"].T + w["SE.0.bias"]).relu()
-        gate = (hidden @ w["SE.2.weight"].T + w["SE.2.bias"]).sigmoid()
-        return taps(clip * gate[..., None, None], theta(clip, w))
-    assert name == "tam-ibm"
-    return taps(clip, w["weight"]).relu()
+    return FORMULAS[name](clip, w, int(k or 3))
 
 
 def randomise(module):
@@ -352,7 +374,7 @@ def test_stages_are_kept_to():
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (lambda: TemporalPool(frames=4, kernel=2), "kernel odd"),
+        (lambda: TemporalPool(frames=4, kernel=2), "kernel must be odd"),
         (lambda: TemporalConv(4, frames=0), "frames must be positive"),
         (lambda: TemporalShift(frames=4, divisor=0), "must be positive"),
         (lambda: TEI(4, frames=4), "reduction ≤ 4"),

@@ -107,7 +107,7 @@ def test_each_sample_of_shards_once_an_epoch_also_after_kills(recipe, tmp_path):
             root=Path(recipe.data.root),
             out=tmp_path / "shards",
             split="train",
-            coding=Encoding("jpeg"),
+            encoding=Encoding("jpeg"),
             shard_size=20_000,
             workers=1,
             limit=60,

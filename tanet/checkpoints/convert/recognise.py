@@ -1,5 +1,6 @@
 """Recognition: which network the weights in a file are of, by their names and shapes alone."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -73,25 +74,8 @@ def recognise(state: State, *, temporal: Literal["tam", "tanet-r"], frames: int 
     if len(ours) < len(names):
         twins = [theirs for theirs, own in names.items() if list(names.values()).count(own) > 1]
         raise UserError(f"several weights for one place: {abbreviate(twins)}")
-
-    tams = tam_blocks(ours)
-    if not tams and wrapped_blocks(state):
-        raise UserError("a TSM that shifts whole blocks, which is not known here")
-    backbone = _backbone(ours)
-    if backbone is None:
-        raise UserError(f"no file of a known kind ({KNOWN}); its weights are {abbreviate(list(state), 4)}")
-    head = ours.get("head.weight")
-    if head is None and owner == "torchvision":
-        raise UserError(
-            f"{backbone} without a classifier, so there is nothing yet to convert: "
-            "train a network that starts from this file, --model.weights FILE"
-        )
-    if not tams and owner == "tanet":
-        raise UserError(
-            "weights of tanet's without a recipe and without TAMs: none, pool and tsm look the same; "
-            "take the .safetensors that tanet wrote"
-        )
-    if tams:
+    backbone = _known_backbone(state, ours, owner)
+    if tam_blocks(ours):
         kind, model = "TANet", _tanet(ours, backbone=backbone, temporal=temporal)
         if temporal == "tam":
             notes.append("weights do not tell tam from tanet-r: read as tam, as all that were published")
@@ -101,18 +85,50 @@ def recognise(state: State, *, temporal: Literal["tam", "tanet-r"], frames: int 
             notes.append(
                 f"weights do not tell the number of frames: {ASSUMED_FRAMES} assumed; --frames sets it"
             )
+    head = ours.get("head.weight")
     # Without a classifier, one of any size will do to say that it is missing.
     classes = head.shape[0] if head is not None and head.ndim == 2 else 1
+    if difference := _differences(ours, names, table, model, classes):
+        raise UserError(f"most like a {kind} of {owner} ({backbone}), but {difference}")
+    return RecognisedNetwork(f"{kind} of {owner}", model, classes, ours, tuple(notes))
+
+
+def _known_backbone(state: State, ours: State, owner: str) -> str:
+    """Find the 2D network, and refuse files that name none or are not enough to convert.
+
+    Args:
+        state: the weights by their names.
+        ours: the same by our names.
+        owner: whose names they have.
+    """
+    has_tam = bool(tam_blocks(ours))
+    if not has_tam and wrapped_blocks(state):
+        raise UserError("a TSM that shifts whole blocks, which is not known here")
+    backbone = _backbone(ours)
+    if backbone is None:
+        raise UserError(f"no file of a known kind ({KNOWN}); its weights are {abbreviate(list(state), 4)}")
+    if "head.weight" not in ours and owner == "torchvision":
+        raise UserError(
+            f"{backbone} without a classifier, so there is nothing yet to convert: "
+            "train a network that starts from this file, --model.weights FILE"
+        )
+    if not has_tam and owner == "tanet":
+        raise UserError(
+            "weights of tanet's without a recipe and without TAMs: none, pool and tsm look the same; "
+            "take the .safetensors that tanet wrote"
+        )
+    return backbone
+
+
+def _differences(ours: State, names: Mapping[str, str], table: Names, model: Network2D, classes: int) -> str:
+    """Compare weights with those of a network, by the names in the file; "" if they fit."""
     with torch.device("meta"):
         expected = build(model, classes=classes).state_dict()
     theirs = to_theirs(expected, table) | {own: name for name, own in names.items()}
-    difference = state_dict_diff(
+    return state_dict_diff(
         {theirs[name]: tensor for name, tensor in ours.items()},
         {theirs[name]: tensor for name, tensor in expected.items()},
     )
-    if difference:
-        raise UserError(f"most like a {kind} of {owner} ({backbone}), but {difference}")
-    return RecognisedNetwork(f"{kind} of {owner}", model, classes, ours, tuple(notes))
 
 
 def recognise_backbone(state: State) -> str | None:

@@ -59,14 +59,14 @@ def index_path(root: Path, split: str) -> Path:
     return root / f"{split}.index.json"
 
 
-def write_index(rows: Sequence[PackedVideo], *, classes: Sequence[str], coding: dict[str, Any]) -> bytes:
+def write_index(rows: Sequence[PackedVideo], *, classes: Sequence[str], encoding: dict[str, Any]) -> bytes:
     """The index of shards that lie in its own folder."""
     shards: dict[str, int] = {}
     for row in rows:
         shards[row.shard_entry.shard] = shards.get(row.shard_entry.shard, 0) + 1
     values = {
         "version": VERSION,
-        "coding": coding,
+        "coding": encoding,
         "classes": list(classes),
         "shards": [{"name": name, "samples": shards[name]} for name in sorted(shards)],
         "columns": COLUMNS,

@@ -58,37 +58,37 @@ class EncodedVideo:
     """Its mp4, or a JPEG for each frame."""
 
 
-def encode(path: Path, *, coding: Encoding, counts: Mapping[str, int]) -> EncodedVideo | str:
+def encode(path: Path, *, encoding: Encoding, counts: Mapping[str, int]) -> EncodedVideo | str:
     """A video made smaller and coded; or why it can not be read.
 
     Args:
         path: the video.
-        coding: how.
+        encoding: how.
         counts: videos of which only the first frames count, by path: how many.
     """
     try:
         with open_video(path) as video:
             fps = video.info.fps
             frames = frame_count(Sample(str(path), 0, counts.get(str(path))), video.frames)
-            pictures = _pictures(video, frames, coding)
+            pictures = _pictures(video, frames, encoding)
             height, width, parts = (
-                _jpegs(pictures, coding) if coding.format == "jpeg" else _mp4(pictures, coding, fps)
+                _jpegs(pictures, encoding) if encoding.format == "jpeg" else _mp4(pictures, encoding, fps)
             )
     except VideoError as error:
         return error.cause
     return EncodedVideo(frames, fps, height, width, parts)
 
 
-def _pictures(video: Video, frames: int, coding: Encoding) -> Iterator[av.VideoFrame]:
+def _pictures(video: Video, frames: int, encoding: Encoding) -> Iterator[av.VideoFrame]:
     """The first frames of a video, made smaller; h264 wants even sides, and loses an odd row or column."""
     import av
 
     chunk = max(GROUP, CHUNK // (3 * video.info.height * video.info.width))
     for start in range(0, frames, chunk):
         pictures = video.read(range(start, min(frames, start + chunk)))  # [T, H, W, 3]
-        if 0 < coding.short_side < min(pictures.shape[1:3]):
-            pictures = resize_short_side(pictures, coding.short_side)
-        if coding.format == "h264":
+        if 0 < encoding.short_side < min(pictures.shape[1:3]):
+            pictures = resize_short_side(pictures, encoding.short_side)
+        if encoding.format == "h264":
             pictures = pictures[:, : pictures.shape[1] // 2 * 2, : pictures.shape[2] // 2 * 2]
         for number, picture in enumerate(pictures.contiguous().numpy(), start):
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
@@ -96,12 +96,12 @@ def _pictures(video: Video, frames: int, coding: Encoding) -> Iterator[av.VideoF
             yield frame
 
 
-def _jpegs(pictures: Iterator[av.VideoFrame], coding: Encoding) -> tuple[int, int, list[bytes]]:
+def _jpegs(pictures: Iterator[av.VideoFrame], encoding: Encoding) -> tuple[int, int, list[bytes]]:
     """Height, width, and a JPEG a frame."""
     import av
 
     # libjpeg's table times 2 - quality/50 is on average as coarse as FFmpeg's times a 17th of the step.
-    step = str(min(31, max(1, round(17 * (2 - coding.quality / 50)))))
+    step = str(min(31, max(1, round(17 * (2 - encoding.quality / 50)))))
     options = {"flags": "+qscale", "global_quality": str(QP2LAMBDA * int(step)), "qmin": step, "qmax": step}
     codec, parts = None, []
     for picture in pictures:
@@ -116,13 +116,13 @@ def _jpegs(pictures: Iterator[av.VideoFrame], coding: Encoding) -> tuple[int, in
 
 
 def _mp4(
-    pictures: Iterator[av.VideoFrame], coding: Encoding, fps: float | None
+    pictures: Iterator[av.VideoFrame], encoding: Encoding, fps: float | None
 ) -> tuple[int, int, list[bytes]]:
     """Height, width, and the mp4."""
     import av
 
     rate = Fraction(fps or BLIND_RATE).limit_denominator(1001)
-    options = {"crf": str(coding.crf), "g": str(GROUP), "sc_threshold": "0", "threads": "1"}
+    options = {"crf": str(encoding.crf), "g": str(GROUP), "sc_threshold": "0", "threads": "1"}
     options["tune"] = "fastdecode"  # a tenth more bytes, a third less time
     file, stream = io.BytesIO(), None
     with av.open(file, "w", format="mp4") as container:

@@ -11,7 +11,7 @@ import json
 import os
 import tarfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,7 @@ def pack(
     root: Path,
     out: Path,
     split: str,
-    coding: Encoding,
+    encoding: Encoding,
     shard_size: int,
     workers: int,
     limit: float,
@@ -47,7 +47,7 @@ def pack(
         root: videos below it are named by their path from there.
         out: folder of the shards.
         split: what the shards and the index are called by.
-        coding: how frames are stored.
+        encoding: how frames are stored.
         shard_size: bytes after which a shard is full.
         workers: processes that decode and code.
         limit: seconds for one video.
@@ -61,37 +61,45 @@ def pack(
             f"{len(samples) - len(named)} videos come more than once: a packed video has one label"
         )
     out.mkdir(parents=True, exist_ok=True)
-    rows: dict[str, PackedVideo] = {}
-    for shard in sorted(out.glob(f"{split}-*.tar")):
-        for head, packed in scan_shard(shard):
-            if (sample := named.get(head["video"])) is None:
-                continue  # it is no longer in the list
-            if head["coding"] != asdict(coding) or head["label"] != sample.label:
-                raise UserError(
-                    f"{shard}: {head['video']} was packed with another coding or label: remove it"
-                )
-            rows[head["video"]] = PackedVideo(head["video"], sample.label, head["frames"], packed)
+    rows = _packed_before(out, split, named, encoding)
     for name in rows:
         yield name, None
     todo = {Path(named[name].path): name for name in named if name not in rows}
     order = [list(todo)[i] for i in np.random.default_rng(0).permutation(len(todo))] if todo else []
     counts = {sample.path: sample.frames for sample in samples if sample.frames is not None}
-    work = partial(encode, coding=coding, counts=counts)
+    work = partial(encode, encoding=encoding, counts=counts)
     with ShardWriter(out, split, size=shard_size) as shards:
         for path, result in map_files(work, order, workers=workers, limit=limit):
             name = todo[path]
             if isinstance(result, EncodedVideo):
                 sample = named[name]
                 about = {"video": name, "class": classes[sample.label], "label": sample.label}
-                packed = shards.add(result, about={**about, "coding": asdict(coding)})
-                rows[name] = PackedVideo(name, sample.label, result.frames, packed)
+                entry = shards.add(result, about={**about, "coding": asdict(encoding)})
+                rows[name] = PackedVideo(name, sample.label, result.frames, entry)
                 yield name, None
             else:
                 yield name, result.cause if isinstance(result, FailedFile) else result
     index = write_index(
-        [rows[name] for name in named if name in rows], classes=classes, coding=asdict(coding)
+        [rows[name] for name in named if name in rows], classes=classes, encoding=asdict(encoding)
     )
     write_atomically(index_path(out, split), index)
+
+
+def _packed_before(
+    out: Path, split: str, named: Mapping[str, Sample], encoding: Encoding
+) -> dict[str, PackedVideo]:
+    """Find the videos that stand in complete shards already, by name."""
+    rows: dict[str, PackedVideo] = {}
+    for shard in sorted(out.glob(f"{split}-*.tar")):
+        for head, entry in scan_shard(shard):
+            if (sample := named.get(head["video"])) is None:
+                continue  # it is no longer in the list
+            if head["coding"] != asdict(encoding) or head["label"] != sample.label:
+                raise UserError(
+                    f"{shard}: {head['video']} was packed with another coding or label: remove it"
+                )
+            rows[head["video"]] = PackedVideo(head["video"], sample.label, head["frames"], entry)
+    return rows
 
 
 class ShardWriter:

@@ -71,6 +71,7 @@ class BasicConv2d(nn.Module):
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Transform feature maps; the shapes stand at the class."""
         return self.relu(self.bn(self.conv(x)))
 
 
@@ -101,6 +102,7 @@ class Mixed(nn.Module):
                 inputs = outputs
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Transform feature maps; the shapes stand at the class."""
         outputs: list[torch.Tensor] = []
         for branch, chain in self.chains.items():
             y = [self.pool(x) if branch == "branch_pool" else x]
@@ -147,6 +149,7 @@ class InceptionV3(nn.Module):
                 nn.init.trunc_normal_(module.weight, std=0.1)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Classify images: [N, 3, H, W] → logits [N, classes]."""
         # By numbers, not tensors: a CUDA graph captures no copy from the CPU.
         rescaled = [
             images[:, place, None] * scale + shift
@@ -174,4 +177,5 @@ def _aux_head(*, classes: int) -> nn.ModuleDict:
 
 
 def inception_v3(*, classes: int = 1000) -> InceptionV3:
+    """Build Inception-v3."""
     return InceptionV3(classes=classes)

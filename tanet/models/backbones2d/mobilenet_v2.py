@@ -48,6 +48,7 @@ class InvertedResidual(nn.Module):
         self.use_res_connect = stride == 1 and channels == outputs
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Transform feature maps; the shapes stand at the class."""
         return x + self.conv(x) if self.use_res_connect else self.conv(x)
 
 
@@ -74,10 +75,12 @@ class MobileNetV2(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Classify images: [N, 3, H, W] → logits [N, classes]."""
         x = self.features(images)  # N 1280 H/32 W/32
         x = F.adaptive_avg_pool2d(x, 1).flatten(1)  # N 1280
         return self.classifier(x)  # N classes
 
 
 def mobilenet_v2(*, classes: int = 1000) -> MobileNetV2:
+    """Build MobileNetV2."""
     return MobileNetV2(classes=classes)

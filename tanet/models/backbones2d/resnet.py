@@ -41,6 +41,7 @@ class BasicBlock(nn.Module):
         self.downsample = _downsample(channels, outputs=width, stride=stride)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Transform feature maps; the shapes stand at the class."""
         residual = self.relu1(self.bn1(self.conv1(x)))
         residual = self.bn2(self.conv2(residual))
         shortcut = x if self.downsample is None else self.downsample(x)
@@ -67,6 +68,7 @@ class Bottleneck(nn.Module):
         self.downsample = _downsample(channels, outputs=outputs, stride=stride)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Transform feature maps; the shapes stand at the class."""
         residual = self.relu1(self.bn1(self.conv1(x)))
         residual = self.relu2(self.bn2(self.conv2(residual)))
         residual = self.bn3(self.conv3(residual))
@@ -112,6 +114,7 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Classify images: [N, 3, H, W] → logits [N, classes]."""
         x = self.relu(self.bn1(self.conv1(images)))  # N C H/2 W/2
         x = self.layer1(self.maxpool(x))  # N C H/4 W/4
         x = self.layer2(x)  # N 2C H/8 W/8
@@ -122,6 +125,7 @@ class ResNet(nn.Module):
 
 
 def resnet18(*, classes: int = 1000) -> ResNet:
+    """Build ResNet-18."""
     return ResNet(BasicBlock, depths=(2, 2, 2, 2), classes=classes)
 
 
@@ -131,20 +135,25 @@ def resnet18_w16(*, classes: int = 1000) -> ResNet:
 
 
 def resnet34(*, classes: int = 1000) -> ResNet:
+    """Build ResNet-34."""
     return ResNet(BasicBlock, depths=(3, 4, 6, 3), classes=classes)
 
 
 def resnet50(*, classes: int = 1000) -> ResNet:
+    """Build ResNet-50."""
     return ResNet(Bottleneck, depths=(3, 4, 6, 3), classes=classes)
 
 
 def resnet101(*, classes: int = 1000) -> ResNet:
+    """Build ResNet-101."""
     return ResNet(Bottleneck, depths=(3, 4, 23, 3), classes=classes)
 
 
 def resnet152(*, classes: int = 1000) -> ResNet:
+    """Build ResNet-152."""
     return ResNet(Bottleneck, depths=(3, 8, 36, 3), classes=classes)
 
 
 def resnext50_32x4d(*, classes: int = 1000) -> ResNet:
+    """Build ResNeXt-50 32×4d."""
     return ResNet(Bottleneck32x4d, depths=(3, 4, 6, 3), classes=classes)

@@ -44,6 +44,7 @@ class InvertedResidual(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Transform feature maps; the shapes stand at the class."""
         left, right = x.chunk(2, dim=1) if self.stride == 1 else (x, x)
         pairs = torch.stack((self.branch1(left), self.branch2(right)), dim=2)  # N C/2 2 H W
         return pairs.flatten(1, 2)  # N C H W
@@ -68,6 +69,7 @@ class ShuffleNetV2(nn.Module):
         self.fc = nn.Linear(1024, classes)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Classify images: [N, 3, H, W] → logits [N, classes]."""
         x = self.maxpool(self.conv1(images))  # N 24 H/4 W/4
         x = self.stage2(x)  # N 116 H/8 W/8
         x = self.stage3(x)  # N 232 H/16 W/16
@@ -77,4 +79,5 @@ class ShuffleNetV2(nn.Module):
 
 
 def shufflenet_v2_x1_0(*, classes: int = 1000) -> ShuffleNetV2:
+    """Build ShuffleNetV2 ×1.0."""
     return ShuffleNetV2(classes=classes)

@@ -13,6 +13,7 @@ class AbsorbedBatchNorm(nn.BatchNorm2d):
     """Scale and shift once they are fixed (`VideoNet.optimize`); `to` neither casts nor moves them."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Return the input: the temporal module after it computes the BatchNorm."""
         return input
 
     def values_for(self, x: torch.Tensor, *, backend: Backend) -> BatchNormValues:

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tanet.errors import UserError
+from tanet.models.temporal.clip_module import ClipModule
 from tanet.ops import as_clips
 
 
-class NonLocal(nn.Module):
+class NonLocal(ClipModule):
     """Non-local block in time and space, [N·T, C, H, W] → [N·T, C, H, W].
 
     Args:
@@ -24,10 +24,7 @@ class NonLocal(nn.Module):
     """
 
     def __init__(self, channels: int, *, frames: int) -> None:
-        super().__init__()
-        if frames < 1:
-            raise UserError(f"frames must be positive, not {frames}")
-        self.frames = frames
+        super().__init__(frames=frames)
         inner = channels // 2
         self.theta = nn.Conv2d(channels, inner, 1)
         self.phi = nn.Conv2d(channels, inner, 1)
@@ -37,6 +34,7 @@ class NonLocal(nn.Module):
         nn.init.zeros_(self.norm.weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Transform the frames of all clips; the shapes stand at the class."""
         query = self._places(self.theta(x))  # [N, 1, T·H·W, C/2]
         key = self._places(_pool(self.phi(x)))  # [N, 1, T·H/2·W/2, C/2]
         value = self._places(_pool(self.g(x)))
@@ -56,9 +54,6 @@ class NonLocal(nn.Module):
     def _places(self, x: torch.Tensor) -> torch.Tensor:
         x = as_clips(x, self.frames).transpose(1, 2)  # [N, C/2, T, H, W]
         return x.flatten(2).mT[:, None]
-
-    def extra_repr(self) -> str:
-        return f"frames={self.frames}"
 
 
 def _pool(x: torch.Tensor) -> torch.Tensor:

@@ -17,6 +17,7 @@ from torch import nn
 
 from tanet.errors import UserError
 from tanet.models.temporal.absorbed_norm import AbsorbedBatchNorm
+from tanet.models.temporal.clip_module import ClipModule
 from tanet.models.temporal.tam_branches import (
     aggregation_kernel,
     apply_gate,
@@ -27,7 +28,7 @@ from tanet.models.temporal.tam_branches import (
 from tanet.ops import Activation, SqueezedMaps, as_clips, backend_for, squeeze_maps
 
 
-class TAM(nn.Module):
+class TAM(ClipModule):
     """Temporal adaptive module, [N·T, C, H, W] → [N·T, C, H, W].
 
     Its parameters are named as in the published code (`G.0`, `G.1`, `G.3`, `L.0`, `L.1`, `L.3`).
@@ -63,10 +64,10 @@ class TAM(nn.Module):
         center_tap_bias: float = 0.0,
         order: Literal["tam", "tanet-r"] = "tam",
     ) -> None:
-        super().__init__()
+        super().__init__(frames=frames)
         if order not in ("tam", "tanet-r"):
             raise UserError(f"unknown order '{order}': known are tam, tanet-r")
-        self.frames, self.order, self.taps = frames, order, kernel
+        self.order, self.taps = order, kernel
         self.conv: nn.Conv2d | None = None
         self.norm: AbsorbedBatchNorm | None = None
         self.act: Activation = "none"
@@ -107,6 +108,7 @@ class TAM(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Transform the frames of all clips; the shapes stand at the class."""
         if self.order == "tam" and self._evaluates(x):
             return self._evaluate(x)
         taken = self._squeeze(x)
@@ -137,7 +139,8 @@ class TAM(nn.Module):
         return tam(x, conv, scale, shift, self.act, self.frames, g, self.G[1].eps, l, self.L[1].eps)  # type: ignore[arg-type]
 
     def extra_repr(self) -> str:
-        return f"frames={self.frames}, order={self.order}"
+        """Show T and the settings in the printed network."""
+        return f"{super().extra_repr()}, order={self.order}"
 
 
 def _weights(branch: nn.Sequential) -> list[torch.Tensor]:

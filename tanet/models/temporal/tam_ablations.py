@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from tanet.errors import UserError
+from tanet.models.temporal.clip_module import ClipModule
 from tanet.models.temporal.tam_branches import (
     aggregation_kernel,
     apply_gate,
@@ -22,7 +23,7 @@ from tanet.models.temporal.tam_branches import (
 from tanet.ops import squeeze, squeeze_maps
 
 
-class GlobalBranch(nn.Module):
+class GlobalBranch(ClipModule):
     """TAM's global branch alone, [N·T, C, H, W] → [N·T, C, H, W]. It has no weight that knows C.
 
     Args:
@@ -33,19 +34,17 @@ class GlobalBranch(nn.Module):
     """
 
     def __init__(self, *, frames: int, alpha: int = 2, kernel: int = 3, center_tap_bias: float = 0.0) -> None:
-        super().__init__()
-        self.frames, self.taps = frames, kernel
+        super().__init__(frames=frames)
+        self.taps = kernel
         self.G = global_branch(frames, alpha=alpha, kernel=kernel, center_tap_bias=center_tap_bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Transform the frames of all clips; the shapes stand at the class."""
         taken = squeeze_maps(x, frames=self.frames, taps=self.taps, gated=False)
         return taken.filter(aggregation_kernel(self.G, taken.s, self.frames))
 
-    def extra_repr(self) -> str:
-        return f"frames={self.frames}"
 
-
-class LocalBranch(nn.Module):
+class LocalBranch(ClipModule):
     """TAM's local branch alone, [N·T, C, H, W] → [N·T, C, H, W].
 
     Args:
@@ -56,20 +55,15 @@ class LocalBranch(nn.Module):
     """
 
     def __init__(self, channels: int, *, frames: int, beta: int = 4, local_kernel: int = 3) -> None:
-        super().__init__()
-        if frames < 1:
-            raise UserError(f"frames must be positive, not {frames}")
-        self.frames = frames
+        super().__init__(frames=frames)
         self.L = local_branch(channels, frames=frames, beta=beta, kernel=local_kernel)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Transform the frames of all clips; the shapes stand at the class."""
         return apply_gate(x, rows_to_clips(self.L(squeeze(x)), self.frames))
 
-    def extra_repr(self) -> str:
-        return f"frames={self.frames}"
 
-
-class GlobalSE(nn.Module):
+class GlobalSE(ClipModule):
     """TAM's global branch with squeeze-and-excitation, [N·T, C, H, W] → [N·T, C, H, W].
 
     Args:
@@ -91,10 +85,10 @@ class GlobalSE(nn.Module):
         center_tap_bias: float = 0.0,
         reduction: int = 8,
     ) -> None:
-        super().__init__()
+        super().__init__(frames=frames)
         if not 1 <= reduction <= channels:
             raise UserError(f"reduction must be in 1 … {channels} (channels), not {reduction}")
-        self.frames, self.taps = frames, kernel
+        self.taps = kernel
         self.G = global_branch(frames, alpha=alpha, kernel=kernel, center_tap_bias=center_tap_bias)
         self.SE = nn.Sequential(
             nn.Linear(channels, channels // reduction),
@@ -104,9 +98,7 @@ class GlobalSE(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Transform the frames of all clips; the shapes stand at the class."""
         taken = squeeze_maps(x, frames=self.frames, taps=self.taps, gated=True)
         gate = rows_to_clips(self.SE(taken.s), self.frames)
         return taken.filter(aggregation_kernel(self.G, taken.s, self.frames), gate=gate)
-
-    def extra_repr(self) -> str:
-        return f"frames={self.frames}"

@@ -24,6 +24,7 @@ class FrameConv(nn.Conv1d):
         self.frames = frames
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Convolve along time: rows [N·T, C] → [N·T, C']."""
         (kernel,) = self.kernel_size
         if kernel > 1:
             half = kernel // 2

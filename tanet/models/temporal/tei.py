@@ -18,11 +18,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from tanet.errors import UserError
+from tanet.models.temporal.clip_module import ClipModule
 from tanet.models.temporal.tam_branches import rows_to_clips
 from tanet.ops import adaptive_conv, squeeze
 
 
-class TEI(nn.Module):
+class TEI(ClipModule):
     """Temporal enhancement and interaction, [N·T, C, H, W] → [N·T, C, H, W].
 
     Args:
@@ -36,10 +37,9 @@ class TEI(nn.Module):
     """Multiply-adds for each element that comes out."""
 
     def __init__(self, channels: int, *, frames: int, reduction: int = 8, divisor: int = 8) -> None:
-        super().__init__()
+        super().__init__(frames=frames)
         if min(frames, divisor, reduction) < 1 or reduction > channels:
             raise UserError(f"frames, divisor, reduction must be positive, reduction ≤ {channels} (channels)")
-        self.frames = frames
         narrow = channels // reduction
         self.now = nn.Conv1d(channels, narrow, 1, bias=False)
         self.next = nn.Conv1d(channels, narrow, 3, padding=1, bias=False)
@@ -51,10 +51,8 @@ class TEI(nn.Module):
         self.weight = nn.Parameter(weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Transform the frames of all clips; the shapes stand at the class."""
         s = rows_to_clips(squeeze(x), self.frames)  # [N, C, T]
         moved = self.now(s) - F.pad(self.next(s), (-1, 1))  # [N, C/8, T]
         gate = F.pad(self.expand(moved).sigmoid()[..., :-1], (0, 1), value=1.0)  # [N, C, T]
         return adaptive_conv(x, self.weight.expand(s.shape[0], -1, -1), gate=gate)
-
-    def extra_repr(self) -> str:
-        return f"frames={self.frames}"

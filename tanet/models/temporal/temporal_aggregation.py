@@ -11,11 +11,11 @@ confused with the temporal *adaptive* module (tam.py), whose weights each clip m
 import torch
 from torch import nn
 
-from tanet.errors import UserError
+from tanet.models.temporal.clip_module import ClipModule
 from tanet.ops import adaptive_conv, as_clips
 
 
-class TemporalAggregation(nn.Module):
+class TemporalAggregation(ClipModule):
     """Temporal aggregation module, [N·T, C, H, W] → [N·T, C, H, W].
 
     It starts as a ReLU of the frame itself, which is the plain network where features passed a ReLU before.
@@ -30,15 +30,10 @@ class TemporalAggregation(nn.Module):
     """Multiply-adds for each element that comes out."""
 
     def __init__(self, channels: int, *, frames: int) -> None:
-        super().__init__()
-        if frames < 1:
-            raise UserError(f"frames must be positive, not {frames}")
-        self.frames = frames
+        super().__init__(frames=frames)
         self.weight = nn.Parameter(torch.tensor([0.0, 1.0, 0.0]).repeat(channels, 1))  # [C, 3]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Transform the frames of all clips; the shapes stand at the class."""
         kernel = self.weight.expand(as_clips(x, self.frames).shape[0], -1, -1)  # [N, C, 3]
         return adaptive_conv(x, kernel).relu()
-
-    def extra_repr(self) -> str:
-        return f"frames={self.frames}"

@@ -13,10 +13,11 @@ import torch
 from torch import nn
 
 from tanet.errors import UserError
+from tanet.models.temporal.clip_module import ClipModule
 from tanet.ops import adaptive_conv, as_clips, shift_sum
 
 
-class TemporalPool(nn.Module):
+class TemporalPool(ClipModule):
     """Mean over K neighbouring frames, [N·T, C, H, W] → [N·T, C, H, W]; no parameters.
 
     At the ends of a clip the frames that are not there count as zeros, as in a pooling layer with padding.
@@ -27,19 +28,21 @@ class TemporalPool(nn.Module):
     """
 
     def __init__(self, *, frames: int, kernel: int = 3) -> None:
-        super().__init__()
-        _check_taps(frames, kernel)
-        self.frames, self.kernel = frames, kernel
+        super().__init__(frames=frames)
+        _check_taps(kernel)
+        self.kernel = kernel
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Transform the frames of all clips; the shapes stand at the class."""
         shape = (as_clips(x, self.frames).shape[0], x.shape[1], self.kernel)
         return adaptive_conv(x, x.new_full((1, 1, 1), 1 / self.kernel).expand(shape))
 
     def extra_repr(self) -> str:
-        return f"frames={self.frames}, kernel={self.kernel}"
+        """Show T and the settings in the printed network."""
+        return f"{super().extra_repr()}, kernel={self.kernel}"
 
 
-class TemporalConv(nn.Module):
+class TemporalConv(ClipModule):
     """Dense convolution over time, [N·T, C, H, W] → [N·T, C, H, W]; K×1×1, no bias.
 
     It starts as the identity (the paper does not say how its own starts; a random one in the midst of
@@ -52,22 +55,19 @@ class TemporalConv(nn.Module):
     """
 
     def __init__(self, channels: int, *, frames: int, kernel: int = 3) -> None:
-        super().__init__()
-        _check_taps(frames, kernel)
-        self.frames = frames
+        super().__init__(frames=frames)
+        _check_taps(kernel)
         # In two dimensions, time and place: five-dimensional weights have no channels-last form.
         self.conv = nn.Conv2d(channels, channels, (kernel, 1), padding=(kernel // 2, 0), bias=False)
         nn.init.dirac_(self.conv.weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Transform the frames of all clips; the shapes stand at the class."""
         y = self.conv(as_clips(x, self.frames).transpose(1, 2).flatten(3))  # [N, C, T, H·W]
         return y.unflatten(3, x.shape[2:]).transpose(1, 2).flatten(0, 1)
 
-    def extra_repr(self) -> str:
-        return f"frames={self.frames}"
 
-
-class SideTaps(nn.Module):
+class SideTaps(ClipModule):
     """What inflating a 2D convolution adds, its taps on other frames: [N·T, C, H, W] → [N·T, C', H', W'].
 
     Added to the convolution's own output, it makes the inflated convolution: the 2D weight, which keeps its
@@ -80,13 +80,12 @@ class SideTaps(nn.Module):
     """
 
     def __init__(self, conv: nn.Conv2d, *, frames: int, kernel: int = 3) -> None:
-        super().__init__()
-        _check_taps(frames, kernel)
+        super().__init__(frames=frames)
+        _check_taps(kernel)
         if kernel == 1:
             raise UserError("an inflated convolution needs 3 taps or more, not 1")
         if conv.groups != 1 or isinstance(conv.padding, str):
             raise UserError("only an ungrouped convolution with padding in numbers can be inflated")
-        self.frames = frames
         self.ahead = tuple(k - kernel // 2 for k in range(kernel) if k != kernel // 2)
         self.taps_conv = nn.Conv2d(
             conv.in_channels,
@@ -100,13 +99,11 @@ class SideTaps(nn.Module):
         nn.init.zeros_(self.taps_conv.weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Transform the frames of all clips; the shapes stand at the class."""
         taps = self.taps_conv(x).unflatten(1, (len(self.ahead), -1))  # [N·T, K-1, C', H', W']
         return shift_sum(taps, self.ahead, frames=self.frames)
 
-    def extra_repr(self) -> str:
-        return f"frames={self.frames}"
 
-
-def _check_taps(frames: int, kernel: int) -> None:
-    if frames < 1 or kernel < 1 or kernel % 2 == 0:
-        raise UserError(f"frames must be positive and kernel odd, not {frames} and {kernel}")
+def _check_taps(kernel: int) -> None:
+    if kernel < 1 or kernel % 2 == 0:
+        raise UserError(f"kernel must be odd, not {kernel}")

@@ -8,13 +8,13 @@ features.
 """
 
 import torch
-from torch import nn
 
 from tanet.errors import UserError
+from tanet.models.temporal.clip_module import ClipModule
 from tanet.ops import shift
 
 
-class TemporalShift(nn.Module):
+class TemporalShift(ClipModule):
     """Temporal shift, [N·T, C, H, W] → [N·T, C, H, W]; no parameters.
 
     Args:
@@ -23,13 +23,15 @@ class TemporalShift(nn.Module):
     """
 
     def __init__(self, *, frames: int, divisor: int = 8) -> None:
-        super().__init__()
-        if min(frames, divisor) < 1:
-            raise UserError(f"frames and divisor must be positive, not {frames} and {divisor}")
-        self.frames, self.divisor = frames, divisor
+        super().__init__(frames=frames)
+        if divisor < 1:
+            raise UserError(f"divisor must be positive, not {divisor}")
+        self.divisor = divisor
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Transform the frames of all clips; the shapes stand at the class."""
         return shift(x, frames=self.frames, part=x.shape[1] // self.divisor)
 
     def extra_repr(self) -> str:
-        return f"frames={self.frames}, divisor={self.divisor}"
+        """Show T and the settings in the printed network."""
+        return f"{super().extra_repr()}, divisor={self.divisor}"

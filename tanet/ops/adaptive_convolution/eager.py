@@ -31,12 +31,14 @@ class WeightedSum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, maps: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        """Compute the answer, and keep what the gradient needs."""
         ctx.save_for_backward(maps, weight)
         return weighted_sum(maps, weight)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:  # type: ignore[override]
+        """Compute the gradients of the inputs."""
         maps, weight = ctx.saved_tensors
         if dy.stride() != maps.stride():
             dy = torch.empty_like(maps).copy_(dy)

@@ -32,11 +32,13 @@ class Squeeze(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, maps: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        """Compute the answer, and keep what the gradient needs."""
         ctx.shape = maps.shape
         return maps.mean((2, 3))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, ds: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        """Compute the gradients of the inputs."""
         places = ctx.shape[2] * ctx.shape[3]
         return (ds / places)[..., None, None].expand(ctx.shape)
