@@ -7,6 +7,7 @@ from tanet.models.factory import build, create_model, list_models
 from tanet.models.insertion.plug import plug
 from tanet.models.temporal import TAM
 from tanet.models.video_net import VideoNet
+from tanet.old_modules import install as _install_old_modules
 from tanet.recipes.input_spec import InputSpec
 from tanet.recipes.recipe import Recipe
 from tanet.training.trainer import train
@@ -27,3 +28,5 @@ __all__ = [
     "predict_all",
     "train",
 ]
+
+_install_old_modules()

@@ -1,16 +1,20 @@
 """The rules of the house: who imports whom, how long files are, who prints, how light the import is."""
 
 import ast
+import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tanet import old_modules
+
 PACKAGE = Path(__file__).parents[1] / "tanet"
 # Each package imports from the groups to its left alone, and from itself.
 ORDER = (
-    "errors",
+    "errors · old_modules",
     "recipes · runtime · ops · video · synthetic",
     "models · data",
     "profiling · checkpoints · evaluation",
@@ -128,3 +132,41 @@ print([name for name in ("av", "matplotlib", "tensorboard") if name in sys.modul
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[] []"
+
+
+@pytest.mark.parametrize(("old", "new"), old_modules.MOVED.items())
+def test_old_names_of_modules_lead_to_the_new(old, new):
+    if old.endswith("_triton"):
+        pytest.skip("needs Triton")
+    sys.modules.pop(f"tanet.{old}", None)
+    with pytest.warns(DeprecationWarning, match=rf"^tanet\.{old} is called tanet\.{new} now$"):
+        module = importlib.import_module(f"tanet.{old}")
+    assert vars(module).keys() >= vars(importlib.import_module(f"tanet.{new}")).keys()
+
+
+def test_the_tree_in_contributing_is_what_is_on_the_disk():
+    text = (PACKAGE.parent / "CONTRIBUTING.md").read_text()
+    tree = text[text.index("```\ntanet/\n") :].split("```")[1]
+    named, folder = set(), ""
+    for line in tree.splitlines()[2:]:
+        if not line.startswith(" "):
+            break  # bench/, tests/
+        words = re.match(r" +((?:\S+\.py|\S+/)(?: \S+\.py)*)", line)[1].split()
+        inside = line.startswith("    ")
+        named |= {f"{folder}{word}" if inside else word for word in words}
+        folder = folder if inside else words[0]
+
+    def on_disk(place):
+        """What a folder holds, as the tree calls it."""
+        return {
+            f"{path.relative_to(PACKAGE).as_posix()}{'/' if path.is_dir() else ''}"
+            for path in (PACKAGE / place).iterdir()
+            if path.name not in ("__init__.py", "__main__.py", "__pycache__")
+        }
+
+    expected = on_disk("")
+    for place in {name.split("/")[0] for name in named if name.split("/")[-1] and "/" in name}:
+        expected |= on_disk(place)  # of packages whose files are listed, all are
+    for place in ("ops", "synthetic", "profiling", "demo", "cli"):  # told in one line, or by their folders
+        expected -= {name for name in on_disk(place) if name not in named}
+    assert named == expected

@@ -36,7 +36,7 @@ def load_initial_weights(
         model: what the network was built as. Weights tell less than a recipe: a shift has none, and those of
             `tam` and `tanet-r` look the same.
         classes: the class names of the new training.
-        interpolate: change weights trained on clips of another length (frames.py), instead of refusing them.
+        interpolate: change weights trained on clips of another length (resize_frames.py), not refuse them.
 
     Returns:
         What was not simply copied, and how the network is not the one that was trained; one line each.

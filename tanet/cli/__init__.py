@@ -1,4 +1,4 @@
-"""The command `tanet`. With screen.py the only code that prints; one file per command.
+"""The command `tanet`. The only code that prints; one file a command.
 
 tanet train RECIPE --data.root videos --out runs/mine
 tanet test CHECKPOINT --data.root videos

@@ -1,6 +1,6 @@
 """The whole of tanet in some minutes: make videos, train two networks on them, test, predict, report.
 
-out/videos    what synthetic.py made: ten verbs that only the order of frames tells apart
+out/videos    made by synthetic/: ten verbs that only the order of frames tells apart
 out/tam       TANet
 out/none      the same 2D network without a sense of time, trained alike
 out/report.html

@@ -81,7 +81,7 @@ def build_on_meta(model: Network2D, *, classes: int) -> VideoNet:
     """The network of a recipe's model section on the meta device, without numbers; what `count_cost` needs.
 
     Raises:
-        UserError: as `network.build`.
+        UserError: as `factory.build`.
     """
     with torch.device("meta"):
         return build(model, classes=classes)

@@ -1,4 +1,4 @@
-"""Made-up verbs that only the order of frames tells apart (synthetic.py): what `tanet demo` trains."""
+"""Made-up verbs that only the order of frames tells apart (synthetic/): what `tanet demo` trains."""
 
 from tanet.recipes.recipe import Data, Eval, Network2D, Optim, Recipe
 

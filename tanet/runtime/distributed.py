@@ -1,10 +1,10 @@
-"""Several processes that train or test together, one a GPU, started by torchrun; without it, one by itself.
+"""Several processes that train or test together, one a GPU, started by torchrun; or one alone.
 
     torchrun --nproc-per-node 2 -m tanet train kinetics400 --data.root …
 
-torchrun tells each process by variables of its environment who it is: RANK of WORLD_SIZE in all, LOCAL_RANK
-on its machine. What the processes tell each other are a few numbers, on the CPU (gloo), and tensors where
-they are, between GPUs through NCCL: gradients (gradients.py), and what training and validation start with.
+torchrun sets RANK, LOCAL_RANK and WORLD_SIZE for each process. Ranks exchange a few numbers on the CPU
+(gloo), and tensors where they are, between GPUs through NCCL: gradients (training/gradient_sync.py), and the
+initial weights and buffers.
 """
 
 import os
@@ -22,27 +22,29 @@ import torch.distributed as dist
 from tanet.errors import UserError
 from tanet.runtime.device import parse_device, pick_device
 
+SECONDS_TO_PRINT = 10  # that rank 0 has before another rank's end ends it
+
 
 class RankError(UserError):
-    """An error that all processes raise alike; the first of them is to tell it."""
+    """An error that all ranks raise; rank 0 prints it."""
 
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """The processes that work together."""
+    """The processes that work together; a rank is one of them."""
 
     rank: int
-    """Which of them this is, from 0."""
+    """Number of this process, from 0."""
     world_size: int
-    """How many they are."""
+    """Number of processes."""
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the one that writes and reports."""
+        """Whether this is rank 0, which writes and reports."""
         return self.rank == 0
 
     def all_reduce_max(self, *values: int) -> list[int]:
-        """Of each value the largest that any process has."""
+        """Return the maximum of each value over all ranks."""
         if self.world_size == 1:
             return list(values)
         values_ = torch.tensor(values, dtype=torch.int64)
@@ -50,7 +52,7 @@ class ProcessGroup:
         return values_.tolist()
 
     def all_gather_objects(self, value: Any) -> list[Any]:
-        """The values of all processes, in order; plain values or small tensors on the CPU."""
+        """Collect the values of all ranks, in order: plain values, or small tensors on the CPU."""
         if self.world_size == 1:
             return [value]
         values: list[Any] = [None] * self.world_size
@@ -58,7 +60,7 @@ class ProcessGroup:
         return values
 
     def broadcast_tensors_(self, tensors: list[torch.Tensor]) -> None:
-        """Make these tensors those of the first process, in place."""
+        """Copy the tensors of rank 0 to all ranks, in place."""
         if self.world_size > 1:
             for tensor in tensors:
                 whole = tensor.contiguous()  # itself, or what lies in channels-last in a form that travels
@@ -66,15 +68,15 @@ class ProcessGroup:
                 tensor.copy_(whole)
 
     def all_reduce_mean_async(self, tensor: torch.Tensor) -> Callable[[], object]:
-        """Begin to make a tensor the mean over the processes, in place; a call of the answer waits for it.
+        """Start to average a tensor over the ranks, in place; call the result to wait for it.
 
-        All processes begin their means in the same order. On a GPU the current stream waits, not the host.
+        All ranks start their averages in the same order. On a GPU the current stream waits, not the host.
         """
         work = dist.all_reduce(tensor.div_(self.world_size), async_op=True) if self.world_size > 1 else None
         return work.wait if work else lambda: None
 
     def broadcast_object(self, value: Any) -> Any:
-        """The value that the first process has."""
+        """Return the value of rank 0."""
         if self.world_size == 1:
             return value
         values = [value]
@@ -82,7 +84,7 @@ class ProcessGroup:
         return values[0]
 
     def raise_on_all_ranks(self, error: UserError | OSError | None) -> None:
-        """Raise in all processes what some have met; all must come here.
+        """Raise on all ranks what failed on some; all ranks must come here.
 
         Raises:
             UserError, OSError: that error, where there is but one process.
@@ -96,7 +98,7 @@ class ProcessGroup:
 
     @contextmanager
     def errors_on_all_ranks(self) -> Iterator[None]:
-        """What goes wrong in this block in one process is raised in all, by `raise_on_all_ranks`."""
+        """Raise on all ranks what fails on one within this block; see `raise_on_all_ranks`."""
         failed: UserError | OSError | None = None
         try:
             yield
@@ -111,22 +113,22 @@ SINGLE_PROCESS = ProcessGroup(0, 1)
 
 
 def is_main_process() -> bool:
-    """Whether this process is the one that tells things, also before and after they have joined."""
+    """Tell whether this is rank 0, also outside of `join_process_group`."""
     return os.environ.get("RANK", "0") == "0" or not is_distributed()
 
 
 def exit_unless_main() -> None:
-    """End here, unless this is the first process, where all end alike and the first says why.
+    """Exit unless this is rank 0. All ranks fail with the same error, and rank 0 prints it.
 
-    torchrun ends all as soon as one has ended: the others wait, so that the first has the time to say it.
+    torchrun ends all processes as soon as one has ended: the others wait, so that rank 0 has time to print.
     """
     if not is_main_process():
-        time.sleep(10)
+        time.sleep(SECONDS_TO_PRINT)
         sys.exit(2)
 
 
 def is_distributed() -> bool:
-    """Whether torchrun, or what speaks as it does, started this process as one of several."""
+    """Tell whether torchrun, or a launcher like it, started this process as one of several."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 

@@ -2,7 +2,7 @@
 
 A recipe is compared with its reference, the one of the same name as it stands in recipes/. What was changed
 is listed; what usually harms (a batch without its learning rate, milestones that never come) is a warning.
-The plan stops nothing. Of memory it has an estimate (memory.py).
+The plan stops nothing. Of memory it has an estimate (profiling/memory.py).
 """
 
 from dataclasses import dataclass

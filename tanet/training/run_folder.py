@@ -4,7 +4,7 @@ out/best.safetensors    the checkpoint with the best validation accuracy
 out/last.safetensors    the one after the last complete epoch
 out/metrics.csv         one line an epoch
 out/recipe.json         what is trained
-out/state-STEPS.pt      the last two states (state.py), until the training is finished
+out/state-STEPS.pt      the last two states (training_state.py), until the training is finished
 """
 
 import csv

@@ -1,6 +1,6 @@
 """What TAM does in a clip: its gates and kernels, taken out of a network as it runs. `tanet show` draws.
 
-    gate V [N, C, T]    kernel Θ [N, C, K]    of each clip, as in temporal/tam.py
+    gate V [N, C, T]    kernel Θ [N, C, K]    of each clip, as in models/temporal/tam.py
     fixed kernels       w [filters, K], the same for all clips: those of i3d, tconv, tei, tam-ibm
 
 Weights over time that are not a softmax have no common scale. To stand beside Θ, each filter is brought to

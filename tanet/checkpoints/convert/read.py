@@ -45,8 +45,8 @@ def read(
         path: the file.
         temporal: what others' TANets are: the weights of `tam` and `tanet-r` look the same.
         frames: T. None takes the file's own, or 8 where nothing in it tells (others' TSM and 2D networks).
-        interpolate: change the weights (frames.py) where `frames` is not the file's own T and is a part of
-            them. Without, such a file is refused; weights of which T is no part are taken as they are.
+        interpolate: change the weights (resize_frames.py) if they depend on T and `frames` is another T.
+            Otherwise such a file is refused. Weights that do not depend on T are used as they are.
         classes: names in the order of the logits. None takes the file's own, or numbers from 0, since others'
             files have none.
         recipe: name of a recipe, of which all but the model is taken. None takes the file's own, or

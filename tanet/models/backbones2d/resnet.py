@@ -6,9 +6,9 @@ He et al., "Deep residual learning for image recognition", CVPR 2016, https://ar
 Xie et al., "Aggregated residual transformations for deep neural networks", CVPR 2017,
 https://arxiv.org/abs/1611.05431
 
-Parameters are named as in torchvision. Each ReLU is a module of its own, so that a temporal module can take
-one in (fuse.py). As in torchvision, a bottleneck strides in its 3×3 convolution and not in the first 1×1
-(known as v1.5): the published ImageNet weights were trained that way.
+Parameters are named as in torchvision. Each ReLU is a module of its own, so that a temporal module can
+absorb it (fusion/fuse_tam.py). As in torchvision, a bottleneck strides in its 3×3 convolution and not in the
+first 1×1 (known as v1.5): the published ImageNet weights were trained that way.
 """
 
 import torch

@@ -62,11 +62,11 @@ def absorb_convs(network: nn.Module) -> int:
     """Let every fused TAM take in the 1×1 convolution before its norm as well, in place; return how many did.
 
     For inference alone: the convolution becomes TAM's child `conv`, so its parameters have other names, and
-    kernels read its weight without calling it. As in `fold_norms`, a convolution and a norm that are
+    kernels read its weight without calling it. As in `fold_batch_norms`, a convolution and a norm that are
     consecutive children of one module are taken to run one after the other; one with a hook stays.
     """
     takers = {id(tam.norm): tam for tam in network.modules() if isinstance(tam, TAM) and tam.norm is not None}
-    taken = 0
+    absorbed = 0
     for parent in list(network.modules()):
         for (name, conv), (_, norm) in pairwise(list(parent.named_children())):
             tam = takers.get(id(norm))
@@ -74,8 +74,8 @@ def absorb_convs(network: nn.Module) -> int:
                 continue
             setattr(parent, name, nn.Identity())
             tam.absorb_conv(conv)  # type: ignore[arg-type]
-            taken += 1
-    return taken
+            absorbed += 1
+    return absorbed
 
 
 def _hooked(module: nn.Module) -> bool:

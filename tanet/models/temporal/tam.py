@@ -111,11 +111,11 @@ class TAM(ClipModule):
         """Transform the frames of all clips; the shapes stand at the class."""
         if self.order == "tam" and self._evaluates(x):
             return self._evaluate(x)
-        taken = self._squeeze(x)
-        gate, kernel = self._branches(taken.s)
+        squeezed = self._squeeze(x)
+        gate, kernel = self._branches(squeezed.s)
         if self.order == "tam":
-            return taken.filter(kernel, gate=gate)
-        return apply_gate(taken.filter(kernel), gate)
+            return squeezed.filter(kernel, gate=gate)
+        return apply_gate(squeezed.filter(kernel), gate)
 
     def _branches(self, s: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return rows_to_clips(self.L(s), self.frames), aggregation_kernel(self.G, s, self.frames)

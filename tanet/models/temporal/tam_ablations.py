@@ -40,8 +40,8 @@ class GlobalBranch(ClipModule):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Transform the frames of all clips; the shapes stand at the class."""
-        taken = squeeze_maps(x, frames=self.frames, taps=self.taps, gated=False)
-        return taken.filter(aggregation_kernel(self.G, taken.s, self.frames))
+        squeezed = squeeze_maps(x, frames=self.frames, taps=self.taps, gated=False)
+        return squeezed.filter(aggregation_kernel(self.G, squeezed.s, self.frames))
 
 
 class LocalBranch(ClipModule):
@@ -99,6 +99,6 @@ class GlobalSE(ClipModule):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Transform the frames of all clips; the shapes stand at the class."""
-        taken = squeeze_maps(x, frames=self.frames, taps=self.taps, gated=True)
-        gate = rows_to_clips(self.SE(taken.s), self.frames)
-        return taken.filter(aggregation_kernel(self.G, taken.s, self.frames), gate=gate)
+        squeezed = squeeze_maps(x, frames=self.frames, taps=self.taps, gated=True)
+        gate = rows_to_clips(self.SE(squeezed.s), self.frames)
+        return squeezed.filter(aggregation_kernel(self.G, squeezed.s, self.frames), gate=gate)

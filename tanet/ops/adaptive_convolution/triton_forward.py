@@ -1,4 +1,4 @@
-"""The temporal adaptive convolution as a fused kernel, equal to `adaptive_conv.reference`.
+"""The temporal adaptive convolution as a fused kernel, equal to `op.reference`.
 
     Z_t = g_t · act(s · X_t + b)
     Y_t = Σ_k θ_k Z_{t+k-h},  h = K//2
@@ -74,7 +74,7 @@ def adaptive_conv_triton(
     shift: torch.Tensor | None,
     act: str,
 ) -> torch.Tensor:
-    """`adaptive_conv.adaptive_conv` on a GPU; x is best in channels-last, else it is copied first."""
+    """`adaptive_conv` on a GPU; x is best in channels-last, else it is copied first."""
     x = x.contiguous(memory_format=torch.channels_last)
     y = torch.empty_like(x)
     grid, per_chunk, compiled = launch_grid(x, kernel)

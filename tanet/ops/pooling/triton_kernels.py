@@ -1,4 +1,4 @@
-"""Means over maps on a GPU, one reading of the maps each: `statistics.moments`, and the parts of a squeeze.
+"""Means over maps on a GPU, one reading of the maps each: `op.moments`, and the parts of a squeeze.
 
 Sums are taken in parts, in a fixed order: results do not change from run to run. The moments are those of X
 minus its first place, which lies among the values, so that their squares do not cancel.
@@ -86,7 +86,7 @@ def _squeeze_parts_kernel(
 
 @torch.library.custom_op("tanet::moments", mutates_args=())
 def moments_triton(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """`statistics.moments`, without gradients; x is best in channels-last, else it is copied first."""
+    """`op.moments`, without gradients; x is best in channels-last, else it is copied first."""
     x = x.contiguous(memory_format=torch.channels_last)
     channels, places = x.shape[1], x.numel() // x.shape[1]
     tiles_c = triton.cdiv(channels, 64)

@@ -1,8 +1,8 @@
 """The whole of a TAM in evaluation, in three launches on few clips, in four on many.
 
-    1  s_t = mean of act(scale · X_t + shift)                          squeeze_triton.py (eq. 1)
-    2  the hidden layer of the local branch, Θ                         branches_triton.py (eq. 3, 4)
-    3  V = σ(W' h)                                                     branches_triton.py (eq. 3)
+    1  s_t = mean of act(scale · X_t + shift)                          squeeze.py (eq. 1)
+    2  the hidden layer of the local branch, Θ                         branches.py (eq. 3, 4)
+    3  V = σ(W' h)                                                     branches.py (eq. 3)
     4  Y_t = Σ_k Θ_k V_{t+k-K//2} act(scale · X_{t+k-K//2} + shift)    `adaptive_conv`
 
 A small network on one clip waits for launches, not for arithmetic: PyTorch's operations need about fifteen

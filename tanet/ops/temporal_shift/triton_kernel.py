@@ -1,4 +1,4 @@
-"""TSM's shift as one fused pass, equal to `shift.reference` to the bit; the gradient is the shift back.
+"""TSM's shift as one fused pass, equal to `op.reference` to the bit; the gradient is the shift back.
 
 A frame in channels-last is a row of words: V neighbouring channels that move the same way, 16 bytes where
 `part` and C allow it, else as many channels as divide both. A program copies a run of words, and looks up
