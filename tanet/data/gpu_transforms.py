@@ -198,7 +198,7 @@ def _resize_weights(before: int, after: int) -> ResizeWeights:
 
 
 def _stack_weights(parts: Sequence[ResizeWeights]) -> ResizeWeights:
-    """Taps of several views; where one has fewer outputs or taps than another, zeros."""
+    """Stack the weights of several views, padded with zeros to the same numbers of outputs and taps."""
     outputs, taps = (max(part.weights.shape[axis] for part in parts) for axis in (1, 2))
     first, weights = [], []
     for part in parts:

@@ -88,7 +88,7 @@ class ProcessGroup:
 
         Raises:
             UserError, OSError: that error, where there is but one process.
-            PeerError: its line, where there are several.
+            RankError: its line, where there are several.
         """
         if self.world_size == 1 and error:
             raise error

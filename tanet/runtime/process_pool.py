@@ -94,7 +94,7 @@ class _Worker(Generic[T]):
             self.pipe.send(path)
 
     def result(self) -> Any:
-        """What came through the pipe, or Lost; None while there is nothing to say."""
+        """Return what came through the pipe, or a FailedFile; None while there is nothing yet."""
         if self.pipe.poll():
             try:
                 return self.pipe.recv()

@@ -31,7 +31,7 @@ class GradientSync:
         group: the processes whose mean is made. All begin with the weights and buffers of the first.
 
     Raises:
-        PeerError: the processes' networks differ.
+        RankError: the processes' networks differ.
     """
 
     def __init__(self, network: nn.Module, *, group: ProcessGroup) -> None:
@@ -59,7 +59,7 @@ class GradientSync:
         After the last part they have the sum over the parts, of that the mean over the processes.
 
         Raises:
-            PeerError: the pass has left out parameters.
+            RankError: the pass has left out parameters.
         """
         self.within, self.adds, self.last = True, not first, last
         self.waits.clear()

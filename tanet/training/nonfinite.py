@@ -44,7 +44,7 @@ class NonFiniteMonitor:
         """Look at the steps since the last time. A bad one has moved nothing.
 
         Raises:
-            PeerError: one was bad and the choice is "stop", or too many were in a row.
+            RankError: one was bad and the choice is "stop", or too many were in a row.
         """
         steps, self.pending = self.pending, []
         if not steps:
