@@ -171,3 +171,21 @@ def test_captions_say_what_is_in_the_clips():
     assert "from clip to clip ±0.3536, from channel to channel ±0.0000" in captions.kernels_caption(
         clips, [], against=""
     )
+
+
+def test_shows_what_testing_computes_at_the_precision_of_the_recipe(monkeypatch):
+    asked = []
+
+    def recorded(device, precision):
+        asked.append(precision)
+        return torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
+
+    monkeypatch.setattr("tanet.visualization.record.autocast", recorded)
+    found = {}
+    for precision in ("float32", "bfloat16"):
+        model = model_with("tam")
+        recipe = replace(model.recipe, optim=replace(model.recipe.optim, precision=precision))
+        model = replace(model, recipe=recipe)
+        found[precision], _ = record_batch(model, views())
+    assert asked == ["float32", "bfloat16"]
+    assert not found["float32"].equal(found["bfloat16"])
