@@ -161,7 +161,7 @@ def test_the_tree_in_contributing_is_what_is_on_the_disk():
         return {
             f"{path.relative_to(PACKAGE).as_posix()}{'/' if path.is_dir() else ''}"
             for path in (PACKAGE / place).iterdir()
-            if path.name not in ("__init__.py", "__main__.py", "__pycache__")
+            if path.name not in ("__init__.py", "__main__.py", "__pycache__", "py.typed")
         }
 
     expected = on_disk("")
