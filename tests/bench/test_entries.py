@@ -65,7 +65,7 @@ TINY = {
 # What has tests of its own, draws a picture, or needs a GPU (ops).
 ELSEWHERE = {
     *("arrow6_videos", "compare", "compare_plot", "compare_table", "scaling"),
-    *("ops", "speed_plot", "verbs_picture"),
+    *("ops", "readme_table", "speed_plot", "verbs_picture"),
 }
 
 
