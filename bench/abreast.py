@@ -1,4 +1,4 @@
-"""Several trainings at once on one machine, for benchmarks of networks too small to fill it."""
+"""Parallel trainings on one machine, for benchmarks of networks that are too small to fill it."""
 
 import os
 import sys
@@ -22,11 +22,12 @@ Result = TypeVar("Result")
 def abreast(
     run: Callable[[Job], Result], jobs: Iterable[Job], *, processes: int, raw: Raw
 ) -> Iterator[tuple[Job, Result]]:
-    """Each job and what `run` makes of it, as they end, from videos decoded once.
+    """Run all jobs on videos that were decoded once, and yield each job with its result as it ends.
 
-    A job is taken when there is a process for it, so what gives them may end in the meantime. One process is
-    this one; several share the machine's cores, and the GPUs in turn. An error of a job is printed, and
-    raised when all others are done.
+    The next job is requested only when a process is free, so the iterable may end early, for instance when
+    time is short. With `processes=1` the jobs run in this process. Several processes share the machine's
+    cores; GPUs are assigned to them in rotation. The error of a job is printed at once, and raised after
+    all other jobs are done.
     """
     failed: list[Exception] = []
 
@@ -63,7 +64,7 @@ def abreast(
 
 @contextmanager
 def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes that share the machine; they end at once where who asked has gone, or is to stop."""
+    """Open a pool of processes that share the machine; an exception in the caller terminates them at once."""
     context = get_context("spawn")
     numbers: SimpleQueue[int] = context.SimpleQueue()
     for number in range(processes):
@@ -79,25 +80,25 @@ def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
 
 
 class Timetable:
-    """Lets jobs begin as long as they would end in time, were they as long as the longest so far.
+    """Time limit for jobs: a job may begin if it would end in time, taking as long as the longest so far.
 
     Args:
-        limit: seconds from now; None: without end.
+        limit: seconds from now; None for no limit.
     """
 
     def __init__(self, limit: float | None) -> None:
         self.limit, self.begun = limit, time.monotonic()
-        self.at: dict[int, float] = {}  # when jobs began, by their identities
+        self.at: dict[int, float] = {}  # id of a job → seconds at which it began
         self.longest = 0.0
 
     def seconds(self) -> float:
         return time.monotonic() - self.begun
 
     def allows(self, jobs: Sequence[Job]) -> Iterator[Job]:
-        """Each job when it is asked for, to begin at once; none any more when time is short."""
+        """Yield the jobs, each to be started at once, until time is short."""
         for job in jobs:
             if self.limit and self.seconds() + self.longest > self.limit:
-                print(f"stopped after {self.limit:g} s; the same command goes on", flush=True)
+                print(f"stopped after {self.limit:g} s; run the same command again to continue", flush=True)
                 return
             self.at[id(job)] = self.seconds()
             yield job
@@ -107,7 +108,7 @@ class Timetable:
 
 
 def _take_place(numbers: "SimpleQueue[int]", processes: int, gpus: int) -> None:
-    """Settle before the first job which GPU and how many threads this process has."""
+    """Assign this process its GPU and its number of threads, before the first job."""
     number = numbers.get()
     if gpus:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(gpus)))

@@ -3,9 +3,9 @@
     python -m bench.arrow6 --data arrow6 --weights mobilenet_v2_imagenet.pth
     python -m bench.arrow6 --recipe finetune --temporal tam …       → results/arrow6_finetune.csv
 
-Each row is one training of the recipe `arrow6`, or of `finetune` as it stands with a MobileNetV2; tested
-after its last epoch, with one view and with the recipe's. Videos are decoded once, and passes captured as a
-CUDA graph (bench/decoded.py).
+Each row is one training with the recipe `arrow6`, or with `finetune` unchanged except for its 2D network,
+MobileNetV2. It is tested after the last epoch, with one view and with the recipe's views. Videos are decoded
+once, and the forward and backward pass are captured as a CUDA graph (bench/decoded.py).
 """
 
 import argparse
@@ -24,15 +24,15 @@ from tanet.recipes.recipe import Recipe
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", required=True, help="folder with train/ and val/")
-    parser.add_argument("--weights", required=True, help="MobileNetV2's ImageNet weights")
+    parser.add_argument("--weights", required=True, help="file with ImageNet weights of MobileNetV2")
     parser.add_argument("--recipe", choices=["arrow6", "finetune"], default="arrow6")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--temporal", nargs="+", default=["tam", "none"])
-    parser.add_argument("--epochs", type=int, help="instead of the recipe's")
-    parser.add_argument("--lr", type=float, help="instead of the recipe's")
-    parser.add_argument("--no-graph", action="store_true", help="launch every kernel of every step")
-    parser.add_argument("--workers", type=int, default=8, help="processes that cut the clips")
-    parser.add_argument("--out", type=Path, help="instead of the file named above")
+    parser.add_argument("--epochs", type=int, help="number of epochs (default: the recipe's)")
+    parser.add_argument("--lr", type=float, help="learning rate (default: the recipe's)")
+    parser.add_argument("--no-graph", action="store_true", help="train without CUDA graphs")
+    parser.add_argument("--workers", type=int, default=8, help="processes that load the clips")
+    parser.add_argument("--out", type=Path, help="file to write (default: the one named above)")
     flags = parser.parse_args()
     file = {"arrow6": "arrow6.csv", "finetune": "arrow6_finetune.csv"}[flags.recipe]
     out = flags.out or ROOT / "results" / file

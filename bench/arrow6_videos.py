@@ -1,11 +1,11 @@
-"""Make arrow6 from UCF-101: clips of three of its actions, and the same clips played backwards.
+"""Make the data set arrow6 from UCF-101: clips of three actions, and the same clips played backwards.
 
     python -m bench.arrow6_videos UCF-101 arrow6
 
-UCF-101 (Soomro et al. 2012, https://www.crcv.ucf.edu/data/UCF101.php) is a folder for each action, with files
-such as v_Diving_g01_c01.avi. The clips (bench/arrow6_clips.txt) are of its split 1, so no scene is in train/
-and in val/. They are 170×128, h264. The rows of results/ were made with files of another encoder, 172×128:
-new ones will not equal them to the last digit.
+UCF-101 (Soomro et al. 2012, https://www.crcv.ucf.edu/data/UCF101.php) has one folder per action, with files
+such as v_Diving_g01_c01.avi. The clips (bench/arrow6_clips.txt) come from its split 1, so no scene is in both
+train/ and val/. They are written as h264, 170×128. The rows in results/ were measured on files of another
+encoder, 172×128: new rows will not equal them to the last digit.
 """
 
 import argparse
@@ -28,11 +28,11 @@ SHORT_SIDE = 128
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("ucf", type=Path, help="UCF-101, with Archery/, BasketballDunk/ and Diving/")
+    parser.add_argument("out", type=Path, help="folder to write; finished clips in it are kept")
     parser.add_argument(
-        "ucf", type=Path, help="the folder of UCF-101 with Archery/, BasketballDunk/, Diving/"
+        "--clips", type=Path, default=CLIPS, help="list of clips, one per line: train/ACTION/NAME"
     )
-    parser.add_argument("out", type=Path, help="folder to make; what is there already is kept")
-    parser.add_argument("--clips", type=Path, default=CLIPS, help="lines of train/ACTION/NAME")
     parser.add_argument("--workers", type=int, default=available_cores())
     flags = parser.parse_args()
     names = flags.clips.read_text().split()
@@ -40,7 +40,7 @@ def main() -> None:
     if missing := [file for file in files if not file.is_file()]:
         raise SystemExit(f"{len(missing)} of {len(files)} clips are not there, the first: {missing[0]}")
     make = partial(both_ways, out=flags.out)
-    # Spawned, not forked: a fork would break the threads that a decoder may hold.
+    # Spawn, do not fork: a fork would break the threads that a decoder may have started.
     with ProcessPoolExecutor(flags.workers, mp_context=get_context("spawn")) as pool:
         try:
             for name in pool.map(make, files, names):
@@ -50,15 +50,15 @@ def main() -> None:
 
 
 def both_ways(file: Path, name: str, *, out: Path) -> str:
-    """Write out/train/ACTION/NAME.mp4 and out/train/ACTIONReversed/NAME.mp4, the second one last."""
+    """Write out/train/ACTION/NAME.mp4, then out/train/ACTIONReversed/NAME.mp4."""
     split, action, clip = Path(name).parts
     forward, backward = (out / split / f"{action}{end}" / f"{clip}.mp4" for end in ("", "Reversed"))
     if not backward.exists():
-        torch.set_num_threads(1)  # there is a process for each core
+        torch.set_num_threads(1)  # each core already has a process
         with open_video(file) as video:
             frames = resize_short_side(video.read(range(video.info.frames)), SHORT_SIDE).numpy()
         write_video(forward, frames)
-        partial_file = backward.with_suffix(".part")  # no video, should this be stopped
+        partial_file = backward.with_suffix(".part")  # not taken for a video if this is interrupted
         write_video(partial_file, frames[::-1])
         partial_file.rename(backward)
     return name

@@ -1,4 +1,4 @@
-"""What every benchmark says with its numbers: machine, versions, commit, and p20/p50/p80."""
+"""Tools shared by all benchmarks: machine, versions and commit of a row; timing; percentiles; CSV files."""
 
 import csv
 import fcntl
@@ -25,7 +25,7 @@ PERCENTILES = ("p20", "p50", "p80")
 
 
 def machine() -> str:
-    """The processor's model name; never the host's."""
+    """Return the model name of the processor, never the host name."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
@@ -33,15 +33,15 @@ def machine() -> str:
 
 
 def versions(*packages: str) -> str:
-    """'python 3.12.1, av 18.1.0, …'"""
+    """Return the versions of Python and of these packages: 'python 3.12.1, av 18.1.0, …'."""
     python = f"python {platform.python_version()}"
     return ", ".join([python, *(f"{package} {version(package)}" for package in packages)])
 
 
 def commit() -> str:
-    """The short hash of HEAD, with + if files differ from it; 'none' outside of a repository.
+    """Return the short hash of HEAD, with a + if files differ from it; 'none' outside a repository.
 
-    A copy of the tree without its history is told by the variable TANET_COMMIT.
+    If the environment variable TANET_COMMIT is set, return its value: for a copy of the tree without history.
     """
     if told := os.environ.get("TANET_COMMIT"):
         return told
@@ -56,7 +56,7 @@ def _git(*arguments: str) -> str:
 
 
 def head(*packages: str) -> dict[str, object]:
-    """The first columns of a row: commit, date, machine (the GPU where there is one), versions."""
+    """Return the first columns of a row: commit, date, machine (the GPU if there is one), versions."""
     gpu = torch.cuda.is_available()
     return {
         "commit": commit(),
@@ -67,21 +67,21 @@ def head(*packages: str) -> dict[str, object]:
 
 
 def require_tests(*names: str) -> None:
-    """Stop unless these files of tests pass here, none of them skipped; in parallel where xdist is there."""
+    """Exit unless these test files pass on this machine and none is skipped; uses xdist if installed."""
     files = [str(ROOT / "tests" / name) for name in names]
     flags = ["-q", "-p", "no:cacheprovider", "-o", "addopts="]
     if find_spec("xdist"):
         flags += ["-n", str(min(16, available_cores()))]
     for file in files:
-        # A file that is skipped has no test to run, which pytest says by an exit code of its own.
+        # If a whole file is skipped, pytest collects no test and returns an exit code other than 0.
         if code := subprocess.run(
             [sys.executable, "-m", "pytest", *flags, file], cwd=ROOT, check=False
         ).returncode:
-            raise SystemExit(f"{file}: pytest ended with {code}, so nothing is measured")
+            raise SystemExit(f"{file}: pytest ended with {code}, nothing was measured; fix the tests first")
 
 
 def interleaved(runs: Mapping[str, Callable[[], object]], *, repeats: int) -> dict[str, list[float]]:
-    """Milliseconds of each run in each of the repeats. Taking turns, all see the same disturbances."""
+    """Return the milliseconds of each run and repeat; runs take turns, so disturbances affect all."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for run in runs.values():
         run()
@@ -96,7 +96,7 @@ def interleaved(runs: Mapping[str, Callable[[], object]], *, repeats: int) -> di
 def interleaved_on_gpu(
     runs: Mapping[str, Callable[[], object]], *, repeats: int, block: int = 5
 ) -> dict[str, list[float]]:
-    """As `interleaved`, by the GPU's clock. They take turns in blocks, whose first run does not count."""
+    """Time like `interleaved`, with CUDA events; runs take turns in blocks, whose first run is left out."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(-(-repeats // block)):
         for name, run in runs.items():
@@ -113,7 +113,7 @@ def interleaved_on_gpu(
 
 @dataclass(frozen=True)
 class Captured:
-    """A run as a CUDA graph. The graph works on the run's own tensors, so the run must live as long."""
+    """A run captured as a CUDA graph. It keeps the run alive, because the graph uses the run's tensors."""
 
     run: Callable[[], object]
     graph: torch.cuda.CUDAGraph
@@ -123,7 +123,7 @@ class Captured:
 
 
 def capture(run: Callable[[], object], *, stream: torch.cuda.Stream | None = None) -> Captured:
-    """The run as a CUDA graph, after three runs that compile and choose; `stream` is where it goes."""
+    """Capture the run as a CUDA graph on `stream`, after three warm-up runs that compile and autotune."""
     for _ in range(3):
         run()
     torch.cuda.synchronize()
@@ -134,13 +134,13 @@ def capture(run: Callable[[], object], *, stream: torch.cuda.Stream | None = Non
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float]:
-    """{'p20': …, 'p50': …, 'p80': …}"""
+    """Return the percentiles of the values: {'p20': …, 'p50': …, 'p80': …}."""
     tenths = quantiles(values, n=10, method="inclusive")
     return {name: tenths[int(name[1]) - 1] for name in PERCENTILES}
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """The rows of a file that `write_csv` wrote; none where there is no file."""
+    """Read the rows of a file that `write_csv` wrote; an empty list if there is no file."""
     if not path.exists():
         return []
     with path.open(newline="") as file:
@@ -148,7 +148,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    """One line a row; the columns are those of the first."""
+    """Write one line per row; the columns are the keys of the first row."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
@@ -157,7 +157,7 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
 
 
 def add_row(path: Path, row: Mapping[str, object]) -> None:
-    """One line more in a file that `write_csv` wrote, or a new one; several processes may do so at once.
+    """Append a row to a file that `write_csv` wrote, or to a new one. Several processes may append at once.
 
     Raises:
         ValueError: the file has other columns.

@@ -1,15 +1,16 @@
-"""The paper's comparisons on open data: every module, several seeds, the same recipe → results/compare.csv.
+"""The paper's comparisons on open data: all modules, several seeds, one recipe → results/compare.csv.
 
     python -m bench.compare --benchmark arrow6 --data arrow6 --weights mobilenet_v2=mobilenet_v2_imagenet.pth
     tanet synthesize synthetic
     python -m bench.compare --benchmark synthetic --data synthetic --seeds 0 1 2 3 4 --tables 2
 
-Each row of the file is one training, tested after its last epoch with the recipe's views, and says by which
-command it is repeated. Rows that are there are not run again, so a comparison may be stopped at any time and
-goes on where it was; with the seeds in the outer loop all cases are equally far. A seed settles order and
-crops, for cases of as many frames alike, so they can be compared in pairs. `--processes` runs several at
-once, on all GPUs: these networks are too small to fill one, and share it by MPS
-(`nvidia-cuda-mps-control -d`). `bench.compare_table` makes docs/compare.md.
+Each row of the file is one training, tested after its last epoch with the recipe's views. It holds the
+command that repeats it. Existing rows are not run again, so a comparison can be stopped at any time and
+continued later; seeds are the outer loop, so all cases are equally far. The seed fixes the order of the
+videos and their crops. They are the same for all cases with the same number of frames, so these can be
+compared in pairs. `--processes` runs several trainings at once, on all GPUs: these networks are too small to
+fill one, so they share it through MPS (`nvidia-cuda-mps-control -d`). `bench.compare_table` then writes
+docs/compare.md.
 
 The recipes were chosen on `none` and `tsm`; see bench/compare_cases.py.
 """
@@ -55,22 +56,22 @@ from tanet.training.trainer import EpochResult, train
 from tanet.video import VideoError
 
 KEY = ("benchmark", "recipe", "changes", "case", "seed", "start", "videos", "made")
-"""The columns that say which run a row is of."""
+"""The columns that identify a run."""
 OWN = ("data.root", "data.workers", "data.transform_on", "model.weights")
-"""Fields that the flags of this file settle."""
+"""Fields that this command sets itself."""
 
 
 def main() -> None:
     flags = _flags()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped; the same command goes on"))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped; run the same command again to continue"))
     timetable = Timetable(flags.seconds)
     try:
         if flags.processes < 1:
-            raise ValueError(f"--processes {flags.processes}: at least one is needed")
+            raise ValueError(f"--processes {flags.processes}: give at least 1")
         if flags.workers and sys.platform != "linux":
-            raise ValueError("--workers: elsewhere than on Linux they can not read what was decoded; take 0")
+            raise ValueError("--workers: only on Linux can workers read the decoded videos; give 0")
         if taken := [text for text in flags.change if text.partition("=")[0] in OWN]:
-            raise ValueError(f"--change {taken[0]}: the benchmark sets {', '.join(OWN)} itself")
+            raise ValueError(f"--change {taken[0]}: the benchmark sets {', '.join(OWN)} itself; leave it out")
         usual = change(BENCHMARKS[flags.benchmark], flags.change)
         chosen = buildable(choose(cases(flags.tables, usual), flags.only))
         data = replace(usual.data, root=flags.data, workers=flags.workers, transform_on="device")
@@ -118,22 +119,22 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Job:
-    """A run that is to become a row."""
+    """A run that will become a row."""
 
     key: Mapping[str, str]
-    """Its columns by the names of `KEY`."""
+    """Columns of `KEY` → their values."""
     recipe: Recipe
     graph: bool
-    """Capture its passes as a CUDA graph, where there is a GPU."""
+    """Capture its forward and backward pass as a CUDA graph, if there is a GPU."""
     command: str
-    """What makes this row alone again."""
+    """The command that repeats this row alone."""
 
     def __str__(self) -> str:
         return f"{self.key['case']}, seed {self.key['seed']}"
 
 
 def missing(jobs: Sequence[Job], out: Path) -> list[Job]:
-    """Those that have no row yet; of the others it is said."""
+    """Return the jobs that have no row yet, and print the others."""
     found = read_csv(out)
     if found and (lacking := [name for name in KEY if name not in found[0]]):
         raise SystemExit(f"{out} is of an earlier version, without {', '.join(lacking)}: move it elsewhere")
@@ -148,15 +149,15 @@ def missing(jobs: Sequence[Job], out: Path) -> list[Job]:
 
 
 def do(job: Job) -> dict[str, object]:
-    """The row's figures."""
+    """Run a job and return the figures of its row."""
     return run(job.recipe, graph=job.graph)
 
 
 def weights_of(texts: Sequence[str]) -> dict[str, str]:
-    """Files of weights by the 2D networks that they are for.
+    """Parse BACKBONE=FILE texts into a dict from 2D network to weights file.
 
     Raises:
-        ValueError: one is not written as BACKBONE=FILE, or is not there.
+        ValueError: a text is not of the form BACKBONE=FILE, or its file does not exist.
     """
     found: dict[str, str] = {}
     for text in texts:
@@ -168,10 +169,10 @@ def weights_of(texts: Sequence[str]) -> dict[str, str]:
 
 
 def split_of(recipe: Recipe) -> Split:
-    """The recipe's videos.
+    """Read the recipe's videos.
 
     Raises:
-        ValueError: there is something to warn of, say that they had to be split here.
+        ValueError: reading them gives a warning, for instance that there is no validation split.
     """
     split = read_split(recipe.data, seed=recipe.seed)
     if split.warnings:
@@ -180,16 +181,16 @@ def split_of(recipe: Recipe) -> Split:
 
 
 def counted(split: Split, *, as_files: bool) -> str:
-    """Videos to train and to test on, and whether both ways to play one are from one file."""
+    """Count training and test videos, and note if both directions of a clip are played from one file."""
     pairs = not as_files and any(twins(sample.path) for sample in split.val)
     return f"{len(split.train)} + {len(split.val)}{', both ways from one file, in turn' if pairs else ''}"
 
 
 def order(report: Report) -> dict[str, object]:
-    """How often the action is told, whichever way it goes, and of those how often the way; the latter also of
-    each action by itself, as `Diving 0.95; …`.
+    """Return how often the action is right in either direction, and how often the direction is right among
+    those; the latter also for each action by itself, as `Diving 0.95; …`.
 
-    The way is what only the order of frames tells: a network that is blind to it is right half the time.
+    Only the order of frames tells the direction: a network that is blind to it is right half the time.
     """
     names = actions_of(report.classes)
     actions = torch.tensor([names.index(name) for name in names])
@@ -209,12 +210,12 @@ def order(report: Report) -> dict[str, object]:
 
 
 def start(model: Network2D) -> str:
-    """What a network's weights are at first."""
+    """Name the initial weights of a network."""
     return "ImageNet" if model.weights else "scratch"
 
 
 def run(recipe: Recipe, *, graph: bool) -> dict[str, object]:
-    """Train a network and test it after its last epoch, on a GPU as a CUDA graph if `graph`."""
+    """Train a network and test it after its last epoch; `graph` uses CUDA graphs if there is a GPU."""
     split = split_of(recipe)
     results: list[EpochResult] = []
 
@@ -226,10 +227,10 @@ def run(recipe: Recipe, *, graph: bool) -> dict[str, object]:
     with (
         tempfile.TemporaryDirectory() as out,
         mock.patch("tanet.training.setup.make_optimizer", make),
-        mock.patch("os.fsync"),  # nobody goes on with a run of these, so it need not outlast a power cut
+        mock.patch("os.fsync"),  # these runs are never resumed, so they need not survive a power cut
     ):
         train(recipe, out=out, on_event=keep)
-        gc.collect()  # a captured network holds itself, and its memory
+        gc.collect()  # a captured network refers to itself, so only the collector frees its memory
         trained = checkpoint.load(Path(out) / "last.safetensors", device=pick_device())
         report = evaluate.evaluate(trained.network, split.val, classes=split.classes, recipe=recipe)
     last = results[-1]
@@ -248,7 +249,7 @@ def run(recipe: Recipe, *, graph: bool) -> dict[str, object]:
 
 
 def repeat(flags: argparse.Namespace, case: Case, seed: int) -> str:
-    """The command that makes this row alone again."""
+    """Return the command that repeats this row alone."""
     words = ["--benchmark", flags.benchmark, "--data", Path(flags.data).name]
     for text in flags.weights:
         name, _, file = text.partition("=")
@@ -263,24 +264,24 @@ def repeat(flags: argparse.Namespace, case: Case, seed: int) -> str:
 
 def _flags() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--benchmark", choices=list(BENCHMARKS), required=True, help="its recipe")
+    parser.add_argument("--benchmark", choices=list(BENCHMARKS), required=True, help="data set and recipe")
     parser.add_argument("--data", required=True, help="folder with train/ and val/")
-    parser.add_argument("--weights", nargs="+", default=[], help="BACKBONE=FILE of ImageNet weights")
-    parser.add_argument("--tables", nargs="+", default=["2"], help="of the paper: 2 1a 1b 3 5a 5b; or: start")
-    parser.add_argument("--only", nargs="+", help="of their cases, these: tam, 'tam kernel=5', …")
+    parser.add_argument("--weights", nargs="+", default=[], help="ImageNet weights: BACKBONE=FILE …")
+    parser.add_argument("--tables", nargs="+", default=["2"], help="of the paper, 2 1a 1b 3 5a 5b; or: start")
+    parser.add_argument("--only", nargs="+", help="cases of the tables to run: tam, 'tam kernel=5', …")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--change", nargs="+", default=[], help="fields of the recipe: optim.epochs=2 …")
-    parser.add_argument("--seconds", type=float, help="start no run that would end later than this")
+    parser.add_argument("--change", nargs="+", default=[], help="changes to the recipe: optim.epochs=2 …")
+    parser.add_argument("--seconds", type=float, help="time limit: start no run that would end later")
     parser.add_argument(
-        "--workers", type=int, default=4, help="processes that cut clips; 0: none beside this"
+        "--workers", type=int, default=4, help="processes that load clips; 0: the main process"
     )
     parser.add_argument(
-        "--processes", type=int, default=1, help="runs at once; with several, start NVIDIA's MPS before"
+        "--processes", type=int, default=1, help="trainings at once; if several, start NVIDIA's MPS first"
     )
     parser.add_argument(
-        "--as-files", action="store_true", help="play a clip's both ways each from its own file"
+        "--as-files", action="store_true", help="play each direction of a clip from its own file"
     )
-    parser.add_argument("--no-graph", action="store_true", help="launch every kernel of every step")
+    parser.add_argument("--no-graph", action="store_true", help="train without CUDA graphs")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "compare.csv")
     return parser.parse_args()
 

@@ -1,9 +1,9 @@
-"""Which networks bench/compare.py trains, and how: rows of the paper's tables on data that everyone can have.
+"""The networks and recipes of bench/compare.py: rows of the paper's tables on data that everyone can get.
 
-A case is a row of a table of the paper, brought to the network and the recipe of a benchmark: what the row
-changes in the paper's TANet, it changes here. Rows of several tables that are the same network are one case.
-The recipe of a benchmark is the same for all cases, and was chosen on `none` and `tsm` alone, so that it does
-not favour TAM.
+A case is a row of one of the paper's tables, applied to the network and the recipe of a benchmark: a field
+that the row changes in the paper's TANet is changed here too. Rows of several tables that describe the same
+network are one case. All cases of a benchmark use the same recipe. It was chosen on `none` and `tsm` alone,
+so that it does not favour TAM.
 """
 
 import ast
@@ -35,10 +35,10 @@ VARIED = (
 )
 """The fields of a model that rows of the tables change."""
 START = "start"
-"""A table that the paper does not have: TAM's kernels begin nearer and nearer the identity, at which those of
-tconv and i3d begin; see `Network2D.center_tap_bias`."""
+"""A table that the paper does not have: TAM's kernels start closer and closer to the identity, where those of
+tconv and i3d start; see `Network2D.center_tap_bias`."""
 LEADS = (0.0, 2.0, 6.0, 19.0)
-"""Of the middle tap's logit; the last is the recipe finetune's."""
+"""Leads of the middle tap's logit; the last one is that of the recipe finetune."""
 
 SYNTHETIC = Recipe(
     data=Data(sampling="uniform", resize=96, size=80, scales=(1.0, 0.875), flip="mirror"),
@@ -55,12 +55,13 @@ SYNTHETIC = Recipe(
     ),
     eval=Eval(clips=3, crops=1, resize=80, size=80, batch=96, every=20),
 )
-"""For what `tanet synthesize` makes; from scratch, since what is drawn looks like no photograph.
+"""Recipe for the videos of `tanet synthesize`; from scratch, because drawings do not look like photographs.
 
-So small that a CPU core trains one in a quarter of an hour. Chosen on `none` and `tsm`, on videos of another
-seed than those compared (results/compare_recipe_synthetic.csv): with two and four times the epochs `tsm`
-gains 1.4 and 3.4 points, and `none` nothing. It tests things as large as in training since rows of all
-modules (results/compare_at_96.csv) had shown what larger ones do: TAM suffers most.
+It is so small that one CPU core trains a network in a quarter of an hour. It was chosen on `none` and `tsm`,
+on videos of another seed than the compared ones (results/compare_recipe_synthetic.csv): with two and four
+times the epochs `tsm` gains 1.4 and 3.4 points, and `none` nothing. Objects appear as large in testing as in
+training. This was changed after rows of all modules (results/compare_at_96.csv) had shown that larger
+objects hurt, TAM most.
 """
 
 ARROW6_COMPARED = replace(
@@ -77,24 +78,24 @@ ARROW6_COMPARED = replace(
         linear_lr_boost="none",
     ),
 )
-"""Chosen on `none` and `tsm` (results/compare_recipe.csv): the recipe `arrow6` was tried out with TAM."""
+"""Recipe chosen on `none` and `tsm` (results/compare_recipe.csv), because `arrow6` was tried out with TAM."""
 
 BENCHMARKS: dict[str, Recipe] = {"arrow6": ARROW6_COMPARED, "synthetic": SYNTHETIC}
 
 
 @dataclass(frozen=True)
 class Case:
-    """One network to train, and where it stands in the paper."""
+    """One network to train, and its rows in the paper."""
 
     name: str
-    """Its temporal module, and what else is not as in the benchmark's recipe: `tam frames=16 kernel=5`."""
+    """The temporal module, and the fields that differ from the benchmark's: `tam frames=16 kernel=5`."""
     model: Network2D
     rows: tuple[tuple[str, str], ...]
-    """Table and row, for each table that has it."""
+    """Table and row, for each table that has this network."""
 
 
 def cases(tables: Sequence[str], recipe: Recipe) -> list[Case]:
-    """The cases of these tables, by their numbers (2, 1a, …) or `START`, in their order.
+    """Return the cases of these tables, given by number (2, 1a, …) or as `START`, in the tables' order.
 
     Raises:
         ValueError: there is no such table.
@@ -110,7 +111,7 @@ def cases(tables: Sequence[str], recipe: Recipe) -> list[Case]:
 
 
 def choose(found: Sequence[Case], only: Sequence[str] | None) -> list[Case]:
-    """The cases of these names; all where none are named."""
+    """Return the cases with these names, or all cases if no name is given."""
     names = [case.name for case in found]
     if unknown := sorted(set(only or ()) - set(names)):
         raise ValueError(f"unknown cases: {', '.join(unknown)}; known are {', '.join(names)}")
@@ -118,7 +119,7 @@ def choose(found: Sequence[Case], only: Sequence[str] | None) -> list[Case]:
 
 
 def buildable(chosen: Sequence[Case]) -> list[Case]:
-    """Those that the benchmark's network can be; of the others it is said why not."""
+    """Return the cases that can be built, and print why the others cannot."""
     found = []
     for case in chosen:
         try:
@@ -130,7 +131,7 @@ def buildable(chosen: Sequence[Case]) -> list[Case]:
 
 
 def rows_of(table: str) -> dict[str, dict[str, Any]]:
-    """What each row of a table changes in the usual network.
+    """Return, for each row of a table, the fields that it changes in the default network, and their values.
 
     Raises:
         ValueError: there is no such table.
@@ -144,29 +145,29 @@ def rows_of(table: str) -> dict[str, dict[str, Any]]:
         other = {
             field: getattr(model, field) for field in VARIED if getattr(model, field) != getattr(usual, field)
         }
-        if table == "3":  # its other networks are other ones than the benchmark's, the paper's own included
+        if table == "3":  # it varies the 2D network: name it even in rows of the paper's default
             other["backbone"] = model.backbone
-        if other.get("position") == "b":  # TAM's own place
+        if other.get("position") == "b":  # TAM's default position
             del other["position"]
         rows[row] = other
     return rows
 
 
 def paper_top1(table: str, row: str) -> float | None:
-    """In per cent; None of a row that the paper does not have."""
+    """Return the paper's top-1 in per cent; None for a row that the paper does not have."""
     return None if table == START else find_table(table)[row].top1
 
 
 def actions_of(classes: Sequence[str]) -> list[str]:
-    """What each class is a way of: of a verb the pair, of a clip played backwards the clip."""
+    """Return the action of each class: the pair of a verb, or the forward class of a reversed one."""
     pairs = {verb: " / ".join(pair) for pair in PAIRS for verb in pair}
     return [pairs.get(name, name.removesuffix("Reversed")) for name in classes]
 
 
 def made_otherwise(root: str | Path) -> str:
-    """How a made-up data set differs from what `tanet synthesize` makes untold: `camera=0`.
+    """Return the settings of a synthetic data set that differ from `tanet synthesize`'s defaults: `camera=0`.
 
-    Nothing where it does not, or where it is not made up.
+    Return an empty string if there are none, or if the data set is not synthetic.
     """
     about = Path(root) / "synthetic.json"
     if not about.exists():
@@ -178,15 +179,16 @@ def made_otherwise(root: str | Path) -> str:
 
 
 def recipe_id(recipe: Recipe) -> str:
-    """Eight digits of all that counts and is not the default.
+    """Hash all fields that affect the result and are not at their default, as eight hex digits.
 
-    So a field that is added later changes none; a changed default shows where the recipe has another value.
+    A field that is added later therefore changes no id. A changed default changes the id of each recipe that
+    has another value.
     """
     return hashlib.sha256(repr(changed_fields(recipe, Recipe())).encode()).hexdigest()[:8]
 
 
 def case_name(model: Network2D, usual: Network2D) -> str:
-    """The temporal module, and the other fields that are not the usual ones."""
+    """Name a network by its temporal module and by the other fields that differ from the usual network."""
     others = [
         f"{field}={_written(getattr(model, field))}"
         for field in sorted(VARIED)
@@ -196,12 +198,12 @@ def case_name(model: Network2D, usual: Network2D) -> str:
 
 
 def changes_text(changes: Sequence[str]) -> str:
-    """Changes of a recipe as the column `changes` has them, whatever their order."""
+    """Write changes of a recipe for the column `changes`, in sorted order."""
     return shlex.join(sorted(changes))
 
 
 def recipe_of(benchmark: str, changes: str) -> Recipe:
-    """The recipe of a row, by its columns.
+    """Return the recipe of a row from its columns `benchmark` and `changes`.
 
     Raises:
         ValueError: as `change`.
@@ -210,18 +212,18 @@ def recipe_of(benchmark: str, changes: str) -> Recipe:
 
 
 def change(recipe: Recipe, changes: Sequence[str]) -> Recipe:
-    """The recipe with fields changed, each as `optim.epochs=40`.
+    """Return the recipe with these fields changed; a change is written as `optim.epochs=40`.
 
     Raises:
         ValueError: a change is not of that form, or names no field.
     """
-    fields: dict[str, dict[str, object]] = {}  # all at once: half of them may not fit
+    fields: dict[str, dict[str, object]] = {}  # changed all at once: only some of them may be inconsistent
     for text in changes:
         path, _, value = text.partition("=")
         section, _, field = path.partition(".")
         part = getattr(recipe, section, None)
         if not dataclasses.is_dataclass(part) or isinstance(part, type) or not hasattr(part, field):
-            raise ValueError(f"'{text}' changes no field: write section.field=value, say optim.epochs=40")
+            raise ValueError(f"'{text}' changes no field: write section.field=value, like optim.epochs=40")
         old = getattr(part, field)
         try:
             new = value if isinstance(old, str) else type(old)(ast.literal_eval(value))

@@ -1,4 +1,4 @@
-"""What bench/compare.py found, as lines of the paper's tables, each beside TAM."""
+"""Results of bench/compare.py as lines of the paper's tables, each compared with TAM."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,42 +8,42 @@ from bench.compare_statistics import told_apart
 
 BASELINE = "tam"
 Row = Mapping[str, str]
-"""Of a CSV file."""
+"""A row of a CSV file."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """A case with all that is known of it."""
+    """A case with all its results."""
 
     case: Case
     row: str
-    """Of the paper's table."""
+    """Row of the paper's table."""
     start: str
-    """Of the weights: scratch, ImageNet."""
+    """Initial weights: scratch, ImageNet."""
     runs: dict[int, Row]
-    """By seed."""
+    """Seed → row."""
     baseline: str
-    """The name of TAM's case in the same 2D network, which this is compared with; its own if it is that."""
+    """Name of the case to compare with: TAM in the same 2D network. TAM's own line has its own name here."""
     paper: float | None
-    """Top-1, per cent, if the paper has this row."""
+    """The paper's top-1 in per cent, if it has this row."""
     classes: int
     size: int
-    """Side of the views in testing."""
+    """Side of the test views, in pixels."""
     clips_s: float | None
 
     @property
     def top1(self) -> dict[int, float]:
-        """Per cent, by seed."""
+        """Seed → top-1 in per cent."""
         return self._per_cent("val_top1")
 
     @property
     def action(self) -> dict[int, float]:
-        """Per cent, by seed."""
+        """Seed → per cent of videos whose action is right."""
         return self._per_cent("val_action")
 
     @property
     def order(self) -> dict[int, float]:
-        """Per cent, by seed."""
+        """Seed → per cent of these videos whose direction is right as well."""
         return self._per_cent("val_order")
 
     def _per_cent(self, column: str) -> dict[int, float]:
@@ -52,22 +52,22 @@ class Line:
 
 @dataclass(frozen=True)
 class Compared:
-    """A line beside TAM."""
+    """A line compared with TAM."""
 
     line: Line
     differences: list[float]
-    """To TAM, seed by seed; none of TAM itself, and where no seed is common."""
+    """Differences to TAM, seed by seed; empty for TAM itself and if they have no seed in common."""
     told_apart: bool
-    """Whether they are more than chance."""
+    """Whether the differences are statistically significant."""
 
 
 def current(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
-    """Those whose recipe is still the benchmark's."""
+    """Return the rows whose recipe is still the benchmark's."""
     return [row for row in rows if row["recipe"] == recipe_id(recipe_of(row["benchmark"], row["changes"]))]
 
 
 def lines(table: str, benchmark: str, changes: str, rows: Sequence[Row], speeds: Sequence[Row]) -> list[Line]:
-    """The rows of a table that were run, in the paper's order; of TAM the seeds that others have as well."""
+    """Return the rows of a table that were run, in the paper's order; TAM has only the others' seeds."""
     recipe = recipe_of(benchmark, changes)
     measured = {case: float(row["clips_s"]) for case, row in timed(speeds, benchmark, changes).items()}
     runs: dict[tuple[str, str], dict[int, Row]] = {}  # by case and start
@@ -98,7 +98,7 @@ def lines(table: str, benchmark: str, changes: str, rows: Sequence[Row], speeds:
 
 
 def compare(found: Sequence[Line]) -> list[Compared]:
-    """Each line beside the TAM of its 2D network and start."""
+    """Compare each line with TAM in the same 2D network and with the same initial weights."""
     places = {(line.case.name, line.start): place for place, line in enumerate(found)}
     references = [
         None if line.case.name == line.baseline else places.get((line.baseline, line.start)) for line in found
@@ -112,21 +112,21 @@ def compare(found: Sequence[Line]) -> list[Compared]:
 
 
 def ways_of(row: Row) -> dict[str, float]:
-    """By action the part of its videos whose way was told, as bench.compare wrote it."""
+    """Parse `val_ways` of bench.compare: action → share of its videos whose direction is right."""
     parts = [text.rpartition(" ") for text in row["val_ways"].split("; ") if text]
     return {action: float(part) for action, _, part in parts}
 
 
 def timed(speeds: Sequence[Row], benchmark: str, changes: str) -> dict[str, Row]:
-    """The speed of each case of a benchmark, at the size that it tests.
+    """Return the speed row of each case of a benchmark, at the benchmark's test size.
 
     Raises:
-        ValueError: it was measured in several ways, whose times can not be compared.
+        ValueError: the rows were measured under different conditions, so their times cannot be compared.
     """
     key = (benchmark, changes, str(recipe_of(benchmark, changes).eval.size))
     own = [row for row in speeds if (row["benchmark"], row["changes"], row["size"]) == key]
     if len(ways := sorted({way_timed(row) for row in own})) > 1:
-        raise ValueError(f"{benchmark} was timed in several ways, keep one: {'; '.join(ways)}")
+        raise ValueError(f"{benchmark} was timed under several conditions, keep one: {'; '.join(ways)}")
     return {row["case"]: row for row in own}
 
 
@@ -135,7 +135,7 @@ def way_timed(row: Row) -> str:
 
 
 def _of_common_seeds(line: Line, found: Sequence[Line]) -> Line:
-    """TAM stands in every table, and was often run with more seeds than the rows beside it."""
+    """Drop TAM's extra seeds: it is in every table, and was often run with more seeds than the other rows."""
     if line.case.name != line.baseline:
         return line
     beside = [other for other in found if (other.baseline, other.start) == (line.baseline, line.start)]

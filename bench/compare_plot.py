@@ -1,10 +1,10 @@
-"""Accuracy against measured time of every module → docs/compare-NAME.svg.
+"""Plot accuracy against measured time of every module → docs/compare-NAME.svg.
 
     python -m bench.compare_plot --benchmark arrow6
 
-Across, milliseconds for a clip (bench.compare_speed); up, top-1 with the standard deviation over seeds
-(bench.compare). The line joins those that nothing is both quicker and better than; it ends where the axis is
-broken.
+The horizontal axis is milliseconds per clip (bench.compare_speed); the vertical axis is top-1 with its
+standard deviation over seeds (bench.compare). The line joins the Pareto-optimal modules: no other module is
+both faster and more accurate. It is interrupted where the vertical axis is broken.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from bench.compare_cases import BENCHMARKS
 from bench.compare_lines import Line, Row, current, lines, timed
 from tanet.visualization.figures import require_plots
 
-OWN, OTHER, LINE = "#D55E00", "#0072B2", "#999999"  # told apart by the colour-blind
+OWN, OTHER, LINE = "#D55E00", "#0072B2", "#999999"  # distinguishable for the colour-blind
 OF_TAM = ("tam", "tanet-r", "global", "local", "global+se")
 
 
@@ -29,7 +29,7 @@ class Point:
 
     name: str
     ms: float
-    """For a clip."""
+    """Milliseconds per clip."""
     top1: float
     """In per cent."""
     deviation: float
@@ -38,11 +38,11 @@ class Point:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--benchmark", choices=list(BENCHMARKS), required=True)
-    parser.add_argument("--table", default="2", help="of the paper")
-    parser.add_argument("--changes", default="", help="the column of that name in the results")
+    parser.add_argument("--table", default="2", help="table of the paper")
+    parser.add_argument("--changes", default="", help="value of the column `changes` of the rows to plot")
     parser.add_argument("--data", type=Path, default=ROOT / "results" / "compare.csv")
     parser.add_argument("--speed", type=Path, default=ROOT / "results" / "compare_speed.csv")
-    parser.add_argument("--out", type=Path, help="docs/compare-BENCHMARK.svg")
+    parser.add_argument("--out", type=Path, help="file to write (default: docs/compare-BENCHMARK.svg)")
     flags = parser.parse_args()
     out = flags.out or ROOT / "docs" / f"compare-{flags.benchmark}.svg"
     try:
@@ -66,11 +66,11 @@ def main() -> None:
 def points(
     benchmark: str, changes: str, table: str, accuracies: Sequence[Row], speeds: Sequence[Row]
 ) -> list[Point]:
-    """Of the table's cases, those that have both accuracy and speed.
+    """Return a point for each case of the table that has both accuracy and speed.
 
     Raises:
-        ValueError: they were trained on different videos, or one from different starts; or timed in several
-            ways.
+        ValueError: the cases were trained on different videos, one case was trained from different initial
+            weights, or the cases were timed under different conditions.
     """
     key = (benchmark, changes, "")
     own = [row for row in accuracies if (row["benchmark"], row["changes"], row["made"]) == key]
@@ -89,7 +89,7 @@ def points(
 
 
 def frontier(found: list[Point]) -> list[Point]:
-    """Those that no other is both quicker and better than, the quickest first."""
+    """Return the Pareto-optimal points (no other is both faster and more accurate), the fastest first."""
     best: list[Point] = []
     for point in sorted(found, key=lambda point: (point.ms, -point.top1)):
         if not best or point.top1 > best[-1].top1:
@@ -98,7 +98,7 @@ def frontier(found: list[Point]) -> list[Point]:
 
 
 def bands(found: Sequence[Point]) -> list[tuple[float, float]]:
-    """The parts of the accuracy axis to show, the highest first: several where much of one would be empty."""
+    """Choose the ranges of accuracy to show, highest first; several if one would be mostly empty."""
     whole = max(point.top1 for point in found) - min(point.top1 for point in found)
     parts: list[tuple[float, float]] = []
     for point in sorted(found, key=lambda point: -point.top1):
@@ -111,7 +111,7 @@ def bands(found: Sequence[Point]) -> list[tuple[float, float]]:
 
 
 def draw(found: list[Point], *, title: str, machine: str, out: Path) -> None:
-    """The picture."""
+    """Draw the points and save the figure."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -157,7 +157,7 @@ def draw(found: list[Point], *, title: str, machine: str, out: Path) -> None:
     panels[0].set_title(
         f"{title}: accuracy against measured time (bars: ± standard deviation over seeds)", fontsize=11
     )
-    with rc_context({"svg.hashsalt": title}):  # the same figures make the same file
+    with rc_context({"svg.hashsalt": title}):  # so that the same figures give the same file
         figure.savefig(out, metadata={"Date": None} if out.suffix == ".svg" else None)
 
 

@@ -1,11 +1,11 @@
-"""How fast the networks of bench/compare.py are, one against the other → results/compare_speed.csv.
+"""Compare the inference speed of the networks of bench/compare.py → results/compare_speed.csv.
 
     python -m bench.compare_speed --benchmark arrow6 --tables 2
 
-Inference with the weights and precision of `tanet test`, under bfloat16 autocast and channels-last, but
-each network captured as a CUDA graph: what counts is the GPU's work, not how fast Python asks for it.
-All networks take turns in blocks, so that all see the same disturbances; without a GPU they run as they
-are, in float32. Clips are of the size that the benchmark tests.
+Weights and precision are those of `tanet test`: bfloat16 autocast, channels-last. Each network is captured as
+a CUDA graph, so that the GPU's work is measured and not how fast Python launches it. All networks take turns
+in blocks, so that disturbances affect all equally. Without a GPU they run eagerly in float32. Clips have the
+size at which the benchmark tests.
 """
 
 import argparse
@@ -30,18 +30,18 @@ from tanet.models.factory import build
 from tanet.runtime.device import autocast, pick_device
 
 KEY = ("machine", "benchmark", "changes", "case", "clips", "size")
-"""The columns that say what a row is of."""
+"""The columns that identify a row."""
 CLASSES = {"arrow6": 6, "synthetic": 10}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--benchmark", choices=list(BENCHMARKS), required=True)
-    parser.add_argument("--tables", nargs="+", default=["2"], help="of the paper: 2 1a 1b 3 5a 5b; or: start")
-    parser.add_argument("--only", nargs="+", help="of their cases, these: tam, 'tam kernel=5', …")
-    parser.add_argument("--change", nargs="+", default=[], help="fields of the recipe: eval.size=40 …")
-    parser.add_argument("--clips", type=int, default=32, help="in a batch")
-    parser.add_argument("--repeats", type=int, default=30, help="runs of each network that count")
+    parser.add_argument("--tables", nargs="+", default=["2"], help="of the paper, 2 1a 1b 3 5a 5b; or: start")
+    parser.add_argument("--only", nargs="+", help="cases of the tables to time: tam, 'tam kernel=5', …")
+    parser.add_argument("--change", nargs="+", default=[], help="changes to the recipe: eval.size=40 …")
+    parser.add_argument("--clips", type=int, default=32, help="batch size, in clips")
+    parser.add_argument("--repeats", type=int, default=30, help="timed runs of each network")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "compare_speed.csv")
     flags = parser.parse_args()
     try:
@@ -78,7 +78,7 @@ def main() -> None:
 
 
 def runner(case: Case, classes: int, clips: int, size: int, device: torch.device) -> Callable[[], object]:
-    """One pass of the network over a batch of random clips."""
+    """Return a function that runs the network once on a batch of random clips."""
     network = build(case.model, classes=classes).eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     batch = torch.randn(clips, case.model.frames, 3, size, size, device=device)
     on_gpu = device.type == "cuda"

@@ -1,4 +1,4 @@
-"""How sure it is that one module is better than another, from a few seeds of each."""
+"""Statistics of a few seeds: which differences between modules are significant."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev, variance
@@ -10,16 +10,16 @@ DRAWS = 100_000
 
 
 def told_apart(rows: Sequence[Mapping[int, float]], references: Sequence[int | None]) -> list[bool]:
-    """Which rows differ from their reference by more than chance, all comparisons taken together.
+    """Test which rows differ significantly from their reference, with one error rate for all comparisons.
 
     Dunnett's test ("A multiple comparison procedure for comparing several treatments with a control", JASA
-    1955): one spread for all rows, and a bound that only one such set of comparisons in twenty exceeds
-    anywhere where nothing differs. The bound is found by drawing such sets.
+    1955): one pooled variance for all rows, and one bound for all differences. If nothing differs, only one
+    such set of comparisons in twenty has any difference above the bound. The bound is found by simulation.
 
     Args:
-        rows: of each row its values by seed.
-        references: of each row the number of the row that it is compared with on the seeds that both have;
-            None: with none.
+        rows: for each row, seed → value.
+        references: for each row, the index of the row to compare it with on their common seeds; None for no
+            comparison.
     """
     degrees = sum(len(row) - 1 for row in rows)
     if degrees < 1:
@@ -42,7 +42,7 @@ def told_apart(rows: Sequence[Mapping[int, float]], references: Sequence[int | N
 
 
 def spread(values: Sequence[float], *, sign: str = "") -> str:
-    """Mean ± standard deviation; nothing of no values."""
+    """Format mean ± standard deviation; an empty string if there are no values."""
     deviation = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
     return f"{fmean(values):{sign}.1f}{deviation}" if values else ""
 

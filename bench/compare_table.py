@@ -1,9 +1,9 @@
-"""What bench/compare.py and bench/compare_speed.py measured, beside the paper's figures → docs/compare.md.
+"""Tabulate the results of bench/compare.py and bench/compare_speed.py beside the paper's → docs/compare.md.
 
     python -m bench.compare_table
 
-Nothing is judged: where the paper's order does not hold, the table shows it. What stands in the page before
-the tables is written by hand and stays.
+The tables show the figures without comment, also where the paper's order does not hold. The text of the page
+before the generated part is written by hand and is kept.
 """
 
 import argparse
@@ -25,38 +25,40 @@ TITLES = {
     "3": "Table 3: 2D networks",
     "5a": "Table 5a: place in the block",
     "5b": "Table 5b: stages",
-    START: "Not in the paper: TAM's kernels begin near the identity, by a lead of the middle tap's logit",
+    START: "Not in the paper: TAM's kernels start near the identity, by a lead of the middle tap's logit",
 }
-WAYS = "Not in the paper: which actions' way is told, of those videos whose action is, in per cent"
-MADE = "Not in the paper: what makes motion complex left out, one cause at a time; in brackets, to TAM"
+WAYS = "Not in the paper: share of right directions by action, of videos with the right action, in per cent"
+MADE = "Not in the paper: one cause of complex motion left out at a time; in brackets, difference to TAM"
 TITLE = "# The paper's comparisons on open data"
 MARK = "<!-- made by bench.compare_table from here on -->"
 HEAD = """## How it was measured
 
-Made by `python -m bench.compare_table` from `results/compare.csv` and `results/compare_speed.csv`, where
-each training stands with its commit and the command that repeats it. All rows of a benchmark are trained
-by the same recipe. Top-1 in per cent, mean ± standard deviation over the seeds. *To TAM*: the mean of
-the differences to the TAM of the same 2D network, start and seed, ± their standard deviation; marked \\*
-where they are more than chance by Dunnett's test at 5 %, all rows of a table against TAM at once and
-with one spread for all. TAM's own row is of the seeds that the others have. Parameters and GFLOPs are
-counted as the paper counts them. Clips/s are of inference, each network a CUDA graph, in turn with the
-others; `tam` and `tsm` have kernels of their own, the other modules are PyTorch's operations. The
-paper's figures are of ResNet-50 on Kinetics-400.
+This part is written by `python -m bench.compare_table` from `results/compare.csv` and
+`results/compare_speed.csv`. Each training is there with its commit and the command that repeats it. All rows
+of a benchmark are trained with the same recipe. Top-1 is in per cent, mean ± standard deviation over the
+seeds. *To TAM* is the mean of the differences to TAM in the same 2D network, with the same initial weights
+and seed, ± their standard deviation. It is marked \\* where it is significant by Dunnett's test at 5 %, which
+compares all rows of a table with TAM at once, with one pooled variance. TAM's own row uses only the seeds
+that the other rows have. Parameters and GFLOPs are counted as in the paper. Clips/s are measured in
+inference: each network is a CUDA graph, and the networks take turns. `tam` and `tsm` have fused kernels; the
+other modules use PyTorch's operations. The paper's figures are for ResNet-50 on Kinetics-400.
 
-*Action*: how often the action is told, whichever way it goes. *Order*: of those, the part whose way is
-told as well. Every class has a counterpart that only the order of frames tells it from, so a network
-blind to order is at 50 %, where single frames tell nothing. arrow6's do: each way was encoded by itself,
-and by the traces of that such a network learns to tell 59 % (`results/compare_as_files.csv`). So both
-ways of a clip are played from one file: of every other clip from the forward one. (In
-`results/compare_by_hash.csv`, 60 rows made before, that was drawn, the forward one for only 41 % of the
-clips to train on, so that the order of the traces still told a little.)
+*Action* is how often the action is right, in either direction. *Order* is the share of those videos whose
+direction is right as well. Every class has a counterpart that differs only in the order of frames, so a
+network that is blind to order has 50 %, if single frames reveal nothing. In arrow6 they do: each direction
+was encoded by itself, and from the artefacts of that such a network learns to be right in 59 %
+(`results/compare_as_files.csv`). So both directions of a clip are played from one file, the forward one for
+every other clip. (`results/compare_by_hash.csv` holds 60 earlier rows, for which the file was drawn by a
+hash. It was the forward one for only 41 % of the training clips, so the order of the artefacts still
+revealed a little.)
 
-The spread over seeds leaves out that other videos would give other figures: arrow6's 105 test clips,
-played both ways, are of 20 recordings; the synthetic set's 500 are drawn one by one, which alone makes 2
-points. Optimizers were chosen on `none` and `tsm`, arrow6's on a part of its training videos as they
-are, the synthetic one on videos of another seed. Not chosen so: arrow6's views, those of a recipe that
-was tried with TAM, and the scale of the synthetic tests, which was changed when rows of all modules were
-seen ([LOG.md](../LOG.md)).
+The spread over seeds does not include the choice of the videos: other videos would give other figures.
+arrow6's 105 test clips, played in both directions, come from 20 recordings; the synthetic set's 500 are drawn
+independently, which alone causes a spread of 2 points. Optimizers were chosen on `none` and `tsm`: arrow6's
+on a part of its training videos, each played from its own file; the synthetic one on videos of another seed.
+Two settings were not chosen in this way: arrow6's views, which come from a recipe that was tried with TAM,
+and the scale of the synthetic tests, which was changed after rows of all modules had been seen
+([LOG.md](../LOG.md)).
 """
 
 
@@ -68,18 +70,18 @@ def main() -> None:
         "--ways",
         type=Path,
         default=ROOT / "results" / "compare_ways.csv",
-        help="like --data, of a few runs: which actions' way they tell",
+        help="rows like those of --data for the table of actions, from a few runs",
     )
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "compare.md")
     flags = parser.parse_args()
     rows, ways = current(read_csv(flags.data)), current(read_csv(flags.ways))
     speeds = read_csv(flags.speed)
     if not rows:
-        raise SystemExit(f"{flags.data}: no rows of the recipes as they are: run bench.compare")
+        raise SystemExit(f"{flags.data}: no rows of the current recipes: run bench.compare")
     page = flags.out.read_text() if flags.out.exists() else f"{TITLE}\n\n{MARK}"
     by_hand, mark, _ = page.partition(MARK)
     if not mark:
-        raise SystemExit(f"{flags.out} would be lost: it has no line '{MARK}', from which on it is made")
+        raise SystemExit(f"{flags.out} would be lost: it lacks the line '{MARK}'; write to another file")
     parts = [MARK, "", HEAD]
     sections: dict[tuple[str, str, str], list[dict[str, str]]] = {}
     for row in rows:
@@ -96,15 +98,15 @@ def main() -> None:
 
 
 def kind(row: Row) -> tuple[str, str, str]:
-    """What the rows of a section have in common."""
+    """Return the values that all rows of a section have in common: benchmark, changes, videos."""
     return row["benchmark"], row["changes"], row["videos"]
 
 
 def section(benchmark: str, changes: str, rows: Sequence[Row], speeds: Sequence[Row]) -> str:
-    """All tables of one benchmark, with the same videos, that have rows to compare.
+    """Write all tables of one benchmark, on the same videos, that have rows to compare.
 
     Raises:
-        ValueError: it was timed in several ways.
+        ValueError: it was timed under different conditions.
     """
     recipe = recipe_of(benchmark, changes)
     first, machines = rows[0], ", ".join(dict.fromkeys(row["machine"] for row in rows))
@@ -114,7 +116,7 @@ def section(benchmark: str, changes: str, rows: Sequence[Row], speeds: Sequence[
     parts = [
         f"## {benchmark}{f' ({changes})' if changes else ''}",
         "",
-        f"Videos to train and to test on: {first['videos']}; {first['classes']} classes, {first['views']} "
+        f"Training and test videos: {first['videos']}; {first['classes']} classes, {first['views']} "
         f"views, {first['epochs']} epochs; usual network {recipe.model.backbone}; trained on {machines}; "
         f"{speed}.",
         "",
@@ -122,13 +124,13 @@ def section(benchmark: str, changes: str, rows: Sequence[Row], speeds: Sequence[
     usual = [row for row in rows if not row["made"]]
     for table in TITLES:
         found = lines(table, benchmark, changes, usual, speeds)
-        if len(found) > 1:  # TAM as it is stands in all of them
+        if len(found) > 1:  # one row is TAM itself, which is in all tables
             parts += [f"### {TITLES[table]}", "", *draw(compare(found)), ""]
     return "\n".join([*parts, *draw_made(benchmark, changes, rows)])
 
 
 def draw(found: Sequence[Compared]) -> list[str]:
-    """A table, and of a long one in a sentence how far its order is the paper's."""
+    """Draw a table; below a long one, a sentence compares its order with the paper's."""
     out = [
         "| row | start | parameters | GFLOPs | clips/s | top-1 | to TAM | action | order | seeds | paper |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
@@ -154,7 +156,7 @@ def draw(found: Sequence[Compared]) -> list[str]:
 
 
 def draw_made(benchmark: str, changes: str, rows: Sequence[Row]) -> list[str]:
-    """Modules on sets that were made otherwise, beside the usual one; nothing where there are none."""
+    """Draw a table of the modules on variants of the data set, beside the usual one; empty if none."""
     sets = sorted({row["made"] for row in rows})
     if not any(sets):
         return []
@@ -165,7 +167,7 @@ def draw_made(benchmark: str, changes: str, rows: Sequence[Row]) -> list[str]:
     out = [
         f"### {MADE}",
         "",
-        "Without ±: of one seed.",
+        "Values without ± are from one seed.",
         "",
         f"| row | start | {' | '.join(made or 'all' for made in sets)} |",
         "|---" * (len(sets) + 2) + "|",
@@ -178,7 +180,7 @@ def draw_made(benchmark: str, changes: str, rows: Sequence[Row]) -> list[str]:
 
 
 def draw_ways(rows: Sequence[Row]) -> list[str]:
-    """How often the way of each action is told, a line for each module and set."""
+    """Draw a table of how often the direction of each action is right, a line for each module and set."""
     if not rows:
         return []
     told: dict[tuple[str, str, str], list[dict[str, float]]] = {}
@@ -201,18 +203,18 @@ def draw_ways(rows: Sequence[Row]) -> list[str]:
 
 
 def brief(compared: Compared) -> str:
-    """Top-1, and in brackets the difference to TAM."""
+    """Format top-1, and in brackets the difference to TAM."""
     text = spread(list(compared.line.top1.values()))
     return f"{text} ({difference(compared)})" if compared.differences else text
 
 
 def difference(compared: Compared) -> str:
-    """To TAM, mean ± standard deviation; marked where it is more than chance."""
+    """Format the difference to TAM, mean ± standard deviation; marked with * if it is significant."""
     return spread(compared.differences, sign="+") + (" \\*" if compared.told_apart else "")
 
 
 def ranking(found: Sequence[Line]) -> list[str]:
-    """How the order of the rows compares with the paper's; of a few rows that is chance."""
+    """Compare the order of the rows with the paper's, if there are at least six: with fewer it is chance."""
     papers = [line.paper for line in found if line.paper is not None]
     if len(papers) < len(found) or len(found) < 6:
         return []

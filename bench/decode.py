@@ -1,20 +1,25 @@
-"""How long it takes to open a video and decode the frames of one clip, on one core; and that they are right.
+"""Time opening a video and decoding the frames of one clip on one core, and check that the frames are right.
 
     python -m bench.decode                 writes results/decode.csv
     python -m bench.decode --exact         writes results/decode_exact.csv
 
-`tanet` is open_video(path).read(indices). `seek` is what is usually written with PyAV: for each wanted frame
-seek to the key picture before it, unless decoding on is enough, and decode until its time has come. It takes
-the frame rate to be constant, so it reads no packets but those it decodes, and is wrong for some files;
-`seek exact` reads the times from the packets first, as any reader must that is right for all. `sequential`
-decodes from the start up to the last wanted frame. torchcodec (exact, and approximate, which trusts the
-header), decord2 and OpenCV (which takes frame after frame and converts those that are wanted) are installed
-into a temporary folder; torchcodec is given the FFmpeg that PyAV brings. A ratio is the median over rounds of
-the time over that of `tanet` in the same round: what slows a round slows both. `right` says whether all
-frames equal those of sequential decoding; a reader that is wrong is no rival.
+The readers:
 
---exact reads 200 random sets of frames from a file of each kind and compares them, bit for bit, with what
-sequential decoding gives.
+- `tanet` is open_video(path).read(indices).
+- `seek` is the usual code with PyAV: for each wanted frame, seek to the key frame before it, unless decoding
+  further is enough, and decode until the frame's time is reached. It assumes a constant frame rate, so it
+  reads only the packets that it decodes, and is wrong for some files.
+- `seek exact` first reads the times of all packets, as every reader must that is right for all files.
+- `sequential` decodes from the start up to the last wanted frame.
+- torchcodec (exact, and approximate, which trusts the header), decord2 and OpenCV (which reads every frame
+  and converts the wanted ones) are installed into a temporary folder; torchcodec uses PyAV's FFmpeg.
+
+The ratio compares a reader's time with that of `tanet` in the same round, so that a slow round slows both; it
+is the median over rounds. `right` says whether all frames equal those of sequential decoding; the time of a
+reader that is wrong is no fair comparison.
+
+--exact reads 200 random sets of frames from a file of each kind and compares them bit for bit with sequential
+decoding.
 """
 
 import argparse
@@ -40,19 +45,19 @@ from tanet.video import open_video
 from tests.support import encoded_videos
 
 DATA = Path(os.environ.get("TANET_DATA", ROOT.parent / "shared" / "data"))
-REAL = {  # name → pattern, every how many-th file
+REAL = {  # name → pattern, step between the files used
     "ucf101 avi 320x240 mpeg4": ("decode/*/*.avi", 10),
     "ucf101 avi, a picture not coded": ("decode/Swing/v_Swing_g02_c01.avi", 1),
     "arrow6 mp4 172x128 h264": ("arrow6/val/*/*.mp4", 10),
     "kinetics mp4 340x256 h264": ("clips/action/arm_wrestling.mp4", 1),
 }
-GENERATED = {  # name → file, codec, pictures a group, options of the encoder
+GENERATED = {  # name → file, codec, frames per group, encoder options
     "h264, groups of 12": ("12.mp4", "libx264", 12, {"bf": "3", "threads": "1"}),
     "h264, groups of 250": ("250.mp4", "libx264", 250, {"bf": "3", "threads": "1"}),
     "hevc, groups of 12": ("hevc.mp4", "libx265", 12, encoded_videos.X265),
     "vp9, groups of 128": ("vp9.webm", "libvpx-vp9", 128, {"cpu-used": "8", "deadline": "realtime"}),
 }
-# torchcodec's later releases need CUDA to be there.
+# Later releases of torchcodec require CUDA.
 RIVALS = ("torchcodec==0.13.0", "decord2", "opencv-python-headless")
 REPEATS = 25
 SETS = 200
@@ -99,9 +104,9 @@ def frames_at(container: InputContainer, stream: av.VideoStream, times: Sequence
     coming: Iterator[av.VideoFrame] = iter(())
     entry = -1
     for wanted in times:
-        # The container's index goes by decoding times, which begin earlier than those of display.
+        # The container's index holds decoding times, which begin before presentation times.
         key = stream.index_entries.search_timestamp(wanted + stream.index_entries[0].timestamp)
-        if key > entry:  # in the same group going on is cheaper than entering it again
+        if key > entry:  # within the same group, decoding further is cheaper than seeking again
             container.seek(wanted, stream=stream)
             coming, entry = container.decode(stream), key
         for frame in coming:
@@ -115,7 +120,7 @@ READERS: dict[str, Reader] = {"tanet": ours, "seek": seek, "seek exact": seek_ex
 
 
 def clip_indices(frames: int) -> dict[str, list[int]]:
-    """The two clips of eight frames that recipes ask for: spread evenly, and every eighth of 64."""
+    """Return the two clips of eight frames that recipes use: spread evenly, and every eighth frame of 64."""
     start = (frames - 64) // 2
     return {
         "uniform": [int((part + 0.5) * frames / 8) for part in range(8)],
@@ -155,16 +160,16 @@ def measure(name: str, paths: Sequence[Path], readers: Mapping[str, Reader]) -> 
 def equals(read: Reader, path: Path, indices: Sequence[int]) -> bool:
     try:
         return np.array_equal(read(path, indices), sequential(path, indices))
-    except Exception as error:  # a rival's: it is told, and it is not timed as if it were right
+    except Exception as error:  # another reader's error: print it and count the reader as wrong
         print(read, path.name, repr(error)[:200], sep="\t")
         return False
 
 
 def rivals() -> dict[str, Reader]:
-    """The readers of others, where their packages are; see `main`."""
+    """Return the readers of other libraries; `main` installs their packages."""
     from torchcodec.decoders import VideoDecoder  # pyright: ignore[reportMissingImports]
 
-    # decord puts its own FFmpeg where a torchcodec imported later would find it.
+    # Import torchcodec first: once decord is imported, torchcodec would load decord's FFmpeg.
     # isort: split
     import cv2  # pyright: ignore[reportMissingImports]
     import decord  # pyright: ignore[reportMissingImports]
@@ -196,7 +201,7 @@ def rivals() -> dict[str, Reader]:
 
 
 def speed() -> list[dict[str, object]]:
-    """A row a case and reader."""
+    """Time all readers; one row per case and reader."""
     torch.set_num_threads(1)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
@@ -222,7 +227,7 @@ def speed() -> list[dict[str, object]]:
 
 
 def exact() -> list[dict[str, object]]:
-    """A row a file: how many of the random sets of frames equal sequential decoding."""
+    """Count, for each file, the random sets of frames that equal sequential decoding; one row per file."""
     first, rows = head("av", "torch", "numpy"), []
     with tempfile.TemporaryDirectory() as folder:
         kinds = encoded_videos.all_kinds(Path(folder))
@@ -231,7 +236,7 @@ def exact() -> list[dict[str, object]]:
             kinds |= {path.name: path for path in sorted(DATA.glob(pattern))[::step][:3]}
         for name, path in kinds.items():
             truth, choose = encoded_videos.sequential(path), random.Random(name)
-            # Of a file that was cut the last picture may be half there: what that shows is anybody's guess.
+            # Leave out the last frame of a truncated file: it may be incomplete, with undefined content.
             known = len(truth) - name.startswith("cut_")
             equal = 0
             for _ in range(SETS):

@@ -1,7 +1,7 @@
-"""What makes many small trainings quick and changes nothing else, for benchmarks that compare networks.
+"""Speed-ups for many small trainings that do not change their results, for benchmarks that compare networks.
 
-Videos are decoded once, into files of raw frames that all runs read (the reader is exact); and the
-forward and backward pass of the network are captured as a CUDA graph, since a small one waits for launches.
+Videos are decoded once, into files of raw frames that all runs read (the reader is exact). The forward and
+backward pass are captured as a CUDA graph, because kernel launches limit the speed of a small network.
 """
 
 import copy
@@ -31,11 +31,11 @@ from tanet.training.optimizer import make_optimizer
 from tanet.video import Video, open_video
 
 FEW = 50
-"""Videos that are decoded in less time than processes take to start."""
+"""Up to this many videos are decoded faster in this process than worker processes start."""
 
 
 class Decoded(Video):
-    """A video whose frames lie decoded in a file."""
+    """A video whose decoded frames are stored in a file."""
 
     def __init__(self, path: str | Path, folder: Path) -> None:
         self.path = Path(path)
@@ -50,16 +50,16 @@ class Decoded(Video):
 
 @dataclass(frozen=True)
 class Raw:
-    """Videos that lie decoded in a folder."""
+    """A folder of decoded videos."""
 
     folder: Path
     videos: int
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Within it, clips are cut from these, and no video is opened; nor by processes begun within it."""
+        """Make data sets read the decoded videos inside this context, also in processes started within it."""
         begin = multiprocessing.get_start_method()
-        if sys.platform == "linux":  # elsewhere a fork is unsafe, and workers open the videos themselves
+        if sys.platform == "linux":  # elsewhere fork is unsafe, so workers open the videos themselves
             multiprocessing.set_start_method("fork", force=True)
         try:
             with mock.patch("tanet.data.dataset.open_video", partial(Decoded, folder=self.folder)):
@@ -70,9 +70,13 @@ class Raw:
 
 @contextmanager
 def decoded(root: str | Path, *, one_file: bool = False) -> Iterator[Raw]:
-    """Within it, videos under `root` are read decoded; if `one_file`, each from its `source`.
+    """Decode the videos under `root`, and read them decoded inside this context.
 
-    Not in /dev/shm: it may be small, and processes hand clips over there.
+    The frames are not stored in /dev/shm: it may be small, and worker processes pass clips through it.
+
+    Args:
+        root: folder of videos.
+        one_file: play each video from its `source`, so both directions of a clip from the same file.
     """
     with tempfile.TemporaryDirectory() as raw:
         videos = find_videos(Path(root))
@@ -89,7 +93,7 @@ def decoded(root: str | Path, *, one_file: bool = False) -> Iterator[Raw]:
 
 
 def twins(path: str | Path) -> tuple[Path, Path] | None:
-    """The files of a clip's two ways: Diving/1.mp4 and DivingReversed/1.mp4; None if one is not there."""
+    """Return the files of a clip's two directions, Diving/1.mp4 and DivingReversed/1.mp4, or None."""
     path = Path(path)
     name = path.parent.name.removesuffix("Reversed")
     forward, backward = (path.parent.with_name(name + end) / path.name for end in ("", "Reversed"))
@@ -97,12 +101,13 @@ def twins(path: str | Path) -> tuple[Path, Path] | None:
 
 
 def source(path: str | Path) -> tuple[Path, bool]:
-    """The file to play a clip from, and whether backwards, so that its coding does not tell its way.
+    """Return the file to play a clip from, and whether to play it backwards.
 
-    Each way was encoded by itself. By the traces of that, a network that is blind to the order of frames
-    learns to be right in 58 % of arrow6's clips instead of 50; and others see in which order the traces come.
-    So both ways of a clip are played from one file: of every other clip, along the names of a folder, from
-    the forward one. So the traces' order tells nothing either, in any class.
+    This keeps the encoding from revealing the direction. Each direction was encoded by itself, which leaves
+    artefacts: from them, a network that is blind to the order of frames learns to be right in 58 % of
+    arrow6's clips instead of 50, and other networks see the order of the artefacts. So both directions of a
+    clip are played from one file, which is the forward one for every other clip in the order of the names in
+    a folder. The order of the artefacts then reveals nothing either, in any class.
     """
     if (pair := twins(path)) is None:
         return Path(path), False
@@ -116,7 +121,7 @@ def _names(folder: Path) -> list[str]:
 
 
 def capturing(size: int) -> Callable[..., torch.optim.Optimizer]:
-    """A stand-in for `make_optimizer` that also captures the network's passes, for clips of size × size."""
+    """Return a replacement for `make_optimizer` that also captures the network, for clips of size × size."""
 
     def make(network: nn.Module, optim: Optim, *, trained: bool = False) -> torch.optim.Optimizer:
         assert isinstance(network, VideoNet)
@@ -128,12 +133,12 @@ def capturing(size: int) -> Callable[..., torch.optim.Optimizer]:
 
 
 def capture_passes(network: VideoNet, optim: Optim, *, size: int) -> None:
-    """Record forward and backward pass, each to be launched as one; in the mode that the modules are in.
+    """Capture the forward and the backward pass as one CUDA graph each, in the modules' current mode.
 
     Args:
-        network: on a GPU.
-        optim: its `batch` and `precision` count.
-        size: side of the clips.
+        network: network on a GPU.
+        optim: its `batch` and `precision` are used.
+        size: side of the clips, in pixels.
     """
     state = copy.deepcopy(network.state_dict())
     device = next(network.parameters()).device
@@ -141,7 +146,7 @@ def capture_passes(network: VideoNet, optim: Optim, *, size: int) -> None:
     half = optim.precision == "bfloat16"
     with torch.autocast("cuda", torch.bfloat16, enabled=half, cache_enabled=False):
         torch.cuda.make_graphed_callables(network, (clips,))
-    network.load_state_dict(state)  # warming up moved the running statistics
+    network.load_state_dict(state)  # the warm-up changed the running statistics
 
 
 def _decode(path: Path, *, folder: Path, one_file: bool) -> None:
@@ -153,7 +158,10 @@ def _decode(path: Path, *, folder: Path, one_file: bool) -> None:
 
 @cache
 def _pictures(file: Path) -> np.ndarray:
-    """[frames, H, W, 3]; mapped once for all epochs, as opening the file takes a third of cutting a clip."""
+    """Map the frames of a file, [frames, H, W, 3].
+
+    The result is cached for all epochs: opening the file takes a third of the time of cutting a clip.
+    """
     return np.load(file, mmap_mode="r")
 
 

@@ -1,19 +1,20 @@
-"""Training from files against training on a batch that is on the GPU already: what the feed costs.
+"""Measure what loading data costs: training from files against training on a batch already on the GPU.
 
     python -m bench.feeding                writes results/feeding.csv
     python -m bench.feeding --device cpu --backbone resnet18_w16 --size 40 --batch 4 --steps 6 --workers 2
 
-TANet's own steps, as `tanet train` makes them, on
+The training steps are those of `tanet train`. The data source is one of
 
-    resident      one normalised batch, again and again: nothing is read and nothing moved
-    jpeg shards   JPEG frames in tar shards, `tanet data pack`
-    h264 files    340x256 as Kinetics has them, key frames every 12 and every 250 pictures
+    resident      one normalised batch, repeated: nothing is read and nothing is copied
+    jpeg shards   JPEG frames in tar shards, as `tanet data pack` writes them
+    h264 files    340x256 like Kinetics, with a key frame every 12 and every 250 frames
 
-with crops, mirrors and resizes made by the workers, or on the device. Clips are dense (8 frames of 64), the
-videos generated, and the files lie in the page cache: the disk is not measured. Steps come in blocks, whose
-percentiles these are; the first block, in which the workers begin, does not count. A ratio is p50 over that
-of `resident`. `waiting` is the part of the time in which the loop waited for the feed; `feed` is how fast the
-same feed is when its batches are thrown away: the smaller of it and `resident` is the most to hope for.
+Cropping, mirroring and resizing are done by the workers or on the device. Clips are dense (8 frames of 64).
+The videos are synthetic, and their files are in the page cache: the disk is not measured. Percentiles are
+over blocks of steps; the first block, in which the workers start, is not counted. `ratio` is p50 over that of
+`resident`. `waiting` is the share of the time in which the loop waited for the loader. `feed` is the speed of
+the same loader when its batches are discarded: the smaller of `feed` and `resident` is the best possible
+speed.
 """
 
 import argparse
@@ -43,8 +44,8 @@ from tanet.runtime.distributed import SINGLE_PROCESS
 from tanet.training.optimizer import make_optimizer
 from tanet.training.step import TrainStep
 
-BLOCKS = 4  # that count
-VIDEOS = 8  # files of a data set, which a longer epoch reads many times, each time another clip
+BLOCKS = 4  # timed blocks of steps
+VIDEOS = 8  # files of a data set; an epoch reads each many times, each time another clip
 FRAMES = 8
 CLASSES = 400
 Step = Callable[[torch.Tensor, torch.Tensor], object]
@@ -52,20 +53,20 @@ Step = Callable[[torch.Tensor, torch.Tensor], object]
 
 @dataclass(frozen=True)
 class Setting:
-    """What all rows share."""
+    """Settings shared by all rows."""
 
     device: torch.device
     backbone: str
     batch: int
     steps: int
-    """A block."""
+    """Steps per block."""
     workers: int
     size: int
 
 
 @dataclass(frozen=True)
 class Source:
-    """A data set, and who makes its views."""
+    """A data set, and where its views are made."""
 
     name: str
     root: Path
@@ -74,16 +75,16 @@ class Source:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--device", help="a GPU if there is one")
+    parser.add_argument("--device", help="device (default: a GPU if there is one)")
     parser.add_argument("--backbone", default="resnet50")
-    parser.add_argument("--batch", type=int, default=32, help="clips in a batch")
-    parser.add_argument("--steps", type=int, default=64, help=f"at least, in {BLOCKS} blocks")
+    parser.add_argument("--batch", type=int, default=32, help="batch size, in clips")
+    parser.add_argument("--steps", type=int, default=64, help=f"minimum of steps, over {BLOCKS} blocks")
     parser.add_argument("--workers", type=int, default=available_cores(), help="processes that decode")
-    parser.add_argument("--size", type=int, default=224, help="side of the views")
+    parser.add_argument("--size", type=int, default=224, help="side of the views, in pixels")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "feeding.csv")
     flags = parser.parse_args()
     device = pick_device(flags.device)
-    # Workers that began together bring their batches together: a block has whole rounds of them.
+    # Workers that start together deliver their batches together, so a block has as many from each worker.
     rounds = -(-flags.steps // (BLOCKS * max(1, flags.workers)))
     steps = rounds * max(1, flags.workers)
     setting = Setting(device, flags.backbone, flags.batch, steps, flags.workers, flags.size)
@@ -103,21 +104,21 @@ def main() -> None:
 
 
 def measure(step: Step, sources: list[Source], setting: Setting) -> Iterator[dict[str, object]]:
-    """A row a source, after one for the batch that is there already."""
+    """Yield a row for the resident batch, then one row per source."""
     with make_feed(sources[0], setting) as feed:
         first = next(prefetch_to_device(feed, setting.device))
     with torch.no_grad():
         batch = first.views.clone(), first.labels  # type: ignore[union-attr]
     del feed  # and its workers
     for _ in range(3):
-        step(*batch)  # compiles, chooses, captures
+        step(*batch)  # compiles, autotunes, captures
     resident = percentiles(speeds(cycle([batch]), step, setting))
     yield row_of("resident", "", resident, base=resident["p50"])
     for source in sources:
         with make_feed(source, setting) as feed:
             waits: list[float] = []
             batches = pairs(prefetch_to_device(timed(feed, waits.append), setting.device))
-            speeds(batches, step, setting, blocks=1)  # in which the workers begin
+            speeds(batches, step, setting, blocks=1)  # the workers start in this block
             before, started = sum(waits), time.monotonic()
             found = percentiles(speeds(batches, step, setting))
             waiting = (sum(waits) - before) / (time.monotonic() - started)
@@ -130,7 +131,7 @@ def measure(step: Step, sources: list[Source], setting: Setting) -> Iterator[dic
 
 
 def pairs(batches: Iterable[Batch]) -> Iterator[tuple[object, torch.Tensor]]:
-    """Views and labels alone."""
+    """Yield only the views and labels of the batches."""
     for batch in batches:
         yield batch.views, batch.labels
 
@@ -147,13 +148,13 @@ def row_of(name: str, who: str, found: dict[str, float], *, base: float) -> dict
 
 
 def _leave(views: object, labels: torch.Tensor) -> None:
-    """No step at all."""
+    """Discard the batch."""
 
 
 def speeds(
     batches: Iterator[tuple[object, torch.Tensor]], step: Callable, setting: Setting, *, blocks: int = BLOCKS
 ) -> list[float]:
-    """Clips a second in each block of steps."""
+    """Return the clips per second of each block of steps."""
     found = []
     for _ in range(blocks):
         started = time.perf_counter()
@@ -166,7 +167,7 @@ def speeds(
 
 
 def make_step(setting: Setting) -> Step:
-    """A step of training, compiled on a GPU. So small a learning rate leads nowhere."""
+    """Build a training step, compiled on a GPU. The learning rate is so small that nothing is learned."""
     torch.manual_seed(0)
     network = build(Network2D(backbone=setting.backbone, frames=FRAMES), classes=CLASSES).train()
     network.to(setting.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -180,7 +181,7 @@ def make_step(setting: Setting) -> Step:
 
 
 def make_feed(source: Source, setting: Setting) -> ClipLoader:
-    """One epoch that is long enough for all blocks."""
+    """Build a loader for one epoch that is long enough for all blocks."""
     data = Data(
         root=str(source.root),
         val_fraction=0.0,
@@ -221,7 +222,7 @@ def make_sources(folder: Path, *, workers: int) -> Iterator[Source]:
 
 
 def make_videos(root: Path, *, group: int) -> Path:
-    """A folder of two classes; all files are of the same bytes, which a decoder does not know."""
+    """Write a folder of two classes. All files are copies of one video, which a decoder cannot notice."""
     path = root / "a" / "0.mp4"
     path.parent.mkdir(parents=True)
     make_clip(path, codec="libx264", group=group, options={"bf": "3", "threads": "1"})

@@ -1,11 +1,12 @@
-"""What the reader makes of 10,000 mutated files, and of 20,000 opens in one process.
+"""Test the reader on 10,000 mutated files, and its memory over 20,000 opens in one process.
 
     python -m bench.fuzz                   writes results/fuzz.csv and results/opens.csv
 
-A file is mutated by flipping bits, by cutting its end off, or by putting a piece of another file into it. It
-is opened, from disk or from its bytes, and eight frames are read. Good is either frames or a VideoError of
-one line; any other error, a process that dies, and more than ten seconds are not. For the opens, files of
-every kind take turns; the memory is what the process occupies (RSS), from after the warm-up on.
+A file is mutated by flipping bits, by cutting off its end, or by inserting a piece of another file. It is
+opened from disk or from its bytes, and eight frames are read. The reader passes if it returns frames or
+raises a VideoError of one line. It fails with any other error, if its process dies, or if it takes more than
+ten seconds. For the 20,000 opens, files of every kind take turns; memory is the resident set size (RSS) of
+the process after the warm-up.
 """
 
 import os
@@ -28,27 +29,27 @@ DATA = Path(os.environ.get("TANET_DATA", ROOT.parent / "shared" / "data"))
 MUTATIONS = ("bits flipped", "cut", "spliced")
 FILES, LIMIT = 10_000, 10.0
 OPENS, WARM_UP, EVERY = 20_000, 2_000, 2_000
-LARGEST = 2_000_000  # bytes of a file to mutate
+LARGEST = 2_000_000  # bytes; larger files are not mutated
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one mutated file."""
+    """The result of reading one mutated file."""
 
     error: str = ""
-    """None if frames came."""
+    """Message of the VideoError; empty if frames were read."""
     milliseconds: float = 0.0
 
 
 @cache
 def sources(folder: Path) -> list[Path]:
-    """The files to mutate: the shared clips and those generated."""
+    """Return the files to mutate: the shared clips and the generated ones."""
     files = [*DATA.glob("clips/*/*"), *DATA.glob("decode/*/*.avi"), *folder.iterdir()]
     return [path for path in sorted(files) if 0 < path.stat().st_size <= LARGEST]
 
 
 def mutate(data: bytearray, other: bytes, *, kind: str, choose: random.Random) -> bytearray:
-    """Another file, at most as large as both."""
+    """Mutate the bytes of a file, and return at most as many bytes as both files together have."""
     if kind == "bits flipped":
         for _ in range(choose.choice((1, 8, 64, 512))):
             data[choose.randrange(len(data))] ^= 1 << choose.randrange(8)
@@ -58,12 +59,12 @@ def mutate(data: bytearray, other: bytes, *, kind: str, choose: random.Random) -
         begin, length = choose.randrange(len(other)), choose.choice((16, 512, 8192, 65536))
         at = choose.randrange(len(data))
         piece = other[begin : begin + length]
-        data[at : at + choose.choice((0, len(piece)))] = piece  # put between, or over what was there
+        data[at : at + choose.choice((0, len(piece)))] = piece  # insert it, or overwrite with it
     return data
 
 
 def read_mutated(number: Path, *, folder: Path) -> Outcome:
-    """The mutated file of this number, written, opened and read."""
+    """Write, open and read the mutated file with this number."""
     seed = int(number.name)
     choose, files = random.Random(seed), sources(folder)
     source, other = choose.choice(files), choose.choice(files)
@@ -87,7 +88,7 @@ def read_mutated(number: Path, *, folder: Path) -> Outcome:
 
 
 def fuzz(folder: Path) -> list[dict[str, object]]:
-    """A row a mutation."""
+    """Read all mutated files; one row per kind of mutation."""
     found: dict[str, list[Outcome | FailedFile]] = defaultdict(list)
     work = partial(read_mutated, folder=folder)
     numbers = [Path(str(number)) for number in range(FILES)]
@@ -118,7 +119,7 @@ def fuzz(folder: Path) -> list[dict[str, object]]:
 
 
 def open_many(folder: Path) -> list[dict[str, object]]:
-    """A row every 2,000 opens: the memory of the process."""
+    """Open files again and again; one row every 2,000 opens with the memory of the process."""
     files = sorted(folder.iterdir())
     contents = [path.read_bytes() for path in files]
     rows: list[dict[str, object]] = []
@@ -136,14 +137,14 @@ def open_many(folder: Path) -> list[dict[str, object]]:
             )
         at = number % len(files)
         source = contents[at] if number // len(files) % 2 else files[at]
-        # A file that was cut may promise more than it has.
+        # A truncated file may announce more frames than it has.
         with open_video(source) as video, suppress(DamagedVideo):
             video.read([0, video.info.frames - 1])
     return rows
 
 
 def resident_mebibytes() -> float:
-    """What this process occupies."""
+    """Return the resident memory of this process, in MiB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 

@@ -1,18 +1,19 @@
-"""TAM's operations, and TSM's, against the bytes they must move, on one GPU → results/ops.csv.
+"""Compare the operations of TAM and TSM with the memory bandwidth of one GPU → results/ops.csv.
 
     python -m bench.ops
 
-operation     what is timed                                                              bytes, in maps x
+operation     timed work                                                                 bytes, in maps x
 filter        adaptive_conv with gate: reads x, writes y                                 2
 op            squeeze and filter: reads x twice, writes y                                3
 op backward   sums, then the gradient of the maps: reads dy and x, then dy, writes dx    4
-TAM           the same in a TAM in evaluation, with its branches                         3
-TAM backward  the same in a compiled TAM in training, with those of its branches         4
-shift         TSM's, of the block's input, four times as wide: reads x, writes y         2
+TAM           op in a whole TAM in evaluation, with its branches                         3
+TAM backward  op backward in a compiled TAM in training, with its branches               4
+shift         TSM's shift of the block's input, 4 times as wide: reads x, writes y       2
 
-32 clips × 8 frames, bfloat16, channels-last. The measure is a copy of a large tensor in the same run. Each
-operation runs as a captured CUDA graph over more maps than the cache holds. TAM's backward pass
-is a training step less its forward pass, both captured. Stops unless the kernels' tests pass here.
+32 clips × 8 frames, bfloat16, channels-last. The yardstick is the bandwidth of copying a large tensor in the
+same run. Each operation is captured as a CUDA graph over more maps than the cache holds. The time of TAM's
+backward pass is that of a training step minus that of its forward pass, both captured. The benchmark exits
+unless the kernels' tests pass on this machine.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from tanet.ops import adaptive_conv, backend_for, shift
 MAPS = ((64, 56), (128, 28), (256, 14), (512, 7))  # C, side
 FRAMES = 8
 COPIED = 1 << 30  # bytes read, and as many written
-WIDER = 4  # the input of a block of ResNet-50, where TSM stands, than the maps inside, where TAM does
+WIDER = 4  # channels of a ResNet-50 block's input (TSM's site) over those of the maps inside (TAM's site)
 RING = 200e6  # bytes of maps that take turns: four times the cache of an H100
 TESTS = tuple(
     f"ops/test_{name}_triton.py" for name in ("adaptive_convolution", "tam_inference", "temporal_shift")
@@ -47,7 +48,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "ops.csv")
     flags = parser.parse_args()
     if not torch.cuda.is_available():
-        raise SystemExit("needs a GPU")
+        raise SystemExit("bench.ops needs a GPU, and there is none")
     require_tests(*TESTS)
     first = head("torch", "triton")
     rows = []
@@ -60,8 +61,8 @@ def main() -> None:
 
 
 def measure(channels: int, side: int, *, clips: int, repeats: int) -> list[dict[str, object]]:
-    """The rows of one size of map."""
-    # Captured where it was warmed up: autograd goes back on the stream that it came along.
+    """Time all operations on maps of one size, and return their rows."""
+    # Warm up and capture on one stream: autograd runs a backward pass on the stream of its forward pass.
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):
         made, sets = operations(channels, side, clips=clips)
@@ -103,7 +104,7 @@ def measure(channels: int, side: int, *, clips: int, repeats: int) -> list[dict[
 
 
 def operations(channels: int, side: int, *, clips: int) -> tuple[dict[str, Run], int]:
-    """What is timed, by name, each over all sets of maps; and how many sets there are."""
+    """Return the operations to time by name, each running over all sets of maps, and the number of sets."""
     shape = (clips * FRAMES, channels, side, side)
     size = torch.Size(shape).numel() * torch.bfloat16.itemsize
     sets = max(2, int(-(-RING // size)))
@@ -121,14 +122,14 @@ def operations(channels: int, side: int, *, clips: int) -> tuple[dict[str, Run],
     trained = torch.compile(tam, fullgraph=True, dynamic=False)
     evaluated = TAM(channels, frames=FRAMES).cuda().bfloat16().eval()
     evaluated.to_kernel_layout()  # as VideoNet.optimize does
-    # In memory as TAM makes them: channels side by side, but for the kernel of training.
+    # Same memory layout as in TAM: channels are contiguous, except in the kernel of training.
     kernel = torch.rand(clips, 3, channels, device="cuda").mT
     gate = torch.rand(clips, FRAMES, channels, device="cuda").mT
     made_by_softmax = kernel.contiguous()
     ds = torch.rand(clips * FRAMES, channels, device="cuda")
     leaves = [x.detach().requires_grad_() for x in xs]
     weights = list(tam.parameters())
-    # What comes out is kept until its set's next turn, so that it, too, has memory of its own.
+    # Keep each output until the next turn of its set, so that outputs have memory of their own too.
     kept: list[object] = [None] * sets
 
     def each(

@@ -1,7 +1,7 @@
-"""TAM as published code computes it, for comparisons of speed: the same weights, the same answers.
+"""TAM as the published code computes it, for comparisons of speed: the same weights, the same results.
 
-The maps are brought into the order [N, C, T, H, W], gated, and filtered by one grouped convolution whose
-N·C groups are the clips' kernels; then they are brought back.
+The maps are permuted to [N, C, T, H, W], gated, and filtered by one grouped convolution with N·C groups, one
+for each clip and channel; then they are permuted back.
 """
 
 import torch
@@ -16,7 +16,7 @@ class PublishedTAM(nn.Module):
     """TAM by copies and a grouped convolution, [N·T, C, H, W] → [N·T, C, H, W].
 
     Args:
-        tam: its G is shared, its L's values are copied.
+        tam: the TAM to convert. Its G is shared; the values of its L are copied.
     """
 
     def __init__(self, tam: TAM) -> None:
@@ -50,7 +50,7 @@ class PublishedTAM(nn.Module):
 
 
 def publish(network: VideoNet) -> VideoNet:
-    """The network with each TAM in the published form, in place."""
+    """Replace each TAM of the network by its published form, in place, and return the network."""
     tams = {name: module for name, module in network.named_modules() if isinstance(module, TAM)}
     for name, tam in tams.items():
         network.set_submodule(name, PublishedTAM(tam).train(tam.training))

@@ -1,13 +1,13 @@
-"""Is a training that was killed the same as one that was not → results/resume.csv.
+"""Check that a training that was killed and resumed equals one that was not → results/resume.csv.
 
     python -m bench.resume [--moments 20]
 
-A small training on the CPU, with dropout, two workers and a bad video, is run to its end. Then the same is
-killed (SIGKILL, the command and its workers) at a random moment and resumed, once for each row; in the last
-row one training is killed at all of these moments. A moment is a step, from the start of the training, and
-seconds after its state was there; step 0 is the start. `bit_equal` compares the last and the best
-checkpoint's weights and metrics.csv (times apart). After each kill every state and checkpoint in the folder
-is read; one that can not be ends the program.
+A small training on the CPU, with dropout, two workers and a bad video, is run to its end. For each row, the
+same training is killed (SIGKILL, the command and its workers) at a random moment and resumed; in the last row
+one training is killed at all of these moments. A moment is a step, counted from the start of the training,
+plus seconds after the state of that step was saved; step 0 is the start. `bit_equal` compares the weights of
+the last and the best checkpoint, and metrics.csv without its times. After each kill every state and
+checkpoint in the folder is read; the program fails if one cannot be read.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from tanet.checkpoints import checkpoint
 from tanet.training import training_state
 
 TIMES = ("seconds", "clips_per_second", "wait")
-STEPS = 36  # of 4 epochs of 10, the last of which is not filled
+STEPS = 36  # 4 epochs of 9: the tenth batch lacks the bad video, is not full, and is dropped
 FLAGS = [
     *("--model.backbone", "resnet18_w16", "--model.frames", "4", "--model.dropout", "0.5"),
     *("--optim.epochs", "4", "--optim.batch", "4", "--data.workers", "2"),
@@ -45,7 +45,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--moments", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random moments")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "resume.csv")
     flags = parser.parse_args()
     first, rows = head("torch", "av"), []
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def start(videos: Path, out: Path) -> subprocess.Popen[bytes]:
-    """The command, in a process group of its own."""
+    """Start the training command in a process group of its own."""
     command = [sys.executable, "-m", "tanet", "train", "finetune", "--data.root", str(videos)]
     return subprocess.Popen(
         [*command, "--out", str(out), *FLAGS],
@@ -81,7 +81,7 @@ def start(videos: Path, out: Path) -> subprocess.Popen[bytes]:
 
 
 def killed(videos: Path, out: Path, whole: Path, moments: list[tuple[int, float]]) -> dict[str, object]:
-    """Kill a training at these moments, resume it, and compare its end."""
+    """Kill a training at these moments, resume it, and compare its results."""
     for step, seconds in moments:
         process = start(videos, out)
         while not reached(out, step):
@@ -96,14 +96,14 @@ def killed(videos: Path, out: Path, whole: Path, moments: list[tuple[int, float]
 
 
 def reached(out: Path, step: int) -> bool:
-    """Whether a training has come to a step."""
+    """Return whether a training has reached a step."""
     if step == 0:
         return (out / "recipe.json").exists()
     return any(int(path.stem.removeprefix("state-")) >= step for path in training_state.list_states(out))
 
 
 def check(out: Path) -> None:
-    """Raise unless all that lies in the folder after a kill can be read."""
+    """Check that every state and checkpoint in the folder can be read after a kill."""
     for path in training_state.list_states(out):
         training_state.load(path)
     for path in out.glob("*.safetensors"):
@@ -111,7 +111,7 @@ def check(out: Path) -> None:
 
 
 def same(one: Path, other: Path) -> bool:
-    """Weights bit for bit, and what metrics.csv says but for the times."""
+    """Return whether weights are bit-equal, and metrics.csv is equal apart from the times."""
     for name in ("last", "best"):
         a, b = (safetensors.torch.load_file(folder / f"{name}.safetensors") for folder in (one, other))
         if a.keys() != b.keys() or not all(torch.equal(a[key], b[key]) for key in a):

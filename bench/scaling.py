@@ -1,22 +1,23 @@
-"""Training on several GPUs of a machine against one, data on the GPU → results/scaling.csv.
+"""Compare training on several GPUs of a machine with one GPU, data on the GPU → results/scaling.csv.
 
     python -m bench.scaling --gpus 1 2 [4]
     python -m bench.scaling --device cpu --gpus 1 2 --backbone resnet18_w16 --size 64 --clips 2
 
-TANet's own steps as `tanet train` makes them, all but the reading: batches of 32 clips a GPU that lie
-there as uint8 are normalised one ahead of the step (`prefetch_to_device`), the ranks agree before each
-step whether to go on, and the meter adds up loss and accuracy. bfloat16 autocast, channels-last and fused
-SGD, in three forms:
+The steps are those of `tanet train` without reading videos: batches of 32 clips per GPU are on the GPU as
+uint8 and are normalised one step ahead (`prefetch_to_device`), the ranks agree before each step whether to
+continue, and the meter adds up loss and accuracy. All use bfloat16 autocast, channels-last and fused SGD. The
+three forms are:
 
-eager       as without flags
+eager       no flags
 compiled    --compile
 sync norm   --optim.sync-norm, eager; compared with eager on one GPU
 
-For each form and number of GPUs there is a team of processes, one a GPU (teams.py). All teams get ready at
-the same time; then those of a form take turns in blocks of steps, the first steps of which do not count. A
-step is what lies between the same moments of two steps by the first GPU's clock. `ratio` is clips a second
-over those of one GPU. `average_ms` is how long it takes to average as many numbers as there are weights, by
-itself. A row is written if all steps were finite and the processes of its team end with the same weights.
+Each form and number of GPUs has a team of processes, one per GPU (teams.py). All teams start at the same
+time; then the teams of a form take turns in blocks of steps, whose first steps are not counted. The time of a
+step is the time between the starts of two steps by the clock of the first GPU. `ratio` is clips per second
+over those of one GPU. `average_ms` is the time of an all-reduce mean of as many numbers as there are weights,
+run by itself. A row is written only if all steps were finite and all processes of the team end with the same
+weights.
 """
 
 import argparse
@@ -50,8 +51,8 @@ from tanet.training.setup import TrainingContext, build_network
 from tanet.training.step import TrainStep
 
 FRAMES, CLASSES = 8, 400
-LR = 1e-4  # so small that made-up clips lead nowhere, so large that weights move
-WARM = 5  # steps at the start of a block that do not count
+LR = 1e-4  # so small that random clips teach nothing, so large that weights change
+WARM = 5  # steps at the start of a block that are not counted
 
 
 @dataclass(frozen=True)
@@ -66,20 +67,20 @@ FORMS = (Form("eager", False, False), Form("compiled", True, False), Form("sync 
 
 @dataclass(frozen=True)
 class Setting:
-    """What all rows share."""
+    """Settings shared by all rows."""
 
     device: str
     backbone: str
     clips: int
-    """A GPU."""
+    """Clips per GPU and step."""
     size: int
     steps: int
-    """That count in a block."""
+    """Timed steps per block."""
 
 
 @dataclass
 class Case:
-    """A form on so many GPUs, and what was measured of it."""
+    """A form on a number of GPUs, and its measurements."""
 
     form: Form
     gpus: int
@@ -96,20 +97,20 @@ def main() -> None:
     )
     names = [form.name for form in FORMS]
     parser.add_argument("--gpus", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--forms", nargs="+", choices=names, help="all that the device has")
+    parser.add_argument("--forms", nargs="+", choices=names, help="default: all that the device supports")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     parser.add_argument("--backbone", default="resnet50")
-    parser.add_argument("--clips", type=int, default=32, help="a GPU")
+    parser.add_argument("--clips", type=int, default=32, help="batch size per GPU, in clips")
     parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--steps", type=int, default=20, help="in a block, that count")
+    parser.add_argument("--steps", type=int, default=20, help="timed steps in a block")
     parser.add_argument("--blocks", type=int, default=4)
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "scaling.csv")
     flags = parser.parse_args()
     there = torch.cuda.device_count() if flags.device == "cuda" else max(flags.gpus)
     if max(flags.gpus) > there:
-        raise SystemExit(f"--gpus {max(flags.gpus)}: this machine has {there}")
+        raise SystemExit(f"--gpus {max(flags.gpus)}: this machine has {there}; give fewer")
     if 1 not in flags.gpus or min(flags.gpus) < 1:
-        raise SystemExit("--gpus: 1 must be among them, which the others are compared with")
+        raise SystemExit("--gpus: 1 must be among them, because the others are compared with it")
     if min(flags.steps, flags.blocks, flags.clips) < 1:
         raise SystemExit("--steps, --blocks and --clips must be positive")
     wanted = flags.forms or [form.name for form in FORMS if flags.device == "cuda" or not form.sync_norm]
@@ -127,7 +128,7 @@ def main() -> None:
 
 
 def measure(forms: list[Form], counts: list[int], setting: Setting, *, blocks: int) -> list[Case]:
-    """All forms on all numbers of GPUs; a team that failed says so."""
+    """Measure all forms on all numbers of GPUs; a team that fails keeps its error in `team.error`."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as torchrun does
     started, cases = time.monotonic(), list[Case]()
     try:
@@ -158,19 +159,19 @@ def measure(forms: list[Form], counts: list[int], setting: Setting, *, blocks: i
 
 
 def differ(moved: list[np.ndarray]) -> str:
-    """What is wrong with how far weights have moved in each process; nothing if it was as far in all."""
+    """Return what is wrong with the weight changes of the ranks; an empty string if all are equal."""
     for rank, other in enumerate(moved):
         if not np.isfinite(other).all():
-            return f"process {rank} has met steps that were not finite"
+            return f"process {rank} had steps that were not finite"
         if not other.any():
-            return f"process {rank} has learned nothing"
+            return f"process {rank} has not changed its weights"
         if np.abs(other - moved[0]).max() > 1e-3 * np.abs(moved[0]).max():
             return f"process {rank} has other weights than the first"
     return ""
 
 
 def make_rows(cases: list[Case], setting: Setting) -> list[dict[str, object]]:
-    """A row a case."""
+    """Make one row per case."""
     alone = {case.form.name: median(case.times) for case in cases if case.gpus == 1}
     rows: list[dict[str, object]] = []
     for case in cases:
@@ -196,7 +197,7 @@ def make_rows(cases: list[Case], setting: Setting) -> list[dict[str, object]]:
 
 
 class Loop:
-    """The loop of a training, on a batch that is there already."""
+    """A worker that runs the training loop on a batch that is on the device already."""
 
     def __init__(self, form: Form, setting: Setting, group: ProcessGroup, device: torch.device) -> None:
         self.steps, self.group, self.device = setting.steps, group, device
@@ -210,7 +211,7 @@ class Loop:
             network, optimizer=self.optimizer, optim=optim, group=group, compile=form.compile
         )
         params = list(network.parameters())
-        self.ends = params[0], params[-1]  # in the first bucket of gradients, and in the last
+        self.ends = params[0], params[-1]  # one in the first bucket of gradients, one in the last
         self.before = [param.detach().clone() for param in self.ends]
         self.weights = sum(param.numel() for param in params)
         shape = (setting.clips, FRAMES, 3, setting.size, setting.size)
@@ -218,7 +219,7 @@ class Loop:
         labels = torch.randint(CLASSES, (setting.clips,), device=device)
         self.batch = Batch(views, labels, keys=(), used=0)
         self.bad = torch.zeros((), device=device)
-        self.make_steps()  # compiles, chooses, captures
+        self.make_steps()  # compiles, autotunes, captures
 
     def __call__(self, word: str) -> Any:
         if word == "steps":
@@ -229,7 +230,7 @@ class Loop:
         return self.moved()
 
     def make_steps(self) -> list[float]:
-        """Milliseconds of each step of a block."""
+        """Run a block of steps and return the milliseconds of each."""
         number = WARM + self.steps + 1
         agree = RankSync(group=self.group, stop=StopRequest(), save_after=1e9, report_after=PROGRESS_INTERVAL)
         meter = Meter(1, done=0, steps=number, sums=None, group=self.group, device=self.device)
@@ -246,7 +247,7 @@ class Loop:
         return read()[WARM:]
 
     def average(self) -> float:
-        """Milliseconds of the mean over the processes of as many numbers as there are weights."""
+        """Return the milliseconds of averaging as many numbers as there are weights over the ranks."""
         numbers = torch.zeros(self.weights, device=self.device)
         mark, read = _clock(self.device)
         for _ in range(10):
@@ -255,14 +256,14 @@ class Loop:
         return median(read()[2:])
 
     def moved(self) -> np.ndarray:
-        """How far some weights have moved; NaN if a step was not made."""
+        """Return how much the first and last parameters changed; NaN if a step was skipped."""
         ends = zip(self.ends, self.before, strict=True)
         far = torch.cat([(param.detach() - before).flatten() for param, before in ends])
         return torch.where(self.bad > 0, torch.nan, far).cpu().numpy()
 
 
 def _clock(device: torch.device) -> tuple[Callable[[], None], Callable[[], list[float]]]:
-    """One marks a moment, the other gives the milliseconds from each to the next."""
+    """Return two functions: one marks a moment, the other returns the milliseconds between the moments."""
     events: list[torch.cuda.Event] = []
     moments: list[float] = []
 
@@ -283,7 +284,7 @@ def _clock(device: torch.device) -> tuple[Callable[[], None], Callable[[], list[
 
 
 def _leave(_: str) -> None:
-    """Lines about weights to start from: there are none."""
+    """Ignore lines about initial weights: there are none."""
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""What packing costs on disk and saves in reading: clips a second on one core, bytes a clip.
+"""Measure what packing costs on disk and saves in reading: clips per second on one core, bytes per clip.
 
     python -m bench.shards                 writes results/shards.csv
 
-Training clips (8 frames, random, crop and all, as the loader's workers make them) of generated 340x256 videos
-of ten seconds and of a real one: from the file itself, from JPEG shards, and from h264 shards. Bytes are
-those of the video on disk, and those read for a clip: all of a file or of an mp4, but of JPEG its own frames
-alone. PSNR tells how far the frames are from the file's. Files lie in the page cache, so what is measured is
-decoding, not the disk. A ratio is p50 over that of the raw file.
+Training clips (8 frames, sampled and cropped at random as in the loader's workers) are read from generated
+340x256 videos of ten seconds and from a real one: from the file itself, from JPEG shards, and from h264
+shards. Bytes are those of the video on disk, and those read for one clip: a raw file or an mp4 is read as a
+whole, of JPEG only the clip's own frames are read. PSNR compares the frames with those of the raw file. Files
+are in the page cache, so decoding is measured, not the disk. `ratio` is p50 over that of the raw file.
 """
 
 import os
@@ -34,11 +34,11 @@ from tanet.video import probe, read_frames
 FORMATS: tuple[Format, ...] = ("jpeg", "h264")
 FRAMES = 8
 REPEATS = 15
-CLIPS = 4  # a run, of one video in different epochs
+CLIPS = 4  # clips per run: one video in different epochs
 
 
 def packed(root: Path, out: Path, *, format: Format) -> Sample:
-    """The video of this root in a shard."""
+    """Pack the only video of a root into a shard, and return its sample there."""
     raw = read_split(Data(root=str(root), val_fraction=0.0))
     done = pack(
         raw.train,
@@ -56,7 +56,7 @@ def packed(root: Path, out: Path, *, format: Format) -> Sample:
 
 
 def psnr(sample: Sample, path: Path) -> float:
-    """Of all frames of a packed video against its file, in dB."""
+    """Return the PSNR of all frames of a packed video against its raw file, in dB."""
     assert sample.shard_entry is not None
     with open_packed_video(sample.shard_entry, name=sample.path) as video:
         every = range(video.info.frames)
@@ -70,7 +70,7 @@ def read_clips(clips: TrainClips) -> None:
 
 
 def videos(folder: Path) -> dict[str, Path]:
-    """Each alone in the class folder of a root of its own."""
+    """Write the videos, each alone in the class folder of its own root, and return them by name."""
     found = {}
     for group in (12, 250):
         path = folder / str(group) / "a" / "video.mp4"

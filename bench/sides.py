@@ -1,4 +1,4 @@
-"""A network in a form, ready to be timed: what bench/speed.py lets run against each other; see there."""
+"""Networks in the forms that bench/speed.py times against each other; its docstring describes them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,13 +17,13 @@ from tanet.runtime.device import autocast
 from tanet.training.optimizer import make_optimizer
 
 Run = Callable[[], object]
-NETWORKS = {"c2d": "none", "tsm": "tsm", "tanet": "tam", "published": "tam"}  # their temporal modules
+NETWORKS = {"c2d": "none", "tsm": "tsm", "tanet": "tam", "published": "tam"}  # network → temporal module
 CLASSES = 400
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What all networks of a comparison share."""
+    """Settings shared by all networks of a comparison."""
 
     part: str
     backbone: str
@@ -55,11 +55,11 @@ class Side:
     form: str
     run: Run
     memory: int | None
-    """Most bytes that it held on the GPU in a run, weights and clips among them."""
+    """Peak GPU memory during a run in bytes, including weights and clips."""
 
 
 def make_sides(name: str, forms: Sequence[str], setting: Setting) -> list[Side]:
-    """One network in its forms; each is announced with the time of its fastest run so far."""
+    """Build one network in its forms; print the time of the fastest of a few runs of each."""
     sides: dict[str, Side] = {}
     for form in forms:
         if form == "graph":
@@ -67,22 +67,22 @@ def make_sides(name: str, forms: Sequence[str], setting: Setting) -> list[Side]:
         else:
             sides[form] = make_side(name, form, setting)
         time = min(clock(setting.device, {form: sides[form].run}, repeats=5)[form])
-        print(f"  {name}, {form}, T = {setting.frames}: {time:.2f} ms at first sight", flush=True)
+        print(f"  {name}, {form}, T = {setting.frames}: {time:.2f} ms in a first test", flush=True)
     return list(sides.values())
 
 
 def make_graph(compiled: Side, setting: Setting) -> Side:
-    """The compiled side as a CUDA graph. Its memory is the compiled one's: that of graphs is not counted."""
+    """Capture the compiled side as a CUDA graph; `memory` stays that of the compiled side."""
     if setting.device.type != "cuda":
         return replace(compiled, form="graph")
-    # Captured where it is warmed up: gradients are accumulated on the stream that they came along.
+    # Warm up and capture on one stream: autograd accumulates gradients on the stream of the forward pass.
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):
         return replace(compiled, form="graph", run=capture(compiled.run, stream=stream))
 
 
 def make_side(name: str, form: str, setting: Setting) -> Side:
-    """A network in a form other than graph, warmed up."""
+    """Build a network in a form other than graph, and warm it up."""
     gpu = setting.device.type == "cuda"
     before = torch.cuda.memory_allocated() if gpu else 0
     layout = torch.contiguous_format if form == "eager" else torch.channels_last
@@ -104,18 +104,18 @@ def make_side(name: str, form: str, setting: Setting) -> Side:
 
 
 def make_network(name: str, setting: Setting) -> VideoNet:
-    """A fresh network; TANet with its fused operations where a GPU runs them."""
+    """Build a new network; on a GPU, TANet uses its fused operations."""
     model = Network2D(backbone=setting.backbone, temporal=NETWORKS[name], frames=setting.frames)
     network = build(model, classes=CLASSES)
     if name == "published":
         return publish(network)
     if name == "tanet" and setting.device.type == "cuda" and not network.absorb_batch_norms():
-        raise ValueError(f"nothing was fused in {setting.backbone}")
+        raise ValueError(f"{setting.backbone}: no BatchNorm was absorbed by TAM")
     return network
 
 
 def evaluate(network: VideoNet, clips: torch.Tensor, *, form: str, setting: Setting) -> Run:
-    """Clips to logits."""
+    """Return a function that computes the logits of the clips."""
     network.eval()
     model: nn.Module = network
     if form == "compiled":
@@ -132,14 +132,14 @@ def evaluate(network: VideoNet, clips: torch.Tensor, *, form: str, setting: Sett
         with torch.no_grad():
             expected = network(clips)
             error = (model(clips) - expected).norm() / expected.norm()
-        # Another network's code would be off by about 1, bfloat16 is by a few percent.
+        # bfloat16 is off by a few per cent; code compiled for another network would be off by about 1.
         if not error < 0.2:
-            raise SystemExit(f"compiled, the network's answers are off by {error:.0%}")
+            raise SystemExit(f"the compiled network's logits are off by {error:.0%}; nothing was measured")
     return run
 
 
 def train(network: VideoNet, clips: torch.Tensor, *, form: str, setting: Setting) -> Run:
-    """A step; the learning rate is so small that made-up clips lead nowhere."""
+    """Return a function that runs a training step, with so small a learning rate that nothing is learned."""
     network.train()
     labels = torch.arange(len(clips), device=clips.device) % CLASSES
     optimizer = make_optimizer(network, Optim(lr=1e-6))
@@ -158,7 +158,7 @@ def train(network: VideoNet, clips: torch.Tensor, *, form: str, setting: Setting
 
 
 def clock(device: torch.device, runs: dict[str, Run], *, repeats: int) -> dict[str, list[float]]:
-    """Milliseconds of each run, taking turns."""
+    """Return the milliseconds of each run; the runs take turns."""
     if device.type == "cuda":
         return interleaved_on_gpu(runs, repeats=repeats)
     return interleaved(runs, repeats=repeats)
@@ -166,7 +166,7 @@ def clock(device: torch.device, runs: dict[str, Run], *, repeats: int) -> dict[s
 
 @torch.no_grad()
 def same_answers() -> None:
-    """The published form is the same network: float64 on a CPU says so."""
+    """Check in float64 on a CPU that the published form computes the same logits."""
     network = build(Network2D(backbone="resnet18_w16", frames=4), classes=3).double().eval()
     clips = torch.randn(2, 4, 3, 32, 32, dtype=torch.float64)
     torch.nn.init.normal_(network.head.weight)

@@ -1,8 +1,8 @@
-"""Networks in clips per second: C2D, TSM, TANet and TANet in the published form → results/speed.csv.
+"""Measure clips per second of C2D, TSM, TANet and TANet in the published form → results/speed.csv.
 
     python -m bench.speed --part inference [--backbone mobilenet_v2] [--frames 16]
 
-part         what is measured, in one run, the networks taking turns in blocks
+part         measured work; in one run, the networks take turns in blocks
 inference    batches of 32 clips, bfloat16
 training     steps of 32 clips: autocast, cross-entropy, backward pass, fused SGD
 latency      one clip
@@ -10,14 +10,14 @@ frames       256 images as clips of 8, 16, 32 and 64 frames
 batch        batches of 1, 4, 16 and 64 clips
 cpu          one clip, float32, two threads
 
-form                  how a network runs
-eager                 every operation by itself, images in NCHW: so the published code does it
+form                  execution of a network
+eager                 every operation by itself, images in NCHW, as in the published code
 eager channels-last   the same, images in NHWC
-compiled              torch.compile, channels-last; without gradients as VideoNet.optimize makes it
-graph                 the same, captured as a CUDA graph, in training with the optimizer's step
+compiled              torch.compile, channels-last; in inference by VideoNet.optimize
+graph                 the same, captured as a CUDA graph; in training with the optimizer's step
 
-`of_c2d` is the rate as a part of that of C2D's best form; 1/of_c2d - 1 is what it adds in time. New rows
-take the place of old ones of the same comparison. Stops unless the kernels' tests pass here.
+`of_c2d` is the rate divided by that of C2D's best form; 1/of_c2d - 1 is the additional time. New rows replace
+old rows of the same comparison. The benchmark exits unless the kernels' tests pass on this machine.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from tanet.runtime.device import pick_device
 FAST = ("compiled", "graph")
 EAGER = ("eager", "eager channels-last")
 FORMS = (*EAGER, *FAST)
-PARTS: dict[str, dict[str, tuple[str, ...]]] = {  # the forms of each network
+PARTS: dict[str, dict[str, tuple[str, ...]]] = {  # part → network → its forms
     "inference": {"c2d": FAST, "tsm": FAST, "tanet": FAST, "published": (*EAGER, *FAST)},
     "training": {"c2d": FAST, "tsm": FAST, "tanet": FAST, "published": EAGER},
     "latency": dict.fromkeys(NETWORKS, ("graph",)),
@@ -54,12 +54,16 @@ def main() -> None:
     parser.add_argument("--part", choices=list(PARTS), default="inference")
     parser.add_argument("--backbone", default="resnet50")
     parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
-    parser.add_argument("--forms", nargs="+", choices=FORMS, default=FORMS, help="of those that the part has")
-    parser.add_argument("--frames", type=int, nargs="+", help="8; part frames: 8 16 32 64")
-    parser.add_argument("--clips", type=int, nargs="+", help="32; latency, cpu: 1; batch: 1 4 16 64")
+    parser.add_argument("--forms", nargs="+", choices=FORMS, default=FORMS, help="forms to time")
+    parser.add_argument(
+        "--frames", type=int, nargs="+", help="frames per clip (default: 8; frames: 8 16 32 64)"
+    )
+    parser.add_argument(
+        "--clips", type=int, nargs="+", help="batch size (default: 32; latency, cpu: 1; batch: 1 4 16 64)"
+    )
     parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--repeats", type=int, default=30, help="runs of each network that count")
-    parser.add_argument("--tested", action="store_true", help="the tests have passed on this machine already")
+    parser.add_argument("--repeats", type=int, default=30, help="timed runs of each network")
+    parser.add_argument("--tested", action="store_true", help="skip the tests: they have passed here")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "speed.csv")
     flags = parser.parse_args()
     if not flags.tested:
@@ -82,7 +86,7 @@ def main() -> None:
 
 
 def comparisons(flags: argparse.Namespace) -> Iterator[tuple[Setting, list[Side]]]:
-    """What runs against each other, one comparison after the other."""
+    """Yield each comparison: its setting and the sides to time against each other."""
     part = flags.part
     device = pick_device("cpu" if part == "cpu" else None)
     clips = flags.clips or {"latency": [1], "cpu": [1], "batch": [1, 4, 16, 64]}.get(part, [32])
@@ -94,10 +98,10 @@ def comparisons(flags: argparse.Namespace) -> Iterator[tuple[Setting, list[Side]
         if name in flags.networks
     }
     if part == "frames":
-        # To C2D the same images are the same work, whatever their clips.
+        # C2D's work depends only on the number of images, so one baseline serves all lengths of a clip.
         images = start.frames * start.clips
         if any(images % t for t in frames):
-            raise SystemExit(f"{images} images are no whole number of clips of {frames} frames")
+            raise SystemExit(f"{images} images cannot be cut into clips of {frames} frames; change --frames")
         baseline = make_sides("c2d", forms.pop("c2d"), start)
         for t in frames:
             setting = replace(start, frames=t, clips=images // t)
@@ -105,7 +109,7 @@ def comparisons(flags: argparse.Namespace) -> Iterator[tuple[Setting, list[Side]
         return
     for t in frames:
         for number in clips:
-            # No comparison inherits compiled code or memory from the one before.
+            # Do not let a comparison inherit compiled code or memory from the previous one.
             torch.compiler.reset()
             gc.collect()
             torch.cuda.empty_cache()
@@ -114,7 +118,7 @@ def comparisons(flags: argparse.Namespace) -> Iterator[tuple[Setting, list[Side]
 
 
 def compare(setting: Setting, sides: list[Side], *, repeats: int) -> list[dict[str, object]]:
-    """Time the sides in turns; a line and a row for each."""
+    """Time the sides in turns; print a line and return a row for each."""
     runs = {f"{side.network} {side.form}": side.run for side in sides}
     times = clock(setting.device, runs, repeats=repeats)
     rates = {name: [1e3 * setting.clips / time for time in times[name]] for name in runs}

@@ -1,4 +1,4 @@
-"""results/speed.csv as a picture: throughput against frames of a clip and against batch → docs/speed.svg.
+"""Plot results/speed.csv: throughput against frames per clip and against batch size → docs/speed.svg.
 
 python -m bench.speed --part frames && python -m bench.speed --part batch && python -m bench.speed_plot
 """
@@ -12,14 +12,14 @@ from pathlib import Path
 
 from bench.common import ROOT, read_csv
 
-WIDTH, HEIGHT, GAP = 360, 220, 90  # of a panel, in pixels, and what is between panels
+WIDTH, HEIGHT, GAP = 360, 220, 90  # of a panel, and between panels, in pixels
 LINES = {"c2d": ("C2D", "#888888"), "tanet": ("TANet", "#c0392b")}
-Points = dict[int, tuple[float, float, float]]  # at a number of frames or clips: p20, p50, p80
+Points = dict[int, tuple[float, float, float]]  # number of frames or clips → p20, p50, p80
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One diagram: a title, what runs along its axes, and its lines."""
+    """One diagram: a title, the labels of its axes, and its lines."""
 
     title: str
     across: str
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "speed.svg")
     flags = parser.parse_args()
     rows = [row for row in read_csv(flags.data) if row["backbone"] == flags.backbone]
-    # Images, where the clips differ in length: a clip of 64 frames is eight times the work of one of 8.
+    # Count images where clips differ in length: a clip of 64 frames is eight times the work of one of 8.
     panels = [
         Panel("256 images a batch", "frames of a clip", "images/s", lines(rows, "frames", "frames")),
         Panel("8 frames a clip", "clips of a batch", "clips/s", lines(rows, "batch", "clips")),
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def lines(rows: Sequence[dict[str, str]], part: str, key: str) -> dict[str, Points]:
-    """The points of each network in one part of the results."""
+    """Return the points of each network in one part of the results."""
     found: dict[str, Points] = {network: {} for network in LINES}
     for row in rows:
         if row["part"] == part and row["network"] in found:
@@ -64,7 +64,7 @@ def lines(rows: Sequence[dict[str, str]], part: str, key: str) -> dict[str, Poin
 
 
 def picture(panels: Sequence[Panel], *, caption: str) -> str:
-    """The panels side by side as SVG."""
+    """Draw the panels side by side as SVG."""
     width = len(panels) * (WIDTH + GAP) + 20
     height = HEIGHT + 110
     parts = [
@@ -79,7 +79,7 @@ def picture(panels: Sequence[Panel], *, caption: str) -> str:
 
 
 def draw(panel: Panel) -> list[str]:
-    """One panel: steps of equal width across, since all double; from zero up, so that ratios can be seen."""
+    """Draw one panel: equal steps across, because all values double; from zero up, so that ratios show."""
     across = sorted({at for points in panel.lines.values() for at in points})
     highest = max(p80 for points in panel.lines.values() for _, _, p80 in points.values())
     step = tick(highest)
@@ -102,7 +102,7 @@ def draw(panel: Panel) -> list[str]:
             ends = f"M{x[one]:.1f} {y(points[one][1]):.1f}L{x[other]:.1f} {y(points[other][1]):.1f}"
             parts.append(f'<path d="{ends}" stroke="{colour}" stroke-width="2"/>')
         for at, (p20, p50, p80) in points.items():
-            # The bar is from the 20th to the 80th percentile.
+            # The bar spans the 20th to the 80th percentile.
             parts.append(f'<path d="M{x[at]:.1f} {y(p20):.1f}V{y(p80):.1f}" stroke="{colour}"/>')
             parts.append(f'<circle cx="{x[at]:.1f}" cy="{y(p50):.1f}" r="3.5" fill="{colour}"/>')
         below = HEIGHT - 14 - 18 * number
@@ -112,7 +112,7 @@ def draw(panel: Panel) -> list[str]:
 
 
 def tick(highest: float) -> float:
-    """A round step, 1, 2 or 5 times a power of ten, that makes four to ten of it up to the highest."""
+    """Choose a round step between grid lines: 1, 2 or 5 times a power of ten, at most eight in all."""
     power = 10.0 ** int(log10(highest) - 1)
     return next(factor * power for factor in (1, 2, 5, 10, 20, 50) if highest / (factor * power) <= 8)
 

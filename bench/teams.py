@@ -1,7 +1,7 @@
-"""Processes that work together, one a GPU, as torchrun starts them; several such teams take turns.
+"""Teams of processes, one process per GPU as torchrun starts them; several teams take turns.
 
-A process builds what it works with and then waits to be told, so that nothing of one team runs while the
-steps of another are timed.
+A process builds its worker and then waits for words, so that nothing of one team runs while the steps of
+another are timed.
 """
 
 import os
@@ -17,11 +17,11 @@ import torch
 from tanet.runtime.distributed import ProcessGroup, join_process_group
 
 READY = 400.0  # seconds for starting and compiling
-ANSWER = 120.0  # seconds for everything else
+ANSWER = 120.0  # timeout in seconds for each later answer
 
 
 class Worker(Protocol):
-    """What a process does when it is told a word; its answer goes through a pipe."""
+    """The work of a process: it is called with each word, and its answer is sent through a pipe."""
 
     def __call__(self, word: str) -> Any: ...
 
@@ -30,13 +30,13 @@ Make = Callable[[ProcessGroup, torch.device], Worker]
 
 
 class Team:
-    """The processes; what fails in one ends the team, and no other.
+    """A team of processes. An error in one process ends its team, and no other team.
 
     Args:
-        name: for the line that tells of it.
-        gpus: how many processes.
-        make: what each builds; it travels, so it is a function of a module or a `partial` of one.
-        device: its kind, "cuda" or "cpu".
+        name: name of the team in messages.
+        gpus: number of processes.
+        make: builds the worker of a process. It is pickled: use a module's function, or a `partial` of one.
+        device: type of the device, "cuda" or "cpu".
     """
 
     def __init__(self, name: str, *, gpus: int, make: Make, device: str) -> None:
@@ -48,16 +48,16 @@ class Team:
             here, there = context.Pipe()
             process = context.Process(target=_work, args=(there, rank, gpus, port, make, device))
             process.start()
-            there.close()  # so that the end of the process is seen here
+            there.close()  # so that reading here raises EOFError when the process ends
             self.pipes.append(here)
             self.processes.append(process)
 
     def wait(self) -> None:
-        """Until all have built what they work with."""
+        """Wait until all processes have built their workers."""
         self._hear(READY)
 
     def ask(self, word: str) -> list[Any]:
-        """Tell all, and give everybody's answer; nothing if the team has failed."""
+        """Send a word to all processes and return their answers; an empty list if the team has failed."""
         for pipe in [] if self.error else self.pipes:
             try:
                 pipe.send(word)
@@ -66,14 +66,14 @@ class Team:
         return self._hear(ANSWER)
 
     def fail(self, error: str) -> None:
-        """End the team."""
+        """Record the error's first line and kill the processes."""
         self.error = (error.splitlines() or [error])[0]
         for process in self.processes:
             process.kill()
 
     def end(self) -> None:
         for pipe in self.pipes:
-            pipe.close()  # on which each process ends
+            pipe.close()  # each process ends when its pipe is closed
         for process in self.processes:
             process.join(5)
             process.kill()
@@ -96,7 +96,7 @@ class Team:
 
 
 def _work(pipe: Connection, rank: int, world_size: int, port: int, make: Make, device: str) -> None:
-    """A process: it does what it is told until the pipe is closed."""
+    """Run a process: answer each word with the worker until the pipe is closed."""
     if world_size > 1:
         names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_PORT")
         os.environ.update(zip(names, map(str, (rank, rank, world_size, port)), strict=True))
@@ -108,7 +108,7 @@ def _work(pipe: Connection, rank: int, world_size: int, port: int, make: Make, d
             while True:
                 pipe.send(worker(pipe.recv()))
     except (EOFError, BrokenPipeError):
-        os._exit(0)  # the others of the team may have gone: nothing is to be settled with them
+        os._exit(0)  # skip the clean-up: it would wait for other ranks, which may have ended
     except Exception as error:
         pipe.send(RuntimeError(f"process {rank}: {type(error).__name__}: {error}"))
         os._exit(1)

@@ -1,4 +1,4 @@
-"""What the demo found: TANet against the 2D network on made-up verbs → results/verbs.csv.
+"""Collect the demo's results: TANet against the 2D network on synthetic verbs → results/verbs.csv.
 
 make demo && python -m bench.verbs
 """
@@ -13,7 +13,7 @@ from tanet.demo.page import COMPARED
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--demo", type=Path, default=ROOT / "demo", help="the folder that the demo filled")
+    parser.add_argument("--demo", type=Path, default=ROOT / "demo", help="folder that `make demo` wrote")
     folder = parser.parse_args().demo
     rows = []
     for temporal in COMPARED:

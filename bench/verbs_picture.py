@@ -1,4 +1,4 @@
-"""README's picture: eight frames of one clip for the first verb of each pair → docs/verbs.png.
+"""Draw README's picture: eight frames of one clip for the first verb of each pair → docs/verbs.png.
 
 python -m bench.verbs_picture
 """
@@ -19,7 +19,7 @@ def main() -> None:
     strips = []
     with tempfile.TemporaryDirectory() as folder:
         for number, (verb, _) in enumerate(PAIRS):
-            # Without the sensor's noise, which a picture would store and nobody sees.
+            # Leave out the sensor's noise: it is invisible and makes the file larger.
             clip = render(
                 verb, difficulty=Difficulty(noise=0), generator=np.random.default_rng((SEED, number))
             )

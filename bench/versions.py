@@ -3,9 +3,10 @@
     git worktree add ../before COMMIT
     python -m bench.versions --before ../before [--parts inference latency step]
 
-Each checkout has a process of its own, and the two take turns in blocks of runs, so that clocks and
-temperature are the same for both. A row holds the medians of both, and the median ratio of neighbouring
-blocks with its 10th and 90th percentiles: below 1 the new checkout is faster. On a CPU give small sizes:
+Each checkout runs in its own process. The two take turns in blocks of runs, so that clock speeds and
+temperature are the same for both. A row holds both medians, and the median ratio of neighbouring blocks with
+its 10th and 90th percentiles. A ratio below 1 means that the new checkout is faster. On a CPU, give small
+sizes:
 
     python -m bench.versions --before ../before --backbone resnet18_w16 --clips 2 --size 64 --blocks 4
 """
@@ -27,16 +28,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--before", type=Path, required=True, help="folder of the other checkout")
+    parser.add_argument("--before", type=Path, required=True, help="folder of the old checkout")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--backbone", default="resnet50")
-    parser.add_argument("--clips", type=int, default=32, help="clips of a batch; latency has one")
+    parser.add_argument("--clips", type=int, default=32, help="batch size in clips; latency always uses 1")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--blocks", type=int, default=40, help="blocks of each checkout")
-    parser.add_argument("--runs", type=int, help="runs of a block: 5, of latency 40")
+    parser.add_argument("--runs", type=int, help="runs per block (default: 5; latency: 40)")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "versions.csv")
     flags = parser.parse_args()
-    from bench.common import head, write_csv  # not in a checkout's process, whose tanet is another
+    from bench.common import head, write_csv  # imported here, because a checkout's process has another tanet
 
     first, rows = head("torch"), []
     for part in flags.parts:
@@ -70,7 +71,7 @@ def main() -> None:
 
 
 class _Side:
-    """A checkout in a process of its own."""
+    """A checkout that runs in its own process."""
 
     def __init__(self, root: Path, part: str, flags: argparse.Namespace) -> None:
         setting = {"part": part, "backbone": flags.backbone, "clips": flags.clips, "size": flags.size}
@@ -85,10 +86,10 @@ class _Side:
                 "PYTHONPATH": f"{root.resolve()}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
             },
         )
-        self._answer()  # it is ready
+        self._answer()  # wait until it is ready
 
     def block(self) -> float:
-        """Seconds of a run: the median of a block."""
+        """Run a block and return the median seconds of a run."""
         assert self.process.stdin is not None
         self.process.stdin.write(f"{self.runs}\n")
         self.process.stdin.flush()
@@ -107,7 +108,7 @@ class _Side:
 
 
 def _serve(setting: dict[str, Any]) -> None:
-    """What the process of a checkout does: make a run ready, then time blocks of it."""
+    """Serve in a checkout's process: prepare the run, then time blocks of it on request."""
     import time
 
     import torch
@@ -131,7 +132,7 @@ def _serve(setting: dict[str, Any]) -> None:
 
 
 def _make_run(setting: dict[str, Any]) -> tuple[Any, str]:
-    """A function that does one run, by the checkout that PYTHONPATH names, of this version or of 0.1.0."""
+    """Return a function for one run of the checkout in PYTHONPATH (this version or 0.1.0), and the device."""
     import torch
 
     import tanet

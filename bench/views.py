@@ -1,12 +1,12 @@
-"""What decoding a video once for all its views saves in testing, on one core.
+"""Measure the time saved in testing by decoding a video once for all its views, on one core.
 
     python -m bench.views                  writes results/views.csv
 
-`once` is what `tanet test` reads a video with: it opens the file once, decodes each frame of all clips once,
-and cuts every crop of a clip out of the same frames. `per view` opens the file and decodes the clip's frames
-for each view anew, and cuts one crop out. Both make the same views, which is checked first. The videos are
-generated ones of ten seconds, 340x256, and a real one of Kinetics; they lie in the page cache. A ratio is the
-p50 of `per view` over that of `once`, which take turns in one run.
+`once` reads a video as `tanet test` does: it opens the file once, decodes each frame of all clips once, and
+cuts every crop of a clip out of the same frames. `per view` opens the file and decodes the clip's frames
+again for each view, and cuts out one crop. Both give the same views, which is checked first. The videos are
+generated ones of ten seconds, 340x256, and a real one from Kinetics; they are in the page cache. `ratio` is
+p50 over that of `once`; the two take turns in one run.
 """
 
 import os
@@ -25,20 +25,20 @@ from tanet.evaluation.protocols import find_protocol
 from tanet.recipes.recipe import Recipe
 from tanet.video import open_video
 
-TESTS = (("k400-10x3", 8), ("k400-4x3", 16), ("sth-2x3", 8), ("sth-1x1", 8))  # protocol, frames a clip
-GROUPS = (12, 250)  # pictures from one key picture to the next
+TESTS = (("k400-10x3", 8), ("k400-4x3", 16), ("sth-2x3", 8), ("sth-1x1", 8))  # protocol, frames per clip
+GROUPS = (12, 250)  # frames from one key frame to the next
 REPEATS = 9
 
 
 def once(path: Path, *, recipe: Recipe, frames: int) -> torch.Tensor:
-    """All views by one reading: uint8 [V·crops, T, 3, S, S]."""
+    """Read all views at once: uint8 [V·crops, T, 3, S, S]."""
     item = EvalClips([Sample(str(path), 0)], recipe.data, recipe.eval, frames=frames)[0]
     assert isinstance(item, tuple)
     return item[0]
 
 
 def per_view(path: Path, *, recipe: Recipe, frames: int) -> torch.Tensor:
-    """The same views, each by a reading of its own."""
+    """Read the same views, each by itself."""
     data, eval = recipe.data, recipe.eval
     views = []
     for clip in range(eval.clips):
@@ -60,7 +60,7 @@ def per_view(path: Path, *, recipe: Recipe, frames: int) -> torch.Tensor:
 
 
 def videos(folder: Path) -> dict[str, Path]:
-    """By what they are called in the table."""
+    """Write or find the videos, and return them by their names in the table."""
     found = {}
     for group in GROUPS:
         path = folder / f"{group}.mp4"
@@ -72,7 +72,7 @@ def videos(folder: Path) -> dict[str, Path]:
 
 
 def measure(path: Path, *, protocol: str, frames: int) -> list[dict[str, object]]:
-    """A row for each way of reading."""
+    """Time both ways of reading; one row each."""
     recipe = find_protocol(protocol).apply(Recipe())
     ways = {
         "once": partial(once, path, recipe=recipe, frames=frames),

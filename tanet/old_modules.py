@@ -1,8 +1,8 @@
-"""Modules of tanet 0.1.0 under their old names, for one release.
+"""Import of modules by their names in tanet 0.1.0; kept for one release.
 
-    from tanet.recipe import Data        works, and warns that the module is tanet.recipes.recipe now
+    from tanet.recipe import Data        works, and warns that the module is now tanet.recipes.recipe
 
-Names inside the modules may have changed as well; CHANGELOG.md lists them.
+Names inside the modules may also have changed: CHANGELOG.md lists them.
 """
 
 import importlib
@@ -91,16 +91,16 @@ MOVED: dict[str, str] = {
     "watch": "training.events",
     "workers": "runtime.process_pool",
 }
-"""Old → new name, both below tanet."""
+"""Old → new module name, both without the prefix `tanet.`"""
 
 
 class OldModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds a module by its old name and hands out the one of the new name."""
+    """Finder and loader that maps the old name of a module to the module's new name."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """Claim old names, and no others."""
+        """Return a spec for an old name, and None for any other."""
         del path, target
         package, _, name = fullname.partition(".")
         if package != "tanet" or name not in MOVED:
@@ -108,19 +108,19 @@ class OldModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
-        """Import the module by its new name, with a warning."""
+        """Import the module by its new name, and warn."""
         new = f"tanet.{MOVED[spec.name.partition('.')[2]]}"
         warnings.warn(f"{spec.name} is called {new} now", DeprecationWarning, stacklevel=2)
-        # A copy: the import system writes the old name into the module that it gets.
+        # Return a copy: the import system writes the old name into the module that it receives.
         module = ModuleType(spec.name)
         module.__dict__.update(vars(importlib.import_module(new)))
-        module.__path__ = []  # so that its submodules are found here, too, and not loaded twice
+        module.__path__ = []  # submodules then also reach this finder, and are not loaded twice
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """Do nothing: the module was imported by its new name."""
+        """Do nothing: the module has already been imported by its new name."""
 
 
 def install() -> None:
-    """Let the import system find modules by their old names, after all others."""
+    """Register the finder after all others, so that imports by old names work."""
     sys.meta_path.append(OldModules())

@@ -1,1 +1,1 @@
-"""Files of weights: our own format, initialisation, and conversion from and to other codebases."""
+"""Files of weights: tanet's checkpoint format, initialisation, and conversion from and to other codebases."""

@@ -1,7 +1,7 @@
-"""A checkpoint says what it is: weights, recipe, class names and versions in one safetensors file.
+"""Checkpoints: weights, recipe, class names and versions in one self-describing safetensors file.
 
-Nothing is parsed from a path and nothing in a file is executed. It is written to a temporary file, synced and
-renamed, so that a file under its final name is always whole.
+Nothing is inferred from the file name and nothing in the file is executed. A checkpoint is written to a
+temporary file, synced and renamed, so that a file under its final name is always complete.
 """
 
 import json
@@ -28,21 +28,21 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A network with all that is needed to use it."""
+    """A network and everything needed to use it."""
 
     network: VideoNet
     recipe: Recipe
     classes: tuple[str, ...]
-    """Class names in the order of the logits."""
+    """Class names, in the order of the logits."""
     info: dict[str, Any] = field(default_factory=dict)
-    """What else was noted: epoch, accuracies, versions."""
+    """Further information: epoch, accuracies, versions."""
 
 
 def save(path: str | Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint; the file at `path` is replaced only when the new one is complete.
 
     Raises:
-        OSError: the disk is full, or the folder can not be written.
+        OSError: the disk is full, or the folder cannot be written to.
     """
     header = {
         "format": FORMAT,
@@ -59,30 +59,31 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> Checkpoint:
     """Read a checkpoint and build its network, in evaluation mode.
 
     Raises:
-        UserError: no such file, not a checkpoint of tanet's, or damaged; the message names file and cause.
+        UserError: the file does not exist, is not a tanet checkpoint, or is damaged; the message names the
+            file and the cause.
     """
     header = read_header(path)
     try:
         network = build(header.recipe.model, classes=len(header.classes), input_spec=header.input_spec)
         network.load_state_dict(safetensors.torch.load_file(path))
     except (safetensors.SafetensorError, RuntimeError, TypeError, ValueError) as error:
-        cause = " ".join(str(error).split())  # PyTorch's has many lines
-        raise UserError(f"{path}: weights and recipe of the checkpoint do not fit: {cause}") from error
+        cause = " ".join(str(error).split())  # PyTorch's message has many lines
+        raise UserError(f"{path}: the weights do not fit the recipe of the checkpoint: {cause}") from error
     return Checkpoint(network.to(device).eval(), header.recipe, header.classes, header.info)
 
 
 def read_recipe(path: str | Path) -> Recipe:
-    """The recipe of a checkpoint, without its weights.
+    """Read the recipe of a checkpoint, without its weights.
 
     Raises:
-        UserError: as `load`.
+        UserError: as in `load`.
     """
     return read_header(path).recipe
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a checkpoint says of itself, without its weights."""
+    """Header of a checkpoint: everything but the weights."""
 
     recipe: Recipe
     input_spec: InputSpec
@@ -91,10 +92,11 @@ class Header:
 
 
 def read_header(path: str | Path) -> Header:
-    """What a checkpoint says of itself.
+    """Read the header of a checkpoint.
 
     Raises:
-        UserError: no such file, not a checkpoint of tanet's, or damaged; the message names file and cause.
+        UserError: the file does not exist, is not a tanet checkpoint, or is damaged; the message names the
+            file and the cause.
     """
     path = Path(path)
     if not path.is_file():
@@ -105,26 +107,26 @@ def read_header(path: str | Path) -> Header:
     except (safetensors.SafetensorError, json.JSONDecodeError, OSError) as error:
         raise UserError(f"{path}: not a checkpoint, or a damaged one ({error})") from error
     if not isinstance(header, dict) or not {"format", "recipe", "classes"} <= set(header):
-        raise UserError(f"{path}: a safetensors file, but not a checkpoint of tanet's")
+        raise UserError(f"{path}: a safetensors file, but not a tanet checkpoint")
     if header["format"] != FORMAT:
-        raise UserError(f"{path}: of another tanet's format ({header['format']}; known is {FORMAT})")
+        raise UserError(f"{path}: unknown format {header['format']}; this version of tanet reads {FORMAT}")
     classes, info = header["classes"], header.get("info", {})
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise UserError(f"{path}: its class names can not be read: {classes!r:.80}")
+        raise UserError(f"{path}: its class names cannot be read: {classes!r:.80}")
     if not isinstance(info, dict):
-        raise UserError(f"{path}: its info can not be read: {info!r:.80}")
+        raise UserError(f"{path}: its info cannot be read: {info!r:.80}")
     recipe = _recipe(header["recipe"], path)
     return Header(recipe, _input_spec(header.get("input"), recipe, path), tuple(classes), info)
 
 
 def _input_spec(values: Any, recipe: Recipe, path: Path) -> InputSpec:
-    """Read the input specification of a header; tanet 0.1.0 wrote none, and knew ImageNet's alone."""
+    """Read the input specification of a header. tanet 0.1.0 wrote none and had only ImageNet's values."""
     if values is None:
         return spec_of(recipe)
     try:
         return section_from_dict(InputSpec, values, "input")
     except (TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{path}: its input specification can not be read: {error}") from error
+        raise UserError(f"{path}: its input specification cannot be read: {error}") from error
 
 
 def _recipe(values: Any, path: Path) -> Recipe:
@@ -134,4 +136,4 @@ def _recipe(values: Any, path: Path) -> Recipe:
         find_temporal(recipe.model.temporal)
         return recipe
     except (TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{path}: its recipe can not be read: {error}") from error
+        raise UserError(f"{path}: its recipe cannot be read: {error}") from error

@@ -1,4 +1,4 @@
-"""Weights to start a training from: of a checkpoint, tanet's or others', or ImageNet's for the 2D network."""
+"""Initial weights of a training: from a checkpoint of tanet or another project, or from ImageNet."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -28,18 +28,19 @@ def load_initial_weights(
 ) -> list[str]:
     """Copy a checkpoint's weights into a network that is to be trained further.
 
-    The classifier is copied where the classes are the same, in the same order; else it stays as it is.
+    The classifier is copied only if the classes are the same, in the same order; otherwise it is not changed.
 
     Args:
-        network: it changes in place.
-        path: a checkpoint of tanet's, or one of others that `convert.read` knows.
-        model: what the network was built as. Weights tell less than a recipe: a shift has none, and those of
-            `tam` and `tanet-r` look the same.
+        network: changed in place.
+        path: a checkpoint of tanet, or one of another project that `convert.read` supports.
+        model: the settings the network was built from. They are compared with those of the checkpoint,
+            because the weights reveal less: a shift has none, and those of `tam` and `tanet-r` look the same.
         classes: the class names of the new training.
-        interpolate: change weights trained on clips of another length (resize_frames.py), not refuse them.
+        interpolate: adapt weights trained on clips of another length (resize_frames.py) instead of refusing
+            them.
 
     Returns:
-        What was not simply copied, and how the network is not the one that was trained; one line each.
+        Notes, one line each: what was not simply copied, and how the network differs from the trained one.
 
     Raises:
         UserError: the file is not a checkpoint, has weights for clips of another length, or weights do not
@@ -60,15 +61,15 @@ def load_initial_weights(
         if not interpolate:
             raise UserError(
                 f"{path}: trained on clips of {frames} frames, not {network.frames}: "
-                "--model.init-frames interpolate changes its weights"
+                "--model.init-frames interpolate adapts its weights"
             )
         state = resize_frames(state, frames=network.frames)
-        notes.append(f"weights for {frames} frames changed for {network.frames}")
+        notes.append(f"weights for {frames} frames adapted to {network.frames}")
     if header.classes != tuple(classes):
         state |= {name: tensor for name, tensor in own.items() if name.startswith("head.")}
-        notes.append(f"trained on other classes ({len(header.classes)}), so the classifier starts afresh")
+        notes.append(f"trained on other classes ({len(header.classes)}), so the classifier is not copied")
     if difference := state_dict_diff(state, own):
-        raise UserError(f"{path}: not the weights of this network; {difference}")
+        raise UserError(f"{path}: its weights do not fit this network; {difference}")
     network.load_state_dict(state, strict=False)
     trained = header.input_spec
     if trained.frame_step and network.input_spec.frame_step not in (0, trained.frame_step):
@@ -80,13 +81,13 @@ def load_initial_weights(
 
 
 def _differences(trained: Network2D, model: Network2D) -> list[str]:
-    """How a network differs from the one that was trained, in what the shapes of weights may not show."""
+    """List how a network differs from the trained one in settings that the shapes of weights may not show."""
     was, now = _temporal(trained), _temporal(model)
     return [f"trained with {k} {was[k]}, now {now[k]}" for k in was if k in now and was[k] != now[k]]
 
 
 def _temporal(model: Network2D) -> dict[str, str | int]:
-    """What a recipe says of the temporal module."""
+    """Return a recipe's settings of the temporal module."""
     module = find_temporal(model.temporal)
     if module is None:
         return {"temporal module": "none"}
@@ -99,12 +100,12 @@ def _temporal(model: Network2D) -> dict[str, str | int]:
 
 
 def load_backbone_weights(backbone: nn.Module, path: str | Path) -> None:
-    """Load an ImageNet state dict with torchvision's names into a 2D network, plugged or not.
+    """Load an ImageNet state dict with torchvision's names into a 2D network, with or without modules.
 
-    The file's classifier (`fc`, `classifier`, `AuxLogits`) is left out where the network has none.
+    The file's classifier (`fc`, `classifier`, `AuxLogits`) is left out if the network has none.
 
     Raises:
-        UserError: the file can not be read, or weights do not fit; the message names them.
+        UserError: the file cannot be read, or weights do not fit; the message names them.
     """
     state, _ = read_weights(path)
     own = {name: tensor for name, tensor in backbone.state_dict().items() if ".temporal." not in name}
@@ -112,20 +113,21 @@ def load_backbone_weights(backbone: nn.Module, path: str | Path) -> None:
         k: v for k, v in state.items() if k in own or not k.startswith(("fc.", "classifier.", "AuxLogits."))
     }
     if difference := state_dict_diff(state, own):
-        raise UserError(f"{path}: not the weights of this 2D network; {difference}")
+        raise UserError(f"{path}: its weights do not fit this 2D network; {difference}")
     backbone.load_state_dict(state, strict=False)
 
 
 def model_from_file(path: str | Path, model: Network2D) -> Network2D:
-    """The model section of a recipe that starts from this file.
+    """Return the model section of a recipe whose training starts from this file.
 
     Args:
-        path: a checkpoint of tanet's, of the published codes or of mmaction2, or ImageNet's weights with
+        path: a checkpoint of tanet, of the published codes or of mmaction2, or ImageNet weights with
             torchvision's names.
-        model: the recipe's own; its dropout stays, and what an image network does not settle.
+        model: the recipe's model section. Its dropout is kept. For ImageNet weights only the 2D network is
+            replaced.
 
     Raises:
-        UserError: the file can not be read, or is of no known network.
+        UserError: the file cannot be read, or its network is unknown.
     """
     state, beside = read_weights(path)
     if is_tanets(beside):
@@ -140,5 +142,5 @@ def model_from_file(path: str | Path, model: Network2D) -> Network2D:
 
 
 def _started_from(trained: Network2D, path: str | Path, model: Network2D) -> Network2D:
-    """The network that was trained, with the dropout of the training to come."""
+    """Return the settings of the trained network, with the dropout of the new training."""
     return dataclasses.replace(trained, dropout=model.dropout, weights="", init=str(path), init_frames="same")

@@ -1,21 +1,21 @@
-"""Another number of frames for weights that are there: T is part of TAM's global branch.
+"""Adaptation of trained weights to another number of frames T, which shapes TAM's global branch.
 
-    G.0 [αT, T]    G.1 BatchNorm of αT    G.3 [K, αT]        (and of `tanet-r`, `global`, `global+se`)
+    G.0 [αT, T]    G.1 BatchNorm of αT    G.3 [K, αT]        (also in `tanet-r`, `global`, `global+se`)
 
 From T to T' frames, with three matrices whose rows sum to 1:
 
     G.0' = E · G.0 · P        G.1' = E · G.1        G.3' = G.3 · Q
 
-    P [T, T']      time: the mean of the T' frames over each of T equal intervals of the clip
-    E [αT', αT]    hidden units: copies of the old ones; where they become fewer, means of groups of them
-    Q [αT, αT']    what they give: shared out among the copies; added up in the groups
+    P [T, T']      time: averages the T' frames over each of T equal intervals of the clip
+    E [αT', αT]    hidden units: copies the old ones; if T' < T, averages groups of them
+    Q [αT, αT']    their output weights: divides them among the copies; if T' < T, sums them over the groups
 
-What is kept: for T' ≥ T the new module makes of T' frames the very kernel Θ that the old one makes of their
-means P; so, of a clip whose frames are each shown T'/T times, the same kernel. T → 2T → T gives the weights
-back. Hidden units have no order, hence copies of them, and no blends between neighbours.
+Preserved: for T' ≥ T, the new module computes from T' frames exactly the kernel Θ that the old one computes
+from their interval means (P). So a clip in which each frame is repeated T'/T times gives the same kernel.
+T → 2T → T restores the weights. Hidden units have no order, so they are copied rather than interpolated.
 
-What is lost: after T → 2T neighbouring frames lie half as far apart in time, and the kernel and the local
-branch still look one frame each way. Fine-tune what comes out.
+Lost: after T → 2T, neighbouring frames are half as far apart in time, but the kernel and the local branch
+still reach one frame in each direction. Fine-tune the result.
 
     tanet convert mine8.safetensors mine16.safetensors --frames 16 --change-frames interpolate
 """
@@ -27,19 +27,19 @@ import torch
 from tanet.errors import UserError
 
 GLOBAL_BRANCH = ".temporal.G."
-"""What the names of a global branch's weights contain."""
+"""Part of the name of every weight of a global branch."""
 
 
 def depends_on_frames(state: Mapping[str, torch.Tensor]) -> bool:
-    """Whether T is a part of a VideoNet's weights, so that they fit one length of clips alone."""
+    """Return whether a VideoNet's weights depend on T, so that they fit only one clip length."""
     return any(GLOBAL_BRANCH in name for name in state)
 
 
 def resize_frames(state: dict[str, torch.Tensor], *, frames: int) -> dict[str, torch.Tensor]:
-    """The weights for clips of another length; the given ones stay as they are.
+    """Return weights for clips of another length. The given ones are not changed.
 
     Args:
-        state: a VideoNet's state dict. Weights other than a global branch's are handed on.
+        state: a VideoNet's state dict. Only the weights of global branches are replaced.
         frames: T'.
 
     Raises:
@@ -54,7 +54,7 @@ def resize_frames(state: dict[str, torch.Tensor], *, frames: int) -> dict[str, t
 
 
 def _resized(name: str, tensor: torch.Tensor, state: dict[str, torch.Tensor], frames: int) -> torch.Tensor:
-    if tensor.ndim == 0:  # BatchNorm's counter
+    if tensor.ndim == 0:  # BatchNorm's batch counter
         return tensor
     branch, _, part = name.rpartition(GLOBAL_BRANCH)
     hidden, old = state[f"{branch}{GLOBAL_BRANCH}0.weight"].shape
@@ -68,15 +68,15 @@ def _resized(name: str, tensor: torch.Tensor, state: dict[str, torch.Tensor], fr
 
 
 def _interval_means(old: int, new: int) -> torch.Tensor:
-    """P [old, new]: how much of each of `old` intervals each of `new` frames fills."""
-    # In units of 1 / (old · new) of the clip, so that the edges are whole numbers.
+    """Return P [old, new]: the fraction of each of `old` intervals that each of `new` frames covers."""
+    # The unit is 1 / (old · new) of the clip, so that all edges are integers.
     interval, frame = torch.arange(old)[:, None] * new, torch.arange(new) * old
     overlap = torch.minimum(interval + new, frame + old) - torch.maximum(interval, frame)
     return overlap.clamp(min=0).double() / new
 
 
 def _hidden_units(old: int, new: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """E [new, old] and Q [old, new]; where there are more units than before, Q · E = 1."""
+    """Return E [new, old] and Q [old, new]. If new ≥ old, Q · E is the identity."""
     few, many = sorted((old, new))
     copies = torch.eye(few, dtype=torch.float64)[torch.arange(many) * few // many]  # [many, few]
     means = (copies / copies.sum(0)).mT  # [few, many]

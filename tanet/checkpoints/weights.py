@@ -1,4 +1,4 @@
-"""Read a state dict from a file of PyTorch's or safetensors, and compare two state dicts."""
+"""Reading of state dicts from PyTorch and safetensors files, and comparison of two state dicts."""
 
 import json
 import pickle
@@ -15,10 +15,10 @@ from tanet.errors import UserError, abbreviate
 
 
 def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """The state dict in a file of PyTorch's or of safetensors, and what stands beside it (epoch, …).
+    """Read the state dict in a PyTorch or safetensors file, and the other values stored beside it (epoch, …).
 
     Raises:
-        UserError: the file can not be read, holds no state dict, or would have to be executed.
+        UserError: the file cannot be read, holds no state dict, or needs code to be executed.
     """
     path = Path(path)
     if not path.is_file():
@@ -27,10 +27,10 @@ def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, A
         if _is_safetensors(path):
             with safetensors.safe_open(path, framework="pt") as file:
                 return safetensors.torch.load_file(path), dict(file.metadata() or {})
-        with path.open("rb") as file:  # of a path, torch.load looks at the suffix
+        with path.open("rb") as file:  # given a path, torch.load would look at its suffix
             content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises whatever the file's damage leads to
-        raise UserError(f"{path}: can not be read as weights ({_describe_failure(path, error)})") from error
+    except Exception as error:  # a damaged file can make torch.load raise almost any exception
+        raise UserError(f"{path}: cannot be read as weights ({_describe_failure(path, error)})") from error
     beside = content if isinstance(content, dict) else {}
     state = beside.get("state_dict", content)
     if not (isinstance(state, dict) and state) or not all(
@@ -41,13 +41,13 @@ def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, A
 
 
 def is_tanets(beside: Mapping[str, Any]) -> bool:
-    """Tell from what stands beside a state dict whether tanet wrote the file."""
+    """Return whether tanet wrote a file, given the values stored beside its state dict."""
     return "tanet" in beside
 
 
 def state_dict_diff(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> str:
-    """How weights differ from those that are expected, by name and shape; empty where they fit."""
-    # Counters of batches came to PyTorch later than many published files.
+    """Describe how weights differ from the expected ones in names and shapes; "" if they do not."""
+    # Many published files are older than PyTorch's batch counters.
     missing = sorted(k for k in expected.keys() - state.keys() if not k.endswith("num_batches_tracked"))
     left_over = sorted(state.keys() - expected.keys())
     shapes = {k: (list(state[k].shape), list(expected[k].shape)) for k in state.keys() & expected.keys()}
@@ -57,13 +57,13 @@ def state_dict_diff(state: Mapping[str, torch.Tensor], expected: Mapping[str, to
     if not missing and not left_over and not other:
         return ""
     return (
-        f"missing: {abbreviate(missing)}; left over: {abbreviate(left_over)}; "
+        f"missing: {abbreviate(missing)}; unexpected: {abbreviate(left_over)}; "
         f"of another shape: {abbreviate(other)}"
     )
 
 
 def _is_safetensors(path: Path) -> bool:
-    """Whether a file begins as one of safetensors: eight bytes of length, then JSON, whatever its suffix."""
+    """Return whether a file starts like safetensors: eight bytes of length, then JSON. Ignores its suffix."""
     with path.open("rb") as file:
         return file.read(9)[8:] == b"{"
 
@@ -76,9 +76,9 @@ def _describe_failure(path: Path, error: Exception) -> str:
             'torch.save(x["state_dict"], "weights.pth")'
         )
         return (
-            f"it holds an object of {asked[1]}, and nothing in a file is executed; "
-            f"if you trust it, save its weights alone: python -c {shlex.quote(code)}"
+            f"it holds an object of {asked[1]}, and tanet executes nothing in a file; "
+            f"if you trust it, extract its weights: python -c {shlex.quote(code)}"
         )
     if isinstance(error, pickle.UnpicklingError):
-        return "damaged, or not a file of PyTorch's"
+        return "damaged, or not a PyTorch file"
     return str(error).split(". ")[0].splitlines()[0] if str(error) else type(error).__name__

@@ -1,4 +1,4 @@
-"""The command `tanet`. The only code that prints; one file a command.
+"""The command `tanet`: one file for each subcommand. Only this package prints.
 
 tanet train RECIPE --data.root videos --out runs/mine
 tanet test CHECKPOINT --data.root videos
@@ -21,29 +21,30 @@ from tanet.errors import UserError
 from tanet.runtime.device import tune_cpu
 from tanet.runtime.distributed import RankError, exit_unless_main
 
-HELP = """Recognise actions in video with 2D networks that were given a sense of time.
+HELP = """Recognise actions in video with 2D networks and temporal modules.
 
   tanet train RECIPE …            train a network on your videos
-  tanet test CHECKPOINT …         test one on labelled videos
+  tanet test CHECKPOINT …         measure accuracy on labelled videos
   tanet predict CHECKPOINT …      label videos
-  tanet show CHECKPOINT VIDEO     draw gates and kernels beside the frames; of many videos, distributions
-  tanet cost RECIPE …             parameters, operations, time of a network
-  tanet convert IN OUT            checkpoints of other projects, both ways
-  tanet data index DATASET ROOT   a list of a public data set's videos
-  tanet data check ROOT|LIST      every video decoded, bad ones named
-  tanet data pack ROOT|LIST OUT   tar shards of them, which training reads faster
-  tanet synthesize OUT            made-up videos that only the order of frames tells apart
-  tanet demo                      make videos, train two networks on them, compare: in some minutes
+  tanet show CHECKPOINT VIDEO     draw TAM's gates and kernels
+  tanet cost RECIPE …             count and time a network
+  tanet convert IN OUT            convert checkpoints of other projects
+  tanet data index DATASET ROOT   list the videos of a public data set
+  tanet data check ROOT|LIST      decode every video and name the bad ones
+  tanet data pack ROOT|LIST OUT   pack videos into shards, read faster
+  tanet synthesize OUT            make videos that only frame order tells apart
+  tanet demo                      try it all on synthetic videos, in minutes
 
-`tanet COMMAND --help` tells more."""
+Run `tanet COMMAND --help` for the flags of a command."""
 COMMANDS = ("train", "test", "predict", "show", "cost", "convert", "data", "synthesize", "demo")
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status: 0, 2 for an error that the user can mend, 130 for Ctrl-C.
+    """Run a command and return its exit status: 0, 2 for an error that the user can fix, 130 for Ctrl-C.
 
-    An error of the user is one line on standard error; TANET_TRACEBACK=1 adds its traceback.
-    Any other exception is a fault of tanet's, and keeps its traceback.
+    An error that the user can fix is printed as one line on standard error;
+    TANET_TRACEBACK=1 adds the traceback. Any other exception is a bug in tanet and keeps its traceback.
+    `tanet data check` also returns 1, if it finds bad videos.
     """
     name, *rest = list(sys.argv[1:] if args is None else args) or ["--help"]
     if name in ("-h", "--help"):
@@ -69,9 +70,9 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _memory(command: str) -> str:
-    """What helps where a GPU's memory does not suffice."""
+    """Return the message for a GPU that has run out of memory, with a remedy."""
     if command == "train":
-        way = "--optim.accumulate 2, or more, takes less for the same batch, in a new run (another --out)"
+        way = "start a new run (another --out) with --optim.accumulate 2 or more: same batch, less memory"
     else:
-        way = "is something else running on it? --device cpu does without"
+        way = "stop other programs that use it, or add --device cpu"
     return f"the GPU has too little memory: {way}"

@@ -1,6 +1,6 @@
-"""What the command shows while it works and when it is done: bars, lines and tables on a terminal.
+"""Terminal output of the commands: progress bars, lines and tables.
 
-Results go to standard output, progress and trouble to standard error, so that a pipe gets results alone.
+Results go to standard output, progress and warnings to standard error: a pipe receives only results.
 """
 
 from types import TracebackType
@@ -26,17 +26,17 @@ err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 
 def say(line: str) -> None:
-    """A line as it is: what stands in it, a path say, is never taken for markup."""
+    """Print a line verbatim: nothing in it (a path, say) is interpreted as markup."""
     out.print(line, markup=False, soft_wrap=True)
 
 
 def warn(line: str) -> None:
-    """Something to know that stops nothing."""
+    """Print a note on standard error."""
     err.print(f"[yellow]note:[/] {escape(line)}")
 
 
 def progress_bar() -> Progress:
-    """A progress bar with room for a note."""
+    """Return a progress bar on standard error. Each task needs a field `note`, which is shown at the end."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -49,7 +49,7 @@ def progress_bar() -> Progress:
 
 
 class TrainingScreen:
-    """Shows a training: a bar with loss, accuracy, speed and time left, and a line an epoch."""
+    """Display of a training run: a bar with loss, accuracy, speed and time left, and one line per epoch."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.model, self.epochs, self.bar = recipe.model, recipe.optim.epochs, progress_bar()
@@ -66,7 +66,7 @@ class TrainingScreen:
         self.bar.stop()
 
     def show(self, event: Event) -> None:
-        """What `train` reports."""
+        """Show an event that `train` reports."""
         if isinstance(event, Split):
             for warning in event.warnings:
                 warn(warning)
@@ -75,16 +75,16 @@ class TrainingScreen:
         elif isinstance(event, Note):
             warn(event.text)
         elif isinstance(event, BadVideo):
-            warn(f"left out: {event.error}")
+            warn(f"video skipped: {event.error}")
         elif isinstance(event, BadStep):
-            warn(f"no step made: {event}")
+            warn(f"step skipped: {event}")
         elif isinstance(event, StepProgress):
             done = (event.epoch - 1) * event.steps + event.step
             note = f"loss {event.loss:.3f}  top-1 {event.top1:.1%}  lr {event.lr:.4g}  {_speed(event)}"
             if event.memory is not None:
                 note += f"  {event.memory / 2**30:.1f} GiB"
             total = self.epochs * event.steps
-            if not self.at_work:  # what a run did before it was stopped says nothing of the time left
+            if not self.at_work:  # after a resume, estimate the time left from new steps only
                 self.bar.reset(self.task, completed=done, total=total)
             self.at_work = True
             self.bar.update(self.task, completed=done, total=total, note=note)
@@ -98,7 +98,7 @@ class TrainingScreen:
 
     def _start(self, plan: Plan) -> None:
         model, self.epochs = self.model, plan.epochs
-        say(f"{model.backbone} with temporal module {model.temporal}, {model.frames} frames a clip")
+        say(f"{model.backbone} with temporal module {model.temporal}, {model.frames} frames per clip")
         for line in plan.lines:
             say(line)
         for warning in plan.warnings:
@@ -106,12 +106,12 @@ class TrainingScreen:
 
 
 def _speed(event: StepProgress | EpochResult) -> str:
-    """Clips a second, and what part of the time there was nothing to compute on."""
-    return f"{event.clips_per_second:.1f} clips/s, {event.wait:.0%} wait for data"
+    """Format clips per second, and the share of the time spent waiting for data."""
+    return f"{event.clips_per_second:.1f} clips/s, {event.wait:.0%} waiting for data"
 
 
 def show_answer(answer: Prediction) -> None:
-    """One line for one video."""
+    """Print the prediction for one video as one line."""
     rest = escape(", ".join(f"{label} {score:.0%}" for label, score in answer.top5[1:3]))
     note = f"  [yellow]{answer.note}[/]" if answer.note else ""
     video, label = escape(answer.video), escape(answer.label)
@@ -119,9 +119,9 @@ def show_answer(answer: Prediction) -> None:
 
 
 def show_accuracy(report: Report, *, views: str) -> None:
-    """The views, a table of classes, the three accuracies, and the videos that do not count."""
+    """Print the number of views, the accuracy per class, the overall accuracies and the skipped videos."""
     for error in report.bad.values():
-        warn(f"left out: {error}")
+        warn(f"video skipped: {error}")
     accuracy = report.accuracy
     more = f" ({len(report.bad)} more could not be read)" if report.bad else ""
     say(f"{views} views of {len(report.samples)} videos{more}")
@@ -136,18 +136,18 @@ def show_accuracy(report: Report, *, views: str) -> None:
 
 
 def show_mistakes(report: Report, *, count: int) -> None:
-    """The classes that are confused most often, and the wrong answers with the highest scores."""
+    """Print the most frequent confusions, and the wrong answers with the highest scores."""
     wrong = report.confusion.fill_diagonal_(0)
     totals = report.labels.bincount(minlength=len(wrong)).tolist()
     pairs = wrong.flatten().topk(min(count, wrong.numel()))
     found = [pair for pair in zip(pairs.values.tolist(), pairs.indices.tolist(), strict=True) if pair[0]]
     if found:
-        say("confused most often:")
+        say("most frequent confusions:")
     for times, place in found:
         label, answer = divmod(place, len(wrong))
-        say(f"  {report.classes[label]} taken for {report.classes[answer]}: {times} of {totals[label]}")
+        say(f"  {report.classes[label]} classified as {report.classes[answer]}: {times} of {totals[label]}")
     worst = report.worst(count)
     if worst:
-        say("wrong with the highest score:")
+        say("wrong answers with the highest scores:")
     for answer in worst:
-        say(f"  {answer.video}: {answer.label} taken for {answer.answer} ({answer.score:.1%})")
+        say(f"  {answer.video}: {answer.label} classified as {answer.answer} ({answer.score:.1%})")

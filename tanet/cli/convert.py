@@ -18,44 +18,46 @@ OWN = "(default: the file's own, or {})"
 
 @dataclass(frozen=True)
 class ConvertFlags:
-    """Turn a checkpoint of another project into one of tanet's, or a TANet of tanet's into one of theirs.
+    r"""Convert a checkpoint of another project to tanet's format, or a TANet to theirs.
 
       tanet convert ckpt.best.pth.tar mine.safetensors --class-names names.txt
       tanet convert mine.safetensors theirs.pth --to mmaction2
-      tanet convert mine8.safetensors mine16.safetensors --frames 16 --change-frames interpolate
+      tanet convert 8f.safetensors 16f.safetensors --frames 16 \
+          --change-frames interpolate
 
-    It reads TANet, TSM and 2D networks (TSN) of their published codes and of mmaction2, torchvision's
-    ImageNet files with their classifier, and tanet's own checkpoints. Which 2D network it is, the number of
-    classes and, for a TANet, the number of frames are seen in the weights. Nothing in a file is executed.
+    Supported inputs: TANet, TSM and 2D networks (TSN), from their published code or from mmaction2;
+    torchvision's ImageNet weights with their classifier; and tanet's own checkpoints. The backbone, the
+    number of classes and (for a TANet) the number of frames are inferred from the weights. No code in a file
+    is executed.
     """
 
     source: Annotated[Positional[Path], arg(metavar="IN")]
-    """The file to read, of PyTorch's or of safetensors."""
+    """Checkpoint to read: a PyTorch or a safetensors file."""
     out: Annotated[Positional[Path], arg(metavar="OUT")]
-    """The file to write: .safetensors for tanet, .pth for others."""
+    """File to write: .safetensors for tanet, .pth for the other targets."""
     to: convert.Target = "tanet"
-    """Who is to read it: tanet, TANet's published code (official), or mmaction2."""
+    """Target project: tanet, official (TANet's published code) or mmaction2."""
     class_names: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint=OWN.format("0, 1, …"))] = None
-    """Class names, one a line in the order of the labels."""
+    """File of class names, one per line in the order of the labels."""
     recipe: Annotated[str | None, arg(metavar="NAME", help_behavior_hint=OWN.format("finetune's"))] = None
-    """Recipe whose sampling and views the network is to be used with: kinetics400, something-v1, …"""
+    """Recipe whose sampling and views are stored with the weights: kinetics400, something-v1, …"""
     frames: Annotated[int | None, arg(metavar="T", help_behavior_hint=OWN.format("8"))] = None
-    """Frames of a clip, where the weights do not tell: those of TSM, 2D networks and others without TAM."""
+    """Frames per clip. Set it where the weights do not determine it: TSM, 2D networks, others without TAM."""
     change_frames: Literal["no", "interpolate"] = "no"
-    """With --frames: whether to change weights that fit one number of frames alone. Fine-tune them then."""
+    """With --frames: interpolate the weights that depend on the number of frames. Fine-tune the result."""
     temporal: Literal["tam", "tanet-r"] = "tam"
-    """What a TANet of others is, which its weights do not tell. All that were published are tam."""
+    """Variant of a TANet from another project; its weights do not tell. All published ones are tam."""
 
 
 def run(args: list[str]) -> int:
-    """`tanet convert IN OUT`"""
+    """Run `tanet convert IN OUT`."""
     flags = parse(
         ConvertFlags(tyro.MISSING, tyro.MISSING), args, prog="tanet convert", usage="tanet convert IN OUT"
     )
     if flags.change_frames == "interpolate" and flags.frames is None:
-        raise UserError("--change-frames needs to know how many: add --frames")
+        raise UserError("--change-frames needs the number of frames: add --frames")
     if flags.out.exists() and flags.out.samefile(flags.source):
-        raise UserError(f"{flags.out}: the file that is read would be overwritten; name another")
+        raise UserError(f"{flags.out}: the input file would be overwritten; choose another output file")
     source = convert.read(
         flags.source,
         temporal=flags.temporal,

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from tyro.conf import Positional, arg
 
-from tanet.cli.common import Device, load_checkpoint, parse
+from tanet.cli.common import Device, OptionalFile, load_checkpoint, parse
 from tanet.cli.console import err, out, say
 from tanet.errors import UserError
 from tanet.models.factory import build
@@ -25,45 +25,45 @@ from tanet.runtime.device import pick_device
 from tanet.runtime.files import versions, write_atomically
 
 KINETICS = 400  # classes
-ROUNDING = 0.02  # GFLOPs; a row that differs more from the paper says why
+ROUNDING = 0.02  # GFLOPs; rows that differ from the paper by more are shown with the reason
 
 
 @dataclass(frozen=True)
 class CostFlags:
-    """What a network costs: parameters, operations and, with --measure, time.
+    """Count the parameters and operations of a network and, with --measure, time it.
 
-      tanet cost kinetics400                  a recipe
-      tanet cost kinetics400 --size 224       a recipe, with a change
-      tanet cost table2/tsm --measure         a row of Table 2, timed here
-      tanet cost runs/mine/best.safetensors   a trained network
-      tanet cost --table 2                    the paper's table beside our counts
+      tanet cost kinetics400                 a recipe
+      tanet cost kinetics400 --size 224      a recipe with another frame size
+      tanet cost table2/tsm --measure        a row of Table 2, timed on this machine
+      tanet cost runs/mine/best.safetensors  a trained network
+      tanet cost --table 2                   a table of the paper beside our counts
 
-    Nothing is trained and no video is read. Operations are those of one clip.
-    Multiply-adds: convolutions, linear layers, filters over time, attention.
-    FLOPs as the paper counts them: the same without the products of attention,
-    and two for each element that a BatchNorm puts out.
+    Needs no videos and trains nothing. Operations are counted for one clip.
+    Multiply-adds: convolutions, linear layers, temporal filters and attention.
+    FLOPs as in the paper: the same without the matrix products of attention,
+    plus two for each output element of a BatchNorm.
     """
 
     network: Positional[Annotated[str, arg(metavar="[RECIPE|CHECKPOINT]", help_behavior_hint="")]] = ""
-    """A recipe, a row of a table of the paper, or a file that `tanet train` wrote."""
+    """A recipe, a row of a table of the paper (table2/tsm), or a checkpoint of `tanet train`."""
     table: Annotated[str, arg(metavar=f"{{{','.join(TABLES)}}}", help_behavior_hint="")] = ""
-    """Instead of one network, all rows of a table of the paper."""
+    """Show all rows of a table of the paper instead of one network."""
     size: Annotated[
-        int | None, arg(metavar="PIXELS", help_behavior_hint="(default: as the recipe tests)")
+        int | None, arg(metavar="PIXELS", help_behavior_hint="(default: the recipe's eval.size)")
     ] = None
-    """Side of the frames."""
+    """Side of the square frames, in pixels."""
     classes: Annotated[
         int | None, arg(metavar="INT", help_behavior_hint=f"(default: {KINETICS}, or the checkpoint's)")
     ] = None
     """Number of classes."""
     measure: bool = False
-    """Run the network on random clips and time it; on a GPU, see its memory as well."""
+    """Time the network on random clips; on a GPU, measure its memory too."""
     batch: int = 8
-    """With --measure: clips in the batch that is timed besides a single clip; 1 leaves the single clip."""
+    """With --measure: batch size to time in addition to a single clip; 1 times only the single clip."""
     device: Device = "auto"
-    """With --measure: where; auto takes a GPU if there is one."""
-    json: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
-    """Write the same as JSON, in single operations, seconds and bytes."""
+    """With --measure: device to time on; auto uses a GPU if there is one."""
+    json: OptionalFile = None
+    """JSON file for the results, in operations, seconds and bytes."""
     model: Network2D = Network2D()
 
 
@@ -81,10 +81,10 @@ class NetworkCost:
 
 
 def run(args: list[str]) -> int:
-    """`tanet cost …`"""
+    """Run `tanet cost …`."""
     flags = parse(CostFlags(), args, prog="tanet cost")
     if bool(flags.network) == bool(flags.table):
-        raise UserError("name a recipe, a checkpoint or a --table: `tanet cost --help` shows how")
+        raise UserError("name a recipe, a checkpoint or a --table, and only one (see `tanet cost --help`)")
     rows = find_table(flags.table) if flags.table else {}
     if flags.table:
         _keep_model(args, f"the rows of table {flags.table}")
@@ -104,22 +104,22 @@ def run(args: list[str]) -> int:
 
 
 def _network_cost(flags: CostFlags, args: list[str]) -> NetworkCost:
-    """What the command names: a checkpoint where there is a file of that name, or else a recipe."""
+    """Return the cost of the named network: a checkpoint if such a file exists, else a recipe."""
     name = flags.network
     if not Path(name).is_file():
         try:
             recipe = find_recipe(name)
         except UserError as error:
-            raise UserError(f"{error}; and no file has this name") from error
-        # Once more, now that the recipe is known whose values are the defaults.
+            raise UserError(f"{error}; and there is no file of this name") from error
+        # Parse again, now with the values of the recipe as defaults.
         flags = parse(CostFlags(model=recipe.model), args, prog="tanet cost")
-        # A recipe's sampling may not have as many frames as its network is counted with.
+        # Do not put flags.model into the recipe: its sampling may not allow as many frames.
         return _cost_of(name, flags.model, recipe, flags)
     _keep_model(args, "a checkpoint")
     trained = load_checkpoint(Path(name), "cpu")
     classes = len(trained.classes)
     if flags.classes not in (None, classes):
-        raise UserError(f"{name} has {classes} classes: they can not be changed to {flags.classes}")
+        raise UserError(f"{name} has {classes} classes: they cannot be changed to {flags.classes}")
     flags = replace(flags, classes=classes)
     return _cost_of(name, trained.recipe.model, trained.recipe, flags, network=trained.network)
 
@@ -132,7 +132,7 @@ def _keep_model(args: list[str], what: str) -> None:
 def _cost_of(
     name: str, model: Network2D, recipe: Recipe, flags: CostFlags, *, network: VideoNet | None = None
 ) -> NetworkCost:
-    """The cost of a model, tested and timed as its recipe says."""
+    """Return the cost of a model, with the frame size, views and precision of its recipe."""
     classes = KINETICS if flags.classes is None else flags.classes
     size = recipe.eval.size if flags.size is None else flags.size
     counted = count_cost(network or build_on_meta(model, classes=classes), size=size)
@@ -146,18 +146,18 @@ def _cost_of(
 
 
 def _speeds(network: VideoNet, recipe: Recipe, *, size: int, batch: int) -> tuple[Latency, ...]:
-    """One clip alone, and a batch."""
+    """Time a single clip, and a batch of `batch` clips."""
     precision = recipe.optim.precision
     try:
         return tuple(
             measure_latency(network, size=size, batch=n, precision=precision) for n in sorted({1, batch})
         )
     except torch.OutOfMemoryError as error:
-        raise UserError(f"{batch} clips at once do not fit into the GPU: lower --batch") from error
+        raise UserError(f"a batch of {batch} clips does not fit into the GPU: lower --batch") from error
 
 
 def _show_network(line: NetworkCost) -> None:
-    """One network, part by part."""
+    """Print the cost of each part of a network."""
     model = line.model
     say(
         f"{line.name}: {model.backbone} with temporal module {model.temporal}; "
@@ -181,7 +181,7 @@ def _show_network(line: NetworkCost) -> None:
 
 
 def _show_table(name: str, lines: Sequence[NetworkCost], rows: Sequence[Row]) -> None:
-    """Our figures and the paper's side by side, and why some differ."""
+    """Print our counts next to the paper's, and the reasons for differences."""
     size, classes, paper_size = lines[0].size, lines[0].classes, rows[0].recipe.eval.size
     say(f"Table {name}: one clip of {size} × {size}, {classes} classes; FLOPs as the paper counts them")
     has_costs = any(row.gflops for row in rows)
@@ -205,9 +205,9 @@ def _show_table(name: str, lines: Sequence[NetworkCost], rows: Sequence[Row]) ->
 
 
 def _show_speeds(lines: Sequence[NetworkCost], device: str) -> None:
-    """What `--measure` found."""
-    say(f"\nTime from clips to logits, both on the device: {device}, {lines[0].speeds[0].precision}")
-    table = _table("", "clips\nat once", "median\nms", "p20–p80\nms", "clips/s", "memory\nMiB")
+    """Print the results of --measure."""
+    say(f"\nTime of a forward pass, clips already on the device: {device}, {lines[0].speeds[0].precision}")
+    table = _table("", "batch\nsize", "median\nms", "p20–p80\nms", "clips/s", "memory\nMiB")
     for line in lines:
         for speed in line.speeds:
             p20, p50, p80 = (f"{seconds * 1e3:,.1f}" for seconds in (speed.p20, speed.p50, speed.p80))
@@ -237,7 +237,7 @@ def _describe(device: torch.device) -> str:
 
 
 def _as_dict(line: NetworkCost, row: Row | None) -> dict[str, Any]:
-    """The line as plain values; operations are those of one clip."""
+    """Return a line as plain values for JSON; operations are per clip."""
     total = line.cost.total
     return {
         "name": line.name,

@@ -4,15 +4,15 @@ from tanet.cli import data_check, data_index, data_pack
 from tanet.cli.console import say
 from tanet.errors import UserError
 
-USAGE = """usage: tanet data index DATASET ROOT   a list of a public data set's videos, for training to read
-       tanet data check ROOT|LIST      every video decoded, bad ones named
-       tanet data pack ROOT|LIST OUT   tar shards, which training reads faster
+USAGE = """usage: tanet data index DATASET ROOT   list the videos of a public data set, for training
+       tanet data check ROOT|LIST      decode every video and name the bad ones
+       tanet data pack ROOT|LIST OUT   pack videos into tar shards, which training reads faster
 
-`tanet data COMMAND --help` tells more."""
+Run `tanet data COMMAND --help` for the flags of a command."""
 
 
 def run(args: list[str]) -> int:
-    """`tanet data …`: exit status 1 if the check found bad videos."""
+    """Run `tanet data …`; return exit status 1 if `check` found bad videos."""
     commands = {"index": data_index.run, "check": data_check.run, "pack": data_pack.run}
     name, *rest = args or ["--help"]
     if name in ("-h", "--help"):

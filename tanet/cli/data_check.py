@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 from tyro.conf import Positional, arg
 
-from tanet.cli.common import fail, parse, write_lines, write_text
+from tanet.cli.common import OptionalFile, fail, parse, write_lines, write_text
 from tanet.cli.console import out, progress_bar, say, warn
 from tanet.data.annotations import listed_videos
 from tanet.data.find_videos import VIDEO_SUFFIXES, find_videos
@@ -23,42 +23,42 @@ from tanet.errors import UserError
 from tanet.runtime.device import available_cores
 from tanet.runtime.files import name_below, versions
 
-ROWS = 40  # of bad videos on the screen; a report has them all
+ROWS = 40  # bad videos shown on the terminal; --json and --quarantine list all
 
 
 @dataclass(frozen=True)
 class CheckFlags:
-    """Open and fully decode every video, and name the bad ones; exit status 1 if there are any.
+    """Decode every video completely and name the bad ones; exit with status 1 if there are any.
 
     tanet data check videos/ --quarantine bad.txt --json report.json
 
     tanet train finetune --data.root videos --data.quarantine bad.txt
 
-    Bad is what can not be read, is truncated, empty, without a video stream, or too short, and what hangs or
-    kills the process that decodes it. Odd videos (variable frame rate, turned, an odd number of pixels) are
-    fine, and only noted.
+    A video is bad if it cannot be read, is truncated, empty or too short, has no video stream, or hangs or
+    crashes the process that decodes it. Odd videos (variable frame rate, rotated, odd width or height) are
+    usable, and only noted.
     """
 
     videos: Annotated[Positional[Path], arg(metavar="ROOT|LIST")]
-    """A folder of videos, a list as training reads it, or one video."""
+    """A folder of videos, a list of videos in a format that training reads, or one video."""
     root: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: the list's folder)")] = (
         None
     )
-    """With a list: the base of its paths."""
-    json: Annotated[Path | None, arg(metavar="FILE")] = None
-    """File for all that was found."""
-    quarantine: Annotated[Path | None, arg(metavar="FILE")] = None
-    """File for the bad videos, one a line, for --data.quarantine."""
+    """With a list: folder that its paths are relative to."""
+    json: OptionalFile = None
+    """JSON file for the findings on all videos."""
+    quarantine: OptionalFile = None
+    """File for the names of the bad videos, one per line; pass it to training as --data.quarantine."""
     min_frames: int = 8
-    """A video of fewer frames is short."""
+    """Fewest frames of a usable video; one with fewer is reported as short."""
     workers: int = field(default_factory=available_cores)
-    """Processes that decode."""
+    """Number of decoding processes."""
     limit: float = 10.0
-    """Seconds after which a video is given up."""
+    """Seconds to decode one video before it is reported as hanging."""
 
 
 def run(args: list[str]) -> int:
-    """Run `tanet data check`: exit status 1 if it found bad videos."""
+    """Run `tanet data check`; return exit status 1 if it found bad videos."""
     flags = parse(CheckFlags(tyro.MISSING), args, prog="tanet data check", usage="tanet data check ROOT|LIST")
     if flags.min_frames < 1:
         raise UserError(f"--min-frames must be positive, not {flags.min_frames}")
@@ -102,7 +102,7 @@ def _videos(flags: CheckFlags) -> list[Path]:
     if path.is_file() and path.suffix.lower() not in VIDEO_SUFFIXES:
         return list(dict.fromkeys(listed_videos(path, root=str(flags.root or ""))))
     if flags.root:
-        raise UserError("--root is the base of a list's paths, and no list is given")
+        raise UserError("--root applies to a list, and no list is given: remove --root, or name a list")
     videos = [path] if path.is_file() else find_videos(path)
     if not videos:
         raise UserError(f"{path}: no videos in this folder")
@@ -110,7 +110,7 @@ def _videos(flags: CheckFlags) -> list[Path]:
 
 
 def _named(finding: Finding, flags: CheckFlags) -> str:
-    """The video as the quarantine list calls it: below ROOT, as --data.root is; else by its full path."""
+    """Return a video's name for the quarantine list: its path relative to ROOT, or else its full path."""
     root = flags.videos if flags.videos.is_dir() else flags.root
     return name_below(finding.path, root) or str(Path(finding.path).absolute())
 
@@ -131,4 +131,4 @@ def _show(findings: Sequence[Finding], bad: Mapping[str, Finding]) -> None:
         table.add_row(escape(name), finding.verdict, escape(finding.cause))
     out.print(table)
     if len(bad) > ROWS:
-        say(f"and {len(bad) - ROWS} more: --json or --quarantine lists all")
+        say(f"and {len(bad) - ROWS} more: --json FILE or --quarantine FILE lists all")

@@ -22,35 +22,35 @@ from tanet.video import VideoInfo
 
 @dataclass(frozen=True)
 class IndexFlags:
-    """Find the videos of a public data set below a folder, and write a list of them that training reads.
+    """Find the videos of a public data set in a folder, and write the list of them that training needs.
 
     tanet data index something-v2 /data/sthv2 --split train --out sthv2/train.csv
 
     tanet train something-v2 --data.root /data/sthv2 --data.train sthv2/train.csv …
 
-    Videos are found by name, in class folders or without. Beside the list come the class names in their
-    published order, what is missing, and what can not be read. It may be stopped at any time: the same
-    command goes on, and later probes only what is new.
+    Videos are found by name, with or without class folders. Next to the list, the command writes the class
+    names in their published order, the missing videos and the unreadable ones. You can stop it at any time:
+    the same command resumes, and a later run probes only new videos.
     """
 
     dataset: Annotated[Positional[str], arg(metavar="DATASET")]
     """kinetics400, kinetics600, kinetics700, something-v1, something-v2, ucf101, hmdb51 or jester."""
     root: Annotated[Positional[Path], arg(metavar="ROOT")]
-    """Folder of the videos, or of folders of them."""
+    """Folder of the videos, which may be in subfolders."""
     split: Literal["train", "val", "test"] = "train"
-    """Part of the data set; ucf101 and hmdb51 have train and test, something and jester train and val."""
+    """Split of the data set. ucf101 and hmdb51 have train and test; something and jester train and val."""
     fold: Literal[1, 2, 3] = 1
-    """Which of the three ways in which ucf101 and hmdb51 are split."""
+    """Which of the three official splits of ucf101 and hmdb51 to use."""
     annotations: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="(default: ROOT or near)")] = (
         None
     )
-    """Folder of the official annotation files, or the list of this split."""
+    """Folder of the official annotation files, or the annotation file of this split."""
     out: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: DATASET-SPLIT.csv)")] = None
-    """The list to write: .csv."""
+    """List to write; the name must end in .csv."""
     workers: int = field(default_factory=available_cores)
-    """Processes that read."""
+    """Number of processes that read videos."""
     limit: float = 10.0
-    """Seconds after which a video is given up."""
+    """Seconds to read one video before it is reported as unreadable."""
 
 
 def run(args: list[str]) -> int:
@@ -63,7 +63,7 @@ def run(args: list[str]) -> int:
     )
     target = flags.out or Path(f"{flags.dataset}-{flags.split}.csv")
     if target.suffix != ".csv":
-        raise UserError(f"{target}: the list is a CSV file, and is to be called so")
+        raise UserError(f"{target}: the list is a CSV file: choose a name that ends in .csv")
     listing = public_datasets.read_listing(
         flags.dataset, split=flags.split, root=flags.root, annotations=flags.annotations, fold=flags.fold
     )
@@ -75,7 +75,7 @@ def run(args: list[str]) -> int:
             flags, sorted(set(found.paths.values())), journal=target.with_suffix(".probed.jsonl")
         )
     except KeyboardInterrupt:
-        return fail("stopped; the same command goes on from here", status=130)
+        return fail("stopped; run the same command again to continue from here", status=130)
     _write_index(target, listing, found, answers)
     part = "train" if flags.split == "train" else "val"
     words = ["--data.root", flags.root, f"--data.{part}", target]
@@ -99,7 +99,7 @@ def _probe(flags: IndexFlags, paths: Sequence[str], *, journal: Path) -> dict[st
 def _write_index(
     target: Path, listing: DatasetListing, found: LocatedVideos, answers: Mapping[str, VideoInfo | str]
 ) -> None:
-    """The list and what goes beside it, and what the user should know of it."""
+    """Write the list and the files next to it, and print a summary."""
     infos = {path: answer for path, answer in answers.items() if isinstance(answer, VideoInfo)}
     bad = {path: answer for path, answer in answers.items() if isinstance(answer, str)}
     write_text(target, indexing.as_csv(found, infos))

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import Positional, arg
 
-from tanet.cli.common import fail, parse
+from tanet.cli.common import OptionalFile, fail, parse
 from tanet.cli.console import progress_bar, say, warn
 from tanet.data.annotations import read_split
 from tanet.data.samples import Sample
@@ -22,47 +22,47 @@ from tanet.runtime.device import available_cores
 
 @dataclass(frozen=True)
 class PackFlags:
-    """Pack videos into tar shards, which training reads as it reads folders, and faster.
+    """Pack videos into tar shards. Training reads them like a folder of videos, but faster.
 
     tanet data pack videos/ packed/ --format jpeg
 
     tanet train finetune --data.root packed
 
-    JPEG frames are quickest to read, h264 is smallest. The shards have the layout of WebDataset; beside them
-    lies an index. Videos that can not be read are named and left out. It may be stopped at any time: the same
-    command goes on, shard by shard.
+    JPEG frames are fastest to read, h264 needs the least space. The shards follow the WebDataset layout, with
+    an index next to them. Unreadable videos are named and left out. You can stop the command at any time: run
+    it again, and it continues after the last full shard.
     """
 
     videos: Annotated[Positional[Path], arg(metavar="ROOT|LIST")]
-    """A folder of class folders, with or without train/ and val/; or a list as training reads it."""
+    """A folder of class folders, with or without train/ and val/; or a list that training can read."""
     out: Annotated[Positional[Path], arg(metavar="OUT")]
-    """Folder of the shards."""
+    """Folder to write the shards to."""
     root: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: the list's folder)")] = (
         None
     )
-    """With a list: the base of its paths."""
+    """With a list: folder that its paths are relative to."""
     split: Literal["train", "val"] = "train"
-    """With a list: which part of the data set it is."""
-    class_names: Annotated[Path | None, arg(metavar="FILE")] = None
-    """File of class names, one a line in the order of the labels; else taken from folders or the list."""
+    """With a list: split that it contains."""
+    class_names: OptionalFile = None
+    """File of class names, one per line in the order of the labels. Default: names of folders or lists."""
     format: Format = "jpeg"
-    """jpeg: a picture a frame; h264: an mp4 with a key picture every 4 frames."""
+    """jpeg: one JPEG image per frame. h264: an mp4 file with a key frame every 4 frames."""
     short_side: int = 256
-    """In pixels; smaller videos are left as they are. 0 leaves all."""
+    """Short side of the packed frames, in pixels. Smaller videos keep their size; 0 keeps every size."""
     quality: int = 90
-    """Of jpeg, 1 to 100."""
+    """JPEG quality, 1 to 100."""
     crf: int = 20
-    """Of h264, constant rate factor: 0 (lossless) to 51."""
+    """h264 constant rate factor, 0 (lossless) to 51."""
     shard_size: float = 1000.0
-    """MB after which a shard is full."""
+    """Size at which a shard is full, in MB."""
     workers: int = field(default_factory=available_cores)
-    """Processes that decode and code."""
+    """Number of processes that decode and encode."""
     limit: float = 120.0
-    """Seconds after which a video is given up."""
+    """Seconds to pack one video before it is left out."""
 
 
 def run(args: list[str]) -> int:
-    """`tanet data pack …`"""
+    """Run `tanet data pack …`."""
     flags = parse(
         PackFlags(tyro.MISSING, tyro.MISSING),
         args,
@@ -74,7 +74,7 @@ def run(args: list[str]) -> int:
     try:
         _pack(flags)
     except KeyboardInterrupt:
-        return fail("stopped; the same command goes on after the last full shard", status=130)
+        return fail("stopped; run the same command again to continue after the last full shard", status=130)
     say(f"to train: tanet train finetune --data.root {flags.out}")
     return 0
 
@@ -110,13 +110,13 @@ def _pack(flags: PackFlags) -> None:
 
 
 def _splits(flags: PackFlags) -> tuple[dict[str, Sequence[Sample]], tuple[str, ...], Path]:
-    """The videos of each split, the classes, and the folder below which videos are named."""
+    """Return the videos of each split, the class names, and the folder that video names are relative to."""
     names, path = str(flags.class_names or ""), flags.videos
     if path.is_file():
         found = read_split(Data(root=str(flags.root or ""), class_names=names, train=str(path)))
         return {flags.split: found.train}, found.classes, flags.root or path.parent
     if flags.root or flags.split != "train":
-        raise UserError("--root and --split go with a list, and no list is given")
+        raise UserError("--root and --split apply to a list, and no list is given: remove them")
     found = read_split(Data(root=str(path), class_names=names, val_fraction=0.0))
     if found.val:
         return {"train": found.train, "val": found.val}, found.classes, path

@@ -8,7 +8,7 @@ from pathlib import Path
 import tyro
 
 from tanet.checkpoints import checkpoint as checkpoints
-from tanet.cli.common import Device, fail, load_checkpoint, parse
+from tanet.cli.common import CheckpointPath, Device, Videos, fail, load_checkpoint, parse
 from tanet.cli.console import show_answer
 from tanet.data.find_videos import find_videos
 from tanet.errors import UserError
@@ -21,21 +21,21 @@ USAGE = "tanet predict CHECKPOINT VIDEO …"
 
 @dataclass(frozen=True)
 class PredictFlags:
-    """Label videos: files, folders of videos, or folders of frame pictures."""
+    """Label videos: video files, folders of videos, or folders of frame images."""
 
-    checkpoint: tyro.conf.Positional[Path]
-    """A file that `tanet train` wrote."""
-    videos: tyro.conf.Positional[tuple[Path, ...]] = ()
-    """Videos, or folders of them."""
+    checkpoint: CheckpointPath
+    """Checkpoint written by `tanet train`."""
+    videos: Videos = ()
+    """Video files, or folders of them."""
     json: bool = False
-    """Print JSON, one line a video."""
+    """Print one line of JSON per video."""
     eval: Eval = Eval()
     device: Device = "auto"
-    """Where to compute; auto takes a GPU if there is one."""
+    """Device to run on; auto uses a GPU if there is one."""
 
 
 def run(args: list[str]) -> int:
-    """`tanet predict CHECKPOINT VIDEO …`: exit status 2 if a video could not be read."""
+    """Run `tanet predict CHECKPOINT VIDEO …`; return exit status 2 if a video could not be read."""
     flags = parse(PredictFlags(tyro.MISSING), args, prog="tanet predict", usage=USAGE)
     if not flags.videos:
         raise UserError(f"no video given: {USAGE}")

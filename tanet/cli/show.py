@@ -23,39 +23,39 @@ from tanet.visualization.record import RecordedClip, record_clip, require_adapti
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-STAGES = ("res4", "res5")  # of the figures over many clips, as in the paper
+STAGES = ("res4", "res5")  # stages in the figures over many clips, as in the paper
 
 
 @dataclass(frozen=True)
 class ShowFlags:
-    """Draw what TAM does in a video, or in many; needs matplotlib (the extra `plots`).
+    """Draw the gates and kernels of TAM for one video or many; needs matplotlib (pip install 'tanet[plots]').
 
       tanet show best.safetensors jump.mp4 --out jump.svg
       tanet show best.safetensors videos/ --against i3d.safetensors
 
-    Of one video: its frames, below them the gates of each stage's last block, beside them the kernels. Of a
-    folder of videos by class (its val/ if it has one), how kernels and gates are distributed, as in Figures 4
-    to 8 of the paper: three pictures, …-kernels, …-gates and …-motion.
+    For one video: its frames, with the gates of each stage's last block below them and the kernels at the
+    right. For a folder of videos by class (its val/ if it has one): the distributions of kernels and gates as
+    in Figures 4 to 8 of the paper, in three pictures, …-kernels, …-gates and …-motion.
     """
 
     checkpoint: Annotated[Positional[Path], arg(metavar="CHECKPOINT")]
-    """A file that `tanet train` wrote, of a network with TAM or a part of it."""
+    """Checkpoint written by `tanet train`, of a network with TAM or one of its branches."""
     source: Annotated[Positional[Path], arg(metavar="VIDEO|DATA")]
-    """A video, a folder of frame pictures, or a folder of videos by class."""
+    """A video, a folder of frame images, or a folder of videos by class."""
     out: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: show-NAME.png)")] = None
     """Picture to write: .png, .pdf or .svg."""
     against: Annotated[Path | None, arg(metavar="CHECKPOINT")] = None
-    """Of many videos: a checkpoint whose kernels (i3d, tconv, tei, tam-ibm) are drawn beside TAM's."""
+    """With many videos: checkpoint with fixed kernels (i3d, tconv, tei, tam-ibm) to draw next to TAM's."""
     clips: int = 4
-    """Of many videos: how many are drawn by themselves."""
+    """With many videos: number of clips to draw individually."""
     limit: int = 200
-    """Of many videos: how many are looked at, taken evenly from the classes."""
+    """With many videos: largest number of videos to use, spread evenly over the classes."""
     device: Device = "auto"
-    """Where to compute; auto takes a GPU if there is one."""
+    """Device to run on; auto uses a GPU if there is one."""
 
 
 def run(args: list[str]) -> int:
-    """`tanet show CHECKPOINT VIDEO|DATA`: exit status 2 if a video could not be read."""
+    """Run `tanet show CHECKPOINT VIDEO|DATA`; return exit status 2 if a video could not be read."""
     flags = parse(
         ShowFlags(tyro.MISSING, tyro.MISSING),
         args,
@@ -66,7 +66,7 @@ def run(args: list[str]) -> int:
     if out.suffix.lower() not in figures.SUFFIXES:
         raise UserError(f"{out}: a picture's name ends in {', '.join(figures.SUFFIXES)}")
     if min(flags.clips, flags.limit) < 1:
-        raise UserError(f"clips and limit must be positive, not {flags.clips} and {flags.limit}")
+        raise UserError(f"--clips and --limit must be positive, not {flags.clips} and {flags.limit}")
     if not flags.source.exists():
         raise UserError(f"{flags.source}: no such file or folder")
     figures.require_plots()
@@ -78,14 +78,14 @@ def run(args: list[str]) -> int:
     if flags.source.is_dir() and find_videos(flags.source) != [flags.source]:
         return _many(flags, model, out)
     if flags.against:
-        raise UserError("--against belongs to the kernels of many videos: name a folder of videos by class")
+        raise UserError("--against needs many videos: name a folder of videos by class")
     clip = record_clip(model, Sample(str(flags.source), 0))
     _save(figures.clip_figure(clip), captions.clip_caption(clip), out)
     return 0
 
 
 def _many(flags: ShowFlags, model: Checkpoint, out: Path) -> int:
-    """The three pictures of a folder of videos by class."""
+    """Draw the three pictures for a folder of videos by class."""
     fixed = load_checkpoint(flags.against, flags.device) if flags.against else None
     kernels = fixed_kernels(fixed, stages=STAGES) if fixed else []
     against = fixed.recipe.model.temporal if fixed else ""
@@ -96,7 +96,7 @@ def _many(flags: ShowFlags, model: Checkpoint, out: Path) -> int:
     some = (first + sorted(others.values(), key=clips.index))[: flags.clips]
     name = out.with_suffix("")
     if clips[0].adaptations[0].kernel is None:
-        say("the module has a gate alone: no picture of kernels")
+        say("the temporal module has a gate but no kernel: kernels are not drawn")
     else:
         _save(
             figures.kernel_figure(some, clips, kernels, against=against),
@@ -117,13 +117,13 @@ def _many(flags: ShowFlags, model: Checkpoint, out: Path) -> int:
 
 
 def _watch_all(flags: ShowFlags, model: Checkpoint) -> tuple[list[RecordedClip], int]:
-    """The clips that can be read, and the number of those that can not, which are named."""
+    """Record the clips of all readable videos; return them and the number of unreadable videos."""
     data = Data(root=str(flags.source))
     classes = read_split(data).classes
     samples = spread_over_classes(read_test_samples(data, classes=classes), limit=flags.limit)
     clips = []
     with progress_bar() as progress:
-        task = progress.add_task("watching", total=len(samples), note="")
+        task = progress.add_task("recording", total=len(samples), note="")
         for sample in samples:
             try:
                 clips.append(record_clip(model, sample, truth=classes[sample.label], stages=STAGES))
@@ -136,7 +136,7 @@ def _watch_all(flags: ShowFlags, model: Checkpoint) -> tuple[list[RecordedClip],
 
 
 def _save(figure: "Figure", caption: str, path: Path) -> None:
-    replaced = " (the file that was there is replaced)" if path.exists() else ""
+    replaced = " (replaced an existing file)" if path.exists() else ""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
     say(f"{path}{replaced}: {caption}")

@@ -19,43 +19,44 @@ from tanet.synthetic import HARD, VERBS, Difficulty, make_dataset
 
 @dataclass(frozen=True)
 class SynthesizeFlags:
-    """Make a data set of videos that only the order of frames tells apart, as hard as you like.
+    r"""Make a synthetic data set whose classes differ only in the order of frames, of adjustable difficulty.
 
       tanet synthesize verbs
-      tanet synthesize easy --videos 800 --val 200 --camera 0.03 --tempo 0 --activity 0 --distractors 0
+      tanet synthesize easy --videos 800 --val 200 \
+          --camera 0.03 --tempo 0 --activity 0 --distractors 0
 
-    Ten verbs in five pairs, of which one is the other played backwards: OUT/{train,val}/VERB/00000.mp4 …,
-    clips of 24 to 48 frames, h264. The same flags make the same videos. Of a pair, a network that does not
-    know the order of frames gets half, whatever the dials say.
+    The classes are ten verbs in five pairs; the second verb of a pair is the first played backwards. Writes
+    OUT/{train,val}/VERB/00000.mp4 …: h264 clips of 24 to 48 frames. The same flags give the same videos.
+    Within a pair, a network that ignores frame order gets only half right, at any difficulty.
     """
 
     out: Annotated[Positional[Path], arg(metavar="OUT")]
-    """Folder for the videos; it must be empty, or new."""
+    """Folder for the videos; it must be new or empty."""
     videos: int = 2000
-    """Training videos, of all verbs together: a multiple of ten."""
+    """Number of training videos over all verbs: a multiple of ten."""
     val: int = 500
-    """Validation videos, likewise."""
+    """Number of validation videos over all verbs: a multiple of ten."""
     seed: int = 0
-    """Of everything that is drawn."""
+    """Seed of the random numbers."""
     height: int = 96
-    """Of the frames, in pixels; even."""
+    """Height of the frames, in pixels: even, at least 32."""
     width: int = 128
-    """Of the frames, in pixels; even."""
+    """Width of the frames, in pixels: even, at least 32."""
     dials: Annotated[Difficulty, arg(name="")] = HARD
     workers: int = field(default_factory=available_cores)
-    """Processes that draw; the videos do not depend on it."""
+    """Number of processes; the videos do not depend on it."""
 
 
 def run(args: list[str]) -> int:
-    """`tanet synthesize OUT`"""
+    """Run `tanet synthesize OUT`."""
     flags = parse(SynthesizeFlags(tyro.MISSING), args, prog="tanet synthesize", usage="tanet synthesize OUT")
     for name, count in (("videos", flags.videos), ("val", flags.val)):
         if count < 0 or count % len(VERBS):
-            raise UserError(f"{name} must be a multiple of {len(VERBS)}, as many of each verb, not {count}")
+            raise UserError(f"--{name} must be a multiple of {len(VERBS)}, the number of verbs, not {count}")
     if not flags.videos + flags.val:
-        raise UserError("neither --videos nor --val asks for any")
+        raise UserError("--videos and --val are both 0: raise one of them")
     if flags.workers < 1:
-        raise UserError(f"workers must be positive, not {flags.workers}")
+        raise UserError(f"--workers must be positive, not {flags.workers}")
     with progress_bar() as progress:
         task = progress.add_task("drawing", total=flags.videos + flags.val, note="")
         make_dataset(
@@ -72,5 +73,5 @@ def run(args: list[str]) -> int:
     about = dataclasses.asdict(flags) | {"out": flags.out.name}
     del about["workers"]
     write_atomically(flags.out / "synthetic.json", json.dumps(about, indent=2).encode())
-    say(f"{flags.out}: {flags.videos} training, {flags.val} validation videos; synthetic.json says how made")
+    say(f"{flags.out}: {flags.videos} training, {flags.val} validation videos; flags: synthetic.json")
     return 0

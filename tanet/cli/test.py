@@ -14,7 +14,7 @@ import tyro
 
 from tanet.checkpoints import checkpoint as checkpoints
 from tanet.checkpoints.checkpoint import Checkpoint
-from tanet.cli.common import Device, parse
+from tanet.cli.common import Device, OptionalFile, parse
 from tanet.cli.console import progress_bar, say, show_accuracy, show_mistakes, warn
 from tanet.data.annotations import read_test_samples
 from tanet.data.samples import Sample
@@ -28,38 +28,43 @@ from tanet.runtime.distributed import ProcessGroup, is_main_process, join_proces
 from tanet.runtime.events import Note
 from tanet.runtime.files import write_atomically
 
-# Seconds a process waits for the slowest one. If one ends, torchrun ends the others.
+# Seconds that a rank waits for the slowest one. If one rank fails, torchrun ends the others.
 PATIENCE = 24 * 3600.0
 
 
 @dataclass(frozen=True)
 class TestFlags:
-    """Test a checkpoint on labelled videos, or several as one: top-1, top-5 and mean-class accuracy."""
+    """Test a checkpoint, or an ensemble of several, on labelled videos: top-1, top-5, mean-class accuracy."""
 
-    models: tyro.conf.Positional[tuple[Path, ...]] = ()
-    """Files that `tanet train` or --save-scores wrote; of several the mean of their scores counts."""
-    protocol: Annotated[str, tyro.conf.arg(name="eval", metavar="{" + ",".join(PROTOCOLS) + "}")] = ""
-    """Frames and views of a paper's tests, by default the checkpoint's own; single values still count:
-    --eval k400-10x3 --eval.clips 5."""
-    weights: tuple[float, ...] = ()
-    """One for each model, of which the ratios count; by default all are equal."""
+    models: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]],
+        tyro.conf.arg(metavar="CHECKPOINT|SCORES …", help_behavior_hint=""),
+    ] = ()
+    """Files written by `tanet train` or --save-scores. With several files, their scores are averaged."""
+    protocol: Annotated[
+        str, tyro.conf.arg(name="eval", metavar="{" + ",".join(PROTOCOLS) + "}", help_behavior_hint="")
+    ] = ""
+    """Test protocol of a paper: its frames and views. Default: the checkpoint's own.
+    Single flags override it: --eval k400-10x3 --eval.clips 5."""
+    weights: Annotated[tuple[float, ...], tyro.conf.arg(metavar="WEIGHT …", help_behavior_hint="")] = ()
+    """Weight of each model in the average; only their ratios matter. Default: equal weights."""
     data: Data = Data()
     eval: Eval = Eval()
     worst: int = 5
-    """How many of the wrong answers with the highest scores, and of the confused classes, are shown."""
-    confusion: Path | None = None
-    """CSV file for how often each class was taken for each."""
-    save_scores: Path | None = None
-    """File for the scores of all videos, which can be tested again in place of the checkpoints."""
-    json: Path | None = None
-    """File for accuracies and the answer for each video."""
+    """Number of most frequent confusions, and of wrong answers with the highest scores, to show."""
+    confusion: OptionalFile = None
+    """CSV file for the confusion matrix: a row per true class, a column per answer."""
+    save_scores: OptionalFile = None
+    """File for the scores of all videos; `tanet test` reads it in place of a checkpoint."""
+    json: OptionalFile = None
+    """JSON file for the accuracies and the answer for each video."""
     device: Device = "auto"
-    """Where to compute; auto takes a GPU if there is one."""
+    """Device to run on; auto uses a GPU if there is one."""
 
 
 @dataclass(frozen=True)
 class _Model:
-    """A checkpoint and what it is to be tested on."""
+    """A checkpoint, and the videos to test it on."""
 
     checkpoint: Checkpoint
     source: ScoredModel
@@ -70,13 +75,13 @@ class _Model:
         return Scores(self.source.checkpoint, report, root, (self.source,))
 
     def nothing(self) -> Scores:
-        """What it would find if it knew nothing."""
+        """Return scores of zero for all videos, to check before testing that the models can be averaged."""
         classes = self.checkpoint.classes
         return self.scores(Report(self.samples, classes, torch.zeros(len(self.samples), len(classes))))
 
 
 def run(args: list[str]) -> int:
-    """`tanet test CHECKPOINT …`; started by torchrun, each process tests a share of the videos."""
+    """Run `tanet test CHECKPOINT …`. Under torchrun, each rank tests a share of the videos."""
     flags = parse(TestFlags(), args, prog="tanet test")
     with join_process_group(flags.device, timeout=PATIENCE) as (group, device):
         with group.errors_on_all_ranks():
@@ -85,7 +90,7 @@ def run(args: list[str]) -> int:
                 score_files.load(path) if score_files.is_scores(path) else _model(path, args, device)
                 for path in flags.models
             ]
-            # What does not fit together is refused now, not after hours of testing.
+            # Reject models that cannot be averaged now, not after hours of testing.
             blank = [part.nothing() if isinstance(part, _Model) else part for part in parts]
             ensemble.average_models(blank, weights=flags.weights)
         tested = [_test(part, group) if isinstance(part, _Model) else part for part in parts]
@@ -111,7 +116,7 @@ def _tell(found: Scores, flags: TestFlags) -> None:
 
 
 def _check(flags: TestFlags) -> None:
-    """What can be refused before a file is read."""
+    """Check the flags before any checkpoint or score file is loaded."""
     if not flags.models:
         raise UserError("no checkpoint given: tanet test CHECKPOINT …")
     if flags.protocol:
@@ -122,25 +127,25 @@ def _check(flags: TestFlags) -> None:
     for out in filter(None, (flags.save_scores, flags.confusion, flags.json)):
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.is_dir() or not os.access(out.parent, os.W_OK):
-            raise UserError(f"{out}: can not be written")
+            raise UserError(f"{out}: cannot be written")
         if out.exists() and out.resolve() in {path.resolve() for path in flags.models}:
-            raise UserError(f"{out} is read, and can not be written as well: name another file")
+            raise UserError(f"{out} is an input file, and would be overwritten: choose another file")
     if all(score_files.is_scores(path) for path in flags.models) and (
         flags.protocol or (flags.data, flags.eval) != (Data(), Eval())
     ):
-        raise UserError("scores are what they are: --eval and --data are for checkpoints")
+        raise UserError("saved scores cannot be changed: --eval and --data apply only to checkpoints")
 
 
 def _model(path: Path, args: list[str], device: torch.device) -> _Model:
     trained = checkpoints.read_recipe(path)
     flags = parse(TestFlags(), args, prog="tanet test")
     tested = find_protocol(flags.protocol).apply(trained) if flags.protocol else trained
-    # Once more, now that it is known whose values are the defaults.
+    # Parse again, now with the checkpoint's values as defaults.
     flags = parse(TestFlags(data=tested.data, eval=tested.eval), args, prog="tanet test")
     if flags.data.sampling != trained.data.sampling:
         _note(Note(f"{path}: trained on {trained.data.sampling} clips, tested on {flags.data.sampling} ones"))
     model = checkpoints.load(path, device=device)
-    # Where training set a part aside, that part is tested; other videos are tested all.
+    # If training set videos of this folder aside for validation, test only those; else test all.
     same = Path(flags.data.root).resolve() == Path(trained.data.root).resolve()
     samples = read_test_samples(
         flags.data, classes=model.classes, seed=trained.seed if same else None, on_event=_note
@@ -177,13 +182,13 @@ def _test(model: _Model, group: ProcessGroup) -> Scores:
 
 
 def _note(note: Note) -> None:
-    """Show a note, on rank 0 only."""
+    """Print a note on rank 0."""
     if is_main_process():
         warn(note.text)
 
 
 def _table(report: Report) -> bytes:
-    """The confusion matrix as CSV: a row for each true class, a column for each answer."""
+    """Return the confusion matrix as CSV: a row for each true class, a column for each answer."""
     text = io.StringIO()
     table = csv.writer(text)
     table.writerow(["class", *report.classes])

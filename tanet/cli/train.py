@@ -1,4 +1,4 @@
-"""`tanet train RECIPE --data.root videos --out runs/mine`; on several GPUs `torchrun … -m tanet train …`."""
+"""`tanet train RECIPE --data.root videos --out runs/mine`; on several GPUs: `torchrun … -m tanet train …`."""
 
 import dataclasses
 from contextlib import nullcontext
@@ -8,8 +8,9 @@ from typing import Any
 
 from tanet.checkpoints.checkpoint import read_header
 from tanet.checkpoints.initialize import model_from_file
-from tanet.cli.common import Device, fail, parse
+from tanet.cli.common import Device, OptionalFile, fail, parse
 from tanet.cli.console import TrainingScreen, say
+from tanet.cli.train_help import short_help
 from tanet.errors import UserError
 from tanet.recipes import RECIPES, TABLES, find_recipe
 from tanet.recipes.recipe import Recipe
@@ -21,22 +22,22 @@ from tanet.training.trainer import Event, Interrupted, train
 
 @dataclass(frozen=True)
 class TrainFlags(Recipe):
-    """Train a network."""
+    """Train a network on videos."""
 
-    init: Path | None = None
-    """File to start from: a checkpoint, whose network is taken, or ImageNet's weights of a 2D network."""
+    init: OptionalFile = None
+    """File to start from: a checkpoint, which also sets the network, or ImageNet weights of a 2D network."""
     out: Path = Path("runs/train")
-    """Folder for checkpoints and metrics; it must not hold another run."""
+    """Folder for checkpoints and metrics. It must not hold another run."""
     device: Device = "auto"
-    """Where to compute; auto takes a GPU if there is one."""
+    """Device to train on; auto uses a GPU if there is one."""
     resume: bool = False
-    """Go on with the run in that folder from its last complete state; where it has none yet, start."""
+    """Continue the run in the folder OUT from its last saved state; start it if there is none yet."""
     save_minutes: float = 10.0
-    """Minutes between two states to go on from, beside those at each epoch's end."""
+    """Minutes between two saved states, besides the one at the end of each epoch."""
     compile: bool = False
     """Compile the network: faster on a GPU, after minutes of compiling."""
     tensorboard: bool = False
-    """Write losses, accuracies and speed to OUT/tensorboard as well (pip install 'tanet[train]')."""
+    """Also write losses, accuracies and speed to OUT/tensorboard; needs pip install 'tanet[train]'."""
 
 
 def run(args: list[str]) -> int:
@@ -46,11 +47,15 @@ def run(args: list[str]) -> int:
         _show_recipes()
         return 0
     reference = find_recipe(name)
+    if {"-h", "--help"} & set(rest):
+        say(short_help(name, reference, TrainFlags))
+        return 0
+    rest = ["--help" if arg == "--help-all" else arg for arg in rest]
     flags = _parse(name, rest, reference)
     if not flags.save_minutes >= 0:
         raise UserError(f"--save-minutes must be 0 or more, not {flags.save_minutes}")
     recipe = Recipe(**{section: getattr(flags, section) for section in _sections(reference)})
-    # Of several processes only rank 0 shows anything.
+    # Only rank 0 shows progress.
     screen = TrainingScreen(recipe) if is_main_process() else None
     board = TensorBoardWriter(flags.out / "tensorboard") if flags.tensorboard and is_main_process() else None
 
@@ -73,7 +78,7 @@ def run(args: list[str]) -> int:
             )
     except Interrupted as stopped:
         exit_unless_main()
-        return fail(f"{stopped}; the same command with --resume goes on", status=130)
+        return fail(f"{stopped}; run the same command with --resume to continue", status=130)
     if screen:
         info = read_header(best).info
         top1 = f", val top-1 {info['val_top1']:.1%}" if info.get("val_top1") is not None else ""
@@ -83,17 +88,17 @@ def run(args: list[str]) -> int:
 
 
 def _show_recipes() -> None:
-    """Show the usage and all recipes."""
+    """Print the usage and all recipes."""
     flags = "[--init FILE] [--out FOLDER] [--SECTION.FIELD VALUE …]"
     say(f"usage: tanet train RECIPE --data.root FOLDER {flags}\n")
     for name, recipe in RECIPES.items():
         model = recipe.model
         what = f"{model.temporal} {model.backbone}, {model.frames} frames, {recipe.optim.epochs} epochs"
         say(f"  {name:17} {what}")
-    say("\nand the rows of the paper's tables:")
+    say("\nThe rows of the paper's tables are recipes, too:")
     for table, rows in TABLES.items():
         say(f"  table{table}/{{{','.join(rows)}}}")
-    say("\n`tanet train RECIPE --help` lists all fields of a recipe with its values.")
+    say("\nRun `tanet train RECIPE --help` for the flags that matter, --help-all for all.")
 
 
 def _sections(recipe: Recipe) -> dict[str, Any]:
@@ -101,17 +106,17 @@ def _sections(recipe: Recipe) -> dict[str, Any]:
 
 
 def _parse(name: str, args: list[str], recipe: Recipe) -> TrainFlags:
-    """Parse flags whose defaults are the recipe's; with --init, the network is the file's."""
+    """Parse flags with the recipe's values as defaults; with --init, the file sets those of the network."""
     prog, sections = f"tanet train {name}", _sections(recipe)
     flags = parse(TrainFlags(**sections, out=Path("runs") / name), args, prog=prog)
     if not flags.init:
         return flags
     for field in ("init", "weights"):
         if getattr(flags.model, field) != getattr(recipe.model, field):
-            raise UserError(f"--init and --model.{field} both say where to start: give one of them")
+            raise UserError(f"--init and --model.{field} both set the weights to start from: give only one")
     if flags.resume and not flags.init.exists() and has_recipe(flags.out):
-        model = read_run_recipe(flags.out).model  # the run goes on without the file that it started from
+        model = read_run_recipe(flags.out).model  # resume does not need the file that the run started from
     else:
         model = model_from_file(flags.init, recipe.model)
-    # Parse once more with the file's network as the default: a flag still has the last word.
+    # Parse again with the file's network as the default: flags override it.
     return parse(TrainFlags(**{**sections, "model": model}, out=flags.out), args, prog=prog)

@@ -1,1 +1,1 @@
-"""From a folder or a list of videos to batches on the device."""
+"""Loading of videos: from a folder or a list to batches on the device."""

@@ -1,12 +1,12 @@
-"""Which videos there are and what they show: folders of classes, or lists.
+"""Videos and their labels, from class folders, lists or shards.
 
-    ROOT/train/CLASS/video  ROOT/val/CLASS/video     split by whoever made it
-    ROOT/CLASS/video                                 split here, by a seeded fraction
+    ROOT/train/CLASS/video  ROOT/val/CLASS/video     the split is given
+    ROOT/CLASS/video                                 the split is made here: a fraction, chosen by the seed
     a list: lines `path label` or `path frames label` (TSN's and TSM's format), or CSV with a header:
-    path,label and, if it has them, frames, as `tanet data index` writes it; other columns do not count
-    ROOT/{train,val,videos}.index.json               shards of any of these: their videos are called as before
+    path,label and optionally frames, as `tanet data index` writes it; other columns are ignored
+    ROOT/{train,val,videos}.index.json               shards of any of these; the videos keep their names
 
-A video is a file, or a folder of frame pictures. A label is a number from 0 or a class name.
+A video is a file, or a folder of frame pictures. A label is a number that counts from 0, or a class name.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ LEAK_WARNING = (
     "{root} has no val/ folder: {part:.0%} of each class was set aside for validation. Videos cut from one "
     "recording can fall on both sides, and then the validation accuracy is too high."
 )
-NO_VAL_WARNING = "{root} has no val/ folder: all of its videos are tested, perhaps some that were trained on."
+NO_VAL_WARNING = "{root} has no val/ folder: all of its videos are tested, perhaps some used in training too."
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,13 @@ def read_split(data: Data, *, classes: Sequence[str] | None = None, seed: int = 
     """Find the videos that a recipe's data section describes.
 
     Args:
-        data: its `root`, `train`, `val`, `class_names`, `quarantine` and `val_fraction` count.
-        classes: names in the order of the labels, where they are settled (by a checkpoint, say); videos are
-            matched to them by name.
-        seed: of the split, where it is made here.
+        data: the function uses `root`, `train`, `val`, `class_names`, `quarantine` and `val_fraction`.
+        classes: class names in the order of the labels, if they are known already (from a checkpoint, for
+            example); videos are matched to them by name.
+        seed: seed of the split, if it is made here.
 
     Raises:
-        UserError: nothing is there, or something is not as it must be; the message names it.
+        UserError: no videos are found, or a file or folder is not as expected; the message names it.
     """
     if classes is None and data.class_names:
         classes = read_class_names(Path(data.class_names))
@@ -64,7 +64,7 @@ def read_split(data: Data, *, classes: Sequence[str] | None = None, seed: int = 
     classes = (
         _class_names([*train, *val], of_list=bool(data.train or data.val)) if classes is None else classes
     )
-    # Now that labels are settled: a class stays one, though all its videos be left out.
+    # Only now, with the labels fixed: a class keeps its label even if all its videos are left out.
     train, val, left_out = _drop_quarantined(data, train, val)
     warnings += (left_out,) if left_out else ()
     split = Split(_samples(train, classes), _samples(val, classes), tuple(classes), warnings)
@@ -82,18 +82,18 @@ def read_test_samples(
     seed: int | None = None,
     on_event: OnEvent = ignore,
 ) -> tuple[Sample, ...]:
-    """The videos to test on: those of the list `val`, of ROOT/val, or of ROOT's class folders.
+    """Find the videos to test on: those of the list `val`, of ROOT/val, or of ROOT's class folders.
 
     Args:
-        data: its `root`, `val`, `quarantine` and `val_fraction` count.
-        classes: names in the order of the labels; videos are matched to them by name.
-        seed: of the split, where a part of ROOT's class folders was set aside in training; only that part is
-            tested. None tests all.
-        on_event: is told a `Note` on how many videos the quarantine list leaves out, and one if no part of
-            ROOT's class folders is known to have been set aside.
+        data: the function uses `root`, `val`, `quarantine` and `val_fraction`.
+        classes: class names in the order of the labels; videos are matched to them by name.
+        seed: seed of the split, if training set aside a part of ROOT's class folders: only that part is
+            tested. None tests all videos.
+        on_event: receives a `Note` with the number of videos that the quarantine list leaves out, and a
+            `Note` if no part of ROOT's class folders is known to have been set aside.
 
     Raises:
-        UserError: as `read_split`.
+        UserError: see `read_split`.
     """
     if data.val:
         entries = _existing_videos(Path(data.val), data.root)
@@ -120,7 +120,7 @@ def _folders(data: Data, seed: int) -> tuple[list[_ListedVideo], list[_ListedVid
 
 
 def _train_and_val_folders(data: Data) -> tuple[Path, Path | None]:
-    """Folders of classes, or indexes of shards, for both parts; None: the first is to be split."""
+    """Return the class folder or shard index of each part; None for the second if the first must be split."""
     if not data.root:
         raise UserError("no videos given: name a folder (--data.root) or lists (--data.train, --data.val)")
     root = Path(data.root)
@@ -144,7 +144,7 @@ def _videos_by_class(folder: Path) -> list[_ListedVideo]:
     for class_folder in filter(Path.is_dir, visible_entries(folder)):
         videos = find_videos(class_folder)
         if not videos:
-            raise UserError(f"{class_folder}: a class folder without a video")
+            raise UserError(f"{class_folder}: this class folder holds no videos")
         entries += [_ListedVideo(path, class_folder.name) for path in videos]
     if not entries:
         raise UserError(f"{folder}: no class folders with videos in it")
@@ -160,7 +160,7 @@ def _split_off_validation(
     for name in sorted({entry.label for entry in entries}):
         of_class = [entry for entry in entries if entry.label == name]
         count = min(len(of_class) - 1, max(1, round(fraction * len(of_class)))) if fraction else 0
-        # By the name's own hash: a video that comes later does not send the others to the other side.
+        # Sort by a hash of each name, so that a video added later does not move others to the other part.
         chosen = set(sorted(of_class, key=lambda entry: _hash(entry, seed))[:count])
         val += [entry for entry in of_class if entry in chosen]
         train += [entry for entry in of_class if entry not in chosen]
@@ -172,10 +172,14 @@ def _hash(entry: _ListedVideo, seed: int) -> bytes:
 
 
 def listed_videos(list_: Path, *, root: str = "") -> list[Path]:
-    """The videos that a list names, there or not; `root` is the base of their paths, else the list's folder.
+    """Return the paths that a list names, whether or not the videos exist.
+
+    Args:
+        list_: the list file.
+        root: folder that the paths are relative to; "" for the folder of the list.
 
     Raises:
-        UserError: the list can not be read, or is empty.
+        UserError: the list cannot be read, or is empty.
     """
     return [entry.path for entry in _read_list(list_, root)]
 
@@ -205,7 +209,7 @@ def _read_list(path: Path, root: str) -> list[_ListedVideo]:
 def _drop_quarantined(
     data: Data, train: list[_ListedVideo], val: list[_ListedVideo]
 ) -> tuple[list[_ListedVideo], list[_ListedVideo], str]:
-    """What the quarantine list does not name, and a line that counts what it does."""
+    """Drop the videos that the quarantine list names, and describe in one line how many those are."""
     if not data.quarantine:
         return train, val, ""
     path = Path(data.quarantine)
@@ -235,7 +239,8 @@ def _class_names(entries: list[_ListedVideo], *, of_list: bool) -> tuple[str, ..
 
 def _samples(entries: list[_ListedVideo], classes: Sequence[str]) -> tuple[Sample, ...]:
     labels = {name: label for label, name in enumerate(classes)}
-    # A list may say numbers in place of names; but classes named 1, 2, 3 are no labels 0, 1, 2.
+    # A list may give numbers instead of names. But if the classes themselves are named 1, 2, 3, these numbers
+    # are names, not the labels 0, 1, 2.
     if not any(name.isdigit() for name in classes):
         labels |= {str(label): label for label in range(len(classes))}
     return tuple(Sample(str(e.path), _label(e, labels, classes), e.frames, e.shard_entry) for e in entries)

@@ -1,8 +1,8 @@
-"""From labelled videos to views: what the data loader's workers run.
+"""Datasets that turn labelled videos into views; they run in the data loader's workers.
 
-A dataset knows video, sampling and transforms, never the model. Every random choice for a sample comes from
-(seed, epoch, its number), so neither the number of workers nor the order of samples changes it; loader.py
-makes batches of them.
+A dataset knows videos, sampling and transforms, never the model. All random choices for a sample are seeded
+with (seed, epoch, sample number), so they depend neither on the number of workers nor on the order of the
+samples. loader.py collects the samples into batches.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,17 +22,17 @@ from tanet.video import Video, VideoError, open_video
 
 
 class TrainClips(Dataset[Any]):
-    """One random view of each video, and its label: uint8 [T, 3, S, S], or what the device makes it of.
+    """One random view of each video, and its label: uint8 [T, 3, S, S], or a deferred view.
 
-    The key of a sample is epoch · len + number: the epoch travels with the sample, so that workers which
-    live on from epoch to epoch need not be told.
+    The key of a sample is epoch · len + number. It carries the epoch, so that workers which persist across
+    epochs need not be told about a new one.
     """
 
     def __init__(
         self, samples: Sequence[Sample], data: Data, *, frames: int, classes: Sequence[str], seed: int = 0
     ) -> None:
         self.samples, self.data, self.frames, self.seed = samples, data, frames, seed
-        # What a class is called in the mirror; None if its videos are not mirrored.
+        # Label of each class after mirroring; None if its videos must not be mirrored.
         self.mirrored: Sequence[int | None] = [None] * len(classes)
         if data.flip == "plain":
             self.mirrored = range(len(classes))
@@ -92,10 +92,10 @@ class EvalClips(Dataset[Any]):
 
 
 class EpochSampler(Sampler[int]):
-    """The keys of one epoch, shuffled by (seed, epoch); of several ranks each has its own part of them.
+    """The keys of one epoch, shuffled by (seed, epoch) and sharded over the ranks.
 
-    `epoch` and `start` may be set between epochs: a resumed epoch leaves out its first `start` keys, and is
-    as long as ever to those who ask for its length.
+    `epoch` and `start` may be set between epochs. A resumed epoch skips its first `start` keys; `len` still
+    returns the length of the full epoch.
     """
 
     def __init__(self, length: int, *, seed: int, rank: int = 0, world_size: int = 1) -> None:
@@ -109,7 +109,7 @@ class EpochSampler(Sampler[int]):
         return iter(self.keys()[self.start :])
 
     def keys(self) -> list[int]:
-        """All keys of this rank's epoch, in order."""
+        """Return all keys of this rank's epoch, in order."""
         keys = epoch_keys(
             self.length, seed=self.seed, epoch=self.epoch, rank=self.rank, world_size=self.world_size
         )
@@ -117,9 +117,9 @@ class EpochSampler(Sampler[int]):
 
 
 def epoch_keys(length: int, *, seed: int, epoch: int, rank: int = 0, world_size: int = 1) -> np.ndarray:
-    """The keys that a rank reads in an epoch, in order: int64.
+    """Return the keys that a rank reads in an epoch, in order: int64.
 
-    Over all ranks each number comes once: nothing is padded, so their shares may differ by one.
+    Each sample appears exactly once over all ranks. Nothing is padded, so ranks may differ by one sample.
     """
     order = np.random.default_rng((seed, epoch)).permutation(length)
     return epoch * length + order[rank::world_size]

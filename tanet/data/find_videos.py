@@ -1,4 +1,4 @@
-"""Find videos below a folder: files, and folders of frame pictures."""
+"""Search for videos below a folder: video files, and folders of frame pictures."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ VIDEO_SUFFIXES = (
 
 
 def find_videos(folder: Path) -> list[Path]:
-    """The videos of a folder, at any depth: video files, and folders that hold pictures. Sorted by path."""
+    """Find the videos in a folder, at any depth: video files and folders of pictures, sorted by path."""
     entries = visible_entries(folder)
     found = []
     for entry in entries:
@@ -20,17 +20,17 @@ def find_videos(folder: Path) -> list[Path]:
             found += find_videos(entry)
         elif entry.suffix.lower() in VIDEO_SUFFIXES:
             found.append(entry)
-    # A picture beside videos is a cover, not a frame.
+    # A picture next to videos is a cover, not a frame.
     if not found and any(entry.suffix.lower() in PICTURE_SUFFIXES for entry in entries):
         return [folder]
     return found
 
 
 def visible_entries(folder: Path) -> list[Path]:
-    """List what a folder holds, sorted, without hidden files.
+    """List the entries of a folder, sorted, without hidden ones.
 
     Raises:
-        UserError: it is no folder.
+        UserError: the path is not a folder.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")

@@ -1,8 +1,9 @@
-"""Which frames a clip is made of: frame numbers from 0, for a video of n frames.
+"""Selection of the T frames of a clip from a video of n frames, as frame numbers from 0.
 
-dense (Kinetics, "64 consecutive frames"): every (64 // T)-th frame of a window of 64; past the end it begins
-again. uniform (TSN; Wang et al., ECCV 2016): the video is cut into T segments of n/T frames, one from each.
-Both exactly as in the code that produced the published numbers.
+dense (Kinetics, "64 consecutive frames"): every (64 // T)-th frame of a window of 64; numbers past the end
+wrap around to the start. uniform (TSN; Wang et al., ECCV 2016): the video is cut into T segments of n/T
+frames, and one frame is taken from each.
+Both match the code that produced the published numbers exactly.
 """
 
 from typing import Literal
@@ -17,7 +18,7 @@ Sampling = Literal["dense", "uniform"]
 def train_indices(
     n: int, *, frames: int, sampling: Sampling, generator: np.random.Generator, window: int = 64
 ) -> np.ndarray:
-    """Random frames for training: int64 [T], of a video of n frames."""
+    """Draw random frames for training from a video of n frames: int64 [T]."""
     _check(n, frames=frames, clips=1)
     if sampling == "dense":
         starts = _dense_starts(n, window=window)
@@ -30,7 +31,7 @@ def train_indices(
 
 
 def middle_indices(n: int, *, frames: int, sampling: Sampling, window: int = 64) -> np.ndarray:
-    """The middle clip: int64 [T], of a video of n frames."""
+    """Return the middle clip of a video of n frames: int64 [T]."""
     _check(n, frames=frames, clips=1)
     if sampling == "dense":
         return _dense(_dense_starts(n, window=window) // 2, n, frames=frames, window=window)
@@ -39,7 +40,7 @@ def middle_indices(n: int, *, frames: int, sampling: Sampling, window: int = 64)
 
 
 def eval_indices(n: int, *, frames: int, clips: int, sampling: Sampling, window: int = 64) -> np.ndarray:
-    """Clips spread evenly over a video of n frames: int64 [V, T]. One clip is the middle one."""
+    """Spread V = `clips` clips evenly over a video of n frames: int64 [V, T]. One clip is the middle clip."""
     _check(n, frames=frames, clips=clips)
     if clips == 1:
         return middle_indices(n, frames=frames, sampling=sampling, window=window)[None]

@@ -1,15 +1,16 @@
-"""Training views made on the device, a batch at once: resized, cut, resized again, mirrored.
+"""Training views made on the device, one batch at a time: resize, crop, resize again, mirror.
 
-    view = Y₂ · [Y₁ · [frames · X₁] · X₂]       [·] rounds to whole levels; 1 to the short side, 2 of the box
+    view = Y₂ · [Y₁ · [frames · X₁] · X₂]       [·] rounds to integer pixel values
+                                                1: resize to the short side; 2: resize of the crop box
 
-The workers hand over pixels as they were decoded, of each frame the part that its view needs, and for each
-axis a table of weights. Antialiased bilinear resizing has the same few weights for every row, so both resizes
-of a batch are four batched matrix products; the crop is which rows a table has, the mirror their order.
+The workers hand over decoded pixels, only the part of each frame that its view needs, and a table of weights
+for each axis. Antialiased bilinear resizing uses the same few weights for every row, so both resizes of a
+batch are four batched matrix products. The crop selects rows of a table; the mirror reverses their order.
 
-Weights are whole multiples of a power of two, as in PyTorch's (and PIL's) resizing of uint8, and rounding is
-where theirs is. Sums of such products are exact in float32 as long as a resize shrinks less than twofold:
-the views are then, bit for bit, those of `transforms.train_view`. Beyond, one value in a hundred thousand,
-say, is one level off.
+Weights are integer multiples of a power of two, as in PyTorch's (and PIL's) resizing of uint8, and values are
+rounded at the same points. The sums of products are exact in float32 as long as a resize shrinks by less than
+a factor of two: the views then equal those of `transforms.train_view` bit for bit. Beyond that, about one
+value in a hundred thousand differs by one.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ from torch.nn import functional as F
 
 from tanet.data.transforms import CropSpec
 
-# Values that a call computes with at once: 256 MiB of frames in float32, and as much again for its result.
+# Number of values processed at once: 256 MiB of float32 frames, and as much again for the result.
 CHUNK_VALUES = 2**26
 
 
 @dataclass(frozen=True)
 class ResizeWeights:
-    """Resizing along one axis: output i of view b is Σ_k weights[b, i, k] · input[first[b, i] + k]."""
+    """Weights that resize one axis: output i of view b is Σ_k weights[b, i, k] · input[first[b, i] + k]."""
 
     first: torch.Tensor
     """int64 [B, n]."""
@@ -39,26 +40,26 @@ class ResizeWeights:
     """float32 [B, n, K]."""
 
     def matrix(self, length: int) -> torch.Tensor:
-        """The same as a matrix [B, n, length], for inputs of this length."""
+        """Return the weights as a dense matrix [B, n, length], for inputs of this length."""
         taps = self.weights.shape[2]
         columns = self.first[..., None] + torch.arange(taps, device=self.first.device)
-        # A table's last taps can lie beyond the end, where their weights are zero.
+        # The last taps of a table can lie beyond the end of the input; their weights are zero there.
         empty = self.weights.new_zeros(*self.first.shape, length + taps)
         return empty.scatter_(2, columns, self.weights)[..., :length]
 
 
 @dataclass(frozen=True)
 class DeferredViews:
-    """A batch of B views that are still to be made."""
+    """A batch of B views that the device has yet to make."""
 
     pixels: torch.Tensor
-    """uint8, one view after the other, each [T, H, W, 3]; H and W differ."""
+    """uint8, the flattened pixels of all views in order, each [T, H, W, 3]; H and W differ between views."""
     shapes: tuple[tuple[int, int, int], ...]
-    """T, H, W of each."""
+    """T, H, W of each view."""
     taps: tuple[ResizeWeights, ResizeWeights, ResizeWeights, ResizeWeights]
-    """Along the width and the height to the short side, then of the box to the view."""
+    """Width and height weights of the resize to the short side, then those from the crop box to the view."""
     resized: bool
-    """Whether any is resized to a short side: else the first two change nothing."""
+    """Whether any view is resized to a short side; if not, the first two weights are the identity."""
 
     def __len__(self) -> int:
         return len(self.shapes)
@@ -72,18 +73,18 @@ class DeferredViews:
         )
 
     def clips(self) -> Iterator[torch.Tensor]:
-        """The pixels of each view: uint8 [T, H, W, 3]."""
+        """Yield the pixels of each view: uint8 [T, H, W, 3]."""
         for shape, part in zip(
             self.shapes, self.pixels.split([3 * t * h * w for t, h, w in self.shapes]), strict=True
         ):
             yield part.view(*shape, 3)
 
     def pin_memory(self) -> DeferredViews:
-        """A copy in page-locked memory, from which a GPU reads by itself; the loader calls this."""
+        """Return a copy in page-locked memory, which a GPU can read directly; called by the DataLoader."""
         return self._each(torch.Tensor.pin_memory)
 
     def to(self, device: torch.device) -> DeferredViews:
-        """On the device; from page-locked memory without waiting for it."""
+        """Copy the batch to the device; asynchronously if it is in page-locked memory."""
         return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> DeferredViews:
@@ -95,11 +96,11 @@ Views = torch.Tensor | DeferredViews
 
 
 def defer_view(frames: torch.Tensor, cut: CropSpec, *, size: int) -> DeferredViews:
-    """One view that is still to be made.
+    """Prepare one view for `make_views`: its pixels and resize weights.
 
     Args:
         frames: uint8 [T, H, W, 3].
-        cut: how the view comes out of them.
+        cut: size, crop and mirroring of the view.
         size: S, side of the view in pixels.
     """
     clips, height, width, _ = frames.shape
@@ -119,7 +120,7 @@ def defer_view(frames: torch.Tensor, cut: CropSpec, *, size: int) -> DeferredVie
 
 
 def concatenate_views(batches: Sequence[DeferredViews]) -> DeferredViews:
-    """One batch of several, in their order; they have the same T and S."""
+    """Concatenate batches in order; all have the same T and S."""
     x1, y1, x2, y2 = (_stack_weights([batch.taps[axis] for batch in batches]) for axis in range(4))
     return DeferredViews(
         torch.cat([batch.pixels for batch in batches]),
@@ -131,10 +132,10 @@ def concatenate_views(batches: Sequence[DeferredViews]) -> DeferredViews:
 
 @torch.no_grad()
 def make_views(raw: DeferredViews) -> torch.Tensor:
-    """The views, on the device where the pixels are: float32 [B, T, 3, S, S] of whole levels, 0 to 255.
+    """Make the views, on the device of the pixels: float32 [B, T, 3, S, S], integer values from 0 to 255.
 
-    It computes in float32. Where the user has allowed TF32 for products (PyTorch does not by itself), weights
-    are rounded to 11 bits, and some pixels are one level off.
+    The computation runs in float32. If the user has allowed TF32 for matrix products (off by default in
+    PyTorch), weights are rounded to 11 bits, and some pixels differ by one.
     """
     frames, heights, widths = zip(*raw.shapes, strict=True)
     step = max(1, CHUNK_VALUES // (3 * frames[0] * max(heights) * max(widths)))
@@ -146,7 +147,7 @@ def make_views(raw: DeferredViews) -> torch.Tensor:
 def _make(raw: DeferredViews) -> torch.Tensor:
     frames = raw.shapes[0][0]
     height, width = (max(shape[axis] for shape in raw.shapes) for axis in (1, 2))
-    # The height comes first, so that products along both axes need no copy between them.
+    # With the height first, no copy is needed between the products along the two axes.
     maps = torch.zeros(len(raw), height, frames, 3, width, device=raw.pixels.device)
     for place, clip in zip(maps, raw.clips(), strict=True):
         place[: clip.shape[1], ..., : clip.shape[2]] = clip.permute(1, 0, 3, 2)
@@ -158,9 +159,9 @@ def _make(raw: DeferredViews) -> torch.Tensor:
 
 
 def _resize(maps: torch.Tensor, x: ResizeWeights, y: ResizeWeights) -> torch.Tensor:
-    """[B, H, F, W] → [B, H', F, W'], rounded after each axis.
+    """Resize [B, H, F, W] → [B, H', F, W'], rounding after each axis.
 
-    No weight is negative and they sum to one, so no value leaves 0 to 255.
+    No weight is negative and the weights sum to one, so all values stay within 0 to 255.
     """
     batch, height, depth, width = maps.shape
     wide = maps.flatten(1, 2) @ x.matrix(width).mT  # [B, H·F, W']
@@ -169,7 +170,7 @@ def _resize(maps: torch.Tensor, x: ResizeWeights, y: ResizeWeights) -> torch.Ten
 
 
 def _crop_weights(before: int, after: int, *, start: int, length: int) -> tuple[slice, ResizeWeights]:
-    """Of an axis that is resized: the inputs that the outputs from `start` on need, their taps."""
+    """Return the input pixels of one axis that outputs [start, start + length) need, and their weights."""
     taps = _resize_weights(before, after)
     first, weights = taps.first[:, start : start + length], taps.weights[:, start : start + length]
     low, high = int(first[0, 0]), min(before, int(first[0, -1]) + weights.shape[2])
@@ -178,20 +179,20 @@ def _crop_weights(before: int, after: int, *, start: int, length: int) -> tuple[
 
 @lru_cache(1024)
 def _resize_weights(before: int, after: int) -> ResizeWeights:
-    """Antialiased bilinear resizing of an axis: [1, after] and [1, after, K]."""
+    """Compute the antialiased bilinear weights of an axis: `first` [1, after], `weights` [1, after, K]."""
     if before == after:
         return ResizeWeights(torch.arange(after)[None], torch.ones(1, after, 1))
     scale = before / after
-    wide = max(1.0, scale)  # half the width of the triangle under which inputs count
+    wide = max(1.0, scale)  # half the width of the triangle filter
     centres = scale * (np.arange(after) + 0.5)
     first = (centres - wide + 0.5).clip(0).astype(np.int64)
     ends = (centres + wide + 0.5).clip(None, before).astype(np.int64)
     inputs = first[:, None] + np.arange((ends - first).max())
-    # In PyTorch's order of operations, so that each rounds as there.
+    # The order of operations is PyTorch's, so that each operation rounds identically.
     weights = (1 - np.abs((inputs - centres[:, None] + 0.5) * (1 / wide))).clip(0)
     weights[inputs >= ends[:, None]] = 0
     weights /= weights.cumsum(1)[:, -1:]
-    # As many bits as the largest weight leaves in 15, and 22 at most.
+    # As many fractional bits as let the largest weight fit into 15 bits, at most 22.
     bits = next((bits for bits in range(22) if int(weights.max() * 2 ** (bits + 1) + 0.5) >= 2**15), 22)
     weights = np.floor(weights * 2**bits + 0.5) / 2**bits
     return ResizeWeights(torch.from_numpy(first)[None], torch.from_numpy(weights).float()[None])

@@ -1,6 +1,6 @@
-"""Lists of videos as text: `path label` or `path frames label` (TSN's and TSM's format), or CSV.
+"""Video lists in text files: `path label` or `path frames label` (TSN's and TSM's format), or CSV.
 
-A path may have spaces in it. The columns of a CSV file are path, label and, if you like, frames.
+A path may contain spaces. The columns of a CSV file are path, label and, optionally, frames.
 """
 
 import csv
@@ -13,27 +13,27 @@ ListRow = tuple[str | None, str | None, str | None]  # path, label, frames
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file that are not empty, without the space around them.
+    """Read the lines of a text file that are not blank, stripped of surrounding whitespace.
 
     Raises:
-        UserError: it can not be read.
+        UserError: the file cannot be read.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: can not be read ({error})") from error
+        raise UserError(f"{path}: cannot be read ({error})") from error
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def read_class_names(path: Path) -> list[str]:
-    """Read class names, one a line in the order of the labels.
+    """Read class names, one per line, in the order of the labels.
 
     Raises:
-        UserError: it cannot be read, is empty, or names a class twice.
+        UserError: the file cannot be read, is empty, or names a class twice.
     """
     names = read_lines(path)
     if not names:
-        raise UserError(f"{path}: names no class")
+        raise UserError(f"{path}: holds no class names")
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise UserError(f"{path}: names a class twice: {abbreviate(twice)}; each label needs its own name")
@@ -41,10 +41,10 @@ def read_class_names(path: Path) -> list[str]:
 
 
 def read_list(path: Path) -> list[ListRow]:
-    """What a list says of each video; frames are None where it does not say.
+    """Read path, label and number of frames of each video in a list; frames are None if not listed.
 
     Raises:
-        UserError: it can not be read, or is no such list.
+        UserError: the file cannot be read, or is not in one of the two formats.
     """
     return _csv(path) if path.suffix == ".csv" else _words(path)
 
@@ -66,5 +66,5 @@ def _words(path: Path) -> list[ListRow]:
 def _csv(path: Path) -> list[ListRow]:
     table = csv.DictReader(read_lines(path))
     if not {"path", "label"} <= set(table.fieldnames or ()):
-        raise UserError(f"{path}: the first line must name the columns path, label and, if you like, frames")
+        raise UserError(f"{path}: the first line must name the columns path, label and, optionally, frames")
     return [(row["path"], row["label"], row.get("frames") or None) for row in table]

@@ -1,8 +1,8 @@
-"""Batches for the network, from workers that may meet a bad file, hang, or die.
+"""Data loader that copes with unreadable files, and with workers that hang or die.
 
 A sample that cannot be read is left out, and its batch is filled with the samples that follow in the order
-of the epoch. So every good video comes once an epoch, and the same seed gives the same batches whatever the
-number of workers. A worker that hangs or dies ends the run, and the file it was reading is named.
+of the epoch. So each good video appears once per epoch, and the same seed gives the same batches for any
+number of workers. If a worker hangs or dies, the run ends and the error names the file that it was reading.
 """
 
 import gc
@@ -29,16 +29,16 @@ from tanet.video import VideoError
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples that go through the network together."""
+    """One batch of samples."""
 
     views: Views
-    """uint8 [B, …]; after `prefetch_to_device` float32 and normalised."""
+    """uint8 [B, …]; after `prefetch_to_device`, float32 and normalised."""
     labels: torch.Tensor
     """int64 [B]."""
     keys: tuple[int, ...]
     """Keys of the samples in their dataset: epoch · len + number."""
     used: int
-    """Keys of the epoch that are used up with this batch: a resumed epoch starts at the next one."""
+    """Number of the epoch's keys consumed up to and including this batch; a resumed epoch starts there."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class BadVideo:
 
 
 def check_bad_fraction(bad: Mapping[int, VideoError], *, videos: int, max_bad: float) -> None:
-    """Refuse too many bad videos.
+    """Check that not too many videos are bad.
 
     Raises:
         UserError: more than the fraction `max_bad` of all `videos` cannot be read.
@@ -59,29 +59,29 @@ def check_bad_fraction(bad: Mapping[int, VideoError], *, videos: int, max_bad: f
     if len(bad) > max_bad * videos:
         last = list(bad.values())[-1]
         raise UserError(
-            f"{len(bad)} of {videos} videos can not be read, more than the part {max_bad:g} that is allowed "
+            f"{len(bad)} of {videos} videos cannot be read, more than the allowed fraction {max_bad:g} "
             f"(--data.max-bad); the last: {last}"
         )
 
 
 class ClipLoader:
-    """Iterates over full batches of a dataset. Use it as a context: it translates the errors of workers.
+    """Iterable over the batches of a dataset. Use it as a context manager: it translates worker errors.
 
-    With an `order` (training) every batch is full; a last one that is not is dropped, unless it is the only
-    one. Without an order (testing) all samples come, in their own order.
+    With an `order` (training), every batch is full: an incomplete last batch is dropped, unless it is the
+    only one. Without an order (testing), all samples are returned, in the order of the dataset.
 
     Args:
         clips: the dataset.
-        batch: samples in a batch.
-        data: its `workers`, `bad_files`, `max_bad` and `timeout` count.
-        order: keys of one epoch.
-        device: where the batches will go.
-        videos: number of videos that data.max_bad is a fraction of; None for those of `clips`.
-        on_event: is told of each `BadVideo`, once.
+        batch: samples per batch.
+        data: the loader uses `workers`, `bad_files`, `max_bad` and `timeout`.
+        order: sampler of the keys of one epoch.
+        device: device that the batches will be copied to.
+        videos: number of videos that data.max_bad is a fraction of; None for the length of `clips`.
+        on_event: receives each `BadVideo`, once.
 
     Raises:
         VideoError: a video cannot be read, and data.bad_files is "strict".
-        UserError: too many videos cannot be read; or a worker died, or took too long.
+        UserError: too many videos cannot be read, or a worker died or exceeded the timeout.
     """
 
     def __init__(
@@ -99,9 +99,9 @@ class ClipLoader:
         self.clips, self.data, self.order, self.on_event = clips, data, order, on_event
         self.batch = min(batch, len(clips) if order is None else len(order))
         self.pinned = torch.device(device).type == "cuda"
-        self.bad: dict[int, VideoError] = {}  # number → cause, of all epochs so far
+        self.bad: dict[int, VideoError] = {}  # number → cause, over all epochs so far
         workers = min(data.workers, available_cores())
-        # For each worker its process, and the key of the sample it reads plus 1, or 0. In shared memory.
+        # Per worker: its process ID, and the key of the sample being read plus 1 (0 if none). Shared memory.
         self.worker_status = torch.zeros(workers, 2, dtype=torch.int64).share_memory_()
         self.loader = DataLoader(
             _ReportingDataset(clips, self.worker_status),
@@ -113,11 +113,11 @@ class ClipLoader:
             timeout=data.timeout if workers else 0,
             collate_fn=_collate,
             worker_init_fn=_init_worker,
-            generator=torch.Generator(),  # the default would draw from the generator of dropout
+            generator=torch.Generator(),  # the default would consume the random numbers of dropout
         )
 
     def __len__(self) -> int:
-        """Number of batches, if no video is bad."""
+        """Return the number of batches if no video is bad."""
         if self.order is None:
             return len(self.loader)
         return len(self.order) // self.batch
@@ -128,7 +128,7 @@ class ClipLoader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # PyTorch reports a dead worker wherever the main process happens to be.
+        # PyTorch raises the error of a dead worker wherever the main process happens to be.
         if isinstance(error, RuntimeError) and str(error).startswith(
             ("DataLoader worker", "DataLoader timed")
         ):
@@ -137,7 +137,7 @@ class ClipLoader:
     def __iter__(self) -> Iterator[Batch]:
         kept: _Samples | None = None  # samples that do not fill a batch yet
         read = self.order.start if self.order else 0
-        yielded = read > 0  # whether the epoch had a batch already
+        yielded = read > 0  # whether this epoch has already produced a batch
         with _garbage_collection_off():
             batches = iter(self.loader)  # starts the workers
         for views, labels, keys, bad, good in batches:
@@ -157,7 +157,7 @@ class ClipLoader:
             yield kept.batch(self.batch, used=read)
 
     def record_bad(self, video: BadVideo) -> None:
-        """Leave out a video that this process, or another, could not read."""
+        """Record a video that this or another rank could not read, so that it is left out."""
         if self.data.bad_files == "strict":
             raise video.error
         if video.number in self.bad:
@@ -167,7 +167,7 @@ class ClipLoader:
         check_bad_fraction(self.bad, videos=self.videos, max_bad=self.data.max_bad)
 
     def _describe_dead_worker(self, cause: str) -> str:
-        """Say in one line which worker hangs or died, and what it was reading."""
+        """Describe in one line which worker hangs or died, and what it was reading."""
         samples, count = self.clips.samples, len(self.clips)
         busy = {pid: samples[(key - 1) % count].path for pid, key in self.worker_status.tolist() if key}
         if "timed out" in cause:
@@ -176,30 +176,30 @@ class ClipLoader:
         dead = {int(number) for number in re.findall(r"\d+", cause)}
         names = ", ".join(name for pid, name in busy.items() if pid in dead) or "nothing"
         return (
-            f"a process that decodes died ({cause}); being read: {names}. Too little memory, perhaps: "
+            f"a data loading worker died ({cause}); being read: {names}. Perhaps memory ran out: "
             "try fewer --data.workers"
         )
 
 
 @dataclass(frozen=True)
 class _Samples:
-    """Good samples in the order of the epoch."""
+    """Readable samples in the order of the epoch."""
 
     views: Views
     labels: torch.Tensor
     keys: tuple[int, ...]
     places: tuple[int, ...]
-    """Places in the order of the epoch."""
+    """Positions in the order of the epoch."""
 
     def followed_by(self, new: "_Samples", *, pinned: bool) -> "_Samples":
-        """Append samples; in page-locked memory if the loader's batches are."""
+        """Append samples; the result is in page-locked memory if `pinned`."""
         views, labels = _concatenate(self.views, new.views), torch.cat((self.labels, new.labels))
         if pinned:
             views, labels = views.pin_memory(), labels.pin_memory()
         return _Samples(views, labels, self.keys + new.keys, self.places + new.places)
 
     def after(self, count: int) -> "_Samples | None":
-        """Return what is left without the first `count` samples; None for nothing."""
+        """Return the samples after the first `count`; None if there are none."""
         if len(self.labels) <= count:
             return None
         return _Samples(self.views[count:], self.labels[count:], self.keys[count:], self.places[count:])
@@ -210,7 +210,7 @@ class _Samples:
 
 
 class _ReportingDataset(Dataset[Any]):
-    """A dataset whose workers report what they read, and return bad videos as values."""
+    """Dataset wrapper that records what each worker reads, and returns bad videos as values."""
 
     def __init__(self, clips: TrainClips | EvalClips, worker_status: torch.Tensor) -> None:
         self.clips, self.worker_status = clips, worker_status
@@ -233,7 +233,7 @@ class _ReportingDataset(Dataset[Any]):
 def _collate(
     items: list[Any],
 ) -> tuple[Views | None, torch.Tensor, tuple[int, ...], list[BadVideo], list[int]]:
-    """Return views, labels and keys of the good samples, the bad videos, and the places of the good ones."""
+    """Return views, labels and keys of the good samples, the bad videos, and the good samples' positions."""
     bad = [item for item in items if isinstance(item, BadVideo)]
     good = [place for place, item in enumerate(items) if not isinstance(item, BadVideo)]
     if not good:
@@ -253,7 +253,7 @@ def _concatenate(kept: Views, more: Views) -> Views:
 
 @contextmanager
 def _garbage_collection_off() -> Iterator[None]:
-    """Turn garbage collection off; also in processes forked meanwhile, until `_init_worker` turns it on."""
+    """Disable garbage collection. Processes forked meanwhile inherit this until `_init_worker` enables it."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -265,8 +265,8 @@ def _garbage_collection_off() -> Iterator[None]:
 
 def _init_worker(_: int) -> None:
     """Prepare a worker process."""
-    # Garbage inherited from the main process may be on a GPU, a captured CUDA graph for instance. Freeing it
-    # here would kill this process, which cannot use the GPU. So it is never collected.
+    # Garbage inherited from the main process may hold GPU resources, for instance a captured CUDA graph.
+    # Freeing it here would kill this process, which cannot use the GPU. So it is never collected.
     gc.freeze()
     gc.enable()
     _ignore_signals()

@@ -1,7 +1,7 @@
-"""Batches on the device, one ahead: while the network works on one, the next is moved, made and normalised.
+"""Prefetching to the device: while the network processes a batch, the next one is copied and normalised.
 
-On a GPU that goes on in a stream of its own, so that copying and cutting views take what the step leaves
-free. On a CPU it is a plain loop.
+On a GPU this runs in a separate stream, so that copying and making views use what the step leaves idle.
+On a CPU it is a plain loop.
 """
 
 import time
@@ -19,9 +19,9 @@ from tanet.recipes.input_spec import IMAGENET, InputSpec
 
 
 def timed(batches: Iterable[Batch], add_wait: Callable[[float], None]) -> Iterator[Batch]:
-    """Pass batches on, and report the seconds that each was waited for.
+    """Yield the batches, and report the seconds spent waiting for each to `add_wait`.
 
-    Wrap the loader with it, not `prefetch_to_device`: then time spent waiting for the GPU is not counted.
+    Wrap the loader, not `prefetch_to_device`: then time spent waiting for the GPU is not counted.
     """
     remaining = iter(batches)
     while True:
@@ -35,13 +35,13 @@ def timed(batches: Iterable[Batch], add_wait: Callable[[float], None]) -> Iterat
 
 @dataclass(frozen=True)
 class _PendingBatch:
-    """A batch whose copy to the device may still run, and the event that marks its end."""
+    """A batch whose copy to the device may still be running, and the event that marks the end of the copy."""
 
     batch: Batch
     ready: torch.cuda.Event
 
     def take(self) -> Batch:
-        """Make the network's stream wait for the copy, and own the memory."""
+        """Make the current stream wait for the copy, and register the memory as in use by that stream."""
         assert isinstance(self.batch.views, torch.Tensor)
         stream = torch.cuda.current_stream(self.batch.views.device)
         stream.wait_event(self.ready)
@@ -55,13 +55,13 @@ def prefetch_to_device(
 ) -> Iterator[Batch]:
     """Move batches of a `ClipLoader` to the device and normalise them, one ahead of the network.
 
-    Views become float32 [B, T, 3, S, S]. Use a batch in the stream that is current when it is asked for.
-    The next batch is requested before a batch is handed out, so errors of `batches` come one batch early.
+    Views become float32 [B, T, 3, S, S]. Use a batch in the stream that is current when it is requested.
+    The next batch is requested before a batch is yielded, so errors of `batches` are raised one batch early.
 
     Args:
-        batches: uint8 views, or views that the device still has to make.
-        device: where the network is.
-        spec: how the network's clips are normalised.
+        batches: batches of uint8 views, or of deferred views that the device has yet to make.
+        device: device of the network.
+        spec: normalisation that the network expects.
     """
     if device.type != "cuda":
         for batch in batches:
@@ -73,7 +73,7 @@ def prefetch_to_device(
     steps: deque[torch.cuda.Event] = deque(maxlen=2)  # the ends of the last two steps
     for batch in batches:
         if len(steps) == 2:
-            # Otherwise a fast loader would fill the GPU's memory. The last step still runs meanwhile.
+            # Otherwise a fast loader would fill the GPU's memory. The latest step keeps running meanwhile.
             steps[0].synchronize()
         with torch.cuda.stream(side):
             ready = torch.cuda.Event()
@@ -90,12 +90,12 @@ def prefetch_to_device(
 
 @cache
 def _side_stream(device: torch.device) -> torch.cuda.Stream:
-    """Return one stream for all epochs: PyTorch reserves freed memory for the stream that allocated it."""
+    """Return one stream for all epochs, because PyTorch reserves freed memory for the allocating stream."""
     return torch.cuda.Stream(device)
 
 
 def _prepared(batch: Batch, device: torch.device, spec: InputSpec) -> Batch:
-    """Copy a batch to the device, make its views there if they are not made yet, and normalise them."""
+    """Copy a batch to the device, make its views there if they are deferred, and normalise them."""
     views = batch.views
     if isinstance(views, DeferredViews):
         made = make_views(views.to(device))

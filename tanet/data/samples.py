@@ -1,4 +1,4 @@
-"""Labelled videos as values: one sample, and the split of a data set."""
+"""Value classes for labelled videos: one sample, and the split of a data set."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ class Sample:
     path: str
     label: int
     frames: int | None = None
-    """How many of its frames to use, from the first; None for all."""
+    """Number of frames to use, counted from the first; None for all."""
     shard_entry: ShardEntry | None = None
-    """Where it lies if not in a file or folder of its own."""
+    """Location in a shard; None for a video in its own file or folder."""
 
 
 @dataclass(frozen=True)
@@ -26,20 +26,24 @@ class Split:
     train: tuple[Sample, ...]
     val: tuple[Sample, ...]
     classes: tuple[str, ...]
-    """Names in the order of the labels."""
+    """Class names in the order of the labels."""
     warnings: tuple[str, ...] = ()
-    """What the user should know about the way it was split."""
+    """Warnings to the user about how the split was made."""
 
 
 def frame_count(sample: Sample, found: int) -> int:
-    """How many frames of the video to draw from."""
+    """Return the number of frames to draw from: the listed number, or all `found` frames.
+
+    Raises:
+        VideoError: the list states more frames than the video has.
+    """
     if sample.frames is not None and sample.frames > found:
         raise VideoError(sample.path, f"the list says {sample.frames} frames, but it has {found}")
     return sample.frames or found
 
 
 def spread_over_classes(samples: Sequence[Sample], *, limit: int) -> list[Sample]:
-    """At most `limit` of the samples, as many of each class as can be: the first of each, the second, …"""
+    """Choose at most `limit` samples, balanced over the classes: the first of each class, the second, …"""
     turns: dict[int, int] = {}
     order = []
     for sample in samples:

@@ -1,7 +1,7 @@
-"""From frames to views: crops, mirror and normalisation, pure functions on uint8 [T, H, W, 3].
+"""Transforms from frames to views: crop, mirror and normalise; pure functions on uint8 [T, H, W, 3].
 
-Views stay uint8 until they are on the device that computes: a quarter of the bytes to move, and `normalise`
-costs nothing there. Resizing is bilinear with antialiasing, as PIL's, which the published code used.
+Views stay uint8 until they are on the computing device: a quarter of the bytes to copy, and `normalise` costs
+nothing there. Resizing is bilinear with antialiasing, like PIL's, which the published code used.
 """
 
 import re
@@ -17,8 +17,8 @@ from torch.nn import functional as F
 from tanet.errors import UserError
 from tanet.recipes.input_spec import IMAGENET, InputSpec
 
-# The 13 places of a crop, in quarters of the room that it leaves (down, right): corners and centre,
-# edge middles, quarter points.
+# The 13 positions of a crop, as (down, right) in quarters of the margin around it: corners and centre,
+# edge midpoints, quarter points.
 CROP_POSITIONS = (
     *((0, 0), (0, 4), (4, 0), (4, 4), (2, 2)),
     *((2, 0), (2, 4), (4, 2), (0, 2)),
@@ -28,7 +28,7 @@ CROP_POSITIONS = (
 
 @dataclass(frozen=True)
 class Box:
-    """A crop, in pixels."""
+    """Crop box, in pixels."""
 
     top: int
     left: int
@@ -38,10 +38,10 @@ class Box:
 
 @dataclass(frozen=True)
 class CropSpec:
-    """How a training view comes out of its frames: they are resized, the box is cut out of them, mirrored."""
+    """Parameters of a training view: the frames are resized, cropped to the box, and mirrored or not."""
 
     height: int
-    """Of the frames once they are resized, in pixels."""
+    """Height of the resized frames, in pixels."""
     width: int
     box: Box
     mirrored: bool
@@ -56,15 +56,15 @@ def draw_crop(
     scales: tuple[float, ...] = (1.0, 0.875, 0.75, 0.66),
     flip: bool = True,
 ) -> CropSpec:
-    """Multi-scale crop and random mirror (TSN), for frames of height × width pixels.
+    """Draw a multi-scale crop and a random mirroring (TSN), for frames of height × width pixels.
 
     Args:
         height: H.
         width: W.
-        generator: of the crop and of the coin.
-        resize: short side before the crop; 0 leaves the frames as they are, as the published code does.
-        scales: sides of the crop as parts of the short side.
-        flip: whether the coin is thrown.
+        generator: random generator of crop and mirroring.
+        resize: short side before the crop, in pixels; 0 keeps the frames' size, as the published code does.
+        scales: sides of the crop as fractions of the short side.
+        flip: mirror with probability 1/2; False never mirrors.
     """
     height, width = size_for_short_side(height, width, resize) if resize else (height, width)
     box = multi_scale_box(height, width, scales=scales, generator=generator)
@@ -72,9 +72,9 @@ def draw_crop(
 
 
 def train_view(frames: torch.Tensor, cut: CropSpec, *, size: int) -> torch.Tensor:
-    """One view of a clip, the same for all its frames: uint8 [T, H, W, 3] → uint8 [T, 3, S, S].
+    """Make one view of a clip, with the same crop in all frames: uint8 [T, H, W, 3] → uint8 [T, 3, S, S].
 
-    `device_views.make_views` makes the same of a whole batch.
+    `gpu_transforms.make_views` does the same for a whole batch.
     """
     frames = _resize(frames, cut.height, cut.width).permute(0, 2, 3, 1)
     view = _resize(_crop(frames, cut.box), size, size)  # [T, 3, S, S]
@@ -82,13 +82,13 @@ def train_view(frames: torch.Tensor, cut: CropSpec, *, size: int) -> torch.Tenso
 
 
 def eval_views(frames: torch.Tensor, *, resize: int, size: int, crops: Literal[1, 3] = 1) -> torch.Tensor:
-    """The centre crop, or three crops along the longer side.
+    """Cut the centre crop, or three crops along the longer side.
 
     Args:
         frames: clips of one video, uint8 [V, T, H, W, 3].
         resize: short side, in pixels.
         size: S, side of the crops in pixels; at most `resize`.
-        crops: 1, or 3: left, centre, right (for a portrait video top, centre, bottom).
+        crops: 1 for the centre; 3 for left, centre, right (in a portrait video top, centre, bottom).
 
     Returns:
         uint8 [V·crops, T, 3, S, S]; the crops of a clip are consecutive.
@@ -103,7 +103,7 @@ def eval_views(frames: torch.Tensor, *, resize: int, size: int, crops: Literal[1
 
 
 def normalise(views: torch.Tensor, spec: InputSpec = IMAGENET) -> torch.Tensor:
-    """Turn RGB pixels, uint8 [..., 3, H, W], into what a network expects: float32 of the same shape."""
+    """Normalise RGB pixels, uint8 [..., 3, H, W], for a network: float32 of the same shape."""
     if spec.channels == "bgr":
         views = views.flip(-3)
     mean, std = _constants(views.device, spec)
@@ -113,9 +113,9 @@ def normalise(views: torch.Tensor, spec: InputSpec = IMAGENET) -> torch.Tensor:
 @cache
 @torch.inference_mode(False)
 def _constants(device: torch.device, spec: InputSpec) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return mean and deviation in pixel values, [3, 1, 1], kept on the device.
+    """Return mean and standard deviation in pixel values, [3, 1, 1], cached on the device.
 
-    Sending them with every batch would make the host wait for the device.
+    Copying them with every batch would make the host wait for the device.
     """
     low, high = spec.range
     mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (spec.mean, spec.std))
@@ -123,13 +123,13 @@ def _constants(device: torch.device, spec: InputSpec) -> tuple[torch.Tensor, tor
 
 
 def resize_short_side(frames: torch.Tensor, size: int) -> torch.Tensor:
-    """uint8 [T, H, W, 3] → the short side is `size`, the longer one in proportion (rounded down)."""
+    """Resize uint8 [T, H, W, 3] so that the short side is `size`; the longer side is rounded down."""
     height, width = size_for_short_side(frames.shape[1], frames.shape[2], size)
     return _resize(frames, height, width).permute(0, 2, 3, 1)
 
 
 def size_for_short_side(height: int, width: int, size: int) -> tuple[int, int]:
-    """Height and width of such frames once their short side is `size`."""
+    """Return height and width after the short side is resized to `size`."""
     if height <= width:
         return size, int(size * width / height)
     return int(size * height / width), size
@@ -138,7 +138,7 @@ def size_for_short_side(height: int, width: int, size: int) -> tuple[int, int]:
 def multi_scale_box(
     height: int, width: int, *, scales: tuple[float, ...], generator: np.random.Generator
 ) -> Box:
-    """A random crop: sides from `scales` × the short side, at most one step apart, at a fixed place."""
+    """Draw a crop: sides from `scales` × the short side, at most one step apart, at one of CROP_POSITIONS."""
     sides = [int(min(height, width) * scale) for scale in scales]
     steps = range(len(sides))
     pairs = [(sides[i], sides[j]) for i, j in product(steps, steps) if abs(i - j) <= 1]
@@ -150,28 +150,29 @@ def multi_scale_box(
 
 
 def eval_boxes(height: int, width: int, *, size: int, crops: Literal[1, 3]) -> list[Box]:
-    """Where `eval_views` cuts: along the longer side, centred on the shorter."""
+    """Return the crop boxes of `eval_views`: along the longer side, centred on the shorter one."""
     top, left = round((height - size) / 2), round((width - size) / 2)
     if crops == 1:
         return [Box(top, left, size, size)]
     if crops != 3:
-        raise UserError(f"crops are 1 or 3, not {crops}")
+        raise UserError(f"crops must be 1 or 3, not {crops}")
     if width >= height:
         return [Box(top, x, size, size) for x in (0, left, width - size)]
     return [Box(y, left, size, size) for y in (0, top, height - size)]
 
 
 def mirror_labels(classes: tuple[str, ...]) -> list[int | None]:
-    """The label of each class in the mirror: of the name with left and right exchanged, else its own.
+    """Return the label of each class after mirroring: that of the name with left and right exchanged.
 
-    None for a class whose mirrored name is no class: its videos can not be mirrored.
+    A class without left or right in its name keeps its label. The label is None if the exchanged name is not
+    a class: then the videos of the class cannot be mirrored.
 
     Raises:
-        UserError: the classes have numbers for names, which do not tell left from right.
+        UserError: the class names are numbers, which do not tell left from right.
     """
     if all(name.isdigit() for name in classes):
         raise UserError(
-            "to exchange the labels of mirrored videos the classes need names (--data.class-names), "
+            "the classes need names, so that mirrored videos get the right labels (--data.class-names); "
             "or choose --data.flip none or plain"
         )
     numbers = {name: label for label, name in enumerate(classes)}
@@ -181,7 +182,7 @@ def mirror_labels(classes: tuple[str, ...]) -> list[int | None]:
 def _mirrored(name: str) -> str:
     pairs = (("left", "right"), ("Left", "Right"), ("LEFT", "RIGHT"))
     other = {a: b for pair in pairs for a, b in (pair, pair[::-1])}
-    # A word, also within turnLeft and turn_left; not within bright or leftover.
+    # Match whole words, also within turnLeft and turn_left, but not within bright or leftover.
     pattern = r"(?<![A-Za-z])(left|right)(?![a-z])|(Left|Right)(?![a-z])|(?<![A-Z])(LEFT|RIGHT)(?![A-Z])"
     return re.sub(pattern, lambda word: other[word[0]], name)
 
@@ -191,7 +192,7 @@ def _crop(frames: torch.Tensor, box: Box) -> torch.Tensor:
 
 
 def _resize(frames: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """uint8 [T, H, W, 3] → uint8 [T, 3, height, width]."""
+    """Resize uint8 [T, H, W, 3] → uint8 [T, 3, height, width]."""
     images = frames.permute(0, 3, 1, 2)
     if images.shape[2:] == (height, width):
         return images

@@ -1,4 +1,4 @@
-"""Read the views of a video: the one way from an opened video to what a network is tested on."""
+"""Reading of evaluation views: the only path from an opened video to the input of a network under test."""
 
 import torch
 
@@ -13,11 +13,11 @@ def read_views(
     """Read V clips of a video and cut their crops: uint8 [V·crops, T, 3, S, S].
 
     Args:
-        video: opened.
-        frames: T.
-        data: its `sampling` and `window` count.
-        eval: clips, crops and sizes.
-        count: number of the video's frames to choose from; None for all.
+        video: an opened video.
+        frames: T, frames per clip.
+        data: the function uses `sampling` and `window`.
+        eval: numbers of clips and crops, and their sizes.
+        count: number of leading frames to choose from; None for all.
 
     Raises:
         VideoError: a frame cannot be read.

@@ -1,1 +1,1 @@
-"""The demo: make videos, train two networks, compare them on a page."""
+"""The demo: make videos, train two networks on them, and compare the two on an HTML page."""

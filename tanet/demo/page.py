@@ -1,4 +1,4 @@
-"""The demo's report: one HTML page that stands alone, with film strips, answers and the two accuracies."""
+"""The demo's report: a self-contained HTML page with film strips, predictions and the two accuracies."""
 
 import base64
 import html
@@ -36,10 +36,9 @@ img {{ display: block; width: 100%; min-width: 28rem; border-radius: 4px; }}
 small {{ opacity: .7; }}
 </style>
 <h1>Which way does time run?</h1>
-<p>Each verb below has a mirror image in time: played backwards, a clip of one is a clip of the other, and
-the same frames are in both. A network that sees frames without their order can be right half the time.
-Both networks are {backbone}, trained on the same {train} videos with the same recipe, tested on {val}
-others.
+<p>The verbs below come in pairs: a clip of one verb, played backwards, is a clip of the other, with the
+same frames. A network that ignores the order of frames can be right only half the time. Both networks are
+{backbone}, trained on the same {train} videos with the same recipe, and tested on {val} other videos.
 </p>
 {bars}
 <h2>One validation clip for each verb</h2>
@@ -51,11 +50,11 @@ others.
 
 
 def write_page(path: str | Path, reports: Mapping[str, Report], *, backbone: str, train: int) -> Path:
-    """Write the page; returns its path.
+    """Write the page and return its path.
 
     Args:
-        path: of the HTML file.
-        reports: what testing found, on the same videos, by temporal module (the keys of `COMPARED`).
+        path: HTML file to write.
+        reports: test results by temporal module (the keys of `COMPARED`), all on the same videos.
         backbone: name of the 2D network.
         train: number of training videos.
     """
@@ -74,7 +73,7 @@ def write_page(path: str | Path, reports: Mapping[str, Report], *, backbone: str
 
 
 def film_strip(video: str | Path, *, frames: int = 8, gap: int = 4) -> np.ndarray:
-    """Frames spread over a video, side by side: uint8 [H, W', 3]."""
+    """Return frames spread evenly over a video, side by side with `gap` pixels between: uint8 [H, W', 3]."""
     with open_video(video) as clip:
         pictures = clip.read(middle_indices(clip.frames, frames=frames, sampling="uniform"))  # [T, H, W, 3]
     padded = torch.nn.functional.pad(pictures, (0, 0, 0, gap), value=255)
@@ -82,7 +81,7 @@ def film_strip(video: str | Path, *, frames: int = 8, gap: int = 4) -> np.ndarra
 
 
 def encode_png(image: np.ndarray) -> bytes:
-    """A PNG file of an image uint8 [H, W, 3]."""
+    """Encode an image, uint8 [H, W, 3], as a PNG file."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

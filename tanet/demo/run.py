@@ -1,9 +1,9 @@
-"""The whole of tanet in some minutes: make videos, train two networks on them, test, predict, report.
+"""All of tanet in a few minutes: make videos, train two networks on them, test, predict, write a report.
 
-out/videos    made by synthetic/: ten verbs that only the order of frames tells apart
-out/tam       TANet
-out/none      the same 2D network without a sense of time, trained alike
-out/report.html
+out/videos        made by synthetic/: ten verbs in pairs that differ only in the order of frames
+out/tam           TANet
+out/none          the same 2D network without temporal modules, trained with the same recipe
+out/report.html   the comparison
 """
 
 import dataclasses
@@ -27,17 +27,18 @@ from tanet.recipes.verbs import VERBS
 from tanet.runtime.device import available_cores, pick_device
 from tanet.training.trainer import Event, train
 
-TRAIN, VAL = 80, 20  # clips a verb
-# A moving camera and changing speed, but no second object, and turns that pass through facing up: what a
-# small network learns in a few minutes. Of turns that face anywhere it does not tell the way by then.
+TRAIN, VAL = 80, 20  # clips per verb
+# Easy enough for a small network to learn in a few minutes: the camera moves and the speed changes, but
+# there is no second object, and every turn passes through facing up. Turns that start at any angle are too
+# hard: the network does not learn their direction in that time.
 DIFFICULTY = synthetic.Difficulty(camera=0.03, speed=0.4, distractors=0, facing=0.1)
 
 
 class Screen(Protocol):
-    """Shows a training."""
+    """Display of a training run."""
 
     def show(self, event: Event) -> None:
-        """Show an event of the training."""
+        """Show an event of the training run."""
 
 
 def run_demo(
@@ -47,16 +48,19 @@ def run_demo(
     watch: Callable[[Recipe], AbstractContextManager[Screen]],
     say: Callable[[str], None],
 ) -> Path:
-    """Run the demo; returns the path of its report.
+    """Run the demo and return the path of its report.
 
     Args:
-        out: folder for all of it; what an earlier demo left there is replaced.
-        device: where to compute.
-        watch: opens a screen that shows one training.
-        say: tells the user a line.
+        out: folder for all files. An earlier demo in it is replaced.
+        device: device to train and test on.
+        watch: opens a screen that shows one training run.
+        say: prints a line.
+
+    Raises:
+        UserError: `out` holds files that are not an earlier demo's.
     """
     target = pick_device(device)
-    # One core decodes; for networks this small, more threads than the other cores get in each other's way.
+    # Leave a core to each decoding worker. With networks this small, threads that share a core slow training.
     torch.set_num_threads(max(1, available_cores() - VERBS.data.workers))
     _clear(out)
     say(f"making {len(synthetic.VERBS) * (TRAIN + VAL)} videos in {out / 'videos'}")
@@ -84,10 +88,10 @@ def run_demo(
 
 
 def _clear(out: Path) -> None:
-    """Remove an earlier demo; a folder with anything else in it is left alone."""
+    """Remove an earlier demo from `out`. Refuse a folder that holds anything else."""
     marker = out / ".tanet-demo"
     if out.exists() and any(out.iterdir()) and not marker.exists():
-        raise UserError(f"{out} holds other files: name a new folder with --out")
+        raise UserError(f"{out} holds other files: choose a new folder with --out")
     for part in ("videos", *page.COMPARED):
         if (out / part).exists():
             shutil.rmtree(out / part)

@@ -1,1 +1,1 @@
-"""Scores of labelled videos: testing, metrics, protocols, score files, ensembles."""
+"""Evaluation on labelled videos: testing, metrics, protocols, score files, ensembles."""

@@ -1,7 +1,7 @@
-"""Testing: V clips × crops of every video, averaged into one score a video.
+"""Testing: scores of videos, each averaged over its V clips × crops.
 
-evaluate(network, samples, …)                        one process
-merge_scores([score_samples(…, numbers=…), …], …)    several processes, each with a share of the videos
+evaluate(network, samples, …)                        in one process
+merge_scores([score_samples(…, numbers=…), …], …)    in several processes, each with a share of the videos
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ from tanet.video import VideoError
 
 @dataclass(frozen=True)
 class VideosDone:
-    """Event: how far a test has come."""
+    """Event: progress of a test, in videos."""
 
     done: int
     total: int
@@ -31,14 +31,14 @@ class VideosDone:
 
 @dataclass(frozen=True)
 class PartialScores:
-    """Scores of a share of the videos; one process can send them to another."""
+    """Scores of a share of the videos, which one process can send to another."""
 
     numbers: tuple[int, ...]
-    """Numbers of the samples that were scored."""
+    """Indices of the samples that were scored."""
     scores: torch.Tensor
     """Their probabilities [videos, classes]."""
     bad: dict[int, VideoError]
-    """Why the other samples could not be read, by their numbers."""
+    """Errors of the samples that could not be read, by index."""
 
 
 def evaluate(
@@ -52,16 +52,16 @@ def evaluate(
     """Test a network on labelled videos.
 
     Args:
-        network: clips [B, T, 3, H, W] → logits, on the device that is to compute. Left in evaluation mode.
-        samples: labelled videos, as `read_split` finds them.
-        classes: names in the order of the logits.
-        recipe: its model's frames, its eval section and, of its data section, sampling, workers and the
-            handling of bad files count.
-        on_event: is told `VideosDone`, each `BadVideo`, and a `Note` when memory runs short.
+        network: clips [B, T, 3, H, W] → logits, on the device to use. It is left in evaluation mode.
+        samples: labelled videos, as returned by `read_split`.
+        classes: class names in the order of the logits.
+        recipe: its model's frames, its precision, its eval section, and the sampling, workers and bad-file
+            settings of its data section are used.
+        on_event: called with `VideosDone`, each `BadVideo`, and a `Note` when memory runs short.
 
     Raises:
         VideoError: a video cannot be read, and recipe.data.bad_files is "strict".
-        UserError: there are no videos, or too few can be read; or a worker hangs or died.
+        UserError: there are no videos, too few can be read, or a worker hangs or has died.
         torch.OutOfMemoryError: the GPU has too little memory for one view.
     """
     if not samples:
@@ -78,10 +78,10 @@ def score_samples(
     numbers: Iterable[int] | None = None,
     on_event: OnEvent = ignore,
 ) -> PartialScores:
-    """Score the samples of these numbers, by default all; otherwise like `evaluate`.
+    """Score the samples with the given indices, by default all. The other arguments are those of `evaluate`.
 
-    recipe.data.max_bad is a fraction of all samples here too. When several processes score shares,
-    `merge_scores` checks their sum: a small share may have more than its part of the bad videos.
+    recipe.data.max_bad is a fraction of all samples here too. If several processes score shares,
+    `merge_scores` checks the total: a small share may hold more than its proportion of the bad videos.
     """
     wanted = range(len(samples)) if numbers is None else tuple(numbers)
     if not wanted:
@@ -89,7 +89,7 @@ def score_samples(
     eval = recipe.eval
 
     def pass_on(event: object) -> None:
-        # The loader counts within the share; everyone else within all samples.
+        # The loader's indices count within the share; those of events count within all samples.
         if isinstance(event, BadVideo):
             event = BadVideo(wanted[event.number], event.error)
         on_event(event)
@@ -104,7 +104,7 @@ def score_samples(
         clips, batch=videos, data=recipe.data, device=device, videos=len(samples), on_event=pass_on
     ) as loader:
         for batch in loader:
-            assert isinstance(batch.views, torch.Tensor)  # EvalClips makes no others
+            assert isinstance(batch.views, torch.Tensor)  # EvalClips yields only tensors
             scores.append(scorer(batch.views))
             on_event(VideosDone(sum(map(len, scores)) + len(loader.bad), len(wanted)))
     return PartialScores(
@@ -124,14 +124,14 @@ def merge_scores(
     """Merge the scores of several shares into one report.
 
     Args:
-        shares: each sample is in exactly one.
+        shares: scores of the shares; each sample must be in exactly one.
         samples: all samples.
-        classes: names in the order of the logits.
-        max_bad: fraction of the samples that may be unreadable in all shares together.
+        classes: class names in the order of the logits.
+        max_bad: largest fraction of all samples that may be unreadable.
 
     Raises:
         ValueError: a sample is in no share, or in two.
-        UserError: too many samples cannot be read, or all.
+        UserError: too many samples cannot be read, or none can.
     """
     scores: dict[int, torch.Tensor] = {}
     bad: dict[int, VideoError] = {}

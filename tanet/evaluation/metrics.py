@@ -1,4 +1,4 @@
-"""From logits to answers: the views of a video fused into one score; accuracy, and where it is lost."""
+"""Metrics: averaged scores of a video's views, accuracy, confusion matrix, worst errors, rank correlation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,30 +13,32 @@ Average = Literal["logits", "softmax"]
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Parts of 1."""
+    """Accuracies of a test, as fractions between 0 and 1."""
 
     top1: float
     top5: float
     mean_class: float
-    """Top-1 of each class, averaged over the classes that occur."""
+    """Top-1 accuracy per class, averaged over the classes that have videos."""
     per_class: tuple[float | None, ...]
-    """Top-1 of each class; None where no video has it."""
+    """Top-1 accuracy of each class; None for a class without videos."""
 
 
 def average(logits: torch.Tensor, *, how: Average = "logits") -> torch.Tensor:
-    """Scores of a video from those of its views: [..., views, classes] → probabilities [..., classes].
+    """Average logits over the views of a video: [..., views, classes] → probabilities [..., classes].
 
-    `logits` averages before the softmax (the published code), `softmax` after it (mmaction2).
+    Args:
+        logits: [..., views, classes].
+        how: "logits" averages before the softmax (published code), "softmax" after it (mmaction2).
     """
     if how == "logits":
         return logits.mean(-2).softmax(-1)
     if how == "softmax":
         return logits.softmax(-1).mean(-2)
-    raise UserError(f"unknown fusion '{how}': known are logits, softmax")
+    raise UserError(f"unknown average '{how}': known are logits, softmax")
 
 
 def accuracy(scores: torch.Tensor, labels: torch.Tensor) -> Accuracy:
-    """Of scores [B, classes] against labels [B]."""
+    """Compute the accuracies of scores [B, classes] for labels [B]."""
     classes = scores.shape[1]
     first = scores.max(1).indices == labels  # [B]
     best = scores.topk(min(5, classes), dim=1).indices  # [B, 5]
@@ -53,22 +55,22 @@ def accuracy(scores: torch.Tensor, labels: torch.Tensor) -> Accuracy:
 
 
 def confusion(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """How often each class is taken for each: int64 [classes, classes], a row for each true class."""
+    """Count the predictions of each class: int64 [true class, predicted class]."""
     classes = scores.shape[1]
     return (labels * classes + scores.max(1).indices).bincount(minlength=classes**2).view(classes, classes)
 
 
 def worst(scores: torch.Tensor, labels: torch.Tensor, count: int) -> list[int]:
-    """The wrong answers given with the highest score, at most `count` of them: numbers of videos."""
+    """Return the indices of the wrong predictions with the highest scores, at most `count` of them."""
     score, answer = scores.max(1)
     wrong = (answer != labels).nonzero().flatten()
     return wrong[score[wrong].argsort(descending=True, stable=True)][:count].tolist()
 
 
 def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
-    """Spearman's: the correlation of the ranks of two rows of numbers, -1 to 1.
+    """Compute Spearman's rank correlation of two sequences, -1 to 1.
 
-    nan for fewer than three, and where all of one row are equal.
+    The result is nan for fewer than three values, and if all values of a sequence are equal.
     """
     if len(one) < 3:
         return float("nan")
@@ -76,7 +78,7 @@ def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
 
 
 def _ranks(values: Sequence[float]) -> torch.Tensor:
-    """The rank of each, float64; equal ones share the mean of theirs."""
+    """Return the rank of each value, float64; equal values share their mean rank."""
     numbers = torch.tensor(values, dtype=torch.float64)
     _, which, counts = numbers.unique(return_inverse=True, return_counts=True)
     return (counts.cumsum(0) - (counts - 1) / 2).double()[which]

@@ -1,9 +1,9 @@
-"""How the papers test, by name: which frames and crops of a video are scored, and how the scores become one.
+"""Test protocols of the papers, by name: which frames and crops are scored, and how scores are averaged.
 
 k400-10x3   Kinetics, 8 frames: 10 clips × 3 crops          k400-4x3   16 frames: 4 clips × 3 crops
 sth-1x1     Something-Something V1: the centre of one clip   sth-2x3    V2: 2 clips × 3 crops
 
-A name says how many views there are, a number of its own may change one of its values.
+A name states clips × crops. Single flags of `tanet test` (`--eval.clips`) override a protocol's settings.
 """
 
 import dataclasses
@@ -18,22 +18,22 @@ from tanet.recipes.recipe import Recipe
 
 @dataclass(frozen=True)
 class Protocol:
-    """What two tests have to share for their accuracies to be compared."""
+    """Settings that two tests must share for their accuracies to be comparable."""
 
     sampling: Sampling
     clips: int
     crops: Literal[1, 3]
     resize: int
-    """Short side, in pixels."""
+    """Short side of the frames before the crop, in pixels."""
     size: int
-    """Side of the crops, in pixels."""
+    """Side length of the crops, in pixels."""
     window: int = 64
-    """Length of the window of dense sampling, in frames of the video."""
+    """Window length for dense sampling, in frames of the video."""
     average: Average = "logits"
-    """As the code that gave the numbers on record."""
+    """What is averaged over the views; the default is that of the code behind the published results."""
 
     def apply(self, recipe: Recipe) -> Recipe:
-        """The recipe, tested by this protocol; what is not of the views (`eval.batch`, say) stays."""
+        """Return the recipe with this protocol's settings. Others, such as `eval.batch`, are kept."""
         values = dataclasses.asdict(self)
         data = {name: values.pop(name) for name in ("sampling", "window")}
         return dataclasses.replace(
@@ -52,10 +52,10 @@ PROTOCOLS: dict[str, Protocol] = {
 
 
 def find_protocol(name: str) -> Protocol:
-    """The protocol of a name.
+    """Return the protocol with this name.
 
     Raises:
-        UserError: there is none; the message lists those that are.
+        UserError: there is no such protocol; the message lists the known ones.
     """
     if name not in PROTOCOLS:
         raise UserError(f"unknown protocol '{name}': known are {', '.join(PROTOCOLS)}")

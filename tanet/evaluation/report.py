@@ -1,4 +1,4 @@
-"""What a test found: scores, accuracies, and the answer for each video."""
+"""Results of a test: scores, accuracies, and the predicted class of each video."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,29 +13,29 @@ from tanet.video import VideoError
 
 @dataclass(frozen=True)
 class Answer:
-    """What the network said of one video."""
+    """The network's prediction for one video."""
 
     video: str
     label: str
     answer: str
     score: float
-    """Probability of the answer."""
+    """Probability of the predicted class."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a test found."""
+    """Results of a test on labelled videos."""
 
     samples: tuple[Sample, ...]
     classes: tuple[str, ...]
     scores: torch.Tensor
     """Probabilities [videos, classes], float32."""
     bad: Mapping[str, VideoError] = field(default_factory=dict)
-    """Videos that could not be read, by their samples' paths; they do not count."""
+    """Videos that could not be read, by their samples' paths. They are not part of the accuracies."""
 
     @property
     def labels(self) -> torch.Tensor:
-        """[videos]."""
+        """Labels of the videos, int64 [videos]."""
         return torch.tensor([sample.label for sample in self.samples])
 
     @property
@@ -45,7 +45,7 @@ class Report:
 
     @property
     def answers(self) -> list[Answer]:
-        """One for each video."""
+        """Predictions, one for each video."""
         best = zip(self.samples, *(column.tolist() for column in self.scores.max(1)), strict=True)
         return [
             Answer(sample.path, self.classes[sample.label], self.classes[answer], score)
@@ -54,16 +54,16 @@ class Report:
 
     @property
     def confusion(self) -> torch.Tensor:
-        """How often each class was taken for each: int64 [classes, classes], a row for each true class."""
+        """Confusion matrix: counts, int64 [true class, predicted class]."""
         return metrics.confusion(self.scores, self.labels)
 
     def worst(self, count: int) -> list[Answer]:
-        """The wrong answers given with the highest score, at most `count` of them."""
+        """Return the wrong predictions with the highest scores, at most `count` of them."""
         answers = self.answers
         return [answers[number] for number in metrics.worst(self.scores, self.labels, count)]
 
     def as_dict(self) -> dict[str, Any]:
-        """Accuracies, and each video with its label and its answer, as plain values for JSON."""
+        """Return accuracies and the prediction for each video as plain values for JSON."""
         accuracy = self.accuracy
         per_class = zip(self.classes, accuracy.per_class, strict=True)
         return {

@@ -1,7 +1,7 @@
-"""Scores of a test as a file that says what it is, so that they can be looked at and fused again.
+"""Score files: the scores of a test in a self-describing file, to be inspected or averaged later.
 
-One file of safetensors: scores and labels as tensors; videos, classes and the models with their recipes as
-JSON. Nothing in it is executed.
+A score file is one safetensors file: scores and labels are tensors; videos, classes and the models with their
+recipes are JSON. Nothing in it is executed.
 """
 
 import dataclasses
@@ -25,56 +25,56 @@ from tanet.video import VideoError
 
 FORMAT = 1
 KEY = "tanet-scores"
-MAX_HEADER_BYTES = 100_000_000  # bytes that safetensors allows a header
+MAX_HEADER_BYTES = 100_000_000  # largest header that safetensors allows
 
 
 @dataclass(frozen=True)
 class ScoredModel:
-    """One model's part in the scores."""
+    """One model that contributed to the scores."""
 
     checkpoint: str
-    """Its path when it was tested."""
+    """Path of the checkpoint when it was tested."""
     sha256: str
-    """Of that file."""
+    """SHA-256 of the checkpoint file."""
     recipe: Recipe
-    """As it was tested: its model, sampling, views and precision."""
+    """The recipe it was tested with: model, sampling, views and precision."""
     versions: dict[str, str]
     weight: float = 1.0
-    """Its part in the mean; those of all models add up to 1."""
+    """Weight in the mean. The weights of all models sum to 1."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What a test found, and what made it."""
+    """Results of a test, and the models that produced them."""
 
     name: str
-    """What to call them in a message: the file that they come from."""
+    """Name to use in messages: the file that the scores come from."""
     report: Report
     root: str
-    """The folder that the names of the videos are relative to, where they lie in it."""
+    """Folder that the videos' names are relative to, for videos inside it."""
     sources: tuple[ScoredModel, ...]
-    """One for each model."""
+    """The models, one entry for each."""
 
     @property
     def names(self) -> list[str]:
-        """Of the videos that were scored: paths below the root, so that another machine's are the same."""
+        """Names of the scored videos: paths relative to the root, hence the same on every machine."""
         return [_relative_name(sample.path, self.root) for sample in self.report.samples]
 
     @property
     def unreadable(self) -> dict[str, VideoError]:
-        """The others, by name."""
+        """The videos that could not be read, by name."""
         return {_relative_name(path, self.root): error for path, error in self.report.bad.items()}
 
 
 def describe_model(checkpoint: Path, *, recipe: Recipe) -> ScoredModel:
-    """What made the scores of one model: its file, and how it was tested."""
+    """Describe a model that was tested: its checkpoint file and the recipe it was tested with."""
     with checkpoint.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return ScoredModel(str(checkpoint), digest, recipe, versions())
 
 
 def relative_root(data: Data) -> str:
-    """The folder that the paths of a data set are relative to."""
+    """Return the folder that the paths of a data set are relative to."""
     return data.root or (str(Path(data.val).parent) if data.val else "")
 
 
@@ -82,7 +82,7 @@ def save(path: str | Path, scores: Scores) -> None:
     """Write scores; the file at `path` is replaced only when the new one is complete.
 
     Raises:
-        OSError: the disk is full, or the folder can not be written.
+        OSError: the disk is full, or the folder cannot be written to.
     """
     report = scores.report
     header = {
@@ -98,8 +98,8 @@ def save(path: str | Path, scores: Scores) -> None:
 
 
 def is_scores(path: str | Path) -> bool:
-    """Whether a file says that it holds scores, be it whole or not; what it is called does not count."""
-    # The header alone: safetensors refuses a file that was cut short before it says what it is.
+    """Return whether a file's header says that it holds scores. File name and truncation do not matter."""
+    # Read only the header here: safetensors refuses a truncated file before it gives its metadata.
     try:
         with Path(path).open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -110,10 +110,11 @@ def is_scores(path: str | Path) -> bool:
 
 
 def load(path: str | Path) -> Scores:
-    """Read scores.
+    """Read a score file.
 
     Raises:
-        UserError: no such file, not a file of scores, or a damaged one; the message names file and cause.
+        UserError: the file does not exist, is not a score file, or is damaged; the message names the file
+            and the cause.
     """
     if not Path(path).is_file():
         raise UserError(f"{path}: no such file")
@@ -123,10 +124,10 @@ def load(path: str | Path) -> Scores:
         if header is None:
             raise UserError("a safetensors file without scores")
         if header["format"] != FORMAT:
-            raise UserError(f"of another tanet's format ({header['format']}; known is {FORMAT})")
+            raise UserError(f"unknown format {header['format']}; this version of tanet reads {FORMAT}")
         return _from_header(str(path), header, safetensors.torch.load_file(path))
     except (safetensors.SafetensorError, KeyError, TypeError, AttributeError, ValueError) as error:
-        raise UserError(f"{path}: not a file of scores, or a damaged one ({error})") from error
+        raise UserError(f"{path}: not a score file, or a damaged one ({error})") from error
 
 
 def _from_header(name: str, header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Scores:
@@ -135,7 +136,7 @@ def _from_header(name: str, header: dict[str, Any], tensors: dict[str, torch.Ten
     if scores.shape != (len(videos), len(classes)) or scores.dtype != torch.float32:
         raise UserError(f"{list(scores.shape)} scores for {len(videos)} videos and {len(classes)} classes")
     if len(labels) != len(videos) or not all(0 <= label < len(classes) for label in labels):
-        raise UserError("labels that do not fit its videos and classes")
+        raise UserError("its labels do not fit its videos and classes")
     samples = tuple(Sample(str(Path(root) / name), label) for name, label in zip(videos, labels, strict=True))
     bad = {str(Path(root) / name): VideoError(*error) for name, error in header["unreadable"].items()}
     sources = tuple(

@@ -1,4 +1,4 @@
-"""Score the views of videos: one forward pass, averaged over the views of each video."""
+"""Scoring of videos: a forward pass over their views, averaged over the views of each video."""
 
 from typing import Literal
 
@@ -18,15 +18,15 @@ Precision = Literal["float32", "bfloat16"]
 class Scorer:
     """Scores views of videos: uint8 [B, V·crops, T, 3, S, S] → probabilities [B, classes] on the CPU.
 
-    At most `eval.batch` views go through the network together. When a GPU runs out of memory, their number
-    is halved from then on; that changes the scores by rounding only.
+    The network processes at most `eval.batch` views at once. If a GPU runs out of memory, this number is
+    halved for the rest of the run, which changes the scores only by rounding.
 
     Args:
-        network: clips [B, T, 3, H, W] → logits, in evaluation mode; its `input_spec` says how clips are
-            normalised (ImageNet's values if it has none).
-        eval: its `average` and `batch` count.
-        precision: on a GPU.
-        on_event: is told a `Note` when the number of views is halved.
+        network: clips [B, T, 3, H, W] → logits, in evaluation mode. Its `input_spec` defines how clips are
+            normalised; without one, ImageNet's values are used.
+        eval: only `average` and `batch` are used.
+        precision: of the forward pass on a GPU.
+        on_event: called with a `Note` when the number of views is halved.
 
     Raises:
         torch.OutOfMemoryError: the GPU has too little memory for one view.
@@ -48,16 +48,16 @@ class Scorer:
 
     @torch.inference_mode()
     def __call__(self, views: torch.Tensor) -> torch.Tensor:
-        """Score views of B videos; the shapes stand at the class."""
+        """Score views of B videos; see the class for the shapes."""
         flat = views.flatten(0, 1)  # [B·V·crops, T, 3, S, S]
         while (logits := self._logits(flat)) is None:
             self.batch = min(self.batch, len(flat)) // 2
             torch.cuda.empty_cache()
-            self.on_event(Note(f"too little memory: from now on {self.batch} views go through together"))
+            self.on_event(Note(f"out of GPU memory: using {self.batch} views per forward pass from now on"))
         return metrics.average(logits.unflatten(0, views.shape[:2]), how=self.eval.average).cpu()
 
     def _logits(self, views: torch.Tensor) -> torch.Tensor | None:
-        """Compute logits [B·V·crops, classes]; on too little memory free all of it and return None."""
+        """Compute logits [B·V·crops, classes]; if memory runs out, free everything and return None."""
         logits = []
         try:
             for part in views.split(self.batch):

@@ -1,1 +1,1 @@
-"""Use of a trained network."""
+"""Inference: labels for videos from a trained network."""

@@ -1,4 +1,4 @@
-"""Labels for videos: the same line as in testing, for a file, a folder of pictures, or an array.
+"""Labels for videos: a video file, a folder of images or an array, processed as in testing.
 
 model = tanet.load("best.safetensors")
 tanet.predict("jump.mp4", model).label
@@ -25,31 +25,31 @@ VideoSource = str | Path | np.ndarray | torch.Tensor
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one video."""
+    """Prediction for one video."""
 
     video: str
-    """Its path, or "array"."""
+    """Path of the video, or "array"."""
     label: str
     score: float
     """Probability of the label."""
     top5: tuple[tuple[str, float], ...]
-    """The five best labels with their probabilities."""
+    """The five most probable labels with their probabilities, best first."""
     frames: int
-    """Frames of the video."""
+    """Number of frames of the video; of a damaged one, those that can be read."""
     note: str = ""
-    """What was wrong with it, where it could be answered all the same."""
+    """What was wrong with a damaged video that could still be classified; else ""."""
 
 
 def predict(video: VideoSource, model: Checkpoint, *, eval: Eval | None = None) -> Prediction:
     """Recognise the action in one video.
 
     Args:
-        video: path of a video file or of a folder of frame pictures; or the frames, uint8 [frames, H, W, 3].
-        model: a checkpoint, on the device that is to compute.
-        eval: the views; None for those of the checkpoint's recipe.
+        video: path of a video file or of a folder of frame images; or the frames, uint8 [frames, H, W, 3].
+        model: checkpoint, on the device to compute on.
+        eval: the views; None uses those of the checkpoint's recipe.
 
     Raises:
-        VideoError: the video can not be read.
+        VideoError: the video cannot be read.
         UserError: the array is not uint8 [frames, H, W, 3], or the network's scores are not numbers.
     """
     eval = eval or model.recipe.eval
@@ -59,13 +59,16 @@ def predict(video: VideoSource, model: Checkpoint, *, eval: Eval | None = None) 
 def predict_all(
     videos: Iterable[str | Path], model: Checkpoint, *, eval: Eval | None = None, workers: int = 2
 ) -> Iterator[Prediction | VideoError]:
-    """Recognise many; one that can not be read gives its error, and the others their answers.
+    """Recognise the actions in many videos.
 
     Args:
-        videos: paths, answered in their order.
-        model: a checkpoint, on the device that is to compute.
-        eval: the views; None for those of the checkpoint's recipe.
-        workers: threads that decode ahead.
+        videos: paths of video files or of folders of frame images.
+        model: checkpoint, on the device to compute on.
+        eval: the views; None uses those of the checkpoint's recipe.
+        workers: number of threads that decode ahead.
+
+    Yields:
+        For each video, in order, its prediction, or the VideoError if it cannot be read.
 
     Raises:
         UserError: the network's scores are not numbers.
@@ -85,7 +88,7 @@ def predict_all(
 
 @dataclass(frozen=True)
 class _Views:
-    """The views of a video, and what its prediction tells besides the answer."""
+    """The views of a video, and the fields `frames` and `note` of its prediction."""
 
     views: torch.Tensor
     """uint8 [V·crops, T, 3, S, S]."""
@@ -94,7 +97,7 @@ class _Views:
 
 
 def _views(source: VideoSource, model: Checkpoint, eval: Eval) -> _Views:
-    """Read the views of a video; of a damaged one, from the frames that it has."""
+    """Read the views of a video. If it is damaged, use the frames that can be read."""
     frames, data = model.recipe.model.frames, model.recipe.data
     with open_video(source) if isinstance(source, str | Path) else FrameArray(source) as video:
         promised = video.frames

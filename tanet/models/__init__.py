@@ -1,1 +1,1 @@
-"""Networks: 2D backbones, temporal modules and their insertion, and the factory that builds them."""
+"""Networks: 2D backbones, temporal modules, their insertion, and the factory that builds them."""

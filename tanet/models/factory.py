@@ -3,8 +3,8 @@
     create_model("tanet-resnet50", frames=8, classes=174)
     build(Network2D(backbone="mobilenet_v2", temporal="tsm"), classes=10)
 
-A name chooses an architecture: the settings of one family of networks. A family has a section of settings
-(recipes/recipe.py) and a builder here, and knows nothing of the others.
+A name selects an architecture: the settings of one family of networks. Each family has a section of settings
+(recipes/recipe.py) and a builder in this file, and is independent of the other families.
 """
 
 import warnings
@@ -42,11 +42,11 @@ ARCHITECTURES: dict[str, Network2D] = {
     "tsm-mobilenet-v2": Network2D(backbone="mobilenet_v2", temporal="tsm"),
     "c2d-mobilenet-v2": Network2D(backbone="mobilenet_v2", temporal="none"),
 }
-"""Architectures by name. A recipe can combine any 2D network with any temporal module."""
+"""Architectures by name. A recipe may also combine any 2D network with any temporal module."""
 
 
 def list_models() -> list[str]:
-    """List the names that `create_model` knows."""
+    """List the names that `create_model` accepts."""
     return list(ARCHITECTURES)
 
 
@@ -54,7 +54,7 @@ def find_architecture(name: str) -> Network2D:
     """Return the settings of an architecture.
 
     Raises:
-        UserError: the name is unknown; the message lists the known names.
+        UserError: the name is unknown. The message lists the known names.
     """
     if name not in ARCHITECTURES:
         raise UserError(f"unknown model '{name}': known are {', '.join(ARCHITECTURES)}")
@@ -72,15 +72,15 @@ def create_model(
     temporal: str | None = None,
     position: Literal["auto", "a", "b", "c", "d"] | None = None,
 ) -> VideoNet:
-    """Create a network with random weights, by its name.
+    """Create a network by its name, with random weights.
 
     Args:
         name: one of `list_models()`.
-        frames: T, frames of a clip; None for the architecture's own.
+        frames: T, frames per clip; None for the architecture's default.
         classes: number of classes.
-        dropout: dropout before the classifier; None for the architecture's own.
+        dropout: dropout probability before the classifier; None for the architecture's default.
         input_spec: how clips are normalised.
-        backbone: deprecated, as are `temporal` and `position`: use a name, or `build(Network2D(…))`.
+        backbone: deprecated; pass a name, or call `build(Network2D(…))`.
         temporal: deprecated.
         position: deprecated.
 
@@ -90,7 +90,9 @@ def create_model(
     old = {"backbone": backbone, "temporal": temporal, "position": position}
     old = {field: value for field, value in old.items() if value is not None}
     if name and old:
-        raise UserError(f"create_model: a name goes without {', '.join(old)}; use build(Network2D(…))")
+        raise UserError(
+            f"create_model: a name cannot be combined with {', '.join(old)}; use build(Network2D(…))"
+        )
     if not name:
         warnings.warn(
             'create_model takes a name now: create_model("tanet-resnet50", …); '
@@ -107,10 +109,10 @@ def create_model(
 
 
 def build(model: Network2D, *, classes: int, input_spec: InputSpec = IMAGENET) -> VideoNet:
-    """Build the network of a recipe's model section, with random weights; no file is read.
+    """Build the network that a recipe's model section describes, with random weights. No file is read.
 
     Args:
-        model: settings of one family.
+        model: settings of one family of networks.
         classes: number of classes.
         input_spec: how clips are normalised.
 
@@ -123,7 +125,7 @@ def build(model: Network2D, *, classes: int, input_spec: InputSpec = IMAGENET) -
 
 
 def _build_2d(model: Network2D, classes: int, input_spec: InputSpec) -> VideoNet:
-    """Plug a temporal module into a 2D network without its classifier."""
+    """Build a 2D network, remove its classifier and plug a temporal module into it."""
     if model.backbone not in BACKBONES:
         raise UserError(f"unknown backbone '{model.backbone}': known are {', '.join(BACKBONES)}")
     backbone = BACKBONES[model.backbone]()
@@ -143,4 +145,4 @@ def _build_2d(model: Network2D, classes: int, input_spec: InputSpec) -> VideoNet
 
 
 BUILDERS: dict[type, Callable[[Network2D, int, InputSpec], VideoNet]] = {Network2D: _build_2d}
-"""Family of networks → what builds one."""
+"""Settings class of a family → the function that builds its networks."""

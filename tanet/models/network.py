@@ -1,10 +1,10 @@
-"""The contract of all networks: clips in, logits out; features, head and input specification in reach.
+"""The interface of all networks: clips in, logits out, with access to features, head and input specification.
 
     network(clips)             [B, T, 3, H, W] → logits [B, classes]
-    network.features(clips)    what enters the classifier, [B, F]
-    network.head(features)     the logits
+    network.features(clips)    input of the classifier, [B, F]
+    network.head(features)     logits [B, classes]
 
-In evaluation `head(features(clips))` equals `network(clips)` up to rounding.
+In evaluation mode `head(features(clips))` equals `network(clips)` up to rounding.
 """
 
 import torch
@@ -14,11 +14,11 @@ from tanet.recipes.input_spec import IMAGENET, InputSpec
 
 
 class Network(nn.Module):
-    """Base class of all networks. Each has a module `head`: features [B, F] → logits [B, classes].
+    """Base class of all networks. Subclasses define a module `head`: features [B, F] → logits [B, classes].
 
     Args:
-        frames: T, frames of a clip.
-        input_spec: how clips must be normalised, and the frames and sizes the network is meant for.
+        frames: T, frames per clip.
+        input_spec: how clips must be normalised, and the frame step and sizes that the network is meant for.
     """
 
     def __init__(self, *, frames: int, input_spec: InputSpec = IMAGENET) -> None:
@@ -26,7 +26,7 @@ class Network(nn.Module):
         self.frames, self.input_spec = frames, input_spec
 
     def features(self, clips: torch.Tensor) -> torch.Tensor:
-        """Compute what enters the classifier: normalised clips [B, T, 3, H, W] → features [B, F]."""
+        """Compute the input of the classifier: normalised clips [B, T, 3, H, W] → features [B, F]."""
         raise NotImplementedError
 
     def check_clips(self, clips: torch.Tensor) -> None:

@@ -1,9 +1,9 @@
-"""VideoNet: a 2D network that sees the frames of a clip, and the mean of their logits.
+"""VideoNet: a 2D network that runs on each frame of a clip; the frames' logits are averaged.
 
     [B, T, 3, H, W] → [B·T, 3, H, W] → 2D network, plugged → [B·T, F] → linear → mean over T → [B, classes]
 
-The consensus over frames is that of TSN (Wang et al., ECCV 2016); the plugged modules are the only other
-place where frames meet.
+The mean over frames is the consensus of TSN (Wang et al., ECCV 2016). Apart from it, only the plugged
+temporal modules exchange information between frames.
 """
 
 import copy
@@ -23,14 +23,14 @@ from tanet.recipes.input_spec import IMAGENET, InputSpec
 
 
 class VideoNet(Network):
-    """A 2D network on each frame, and the mean of the frames' logits: clips [B, T, 3, H, W] → [B, classes].
+    """A 2D network on each frame, then the mean of the frames' logits: [B, T, 3, H, W] → [B, classes].
 
     Args:
-        backbone: images [B·T, 3, H, W] → features [B·T, F].
-        features: F.
-        frames: T.
+        backbone: 2D network, images [B·T, 3, H, W] → features [B·T, F].
+        features: F, width of the backbone's output.
+        frames: T, frames per clip.
         classes: number of classes.
-        dropout: dropout on each frame's features, before the classifier.
+        dropout: dropout probability, applied to each frame's features before the classifier.
         input_spec: how clips must be normalised.
     """
 
@@ -53,59 +53,62 @@ class VideoNet(Network):
         self.plugged = _plugged_modules(backbone)
 
     def features(self, clips: torch.Tensor) -> torch.Tensor:
-        """Average the features of the frames: [B, T, 3, H, W] → [B, F], in float32 at least."""
+        """Average the features of the frames: [B, T, 3, H, W] → [B, F], in float32 or wider."""
         return self._mean_over_frames(self._frame_features(clips))
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
-        """Average the logits of the frames: [B, T, 3, H, W] → [B, classes], in float32 at least.
+        """Average the logits of the frames: [B, T, 3, H, W] → [B, classes], in float32 or wider.
 
-        `head(features(clips))` would be cheaper, but dropout draws for each frame, and published numbers
-        come from averaged logits.
+        `head(features(clips))` would be cheaper, but dropout draws a mask for each frame, and published
+        results come from averaged logits.
         """
         return self._mean_over_frames(self.head(self.dropout(self._frame_features(clips))))
 
     def _frame_features(self, clips: torch.Tensor) -> torch.Tensor:
-        """[B, T, 3, H, W] → [B·T, F]."""
-        # torch.compile ignores hooks when it looks for code that it compiled before, and would run that of a
-        # 2D network for a TANet. Reading this attribute makes it compare them.
+        """Compute the features of each frame: [B, T, 3, H, W] → [B·T, F]."""
+        # torch.compile does not compare hooks when it looks up compiled code: it could run the code of a
+        # plain 2D network for a TANet. Reading `plugged` adds a guard that compares the plugged modules.
         if self.plugged is None:
             raise RuntimeError("the network does not know its plugged modules")
         self.check_clips(clips)
         return self.backbone(clips.flatten(0, 1))
 
     def _mean_over_frames(self, rows: torch.Tensor) -> torch.Tensor:
-        """[B·T, C] → [B, C]. In float32 at least: bfloat16 would make close values equal."""
+        """Average over frames, [B·T, C] → [B, C], in float32 or wider: bfloat16 makes close values equal."""
         precision = torch.promote_types(rows.dtype, torch.float32)
         return rows.unflatten(0, (-1, self.frames)).mean(1, dtype=precision)
 
     def absorb_batch_norms(self) -> int:
-        """Let each TAM absorb the BatchNorm and activation before it, in place; return how many did."""
+        """Make each TAM absorb the BatchNorm and activation before it, in place; return how many did."""
         absorbed = absorb_batch_norms(self.backbone)
         self.plugged = _plugged_modules(self.backbone)
         return absorbed
 
     def fuse(self) -> int:
-        """Call `absorb_batch_norms`, which is the new name."""
+        """Call `absorb_batch_norms`; this is its deprecated name."""
         warnings.warn("fuse is called absorb_batch_norms now", DeprecationWarning, stacklevel=2)
         return self.absorb_batch_norms()
 
     def optimize(
         self, *, precision: Literal["float32", "bfloat16"] = "float32", graph: bool = True
     ) -> nn.Module:
-        """Return a copy for inference: faster, with the same answers up to rounding.
+        """Return a faster copy for inference, with the same outputs up to rounding.
 
-        BatchNorms are folded into the convolutions before them. On a GPU each TAM absorbs the BatchNorm and
-        the activation before it instead, and in bfloat16 the 1×1 convolution before those too (fuse_tam.py).
-        Memory is channels-last. The first call compiles the network, which takes time, again for each new
-        shape; on a GPU it is captured as a CUDA graph. The copy's state dict fits no other network.
+        BatchNorms are folded into the convolutions before them. On a GPU, each TAM instead absorbs the
+        BatchNorm and the activation before it, and in bfloat16 also the 1×1 convolution before those
+        (fuse_tam.py). The memory format is channels-last. The first call with each input shape compiles the
+        network, which takes time; on a GPU the call is captured as a CUDA graph. The state dict of the copy
+        does not fit any other network.
 
         Args:
-            precision: of weights and maps; clips must come in it. A GPU is fastest in bfloat16.
-            graph: capture a CUDA graph. An answer is then overwritten by the next: clone what is to stay.
+            precision: data type of weights and feature maps; clips must have it too. A GPU is fastest in
+                bfloat16.
+            graph: capture a CUDA graph (GPU only). Each call then overwrites the output of the previous one:
+                clone outputs that you keep.
 
         Returns:
-            Clips [B, T, 3, H, W] → logits [B, classes], on the device where the network is now; call it under
-            `torch.inference_mode()`.
+            Module with clips [B, T, 3, H, W] → logits [B, classes], on the network's current device. Call it
+            under `torch.inference_mode()`.
         """
         dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
         if precision not in dtypes:
@@ -125,13 +128,13 @@ class VideoNet(Network):
             if isinstance(module, TAM):
                 module.to_kernel_layout()
         for norm, pair in zip(taken, frozen, strict=True):
-            norm.frozen = pair  # in float32 still
+            norm.frozen = pair  # computed before the cast, so still in float32
         mode = "reduce-overhead" if graph and on_gpu else None
         return torch.compile(network, mode=mode)  # type: ignore[return-value]
 
 
 def _plugged_modules(backbone: nn.Module) -> str:
-    """Name the temporal modules and absorbed BatchNorms of a 2D network, in one string."""
+    """List the names and types of a 2D network's temporal modules and absorbed BatchNorms in one string."""
     return " ".join(
         f"{name}:{type(module).__name__}"
         for name, module in backbone.named_modules()

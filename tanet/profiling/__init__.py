@@ -1,1 +1,1 @@
-"""What a network costs: parameters, operations, latency, memory."""
+"""The cost of a network: parameters, operations, latency, memory."""

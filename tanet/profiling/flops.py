@@ -1,13 +1,14 @@
-"""What a network costs: parameters, operations for one clip, measured time and memory. `tanet cost RECIPE`.
+"""Count the parameters of a network and its operations for one clip; `tanet cost RECIPE` prints them.
 
-    multiply-adds    convolutions + linear layers + temporal taps + products of attention
-    paper's FLOPs    convolutions + linear layers + temporal taps + 2 · elements that BatchNorms put out
+    multiply-adds    convolutions + linear layers + temporal taps + attention's matrix products
+    paper's FLOPs    convolutions + linear layers + temporal taps + 2 · elements that BatchNorms output
 
-The first is what a network computes. The second is how the paper's Table 2 counts: one operation for each
-multiply-add and two for each element of a BatchNorm, none for attention's products, activations and pooling.
-Found by trial, for the paper does not say: the 2D network comes to its 42.95 G, TANet to its 43.02 G.
-To count, one clip is run through a copy of the network on PyTorch's meta device, which knows shapes and holds
-no numbers: weights are not copied, and nothing is computed.
+The first is the true number of multiply-adds. The second follows the paper's Table 2: one operation per
+multiply-add and two per output element of a BatchNorm, none for attention's matrix products, activations and
+pooling. The paper does not state this rule; it was found by trial, and gives the paper's 42.95 G for the 2D
+network and 43.02 G for TANet.
+To count, one clip passes through a copy of the network on PyTorch's meta device, which tracks shapes but
+holds no data: weights are not copied, and nothing is computed.
 """
 
 import copy
@@ -35,20 +36,20 @@ class Count:
     dense: int = 0
     """Multiply-adds of convolutions and linear layers."""
     taps: int = 0
-    """Multiply-adds of filters over time that are no layers, of the adaptive convolution say."""
+    """Multiply-adds of temporal filters that are not layers, for example the adaptive convolution."""
     products: int = 0
     """Multiply-adds of attention's matrix products."""
     norms: int = 0
-    """Elements that BatchNorms put out."""
+    """Output elements of BatchNorms."""
 
     @property
     def macs(self) -> int:
-        """Multiply-adds."""
+        """Return the number of multiply-adds."""
         return self.dense + self.taps + self.products
 
     @property
     def paper_flops(self) -> int:
-        """FLOPs as the paper's Table 2 counts them."""
+        """Return the FLOPs, counted as in the paper's Table 2."""
         return self.dense + self.taps + 2 * self.norms
 
     def __add__(self, other: "Count") -> "Count":
@@ -63,7 +64,7 @@ class Count:
 
 @dataclass(frozen=True)
 class Cost:
-    """The counts of a network by its parts."""
+    """The counts of a network, by part."""
 
     backbone: Count
     """The 2D network."""
@@ -73,29 +74,29 @@ class Cost:
 
     @property
     def total(self) -> Count:
-        """The counts of all parts together."""
+        """Return the sum of the counts of all parts."""
         return self.backbone + self.temporal + self.classifier
 
 
 def build_on_meta(model: Network2D, *, classes: int) -> VideoNet:
-    """The network of a recipe's model section on the meta device, without numbers; what `count_cost` needs.
+    """Build the network of a recipe's model section on the meta device, without data, for `count_cost`.
 
     Raises:
-        UserError: as `factory.build`.
+        UserError: for the same reasons as in `factory.build`.
     """
     with torch.device("meta"):
         return build(model, classes=classes)
 
 
 def count_cost(network: VideoNet, *, size: int) -> Cost:
-    """Count parameters, and operations for one clip of T frames.
+    """Count a network's parameters, and its operations for one clip of T frames.
 
     Args:
-        network: on any device; it is left as it is.
-        size: side of the frames, in pixels.
+        network: on any device; it is not changed.
+        size: side of the square frames, in pixels.
 
     Raises:
-        UserError: a layer is of a kind that has no count, or the frames are too small for the network.
+        UserError: the operations of a layer cannot be counted, or the frames are too small for the network.
     """
     if size < 1:
         raise UserError(f"size must be positive, not {size}")
@@ -110,13 +111,13 @@ def count_cost(network: VideoNet, *, size: int) -> Cost:
         network(torch.empty(1, network.frames, 3, size, size, device="meta"))
     except RuntimeError as error:
         cause = str(error).splitlines()[0]
-        raise UserError(f"frames of {size} × {size} pixels do not pass this network: {cause}") from error
+        raise UserError(f"frames of {size} × {size} pixels do not fit this network: {cause}") from error
     return Cost(**counts)
 
 
 def _without_numbers(network: VideoNet) -> VideoNet:
-    """A copy on the meta device, made without copying the numbers first."""
-    # What deepcopy finds in its memo it takes for copied already.
+    """Copy a network to the meta device, without copying its data first."""
+    # deepcopy does not copy objects in its memo: enter a meta tensor there for each buffer and parameter.
     memo: dict[int, object] = {id(b): torch.empty_like(b, device="meta") for b in network.buffers()}
     for p in network.parameters():
         memo[id(p)] = nn.Parameter(torch.empty_like(p, device="meta"), requires_grad=False)
@@ -124,7 +125,7 @@ def _without_numbers(network: VideoNet) -> VideoNet:
 
 
 def _part(name: str) -> Literal["backbone", "temporal", "classifier"]:
-    """The part of a VideoNet that a parameter or module of a dotted name belongs to."""
+    """Return the part of a VideoNet to which a parameter or module belongs, from its dotted name."""
     if "temporal" in name.split("."):
         return "temporal"
     return "classifier" if name.startswith("head") else "backbone"
@@ -133,7 +134,7 @@ def _part(name: str) -> Literal["backbone", "temporal", "classifier"]:
 def _check_kind(name: str, module: nn.Module) -> None:
     known = isinstance(module, AnyConv | AnyBatchNorm | nn.Linear) or hasattr(module, "taps")
     if not known and list(module.parameters(recurse=False)):
-        raise UserError(f"{name}: the operations of a {type(module).__name__} can not be counted")
+        raise UserError(f"{name}: the operations of a {type(module).__name__} cannot be counted")
 
 
 def _count_call(
@@ -143,12 +144,12 @@ def _count_call(
     inputs: tuple[torch.Tensor],
     output: torch.Tensor,
 ) -> None:
-    """A hook: what a call of a module costs goes to its part."""
+    """Forward hook: add the cost of one call of a module to the counts of its part."""
     counts[part] += _operations(module, inputs, output)
 
 
 def _operations(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> Count:
-    """The operations of one call of a module that none of its children accounts for."""
+    """Return the operations of one call of a module, without those of its children."""
     elements = output.numel()
     if isinstance(module, AnyConv):
         return Count(dense=elements * module.weight[0].numel())
@@ -156,7 +157,7 @@ def _operations(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Te
         return Count(dense=elements * module.in_features)
     if isinstance(module, AnyBatchNorm):
         return Count(norms=elements)
-    # Temporal modules say for themselves what they do outside of layers.
+    # Temporal modules declare the operations that are not in layers.
     products = getattr(module, "attention_products", None)
     return Count(
         taps=elements * getattr(module, "taps", 0),

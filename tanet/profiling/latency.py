@@ -1,4 +1,4 @@
-"""Measure how long a network takes for a batch of clips, and the memory it needs."""
+"""Measure the time that a network takes for a batch of clips, and the memory that it needs."""
 
 import time
 from dataclasses import dataclass
@@ -10,40 +10,40 @@ from tanet.errors import UserError
 from tanet.models.video_net import VideoNet
 from tanet.runtime.device import autocast
 
-WARM_UP = 2  # runs that do not count: kernels are chosen, memory is taken
+WARM_UP = 2  # untimed runs: PyTorch selects kernels and allocates memory in them
 
 
-AT_LEAST, AT_MOST, ENOUGH = 5, 100, 3.0  # runs, runs, seconds of them
+AT_LEAST, AT_MOST, ENOUGH = 5, 100, 3.0  # minimum runs, maximum runs, seconds after which to stop
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Seconds that a batch takes, from clips on the device to logits on the device."""
+    """Time for one batch in seconds, from clips on the device to logits on the device, as percentiles."""
 
     batch: int
-    """Clips."""
+    """Clips per batch."""
     precision: Literal["float32", "bfloat16"]
     runs: int
-    """How often it was timed."""
+    """Number of timed runs."""
     p20: float
     p50: float
     p80: float
     peak_memory: int | None
-    """Most bytes that tensors held on the GPU, weights and clips among them; None on a CPU, where PyTorch
-    keeps no account."""
+    """Peak memory of all tensors on the GPU in bytes, including weights and clips; None on a CPU, where
+    PyTorch does not track it."""
 
 
 @torch.inference_mode()
 def measure_latency(
     network: VideoNet, *, size: int, batch: int, precision: Literal["float32", "bfloat16"]
 ) -> Latency:
-    """Time a network on random clips, on the device where it is. Other work on the machine disturbs this.
+    """Time a network on random clips, on its current device. Other load on the machine distorts the result.
 
     Args:
-        network: left in evaluation mode.
-        size: side of the frames, in pixels.
-        batch: clips that go through the network together.
-        precision: of a GPU, as in testing; a CPU computes in float32.
+        network: the network; it is left in evaluation mode.
+        size: side of the square frames, in pixels.
+        batch: clips per batch.
+        precision: autocast precision on a GPU, as in testing; a CPU always computes in float32.
 
     Raises:
         UserError: size or batch is not positive.
@@ -68,7 +68,7 @@ def measure_latency(
 
 
 def _run(network: VideoNet, clips: torch.Tensor) -> float:
-    """Seconds from clips to logits; a GPU is waited for, since it only takes orders when it is called."""
+    """Return the seconds from clips to logits. GPU calls are asynchronous, so wait until it has finished."""
     start = time.perf_counter()
     network(clips)
     if clips.device.type != "cpu":

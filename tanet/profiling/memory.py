@@ -1,11 +1,11 @@
-"""Memory that training takes, estimated before it starts: bytes on a device, for c clips and p parameters.
+"""Estimate the memory that training needs before it starts: bytes per device, for c clips and p parameters.
 
-    p · (4 weights + 4 gradients + 4 momentum, 8 of AdamW)  +  in bfloat16: p · 2
-    + c · what autograd keeps of one clip, in bfloat16 halved  +  c · the clip in float32
+    p · (4 weights + 4 gradients + 4 momentum, 8 with AdamW)  +  in bfloat16: p · 2
+    + c · bytes that autograd keeps of one clip, halved in bfloat16  +  c · bytes of the clip in float32
 
-What autograd keeps is counted by one forward pass on PyTorch's meta device, which holds no numbers. Kernels
-that recompute take less, the allocator's gaps more: compiled training of ResNet-50 was measured at 0.93 (with
-TAM) and 0.99 (without) of the estimate.
+One forward pass on PyTorch's meta device, which holds no data, counts the bytes that autograd keeps. Real
+usage is lower where kernels recompute activations, and higher because of gaps in the allocator's memory:
+compiled training of ResNet-50 was measured at 0.93 (with TAM) and 0.99 (without) of the estimate.
 """
 
 import torch
@@ -17,10 +17,16 @@ from tanet.recipes.recipe import Recipe
 
 
 def training_memory(recipe: Recipe, *, classes: int, clips: int, half: bool) -> int:
-    """Bytes that training takes on a device with `clips` of a step's clips; `half` of float32's in bfloat16.
+    """Estimate the bytes that training needs on one device.
+
+    Args:
+        recipe: its model, optimizer and frame size determine the memory.
+        classes: number of classes.
+        clips: clips of one step on this device.
+        half: train in bfloat16, which halves the bytes that autograd keeps.
 
     Raises:
-        UserError: the network can not be built, or frames of data.size do not pass it.
+        UserError: the network cannot be built, or frames of data.size pixels do not fit it.
     """
     network, size = build_on_meta(recipe.model, classes=classes), recipe.data.size
     parameters = sum(parameter.numel() for parameter in network.parameters())
@@ -31,14 +37,14 @@ def training_memory(recipe: Recipe, *, classes: int, clips: int, half: bool) -> 
 
 
 def _kept_by_autograd(network: VideoNet, *, size: int) -> int:
-    """Bytes of float32 that a backward pass needs of the forward pass of one clip, weights apart."""
+    """Return the bytes that the float32 forward pass of one clip keeps for backward, without the weights."""
     own = {tensor.untyped_storage()._cdata for tensor in (*network.parameters(), *network.buffers())}
     kept: dict[int, torch.UntypedStorage] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         if storage._cdata not in own:
-            kept[storage._cdata] = storage  # held, so that no other gets its number
+            kept[storage._cdata] = storage  # hold it, so that its address is not reused
         return tensor
 
     clip = torch.empty(1, network.frames, 3, size, size, device="meta")
@@ -47,6 +53,6 @@ def _kept_by_autograd(network: VideoNet, *, size: int) -> int:
             logits = network.train()(clip)
     except RuntimeError as error:
         cause = str(error).splitlines()[0]
-        raise UserError(f"frames of {size} × {size} pixels do not pass this network: {cause}") from error
+        raise UserError(f"frames of {size} × {size} pixels do not fit this network: {cause}") from error
     del logits
     return sum(storage.nbytes() for storage in kept.values())

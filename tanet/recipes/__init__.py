@@ -1,4 +1,4 @@
-"""Recipes: one experiment a file, each a frozen value on one screen; and the paper's tables, one a file."""
+"""Recipes: frozen dataclasses, one experiment per file; and the paper's tables, one table per file."""
 
 from tanet.errors import UserError
 from tanet.recipes.arrow6 import ARROW6
@@ -41,10 +41,10 @@ TABLES: dict[str, dict[str, Row]] = {
 
 
 def find_table(name: str) -> dict[str, Row]:
-    """The rows of a table of the paper, in its order, by the table's number: 1a, 2, …
+    """Return the rows of a table of the paper in the paper's order, given its number: 1a, 2, …
 
     Raises:
-        UserError: there is no such table; the message lists those that are.
+        UserError: there is no such table; the message lists the known ones.
     """
     if name not in TABLES:
         raise UserError(f"unknown table '{name}': known are {', '.join(TABLES)}")
@@ -52,10 +52,10 @@ def find_table(name: str) -> dict[str, Row]:
 
 
 def find_recipe(name: str) -> Recipe:
-    """The recipe of a name: one of RECIPES, or a row of a table of the paper, `table2/tsm`.
+    """Return the recipe with this name: one of RECIPES, or a row of one of the paper's tables (`table2/tsm`).
 
     Raises:
-        UserError: there is no such recipe, table or row; the message lists those that are.
+        UserError: there is no such recipe, table or row; the message lists the known ones.
     """
     if name in RECIPES:
         return RECIPES[name]

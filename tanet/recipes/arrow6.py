@@ -1,10 +1,11 @@
-"""The arrow of time: three actions of UCF-101 and the same clips played backwards, six classes.
+"""The arrow of time: six classes, three actions of UCF-101 played forwards and backwards.
 
     python -m bench.arrow6_videos UCF-101 arrow6
     tanet train arrow6 --data.root arrow6 --model.weights mobilenet_v2_imagenet.pth
 
-No frame tells forward from backward, so a network blind to the order of frames should not exceed 50 %. It can
-learn to reach 58, since each way was encoded by itself and the codec's traces differ (LOG.md).
+No single frame shows the direction of time, so a network that ignores frame order should not exceed 50 %.
+It can reach 58 %, because the two directions were encoded separately and their codec artefacts differ
+(LOG.md).
 """
 
 from tanet.recipes.recipe import Data, Eval, Network2D, Optim, Recipe

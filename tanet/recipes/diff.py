@@ -1,4 +1,4 @@
-"""Compare a recipe with its reference: list the fields that were changed."""
+"""Comparison of a recipe with its reference: the fields that differ."""
 
 import dataclasses
 
@@ -7,10 +7,10 @@ from tanet.recipes.recipe import Recipe
 
 
 def changed_fields(recipe: Recipe, reference: Recipe) -> list[str]:
-    """List `section.field now (was)` for each field that changes what is learned.
+    """List `section.field now (was)` for each changed field that affects what is learned.
 
-    Fields about places and the machine are left out, and so is `center_tap_bias` where a checkpoint's
-    weights replace it.
+    Fields about file locations and the machine are left out. So is `center_tap_bias` if a checkpoint is
+    given, because its weights overwrite the initial bias.
     """
     changed = []
     for section in ("data", "model", "optim", "eval"):

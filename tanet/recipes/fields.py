@@ -1,9 +1,9 @@
-"""Fields of a recipe. Each states its default, its bounds and its role where it is declared.
+"""Fields of a recipe. The declaration of a field states its default, its bounds and its role.
 
     epochs: int = setting(50, least=1)
     workers: int = setting(4, least=0, role="machine", on_resume="free")
 
-A section checks its fields whenever it is made: from Python, from flags, or from a checkpoint.
+A section checks its fields whenever it is created: from Python, from flags, or from a checkpoint.
 """
 
 import dataclasses
@@ -22,26 +22,26 @@ OnResume = Literal["same", "content", "free"]
 
 @dataclass(frozen=True)
 class Rule:
-    """What a field allows and what it is about."""
+    """Values that a field allows, and what the field affects."""
 
     least: float | None = None
-    """Smallest value."""
+    """Smallest allowed value."""
     most: float | None = None
-    """Largest value."""
+    """Largest allowed value."""
     above: float | None = None
-    """A value must be larger than this."""
+    """Exclusive lower bound."""
     below: float | None = None
-    """A value must be smaller than this."""
+    """Exclusive upper bound."""
     may_be_empty: bool = False
-    """Whether a tuple may have no values."""
+    """Whether a tuple may be empty."""
     role: Role = "learning"
-    """learning: changes what is learned. place: where files are. machine: how this machine works."""
+    """learning: affects what is learned. place: where files are. machine: how this machine does the work."""
     on_resume: OnResume = "same"
-    """same: a resumed run must keep the value. content: the file may move, but what it lists must stay.
-    free: the value may change."""
+    """Whether a resumed run may change the value. same: no. free: yes.
+    content: the file may move, but must list the same."""
 
     def violation(self, value: float) -> str:
-        """Say what a number must be, if it breaks a bound; "" if it does not."""
+        """Return the bound that a number violates, worded as "at least 1"; "" if it violates none."""
         broken = {
             f"at least {_shown(self.least)}": self.least is not None and not value >= self.least,
             f"at most {_shown(self.most)}": self.most is not None and not value <= self.most,
@@ -74,14 +74,14 @@ def rule_of(field: "dataclasses.Field[Any]") -> Rule:
 
 
 class Section:
-    """A section of a recipe: a frozen dataclass that refuses values its fields do not allow.
+    """Section of a recipe: a frozen dataclass that rejects values its fields do not allow.
 
     Raises:
         UserError: a value has the wrong type, is not a known choice, or breaks a bound.
     """
 
     section: ClassVar[str]
-    """Name of the section in a recipe: flags and messages call its fields SECTION.FIELD."""
+    """Name of the section in a recipe. Flags and messages refer to its fields as SECTION.FIELD."""
 
     def __post_init__(self) -> None:
         kinds = typing.get_type_hints(type(self))
@@ -94,10 +94,10 @@ S = TypeVar("S", bound=Section)
 
 
 def section_from_dict(cls: type[S], values: Mapping[str, Any], where: str) -> S:
-    """Build a section from plain values, as JSON holds them. A missing field takes its default.
+    """Build a section from plain values read from JSON. A missing field takes its default.
 
     Raises:
-        UserError: a field is unknown (the message lists the known), or a value is not allowed.
+        UserError: a field is unknown (the message lists the known ones), or a value is not allowed.
     """
     known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
     unknown = sorted(set(values) - set(known))
@@ -107,7 +107,7 @@ def section_from_dict(cls: type[S], values: Mapping[str, Any], where: str) -> S:
 
 
 def _check(name: str, value: Any, kind: Any, rule: Rule) -> None:
-    """Check one field: a single value, or each value of a tuple."""
+    """Check the value of one field, or each value of a tuple."""
     values = (value,)
     if typing.get_origin(kind) is tuple:
         if not isinstance(value, tuple):

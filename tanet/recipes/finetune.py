@@ -1,9 +1,9 @@
-"""One's own videos in folders: `tanet train finetune --data.root my_videos --init checkpoint.safetensors`.
+"""Fine-tuning on your own videos: `tanet train finetune --data.root my_videos --init checkpoint.safetensors`.
 
-For some 300 to 50,000 videos. `--init` takes a checkpoint, whose network is trained on, with a classifier
-that learns ten times as fast; or ImageNet's weights of a 2D network. Those are not to be forgotten: TAM
-begins near the identity, so that the features are at first what they were but for their scale, and learns ten
-times as fast as they change. LOG.md has what else was tried.
+For about 300 to 50,000 videos in class folders. `--init` takes a checkpoint or ImageNet weights of a 2D
+network. A checkpoint's network is trained further, with 10 × the learning rate for the new classifier.
+ImageNet features should be preserved: TAM starts near the identity, so that at first only the scale of the
+features changes, and has 10 × the learning rate of the 2D network. LOG.md lists what else was tried.
 """
 
 from tanet.recipes.recipe import Data, Eval, Network2D, Optim, Recipe
@@ -14,7 +14,7 @@ FINETUNE = Recipe(
     optim=Optim(
         method="adamw",
         epochs=150,
-        max_steps=40_000,  # 4,266 videos get all the epochs, 50,000 a twelfth of them
+        max_steps=40_000,  # 4,266 videos are trained for all epochs, 50,000 for a twelfth of them
         lr=2e-4,
         new_layer_lr_scale=10.0,
         schedule="cosine",

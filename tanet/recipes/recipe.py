@@ -1,8 +1,9 @@
-"""A recipe is one experiment as a value: what to read, what to build, how to train it and how to test it.
+"""A recipe describes one experiment: what to read, what to build, how to train it and how to test it.
 
-Sections are frozen dataclasses; there are no settings files. Change a recipe with `dataclasses.replace`,
-or on the command line by field (`--optim.lr 0.02`). Every checkpoint carries its recipe.
-The docstring under a field is its help text; its bounds and its role stand in its declaration (fields.py).
+Recipes and their sections are frozen dataclasses; there are no settings files. Change a recipe with
+`dataclasses.replace`, or field by field on the command line (`--optim.lr 0.02`). Every checkpoint contains
+its recipe. The docstring under a field is its help text. Its declaration states its bounds and its role
+(fields.py).
 """
 
 import dataclasses
@@ -16,204 +17,203 @@ from tanet.recipes.renamed import accept_old_names, warn_of_new_name, with_new_n
 
 @dataclass(frozen=True)
 class Data(Section):
-    """Where the videos are, and how a clip is cut out of one."""
+    """Where the videos are, and how clips are sampled from them."""
 
     section: ClassVar[str] = "data"
 
     root: str = setting("", role="place", on_resume="free")
-    """Folder of videos: ROOT/{train,val}/CLASS/…, or ROOT/CLASS/…. With lists: the base of their paths."""
+    """Folder of videos: ROOT/{train,val}/CLASS/… or ROOT/CLASS/…, or root of the paths in the lists."""
     train: str = setting("", role="place", on_resume="content")
     """List of training videos: lines `path label` or `path frames label`, or a CSV file."""
     val: str = setting("", role="place", on_resume="content")
-    """List of validation videos, in the format of `train`."""
+    """List of validation videos, in the same format as `train`."""
     class_names: str = setting("", role="place", on_resume="content")
-    """File of class names, one a line in the order of the labels. Default: names of folders or lists."""
+    """File of class names, one per line, in label order. Default: names from the folders or lists."""
     quarantine: str = setting("", role="place", on_resume="content")
-    """File of videos to leave out, one a line, as `tanet data check` writes it."""
+    """File of videos to leave out, one per line, as written by `tanet data check`."""
     val_fraction: float = setting(0.2, least=0, below=1)
-    """Fraction of the videos kept for validation where there is neither val/ nor a list."""
+    """Fraction of the videos held out for validation if there is no val/ folder and no list."""
     sampling: Literal["dense", "uniform"] = "uniform"
-    """dense: frames from a window of `window` consecutive frames (Kinetics). uniform: one frame from each of
-    T segments of the video."""
+    """How frames are sampled. dense: from `window` consecutive frames (Kinetics).
+    uniform: one frame from each of T equal segments of the video."""
     window: int = setting(64, least=1)
-    """Length of the window of dense sampling, in frames of the video."""
+    """Window length for dense sampling, in frames of the video."""
     resize: int = setting(256, least=0)
-    """Short side before the training crop, in pixels; 0 keeps the size of the video."""
+    """Short side of the frames before the training crop, in pixels; 0 keeps the video's own size."""
     size: int = setting(224, least=1)
-    """Side of the training crop, in pixels."""
+    """Side length of the training crop, in pixels."""
     scales: tuple[float, ...] = setting((1.0, 0.875, 0.75, 0.66), above=0, most=1)
-    """Sides of the multi-scale crop as fractions of the short side."""
+    """Side lengths of the random multi-scale crop, as fractions of the short side."""
     flip: Literal["none", "plain", "mirror"] = "plain"
-    """Random mirroring. none: never. plain: the label stays. mirror: labels with left and right swap."""
+    """Random horizontal flip. none: never. plain: keep the label. mirror: swap left and right in labels."""
     workers: int = setting(4, least=0, role="machine", on_resume="free")
-    """Decoding processes, at most one for each CPU core."""
+    """Number of decoding processes, limited to one per CPU core; 0 decodes in the main process."""
     transform_on: Literal["workers", "device"] = setting("workers", role="machine")
-    """Where training frames are resized, cropped and mirrored. Choose device if a GPU waits for data."""
+    """Where training frames are resized, cropped and flipped. Choose device if the GPU waits for data."""
     bad_files: Literal["skip", "strict"] = setting("skip", role="machine", on_resume="free")
-    """skip: name an unreadable video and fill its batch with the next. strict: end the run."""
+    """Unreadable videos. skip: report the video and use the next one instead. strict: end the run."""
     max_bad: float = setting(0.1, least=0, most=1, role="machine", on_resume="free")
-    """End the run when more than this fraction of the videos is unreadable."""
+    """Maximum fraction of unreadable videos. Above it, the run ends."""
     timeout: float = setting(300.0, above=0, role="machine", on_resume="free")
-    """End the run when a batch takes longer than this many seconds; needs workers."""
+    """Maximum wait for a batch, in seconds, after which the run ends. No effect without workers."""
 
 
 @dataclass(frozen=True)
 class Network2D(Section):
-    """A 2D network and the temporal module plugged into it."""
+    """The 2D network and the temporal module inserted into it."""
 
     section: ClassVar[str] = "model"
     family: ClassVar[str] = "2d"
 
     backbone: str = "resnet50"
-    """The 2D network."""
+    """Name of the 2D network."""
     temporal: str = "tam"
-    """The temporal module; none leaves the plain 2D network."""
+    """Name of the temporal module; none gives the plain 2D network."""
     frames: int = setting(8, least=1)
-    """Frames of a clip, T."""
+    """Number of frames per clip, T."""
     weights: str = setting("", role="place", on_resume="free")
     """File of ImageNet weights for the 2D network, with torchvision's names. Default: random weights."""
     init: str = setting("", role="place", on_resume="free")
-    """Checkpoint to start from. Its classifier is used too if the classes are the same."""
+    """Checkpoint to start from. Its classifier is used only if the classes are the same."""
     init_frames: Literal["same", "interpolate"] = setting("same", role="place")
-    """If `init` was trained on clips of another length: refuse it, or interpolate its weights over T."""
+    """If `init` was trained with another T. same: refuse it. interpolate: adapt its weights to this T."""
     dropout: float = setting(0.5, least=0, below=1)
-    """Dropout before the classifier."""
+    """Dropout probability before the classifier."""
     position: Literal["auto", "a", "b", "c", "d"] = "auto"
-    """Place in a block. auto: the module's own (b for TAM). a, b, c: before conv1, conv2, conv3.
-    d: before the addition (Figure 3)."""
+    """Position of the module in a block. auto: the module's default (b for TAM).
+    a, b, c: before conv1, conv2, conv3. d: before the residual addition (Figure 3)."""
     stages: tuple[Literal["res2", "res3", "res4", "res5"], ...] = ("res2", "res3", "res4", "res5")
-    """Stages that get the module: feature maps of stride 4, 8, 16, 32."""
+    """Stages of the network that get the module. Their feature maps have stride 4, 8, 16 and 32."""
     alpha: int = setting(2, least=1)
-    """TAM: hidden width of the global branch, as a multiple of T."""
+    """TAM: hidden units of the global branch, as a multiple of T."""
     beta: int = setting(4, least=1)
-    """TAM: channel reduction of the local branch."""
+    """TAM: factor by which the local branch reduces the number of channels."""
     kernel: int = setting(3, least=1)
-    """Temporal taps K of the adaptive kernel, and of tconv, i3d and pool."""
+    """Number of temporal taps K: of TAM's adaptive kernel, and of tconv, i3d and pool."""
     local_kernel: int = setting(3, least=1)
-    """TAM: temporal taps of the local branch: 3 in the paper, as many as `kernel` in the published code."""
+    """TAM: temporal taps of the local branch. Paper: 3; published code: as many as `kernel`."""
     center_tap_bias: float = setting(0.0, least=0)
-    """TAM, global: lead of the middle tap's logit at the start. 0 as published; with 6 its weight is 0.96."""
+    """TAM, global: initial lead of the centre tap's logit. Published: 0. With 6, the tap's weight is 0.96."""
 
 
 @dataclass(frozen=True)
 class Optim(Section):
-    """How the weights are learned. The defaults are those of all the compared papers."""
+    """How the weights are trained. The defaults are those shared by all the compared papers."""
 
     section: ClassVar[str] = "optim"
 
     method: Literal["sgd", "adamw"] = "sgd"
-    """sgd: SGD with momentum. adamw: learns from random weights in fewer steps."""
+    """Optimizer. sgd: SGD with momentum. adamw: needs fewer steps from random weights."""
     epochs: int = setting(50, least=1)
-    """Passes over the training videos."""
+    """Number of passes over the training videos."""
     lr: float = setting(0.01, above=0)
-    """Peak learning rate: at the start, or after the warm-up."""
+    """Peak learning rate, reached at the start or after the warm-up."""
     lr_batch: int = setting(0, least=0)
-    """Batch size that `lr` is meant for: the rate is scaled by batch / lr_batch. 0: no scaling."""
+    """Batch size that `lr` is meant for: `lr` is multiplied by batch / lr_batch. 0: no scaling."""
     schedule: Literal["step", "cosine"] = "step"
-    """step: multiply the learning rate by `gamma` at the milestones. cosine: half a cosine down to zero."""
+    """Learning rate schedule. step: multiply by `gamma` at milestones. cosine: half a cosine to zero."""
     milestones: tuple[int, ...] = setting((30, 40, 45), least=0, may_be_empty=True)
     """Epochs after which the learning rate is multiplied by `gamma`."""
     gamma: float = setting(0.1, above=0, most=1)
-    """Factor at the milestones."""
+    """Factor applied to the learning rate at each milestone."""
     warmup: float = setting(0.0, least=0)
-    """Epochs of linear warm-up; fewer than `epochs`. The paper has none."""
+    """Length of the linear warm-up, in epochs; must be below `epochs`. The paper has none."""
     max_steps: int = setting(0, least=0)
-    """Upper limit of steps: with more videos the whole schedule is shortened. 0: no limit."""
+    """Maximum number of steps. If `epochs` needs more, the whole schedule is shortened. 0: no limit."""
     batch: int = setting(64, least=1)
-    """Clips in a step, over all processes: more GPUs do not change the experiment."""
+    """Batch size: clips per step over all processes, whatever the number of GPUs that share them."""
     accumulate: int = setting(1, least=1, role="machine")
-    """Split the batch of a process into this many parts and add up their gradients: less memory."""
+    """Number of parts a process splits its batch into, to save memory. Their gradients are summed."""
     momentum: float = setting(0.9, least=0, below=1)
-    """Momentum of SGD; the first beta of AdamW."""
+    """Momentum of SGD, or beta1 of AdamW."""
     weight_decay: float = setting(1e-4, least=0)
-    """Weight decay of convolutions and linear layers; BatchNorms and biases have none."""
+    """Weight decay of convolution and linear weights. BatchNorms and biases have none."""
     clip_norm: float = setting(20.0, above=0)
-    """Largest norm of the gradient."""
+    """Maximum gradient norm; larger gradients are clipped."""
     linear_lr_boost: Literal["classifier", "all", "none"] = "all"
-    """Linear layers with 5 × the learning rate (bias 10 ×). all: as in the published code. classifier: as in
-    mmaction2."""
+    """Linear layers with 5 × the learning rate (biases 10 ×). Published code: all; mmaction2: classifier."""
     new_layer_lr_scale: float = setting(1.0, above=0)
-    """Multiplier of the learning rate of new layers: the classifier, and modules that `init` lacks."""
+    """Learning rate multiplier for new layers: the classifier, and temporal modules that `init` lacks."""
     smoothing: float = setting(0.0, least=0, below=1)
-    """Label smoothing: fraction of a label that is spread over all classes."""
+    """Label smoothing: fraction of the target probability that is spread evenly over all classes."""
     sync_norm: bool = False
-    """Compute BatchNorm over the batch of all processes (SyncBatchNorm); GPUs only."""
+    """Compute BatchNorm statistics over the batch of all processes (SyncBatchNorm). Needs GPUs."""
     nonfinite: Literal["stop", "skip"] = setting("stop", role="machine", on_resume="free")
-    """If a loss or gradient is not finite: stop the run, or skip the step. Its videos are named."""
+    """If a loss or gradient is not finite: stop the run, or skip the step. The step's videos are reported."""
     precision: Literal["float32", "bfloat16"] = "bfloat16"
-    """Precision of convolutions and matrix products on a GPU (autocast). A CPU computes in float32."""
+    """Precision of convolutions and matrix products on a GPU (autocast). CPUs always use float32."""
 
 
 @dataclass(frozen=True)
 class Eval(Section):
-    """Views of a video in testing, and how their scores become one."""
+    """Which views of a video are tested, and how their scores are averaged."""
 
     section: ClassVar[str] = "eval"
 
     clips: int = setting(1, least=1)
-    """Clips spread over the video."""
+    """Number of clips per video, spread evenly over it."""
     crops: Literal[1, 3] = 1
-    """1: the centre. 3: left, centre, right (for a portrait video top, centre, bottom)."""
+    """Crops per clip. 1: centre. 3: left, centre, right (portrait videos: top, centre, bottom)."""
     resize: int = setting(256, least=1)
-    """Short side, in pixels."""
+    """Short side of the frames before the crop, in pixels."""
     size: int = setting(224, least=1)
-    """Side of the crops, in pixels."""
+    """Side length of the crops, in pixels."""
     average: Literal["logits", "softmax"] = "logits"
-    """What is averaged over the views: logits as in the published code, or softmax as in mmaction2."""
+    """What is averaged over the views: logits, as in the published code, or softmax, as in mmaction2."""
     batch: int = setting(32, least=1, role="machine")
-    """Views in one forward pass; halved when a GPU runs out of memory."""
+    """Number of views per forward pass; halved if a GPU runs out of memory."""
     every: int = setting(1, least=1, role="machine")
-    """Epochs between validations while training; the last epoch always has one."""
+    """Epochs between validations during training. The last epoch is always validated."""
 
 
 for _section in (Data, Network2D, Optim, Eval):
     accept_old_names(_section)
 
 NETWORKS: dict[str, type[Network2D]] = {"2d": Network2D}
-"""Families of networks: name in a recipe → the section that holds its settings."""
+"""Network families: name in a recipe → class of the model section."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One experiment."""
+    """One experiment: data, model, training and testing."""
 
     data: Data = field(default_factory=Data)
     model: Network2D = field(default_factory=Network2D)
     optim: Optim = field(default_factory=Optim)
     eval: Eval = field(default_factory=Eval)
     seed: int = 0
-    """Seed of weights, order, crops and dropout."""
+    """Random seed for weights, video order, crops and dropout."""
 
     def __post_init__(self) -> None:
         data, model, optim, eval = self.data, self.model, self.optim, self.eval
         if list(optim.milestones) != sorted(optim.milestones):
-            raise UserError(f"optim.milestones must be in order, not {', '.join(map(str, optim.milestones))}")
+            raise UserError(f"optim.milestones must ascend, not {', '.join(map(str, optim.milestones))}")
         if not optim.warmup < optim.epochs:
             raise UserError(
                 f"optim.warmup {optim.warmup:g} must be below optim.epochs {optim.epochs}: "
                 "lower --optim.warmup, or raise --optim.epochs"
             )
         if eval.size > eval.resize:
-            raise UserError(f"eval.size {eval.size} does not fit into eval.resize {eval.resize}")
+            raise UserError(f"eval.size {eval.size} must not exceed eval.resize {eval.resize}")
         if data.sampling == "dense" and model.frames > data.window:
-            raise UserError(f"{model.frames} frames do not fit into a window of {data.window}")
+            raise UserError(f"model.frames {model.frames} must not exceed data.window {data.window}")
         if model.weights and model.init:
-            raise UserError("model.weights and model.init both say where to start: give one of them")
+            raise UserError("model.weights and model.init both set the weights to start from: give only one")
 
 
 def to_dict(recipe: Recipe) -> dict[str, Any]:
-    """Turn a recipe into plain values for JSON; the model section names its family."""
+    """Convert a recipe to plain values for JSON. The model section names its family."""
     values = dataclasses.asdict(recipe)
     return {**values, "model": {"family": recipe.model.family, **values["model"]}}
 
 
 def from_dict(values: dict[str, Any]) -> Recipe:
-    """Rebuild the recipe that `to_dict` wrote, also one of an older tanet.
+    """Rebuild a recipe from the output of `to_dict`, also from that of an older tanet.
 
-    A missing field takes its default, and old field names are accepted, so older checkpoints keep loading.
+    Missing fields take their defaults and old field names are accepted, so older checkpoints keep loading.
 
     Raises:
-        UserError: a field or family is unknown (the message lists the known), or a value is not allowed.
+        UserError: a field or family is unknown (the message lists the known ones), or a value is invalid.
     """
     sections = {"data": Data, "optim": Optim, "eval": Eval}
     _check_fields("recipe", values)
@@ -235,12 +235,12 @@ def from_dict(values: dict[str, Any]) -> Recipe:
 
 def _check_fields(where: str, values: object) -> None:
     if not isinstance(values, dict):
-        raise UserError(f"{where}: expected fields and values, not {values!r:.80}")
+        raise UserError(f"{where}: must be a dictionary of fields, not {values!r:.80}")
 
 
 def _network_from_dict(values: dict[str, Any]) -> Network2D:
     settings = dict(values)
-    family = settings.pop("family", "2d")  # tanet 0.1.0 knew no other
+    family = settings.pop("family", "2d")  # tanet 0.1.0 had no other family and did not write it
     if family not in NETWORKS:
         raise UserError(f"recipe.model: unknown family '{family}': known are {', '.join(NETWORKS)}")
     return section_from_dict(NETWORKS[family], settings, "recipe.model")

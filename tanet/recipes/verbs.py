@@ -1,11 +1,11 @@
-"""Made-up verbs that only the order of frames tells apart (synthetic/): what `tanet demo` trains."""
+"""Synthetic actions that differ only in the order of their frames (synthetic/), trained by `tanet demo`."""
 
 from tanet.recipes.recipe import Data, Eval, Network2D, Optim, Recipe
 
 VERBS = Recipe(
     data=Data(sampling="uniform", resize=48, size=40, scales=(1.0, 0.875), flip="mirror", workers=1),
     model=Network2D(backbone="resnet18_w16", temporal="tam", frames=8, dropout=0.0),
-    # AdamW: from scratch, SGD would need three times as long to get there.
+    # From random weights, SGD would need three times as many steps as AdamW.
     optim=Optim(
         method="adamw",
         epochs=18,

@@ -1,4 +1,4 @@
-"""Where to compute, and in what precision."""
+"""The device to compute on, and its precision."""
 
 import ctypes
 import os
@@ -10,10 +10,10 @@ from tanet.errors import UserError
 
 
 def pick_device(name: str | torch.device | None = None) -> torch.device:
-    """The named device; without a name a GPU if there is one, else the CPU.
+    """Return the named device and check that it works. Without a name: a GPU if there is one, else the CPU.
 
     Raises:
-        UserError: that device is not there.
+        UserError: the device does not exist or cannot be used.
     """
     device = parse_device(name)
     if name is None or name == "auto":
@@ -26,10 +26,12 @@ def pick_device(name: str | torch.device | None = None) -> torch.device:
 
 
 def parse_device(name: str | torch.device | None) -> torch.device:
-    """As `pick_device`, but the device is not tried: on a GPU that would take memory, of the first one.
+    """Return the named device as `pick_device` does, without checking it.
+
+    The check would allocate memory on a GPU, and on the first one if the name has no number.
 
     Raises:
-        UserError: that is no device's name.
+        UserError: the name is not the name of a device.
     """
     if name is None or name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -40,21 +42,22 @@ def parse_device(name: str | torch.device | None) -> torch.device:
 
 
 def available_cores() -> int:
-    """CPU cores that this process may run on, which may be fewer than the machine has."""
+    """Return the number of CPU cores that this process may use, possibly fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _unusable(name: str | torch.device, error: Exception) -> UserError:
-    return UserError(f"device '{name}' can not be used: {str(error).splitlines()[0]}")
+    return UserError(f"device '{name}' cannot be used: {str(error).splitlines()[0]}")
 
 
 def tune_cpu() -> None:
-    """Settings of a whole process with which a CPU computes and reads faster; results stay what they are.
+    """Set options of the whole process that make a CPU compute and read faster, with unchanged results.
 
-    Channels with a tiny variance make denormal numbers, on which a CPU is a hundred times slower. And glibc
-    returns large blocks of memory when they are freed: they come back as empty pages, a fault for each, which
-    is a quarter of a training step and a millisecond or two of reading a video. Elsewhere than on glibc that
-    is left as it is.
+    Channels with a tiny variance produce denormal numbers, on which a CPU is a hundred times slower.
+    They are flushed to zero. Also, glibc returns large memory blocks to the system when they are freed, so
+    allocating them again causes a page fault for each page. This costs a quarter of a training step, and one
+    or two milliseconds per video that is read, so glibc is told to keep the memory. Without glibc, nothing
+    changes there.
     """
     torch.set_flush_denormal(True)
     try:
@@ -67,6 +70,6 @@ def tune_cpu() -> None:
 
 
 def autocast(device: torch.device, precision: Literal["float32", "bfloat16"]) -> torch.autocast:
-    """Mixed precision on a GPU; a CPU computes in float32."""
+    """Return the autocast context: mixed precision on a GPU if asked for, always float32 on a CPU."""
     enabled = device.type == "cuda" and precision == "bfloat16"
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)

@@ -1,10 +1,10 @@
-"""Several processes that train or test together, one a GPU, started by torchrun; or one alone.
+"""Processes that train or test together: several started by torchrun, one per GPU, or a single one.
 
     torchrun --nproc-per-node 2 -m tanet train kinetics400 --data.root …
 
 torchrun sets RANK, LOCAL_RANK and WORLD_SIZE for each process. Ranks exchange a few numbers on the CPU
-(gloo), and tensors where they are, between GPUs through NCCL: gradients (training/gradient_sync.py), and the
-initial weights and buffers.
+(gloo). They exchange tensors on the tensors' own device, between GPUs through NCCL: gradients
+(training/gradient_sync.py), and the initial weights and buffers.
 """
 
 import os
@@ -22,7 +22,7 @@ import torch.distributed as dist
 from tanet.errors import UserError
 from tanet.runtime.device import parse_device, pick_device
 
-SECONDS_TO_PRINT = 10  # that rank 0 has before another rank's end ends it
+SECONDS_TO_PRINT = 10  # time for rank 0 to print an error before another rank's exit ends it
 
 
 class RankError(UserError):
@@ -52,7 +52,7 @@ class ProcessGroup:
         return values_.tolist()
 
     def all_gather_objects(self, value: Any) -> list[Any]:
-        """Collect the values of all ranks, in order: plain values, or small tensors on the CPU."""
+        """Return the values of all ranks, in order of rank: plain values, or small tensors on the CPU."""
         if self.world_size == 1:
             return [value]
         values: list[Any] = [None] * self.world_size
@@ -63,14 +63,15 @@ class ProcessGroup:
         """Copy the tensors of rank 0 to all ranks, in place."""
         if self.world_size > 1:
             for tensor in tensors:
-                whole = tensor.contiguous()  # itself, or what lies in channels-last in a form that travels
+                whole = tensor.contiguous()  # copies a channels-last tensor, which cannot be sent as it is
                 dist.broadcast(whole, 0)
                 tensor.copy_(whole)
 
     def all_reduce_mean_async(self, tensor: torch.Tensor) -> Callable[[], object]:
-        """Start to average a tensor over the ranks, in place; call the result to wait for it.
+        """Start averaging a tensor over the ranks, in place; return a function that waits for the average.
 
-        All ranks start their averages in the same order. On a GPU the current stream waits, not the host.
+        All ranks must start their averages in the same order. On a GPU, only the current stream waits, and
+        the host continues.
         """
         work = dist.all_reduce(tensor.div_(self.world_size), async_op=True) if self.world_size > 1 else None
         return work.wait if work else lambda: None
@@ -84,11 +85,11 @@ class ProcessGroup:
         return values[0]
 
     def raise_on_all_ranks(self, error: UserError | OSError | None) -> None:
-        """Raise on all ranks what failed on some; all ranks must come here.
+        """Raise an error on all ranks if it occurred on any. All ranks must call this.
 
         Raises:
-            UserError, OSError: that error, where there is but one process.
-            RankError: its line, where there are several.
+            UserError, OSError: the error itself, in a single process.
+            RankError: the rank and the message of the error, if there are several processes.
         """
         if self.world_size == 1 and error:
             raise error
@@ -98,7 +99,7 @@ class ProcessGroup:
 
     @contextmanager
     def errors_on_all_ranks(self) -> Iterator[None]:
-        """Raise on all ranks what fails on one within this block; see `raise_on_all_ranks`."""
+        """Raise an error in this block on all ranks if it occurs on any; see `raise_on_all_ranks`."""
         failed: UserError | OSError | None = None
         try:
             yield
@@ -113,14 +114,14 @@ SINGLE_PROCESS = ProcessGroup(0, 1)
 
 
 def is_main_process() -> bool:
-    """Tell whether this is rank 0, also outside of `join_process_group`."""
+    """Tell whether this is rank 0. This also works outside `join_process_group`."""
     return os.environ.get("RANK", "0") == "0" or not is_distributed()
 
 
 def exit_unless_main() -> None:
     """Exit unless this is rank 0. All ranks fail with the same error, and rank 0 prints it.
 
-    torchrun ends all processes as soon as one has ended: the others wait, so that rank 0 has time to print.
+    torchrun ends all processes as soon as one has failed, so the other ranks first wait for rank 0 to print.
     """
     if not is_main_process():
         time.sleep(SECONDS_TO_PRINT)
@@ -128,7 +129,7 @@ def exit_unless_main() -> None:
 
 
 def is_distributed() -> bool:
-    """Tell whether torchrun, or a launcher like it, started this process as one of several."""
+    """Tell whether torchrun or a similar launcher started this process as one of several."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
@@ -136,15 +137,15 @@ def is_distributed() -> bool:
 def join_process_group(
     device: str | torch.device | None, *, timeout: float
 ) -> Iterator[tuple[ProcessGroup, torch.device]]:
-    """The processes that were started together, and where this one computes.
+    """Join the processes that were started together; yield their group and the device of this process.
 
     Args:
-        device: its kind; of GPUs each process of a machine takes its own.
-        timeout: seconds that a process waits for the others before it ends.
+        device: the kind of device; with GPUs, each process of a machine uses a different one.
+        timeout: seconds that a process waits for the others before it fails.
 
     Raises:
-        UserError: there are more processes on this machine than GPUs, the device can not be used, or
-            another process has ended or does not answer.
+        UserError: this machine has more processes than GPUs, the device cannot be used, or another process
+            has ended or does not answer.
     """
     if not is_distributed():
         yield SINGLE_PROCESS, pick_device(device)
@@ -158,12 +159,12 @@ def join_process_group(
         if line := _describe_lost_rank(error, timeout):
             raise UserError(line) from error
         raise
-    # Not where an error ends this process: others may wait for what will not come, and torchrun ends them.
+    # Not after an error: other ranks may be waiting for data that never comes, and torchrun ends them.
     dist.destroy_process_group()
 
 
 def _own_device(device: str | torch.device | None) -> torch.device:
-    """Where this process computes. It touches no other GPU, on each of which it would take memory."""
+    """Return the device of this process, without touching other GPUs: that would allocate memory on them."""
     target, count = parse_device(device), torch.cuda.device_count()
     if target.type != "cuda" or not count:
         return pick_device(device)
@@ -177,7 +178,7 @@ def _own_device(device: str | torch.device | None) -> torch.device:
 
 
 def _describe_lost_rank(error: RuntimeError, timeout: float) -> str:
-    """One line where the cause is another process; else nothing."""
+    """Describe the error in one line if another process caused it; otherwise return ""."""
     text = str(error)
     signs = ("Connection", "Broken pipe", "imed out", "NCCL")
     if isinstance(error, torch.OutOfMemoryError) or not any(sign in text for sign in signs):

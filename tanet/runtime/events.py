@@ -1,7 +1,7 @@
-"""What long work tells while it runs: every function that does some takes one callback, `on_event`.
+"""Events of long-running functions: each such function reports its progress to one callback, `on_event`.
 
-The events themselves are plain values beside the code that emits them: `BadVideo` in data/loader.py,
-`VideosDone` in evaluation/evaluate.py, `Progress` and `EpochResult` in training/events.py.
+The events themselves are plain values, defined next to the code that emits them: `BadVideo` in
+data/loader.py, `VideosDone` in evaluation/evaluate.py, `Progress` and `EpochResult` in training/events.py.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Note:
-    """Something the user should know that stops nothing."""
+    """A message that the user should see; the work continues."""
 
     text: str
 
@@ -20,4 +20,4 @@ OnEvent = Callable[[Any], None]
 
 
 def ignore(_: object) -> None:
-    """Ignore an event: the default of `on_event`."""
+    """Ignore an event; this is the default of `on_event`."""

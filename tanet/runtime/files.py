@@ -1,4 +1,4 @@
-"""Write files that are whole or absent, and tell which versions wrote them."""
+"""Write files that are either complete or absent, and return the versions of the software that wrote them."""
 
 import errno
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def versions() -> dict[str, str]:
-    """The versions that made a result; "source" for a tanet that was not installed."""
+    """Return the versions of the packages that produce a result; "source" for one that is not installed."""
     found = {}
     for name in ("tanet", "torch", "numpy", "av"):
         try:
@@ -18,7 +18,7 @@ def versions() -> dict[str, str]:
 
 
 def name_below(path: str | Path, root: str | Path | None) -> str | None:
-    """Return a path relative to a root, with forward slashes; None if it does not lie below it."""
+    """Return a path relative to a root, with forward slashes; None if the path is not below the root."""
     path = Path(path)
     if not root or path == Path(root) or not path.is_relative_to(root):
         return None
@@ -26,10 +26,10 @@ def name_below(path: str | Path, root: str | Path | None) -> str | None:
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:
-    """Write a file that is either complete under its name or not there, also after the power fails.
+    """Write a file that is either complete under its name or absent, even after a power failure.
 
     Raises:
-        OSError: the disk is full, or the folder can not be written; it names the file.
+        OSError: the disk is full, or the folder cannot be written; the error names the file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,13 +48,13 @@ def write_atomically(path: str | Path, content: bytes) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """A new name is on the disk only when its folder is; Windows knows no such thing."""
+    """Sync a folder: a new file name is on the disk only after that. Windows does not support it."""
     if os.name == "posix":
         number = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(number)
         except OSError as error:
-            if error.errno != errno.EINVAL:  # some network mounts sync no folders
+            if error.errno != errno.EINVAL:  # some network mounts cannot sync folders
                 raise
         finally:
             os.close(number)

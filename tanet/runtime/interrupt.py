@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish: what is at work finishes its step, saves, and ends."""
+"""Ctrl-C and SIGTERM as a request to stop: the running work finishes its step, saves, and ends."""
 
 import signal
 from types import FrameType, TracebackType
@@ -6,13 +6,13 @@ from typing import Self
 
 
 class Interrupted(KeyboardInterrupt):
-    """The work ended before its end because it was asked to; the message says where."""
+    """The work was stopped early on request; the message says where."""
 
 
 class StopRequest:
-    """A context in which SIGINT and SIGTERM are noted; SIGINT a second time ends at once.
+    """Context manager that records SIGINT and SIGTERM in `asked`. A second SIGINT stops the work at once.
 
-    Signals reach only the main thread: in another one nothing is changed, and nothing noted.
+    Signals reach only the main thread: in any other thread, this changes and records nothing.
     """
 
     def __init__(self) -> None:

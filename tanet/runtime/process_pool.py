@@ -1,7 +1,9 @@
-"""One function over many files, in processes: a file that hangs or kills its process costs that file alone.
+"""Run one function over many files in worker processes, so that a bad file costs only its own result.
 
-Each process has a pipe of its own and one file at a time, so it is always known which file a process was at.
-One that dies, or is not done within the limit, is named with its file and replaced.
+A file is bad if it makes its worker hang or crash.
+
+Each worker has its own pipe and one file at a time, so it is always known which file a worker was processing.
+A worker that dies, or exceeds the time limit, is replaced, and its file is reported as failed.
 """
 
 import math
@@ -21,12 +23,12 @@ import torch
 from tanet.errors import UserError
 
 T = TypeVar("T")
-SPAWN = get_context("spawn")  # a fork would inherit the parent's threads in the middle of what they do
+SPAWN = get_context("spawn")  # a fork would copy the parent while its threads are in the middle of their work
 
 
 @dataclass(frozen=True)
 class FailedFile:
-    """A file without a result, and why."""
+    """The reason why a file has no result."""
 
     kind: Literal["hanging", "crashed"]
     cause: str
@@ -35,17 +37,19 @@ class FailedFile:
 def map_files(
     work: Callable[[Path], T], paths: Sequence[Path], *, workers: int, limit: float
 ) -> Generator[tuple[Path, T | FailedFile], None, None]:
-    """The result for each file, as they come: in no settled order. To close it ends the processes.
+    """Yield each file with its result as soon as it is ready, in no fixed order.
+
+    Closing the generator ends the worker processes.
 
     Args:
-        work: a function of a module's top level, so that another process finds it; errors that it expects of
-            a file it returns as values.
-        paths: what to call it with.
-        workers: processes at a time.
-        limit: seconds for one file; the start of a process does not count.
+        work: function to call with each file; it must be at the top level of a module, so that a worker can
+            import it, and it should return expected errors of a file as values.
+        paths: the files.
+        workers: number of worker processes.
+        limit: seconds allowed per file, not counting the start of a worker.
 
     Raises:
-        UserError: a process died before it had a file.
+        UserError: `workers` or `limit` is not positive, or a worker died before it received a file.
     """
     if workers < 1 or not limit > 0:
         raise UserError(f"workers and limit must be positive, not {workers} and {limit:g}")
@@ -73,14 +77,14 @@ def map_files(
 
 
 class _Worker(Generic[T]):
-    """A process, the parent's end of its pipe, and the file that it is at."""
+    """A worker process, the parent's end of its pipe, and the file that it is processing."""
 
     def __init__(self, work: Callable[[Path], T], limit: float) -> None:
         self.path: Path | None = None
         self.limit, self.deadline = limit, math.inf
         self.pipe, theirs = SPAWN.Pipe()
         self.process = SPAWN.Process(target=_serve, args=(work, theirs), daemon=True)
-        # Ctrl-C reaches every process of a terminal; the mask, which is inherited, leaves it to the parent.
+        # Ctrl-C reaches every process of a terminal. Workers inherit this mask: only the parent handles it.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self.process.start()
@@ -90,11 +94,11 @@ class _Worker(Generic[T]):
 
     def start(self, path: Path) -> None:
         self.path, self.deadline = path, time.monotonic() + self.limit
-        with suppress(OSError):  # it died just now, which `result` will see
+        with suppress(OSError):  # the worker has just died: `result` will notice
             self.pipe.send(path)
 
     def result(self) -> Any:
-        """Return what came through the pipe, or a FailedFile; None while there is nothing yet."""
+        """Return what came through the pipe, or a FailedFile; None if there is nothing yet."""
         if self.pipe.poll():
             try:
                 return self.pipe.recv()
@@ -102,8 +106,8 @@ class _Worker(Generic[T]):
                 self.process.join()
                 if self.path is None:
                     raise UserError(
-                        f"a process that reads videos could not start ({_end(self.process.exitcode)}): "
-                        "too little memory, perhaps; try fewer --workers"
+                        f"a process that reads videos could not start ({_end(self.process.exitcode)}), "
+                        "perhaps for lack of memory: try fewer --workers"
                     ) from None
                 return FailedFile("crashed", f"the process that read it died ({_end(self.process.exitcode)})")
         if time.monotonic() > self.deadline:
@@ -117,7 +121,7 @@ class _Worker(Generic[T]):
 
 
 def _serve(work: Callable[[Path], Any], pipe: Connection) -> None:
-    """What a process does until its pipe is closed."""
+    """Process the files from a pipe until it is closed; this is the main function of a worker."""
     torch.set_num_threads(1)
     pipe.send("ready")
     while True:
@@ -127,7 +131,7 @@ def _serve(work: Callable[[Path], Any], pipe: Connection) -> None:
             return
         try:
             result = work(path)
-        except Exception as error:  # the file is named with it, and the next one has its turn
+        except Exception as error:  # report it for this file, then continue with the next one
             result = FailedFile("crashed", f"{type(error).__name__}: {error}")
         pipe.send(result)
 

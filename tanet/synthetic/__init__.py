@@ -1,13 +1,14 @@
-"""Real video files whose label needs the order of frames: ten verbs in five pairs, one the other reversed.
+"""Synthetic videos that can be labelled only by the order of their frames: ten verbs in five pairs.
 
     frames(second verb of a pair) = frames(first verb of the pair)[::-1]        exactly, before encoding
 
-A clip is a textured background under a slowly panning camera, one object that does the verb with changing
-speed, and distractors that only wander. Everything but the verb has the same distribution forwards and
-backwards (camera, speed, distractors, light, noise), so within a pair the frames without their order say
-nothing: a network that ignores order gets half of them right, however large it is.
+A clip shows a textured background under a slowly panning camera, one object that performs the verb at a
+changing speed, and distractors that only wander. Everything but the verb (camera, speed, distractors, light,
+noise) has the same distribution forwards and backwards. Without their order, the frames therefore carry no
+information about which verb of a pair they show: a network that ignores order gets half of them right,
+however large it is.
 
-    tanet synthesize OUT        how hard it is, is set by dials: tracks.py
+    tanet synthesize OUT        its flags set the difficulty: see Difficulty in tracks.py
 """
 
 from tanet.synthetic.clip import render

@@ -1,4 +1,4 @@
-"""One made-up clip: what tracks.py places, drawn by drawing.py under a camera that pans."""
+"""Rendering of one synthetic clip: tracks.py places the objects, drawing.py draws them."""
 
 import math
 
@@ -20,18 +20,20 @@ def render(
     difficulty: Difficulty = DEFAULT,
     generator: Generator,
 ) -> ndarray:
-    """Draws one clip, uint8 [T, H, W, 3].
+    """Render one clip, uint8 [T, H, W, 3].
 
-    The scene is drawn from the generator before the verb is, so one seed gives all verbs one scene. Raises
-    ValueError for an unknown verb, and for fewer than 2 frames or a side below 32 pixels.
+    The scene is drawn from the generator before the verb: with one seed, all verbs have the same scene.
+
+    Raises:
+        UserError: the verb is unknown, there are fewer than 2 frames, or a side is below 32 pixels.
     """
     if verb not in VERBS:
         raise UserError(f"unknown verb {verb!r}; known: {', '.join(VERBS)}")
     if frames < 2 or min(height, width) < 32:
-        raise UserError(f"need 2 frames and 32 x 32 pixels at least, got {frames} of {height} x {width}")
+        raise UserError(f"need at least 2 frames of 32 x 32 pixels, got {frames} of {height} x {width}")
     forward, backward = next(pair for pair in PAIRS if verb in pair)
     times, size, unit = np.linspace(0, 1, frames), (height, width), min(height, width)
-    # In whole pixels, for the object too: so the background need not be resampled.
+    # Pan by whole pixels (the objects too), so that the background needs no resampling.
     pan = np.rint(difficulty.camera * unit * np.stack([wander(times, generator) for _ in "xy"]))  # [2, T]
     light = 1 + difficulty.light * wander(times, generator)
     margin = math.ceil(difficulty.camera * unit)
@@ -49,7 +51,8 @@ def render(
         for shape, track in cast:
             draw(frame, grid, shape, track[:, t])
         frame *= np.float32(light[t])
-        # Uniform noise of that deviation: it costs a fifth of normal noise. One value for the three colours.
+        # Uniform noise costs a fifth of normal noise; √12 gives it the standard deviation `noise`.
+        # The three colours of a pixel share one value.
         frame += np.float32(255 * 12**0.5 * difficulty.noise) * (generator.random(size, np.float32) - 0.5)
         clip[t] = np.clip(np.rint(frame), 0, 255).transpose(1, 2, 0)
     return clip[::-1] if verb == backward else clip

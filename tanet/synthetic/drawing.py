@@ -1,4 +1,4 @@
-"""The pixels of made-up videos: a shape that no rotation maps to itself, and a textured background.
+"""Drawing of synthetic videos: a shape that no rotation maps to itself, and a textured background.
 
 Lengths are in pixels, y points down, angles are counter-clockwise.
 """
@@ -14,18 +14,18 @@ from numpy.random import Generator
 
 @dataclass(frozen=True)
 class Shape:
-    """Convex patches, from the rear to the front, in the shape's own axes with its radius as the unit."""
+    """Convex patches from rear to front, in the shape's own axes; its radius is the unit of length."""
 
-    sides: ndarray  # [S, 3], of which (x, y, 1) gives the distances to all sides of all patches
-    patches: tuple[slice, ...]  # each patch's sides
+    sides: ndarray  # [S, 3]: times (x, y, 1) gives the distances to the sides of all patches
+    patches: tuple[slice, ...]  # rows of `sides` that belong to each patch
     colors: ndarray  # [patches, 3]
-    rim: float  # the outline's grey
-    stripes: tuple[float, float]  # the texture's frequency (per radius, along x) and phase
+    rim: float  # grey value of the outline, 0 to 255
+    stripes: tuple[float, float]  # frequency (per radius, along x) and phase of the texture
 
 
 def random_shape(generator: Generator) -> Shape:
-    """A long striped body, a pale nose at its end and a fin at one side: no rotation maps it to itself."""
-    uniform, hue, round_ = generator.uniform, generator.uniform(), 12  # sides enough to look round
+    """Return a long striped body with a pale nose and a fin at one side: no rotation maps it to itself."""
+    uniform, hue, round_ = generator.uniform, generator.uniform(), 12  # 12 sides look round
     kinds = [int(generator.choice(of)) for of in ((3, 4, round_), (4, 5, 6, round_), (3, 4, round_))]
     ends, hand = np.cumsum(kinds), generator.choice([-0.5, 0.5])
     patches = [
@@ -40,7 +40,7 @@ def random_shape(generator: Generator) -> Shape:
 
 
 def _polygon(sides: int, center: tuple[float, float], axes: tuple[float, float]) -> ndarray:
-    """The sides of a regular polygon with a corner at +x, stretched to two half-axes."""
+    """Return the sides of a regular polygon that has a corner at +x and is stretched to two half-axes."""
     normal = np.pi * (2 * np.arange(sides) + 1) / sides
     x, y = np.cos(normal) / axes[0], np.sin(normal) / axes[1]
     offset = -np.cos(np.pi / sides) - x * center[0] - y * center[1]
@@ -48,20 +48,27 @@ def _polygon(sides: int, center: tuple[float, float], axes: tuple[float, float])
 
 
 def draw(frame: ndarray, grid: ndarray, shape: Shape, pose: ndarray) -> None:
-    """Paints a shape in one pose of its track into a float frame [3, H, W] over its grid of (x, y, 1)."""
+    """Paint a shape into a frame, in place.
+
+    Args:
+        frame: float [3, H, W], 0 to 255.
+        grid: homogeneous coordinates (x, y, 1) of the pixels: [3, H, W].
+        shape: the shape.
+        pose: x, y, radius, angle, opacity, uncovered: one column of a track (tracks.act).
+    """
     x, y, radius, angle, opacity, uncovered = pose.tolist()
-    reach = 1.2 * radius + 2  # holds the outline and the soft edge
+    reach = 1.2 * radius + 2  # includes the outline and the soft edge
     rows = slice(max(0, math.floor(y - reach)), max(0, math.ceil(y + reach)))
     columns = slice(max(0, math.floor(x - reach)), max(0, math.ceil(x + reach)))
     box = frame[:, rows, columns]
     cos, sin = math.cos(angle) / radius, math.sin(angle) / radius
     own = np.array([[cos, -sin, sin * y - cos * x], [-sin, -cos, sin * x + cos * y], [0, 0, 1]])
     planes = np.concatenate([shape.sides @ own, own[:1]]).astype(np.float32)
-    # Not `@`: BLAS would start its threads for every frame, and lose more than it wins.
-    lines = np.einsum("sk,khw->shw", planes, grid[:, rows, columns])  # [S + 1, h, w], the last is the own x
+    # Not `@`: BLAS would start its threads for every frame, which costs more than it saves.
+    lines = np.einsum("sk,khw->shw", planes, grid[:, rows, columns])  # [S + 1, h, w]; the last is the own x
     depth = [np.maximum.reduce(lines[patch]) for patch in shape.patches]  # each [h, w], negative inside
 
-    def inside(distance: ndarray) -> ndarray:  # with an edge one pixel soft
+    def inside(distance: ndarray) -> ndarray:  # 0 to 1, with a soft edge one pixel wide
         return np.clip(0.5 - radius * distance, 0, 1)
 
     paint = np.full_like(box, shape.rim)
@@ -76,10 +83,14 @@ def _color(hue: float, saturation: float, value: float) -> ndarray:
 
 
 def background(height: int, width: int, unit: int, generator: Generator) -> ndarray:
-    """Patches of three muted colours under finer mottling: smooth noise of four grains, float [3, H, W]."""
+    """Return a textured background, float [3, H, W].
+
+    Smooth noise of four grain sizes, relative to `unit` in pixels: patches of three muted colours under finer
+    mottling.
+    """
 
     def noise(cell: float) -> ndarray:
-        # Random values on a grid, blended by a Gaussian of about a cell, along y and then along x.
+        # Blend random values on a grid with a Gaussian about one cell wide, along y and then along x.
         place = np.arange(max(height, width))[:, None] / cell
         blend = np.exp(-2 * (place - np.arange(-1, place.max() + 3)) ** 2)
         values = generator.standard_normal((blend.shape[1], blend.shape[1]))

@@ -1,4 +1,4 @@
-"""Made-up clips as real video files, in folders as training reads them."""
+"""Synthetic clips as video files, in class folders that training can read."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -16,16 +16,26 @@ from tanet.synthetic.tracks import DEFAULT, VERBS, Difficulty
 
 
 def write_video(path: str | Path, frames: ndarray, *, fps: int = 25) -> None:
-    """Writes uint8 [T, H, W, 3] as h264 in mp4, with B-frames and a key frame every 12 as in usual files.
+    """Write frames as an h264 video in an mp4 file.
 
-    Makes the folder if need be. Raises ValueError for another shape or an odd side, OSError with the path.
+    Like common video files, it has B-frames; every 12th frame is a key frame. Missing folders are
+    created.
+
+    Args:
+        path: file to write.
+        frames: uint8 [T, H, W, 3] with even H and W.
+        fps: frames per second.
+
+    Raises:
+        UserError: the frames have another type or shape, or an odd height or width.
+        OSError: the file cannot be written; the error names its path.
     """
     import av
 
     even = frames.ndim == 4 and frames.shape[1] % 2 == frames.shape[2] % 2 == 0  # 4:2:0 halves both
     if frames.dtype != np.uint8 or not even or frames.shape[3] != 3 or not frames.size:
-        raise UserError(f"need uint8 [T, H, W, 3] of even H and W, got {frames.dtype} {list(frames.shape)}")
-    # crf 18: coarser coding would mark what was just uncovered, and with it the direction of time.
+        raise UserError(f"need uint8 [T, H, W, 3] with even H and W, got {frames.dtype} {list(frames.shape)}")
+    # crf 18: artefacts of coarser encoding would mark what was just uncovered, and so the direction of time.
     options = {"preset": "superfast", "crf": "18", "g": "12", "bf": "2", "threads": "1"}
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -52,21 +62,36 @@ def make_dataset(
     workers: int = 1,
     report: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Writes root/{train,val}/VERB/00000.mp4 …, `train` and `val` clips of 24 to 48 frames for each verb.
+    """Write a data set of clips of 24 to 48 frames: root/{train,val}/VERB/00000.mp4 ….
 
-    A clip depends on (seed, split, verb, number) alone, not on `workers`, the number of processes. `report`
-    is told (clips done, of how many). ValueError for an unknown verb or a root with content, OSError else.
+    A clip depends only on its seed, split, verb and number (and on size and difficulty), not on `workers`.
+
+    Args:
+        root: folder for the data set; it must be new or empty.
+        train: number of training clips for each verb.
+        val: number of validation clips for each verb.
+        seed: seed of the random numbers.
+        verbs: verbs to include.
+        height: height of the frames in pixels: even, at least 32.
+        width: width of the frames in pixels: even, at least 32.
+        difficulty: see `Difficulty`.
+        workers: number of processes.
+        report: called after each clip with the number of clips done and their total number.
+
+    Raises:
+        UserError: a verb is unknown, `root` is not empty, or the size of the frames is invalid.
+        OSError: a file cannot be written.
     """
     root = Path(root)
     if unknown := sorted(set(verbs) - set(VERBS)):
         raise UserError(f"unknown verbs: {', '.join(unknown)}; known: {', '.join(VERBS)}")
     if root.is_dir() and any(root.iterdir()):
-        raise UserError(f"{root} is not empty; name a new folder for the clips")
+        raise UserError(f"{root} is not empty: choose a new folder")
     keys = []
     for split, count in enumerate((train, val)):
         keys += [(split, VERBS.index(verb), number) for verb in verbs for number in range(count)]
     make = partial(_make_clip, root, seed, partial(render, height=height, width=width, difficulty=difficulty))
-    # Spawned, not forked: a fork would break the threads that the caller may hold (torch's, a decoder's).
+    # Spawn, not fork: a fork would break threads that the caller may have (torch's or a decoder's).
     many = ProcessPoolExecutor(workers, mp_context=get_context("spawn")) if workers > 1 else nullcontext()
     with many as pool:
         for done, _ in enumerate(pool.map(make, keys, chunksize=8) if pool else map(make, keys), start=1):

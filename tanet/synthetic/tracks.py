@@ -1,7 +1,7 @@
-"""Where everything in a made-up video is at every moment: verbs, their pace, camera, distractors.
+"""Positions of everything in a synthetic video over time: verbs, their pace, camera, distractors.
 
-All but the verb has the same distribution forwards and backwards, at any difficulty, so that within a pair
-the frames without their order say nothing.
+At any difficulty, everything but the verb has the same distribution forwards and backwards: without their
+order, the frames do not tell the two verbs of a pair apart.
 
 Lengths are in pixels, y points down, angles are counter-clockwise; times run from 0 to 1 over a clip.
 """
@@ -27,48 +27,51 @@ VERBS: tuple[str, ...] = tuple(verb for pair in PAIRS for verb in pair)
 
 @dataclass(frozen=True)
 class Difficulty:
-    """What hides the verb; with every dial at 0 the background is still and the verb goes evenly.
+    """Difficulty of synthetic videos. At 0 everywhere, the background is still and the verb's speed constant.
 
-    Camera, speed and tempo, and activity are what makes real motion complex: the camera moves, the same
-    action goes at another speed, and bodies do several things at once.
+    `camera`, `speed`, `tempo` and `activity` imitate what makes real motion complex: the camera moves, the
+    same action has different speeds, and bodies do several things at once.
     """
 
     camera: float = 0.05
-    """Largest pan of the camera, as a fraction of the short side; the verb is what goes on in the scene."""
+    """Largest pan of the camera, as a fraction of the short side. The object moves relative to the scene."""
     speed: float = 0.6
-    """Within a clip the pace varies by a factor of e^±speed."""
+    """Variation of the pace within a clip: up to a factor of e^±speed."""
     tempo: float = 0.0
-    """Between clips: a verb takes a part of its clip, e^-tempo to 1; before and after the object waits."""
+    """Pace between clips: the verb fills e^-tempo to 1 of its clip; before and after it, the object waits."""
     activity: float = 0.0
-    """What the object does besides the verb: sways by 0.3 of the short side, grows by e^±0.5, turns by ±90°,
-    each times this, but not in the way that the verb goes."""
+    """Motion besides the verb, at 1: sway by up to 0.3 of the short side, growth by e^±0.5, turns by ±90°.
+    The kind of motion that the verb itself uses is left out."""
     distractors: int = 1
-    """Objects that wander and do no verb."""
+    """Number of other objects, which wander and perform no verb."""
     noise: float = 0.01
-    """Standard deviation of the sensor's noise, as a fraction of full brightness."""
+    """Standard deviation of the sensor noise, as a fraction of full brightness."""
     light: float = 0.05
     """Largest drift of the brightness, as a fraction."""
     facing: float = 1.0
-    """How far from up the middle of a turn may face, as a fraction of half a circle."""
+    """Turns: largest angle between up and the object's direction halfway, as a fraction of 180°."""
 
     def __post_init__(self) -> None:
         if min(vars(self).values()) < 0:
-            raise UserError(f"no dial of the difficulty may be negative: {self}")
+            raise UserError(f"difficulty settings must not be negative: {self}")
 
 
 DEFAULT = Difficulty()
 HARD = Difficulty(camera=0.3, speed=0.8, tempo=0.5, activity=0.4, distractors=2)
-"""What `tanet synthesize` makes unless told otherwise."""
+"""Default difficulty of `tanet synthesize`."""
 
 
 def wander(times: ndarray, generator: Generator) -> ndarray:
-    """A smooth path within ±1: two slow sines of random phase, so the same in distribution backwards."""
+    """Return a smooth random path [T] within ±1.
+
+    It is the sum of two slow sines of random phase, so it has the same distribution backwards.
+    """
     sines = [np.sin(generator.uniform(2, 6) * times + generator.uniform(0, 2 * np.pi)) for _ in range(2)]
     return 0.7 * sines[0] + 0.3 * sines[1]  # [T]
 
 
 def progress(times: ndarray, dials: Difficulty, generator: Generator) -> ndarray:
-    """How far the verb has come, rising from 0 to 1: the integral of a random positive pace."""
+    """Return the progress of the verb [T], rising from 0 to 1: the integral of a random positive pace."""
     pace = np.exp(dials.speed * wander(times, generator))
     passed = np.concatenate([[0.0], np.cumsum(pace[1:] + pace[:-1])])
     passed = passed / passed[-1]  # [T]
@@ -82,10 +85,19 @@ def progress(times: ndarray, dials: Difficulty, generator: Generator) -> ndarray
 def act(
     verb: str, progress: ndarray, pan: ndarray, size: tuple[int, int], dials: Difficulty, generator: Generator
 ) -> ndarray:
-    """The object's track for the first verb of a pair, inside the centred square wherever it fits there.
+    """Return the object's track for the first verb of a pair, within the centred square if it fits.
+
+    Args:
+        verb: first verb of a pair.
+        progress: progress of the verb over time, 0 to 1: [T].
+        pan: position of the camera, x and y: [2, T].
+        size: height and width of the frames.
+        dials: the difficulty.
+        generator: source of random numbers.
 
     Returns:
-        [6, T]: x, y, radius, angle, opacity and uncovered, the shape's own x (in radii) where hiding begins.
+        [6, T]: x, y, radius, angle, opacity and uncovered. Only the part of the shape whose own x is below
+        `uncovered` (in radii) is visible.
     """
     (height, width), unit, uniform = size, min(size), generator.uniform
     x = y = np.zeros_like(progress)
@@ -97,9 +109,9 @@ def act(
         radius = unit * uniform(0.32, 0.4) * uniform(2.0, 2.7) ** (progress - 1)
     elif verb == "turn_left":
         radius = np.array(unit * uniform(0.26, 0.32))
-        # Up to speed 1, 8 even frames are less than 45° apart: no turn can be taken for its reverse.
+        # Up to speed 1, 8 evenly spaced frames are less than 45° apart: the direction is unambiguous.
         angle = np.pi / 2 + dials.facing * (angle - np.pi) + np.radians(uniform(100, 140)) * (progress - 0.5)
-        # About its rear, as a hand of a clock.
+        # It turns about its rear, like the hand of a clock.
         x, y = 0.8 * radius * np.stack([np.cos(angle), -np.sin(angle)])
     elif uniform() < 0.5:
         opacity = progress
@@ -116,8 +128,11 @@ def act(
 
 
 def _besides(verb: str, activity: float, frames: int, generator: Generator) -> ndarray:
-    """What the object does besides its verb: along x, along y, grown, turned; [4, T]. It tells nothing of the
-    verb, whose own way is left to it: an object that moves left sways up and down alone."""
+    """Return the object's motion besides its verb [4, T]: along x, along y, growth, rotation.
+
+    The component that the verb itself uses is 0, so that this motion does not reveal the verb: an object that
+    moves left sways only up and down.
+    """
     kept = {"move_left": 0, "move_up": 1, "approach": 2, "turn_left": 3}.get(verb)
     ways = activity * np.stack([wander(np.linspace(0, 1, frames), generator) for _ in range(4)])
     if kept is not None:
@@ -126,7 +141,7 @@ def _besides(verb: str, activity: float, frames: int, generator: Generator) -> n
 
 
 def distract(times: ndarray, pan: ndarray, size: tuple[int, int], generator: Generator) -> ndarray:
-    """The track of a smaller object that wanders about one place of the scene."""
+    """Return the track [6, T] of a smaller object that wanders around a fixed point of the scene."""
     (height, width), unit, uniform = size, min(size), generator.uniform
     x = uniform(0, width) + 0.03 * unit * wander(times, generator) - pan[0]
     y = uniform(0, height) + 0.03 * unit * wander(times, generator) - pan[1]
@@ -134,5 +149,5 @@ def distract(times: ndarray, pan: ndarray, size: tuple[int, int], generator: Gen
 
 
 def _place(path: ndarray, low: float, high: float, generator: Generator) -> ndarray:
-    """Shifts a path to a random place within [low, high]; one that is longer overhangs both ends."""
+    """Shift a path to a random position within [low, high]; a longer path overhangs both ends."""
     return path + generator.uniform(*sorted((low - path.min(), high - path.max())))

@@ -1,4 +1,4 @@
-"""What a training tells while it runs, as values."""
+"""The events that a training run emits, as plain values."""
 
 from dataclasses import dataclass
 
@@ -14,30 +14,30 @@ PROGRESS_INTERVAL = 0.5  # seconds between two reports of progress
 
 @dataclass(frozen=True)
 class Progress:
-    """Where the training stands, within an epoch."""
+    """The progress of training within an epoch."""
 
     epoch: int
-    """From 1."""
+    """Number of the epoch, from 1."""
     step: int
     """Steps done in this epoch."""
     steps: int
-    """Steps in an epoch."""
+    """Steps per epoch."""
     loss: float
     top1: float
-    """Mean over the epoch so far, as the loss."""
+    """A fraction. `loss` and `top1` are means over the epoch so far."""
     lr: float
     """Learning rate of the last step."""
     clips_per_second: float
-    """Of all processes together, in this epoch since its start or a resume."""
+    """Speed of all ranks together, since the start of the epoch or since the run was resumed."""
     wait: float
-    """Part of that time in which this process had no data to compute on."""
+    """Fraction of that time in which this process waited for data."""
     memory: int | None
-    """Most bytes that were held on this process's GPU; None on a CPU."""
+    """Peak memory allocated on this process's GPU, in bytes; None on a CPU."""
 
 
 @dataclass(frozen=True)
 class EpochResult:
-    """One line of metrics.csv; accuracies are parts of 1, of one view a video; None without validation."""
+    """One line of metrics.csv. Accuracies are fractions, for one view per video; None without validation."""
 
     epoch: int
     lr: float
@@ -48,22 +48,22 @@ class EpochResult:
     val_mean_class: float | None
     clips_per_second: float
     wait: float
-    """Part of the epoch's time in which there was no data to compute on."""
+    """Fraction of the epoch's time spent waiting for data."""
     memory_gib: float | None
-    """Most memory that was held on the GPU."""
+    """Peak memory allocated on the GPU, in GiB; None on a CPU."""
     seconds: float
-    """Since the start, the time between a stop and a resume not counted."""
+    """Time since the start of training, without the time between a stop and a resume."""
 
 
 @dataclass(frozen=True)
 class BadStep:
-    """A step whose loss or gradient was not finite, so that it was not made."""
+    """A step that was skipped because its loss or gradient was not finite."""
 
     epoch: int
     step: int
-    """Both from 1."""
+    """Number of the step in its epoch; `epoch` and `step` count from 1."""
     videos: tuple[str, ...]
-    """What was in the batch of each process whose loss was not finite."""
+    """Videos in the batch of each rank whose loss was not finite; of all ranks if every loss was finite."""
 
     def __str__(self) -> str:
         videos = abbreviate(self.videos)
@@ -71,11 +71,11 @@ class BadStep:
 
 
 Event = Split | Plan | Note | BadVideo | BadStep | Progress | EpochResult
-"""What a training tells."""
+"""An event of a training run."""
 
 
 def epoch_result(trained: Progress, val: Report | None, *, lr: float, seconds: float) -> EpochResult:
-    """An epoch from its training and, if there was one, its validation."""
+    """Combine the training progress of an epoch and the report of its validation, if there was one."""
     accuracy = val.accuracy if val else None
     return EpochResult(
         epoch=trained.epoch,

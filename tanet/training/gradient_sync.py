@@ -1,13 +1,14 @@
-"""The gradients of several parts of a batch, and of several processes, made one.
+"""Sum gradients over the parts of a batch, and average them over the ranks.
 
     each part of the batch    backward pass      buckets += gradients
-    the last part             a bucket is full   its mean over the processes begins, while the pass goes on
+    the last part             a bucket is full   its all-reduce starts, while the backward pass continues
 
-This is what DistributedDataParallel does (Li et al., VLDB 2020), by hooks on the parameters instead of a
-wrapper around the network. The wrapper makes torch.compile cut the network at its buckets, and the pieces are
-not captured as CUDA graphs where BatchNorm moves running statistics: the GPU then waits for the host. And
-from here gradients leave the memory of a CUDA graph before it runs again, so that parts can add up. The
-price: a compiled network gives all gradients at the end of its pass, and their means begin only there.
+This does what DistributedDataParallel does (Li et al., VLDB 2020), but with hooks on the parameters instead
+of a wrapper around the network. The wrapper makes torch.compile split the network at its buckets, and pieces
+in which BatchNorm updates running statistics are not captured as CUDA graphs, so the GPU waits for the host.
+The buckets also copy gradients out of a CUDA graph's memory before the graph runs again, so that the parts of
+a batch can be summed. The drawback: a compiled network delivers all gradients at the end of its backward
+pass, so the all-reduces start only there.
 """
 
 import weakref
@@ -20,18 +21,19 @@ from torch import nn
 
 from tanet.runtime.distributed import ProcessGroup, RankError
 
-BUCKET_BYTES = 25 * 2**20  # bytes: large enough for the speed of the links, small enough to begin early
+BUCKET_BYTES = 25 * 2**20  # bytes: large enough to use the links' full speed, small enough to start early
 
 
 class GradientSync:
-    """Where they meet.
+    """Hooks and buckets that sum gradients over the parts of a batch and average them over the ranks.
 
     Args:
-        network: on its device; those of its parameters that learn get a gradient in every backward pass.
-        group: the processes whose mean is made. All begin with the weights and buffers of the first.
+        network: the network on its device. Every backward pass must give a gradient to each of its parameters
+            that requires one.
+        group: the ranks to average over. All of them start with the weights and buffers of rank 0.
 
     Raises:
-        RankError: the processes' networks differ.
+        RankError: the networks of the ranks differ.
     """
 
     def __init__(self, network: nn.Module, *, group: ProcessGroup) -> None:
@@ -39,14 +41,15 @@ class GradientSync:
         state = network.state_dict()
         form = [(name, tensor.shape, tensor.stride(), tensor.dtype) for name, tensor in state.items()]
         if any(other != form for other in group.all_gather_objects(form)):
-            raise RankError("the processes' networks differ: give all the same command and the same videos")
+            raise RankError("the networks of the ranks differ: give all the same command and the same videos")
         group.broadcast_tensors_(list(state.values()))
         self.names = {param: name for name, param in network.named_parameters() if param.requires_grad}
-        # A backward pass comes to the last layers first.
+        # The backward pass reaches the last layers first.
         self.buckets = [_Bucket(group) for group in _bucket_params(list(self.names)[::-1])]
         self.within, self.adds, self.last = False, False, False
         self.waits: list[Callable[[], object]] = []
-        # The garbage collector does not see what hooks of parameters hold: it must not be what holds them.
+        # The hooks hold only a weak reference to this object: the garbage collector cannot see what parameter
+        # hooks refer to, so a strong one would keep it alive.
         me: weakref.ref[GradientSync] = weakref.ref(self)
         for number, bucket in enumerate(self.buckets):
             for param in bucket.params:
@@ -54,12 +57,12 @@ class GradientSync:
 
     @contextmanager
     def part(self, *, first: bool, last: bool) -> Iterator[None]:
-        """Around the backward pass of one part of the batch; parameters have no gradients before.
+        """Wrap the backward pass of one part of the batch. Parameters must have no gradients on entry.
 
-        After the last part they have the sum over the parts, of that the mean over the processes.
+        After the last part, they hold the sum over the parts, averaged over the ranks.
 
         Raises:
-            RankError: the pass has left out parameters.
+            RankError: the backward pass gave no gradient to some parameters.
         """
         self.within, self.adds, self.last = True, not first, last
         self.waits.clear()
@@ -72,14 +75,14 @@ class GradientSync:
         if any(bucket.missing for bucket in self.buckets):
             params = [param for bucket in self.buckets if bucket.missing for param in bucket.params]
             left_out = ", ".join(self.names[param] for param in params if param.grad is None)
-            raise RankError(f"the loss does not depend on {left_out}: nothing can be learned there")
+            raise RankError(f"the loss does not depend on {left_out}: these parameters cannot learn")
         if last:
             for bucket, wait in zip(self.buckets, self.waits, strict=True):
                 wait()
                 bucket.hand_out()
 
     def came(self, number: int) -> None:
-        """One more gradient of this bucket is there."""
+        """Count one more gradient of a bucket; when the bucket is full, copy it and start its all-reduce."""
         bucket = self.buckets[number]
         bucket.missing -= 1
         if bucket.missing:
@@ -87,7 +90,7 @@ class GradientSync:
         bucket.take(adds=self.adds)
         if not self.last:
             return
-        # In all processes in the same order, whichever bucket is full first.
+        # Start the all-reduces in the same order on all ranks, whichever bucket is full first.
         for full in self.buckets[len(self.waits) :]:
             if full.missing:
                 return
@@ -95,14 +98,17 @@ class GradientSync:
 
 
 def _on_gradient(gradients: "weakref.ref[GradientSync]", number: int, _: torch.Tensor) -> None:
-    """What autograd calls, also in passes that are no part of a step, when all but the network is gone."""
+    """Hook of each parameter.
+
+    Autograd also calls it outside a step, and after the `GradientSync` was freed: then it does nothing.
+    """
     there = gradients()
     if there and there.within:
         there.came(number)
 
 
 class _Bucket:
-    """Some parameters, and flat memory in which their gradients lie one after the other."""
+    """A group of parameters, and a flat tensor that holds their gradients one after the other."""
 
     def __init__(self, params: list[nn.Parameter]) -> None:
         self.params, self.missing = params, len(params)
@@ -114,7 +120,7 @@ class _Bucket:
         ]
 
     def take(self, *, adds: bool) -> None:
-        """Take the parameters' gradients away from them, by addition to what is there or in its place."""
+        """Move the parameters' gradients into the flat tensor; add to it if `adds`, else overwrite it."""
         grads = [param.grad for param in self.params if param.grad is not None]
         move = torch._foreach_add_ if adds else torch._foreach_copy_  # type: ignore[reportPrivateImportUsage]
         move(self.views, grads)
@@ -127,7 +133,7 @@ class _Bucket:
 
 
 def _bucket_params(params: list[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
-    """The parameters in their order, in groups of at most `BUCKET_BYTES` bytes or of one."""
+    """Yield the parameters in order, in groups of at most `BUCKET_BYTES` bytes or of a single parameter."""
     group: list[nn.Parameter] = []
     size = 0
     for param in params:

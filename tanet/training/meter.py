@@ -1,4 +1,4 @@
-"""The meter of an epoch: loss, accuracy and speed, over all ranks."""
+"""Meter of an epoch: loss, accuracy and speed, over all ranks."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -13,15 +13,15 @@ from tanet.training.step import StepResult
 
 
 class Meter:
-    """Loss, accuracy and speed of one epoch, over all ranks. Reads from the device only when asked.
+    """Loss, accuracy and speed of one epoch, over all ranks. It reads from the device only when asked.
 
     Args:
         epoch: number of the epoch, from 1.
-        done: steps of the epoch that a stopped run made before.
+        done: steps of this epoch that were made before the run was stopped and resumed.
         steps: steps in the epoch.
-        sums: loss, correct answers and clips of the steps made before; of rank 0 alone.
+        sums: sums of loss, correct answers and clips over those earlier steps; only rank 0 uses them.
         group: the ranks; all of them call `read` at the same step.
-        device: where the sums are kept.
+        device: device that holds the sums.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Meter:
         return torch.stack(self.group.all_gather_objects(self.sums.cpu())).sum(0)
 
     def read(self) -> Progress:
-        """Return where the epoch stands; this waits for the device."""
+        """Return the progress of the epoch. This waits for the device."""
         loss, correct, clips = self.total().tolist()
         seconds = max(1e-9, time.monotonic() - self.started)
         gpu = self.device.type == "cuda"

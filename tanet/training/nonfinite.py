@@ -1,4 +1,4 @@
-"""Steps whose loss or gradient was not finite: named with their videos, and the device not waited for."""
+"""Report steps whose loss or gradient was not finite, with their videos, without waiting for the device."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,7 +10,7 @@ from tanet.runtime.events import OnEvent
 from tanet.training.events import BadStep
 from tanet.training.step import StepResult
 
-MAX_IN_A_ROW = 20  # such steps are no accident: nothing is learned any more
+MAX_IN_A_ROW = 20  # so many skipped steps in a row are no accident: the network no longer learns
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,12 @@ class _Step:
 
 
 class NonFiniteMonitor:
-    """Keeps the steps' flags on the device until they are asked for.
+    """Monitor that keeps the flags of steps on the device until `check` reads them.
 
     Args:
-        choice: "stop" ends the run at the first such step, "skip" goes on without it.
-        group: all of them `check` at the same step.
-        on_event: is told each `BadStep`.
+        choice: "stop" ends the run at the first bad step; "skip" continues without that step.
+        group: the ranks; all of them call `check` at the same step.
+        on_event: receives each `BadStep`.
     """
 
     def __init__(self, choice: Literal["stop", "skip"], *, group: ProcessGroup, on_event: OnEvent) -> None:
@@ -37,19 +37,19 @@ class NonFiniteMonitor:
         self.in_a_row = 0
 
     def add(self, epoch: int, step: int, videos: tuple[str, ...], result: StepResult) -> None:
-        """Remember a step; both numbers from 1."""
+        """Record a step. `epoch` and `step` count from 1."""
         self.pending.append(_Step(epoch, step, videos, result.bad, result.loss))
 
     def check(self) -> None:
-        """Look at the steps since the last time. A bad one has moved nothing.
+        """Check the steps since the last call. Bad ones have not changed the network.
 
         Raises:
-            RankError: one was bad and the choice is "stop", or too many were in a row.
+            RankError: a step was bad and the choice is "stop", or too many in a row were bad.
         """
         steps, self.pending = self.pending, []
         if not steps:
             return
-        flags = torch.stack([step.bad for step in steps]).tolist()  # the same in all processes
+        flags = torch.stack([step.bad for step in steps]).tolist()  # the same on all ranks
         for step, bad in zip(steps, flags, strict=True):
             self.in_a_row = self.in_a_row + 1 if bad else 0
             if not bad:
@@ -57,15 +57,15 @@ class NonFiniteMonitor:
             event = BadStep(step.epoch, step.step, self._videos(step))
             if self.choice == "stop":
                 raise RankError(
-                    f"{event}: look at them; --resume with --optim.nonfinite skip goes on without such "
-                    "steps; a lower learning rate (--optim.lr) is another training, with another --out"
+                    f"{event}: inspect these videos; to skip such steps, use --resume with --optim.nonfinite "
+                    "skip; for a lower learning rate (--optim.lr), start a new run with another --out"
                 )
             self.on_event(event)
             if self.in_a_row == MAX_IN_A_ROW:
-                raise RankError(f"{MAX_IN_A_ROW} steps in a row came to nothing, the last: {event}")
+                raise RankError(f"{MAX_IN_A_ROW} steps in a row were skipped, the last: {event}")
 
     def _videos(self, step: _Step) -> tuple[str, ...]:
-        """Of the processes whose own loss was not finite; of all if it was the gradient."""
+        """Return the videos of the ranks whose loss was not finite; of all ranks if every loss was finite."""
         told = self.group.all_gather_objects((step.videos, bool(step.loss.isfinite())))
         guilty = [videos for videos, finite in told if not finite] or [videos for videos, _ in told]
         return tuple(video for videos in guilty for video in videos)

@@ -1,4 +1,4 @@
-"""The published code's way to learn: what decays, whose learning rate is multiplied, and when it falls.
+"""The optimizer and its parameter groups, as in the published code: learning rates and weight decay.
 
 kind                              learning rate    weight decay
 convolution, Linear weight        ×1               yes
@@ -7,7 +7,8 @@ BatchNorm weight and bias         ×1               no
 Linear weight, where `linear_lr_boost`  ×5               yes
 Linear bias, where `linear_lr_boost`    ×10              no
 
-All that times `new_layer_lr_scale`, of the classifier, and of temporal modules that no checkpoint gave.
+The learning rate of the classifier, and of temporal modules whose weights no checkpoint supplied, is also
+multiplied by `new_layer_lr_scale`.
 """
 
 from typing import Any
@@ -21,12 +22,12 @@ from tanet.recipes.recipe import Optim
 
 
 def param_groups(network: nn.Module, optim: Optim, *, trained: bool = False) -> list[dict[str, Any]]:
-    """The network's parameters, each in one group: {name, params, lr, lr_scale, weight_decay}.
+    """Return the network's parameters in groups {name, params, lr, lr_scale, weight_decay}.
 
     Args:
-        network: a VideoNet.
-        optim: what they are trained by.
-        trained: whether its temporal modules start with trained weights.
+        network: a VideoNet; each of its parameters is in exactly one group.
+        optim: optimizer settings of the recipe.
+        trained: whether the network's temporal modules start with trained weights.
     """
     groups: dict[str, dict[str, Any]] = {}
     for name, module in network.named_modules():
@@ -46,21 +47,22 @@ def param_groups(network: nn.Module, optim: Optim, *, trained: bool = False) -> 
 
 
 def is_fresh(parameter: str, *, trained: bool = False) -> bool:
-    """Whether `new_layer_lr_scale` is for a VideoNet's parameter of this name.
+    """Tell whether `new_layer_lr_scale` applies to the VideoNet parameter of this name.
 
-    A 2D network's weights give neither classifier nor temporal modules; a video network's (`trained`) give
-    the modules, but seldom a classifier for the same classes.
+    Weights of a 2D network contain neither the classifier nor the temporal modules. Weights of a video
+    network (`trained`) contain the temporal modules, but rarely a classifier for the same classes.
     """
     return parameter.startswith("head.") or (".temporal." in parameter and not trained)
 
 
 def make_optimizer(network: nn.Module, optim: Optim, *, trained: bool = False) -> torch.optim.Optimizer:
-    """The recipe's method over `param_groups`."""
+    """Build the recipe's optimizer over `param_groups`."""
     groups = param_groups(network, optim, trained=trained)
     if optim.method == "sgd":
         sgd = torch.optim.SGD(groups, lr=optim.lr, momentum=optim.momentum, fused=True)
         for param in network.parameters():
-            # Else the first step makes them, out of what lies in memory if that step is not taken (step.py).
+            # Otherwise the first step allocates the buffers, and leaves them uninitialised if it is skipped
+            # (step.py).
             sgd.state[param]["momentum_buffer"] = torch.zeros_like(param)
         return sgd
     if optim.method == "adamw":

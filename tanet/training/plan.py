@@ -1,8 +1,8 @@
-"""What a training will do, told before it starts: samples, steps, schedule, memory, and what looks wrong.
+"""The plan printed before training starts: samples, steps, schedule, estimated memory, and warnings.
 
-A recipe is compared with its reference, the one of the same name as it stands in recipes/. What was changed
-is listed; what usually harms (a batch without its learning rate, milestones that never come) is a warning.
-The plan stops nothing. Of memory it has an estimate (profiling/memory.py).
+A recipe is compared with its reference, the unchanged recipe of the same name in recipes/. The plan lists the
+fields that were changed, and warns about changes that usually do harm (a batch size without its learning
+rate, milestones that are never reached). It never stops a run. profiling/memory.py estimates the memory.
 """
 
 from dataclasses import dataclass
@@ -19,39 +19,39 @@ from tanet.training.schedule import peak_lr, shorten_schedule
 
 @dataclass(frozen=True)
 class Plan:
-    """A training in numbers."""
+    """The plan of a training run in numbers."""
 
     train: int
-    """Training videos."""
+    """Number of training videos."""
     val: int
-    """Validation videos."""
+    """Number of validation videos."""
     classes: int
     world_size: int
-    """Processes that train together, each on a device of its own."""
+    """Number of processes that train together, each on its own device."""
     batch: int
-    """Clips in a step, over all processes."""
+    """Clips per step, over all ranks."""
     steps: int
-    """Steps in an epoch."""
+    """Steps per epoch."""
     epochs: int
     schedule: str
-    """How the learning rate goes, in steps."""
+    """Description of the learning-rate schedule, in steps."""
     start: str
-    """Where the weights come from."""
+    """Where the initial weights come from."""
     memory: int
-    """Bytes that training takes on each device: an estimate."""
+    """Estimated memory for training on each device, in bytes."""
     changed: tuple[str, ...] = ()
-    """Fields that are not the reference's, as `optim.lr 0.02 (0.01)`."""
+    """Fields that differ from the reference, with its value in brackets: `optim.lr 0.02 (0.01)`."""
     warnings: tuple[str, ...] = ()
-    """What probably is not meant so."""
+    """Settings that are probably mistakes."""
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The plan for a reader, without its warnings."""
+        """The plan as lines of text, without its warnings."""
         many = self.world_size > 1
         each = f", {self.batch // self.world_size} on each of {self.world_size} devices" if many else ""
         steps = self.epochs * self.steps
         total = f"{_count(self.epochs, 'epoch')} × {_count(self.steps, 'step')} = {_count(steps, 'step')}"
-        memory = f"about {_bytes(self.memory)}{' a device' if many else ''} (estimated)"
+        memory = f"about {_bytes(self.memory)}{' per device' if many else ''} (estimated)"
         lines = [
             f"{self.train} training, {self.val} validation videos, {self.classes} classes",
             f"{total} of {self.batch} clips{each}",
@@ -60,7 +60,7 @@ class Plan:
             f"memory for training: {memory}",
         ]
         if self.changed:
-            lines.append(f"not as in the recipe: {', '.join(self.changed)}")
+            lines.append(f"changed from the recipe: {', '.join(self.changed)}")
         return tuple(lines)
 
 
@@ -72,17 +72,17 @@ def plan(
     world_size: int = 1,
     device: torch.device | str = "cpu",
 ) -> Plan:
-    """What training this recipe on these videos means. Nothing is read, and no weights are made.
+    """Plan the training of this recipe on these videos. No video is read, and no weights are allocated.
 
     Args:
         recipe: the experiment.
         split: its videos.
-        reference: the recipe as it was before fields were changed; None compares with nothing.
-        world_size: processes that train together; `optim.batch` is split over them.
-        device: where it will train; a GPU computes in `optim.precision`, and has so much memory.
+        reference: the recipe before its fields were changed; None skips the comparison.
+        world_size: number of processes that train together; `optim.batch` is split over them.
+        device: device to train on; on a GPU, `optim.precision` applies and the available memory is checked.
 
     Raises:
-        UserError: the recipe's network can not be built.
+        UserError: the recipe's network cannot be built.
     """
     recipe = shorten_schedule(recipe, videos=len(split.train))
     reference = reference and shorten_schedule(reference, videos=len(split.train))
@@ -119,19 +119,19 @@ def plan(
 
 
 def _memory_of(device: torch.device) -> int | None:
-    """Bytes that a GPU has; a CPU's memory is others' as well."""
+    """Return the memory of a GPU in bytes, or None for a CPU, whose memory other programs share."""
     return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
 
 
 def _schedule(optim: Optim, steps: int) -> str:
-    """The learning rate over the steps, in words."""
+    """Describe the learning rate over the steps."""
     rate = f"learning rate {peak_lr(optim):g}"
-    rate += f", after rising for {round(optim.warmup * steps)} steps" if optim.warmup else ""
+    rate += f" after {round(optim.warmup * steps)} warm-up steps" if optim.warmup else ""
     if optim.schedule == "cosine":
-        return f"{rate}, along half a cosine to 0"
+        return f"{rate}, decaying to 0 along a half cosine"
     falls = [str(epoch * steps) for epoch in optim.milestones if epoch < optim.epochs]
     if not falls:
-        return f"{rate}, to the end"
+        return f"{rate}, constant to the end"
     return f"{rate}, × {optim.gamma:g} after {', '.join(falls)} steps"
 
 

@@ -1,4 +1,4 @@
-"""Warn of settings that contradict each other, or that do not suit the videos."""
+"""Warn about settings that contradict each other, or that do not suit the videos."""
 
 from collections.abc import Sequence
 
@@ -7,17 +7,17 @@ from tanet.data.transforms import mirror_labels
 from tanet.recipes.recipe import Optim, Recipe
 from tanet.training.schedule import peak_lr
 
-LEARN_FROM_SCRATCH = ("resnet18_w16",)  # networks small enough for it
+LEARN_FROM_SCRATCH = ("resnet18_w16",)  # backbones small enough to train without pretrained weights
 
 
 def _of_data(recipe: Recipe, split: Split) -> list[str]:
-    """What is odd about the recipe for these videos."""
+    """Return warnings about a recipe that does not suit these videos."""
     data, model = recipe.data, recipe.model
     found = []
     if not (model.weights or model.init or model.backbone in LEARN_FROM_SCRATCH):
         found.append(
             f"no weights to start from: {model.backbone} learns little from {len(split.train)} videos alone; "
-            "name a checkpoint or ImageNet's weights (--init)"
+            "give a checkpoint or ImageNet weights with --init"
         )
     if not split.val:
         found.append("no validation videos: the best checkpoint is the last one")
@@ -27,14 +27,14 @@ def _of_data(recipe: Recipe, split: Split) -> list[str]:
         )
     if data.flip == "plain" and (sided := _sided(split.classes)):
         found.append(
-            f"mirrored videos keep their label (data.flip plain), but not in a mirror: {', '.join(sided)}; "
-            "--data.flip mirror exchanges such labels"
+            f"data.flip plain mirrors videos but keeps their labels, which is wrong for {', '.join(sided)}; "
+            "--data.flip mirror swaps such labels"
         )
     return found
 
 
 def _sided(classes: Sequence[str], most: int = 4) -> list[str]:
-    """Classes whose name is another's, or no one's, when left and right are exchanged."""
+    """Return up to `most` class names that change when left and right are swapped; "…" if there are more."""
     if all(name.isdigit() for name in classes):
         return []
     others = mirror_labels(tuple(classes))
@@ -43,19 +43,19 @@ def _sided(classes: Sequence[str], most: int = 4) -> list[str]:
 
 
 def _of_optim(optim: Optim) -> list[str]:
-    """What contradicts itself."""
+    """Return warnings about optimizer settings that contradict each other."""
     found = []
     late = [str(epoch) for epoch in optim.milestones if epoch >= optim.epochs]
     if optim.schedule == "step" and late:
         found.append(
-            f"the learning rate never falls after epoch {', '.join(late)}: there are {optim.epochs} epochs "
-            "(--optim.milestones)"
+            f"learning-rate milestones never reached: epoch {', '.join(late)}; "
+            f"there are only {optim.epochs} epochs (--optim.milestones)"
         )
     return found
 
 
 def _against(recipe: Recipe, reference: Recipe) -> list[str]:
-    """What was changed without what belongs to it."""
+    """Return warnings about fields that were changed without the fields that depend on them."""
     ours, theirs = recipe.optim, reference.optim
     found = []
     if ours.method != theirs.method:
@@ -67,7 +67,7 @@ def _against(recipe: Recipe, reference: Recipe) -> list[str]:
             if getattr(ours, field) == getattr(theirs, field)
         ]
         if kept:
-            found.append(f"{ours.method} with the {' and the '.join(kept)} chosen for {theirs.method}")
+            found.append(f"{ours.method} uses the {' and the '.join(kept)} chosen for {theirs.method}")
     elif ours.method == "sgd":
         rate, scaled = peak_lr(ours), peak_lr(theirs) * ours.batch / theirs.batch
         if ours.batch != theirs.batch and abs(rate / scaled - 1) > 0.01:
@@ -79,24 +79,25 @@ def _against(recipe: Recipe, reference: Recipe) -> list[str]:
         found.append(f"optim.epochs {ours.epochs} instead of {theirs.epochs}")
     if recipe.model.frames != reference.model.frames:
         found.append(
-            f"{recipe.model.frames} frames a clip instead of {reference.model.frames}, for which the "
-            f"recipe's views in a test were chosen (--eval.clips {recipe.eval.clips})"
+            f"{recipe.model.frames} frames per clip instead of {reference.model.frames}, for which the "
+            f"recipe's test views were chosen (--eval.clips {recipe.eval.clips})"
         )
     return found
 
 
 def _of_sizes(recipe: Recipe, reference: Recipe | None) -> list[str]:
-    """A test that does not show things as large as training does."""
+    """Return a warning if tests do not show objects at the same size as training does."""
     data, eval = recipe.data, recipe.eval
-    # A crop of the part s of the short side, made size × size, shows the video as one size / s high.
+    # A crop whose side is s times the short side, resized to size × size, shows the video
+    # as if its short side were size / s pixels.
     least, most = data.size / max(data.scales), data.size / min(data.scales)
     if least - 1 < eval.resize < most + 1:
         return []
     line = (
-        f"tested on videos with a short side of {eval.resize} pixels, while training shows them as with "
+        f"tested on videos with a short side of {eval.resize} pixels, but training shows them as if it were "
         f"{least:.0f} to {most:.0f}"
     )
     if reference is not None and reference.data.size != data.size:
         kept = round(reference.eval.resize * data.size / reference.data.size)
-        return [f"{line} (--eval.resize {kept} would be in the recipe's proportion)"]
+        return [f"{line} (--eval.resize {kept} would keep the recipe's proportion)"]
     return [f"{line} (--eval.resize, --data.scales)"]

@@ -10,25 +10,25 @@ from tanet.runtime.interrupt import StopRequest
 
 @dataclass(frozen=True)
 class StepDecision:
-    """What happens before the next step, the same on all ranks."""
+    """The decision about what to do before the next step, the same on all ranks."""
 
     over: bool
-    """The epoch ends: a rank has no batch left."""
+    """End the epoch, because a rank has no batch left."""
     stop: bool
-    """The training stops, with its state saved."""
+    """Save the state and stop training."""
     save: bool
-    """The state is saved."""
+    """Save the state."""
     report: bool
-    """Progress is reported."""
+    """Report progress."""
 
 
 class RankSync:
-    """Asks all ranks once a step, with one message.
+    """Agreement of all ranks before each step, with a single all-reduce.
 
     Args:
         group: the ranks.
         stop: a request to stop; any rank may have received it.
-        save_after: seconds between two states.
+        save_after: seconds between two saved states.
         report_after: seconds between two reports of progress.
     """
 
@@ -39,16 +39,16 @@ class RankSync:
         self.saved = self.reported = time.monotonic()
 
     def __call__(self, *, over: bool, failed: UserError | None, news: bool) -> StepDecision:
-        """Agree with the other ranks, which all come here.
+        """Agree with the other ranks on what to do. All ranks call this together.
 
         Args:
-            over: this rank has no batch for a step.
-            failed: why, if that is an error.
+            over: this rank has no batch for another step.
+            failed: the error that prevented a batch, if any.
             news: there is progress to report.
 
         Raises:
-            UserError: what failed here.
-            RankError: what failed on another rank.
+            UserError: the error `failed`, in a single process.
+            RankError: the error of a rank, if there are several.
         """
         now = time.monotonic()
         wrong, ends, stops, saves, reports = self.group.all_reduce_max(

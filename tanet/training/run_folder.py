@@ -1,10 +1,10 @@
-"""The folder of a training: what is in it, and whether a training may go on in it.
+"""The folder of a training run: its files, and the check whether a run may resume in it.
 
 out/best.safetensors    the checkpoint with the best validation accuracy
-out/last.safetensors    the one after the last complete epoch
-out/metrics.csv         one line an epoch
-out/recipe.json         what is trained
-out/state-STEPS.pt      the last two states (training_state.py), until the training is finished
+out/last.safetensors    the checkpoint after the last complete epoch
+out/metrics.csv         one line per epoch
+out/recipe.json         the recipe of the run
+out/state-STEPS.pt      the last two states (training_state.py), until the run is finished
 """
 
 import csv
@@ -33,12 +33,12 @@ from tanet.training.training_state import TrainingState
 
 
 class RunFolder:
-    """One training's folder.
+    """The folder of one training run.
 
     Args:
-        folder: it need not be there.
-        recipe: what is to be trained.
-        split: on what.
+        folder: path of the folder; it need not exist yet.
+        recipe: the recipe to train.
+        split: the videos to train and validate on.
     """
 
     def __init__(self, folder: Path, recipe: Recipe, split: Split) -> None:
@@ -52,17 +52,17 @@ class RunFolder:
         self.results: list[dict[str, str]] = []
 
     def open(self, *, resume: bool, world_size: int, on_event: OnEvent) -> TrainingState | None:
-        """Make the folder for a new training, or find the state from which the one in it goes on.
+        """Create the folder for a new run, or return the state from which the run in it resumes.
 
         Args:
-            resume: go on, if there is a state; without one the training starts.
-            world_size: processes that train together.
-            on_event: is told `Note`s about what was found.
+            resume: resume from the newest state; start a new run if there is none.
+            world_size: number of processes that train together.
+            on_event: receives `Note`s about what was found.
 
         Raises:
-            UserError: it holds a training that is not to go on, or can not: it is another, or all its states
-                are damaged.
-            OSError: it can not be written.
+            UserError: the folder holds a run and `resume` is false, or the run cannot be resumed because
+                it is a different one, has no state, or all its states are damaged.
+            OSError: the folder cannot be written.
         """
         found = states.load_newest(self.folder, on_event=on_event) if resume else None
         if found is not None:
@@ -72,13 +72,15 @@ class RunFolder:
             self._clear()
             self.results = [row for row in self._read_results() if int(row["epoch"]) <= state.epoch]
             self._write_results()
-            on_event(Note(f"{self.folder}: goes on after epoch {state.epoch}, step {state.step}"))
+            on_event(Note(f"{self.folder}: resuming after epoch {state.epoch}, step {state.step}"))
             return state
         if self.last.exists() or states.list_states(self.folder):
-            how = "without a state to go on from" if resume else "already: --resume goes on with it"
-            raise UserError(f"{self.folder} holds a training {how}; --out names another folder")
+            how = ", but no state to resume from:" if resume else ": continue it with --resume, or"
+            raise UserError(
+                f"{self.folder} already holds a training run{how} choose another folder with --out"
+            )
         if resume:
-            on_event(Note(f"{self.folder}: no state to go on from yet, so the training starts"))
+            on_event(Note(f"{self.folder}: no state to resume from yet, starting a new run"))
         self._clear()
         write_atomically(
             self.folder / "recipe.json", json.dumps(recipes.to_dict(self.recipe), indent=2).encode()
@@ -87,10 +89,10 @@ class RunFolder:
         return None
 
     def finished(self) -> bool:
-        """Whether the folder holds this training, whole.
+        """Tell whether the folder holds this run, completely finished.
 
         Raises:
-            UserError: a whole training is there, but another.
+            UserError: the folder holds a finished run, but a different one.
         """
         rows = self._read_results()
         if states.list_states(self.folder) or not (rows and self.last.exists()):
@@ -99,11 +101,11 @@ class RunFolder:
         return int(rows[-1]["epoch"]) == self.recipe.optim.epochs
 
     def identity(self, world_size: int) -> dict[str, Any]:
-        """What a training is, by name."""
+        """Return the values, by name, that identify a run: a resumed run is compared with them."""
         return {**_fields(self.recipe), **self.videos, "processes": world_size}
 
     def save(self, network: VideoNet, result: EpochResult, *, best: bool) -> None:
-        """What an epoch came to: its checkpoint, that of the best if it is, and its line of metrics.csv."""
+        """Save the results of an epoch: its checkpoint (also as the best if `best`), and its metrics line."""
         paths = (self.last, self.best) if best else (self.last,)
         for path in paths:
             checkpoints.save(path, Checkpoint(network, self.recipe, self.classes, asdict(result)))
@@ -111,13 +113,13 @@ class RunFolder:
         self._write_results()
 
     def finish(self) -> None:
-        """Remove the states: there is nothing left to go on with."""
+        """Remove the states: a finished run has nothing left to resume."""
         for path in states.list_states(self.folder):
             path.unlink()
 
     def _compare(self, before: dict[str, Any], now: dict[str, Any], *, allowed: tuple[OnResume, ...]) -> None:
-        """Refuse a training whose fields differ in more than the `allowed` ways."""
-        # A field that is newer than the run had its default there, as in a checkpoint.
+        """Refuse to resume if any field differs, except fields whose resume rule is in `allowed`."""
+        # A field that was added to the recipe after the run started had its default, as in a checkpoint.
         before = {**_fields(Recipe()), **{new_field_name(name): value for name, value in before.items()}}
         rules = _rules(self.recipe)
         different = [
@@ -125,11 +127,11 @@ class RunFolder:
             for name in dict.fromkeys((*before, *now))
             if before.get(name) != now.get(name) and rules.get(name, "same") not in allowed
         ]
-        # The checkpoint may be gone by now, but whether there was one decides which layers are new.
+        # The initial checkpoint may be gone by now, but whether there was one decides which layers are new.
         if before["optim.new_layer_lr_scale"] != 1 and bool(before["model.init"]) != bool(now["model.init"]):
             different.append(f"model.init was {before['model.init']!r}, now {now['model.init']!r}")
         if different:
-            raise UserError(f"{self.folder} holds another training: {'; '.join(different)}")
+            raise UserError(f"{self.folder} holds a different training run: {'; '.join(different)}")
 
     def _read_results(self) -> list[dict[str, str]]:
         path = self.folder / "metrics.csv"
@@ -146,7 +148,7 @@ class RunFolder:
         write_atomically(self.folder / "metrics.csv", text.getvalue().encode())
 
     def _clear(self) -> None:
-        """Remove what a killed process had not finished writing."""
+        """Remove temporary files that a killed process left unfinished."""
         unfinished = r"\.(state-\d+\.pt|(best|last)\.safetensors|metrics\.csv|recipe\.json)\.\d+"
         for path in self.folder.glob(".*"):
             if re.fullmatch(unfinished, path.name):
@@ -154,25 +156,25 @@ class RunFolder:
 
 
 def has_recipe(folder: Path) -> bool:
-    """Tell whether a folder holds a training, whatever its state."""
+    """Tell whether a folder holds a training run, finished or not."""
     return (folder / "recipe.json").exists()
 
 
 def read_run_recipe(folder: Path) -> Recipe:
-    """Read what is trained in a folder.
+    """Read the recipe of the run in a folder.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: recipe.json cannot be read.
     """
     path = folder / "recipe.json"
     try:
         return recipes.from_dict(json.loads(path.read_text()))
     except (OSError, TypeError, AttributeError, ValueError) as error:
-        raise UserError(f"{path}: can not be read ({error})") from error
+        raise UserError(f"{path}: cannot be read ({error})") from error
 
 
 def _fields(recipe: Recipe) -> dict[str, Any]:
-    """Flatten a recipe: {"optim.lr": 0.01, …}."""
+    """Flatten a recipe to {"optim.lr": 0.01, …}."""
     values: dict[str, Any] = {}
     for name, value in recipes.to_dict(recipe).items():
         values |= {f"{name}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {name: value}
@@ -180,7 +182,7 @@ def _fields(recipe: Recipe) -> dict[str, Any]:
 
 
 def _rules(recipe: Recipe) -> dict[str, OnResume]:
-    """Tell for each field of a recipe what a resumed run may change."""
+    """Return, for each field of a recipe, whether a resumed run may change it."""
     return {
         f"{part.name}.{field.name}": rule_of(field).on_resume
         for part in fields(recipe)
@@ -190,7 +192,7 @@ def _rules(recipe: Recipe) -> dict[str, OnResume]:
 
 
 def _videos(samples: tuple[Sample, ...], root: str) -> str:
-    """What tells a list of videos from another, wherever their folder lies."""
+    """Return the count and a checksum of a list of videos, independent of where their folder is."""
     lines = []
     for sample in samples:
         name = name_below(sample.path, root) or sample.path

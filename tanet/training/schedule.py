@@ -1,4 +1,4 @@
-"""The learning rate over a training: its peak, its decay, and how a long schedule is shortened."""
+"""The learning rate during training: its peak, its decay, and how a long schedule is shortened."""
 
 import math
 from bisect import bisect_right
@@ -11,7 +11,10 @@ from tanet.recipes.recipe import Optim, Recipe
 
 
 def shorten_schedule(recipe: Recipe, *, videos: int) -> Recipe:
-    """The schedule in at most `max_steps` steps: fewer epochs, all that is counted in them sooner alike."""
+    """Shorten the schedule to at most `max_steps` steps, but at least one epoch.
+
+    Epochs, milestones, warm-up and the validation interval shrink by the same factor.
+    """
     optim = recipe.optim
     steps = max(1, videos // optim.batch)
     if not optim.max_steps or optim.epochs * steps <= optim.max_steps:
@@ -25,12 +28,12 @@ def shorten_schedule(recipe: Recipe, *, videos: int) -> Recipe:
 
 
 def peak_lr(optim: Optim) -> float:
-    """The learning rate at its height: as it is given, or in proportion to the batch (Goyal et al. 2017)."""
+    """Return the peak learning rate: as given, or scaled with the batch size (Goyal et al. 2017)."""
     return optim.lr * optim.batch / optim.lr_batch if optim.lr_batch else optim.lr
 
 
 def lr_at(epoch: float, optim: Optim) -> float:
-    """Learning rate at a moment, in epochs from the start (1.5 is in the middle of the second)."""
+    """Return the learning rate at a time in epochs from the start (1.5: the middle of the second epoch)."""
     height = peak_lr(optim)
     if epoch < optim.warmup:
         return height * epoch / optim.warmup
@@ -43,6 +46,6 @@ def lr_at(epoch: float, optim: Optim) -> float:
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Give every group its multiple of the learning rate."""
+    """Set the learning rate of every parameter group to its multiple (`lr_scale`) of `lr`."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["lr_scale"]

@@ -1,4 +1,4 @@
-"""Prepare a training: find its videos, build its network and everything else that the loop uses."""
+"""Prepare a training run: find its videos, and build the network and everything else that the loop uses."""
 
 from dataclasses import dataclass
 
@@ -23,12 +23,12 @@ from tanet.training.nonfinite import NonFiniteMonitor
 from tanet.training.optimizer import make_optimizer
 from tanet.training.validation import Validation
 
-RANK_SEED_STEP = 1_000_003  # a prime, so that the seeds of ranks and of neighbouring runs do not meet
+RANK_SEED_STEP = 1_000_003  # a prime, so that seeds of ranks and of neighbouring runs do not coincide
 
 
 @dataclass(frozen=True)
 class TrainingContext:
-    """Where and how a training runs, apart from its recipe."""
+    """Where and how a training run is executed, apart from its recipe."""
 
     group: ProcessGroup
     device: torch.device
@@ -36,12 +36,12 @@ class TrainingContext:
     stop: StopRequest
     compile: bool
     save_after: float
-    """Seconds between two states."""
+    """Seconds between two saved states."""
 
 
 @dataclass(frozen=True)
 class TrainingParts:
-    """What the loop uses."""
+    """The objects that the training loop uses."""
 
     network: VideoNet
     optimizer: torch.optim.Optimizer
@@ -52,20 +52,23 @@ class TrainingParts:
 
 
 def read_training_split(recipe: Recipe, *, world_size: int) -> Split:
-    """The videos of a recipe that several processes are to train on.
+    """Read the split of a recipe, and check that `world_size` processes can train on it.
 
     Raises:
-        UserError: there are none, or of one class alone; or the batch can not be split evenly.
+        UserError: there are no training videos, fewer than two classes, or fewer training videos than
+            processes; or the batch cannot be split evenly.
     """
     split, optim = read_split(recipe.data, seed=recipe.seed), recipe.optim
     if not split.train:
         raise UserError("no training videos found")
     if len(split.classes) < 2:
         names = ", ".join(split.classes)
-        raise UserError(f"only one class found ({names}): is {recipe.data.root} one folder too high?")
+        raise UserError(
+            f"only one class found ({names}): should data.root be a folder in {recipe.data.root}?"
+        )
     if optim.batch % (world_size * optim.accumulate):
         raise UserError(
-            f"optim.batch {optim.batch} can not be split into equal parts "
+            f"optim.batch {optim.batch} cannot be split into equal parts "
             f"for {world_size} processes × optim.accumulate {optim.accumulate}"
         )
     if len(split.train) < world_size:
@@ -74,13 +77,13 @@ def read_training_split(recipe: Recipe, *, world_size: int) -> Split:
 
 
 def prepare(recipe: Recipe, split: Split, context: TrainingContext, *, resumed: bool) -> TrainingParts:
-    """Build everything that the loop uses.
+    """Build everything that the training loop uses.
 
     Args:
         recipe: the experiment.
         split: its videos.
-        context: where it runs.
-        resumed: the weights come from a state, so that no file of weights is read.
+        context: where and how it runs.
+        resumed: whether the weights come from a saved state; then no weights file is read.
 
     Raises:
         UserError: the network cannot be built, or its initial weights do not fit.
@@ -110,17 +113,18 @@ def build_network(
 ) -> VideoNet:
     """Build the recipe's network on its device, in channels-last memory.
 
-    From here on each rank has random numbers of its own. If the network is compiled for a GPU, each TAM
-    absorbs the BatchNorm before it (fuse_tam.py).
+    Afterwards each rank has its own random seed. If the network is compiled for a GPU, each TAM absorbs the
+    BatchNorm before it (fuse_tam.py).
 
     Args:
-        recipe: its `model`, `seed` and `optim.sync_norm` count.
-        classes: names in the order of the logits.
-        context: where it is to learn; is told `Note`s about the initial weights.
-        resumed: the weights come from a state, so that no file of weights is read.
+        recipe: `model`, `seed`, `optim.sync_norm` and its input specification are used.
+        classes: class names, in the order of the logits.
+        context: where the network is trained; its `on_event` receives `Note`s about the initial weights.
+        resumed: whether the weights come from a saved state; then no weights file is read.
 
     Raises:
-        UserError: it cannot be built, its initial weights do not fit, or sync_norm is asked of a CPU.
+        UserError: the network cannot be built, its initial weights do not fit, or `optim.sync_norm` is set
+            on a CPU.
     """
     group, device = context.group, context.device
     torch.manual_seed(recipe.seed)
@@ -147,10 +151,10 @@ def build_network(
 
 
 def convert_sync_batch_norms(network: nn.Module) -> None:
-    """Make every BatchNorm below the network a SyncBatchNorm, in place.
+    """Replace every BatchNorm in the network by a SyncBatchNorm, in place.
 
-    PyTorch makes new modules and leaves the hooks with the old ones; a temporal module after a BatchNorm
-    (position d) acts by such a hook (plug.py).
+    PyTorch creates new modules and leaves the hooks on the old ones, so the hooks are copied here: a temporal
+    module after a BatchNorm (position d) works through such a hook (plug.py).
     """
     norms = {name: module for name, module in network.named_modules() if isinstance(module, _BatchNorm)}
     nn.SyncBatchNorm.convert_sync_batchnorm(network)

@@ -1,7 +1,8 @@
-"""One step of the optimizer: forward and backward pass in parts, the gradient's norm, and the weights.
+"""One training step: forward and backward pass in parts, gradient clipping, and the weight update.
 
-What is not finite moves nothing: the optimizer's kernel reads a flag on the device and leaves weights and
-momenta as they are, and BatchNorm's running statistics are put back. The host never waits for that flag.
+A step whose loss or gradient is not finite changes nothing: the optimizer's kernel reads a flag on the device
+and leaves weights and momenta unchanged, and BatchNorm's running statistics are restored.
+The host never waits for that flag.
 """
 
 from contextlib import nullcontext
@@ -20,26 +21,26 @@ from tanet.training.gradient_sync import GradientSync
 
 @dataclass(frozen=True)
 class StepResult:
-    """What came of a step, on the device."""
+    """The results of a step, on the device."""
 
     loss: torch.Tensor
-    """Mean over the process's batch."""
+    """Mean over this rank's batch."""
     logits: torch.Tensor
     """[B, classes]."""
     bad: torch.Tensor
-    """1 if loss or gradient were not finite in any process, so that no step was made; else 0."""
+    """1 if the loss or the gradient was not finite on any rank, so that the step was skipped; else 0."""
 
 
 class TrainStep:
-    """Makes steps.
+    """Function that makes one training step per call.
 
     Args:
-        network: to be trained, on its device. Running statistics stay each process's own: those of the first
-            are tested and saved.
-        optimizer: fused, which is what reads the flag.
-        optim: its `accumulate`, `clip_norm` and `precision` count.
-        group: the processes over which gradients are averaged.
-        compile: the network by torch.compile.
+        network: the network to train, on its device. Each rank keeps its own running statistics; those of
+            rank 0 are validated and saved.
+        optimizer: a fused optimizer, since the fused kernel is what reads the flag.
+        optim: `accumulate`, `clip_norm`, `precision` and `smoothing` are used.
+        group: the ranks over which gradients are averaged.
+        compile: whether to compile the network with torch.compile.
     """
 
     def __init__(
@@ -56,8 +57,8 @@ class TrainStep:
         self.device = self.params[0].device
         several = group.world_size * optim.accumulate > 1
         self.gradients = GradientSync(network, group=group) if several else None
-        self.statistics = _RunningStatistics(network)  # those of the first process, by now
-        # SyncBatchNorm talks to the other processes in the middle of the network.
+        self.statistics = _RunningStatistics(network)  # rank 0's: GradientSync has broadcast them
+        # No CUDA graphs with SyncBatchNorm, which communicates with the other ranks inside the network.
         synced = any(isinstance(module, nn.SyncBatchNorm) for module in network.modules())
         self.graphed = compile and self.device.type == "cuda" and not synced
         self.model: nn.Module = network
@@ -66,7 +67,7 @@ class TrainStep:
             self.model = torch.compile(network, dynamic=False, mode=mode)  # type: ignore[assignment]
 
     def __call__(self, views: torch.Tensor, labels: torch.Tensor) -> StepResult:
-        """Make a step on views [B, T, 3, S, S] and labels [B], both on the device."""
+        """Make one step on views [B, T, 3, S, S] and labels [B], both on the device."""
         size = -(-len(labels) // self.optim.accumulate)
         pairs = list(zip(views.split(size), labels.split(size), strict=True))
         self.optimizer.zero_grad()
@@ -85,7 +86,7 @@ class TrainStep:
     def _part(
         self, clips: torch.Tensor, labels: torch.Tensor, *, share: float, number: int, of: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Gradients of a part of the batch; its share of the loss, and its logits."""
+        """Compute the gradients of one part of the batch; return its share of the loss, and its logits."""
         if self.graphed:
             torch.compiler.cudagraph_mark_step_begin()
         with autocast(self.device, self.optim.precision):
@@ -93,16 +94,16 @@ class TrainStep:
             loss = F.cross_entropy(logits, labels, label_smoothing=self.optim.smoothing) * share
         meeting = self.gradients.part(first=number == 0, last=number == of - 1) if self.gradients else None
         with meeting or nullcontext():
-            # A loss that is not finite can have a finite gradient. This makes it NaN, with the mean over the
-            # processes in all of them, so that all decide alike.
+            # A loss that is not finite can have a finite gradient. This factor makes the gradient NaN,
+            # and averaging spreads the NaN to all ranks, so that all of them skip the step.
             (loss * torch.where(loss.isfinite(), 1.0, torch.nan)).backward()
-        # The next part's CUDA graph writes its logits to the same place.
+        # Copy the logits: the CUDA graph's run on the next part overwrites them.
         kept = logits.detach().clone() if self.graphed and of > 1 else logits.detach()
         return loss.detach(), kept
 
 
 class _RunningStatistics:
-    """BatchNorm's running statistics, put back where a step is not made: its maps may have been NaN."""
+    """BatchNorm's running statistics. A skipped step may fill them with NaN, so they are then restored."""
 
     def __init__(self, network: nn.Module) -> None:
         self.buffers = [buffer for buffer in network.buffers() if buffer.is_floating_point()]

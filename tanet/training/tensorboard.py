@@ -1,8 +1,8 @@
-"""TensorBoard: what a training reports, as curves over its steps and epochs.
+"""TensorBoard curves of the events of a training run, over its steps and epochs.
 
     tensorboard --logdir runs
 
-An optional extra: pip install 'tanet[train]'.
+This needs an optional extra: pip install 'tanet[train]'.
 """
 
 from pathlib import Path
@@ -12,10 +12,10 @@ from tanet.training.events import EpochResult, Event, Progress
 
 
 class TensorBoardWriter:
-    """Writes curves into a folder; each event is on the disk when it was shown.
+    """Writer of curves into a folder. It flushes each event to disk.
 
     Args:
-        folder: a training that goes on adds to what is in it.
+        folder: folder for the curves; a resumed run adds to the files in it.
 
     Raises:
         UserError: TensorBoard is not installed.
@@ -46,7 +46,7 @@ class TensorBoardWriter:
             values = {f"epoch/{name}": getattr(event, name) for name in names}
         else:
             return
-        # Not before the training runs: its folder may yet be refused.
+        # Create the writer only when training runs: before that, the folder may still be refused.
         self.writer = self.writer or self.make(str(self.folder))
         for name, value in values.items():
             if value is not None:

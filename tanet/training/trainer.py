@@ -1,13 +1,13 @@
-"""Training: a plain loop over clips, the same on a CPU, on one GPU and on many.
+"""Training: a plain loop over batches of clips, the same on a CPU, on one GPU and on several.
 
     for each epoch
         for each batch            the ranks agree whether to go on (rank_sync.py)
             train_step(batch)     forward and backward pass, optimizer (step.py)
-            meter, non-finite steps
+            update the meter, check for non-finite steps
         save the state, validate, write the checkpoints (run_folder.py)
 
-A run may be stopped at any moment, and goes on as if it had not been (training_state.py).
-What it tells while it runs stands in events.py.
+A run may be stopped at any moment and resumes as if it had never stopped (training_state.py).
+events.py lists the events that a run emits.
 """
 
 import time
@@ -40,7 +40,7 @@ from tanet.training.step import TrainStep
 from tanet.training.training_state import RankState, TrainingState, restore_rng, rng_state
 
 __all__ = ["BadStep", "EpochResult", "Event", "Interrupted", "Note", "Progress", "train"]
-GRACE = 300.0  # seconds that a rank waits for the others, beyond those in which data must come
+GRACE = 300.0  # seconds that a rank waits for the others, in addition to the data timeout
 
 
 def train(
@@ -57,19 +57,19 @@ def train(
 ) -> Path:
     """Train the network of a recipe.
 
-    Started by torchrun, it trains together with the other processes: each step's batch is split over the
-    ranks, and rank 0 writes and reports.
+    If torchrun started this process, it trains together with the other processes: each step's batch is split
+    over the ranks, and rank 0 writes files and reports.
 
     Args:
         recipe: the experiment.
         out: folder for checkpoints and metrics; it must not hold another run.
-        device: None takes a GPU if there is one.
-        on_event: is told the videos that were found (`Split`), what will be done (`Plan`), how it goes
-            (`Progress`), the end of each epoch (`EpochResult`), each unreadable video once (`BadVideo`),
-            skipped steps (`BadStep`), and what else there is to know (`Note`).
-        resume: continue the run in `out` from its last complete state; start if it has none yet.
-        save_minutes: minutes between two states, besides the one at the end of each epoch.
-        compile: compile the network: faster on a GPU, after minutes of compiling.
+        device: device to train on; None selects a GPU if there is one.
+        on_event: receives the videos that were found (`Split`), the plan (`Plan`), the progress
+            (`Progress`), the results of each epoch (`EpochResult`), each unreadable video once (`BadVideo`),
+            skipped steps (`BadStep`), and other messages (`Note`).
+        resume: continue the run in `out` from its newest complete state; start a new run if it has none yet.
+        save_minutes: minutes between two saved states, besides the one at the end of each epoch.
+        compile: compile the network, which is faster on a GPU but takes minutes at the start.
         reference: the recipe before its fields were changed; the plan lists the changes.
         report: deprecated name of `on_event`.
 
@@ -77,11 +77,11 @@ def train(
         The path of the best checkpoint.
 
     Raises:
-        UserError: the recipe cannot be carried out, or is not that of the run to resume; more videos than
+        UserError: the recipe cannot be trained, or differs from that of the run to resume; more videos than
             data.max_bad cannot be read, or any if data.bad_files is "strict"; a worker hangs or died;
             a step was not finite and optim.nonfinite is "stop"; another rank failed.
         OSError: the folder cannot be written.
-        Interrupted: SIGINT or SIGTERM came; the step was finished and the state saved.
+        Interrupted: SIGINT or SIGTERM was received; the step was finished and the state saved.
     """
     if report is not None:
         warnings.warn("report is called on_event now", DeprecationWarning, stacklevel=2)
@@ -105,7 +105,7 @@ def train(
                 state = folder.open(resume=resume, world_size=group.world_size, on_event=on_event)
         finished, state = group.broadcast_object((finished, state))
         if finished:
-            on_event(Note(f"{out}: this training is finished"))
+            on_event(Note(f"{out}: this training run is already finished"))
             return folder.best
         context = TrainingContext(group, target, on_event, stop, compile, 60 * save_minutes)
         with group.errors_on_all_ranks():
@@ -116,18 +116,18 @@ def train(
 
 @dataclass(frozen=True)
 class Position:
-    """Where a training stands."""
+    """The point that a training run has reached."""
 
     epoch: int = 0
-    """Complete epochs."""
+    """Number of complete epochs."""
     step: int = 0
-    """Steps done in the epoch after them."""
+    """Steps done in the current epoch."""
     used: int = 0
-    """Keys of that epoch's order that are used up."""
+    """Number of keys that this rank has already consumed from its order of the current epoch."""
 
 
 class _Training:
-    """A training and where it stands."""
+    """A training run and its current position."""
 
     def __init__(
         self,
@@ -143,7 +143,7 @@ class _Training:
         self.network, self.loader = self.parts.network, self.parts.loader
         self.steps = max(1, len(split.train) // recipe.optim.batch)
         self.position = Position()
-        self.sums: torch.Tensor | None = None  # of the epoch, from a run that was stopped
+        self.sums: torch.Tensor | None = None  # of the current epoch, from before the run was stopped
         self.best_top1, self.seconds = -1.0, 0.0
         if state is not None:
             self._restore(state)
@@ -156,7 +156,7 @@ class _Training:
         self.started = time.monotonic()
 
     def run(self) -> None:
-        """Train to the end. All ranks come here with their networks built, which are then synchronised."""
+        """Train to the end. All ranks call this after building their networks, which it synchronises."""
         optim, bad_train, bad_val = self.recipe.optim, self.loader.bad, self.parts.validation.bad
         train_step = TrainStep(
             self.network,
@@ -171,12 +171,12 @@ class _Training:
         if bad_train or bad_val:
             train, val = len(self.split.train), len(self.split.val)
             text = f"{len(bad_train)} of {train} training and {len(bad_val)} of {val} validation videos"
-            self.on_event(Note(f"{text} could not be read, and were left out"))
+            self.on_event(Note(f"{text} could not be read and were left out"))
         if self.group.is_main:
             self.folder.finish()
 
     def _train_epoch(self, train_step: TrainStep) -> Progress:
-        """Make the steps of an epoch that are not made yet."""
+        """Make the remaining steps of the current epoch."""
         order = self.parts.order
         order.epoch, order.start = self.position.epoch, self.position.used
         meter = Meter(
@@ -198,8 +198,8 @@ class _Training:
                     break
                 self._make_step(train_step, batch, meter)
         if not self.position.step:
-            raise UserError("not one batch of training videos could be filled: are too many bad?")
-        self.position = replace(self.position, step=self.steps)  # fewer were made if videos are bad
+            raise UserError("no batch of training videos could be filled: are too many videos unreadable?")
+        self.position = replace(self.position, step=self.steps)  # bad videos make an epoch shorter
         self._share_bad()
         self._save(meter)
         trained = meter.read()
@@ -207,7 +207,7 @@ class _Training:
         return trained
 
     def _next(self, batches: Iterator[Batch]) -> tuple[Batch | None, UserError | None]:
-        """Return the next batch of the epoch, or None; and what went wrong."""
+        """Return the next batch of the epoch (None at its end) and the error that prevented one, if any."""
         try:
             with self.loader:
                 return next(batches, None) if self.position.step < self.steps else None, None
@@ -215,7 +215,7 @@ class _Training:
             return None, error
 
     def _obey(self, decision: StepDecision, meter: Meter) -> None:
-        """Save, stop and report between two steps, as the ranks have agreed."""
+        """Save, stop or report between two steps, as the ranks have agreed."""
         if decision.save:
             self._save(meter)
         if decision.stop:
@@ -240,7 +240,7 @@ class _Training:
         meter.add(result, batch.labels, lr=lr)
 
     def _finish_epoch(self, trained: Progress) -> None:
-        """Validate and write the checkpoints. A stop in here repeats it on resume."""
+        """Validate and write the checkpoints. If the run is stopped here, a resumed run repeats this."""
         epoch, validation = self.position.epoch, self.parts.validation
         val = validation(self.network) if validation.is_due(trained.epoch) else None
         lr = lr_at(epoch + 0.5, self.recipe.optim)
@@ -254,7 +254,7 @@ class _Training:
         self.position, self.sums = Position(epoch + 1), None
 
     def _save(self, meter: Meter) -> None:
-        """Write the state; all ranks come here."""
+        """Write the state. All ranks call this together."""
         self.parts.nonfinite.check()
         sums, position = meter.total(), self.position
         ranks = self.group.all_gather_objects(RankState(position.used, *rng_state(self.device)))
@@ -293,7 +293,7 @@ class _Training:
         restore_rng(own, self.device)
 
     def _share_bad(self) -> None:
-        """Leave out on all ranks what one of them could not read."""
+        """Exclude on all ranks the videos that any rank could not read."""
         found = self.group.all_gather_objects(self.loader.bad)
         with self.group.errors_on_all_ranks():
             for number, error in sorted({n: e for bad in found for n, e in bad.items()}.items()):

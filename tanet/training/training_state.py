@@ -1,11 +1,12 @@
-"""The state of a training, from which it goes on as if it had never stopped: out/state-STEPS.pt.
+"""The state of a training run, from which it resumes as if it had never stopped: out/state-STEPS.pt.
 
     tanet training state 1\n
-    SHA-256 of all that follows, in hexadecimal\n
-    a dict, as torch.save writes it
+    SHA-256 of everything that follows, in hexadecimal\n
+    a dict, written by torch.save
 
-A file is written under another name, synced and renamed, and the one before it stays; a file that was cut
-short or changed afterwards does not have its checksum and is passed over. Nothing in a file is executed.
+Each file is written under a temporary name, synced to disk and then renamed; the previous file is kept.
+A file that was truncated or changed afterwards does not match its checksum and is skipped.
+Loading a file never executes code from it.
 """
 
 import hashlib
@@ -25,58 +26,58 @@ from tanet.video import VideoError
 
 MAGIC = b"tanet training state 1\n"
 ERRORS = ("bad", "bad_val")
-KEPT_STATES = 2  # files: the newest and the one before it
+KEPT_STATES = 2  # number of files kept: the newest and the one before it
 
 
 @dataclass(frozen=True)
 class RankState:
-    """What each process has of its own."""
+    """The part of the state that differs between ranks."""
 
     used: int
-    """Keys of its epoch's order that are used up."""
+    """Number of keys that this rank has already consumed from its order of the epoch."""
     generator: torch.Tensor
-    """State of the CPU's random numbers."""
+    """State of the CPU's random number generator."""
     device_generator: torch.Tensor | None
-    """Of the GPU's; None on a CPU."""
+    """State of the GPU's random number generator; None on a CPU."""
 
 
 @dataclass(frozen=True)
 class TrainingState:
-    """All that a training needs to go on."""
+    """Everything that a training run needs in order to resume."""
 
     identity: dict[str, Any]
-    """What is trained, by name: the recipe's fields, the classes, the videos, the processes."""
+    """What is trained: field name → value for the recipe, the classes, the videos and the world size."""
     epoch: int
-    """Complete epochs."""
+    """Number of complete epochs."""
     step: int
-    """Steps done in the epoch after them; all of its steps if it is only to be validated still."""
+    """Steps done in the current epoch; all of its steps if only its validation remains."""
     seconds: float
-    """Time spent so far."""
+    """Training time so far."""
     best_top1: float
     """Best validation accuracy so far; below 0 if there is none."""
     network: dict[str, torch.Tensor]
     optimizer: dict[str, Any]
     sums: torch.Tensor
-    """What the epoch's loss and accuracy are made of so far."""
+    """Sums of loss, correct answers and clips in the current epoch, over all ranks."""
     ranks: tuple[RankState, ...]
     bad: dict[int, VideoError]
-    """Training videos that can not be read, by number."""
+    """Training videos that cannot be read: number of the video → error."""
     bad_val: dict[int, VideoError]
-    """Validation videos, likewise."""
+    """Validation videos that cannot be read: number of the video → error."""
     input_spec: dict[str, Any] | None = None
     """The network's input specification as plain values; None in states of tanet 0.1.0."""
 
 
 def save(folder: Path, state: TrainingState, *, total: int) -> None:
-    """Write a state, and remove those before the one before it.
+    """Write a state, and remove all older ones except the previous one.
 
     Args:
-        folder: of the run.
-        state: tensors may lie on any device.
-        total: steps since the start, by which files are told apart.
+        folder: folder of the run.
+        state: its tensors may be on any device.
+        total: steps since the start of training, used in the file's name.
 
     Raises:
-        OSError: the disk is full, or the folder can not be written. The files before are as they were.
+        OSError: the disk is full, or the folder cannot be written. The existing files are left unchanged.
     """
     content = io.BytesIO()
     values = {**vars(state), "ranks": [vars(rank) for rank in state.ranks]}
@@ -91,16 +92,16 @@ def save(folder: Path, state: TrainingState, *, total: int) -> None:
 
 
 def list_states(folder: Path) -> list[Path]:
-    """The files of states in a folder, oldest first."""
+    """Return the state files in a folder, oldest first."""
     return sorted(path for path in folder.glob("state-*.pt") if re.fullmatch(r"state-\d{9,}\.pt", path.name))
 
 
 def load_newest(folder: Path, *, on_event: OnEvent) -> tuple[Path, TrainingState] | None:
-    """The last complete state in a folder, and its file; None if it has none.
+    """Return the newest complete state in a folder and its file, or None if the folder has no states.
 
     Args:
-        folder: of the run.
-        on_event: is told a `Note` about each damaged file.
+        folder: folder of the run.
+        on_event: receives a `Note` about each damaged file.
 
     Raises:
         UserError: there are states, but all of them are damaged.
@@ -110,7 +111,7 @@ def load_newest(folder: Path, *, on_event: OnEvent) -> tuple[Path, TrainingState
         try:
             state = load(path)
         except UserError as error:
-            on_event(Note(f"{error}; the state before it is taken" if path != paths[0] else str(error)))
+            on_event(Note(f"{error}; using the state before it" if path != paths[0] else str(error)))
         else:
             return path, state
     if paths:
@@ -119,9 +120,9 @@ def load_newest(folder: Path, *, on_event: OnEvent) -> tuple[Path, TrainingState
 
 
 def remove_newer(path: Path) -> None:
-    """Remove the states after the one that is taken, which can not be read.
+    """Remove the unreadable states that are newer than the state at `path`.
 
-    By their names they would stay the newest, and `save` would remove good ones in their place.
+    Otherwise `save` would still count them as the newest and remove good states instead.
     """
     for other in list_states(path.parent):
         if other.name > path.name:
@@ -129,21 +130,22 @@ def remove_newer(path: Path) -> None:
 
 
 def load(path: Path) -> TrainingState:
-    """Read one state, onto the CPU.
+    """Read one state onto the CPU.
 
     Raises:
-        UserError: it can not be read, is cut short, was changed, or is of another tanet's format.
+        UserError: the file cannot be read, is truncated, was changed, or has the format of another version
+            of tanet.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path}: can not be read ({error.strerror})") from error
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     start = len(MAGIC)
     if content[:start] != MAGIC:
-        raise UserError(f"{path}: damaged, or not a training state of this tanet")
+        raise UserError(f"{path}: damaged, or not a training state of this version of tanet")
     data = memoryview(content)[start + 65 :]
     if hashlib.sha256(data).hexdigest().encode() != content[start : start + 64]:
-        raise UserError(f"{path}: damaged, its checksum is not that of its content")
+        raise UserError(f"{path}: damaged, its checksum does not match its content")
     try:
         values = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         values["ranks"] = tuple(RankState(**rank) for rank in values["ranks"])
@@ -151,17 +153,17 @@ def load(path: Path) -> TrainingState:
             values[name] = {number: VideoError(*error) for number, error in values[name].items()}
         return TrainingState(**values)
     except (pickle.UnpicklingError, TypeError, KeyError) as error:
-        raise UserError(f"{path}: not a training state of this tanet: {error}") from error
+        raise UserError(f"{path}: not a training state of this version of tanet: {error}") from error
 
 
 def rng_state(device: torch.device) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Where the random numbers stand: the CPU's, and the GPU's if it is one."""
+    """Return the state of the CPU's random number generator, and of the GPU's if the device is one."""
     gpu = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
     return torch.get_rng_state(), gpu
 
 
 def restore_rng(state: RankState, device: torch.device) -> None:
-    """Let random numbers go on from there."""
+    """Restore the random number generators of a rank."""
     torch.set_rng_state(state.generator)
     if state.device_generator is not None and device.type == "cuda":
         torch.cuda.set_rng_state(state.device_generator, device)

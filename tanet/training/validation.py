@@ -1,4 +1,4 @@
-"""Validation while a network trains: one view of each video, the videos split over the ranks."""
+"""Validation during training: one view of each video, with the videos split over the ranks."""
 
 import dataclasses
 
@@ -15,14 +15,15 @@ from tanet.video import VideoError
 
 
 class Validation:
-    """Tests a network on the validation videos of a split.
+    """Test of a network on the validation videos of a split.
 
     Args:
-        recipe: its views are meant for `tanet test`; here the middle of each video is enough.
+        recipe: the experiment. Its number of views is meant for `tanet test` and ignored here: one central
+            view of each video is enough.
         split: the labelled videos.
-        group: the ranks; each takes its share of the videos.
-        on_event: is told each `BadVideo` once, and a `Note` when memory runs short.
-        stop: is obeyed between two batches, by a single process.
+        group: the ranks; each tests its share of the videos.
+        on_event: receives each `BadVideo` once, and a `Note` when memory runs short.
+        stop: a request to stop; a single process obeys it between two batches.
     """
 
     def __init__(
@@ -34,12 +35,12 @@ class Validation:
         self.bad: dict[int, VideoError] = {}
 
     def is_due(self, epoch: int) -> bool:
-        """Tell whether an epoch, from 1, ends with a validation; the last one always does."""
+        """Tell whether an epoch (counted from 1) ends with a validation. The last epoch always does."""
         last = epoch == self.recipe.optim.epochs
         return bool(self.split.val) and (last or epoch % self.recipe.eval.every == 0)
 
     def __call__(self, network: VideoNet) -> Report:
-        """Test the network of rank 0 on all ranks.
+        """Validate the network on all ranks, with the running statistics of rank 0.
 
         Raises:
             UserError: too few videos can be read, a worker hangs or died, or another rank failed.
@@ -57,7 +58,7 @@ class Validation:
             )
         shares = group.all_gather_objects(share)
         bad = {number: error for share in shares for number, error in share.bad.items()}
-        for number in sorted(bad.keys() - self.bad.keys()):  # every validation meets them again
+        for number in sorted(bad.keys() - self.bad.keys()):  # every validation finds them again
             self.on_event(BadVideo(number, bad[number]))
         self.bad.update(bad)
         max_bad = self.recipe.data.max_bad
@@ -66,6 +67,6 @@ class Validation:
     def _pass_on(self, event: object) -> None:
         if isinstance(event, Note):
             self.on_event(event)
-        # Of several ranks one may have finished its share and wait for the rest: they stop later, together.
+        # With several ranks, one may have finished its share and be waiting: they stop later, together.
         if isinstance(event, evaluate.VideosDone) and self.stop.asked and self.group.world_size == 1:
-            raise Interrupted("stopped while it was validating")
+            raise Interrupted("stopped during validation")

@@ -1,16 +1,16 @@
-"""Frames of a video file, or of a folder of frame pictures, by their numbers. The only package that decodes.
+"""Random access to the frames of video files and folders of frame pictures. The only package that decodes.
 
-    frame i = the i-th picture that plain sequential decoding gives, upright, RGB             uint8 [H, W, 3]
+    frame i = the i-th picture of plain sequential decoding, upright, RGB                     uint8 [H, W, 3]
 
-    base.py           Video: what every opened video can do; its errors
+    base.py           Video: the interface of every opened video; errors
     video_file.py     a video file, or its bytes: packets → frames
-    packet_index.py   what packets tell about frames without decoding
+    packet_index.py   which packets hold which frames, without decoding
     avi_packets.py    the packets of an AVI file by its own index, without demuxing all of them
     frame_folder.py   a folder of pictures
     frame_array.py    frames in memory
     frame_to_rgb.py   a decoded frame → RGB
 
-A reader is for one thread, and decodes in one thread: the workers of a loader are the threads.
+A Video must be used by one thread, and decodes in one thread; parallelism comes from the loader's workers.
 """
 
 from pathlib import Path
@@ -39,14 +39,14 @@ __all__ = [
 
 
 def open_video(source: str | Path | bytes, *, name: str | Path | None = None) -> Video:
-    """A video file, a folder of frame pictures, or the bytes of a video file.
+    """Open a video file, a folder of frame pictures, or the bytes of a video file.
 
     Args:
-        source: a path, or what a file holds.
-        name: what errors call it; the path if there is one, for bytes "video in memory".
+        source: a path, or the content of a file.
+        name: name of the video in errors; by default its path, or "video in memory" for bytes.
 
     Raises:
-        VideoError: it is none of these, or has no frames.
+        VideoError: the source is none of these, or has no frames.
     """
     if isinstance(source, bytes):
         return VideoFile(source, name=Path(name or "video in memory"))
@@ -57,12 +57,12 @@ def open_video(source: str | Path | bytes, *, name: str | Path | None = None) ->
 
 
 def probe(path: str | Path, *, decode: bool = False) -> VideoInfo:
-    """What the video says of itself; with `decode`, what decoding all of it finds."""
+    """Return what a video states about itself, or with `decode` what decoding all of it finds."""
     with open_video(path) as video:
         return video.verify() if decode else video.info
 
 
 def read_frames(path: str | Path, indices: ArrayLike | torch.Tensor) -> torch.Tensor:
-    """uint8 [*S, H, W, 3] for indices of shape S; see Video.read."""
+    """Open a video and read frames: uint8 [*S, H, W, 3] for indices of shape S; see `Video.read`."""
     with open_video(path) as video:
         return video.read(indices)

@@ -1,11 +1,12 @@
-"""The packets of an AVI file by its own index, without demuxing all of them.
+"""Packets of an AVI file, located by the file's own index, without demuxing all of them.
 
     … LIST size 'movi' [ '00dc' size data | '01wb' size data | … ] 'idx1' size [ name flags place size | … ]
 
-An index says where packets are, but not that nothing else is there, or that nothing is broken. So it counts
-only if its chunks, one right behind the other, fill the list, each header says what the index says, and
-FFmpeg has understood it so too. Then these are the packets that FFmpeg's demuxer gives.
-Only MPEG-4 video, most of what AVI files hold in this field, whose pictures tell their type up front.
+The index says where packets are, but not that there is nothing else, or that nothing is broken. So it is used
+only if its chunks are contiguous and fill the list, each chunk header agrees with the index, and so does
+FFmpeg's own reading of it. Then the packets equal those of FFmpeg's demuxer.
+Only MPEG-4 video is supported: it is most common in AVI files in this field, and its pictures begin with
+their type.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ if TYPE_CHECKING:
     import av
 
 HEADER = 8  # bytes: four letters and the size
-ENTRY = np.dtype([("name", "<u4"), ("flags", "<u4"), ("place", "<u4"), ("size", "<u4")])  # of the index
-KEY = 0x10  # among the flags
-PICTURE = b"\x00\x00\x01\xb6"  # MPEG-4's code for the start of a picture; two bits with its type follow
+ENTRY = np.dtype([("name", "<u4"), ("flags", "<u4"), ("place", "<u4"), ("size", "<u4")])  # index entry
+KEY = 0x10  # the key frame flag
+PICTURE = b"\x00\x00\x01\xb6"  # MPEG-4's start code of a picture; the two bits after it are its type
 BIDIRECTIONAL = 2
-SEARCHED = 512  # bytes at the start of a packet in which its picture has to start
+SEARCHED = 512  # a packet's picture must start within this many bytes
 
 
 class AviPackets(Sequence["av.Packet"]):
-    """Each packet is made when it is asked for."""
+    """The video packets of an AVI file; each is created when it is requested."""
 
     def __init__(self, data: bytes, places: NDArray[np.int64], heads: PacketTable) -> None:
         self._data, self.heads = memoryview(data), heads
@@ -38,7 +39,7 @@ class AviPackets(Sequence["av.Packet"]):
 
     @classmethod
     def of(cls, data: bytes, stream: av.VideoStream) -> AviPackets | None:
-        """None where the index and the chunks differ, or pictures are reordered."""
+        """Locate the packets; None if the index and the chunks differ, or if pictures may be reordered."""
         codec, entries = stream.codec_context, stream.index_entries
         if codec.name != "mpeg4" or codec.has_b_frames or not len(entries):
             return None
@@ -46,7 +47,7 @@ class AviPackets(Sequence["av.Packet"]):
         if listed is None or (video := _pictures(listed, stream.index)) is None:
             return None
         last = len(video.places) - 1
-        # By FFmpeg's count of time a picture that it leaves out is a step all the same.
+        # FFmpeg's timestamps also count the pictures that it leaves out: the last one shows if there are any.
         if len(entries) - 1 != last or entries[last].timestamp != last or _reordered(data, video):
             return None
         keys = np.flatnonzero(video.keys)
@@ -71,7 +72,7 @@ class AviPackets(Sequence["av.Packet"]):
         if isinstance(at, slice):
             return [self[number] for number in range(*at.indices(len(self)))]
         begin, size = self._places[at] + HEADER, self._sizes[at]
-        packet = av.Packet(size)  # of FFmpeg's own memory, since decoders read on into zeros behind the data
+        packet = av.Packet(size)  # in FFmpeg's own memory: decoders read past the data, into its zero padding
         packet.update(cast("bytes", self._data[begin : begin + size]))
         packet.pts = packet.dts = at
         packet.is_keyframe = self._keys[at]
@@ -79,11 +80,11 @@ class AviPackets(Sequence["av.Packet"]):
 
 
 class Chunks(NamedTuple):
-    """Chunks of the list in columns."""
+    """Chunks of the list, as columns."""
 
-    names: NDArray[np.uint32]  # four letters, read as a number
-    places: NDArray[np.int64]  # of the headers in the file
-    sizes: NDArray[np.int64]  # of the data, in bytes
+    names: NDArray[np.uint32]  # four letters, as a little-endian number
+    places: NDArray[np.int64]  # offsets of the headers in the file, in bytes
+    sizes: NDArray[np.int64]  # sizes of the data, in bytes
     keys: NDArray[np.bool_]
 
 
@@ -92,12 +93,12 @@ def _number(letters: bytes) -> int:
 
 
 def _words(data: bytes) -> NDArray[np.int64]:
-    """The eight bytes from each byte on, as a number."""
+    """Return for each offset the eight bytes that start there, as a little-endian number."""
     return np.ndarray(len(data) - 7, "<i8", data, strides=(1,))
 
 
 def _listed(data: bytes, first: int) -> Chunks | None:
-    """All chunks from `first` on; None unless these, sound, and the index fill the file, and agree."""
+    """Return all chunks from `first` on; None unless chunks and index fill the rest of the file and agree."""
     end = first - 4 + _number(data[first - 8 : first - 4])
     table = end + HEADER
     if first < 12 or data[end : end + 4] != b"idx1" or (len(data) - table) % ENTRY.itemsize:
@@ -110,13 +111,13 @@ def _listed(data: bytes, first: int) -> Chunks | None:
     places = first + np.cumsum(steps) - steps
     if places[-1] + steps[-1] != end or (stored - stored[0] != places - first).any():
         return None
-    if (_words(data)[places] != names + (sizes << 32)).any():  # a header is a name and a size
+    if (_words(data)[places] != names + (sizes << 32)).any():  # a header is name, size
         return None
     return Chunks(names, places, sizes, index["flags"] & KEY != 0)
 
 
 def _pictures(chunks: Chunks, stream: int) -> Chunks | None:
-    """Those of the stream; None if there is anything else than these and sound."""
+    """Return the chunks of the stream; None if there are other chunks than these and sound."""
     names, places, sizes, keys = chunks
     pictures = (names == _number(b"%02ddc" % stream)) | (names == _number(b"%02ddb" % stream))
     if pictures.all():
@@ -127,12 +128,12 @@ def _pictures(chunks: Chunks, stream: int) -> Chunks | None:
 
 
 def _reordered(data: bytes, video: Chunks) -> bool:
-    """Whether there may be pictures that are shown before one that comes earlier."""
+    """Return whether a picture may be displayed before one that is stored earlier."""
     words = _words(data)[video.places + HEADER]
     plain = (words & 0xFFFFFFFF == _number(PICTURE)) & (video.sizes > len(PICTURE))
     if (plain & (words >> 38 & 3 == BIDIRECTIONAL)).any():
         return True
-    start = PICTURE  # with the headers before it: most that have some have the same
+    start = PICTURE  # preceded by headers, which are the same in most packets that have any
     for place, size in zip(video.places[~plain].tolist(), video.sizes[~plain].tolist(), strict=True):
         begin = place + HEADER
         if not data.startswith(start, begin):

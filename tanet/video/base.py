@@ -1,4 +1,4 @@
-"""Video: what every opened video can do, whatever it is made of; and the errors of reading one."""
+"""Interface of every opened video, and the errors of reading one."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class VideoError(UserError):
-    """A video that cannot be read: its path and the cause, on one line."""
+    """A video cannot be read; the message is its path and the cause, on one line."""
 
     def __init__(self, path: str | Path, cause: str) -> None:
-        super().__init__(path, cause)  # not the line itself, so that pickle can rebuild the error
+        super().__init__(path, cause)  # not the whole message, so that pickle can rebuild the error
         self.path, self.cause = Path(path), cause
 
     def __str__(self) -> str:
@@ -40,26 +40,26 @@ class DamagedVideo(VideoError):
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """`frames`: what the file promises, or after Video.verify what it has. Sizes in pixels, upright."""
+    """Length, frame rate and upright size (in pixels) of a video."""
 
-    frames: int
-    fps: float | None  # on average; None for a folder of pictures
+    frames: int  # promised by the file; after `Video.verify`, the actual number
+    fps: float | None  # average; None for a folder of pictures
     height: int
     width: int
 
 
 class Video:
-    """An opened video; see open_video."""
+    """An opened video; see `open_video`."""
 
     path: Path
     frames: int
-    """What the file promises, or after `verify` what it has."""
+    """Number of frames that the file promises; after `verify`, the actual number."""
     fps: float | None = None
-    _size: tuple[int, int] | None = None  # of the first frame that was seen, upright
+    _size: tuple[int, int] | None = None  # height and width of the first decoded frame, upright
 
     @property
     def info(self) -> VideoInfo:
-        """Frames, frame rate and size; only a decoded frame knows its size.
+        """Number of frames, frame rate and size. The size needs a decoded frame.
 
         Raises:
             VideoError: no frame decodes.
@@ -70,7 +70,7 @@ class Video:
         return VideoInfo(self.frames, self.fps, *self._size)
 
     def read(self, indices: ArrayLike | torch.Tensor) -> torch.Tensor:
-        """Frames by their numbers, each decoded once.
+        """Read frames by their numbers; each is decoded once.
 
         Args:
             indices: integers of shape S, in any order.
@@ -79,13 +79,14 @@ class Video:
             uint8 [*S, H, W, 3].
 
         Raises:
-            UserError: an index outside of 0 … frames-1.
-            DamagedVideo: the file has fewer frames than it promised; from then on `frames` says how many,
-                and these can be read.
+            ValueError: an index is not an integer, or not in 0 … frames-1.
+            DamagedVideo: the file has fewer frames than promised. From then on `frames` is the actual
+                number, and these frames can be read.
+            VideoError: a frame cannot be read, or differs in size from the first.
         """
         wanted = np.asarray(indices)
         if wanted.size and wanted.dtype.kind not in "iu":
-            raise ValueError(f"{self.path}: frame indices are integers, not {wanted.dtype}")
+            raise ValueError(f"{self.path}: frame indices must be integers, not {wanted.dtype}")
         from av.video.reformatter import VideoReformatter
 
         reformatter = VideoReformatter()
@@ -102,7 +103,7 @@ class Video:
             self._size = found
             if frames is None:
                 frames = np.empty((len(numbers), *found, 3), np.uint8)
-            # The picture has no name: while the next one is decoded its memory is free, and in the cache.
+            # No variable keeps the picture, so its memory, still in the cache, is free for the next one.
             frames[row_of[number]] = to_rgb(frame, reformatter=reformatter)
         if frames is None:
             frames = np.empty((0, self.info.height, self.info.width, 3), np.uint8)
@@ -111,16 +112,16 @@ class Video:
         return torch.from_numpy(frames.reshape(*wanted.shape, *frames.shape[1:]))
 
     def verify(self) -> VideoInfo:
-        """Decodes everything: from now on `frames` counts what is really there."""
+        """Decode everything; from then on `frames` is the actual number of frames."""
         for number in range(self.frames):
             self.read(number)
         return self.info
 
     def close(self) -> None:
-        """Frees what is held open; nothing can be read any more."""
+        """Release all resources; afterwards nothing can be read."""
 
     def _decode(self, numbers: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame, Path]]:
-        """Number, frame and file of each of these distinct, ascending numbers, in any order."""
+        """Yield number, frame and file for each of these distinct, ascending numbers, in any order."""
         raise NotImplementedError
 
     def __enter__(self) -> Self:
@@ -132,7 +133,7 @@ class Video:
 
 @contextmanager
 def translate_errors(path: Path) -> Iterator[None]:
-    """Errors of FFmpeg and of the disk, under the name of the file."""
+    """Turn errors of FFmpeg and of the file system into a `VideoError` that names the file."""
     from av.error import FFmpegError
 
     try:

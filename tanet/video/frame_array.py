@@ -1,4 +1,4 @@
-"""Frames that are in memory already, as a video."""
+"""Video made of frames that are already in memory."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ class FrameArray(Video):
         frames: uint8 [frames, H, W, 3], RGB, on any device.
 
     Raises:
-        UserError: it is of another type or shape, or empty.
+        UserError: the array has another type or shape, or is empty.
     """
 
     def __init__(self, frames: np.ndarray | torch.Tensor) -> None:

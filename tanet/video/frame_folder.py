@@ -1,4 +1,4 @@
-"""A folder of frame pictures, in the natural order of their names: img_2 before img_10."""
+"""Video made of a folder of frame pictures, in natural order of their names: img_2 before img_10."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     import av
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-PICTURE_CODECS = {b"\xff\xd8": "mjpeg", b"\x89P": "png", b"BM": "bmp", b"RI": "webp"}  # by content: names lie
+PICTURE_CODECS = {b"\xff\xd8": "mjpeg", b"\x89P": "png", b"BM": "bmp", b"RI": "webp"}  # by content, not name
 
 
 class PictureFolder(Video):
-    """The files of a folder that are pictures; the size is that of the first."""
+    """A folder of pictures as a video, sized like the first picture; other files are ignored."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -40,8 +40,8 @@ def _decode_picture(file: Path) -> av.VideoFrame:
         if (name := PICTURE_CODECS.get(data[:2])) is None:
             raise VideoError(file, "not a picture")
         codec = cast("av.VideoCodecContext", av.CodecContext.create(name, "r"))
-        packet = av.Packet(len(data))  # of FFmpeg's own memory, since decoders read on behind the data
+        packet = av.Packet(len(data))  # in FFmpeg's own memory: decoders read past the end of the data
         packet.update(data)
         for frame in (*codec.decode(packet), *codec.decode(None)):
             return frame
-    raise VideoError(file, "no picture decodes")
+    raise VideoError(file, "the picture does not decode")

@@ -1,4 +1,4 @@
-"""A decoded frame → RGB, upright."""
+"""Conversion of decoded frames to upright RGB."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
 
 
 def quarter_turns(frame: av.VideoFrame) -> int:
-    """Quarter turns counterclockwise by which a frame stands upright; metadata says so."""
+    """Return the counterclockwise quarter turns that make a frame upright, from its metadata."""
     return round(frame.rotation / 90)
 
 
 def upright_size(frame: av.VideoFrame) -> tuple[int, int]:
-    """Height and width, in pixels, once it stands upright."""
+    """Return height and width of the upright frame, in pixels."""
     return (frame.width, frame.height) if quarter_turns(frame) % 2 else (frame.height, frame.width)
 
 
 def to_rgb(frame: av.VideoFrame, *, reformatter: VideoReformatter) -> NDArray[np.uint8]:
     """Convert a decoded frame to RGB [H, W, 3], upright.
 
-    The result is a view of FFmpeg's memory where its rows have no padding. A reformatter that has seen
-    frames of the same kind has its tables ready.
+    The result is a view of FFmpeg's memory if its rows have no padding. Reuse the reformatter: it keeps its
+    conversion tables for frames of the same kind.
     """
     rgb = reformatter.reformat(frame, frame.width, frame.height, "rgb24", threads=1)
     plane = rgb.planes[0]

@@ -1,7 +1,7 @@
-"""What packets tell about frames without decoding.
+"""Index from frames to packets, built without decoding.
 
-Sorted by time they give the order of display, also for variable frame rates. A wanted frame then costs its
-group of pictures from the key packet up to it. Packets are numbered as stored, frames as shown.
+Packets sorted by time are in display order, also for variable frame rates. To read a frame, only its group of
+pictures must be decoded, from the key packet up to it. Packets are numbered as stored, frames as displayed.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import av
 
-# Decoders whose packet always holds one picture → whether leaving out those marked as unreferenced is exact:
-# in HEVC a higher temporal layer may still refer to them, and the other decoders leave out nothing.
+# Decoders with one picture per packet → whether skipping pictures marked as unreferenced is exact. In HEVC a
+# higher temporal layer may still refer to them; the other decoders skip nothing.
 SKIPS_EXACTLY = {"h264": True, "mpeg4": True, "hevc": False, "vp9": False, "libdav1d": False, "mjpeg": False}
-# Containers that store when a frame is shown; in others that is a guess as soon as pictures are reordered.
+# Containers that store display times; in others these are guessed once pictures are reordered.
 STORES_TIMES = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flv")
-UNKNOWN = np.iinfo(np.int64).min  # a time before all others
+UNKNOWN = np.iinfo(np.int64).min  # sorts before all other times
 
 
 @dataclass(frozen=True)
 class PacketTable:
-    """Packets without their data, in columns."""
+    """Metadata of packets, without their data, as columns."""
 
-    time: NDArray[np.int64]  # when its picture is shown
-    decoded: NDArray[np.int64]  # when it is decoded
+    time: NDArray[np.int64]  # display time
+    decoded: NDArray[np.int64]  # decoding time
     size: NDArray[np.int64]  # in bytes
     key: NDArray[np.bool_]
-    discard: NDArray[np.bool_]  # by the file's edit list it is not shown
+    discard: NDArray[np.bool_]  # hidden by the file's edit list
 
     @classmethod
     def of(cls, packets: Sequence[av.Packet]) -> Self:
@@ -48,40 +48,41 @@ class PacketTable:
 
 @dataclass(frozen=True)
 class PacketIndex:
-    """Which packets to decode for which frames."""
+    """Mapping from frames to the packets that must be decoded for them."""
 
-    times: list[int]  # packet → its time, which its frame keeps through the decoder
+    times: list[int]  # packet → its display time, which the decoder passes on to its frame
     order: list[int]  # frame → packet
-    start: list[int]  # packet → the key packet from which decoding reaches it
-    delay: int  # the most pictures that are decoded before one, but shown after it
-    skips: bool  # whether the decoder may leave out what is unreferenced
+    start: list[int]  # packet → the key packet at which decoding must start
+    delay: int  # reorder delay: largest number of pictures decoded before one, but displayed after it
+    skips: bool  # whether the decoder may skip unreferenced pictures
 
     @classmethod
     def of(cls, heads: PacketTable, codec: av.VideoCodecContext, *, container: str) -> Self | None:
-        """None where the packets do not say for certain which frames there are, and in which order."""
+        """Build the index; None if the packets do not determine the frames and their order for certain."""
         times = heads.time
         if codec.name not in SKIPS_EXACTLY or codec.field_order > 1 or heads.discard.all():
             return None  # field_order: an interlaced frame may be split over two packets
         if not heads.key[0] or times[0] == UNKNOWN or times.min() < times[0]:
-            return None  # a time is missing, or the first frames refer to what was cut off before them
+            return None  # a time is missing, or the first frames refer to pictures that were cut off
         as_stored = not codec.has_b_frames and np.array_equal(times, heads.decoded)
         in_order = np.argsort(times, kind="stable")
         order = in_order[~heads.discard[in_order]]
         if not (as_stored or container in STORES_TIMES) or (np.diff(times[order]) == 0).any():
             return None
         keys, group = np.flatnonzero(heads.key), np.cumsum(heads.key) - 1
-        # What is shown before its key picture may refer to the group before.
+        # A picture displayed before the key picture of its group may refer to the previous group.
         start = np.where(times < times[keys[group]], keys[np.maximum(group - 1, 0)], keys[group])
-        # A picture that waits for its turn the longest waits for all that are stored earlier but shown later.
+        # The largest distance of a picture's stored position behind its display position is the number of
+        # pictures that are stored before it but displayed after it.
         delay = int((in_order - np.arange(len(times))).max())
         return cls(times.tolist(), order.tolist(), start.tolist(), delay, SKIPS_EXACTLY[codec.name])
 
     def without(self, silent: Set[int]) -> Self:
-        """The index where these packets show no frame."""
+        """Return the index without these packets, which show no frame."""
         return replace(self, order=[at for at in self.order if at not in silent])
 
     def runs(self, packets: Iterable[int]) -> list[range]:
-        """The packets to decode for these; what overlaps is one run, so that nothing decodes twice."""
+        """Return the runs of packets to decode for these packets, merged where they overlap."""
         runs: list[range] = []
         for start, at in sorted((self.start[at], at) for at in packets):
             if runs and start in runs[-1]:
@@ -91,10 +92,10 @@ class PacketIndex:
 
 
 def maybe_empty_packets(heads: PacketTable, codec: av.VideoCodecContext) -> list[int]:
-    """Packets that may show nothing.
+    """Return the packets that may show no frame.
 
-    An MPEG-4 picture spends at least a bit a macroblock, or is marked as not coded, as encoders do with one
-    that repeats the last; that takes a dozen bytes.
+    A coded MPEG-4 picture has at least one bit per macroblock. A picture that repeats the last one may be
+    marked as not coded instead, which takes a dozen bytes.
     """
     if codec.name != "mpeg4":
         return []

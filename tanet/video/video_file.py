@@ -1,12 +1,13 @@
-"""A video file: its packets, a decoder, and, where the packets tell it, their index.
+"""Video made of a file: its packets, a decoder and, if the packets determine the frames, an index.
 
-The packets are read once, without decoding, and stay in memory, compressed, until the video is closed:
-nothing seeks. A wanted frame costs its group of pictures from the key packet up to it, and there pictures
-that no other refers to are left out; the result equals sequential decoding bit for bit. A file whose packets
-do not tell its frames, or promise frames that it does not have, is decoded from its start.
+The packets are read once, without decoding, and stay in memory, compressed, until the video is closed; there
+is no seeking. To read a frame, its group of pictures is decoded from the key packet up to the frame, skipping
+pictures that no other refers to. The result equals sequential decoding bit for bit. If the packets do not
+determine the frames, or promise frames that the file does not have, the file is decoded from its start.
 
-To open a file FFmpeg decodes its first pictures, for what the headers of some containers tell as well. That
-takes milliseconds, so it is left out where it can be, and made up for as soon as something is not told.
+When FFmpeg opens a file, it probes it: it decodes the first pictures to find properties that the headers of
+some containers state too. Probing costs milliseconds. It is skipped where the container's header is enough,
+and done later if something is missing.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ if TYPE_CHECKING:
     import av
     from av.container import InputContainer
 
-# No decoder may look at the file, and no more of it is read than the first packet.
+# Options that prevent probing: no decoder runs, and nothing after the first packet is read.
 UNPROBED = {"codec_whitelist": "none", "probesize": "32"}
 
 
 class VideoFile(Video):
-    """The first video stream of a file, or of its bytes; cover pictures do not count."""
+    """The first video stream of a file, or of a file's bytes; cover pictures are ignored."""
 
     _container: InputContainer | None = None
     _codec: av.VideoCodecContext
@@ -50,13 +51,13 @@ class VideoFile(Video):
             self._probed = self._index is None
         if self._probed:
             self._open()
-        # Where the packets do not tell the frames, all are counted.
+        # If the packets do not determine the frames, decode all of them to count them.
         self.frames = len(self._index.order) if self._index else self._count()
         if not self.frames:
             raise VideoError(name, "no frames")
 
     def _open(self) -> None:
-        """Packets and their index; without probing there is none if anything is left to be told."""
+        """Read the packets and build their index; None if headers do not suffice and probing is off."""
         stream = self._open_stream()
         self._packets, heads = self._read_packets(stream)
         self.fps = float(stream.average_rate) if stream.average_rate else None
@@ -72,7 +73,7 @@ class VideoFile(Video):
         import av
 
         self._close_container()
-        # A colon in a name would make it a protocol.
+        # Without the prefix, FFmpeg would take a name with a colon for a protocol.
         place = BytesIO(self._source) if isinstance(self._source, bytes) else f"file:{self._source}"
         kind, options = self._kind and self._kind.split(",")[0], {} if self._probed else UNPROBED
         with translate_errors(self.path):
@@ -82,11 +83,11 @@ class VideoFile(Video):
             cause = "no video stream that can be decoded" if videos else "no video stream"
             raise VideoError(self.path, cause)
         self._codec = videos[0].codec_context
-        self._codec.thread_count = 1  # decoding runs in the workers of a loader: they are the threads
+        self._codec.thread_count = 1  # the loader's workers already decode in parallel
         return videos[0]
 
     def _told(self, index: PacketIndex) -> bool:
-        """Whether the headers told the frame rate, and how long pictures wait for their turn."""
+        """Check that the headers state the frame rate, and a reorder depth that covers the index's delay."""
         with translate_errors(self.path):
             self._codec.open(strict=False)
         return self.fps is not None and index.delay <= self._codec.reorder_depth
@@ -94,30 +95,30 @@ class VideoFile(Video):
     def verify(self) -> VideoInfo:
         """Decode everything; see `Video.verify`."""
         if (frames := self._count()) != self.frames:
-            self.frames, self._index = frames, None  # it tells of frames that are not there
+            self.frames, self._index = frames, None  # the index has frames that do not exist
         if not frames:
             raise VideoError(self.path, "no frames")
         return self.info
 
     def _count(self) -> int:
-        """Frames that decode; their size is known by then."""
+        """Count the frames that decode; this also sets their size."""
         frames = 0
         for number, frame in self._from_start():
             frames, self._size = number + 1, self._size or upright_size(frame)
         return frames
 
     def close(self) -> None:
-        """Free packets and container."""
+        """Free the packets and close the container."""
         self._packets = []
         self._close_container()
 
     def _close_container(self) -> None:
-        """At once: left to itself it goes when Python collects cycles, and memory grows until then."""
+        """Close the container now: otherwise it lives, and uses memory, until Python collects cycles."""
         if self._container is not None:
             self._container.close()
 
     def _read_packets(self, stream: av.VideoStream) -> tuple[Sequence[av.Packet], PacketTable]:
-        """All packets of the stream; a file cut short is as long as what is left of it."""
+        """Read all packets of the stream; of a truncated file, those that are left."""
         if self._kind == "avi":
             with translate_errors(self.path):
                 data = _bytes_of(self._source)
@@ -129,24 +130,24 @@ class VideoFile(Video):
         return packets, PacketTable.of(packets)
 
     def _demux(self, stream: av.VideoStream, packets: list[av.Packet]) -> None:
-        """What is left of the container's packets of the stream, added to the list."""
+        """Append the stream's remaining packets in the container to the list."""
         assert self._container is not None
         while True:
             try:
                 packets.extend(packet for packet in self._container.demux(stream) if packet.size)
                 return
-            except IndexError:  # PyAV, at a packet of a stream that begins later than the header says
+            except IndexError:  # PyAV raises it at a packet of a stream that appears only after the header
                 continue
 
     def _silent(self, doubts: Sequence[int], index: PacketIndex) -> set[int] | None:
-        """Those of the packets for which the decoder shows nothing; None where that is not to be told."""
+        """Return those of the packets for which the decoder shows no frame; None if that is not certain."""
         silent: set[int] = set()
         self._codec.skip_frame = "DEFAULT"
         with suppress(VideoError), translate_errors(self.path):
             for start, packets in groupby(doubts, key=index.start.__getitem__):
                 self._codec.flush_buffers()
                 if len(self._codec.decode(self._packets[start])) != 1:
-                    return None  # it holds pictures back
+                    return None  # the decoder delays pictures
                 silent.update(at for at in packets if not self._codec.decode(self._packets[at]))
             if not silent & {0, len(self._packets) - 1}:  # at the end the decoder repeats the last picture
                 return silent
@@ -166,13 +167,13 @@ class VideoFile(Video):
         raise DamagedVideo(self.path, f"only {real} of {promised} frames decode", real)
 
     def _from_groups(self, numbers: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Frames of these numbers, each decoded from the key picture of its group."""
+        """Yield the frames of these numbers, each decoded from the key picture of its group."""
         if (index := self._index) is None or not numbers:
             return
         frames = {index.order[number]: number for number in numbers}  # packet → frame
         for packets in index.runs(frames):
             wanted = {index.times[at]: frames[at] for at in packets if at in frames}
-            # Key flags lie: until the key picture has proved to be one, nothing counts that comes out.
+            # Key flags can be wrong: ignore all output until the key picture has proved to be one.
             entered = packets[0] == 0 or self._packets[packets[0]].is_discard
             for frame in self._frames(packets, asked=frames if index.skips else packets):
                 entered = entered or (frame.pts == index.times[packets[0]] and frame.key_frame)
@@ -180,16 +181,16 @@ class VideoFile(Video):
                     yield wanted.pop(frame.pts), frame
                 if not wanted:
                     break
-        self._index = None  # whoever asks on has missed a frame
+        self._index = None  # reaching this line means a wanted frame did not come: stop trusting the index
 
     def _from_start(self) -> Iterator[tuple[int, av.VideoFrame]]:
-        if not self._probed:  # frames around a damage shall come out as they do elsewhere
+        if not self._probed:  # so that frames around damage decode as in a file opened with probing
             self._probed = True
             self._open_stream()
         yield from enumerate(self._frames(every := range(len(self._packets)), asked=every))
 
     def _frames(self, packets: range, *, asked: Container[int]) -> Iterator[av.VideoFrame]:
-        """Frames of these packets, up to the first damage; what is not asked for may be left out."""
+        """Decode these packets up to the first damage. Frames of packets not in `asked` may be skipped."""
         self._codec.flush_buffers()
         with suppress(VideoError), translate_errors(self.path):
             for at in packets:
@@ -199,7 +200,7 @@ class VideoFile(Video):
 
 
 def _container_of(source: Path | bytes) -> str | None:
-    """FFmpeg's name of the container, by how the file begins; None leaves it to FFmpeg to find out."""
+    """Return FFmpeg's name of the container, from the first bytes; None lets FFmpeg detect it."""
     head = _bytes_of(source, first=12)
     if head[:4] == b"RIFF" and head[8:] == b"AVI ":
         return "avi"
@@ -209,7 +210,7 @@ def _container_of(source: Path | bytes) -> str | None:
 
 
 def _bytes_of(source: Path | bytes, *, first: int | None = None) -> bytes:
-    """All of a file, or its first bytes."""
+    """Read all of a file, or its first bytes."""
     if isinstance(source, bytes):
         return source[:first]
     with source.open("rb", buffering=0) as file:

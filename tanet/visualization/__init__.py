@@ -1,1 +1,1 @@
-"""What TAM does in a clip, recorded and drawn."""
+"""Recording and drawing of the gates and kernels that TAM computes for a clip."""

@@ -1,6 +1,6 @@
-"""A sentence or two under each picture of `tanet show`: what is drawn, and what was counted in it.
+"""Captions of the pictures of `tanet show`: what is drawn, with statistics of the drawn clips.
 
-The numbers are those of the clips drawn; where the paper says what it saw, what was found is set beside it.
+Where the paper makes a claim about such a picture, the caption states the claim next to the numbers.
 """
 
 from collections.abc import Sequence
@@ -13,47 +13,45 @@ from tanet.visualization.record import RecordedClip
 
 
 def clip_caption(clip: RecordedClip) -> str:
-    """Of one clip: what the rows are, how much gates vary, what the kernels look like."""
+    """Return the caption for one clip: what the rows show, how much gates vary, and the mean kernels."""
     parts = []
     for part in clip.adaptations:
         found = []
         if part.gate is not None:
             over_channels, over_frames = part.gate.mean(1).std(), part.gate.std(1).mean()
-            found.append(f"V varies by {over_channels:.3f} over channels, {over_frames:.3f} over frames")
+            found.append(f"std of V {over_channels:.3f} over channels, {over_frames:.3f} over frames")
         if part.kernel is not None:
             found.append(f"mean Θ {_weights(part.kernel.mean(0))}")
         parts.append(f"{part.stage}: {', '.join(found)}")
     return (
-        "Gate V of every channel in the columns of its frames, channels sorted by their mean; kernel Θ of "
-        f"every channel (bars: minimum, median, maximum). {'; '.join(parts)} (standard deviations)."
+        "Gate V of every channel, below the frames (channels sorted by their mean), and kernel Θ of every "
+        f"channel (bars: minimum, median, maximum). {'; '.join(parts)} (std: standard deviation)."
     )
 
 
 def kernels_caption(clips: Sequence[RecordedClip], fixed: Sequence[FixedKernels], *, against: str) -> str:
-    """Of kernels over many clips: how much is between clips, and what fixed ones do."""
+    """Return the caption for the kernels of many clips: their variation, and the fixed kernels."""
     parts = []
     for row, part in enumerate(clips[0].adaptations):
         kernels = torch.stack([kernel_of(clip, row) for clip in clips])  # [clips, C, K]
         text = f"{part.stage}: median Θ {_weights(kernels.flatten(0, 1).median(0).values)}"
         if len(clips) > 1:
-            between = kernels.std(0).mean()  # of one channel's weight, from clip to clip
-            text += (
-                f", from clip to clip ±{between:.4f}, from channel to channel ±{kernels.std(1).mean():.4f}"
-            )
+            between = kernels.std(0).mean()  # of one channel's weight, over the clips
+            text += f", std {between:.4f} over clips, {kernels.std(1).mean():.4f} over channels"
         parts.append(text)
     parts += [
         f"{against} in {kernels.stage}: median share {_weights(kernels.shares.median(0).values)} "
-        "(each |w| as a part of its filter's sum)"
+        "(|w| as a share of its filter's sum)"
         for kernels in fixed
     ]
     return (
         f"Kernels Θ of the last block of each stage, all channels (bars: minimum, median, maximum). "
-        f"{'; '.join(parts)}. A fixed kernel varies from clip to clip by 0."
+        f"{'; '.join(parts)}. A fixed kernel is the same for all clips."
     )
 
 
 def gates_caption(clips: Sequence[RecordedClip]) -> str:
-    """Of gates and kernels beside their frames: whether V is the smoother, as in the paper."""
+    """Return the caption for gates and kernels: whether V is smoother than Θ, as the paper finds."""
     parts = []
     for row, part in enumerate(clips[0].adaptations):
         if part.gate is None or part.kernel is None:
@@ -61,7 +59,7 @@ def gates_caption(clips: Sequence[RecordedClip]) -> str:
         gates = torch.cat([_gate(clip, row) for clip in clips])
         kernels = torch.cat([kernel_of(clip, row) for clip in clips])
         parts.append(f"{part.stage} V {_kurtosis(gates):.1f}, Θ {_kurtosis(kernels):.1f}")
-    found = f" Kurtosis (3 for a bell, more for a peak with long tails): {'; '.join(parts)}." if parts else ""
+    found = f" Kurtosis (normal distribution: 3, long tails: more): {'; '.join(parts)}." if parts else ""
     return (
         "Gate V by frame and kernel Θ by tap, all channels. The paper finds V's distributions smoother "
         f"than Θ's.{found}"
@@ -69,7 +67,7 @@ def gates_caption(clips: Sequence[RecordedClip]) -> str:
 
 
 def motion_caption(clips: Sequence[RecordedClip]) -> str:
-    """Of small and large motion: whether more motion goes with more weight at t, as the paper has it."""
+    """Return the caption for motion: whether the weight at t grows with motion, as the paper finds."""
     small, large = quarters(clips)
     motion = [clip.motion for clip in clips]
     parts = []
@@ -79,28 +77,28 @@ def motion_caption(clips: Sequence[RecordedClip]) -> str:
         together = f", rank correlation {rho:+.2f}" if len(clips) > 2 else ""
         parts.append(f"{part.stage}: {low:.4f} and {high:.4f}{together}")
     return (
-        f"Kernels of the {len(small)} clips of {len(clips)} with the smallest and the {len(large)} with "
-        "the largest motion (mean absolute difference of neighbouring frames). Mean Θ at t with small and "
-        f"with large motion: {'; '.join(parts)}. The paper sees a lower weight at t where motion is small."
+        f"Kernels Θ of the {len(small)} clips of {len(clips)} with the smallest motion and the {len(large)} "
+        "with the largest (mean absolute difference of neighbouring frames). Mean Θ at t for small and for "
+        f"large motion: {'; '.join(parts)}. The paper finds a lower weight at t where motion is small."
     )
 
 
 def quarters(clips: Sequence[RecordedClip]) -> tuple[list[RecordedClip], list[RecordedClip]]:
-    """The quarter of the clips with the smallest motion and that with the largest; one clip each at least."""
+    """Return the quarter of clips with the smallest and that with the largest motion; at least one each."""
     ordered = sorted(clips, key=lambda clip: clip.motion)
     count = max(1, len(clips) // 4)
     return ordered[:count], ordered[-count:]
 
 
 def kernel_of(clip: RecordedClip, row: int) -> torch.Tensor:
-    """Θ [C, K] of a clip's site by its number."""
+    """Return the kernel Θ [C, K] of a clip at the site with index `row`."""
     kernel = clip.adaptations[row].kernel
     assert kernel is not None
     return kernel
 
 
 def center_weight(clip: RecordedClip, row: int) -> float:
-    """The mean weight over channels at the frame itself."""
+    """Return the weight of the middle tap (frame t), averaged over channels."""
     kernel = kernel_of(clip, row)
     return float(kernel[:, kernel.shape[1] // 2].mean())
 
@@ -112,7 +110,7 @@ def _gate(clip: RecordedClip, row: int) -> torch.Tensor:
 
 
 def _kurtosis(values: torch.Tensor) -> float:
-    """Of each column [channels, columns] about its own mean, averaged over the columns."""
+    """Return the kurtosis of each column of values [channels, columns], averaged over the columns."""
     away = values - values.mean(0)
     return float(((away**4).mean(0) / (away**2).mean(0).clamp_min(1e-20) ** 2).mean())
 

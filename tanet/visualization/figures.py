@@ -1,11 +1,11 @@
-"""Pictures of what TAM does: `tanet show`. Needs matplotlib, the optional extra `plots`.
+"""Pictures of TAM's gates and kernels, for `tanet show`. Needs matplotlib, the optional extra `plots`.
 
-    clip_figure      one clip: its frames, under each the gates of that frame; the kernels beside
-    kernel_figure    kernels of some clips, of all, and fixed ones, as violins        (the paper's Figure 4)
-    gate_figure      gates and kernels of some clips beside their frames              (Figures 5 and 6)
-    motion_figure    histograms of the kernels of clips of small and large motion     (Figures 7 and 8)
+    clip_figure      one clip: its frames, the gates of each frame below it, the kernels at the right
+    kernel_figure    kernels of single clips, of all clips, and fixed ones, as violins (the paper's Figure 4)
+    gate_figure      gates and kernels of single clips below their frames              (Figures 5 and 6)
+    motion_figure    histograms of the kernels of clips with small and large motion    (Figures 7 and 8)
 
-Each returns a matplotlib Figure that belongs to no window, its caption (captions.py) written below.
+Each function returns a matplotlib Figure without a window. The caption (captions.py) is part of the figure.
 """
 
 import textwrap
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, told apart by the colour-blind: the past, the frame itself, the future.
+# Okabe and Ito's colours, safe for colour-blind readers: past frame, frame t, future frame.
 PAST, PRESENT, FUTURE = "#0072B2", "#7F7F7F", "#D55E00"
 SMALL, LARGE = "#56B4E9", "#D55E00"
-WIDTH = 10.0  # inches; with DPI the width at which README shows a picture
+WIDTH = 10.0  # inches; times DPI this is the width of pictures in README, in pixels
 DPI = 110
-MOST = 20_000  # values a violin is drawn from; more change nothing that can be seen
+MOST = 20_000  # values per violin; more would make no visible difference
 SUFFIXES = (".png", ".pdf", ".svg")
 
 
 def require_plots() -> None:
-    """Raise UserError with the way to mend it where matplotlib is not installed."""
+    """Raise UserError, which says what to install, if matplotlib is missing."""
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
@@ -42,7 +42,7 @@ def require_plots() -> None:
 
 
 def clip_figure(clip: RecordedClip) -> "Figure":
-    """Frames of a clip; under each, the gates of its time step in every stage; the kernels at the right."""
+    """Draw a clip: its frames, below each the gates of that frame in every stage; kernels at the right."""
     stages = clip.adaptations
     strip_height = 7 / len(clip.frames)  # square frames over the whole width of the gates
     figure = _figure(1.2 + strip_height + 1.4 * len(stages), captions.clip_caption(clip))
@@ -77,17 +77,17 @@ def kernel_figure(
     *,
     against: str,
 ) -> "Figure":
-    """Kernels per tap as violins: a row for each stage; a column for each clip, all clips, and fixed ones.
+    """Draw kernels as a violin per tap. Rows: stages. Columns: single clips, all clips, fixed kernels.
 
     Args:
-        clips: some clips, a column each.
-        everything: all clips, pooled in one column.
+        clips: clips to draw in a column each.
+        everything: all clips, which are pooled in one column.
         fixed: kernels of another network at the same stages; may be empty.
-        against: its temporal module's name.
+        against: name of that network's temporal module.
     """
     stages = [part.stage for part in clips[0].adaptations]
     figure = _figure(1.9 + 1.9 * len(stages), captions.kernels_caption(everything, fixed, against=against))
-    figure.suptitle("Kernels Θ of a clip's own, and of all clips", fontweight="bold")
+    figure.suptitle("Kernels Θ of single clips and of all clips", fontweight="bold")
     heads = [f"{len(everything)} clips"]
     if fixed:
         heads.append(f"{against}:\nthe same for all clips\n|w| as shares")
@@ -116,7 +116,7 @@ def kernel_figure(
 
 
 def gate_figure(clips: Sequence[RecordedClip]) -> "Figure":
-    """A row for each clip: its frames; for each stage the gates by frame and the kernels by tap."""
+    """Draw each clip in a row: its frames, and for each stage the gates by frame and kernels by tap."""
     stages = clips[0].adaptations
     figure = _figure(1.0 + 1.95 * len(clips), captions.gates_caption(clips))
     figure.suptitle("Gate V by frame, kernel Θ by tap", fontweight="bold")
@@ -137,16 +137,16 @@ def gate_figure(clips: Sequence[RecordedClip]) -> "Figure":
 
 
 def motion_figure(clips: Sequence[RecordedClip]) -> "Figure":
-    """For each stage: a histogram for each tap, small motion against large, and Θ at t over the motion."""
+    """Draw, for each stage, a histogram per tap for small and large motion, and Θ at t over motion."""
     small, large = quarters(clips)
     stages = clips[0].adaptations
     taps = kernel_of(clips[0], 0).shape[1]
     figure = _figure(1.1 + 2.1 * len(stages), captions.motion_caption(clips))
-    figure.suptitle("Kernels Θ of clips of small and of large motion", fontweight="bold")
+    figure.suptitle("Kernels Θ of clips with small and with large motion", fontweight="bold")
     grid = figure.add_gridspec(len(stages), taps + 1)
     for row, part in enumerate(stages):
         pools = [torch.cat([kernel_of(clip, row) for clip in group]) for group in (small, large)]
-        # The outermost thousandths would leave the rest a thin spike.
+        # Leave out the outermost 0.1 % at each end: they would squeeze the rest into a thin spike.
         pooled = torch.cat(pools).flatten()
         low, high = (float(pooled.kthvalue(1 + int(q * (len(pooled) - 1))).values) for q in (0.001, 0.999))
         first: Axes | None = None
@@ -156,7 +156,7 @@ def motion_figure(clips: Sequence[RecordedClip]) -> "Figure":
             _histograms(axes, [pool[:, tap] for pool in pools], low=low, high=high)
             axes.set_xlabel(f"weight at {name}", fontsize=9)
             if tap == 0:
-                axes.set_ylabel(f"{part.stage}: part of channels", fontsize=9)
+                axes.set_ylabel(f"{part.stage}: fraction of channels", fontsize=9)
             else:
                 axes.tick_params(labelleft=False)
             if row == tap == 0:
@@ -166,12 +166,12 @@ def motion_figure(clips: Sequence[RecordedClip]) -> "Figure":
         axes.scatter(motion, [center_weight(clip, row) for clip in clips], s=10, color=PRESENT)
         axes.set_xlabel("motion, % of brightness", fontsize=9)
         axes.set_ylabel("mean Θ at t", fontsize=9)
-        axes.set_title("each point a clip", fontsize=8)
+        axes.set_title("one point per clip", fontsize=8)
     return figure
 
 
 def _histograms(axes: "Axes", pools: Sequence[torch.Tensor], *, low: float, high: float) -> None:
-    """Weights with small and with large motion, each as parts of their number."""
+    """Draw histograms of the weights for small and large motion; each sums to 1."""
     bins: Any = torch.linspace(low, high, 41).tolist()
     for pool, color, label in zip(pools, (SMALL, LARGE), ("small motion", "large motion"), strict=True):
         axes.hist(
@@ -187,7 +187,7 @@ def _histograms(axes: "Axes", pools: Sequence[torch.Tensor], *, low: float, high
 
 
 def _figure(height: float, caption: str) -> "Figure":
-    """An empty figure with its caption below; it belongs to no window, so nothing needs to be closed."""
+    """Return an empty figure with its caption below. It has no window, so it need not be closed."""
     from matplotlib.figure import Figure
 
     text = textwrap.fill(caption, 140)
@@ -197,7 +197,7 @@ def _figure(height: float, caption: str) -> "Figure":
 
 
 def _strip(axes: "Axes", frames: torch.Tensor) -> None:
-    """The frames [T, 3, S, S] side by side, a little apart; their numbers below."""
+    """Draw the frames [T, 3, S, S] side by side with small gaps, and their numbers below."""
     for number, frame in enumerate(frames):
         image: Any = frame.permute(1, 2, 0).numpy()
         axes.imshow(image, extent=(number + 0.02, number + 0.98, 0, 0.96), aspect="auto")
@@ -211,7 +211,7 @@ def _strip(axes: "Axes", frames: torch.Tensor) -> None:
 
 
 def _picture(axes: "Axes", clip: RecordedClip) -> None:
-    """The middle frame, under the class."""
+    """Draw the middle frame, with the class as its title."""
     image: Any = clip.frames[len(clip.frames) // 2].permute(1, 2, 0).numpy()
     axes.imshow(image)
     axes.set_title(f"{clip.truth or clip.label}\n{_short(clip.video)}", fontsize=8)
@@ -219,7 +219,7 @@ def _picture(axes: "Axes", clip: RecordedClip) -> None:
 
 
 def _heat_map(axes: "Axes", gate: torch.Tensor) -> Any:
-    """Gates [C, T] as colours; the channels sorted by their mean, the widest open on top."""
+    """Draw gates [C, T] as a heat map, channels sorted by their mean with the largest on top."""
     values: Any = gate[gate.mean(1).argsort(descending=True)].numpy()
     picture = axes.imshow(values, aspect="auto", interpolation="nearest", cmap="cividis")
     axes.set_yticks([])
@@ -230,11 +230,11 @@ def _heat_map(axes: "Axes", gate: torch.Tensor) -> Any:
 
 
 def _violins(axes: "Axes", values: torch.Tensor, *, taps: bool) -> None:
-    """A violin for each column of values [channels, taps or frames]; bars: minimum, median, maximum."""
+    """Draw a violin per column of values [channels, taps or frames], with bars at min, median and max."""
     shown = values[:: max(1, len(values) // MOST)].T.tolist()  # [columns, channels]
     count, places = len(shown), range(1, len(shown) + 1)
     bodies: Any = []
-    if all(len(set(column)) > 1 for column in shown):  # a violin needs a spread
+    if all(len(set(column)) > 1 for column in shown):  # a violin needs values that differ
         bodies = axes.violinplot(shown, widths=0.85, showextrema=False)["bodies"]
     least, most = values.min(0).values.tolist(), values.max(0).values.tolist()
     axes.vlines(places, least, most, color="black", linewidth=0.9)
@@ -251,13 +251,13 @@ def _violins(axes: "Axes", values: torch.Tensor, *, taps: bool) -> None:
 
 
 def _tap_names(taps: int) -> list[str]:
-    """t−1, t, t+1 for three taps."""
+    """Return the names of the taps: t−1, t, t+1 for three."""
     names = [f"t{k - taps // 2:+d}".replace("-", "−") for k in range(taps)]
     names[taps // 2] = "t"
     return names
 
 
 def _short(video: str) -> str:
-    """The file's name, its middle left out where it is long."""
+    """Return the file name of a video; if it is long, with its middle left out."""
     name = video.replace("\\", "/").rstrip("/").rpartition("/")[2]
     return name if len(name) <= 24 else f"{name[:12]}…{name[-11:]}"

@@ -1,4 +1,9 @@
-"""TODO."""
+"""Temporal kernels that are the same for all clips: those of i3d, tconv, tei and tam-ibm.
+
+`tanet show --against` draws them next to the kernels Θ of TAM. Weights that are not a softmax have no common
+scale, so each filter is converted to shares |w_k| / Σ_j |w_j|: like Θ, they are not negative and sum to 1.
+(The paper draws the kernels of I3D in its Figure 4, and does not say how it scales them.)
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,12 +20,12 @@ from tanet.models.temporal.temporal_conv import SideTaps, TemporalConv
 from tanet.visualization.record import last_sites
 
 FIXED = ("i3d", "tconv", "tei", "tam-ibm")
-"""Modules that learn one kernel for all clips."""
+"""Modules that learn one kernel for all clips, by their names in TEMPORAL."""
 
 
 @dataclass(frozen=True)
 class FixedKernels:
-    """The kernels that one site uses for all clips."""
+    """The kernels that the temporal module at one site uses for all clips."""
 
     site: str
     stage: str
@@ -29,10 +34,10 @@ class FixedKernels:
 
 
 def fixed_kernels(model: Checkpoint, *, stages: Sequence[str] = STAGES) -> list[FixedKernels]:
-    """The kernels over time of a network that has the same for all clips, of each stage's last site.
+    """Return the fixed temporal kernels of a network, at the last site of each stage.
 
     Raises:
-        UserError: its temporal modules learn no such kernels.
+        UserError: the network's temporal modules learn no fixed kernels.
     """
     if (name := model.recipe.model.temporal) not in FIXED:
         raise UserError(
@@ -45,7 +50,7 @@ def fixed_kernels(model: Checkpoint, *, stages: Sequence[str] = STAGES) -> list[
 
 
 def _filters(site: Site) -> torch.Tensor:
-    """The weights over time of a site, [filters, K]: a filter for each pair of channels, or each channel."""
+    """Return the temporal weights [filters, K] of a site: a filter per channel, or per pair of channels."""
     module = site.module.get_submodule("temporal")
     if isinstance(module, TEI | TemporalAggregation):
         weight = module.weight  # [C, K]
@@ -61,7 +66,7 @@ def _filters(site: Site) -> torch.Tensor:
 
 
 def tap_shares(filters: torch.Tensor) -> torch.Tensor:
-    """|w_k| / Σ_j |w_j| of filters [filters, K]. A filter of zeros has none, and is left out."""
+    """Return |w_k| / Σ_j |w_j| for filters [filters, K]. Filters that are all zero are left out."""
     sizes = filters.abs()
     total = sizes.sum(1, keepdim=True)
     return (sizes / total)[total[:, 0] > 0]

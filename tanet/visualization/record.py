@@ -1,11 +1,8 @@
-"""What TAM does in a clip: its gates and kernels, taken out of a network as it runs. `tanet show` draws.
+"""Recording of TAM's gates and kernels during a forward pass, for `tanet show`.
 
-    gate V [N, C, T]    kernel Θ [N, C, K]    of each clip, as in models/temporal/tam.py
-    fixed kernels       w [filters, K], the same for all clips: those of i3d, tconv, tei, tam-ibm
+    gate V [N, C, T]    kernel Θ [N, C, K]    one of each per clip, as in models/temporal/tam.py
 
-Weights over time that are not a softmax have no common scale. To stand beside Θ, each filter is brought to
-shares, |w_k| / Σ_j |w_j|: never negative, with the sum 1, as Θ is. (The paper draws I3D's kernels in its
-Figure 4, and does not say how it scales them.)
+fixed_kernels.py reads the kernels of modules that use the same kernel for all clips.
 """
 
 from collections.abc import Sequence
@@ -30,49 +27,49 @@ from tanet.runtime.device import autocast
 from tanet.video import VideoError
 
 ADAPTIVE = ("tam", "tanet-r", "global", "local", "global+se")
-"""Modules whose gate or kernel a clip makes for itself, by their names in TEMPORAL."""
+"""Modules that compute a gate or a kernel for each clip, by their names in TEMPORAL."""
 
 Parts = tuple[torch.Tensor | None, torch.Tensor | None]  # gate [N, C, T], kernel [N, C, K]
 
 
 @dataclass(frozen=True)
 class SiteRecord:
-    """What the temporal module of one site made of one clip; float32 on the CPU."""
+    """Gate and kernel that the temporal module at one site computed for one clip; float32 on the CPU."""
 
     site: str
-    """Dotted name in the 2D network."""
+    """Dotted name of the site in the 2D network."""
     stage: str
     gate: torch.Tensor | None
-    """V [C, T], 0 to 1; None where the module has no gate."""
+    """Gate V [C, T], 0 to 1; None if the module has no gate."""
     kernel: torch.Tensor | None
-    """Θ [C, K], of which each row has the sum 1; None where the module has no kernel of the clip's own."""
+    """Kernel Θ [C, K], whose rows sum to 1; None if the module computes no kernel per clip."""
 
 
 @dataclass(frozen=True)
 class RecordedClip:
-    """A clip as the network saw it, and what its temporal modules made of it."""
+    """A clip as the network saw it, with the gates and kernels of its temporal modules."""
 
     video: str
-    """Path."""
+    """Path of the video."""
     truth: str
-    """Class name, "" where it is not known."""
+    """True class name; "" if it is not known."""
     label: str
-    """The network's answer."""
+    """Predicted class name."""
     score: float
-    """Its probability."""
+    """Probability of the predicted class."""
     frames: torch.Tensor
     """uint8 [T, 3, S, S]: the middle clip, centre crop."""
     adaptations: tuple[SiteRecord, ...]
-    """Of the last site of each stage that was asked for."""
+    """Records of the last site of each requested stage."""
 
     @property
     def motion(self) -> float:
-        """Mean absolute difference of neighbouring frames, as a part of full brightness."""
+        """Mean absolute difference of neighbouring frames, as a fraction of full brightness."""
         return float(self.frames.float().diff(dim=0).abs().mean() / 255) if len(self.frames) > 1 else 0.0
 
 
 def last_sites(model: Checkpoint, *, stages: Sequence[str] = STAGES) -> list[Site]:
-    """The site of the last block of each stage that has a temporal module, in the order of the network.
+    """Return the last site with a temporal module in each stage, in network order.
 
     Raises:
         UserError: the network has no temporal module in any of the stages.
@@ -84,34 +81,34 @@ def last_sites(model: Checkpoint, *, stages: Sequence[str] = STAGES) -> list[Sit
     last = {site.stage: site for site in found if site.stage in stages}
     if not last:
         raise UserError(
-            f"the temporal module '{model.recipe.model.temporal}' stands in no block of {', '.join(stages)}"
+            f"the temporal module '{model.recipe.model.temporal}' is in no block of {', '.join(stages)}"
         )
     return list(last.values())
 
 
 def require_adaptive(model: Checkpoint) -> None:
-    """Raise UserError unless the checkpoint's temporal module makes a gate or kernel for each clip."""
+    """Raise UserError unless the checkpoint's temporal module computes a gate or a kernel per clip."""
     if (name := model.recipe.model.temporal) not in ADAPTIVE:
         raise UserError(
-            f"the checkpoint has no TAM: its temporal module '{name}' makes no gate and no kernel for a "
-            f"clip; those that do are {', '.join(ADAPTIVE)}"
+            f"the checkpoint has no TAM: its temporal module '{name}' computes no gate and no kernel "
+            f"per clip; those that do are {', '.join(ADAPTIVE)}"
         )
 
 
 def record_clip(
     model: Checkpoint, sample: Sample, *, truth: str = "", stages: Sequence[str] = STAGES
 ) -> RecordedClip:
-    """Run the middle clip of a video through the network and keep what its temporal modules do.
+    """Run the network on the middle clip of a video and record its gates and kernels.
 
     Args:
-        model: on the device that is to compute; its network is left in evaluation mode.
-        sample: the video. Its label does not count.
-        truth: the name of its class.
-        stages: whose last site is watched.
+        model: checkpoint, on the device to compute on. Its network is left in evaluation mode.
+        sample: the video. Its label is not used.
+        truth: name of the true class.
+        stages: stages whose last site is recorded.
 
     Raises:
-        VideoError: the video can not be read.
-        UserError: the network's temporal modules make no gates and no kernels.
+        VideoError: the video cannot be read.
+        UserError: the network's temporal modules compute no gates and no kernels.
     """
     require_adaptive(model)
     recipe = model.recipe
@@ -139,12 +136,16 @@ def record_clip(
 def record_batch(
     model: Checkpoint, views: torch.Tensor, *, stages: Sequence[str] = STAGES
 ) -> tuple[torch.Tensor, list[tuple[Site, Parts]]]:
-    """Probabilities [N, classes], and for each stage's last site the gates [N, C, T] and kernels [N, C, K].
+    """Run the network on a batch of clips and record its gates and kernels.
 
     Args:
-        model: its network is left in evaluation mode; TAMs may be fused (`network.absorb_batch_norms()`).
+        model: its network is left in evaluation mode. TAMs may be fused (`network.absorb_batch_norms()`).
         views: N clips, uint8 [N, T, 3, S, S].
-        stages: whose last site is watched.
+        stages: stages whose last site is recorded.
+
+    Returns:
+        Probabilities [N, classes], and for the last site of each stage its gates [N, C, T] and kernels
+        [N, C, K].
     """
     network = model.network.eval()
     device = next(network.parameters()).device
@@ -164,14 +165,16 @@ def record_batch(
 
 
 def _keep(found: dict[str, Parts], name: str, module: nn.Module, inputs: tuple[torch.Tensor]) -> None:
-    """A hook: the gate and the kernel that a module makes of its input. It computes them once more, since a
-    module's fused kernels hand nothing out."""
+    """Record the gate and kernel that a module computes from its input; a forward pre-hook.
+
+    It computes them a second time, because the module's fused kernels do not return them.
+    """
     gate, kernel = _branches(module, inputs[0])
     found[name] = (_kept(gate), _kept(kernel))
 
 
 def _branches(module: nn.Module, x: torch.Tensor) -> Parts:
-    """Gate [N, C, T] and kernel [N, C, K] for the maps x [N·T, C, H, W]."""
+    """Compute the gate [N, C, T] and kernel [N, C, K] for feature maps x [N·T, C, H, W]."""
     if isinstance(module, TAM):
         return module.branches(x)
     s = squeeze(x)  # [N·T, C]

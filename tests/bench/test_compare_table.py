@@ -142,7 +142,7 @@ def test_speeds_are_of_one_machine_and_of_the_same_changes(tmp_path, monkeypatch
     compare_table.main()
     assert "| 5,000 | 75.0" in (tmp_path / "compare.md").read_text()
     write_csv(tmp_path / "speed.csv", [*speeds, speeds[0] | {"machine": "another GPU"}])
-    line = "arrow6 was timed in several ways, keep one: .* on a GPU; .* on another GPU"
+    line = "arrow6 was timed under several conditions, keep one: .* on a GPU; .* on another GPU"
     with pytest.raises(SystemExit, match=line):
         compare_table.main()
     with pytest.raises(ValueError, match=line):

@@ -40,8 +40,8 @@ def test_processes_that_part_are_noticed():
     far = np.array([1.0, -2.0])
     assert differ([far, far * (1 + 1e-6)]) == ""
     assert differ([far, far * 1.01]) == "process 1 has other weights than the first"
-    assert differ([far, far * 0]) == "process 1 has learned nothing"
-    assert differ([far * np.nan, far]) == "process 0 has met steps that were not finite"
+    assert differ([far, far * 0]) == "process 1 has not changed its weights"
+    assert differ([far * np.nan, far]) == "process 0 had steps that were not finite"
 
 
 @pytest.mark.slow

@@ -71,39 +71,39 @@ def test_other_files_are_refused(tmp_path):
     with pytest.raises(ValueError, match="no such file"):
         checkpoint.load(tmp_path / "none.safetensors")
     safetensors.torch.save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
-    with pytest.raises(ValueError, match="not a checkpoint of tanet's"):
+    with pytest.raises(ValueError, match="not a tanet checkpoint"):
         checkpoint.load(tmp_path / "other.safetensors")
 
 
 def test_weights_that_do_not_fit_the_recipe_are_refused(tmp_path):
     larger = dataclasses.replace(TINY, model=dataclasses.replace(TINY.model, frames=8))
     checkpoint.save(tmp_path / "a.safetensors", Checkpoint(build(TINY.model, classes=2), larger, ("a", "b")))
-    with pytest.raises(ValueError, match=r"^[^\n]*do not fit: [^\n]*size mismatch[^\n]*$"):
+    with pytest.raises(ValueError, match=r"^[^\n]*do not fit [^\n]*size mismatch[^\n]*$"):
         checkpoint.load(tmp_path / "a.safetensors")
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"recipe": None}, "its recipe can not be read"),
-        ({"recipe": []}, "its recipe can not be read"),
+        ({"recipe": None}, "its recipe cannot be read"),
+        ({"recipe": []}, "its recipe cannot be read"),
         (
             {"recipe": "folder"},
-            "its recipe can not be read: recipe: expected fields and values, not 'folder'",
+            "its recipe cannot be read: recipe: must be a dictionary of fields, not 'folder'",
         ),
-        ({"recipe": {"model": 5}}, "its recipe can not be read"),
-        ({"recipe": {"model": {"frames": "8"}}}, "its recipe can not be read"),
+        ({"recipe": {"model": 5}}, "its recipe cannot be read"),
+        ({"recipe": {"model": {"frames": "8"}}}, "its recipe cannot be read"),
         (
             {"recipe": {"model": {"frames": -1}}},
-            "its recipe can not be read: model.frames must be at least 1, not -1",
+            "its recipe cannot be read: model.frames must be at least 1, not -1",
         ),
-        ({"recipe": {"model": {"temporal": "tma"}}}, "its recipe can not be read: unknown temporal module"),
-        ({"classes": None}, "its class names can not be read: None"),
-        ({"classes": "left"}, "its class names can not be read: 'left'"),
-        ({"classes": [1, 2]}, "its class names can not be read"),
-        ({"info": [3]}, "its info can not be read"),
-        ({"format": 0}, r"of another tanet's format \(0; known is 1\)"),
-        ({"format": 2}, r"of another tanet's format \(2; known is 1\)"),
+        ({"recipe": {"model": {"temporal": "tma"}}}, "its recipe cannot be read: unknown temporal module"),
+        ({"classes": None}, "its class names cannot be read: None"),
+        ({"classes": "left"}, "its class names cannot be read: 'left'"),
+        ({"classes": [1, 2]}, "its class names cannot be read"),
+        ({"info": [3]}, "its info cannot be read"),
+        ({"format": 0}, "unknown format 0; this version of tanet reads 1"),
+        ({"format": 2}, "unknown format 2; this version of tanet reads 1"),
     ],
 )
 def test_a_damaged_header_is_refused_by_all_who_read_it(saved, fields, message):
@@ -162,7 +162,7 @@ def test_imagenet_weights_load_before_and_after_plugging(tmp_path, temporal, suf
 def test_wrong_weights_are_refused_by_key(tmp_path):
     torch.save(BACKBONES["resnet34"]().state_dict(), tmp_path / "w.pth")
     network = build(Network2D(backbone="resnet18"), classes=3)
-    with pytest.raises(ValueError, match=r"missing: none; left over: layer1\.2\.bn1\.bias, .* and \d+ more"):
+    with pytest.raises(ValueError, match=r"missing: none; unexpected: layer1\.2\.bn1\.bias, .* and \d+ more"):
         load_backbone_weights(network.backbone, tmp_path / "w.pth")
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "w.pth")
     with pytest.raises(ValueError, match=r"missing: bn1\.bias"):
@@ -181,7 +181,7 @@ def test_nothing_in_a_file_is_executed(tmp_path):
     with zipfile.ZipFile(tmp_path / "empty.pth", "w"):
         pass
     for name in ("bomb", "raw", "empty"):
-        with pytest.raises(ValueError, match=r"^[^\n]*can not be read as weights[^\n]*$"):
+        with pytest.raises(ValueError, match=r"^[^\n]*cannot be read as weights[^\n]*$"):
             load_backbone_weights(network.backbone, tmp_path / f"{name}.pth")
 
 

@@ -175,9 +175,9 @@ def test_tanet_r_is_asked_for_and_only_of_tanets(tmp_path):
     assert found.recipe.model.temporal == "tanet-r"
     assert found.network.backbone.layer1[0].conv2.temporal.order == "tanet-r"
     save(tmp_path / "b.pth", official(**SMALL, wrap="shift"))
-    with pytest.raises(ValueError, match="this is a TSM of the published code; only a TANet of others"):
+    with pytest.raises(ValueError, match="this is a TSM of the published code; only others' TANets"):
         convert.read(tmp_path / "b.pth", temporal="tanet-r")
-    with pytest.raises(ValueError, match="others' TANets have tam at position b"):
+    with pytest.raises(ValueError, match="published TANets have tam at position b"):
         convert.to_official(found)
 
 
@@ -227,7 +227,7 @@ def test_a_tsm_that_shifts_whole_blocks_is_not_read_as_a_2d_network(names):
     shapes = names(R101, wrap="none")
     shapes = {re.sub(r"(layer\d\.\d+)\.", r"\1.net.", name): shape for name, shape in shapes.items()}
     assert any("layer1.0.net.conv1" in name for name in shapes)
-    with pytest.raises(ValueError, match="a TSM that shifts whole blocks, which is not known here"):
+    with pytest.raises(ValueError, match="a TSM that shifts whole blocks, which tanet does not support"):
         seen(shapes)
 
 
@@ -246,7 +246,7 @@ def test_weights_of_tanets_own_without_their_recipe(tmp_path):
         build(Network2D(backbone="resnet18_w16", temporal="tsm"), classes=400).state_dict(),
         tmp_path / "tsm.pth",
     )
-    with pytest.raises(ValueError, match=r"tsm\.pth: weights of tanet's without a recipe and without TAMs"):
+    with pytest.raises(ValueError, match=r"tsm\.pth: tanet weights without a recipe and without TAMs"):
         convert.read(tmp_path / "tsm.pth")
 
 
@@ -274,11 +274,11 @@ def test_missing_and_left_over_weights_are_named_as_the_file_names_them(tmp_path
     shapes["base_model.layer1.0.net.conv2.weight"] = (1, 2, 3, 3)
     del shapes["base_model.layer4.1.tam.L.3.weight"], shapes["new_fc.bias"]
     save(tmp_path / "a.pth", shapes)
-    with pytest.raises(ValueError, match="most like") as error:
+    with pytest.raises(ValueError, match="closest to") as error:
         convert.read(tmp_path / "a.pth")
     assert str(error.value) == (
-        f"{tmp_path / 'a.pth'}: most like a TANet of the published code (resnet18_w16), but "
-        "missing: base_model.layer4.1.tam.L.3.weight, new_fc.bias; left over: base_model.layer9.0.extra; "
+        f"{tmp_path / 'a.pth'}: closest to a TANet of the published code (resnet18_w16), but "
+        "missing: base_model.layer4.1.tam.L.3.weight, new_fc.bias; unexpected: base_model.layer9.0.extra; "
         "of another shape: base_model.layer1.0.net.conv2.weight [1, 2, 3, 3] instead of [16, 16, 3, 3]"
     )
     shapes = {name: shape for name, shape in official(**SMALL).items() if "layer4" not in name}
@@ -295,11 +295,11 @@ def test_counters_of_batches_may_be_missing(tmp_path):
 @pytest.mark.parametrize(
     ("shapes", "message"),
     [
-        ({"blocks.0.attn.qkv.weight": (3, 3)}, "no file of a known kind .*; its weights are blocks.0.attn"),
-        ({"module.backbone.blocks.0.weight": (3,)}, "no file of a known kind"),
+        ({"blocks.0.attn.qkv.weight": (3, 3)}, "unknown kind of weights .*; names: blocks.0.attn"),
+        ({"module.backbone.blocks.0.weight": (3,)}, "unknown kind of weights"),
         (
             {**official(**SMALL), "base_model.fc.bias": (5,)},
-            "several weights for one place: new_fc.bias, base_mod",
+            "several weights for the same parameter: new_fc.bias, base_mod",
         ),
         (
             {k: s for k, s in official(**SMALL).items() if ".L." not in k},
@@ -323,14 +323,14 @@ def test_nothing_is_executed_and_the_way_out_is_told(tmp_path, monkeypatch):
     torch.save({"state_dict": {}, "meta": Bomb()}, "old.pth", _use_new_zipfile_serialization=False)
     (tmp_path / "raw.pth").write_bytes(pickle.dumps(Bomb(), protocol=2))
     for name in ("zip", "old", "raw"):
-        with pytest.raises(ValueError, match=r"^[^\n]*holds an object of \S*open, and nothing[^\n]*$"):
+        with pytest.raises(ValueError, match=r"^[^\n]*holds an object of \S*open, and tanet [^\n]*$"):
             convert.read(f"{name}.pth")
     assert not (tmp_path / "exploded").exists()
 
     state = save("own.pth", official(**SMALL), args=argparse.Namespace(lr=0.01))
     with pytest.raises(ValueError, match=r"an object of argparse\.Namespace") as error:
         convert.read("own.pth")
-    command = shlex.split(str(error.value).partition("save its weights alone: ")[2].rstrip(")"))
+    command = shlex.split(str(error.value).partition("extract its weights: ")[2].rstrip(")"))
     assert command[:2] == ["python", "-c"]
     exec(command[2])
     assert_same(read_weights("weights.pth")[0], state)
@@ -347,10 +347,10 @@ def test_damaged_files_are_one_line(tmp_path):
         "noise": b"\x00\x01no",
     }.items():
         (tmp_path / f"{name}.pth").write_bytes(content)
-        with pytest.raises(ValueError, match=r"^[^\n]*can not be read as weights \([^\n]+\)$"):
+        with pytest.raises(ValueError, match=r"^[^\n]*cannot be read as weights \([^\n]+\)$"):
             convert.read(tmp_path / f"{name}.pth")
     (tmp_path / "cut.safetensors").write_bytes(safetensors.torch.save({"a": torch.zeros(9)})[:-5])
-    with pytest.raises(ValueError, match=r"^[^\n]*can not be read as weights \([^\n]+\)$"):
+    with pytest.raises(ValueError, match=r"^[^\n]*cannot be read as weights \([^\n]+\)$"):
         convert.read(tmp_path / "cut.safetensors")
     torch.save({"state_dict": [1, 2]}, tmp_path / "list.pth")
     torch.save({}, tmp_path / "nothing.pth")
@@ -371,10 +371,10 @@ def ours(tmp_path):
 
 def test_frames_change_only_when_asked(ours):
     path, network = ours
-    with pytest.raises(ValueError, match="for clips of 4 frames, not 8: --change-frames interpolate changes"):
+    with pytest.raises(ValueError, match="for clips of 4 frames, not 8: --change-frames interpolate adapts"):
         convert.read(path, frames=8)
     source = convert.read(path, frames=8, interpolate=True)
-    assert source.notes == ("weights for 4 frames were changed for 8: fine-tune them",)
+    assert source.notes == ("weights for 4 frames were adapted to 8: fine-tune them",)
     found = source.checkpoint
     assert (found.recipe.model.frames, found.network.frames, found.info["epoch"]) == (8, 8, 3)
     assert (found.recipe.data, found.classes) == (TINY.data, ("left", "right"))
@@ -392,7 +392,7 @@ def test_frames_change_freely_where_weights_do_not_know_them(tmp_path, temporal,
     path = tmp_path / "own.safetensors"
     checkpoint.save(path, Checkpoint(network, recipe, ("left", "right")))
     source = convert.read(path, frames=16, interpolate=interpolate)
-    assert source.notes == ("for clips of 16 frames, not 4: no weight had to change",)
+    assert source.notes == ("now for clips of 16 frames, not 4: the weights did not have to change",)
     assert source.checkpoint.recipe.model == dataclasses.replace(recipe.model, frames=16)
     assert_same(source.checkpoint.network.state_dict(), network.state_dict())
     assert source.checkpoint.network(torch.randn(1, 16, 3, 32, 32)).shape == (1, 2)
@@ -415,14 +415,14 @@ def others(**fields):
     ],
 )
 def test_what_the_published_code_can_not_load_is_not_written_for_it(fields, found):
-    with pytest.raises(ValueError, match=rf"kernel 3 and local_kernel 3; this has {found}$"):
+    with pytest.raises(ValueError, match=rf"kernel 3 and local_kernel 3; this one has {found}$"):
         convert.to_official(others(**fields))
     assert len(convert.to_mmaction2(others(**fields))["state_dict"]) == 544
 
 
 def test_a_tanet_with_stages_left_out_is_tanets_alone():
     for turn in (convert.to_official, convert.to_mmaction2):
-        with pytest.raises(ValueError, match="this has some in res4, res5 alone, which only --to tanet can"):
+        with pytest.raises(ValueError, match="this one only in res4, res5, which only --to tanet can"):
             turn(others(stages=("res4", "res5")))
         assert len(turn(others(stages=("res5", "res4", "res3", "res2")))["state_dict"]) == 544
 
@@ -431,7 +431,7 @@ def test_what_a_file_for_others_does_not_hold_is_said(tmp_path, monkeypatch):
     # The weights, which have no numbers here, do not matter.
     monkeypatch.setattr(torch, "save", lambda content, file: file.write(b"weights"))
     path = tmp_path / "a.pth"
-    lost = f"{path}: class names and recipe are not in such files; give them along"
+    lost = f"{path}: this format does not contain class names and recipe; pass them on separately"
     assert convert.write(path, others(), to="official") == (lost,)
     assert convert.write(path, others(), to="mmaction2") == (lost,)
     settings = "alpha=4, adaptive_kernel_size=5, adaptive_convolution_padding=2"
@@ -447,7 +447,7 @@ def test_what_a_file_for_others_does_not_hold_is_said(tmp_path, monkeypatch):
 def test_only_others_tanets_can_be_written_for_them(ours, tmp_path):
     found = convert.read(ours[0]).checkpoint
     for to in ("official", "mmaction2"):
-        with pytest.raises(ValueError, match="this is tam at auto of resnet18_w16, which only --to tanet"):
+        with pytest.raises(ValueError, match="this one has tam at auto of resnet18_w16, which only"):
             convert.write(tmp_path / "a.pth", found, to=to)
     with pytest.raises(ValueError, match=r"a\.pth: the name of a file for tanet must end in \.safetensors"):
         convert.write(tmp_path / "a.pth", found, to="tanet")
@@ -465,8 +465,8 @@ def test_command(tmp_path, capsys):
         f"{b}: written for tanet, temporal module tam, 4 frames",
     ]
     assert [line[:5] for line in shown.err.splitlines()] == ["note:"] * 3
-    assert "uniform sampling and 1 × 1 views of 224² are those of recipe finetune" in shown.err
-    assert "classes are called 0 … 4; --class-names names them" in shown.err
+    assert "uniform sampling and 1 × 1 views of 224² are taken from recipe finetune" in shown.err
+    assert "classes are named 0 … 4; --class-names sets their names" in shown.err
     names = ["--class-names", str(tmp_path / "names.txt")]
     assert main(["convert", a, b, *names, "--recipe", "kinetics400"]) == 0
     found = checkpoint.load(b)
@@ -481,8 +481,8 @@ def test_command(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--frames", "8"], "--change-frames interpolate changes its weights"),
-        (["--change-frames", "interpolate"], "--change-frames needs to know how many: add --frames"),
+        (["--frames", "8"], "--change-frames interpolate adapts its weights"),
+        (["--change-frames", "interpolate"], "--change-frames needs the number of frames: add --frames"),
         (["--class-names", "NAMES"], "5 classes, but 1 names for them"),
         (["--recipe", "kinetic"], "unknown recipe 'kinetic': known are finetune"),
         (["--to", "official"], "b.safetensors: the name of a file for official must end in .pth"),

@@ -56,14 +56,14 @@ def test_a_published_video_network_is_known(to, tmp_path):
     assert model.init == str(tmp_path / "theirs.pth")
     network = build(model, classes=2)
     notes = load_initial_weights(network, model.init, model=model, classes=("x", "y"))
-    assert any("so the classifier starts afresh" in note for note in notes)
+    assert any("so the classifier is not copied" in note for note in notes)
     theirs, ours = source.network.state_dict(), network.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours if not name.startswith("head."))
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "can not be read as weights"), ({"a.weight": torch.zeros(2)}, "no file of a known kind")],
+    [(b"", "cannot be read as weights"), ({"a.weight": torch.zeros(2)}, "unknown kind of weights")],
 )
 def test_what_starts_nothing_is_named(content, message, tmp_path):
     path = tmp_path / "weights.pth"
@@ -87,7 +87,7 @@ def test_the_command_needs_no_other_flag_for_the_network(tmp_path, capsys):
     assert main([*flags, "--out", str(tmp_path / "a")]) == 0
     shown = capsys.readouterr()
     lines = shown.out.splitlines()
-    assert lines[0] == "resnet18_w16 with temporal module tsm, 5 frames a clip"
+    assert lines[0] == "resnet18_w16 with temporal module tsm, 5 frames per clip"
     assert "8 training, 4 validation videos, 2 classes" in lines
     assert "1 epoch × 2 steps = 2 steps of 4 clips" in lines
     assert f"starts from the checkpoint {start}" in lines
@@ -98,8 +98,8 @@ def test_the_command_needs_no_other_flag_for_the_network(tmp_path, capsys):
     # But not about where to start, of which there can be but one.
     assert main([*flags, "--out", str(tmp_path / "b"), "--model.init", "other"]) == 2
     assert capsys.readouterr().err == (
-        "tanet: --init and --model.init both say where to start: give one of them\n"
+        "tanet: --init and --model.init both set the weights to start from: give only one\n"
     )
     # A flag has the last word: another module does not fit these weights.
     assert main([*flags, "--out", str(tmp_path / "b"), "--model.temporal", "tam"]) == 2
-    assert "start.safetensors: not the weights of this network" in capsys.readouterr().err
+    assert "start.safetensors: its weights do not fit this network" in capsys.readouterr().err

@@ -142,7 +142,7 @@ def test_a_start_with_other_classes_has_a_fresh_classifier(trained, classes):
     head = network.head.weight.clone()
     notes = load_initial_weights(network, path, model=TINY.model, classes=classes)
     assert len(notes) == 1
-    assert "the classifier starts afresh" in notes[0]
+    assert "the classifier is not copied" in notes[0]
     assert torch.equal(network.head.weight, head)
     assert torch.equal(network.backbone.conv1.weight, source.backbone.conv1.weight)
 
@@ -152,7 +152,7 @@ def test_a_start_with_other_frames_must_be_asked_for(trained):
     with pytest.raises(ValueError, match=r"clips of 4 frames, not 8: --model\.init-frames interpolate"):
         start(path, frames=8)
     network, notes = start(path, frames=8, interpolate=True)
-    assert notes == ["weights for 4 frames changed for 8"]
+    assert notes == ["weights for 4 frames adapted to 8"]
     expected = resize_frames(source.state_dict(), frames=8)
     assert all(torch.equal(tensor, expected[name]) for name, tensor in network.state_dict().items())
 
@@ -160,7 +160,7 @@ def test_a_start_with_other_frames_must_be_asked_for(trained):
 def test_a_start_from_another_network_names_what_does_not_fit(trained):
     _, path = trained
     with pytest.raises(
-        ValueError, match=r"missing: none; left over: backbone\.layer1\.0\.conv2\.temporal\.G"
+        ValueError, match=r"missing: none; unexpected: backbone\.layer1\.0\.conv2\.temporal\.G"
     ):
         start(path, temporal="none")
     with pytest.raises(ValueError, match=r"temporal\.G\.3\.weight \[3, 8\] instead of \[5, 8\]"):

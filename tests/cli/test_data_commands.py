@@ -79,7 +79,7 @@ def test_index_stopped_in_the_middle_keeps_what_it_has(kinetics, capsys, monkeyp
     monkeypatch.setattr(indexing, "map_files", stopped)
     status, out = index(kinetics)
     assert status == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "run the same command again to continue" in capsys.readouterr().err
     assert not out.exists()
     assert len((out.parent / "mine.probed.jsonl").read_text().splitlines()) == 1
 
@@ -188,7 +188,7 @@ def test_pack_stopped_in_the_middle(spoilt, tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(packing, "map_files", stopped)
     assert main(["data", "pack", str(spoilt), str(tmp_path / "out")]) == 130
-    assert "the same command goes on after the last full shard" in capsys.readouterr().err
+    assert "run the same command again to continue after the last full shard" in capsys.readouterr().err
     assert not list((tmp_path / "out").iterdir())
 
 
@@ -205,7 +205,7 @@ def test_a_class_stays_one_though_its_videos_are_left_out(tmp_path):
     bad.write_text("val/b/1.mp4\n")
     with pytest.raises(ValueError, match=r"bad\.txt: leaves no video to train on, or none to test on"):
         read_split(Data(root=str(tmp_path), quarantine=str(bad)))
-    with pytest.raises(ValueError, match=r"absent\.txt: can not be read"):
+    with pytest.raises(ValueError, match=r"absent\.txt: cannot be read"):
         read_split(Data(root=str(tmp_path), quarantine="absent.txt"))
 
 
@@ -223,7 +223,7 @@ def test_a_class_stays_one_though_its_videos_are_left_out(tmp_path):
         (["check", "LIST"], "entry 1 lacks its path or its label"),
         (["check", "ROOT", "--min-frames", "0"], "--min-frames must be positive, not 0"),
         (["pack", "ROOT", "OUT"], "no class folders with videos in it"),
-        (["pack", "ROOT", "OUT", "--split", "val"], "--root and --split go with a list"),
+        (["pack", "ROOT", "OUT", "--split", "val"], "--root and --split apply to a list"),
         (["pack", "ROOT", "OUT", "--shard-size", "0"], "--shard-size must be positive, not 0"),
         (["check", "VIDEO", "--workers", "0"], "workers and limit must be positive, not 0 and 10"),
     ],

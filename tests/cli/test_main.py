@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tanet.cli import main
+from tanet.cli.train_help import FIRST
 from tests.support.tiny_videos import make, make_folders
 
 TINY_FLAGS = [
@@ -80,13 +81,13 @@ def test_predict_json_answers_the_good_among_the_bad(checkpoint, tmp_path, capsy
         (["predict", "absent.safetensors", "x.mp4"], "absent.safetensors: no such file"),
         (["predict", "CHECKPOINT"], "no video given"),
         (["predict", "CHECKPOINT", "EMPTY"], "EMPTY: no videos in this folder"),
-        (["predict", "CHECKPOINT", "x.mp4", "--device", "cuda:77"], "device 'cuda:77' can not be used"),
+        (["predict", "CHECKPOINT", "x.mp4", "--device", "cuda:77"], "device 'cuda:77' cannot be used"),
         (
             ["train", "finetune", "--data.root", "VIDEOS", "--model.backbone", "vgg"],
             "unknown backbone 'vgg': known",
         ),
         (["test", "CHECKPOINT", "--data.root", "EMPTY"], "no class folders with videos in it"),
-        (["test", "CHECKPOINT", "--eval.size", "99"], "eval.size 99 does not fit into eval.resize 32"),
+        (["test", "CHECKPOINT", "--eval.size", "99"], "eval.size 99 must not exceed eval.resize 32"),
     ],
 )
 def test_what_is_wrong_is_one_line_and_status_2(args, message, checkpoint, videos, tmp_path, capsys):
@@ -146,14 +147,14 @@ def test_a_value_out_of_bounds_is_one_line(flags, message, capsys):
 def test_a_missing_argument_is_one_line_with_the_usage(args, usage, capsys):
     assert main(args) == 2
     command = " ".join(usage.split()[: 3 if args[0] == "data" else 2])
-    assert capsys.readouterr().err == f"tanet: usage: {usage} (`{command} --help` tells more)\n"
+    assert capsys.readouterr().err == f"tanet: usage: {usage} (see `{command} --help`)\n"
 
 
 def test_old_names_of_flags_work_and_tell_the_new(capsys):
     assert main(["train", "finetune", "--optim.fresh-lr=0", "--eval.fuse", "softmax"]) == 2
     assert capsys.readouterr().err.splitlines() == [
-        "note: --optim.fresh-lr is called --optim.new-layer-lr-scale now",
-        "note: --eval.fuse is called --eval.average now",
+        "note: --optim.fresh-lr is now called --optim.new-layer-lr-scale",
+        "note: --eval.fuse is now called --eval.average",
         "tanet: optim.new_layer_lr_scale must be above 0, not 0",
     ]
 
@@ -173,12 +174,41 @@ def test_help_is_short(args, capsys):
     assert "tanet" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("args", [["train", "finetune"], ["test"], ["predict"], ["demo"]])
-def test_help_of_a_command(args, capsys):
+COMMANDS_WITH_FLAGS = (
+    *("train finetune", "train table2/tsm", "test", "predict", "show", "cost", "convert"),
+    *("data index", "data check", "data pack", "synthesize", "demo"),
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS_WITH_FLAGS)
+def test_help_of_a_command_fits_into_80_columns(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    flag = "--help-all" if command.startswith("train") else "--help"
     with pytest.raises(SystemExit) as stop:
-        main([*args, "--help"])
+        main([*command.split(), flag])
     assert stop.value.code == 0
-    assert "--device" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert f"usage: tanet {command}" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "{None}" not in shown  # values are named: FILE, CHECKPOINT
+    assert "(default: )" not in shown
+
+
+def test_short_help_of_train(capsys):
+    assert main(["train", "finetune", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    assert shown.count("\n  --") == len(FIRST) == 10
+    assert "(default: 0.0002)" in shown  # the recipe's own
+    with pytest.raises(SystemExit):
+        main(["train", "finetune", "--help-all"])
+    every = capsys.readouterr().out
+    assert all(f"--{flag}" in every for flag in FIRST)
+
+
+def test_help_of_tanet_fits_into_80_columns(capsys):
+    assert main([]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
 
 
 def test_help_of_convert(capsys):

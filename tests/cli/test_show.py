@@ -43,7 +43,7 @@ def test_one_video(folder, tmp_path, monkeypatch, capsys):
     assert (tmp_path / "show-jump.png").stat().st_size > 10_000
     assert capsys.readouterr().out.startswith("show-jump.png: Gate V")
     assert show(folder, folder / "tam.safetensors", video) == 0
-    assert "show-jump.png (the file that was there is replaced): Gate V" in capsys.readouterr().out
+    assert "show-jump.png (replaced an existing file): Gate V" in capsys.readouterr().out
     assert show(folder, folder / "tam.safetensors", video, "--out", "new/a.svg") == 0
     assert (tmp_path / "new" / "a.svg").exists()
 
@@ -68,7 +68,7 @@ def test_a_bad_video_is_named_and_the_others_drawn(folder, tmp_path, capsys):
     assert show(folder, folder / "local.safetensors", tmp_path / "videos", "--out", tmp_path / "x.png") == 2
     streams = capsys.readouterr()
     assert "bad.mp4" in streams.err
-    assert "the module has a gate alone: no picture of kernels" in streams.out
+    assert "the temporal module has a gate but no kernel: kernels are not drawn" in streams.out
     assert [path.name for path in tmp_path.glob("*.png")] == ["x-gates.png"]
 
 

@@ -105,15 +105,15 @@ def test_what_is_confused(models, videos, tmp_path, capsys):
     wrong = [answer for answer in values["answers"] if answer["answer"] != answer["label"]]
     assert len(wrong) == counts[0][1] + counts[1][0] > 0
     worst = max(wrong, key=lambda answer: answer["score"])
-    line = f"  {worst['video']}: {worst['label']} taken for {worst['answer']} ({worst['score']:.1%})"
+    line = f"  {worst['video']}: {worst['label']} classified as {worst['answer']} ({worst['score']:.1%})"
     assert line in shown
     label, answer = (0, 1) if counts[0][1] >= counts[1][0] else (1, 0)
     most = counts[label][answer]
-    assert f"  {CLASSES[label]} taken for {CLASSES[answer]}: {most} of 2" in shown
-    assert sum("taken for" in line for line in shown) == 2
+    assert f"  {CLASSES[label]} classified as {CLASSES[answer]}: {most} of 2" in shown
+    assert sum("classified as" in line for line in shown) == 2
     assert values["models"][0]["recipe"]["model"]["frames"] == 4
     assert main(["test", models[0], "--worst", "0", "--device", "cpu"]) == 0
-    assert "taken for" not in capsys.readouterr().out
+    assert "classified as" not in capsys.readouterr().out
 
 
 def test_what_was_set_aside_is_tested_however_the_folder_is_spelt(tmp_path, monkeypatch, capsys):
@@ -142,7 +142,7 @@ def test_bad_videos_are_named_and_stay_named(models, tmp_path, capsys):
     file = str(tmp_path / "scores")
     assert main(["test", models[0], *flags, "--save-scores", file]) == 0
     first = capsys.readouterr()
-    assert "left out: " in first.err
+    assert "video skipped: " in first.err
     assert "val/move_left/0.mp4: " in first.err
     assert "1 × 1 views of 3 videos (1 more could not be read)" in first.out
     assert main(["test", file]) == 0
@@ -186,15 +186,21 @@ def test_two_processes_find_what_one_finds(models, tmp_path):
     [
         ([], "no checkpoint given: tanet test CHECKPOINT …"),
         (["A", "--eval", "k400"], "unknown protocol 'k400': known are k400-10x3, k400-4x3, sth-1x1, sth-2x3"),
-        (["A", "B", "--weights", "1"], "1 weights for 2 models: give one for each, or none"),
+        (["A", "B", "--weights", "1"], "1 weights for 2 models: give one per model, or none"),
         (["A", "--worst", "-1"], "--worst must be 0 or more, not -1"),
         (["A", "absent"], "absent: no such file"),
-        (["A", "--save-scores", "A"], "A is read, and can not be written as well"),
-        (["SAVED", "--save-scores", "SAVED"], "SAVED is read, and can not be written as well"),
-        (["A", "--json", "ELSEWHERE"], "can not be written"),
-        (["SAVED", "--eval", "sth-1x1"], "scores are what they are: --eval and --data are for checkpoints"),
-        (["SAVED", "--eval.clips", "3"], "scores are what they are"),
-        (["A", "CLASSES"], "CLASSES and A know different classes: 3 and 2, and 'more' is of one alone"),
+        (["A", "--save-scores", "A"], "A is an input file, and would be overwritten"),
+        (["SAVED", "--save-scores", "SAVED"], "SAVED is an input file, and would be overwritten"),
+        (["A", "--json", "ELSEWHERE"], "cannot be written"),
+        (
+            ["SAVED", "--eval", "sth-1x1"],
+            "scores cannot be changed: --eval and --data apply only to checkpoints",
+        ),
+        (["SAVED", "--eval.clips", "3"], "saved scores cannot be changed"),
+        (
+            ["A", "CLASSES"],
+            "CLASSES and A have different classes: 3 and 2, and 'more' is in only one of them",
+        ),
         (["SAVED", "A", "--data.root", "ELSEWHERE"], "A and SAVED were not tested on the same videos: "),
     ],
 )

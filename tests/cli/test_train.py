@@ -45,7 +45,7 @@ def test_ctrl_c_ends_in_one_line_with_status_130_and_resume_goes_on(command, tmp
     assert process.returncode == 130
     last = said.splitlines()[-1]
     assert last.startswith("tanet: stopped in ")
-    assert last.endswith("the same command with --resume goes on")
+    assert last.endswith("run the same command with --resume to continue")
     assert "Traceback" not in said
     assert main([*command, *out, "--optim.epochs", "2", "--resume"]) == 2
     assert "optim.epochs was 1000, now 2" in capsys.readouterr().err
@@ -77,10 +77,10 @@ def test_resume_of_what_is_finished_says_so(command, tmp_path, capsys):
     assert main([*command, *out, "--resume"]) == 0
     shown = capsys.readouterr()
     assert shown.out.splitlines()[-2:] == first
-    assert "this training is finished" in shown.err
+    assert "this training run is already finished" in shown.err
     assert main([*command, *out]) == 2
     assert shown.err.count("Traceback") == 0
-    assert "--resume goes on with it" in capsys.readouterr().err.replace("\n", " ")
+    assert "continue it with --resume" in capsys.readouterr().err.replace("\n", " ")
 
 
 @pytest.mark.parametrize(
@@ -88,10 +88,10 @@ def test_resume_of_what_is_finished_says_so(command, tmp_path, capsys):
     [
         (["--save-minutes", "-1"], "--save-minutes must be 0 or more, not -1"),
         (["--save-minutes", "nan"], "--save-minutes must be 0 or more, not nan"),
-        (["--optim.accumulate", "3"], "optim.batch 4 can not be split into equal parts"),
+        (["--optim.accumulate", "3"], "optim.batch 4 cannot be split into equal parts"),
         (["--optim.sync-norm"], "optim.sync_norm needs GPUs"),
         (["--optim.lr-batch", "-1"], "optim.lr_batch must be at least 0, not -1"),
-        (["--optim.milestones", "4", "2"], "optim.milestones must be in order, not 4, 2"),
+        (["--optim.milestones", "4", "2"], "optim.milestones must ascend, not 4, 2"),
     ],
 )
 def test_what_is_wrong_is_one_line(command, tmp_path, capsys, flags, message):

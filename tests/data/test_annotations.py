@@ -108,7 +108,7 @@ def test_classes_of_a_checkpoint_are_matched_by_name(tmp_path):
     [
         ([], {"root": "nowhere"}, "nowhere: no such folder"),
         ([], {}, "no videos given"),
-        (["run/notes.txt"], {"root": "."}, "run: a class folder without a video"),
+        (["run/notes.txt"], {"root": "."}, "run: this class folder holds no videos"),
         (["a.mp4"], {"root": "."}, "no class folders with videos in it"),
         (["l.txt:a.mp4 0"], {"train": "l.txt"}, "entry 1: no such video"),
         (["l.txt:a.mp4"], {"train": "l.txt"}, "expected `path label`"),
@@ -118,7 +118,7 @@ def test_classes_of_a_checkpoint_are_matched_by_name(tmp_path):
         (["a.mp4", "l.csv:path,label\na.mp4"], {"train": "l.csv"}, "entry 1 lacks its path or its label"),
         (["a.mp4", "b.mp4", "l.txt:a.mp4 1\nb.mp4 2"], {"train": "l.txt"}, "labels count from 0"),
         (["a.mp4", "l.txt:a.mp4 0 0"], {"train": "l.txt"}, "where the number of frames should be"),
-        ([], {"train": "l.txt"}, "l.txt: can not be read"),
+        ([], {"train": "l.txt"}, "l.txt: cannot be read"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, monkeypatch, files, data, message):
@@ -176,5 +176,5 @@ def test_a_class_named_twice_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"names\.txt: names a class twice: a; each label needs"):
         read_split(Data(root=str(tmp_path), class_names=str(names)))
     names.write_text("\n")
-    with pytest.raises(UserError, match=r"names\.txt: names no class$"):
+    with pytest.raises(UserError, match=r"names\.txt: holds no class names$"):
         read_split(Data(root=str(tmp_path), class_names=str(names)))

@@ -101,7 +101,7 @@ def test_damage_in_the_middle_is_seen(tmp_path, codec):
 def test_folders_of_pictures(tmp_path):
     folder = tmp_path / "frames"
     folder.mkdir()
-    assert seen(folder) == ("empty", "no picture in it")
+    assert seen(folder) == ("empty", "the folder holds no pictures")
     picture = av.VideoFrame.from_ndarray(np.zeros((32, 48, 3), np.uint8), format="rgb24")
     for number in range(1, 10):
         picture.save(folder / f"{number:05}.png")
@@ -125,11 +125,11 @@ def test_odd_ones_are_usable(tmp_path):
         ("corrupted.mp4", "truncated", "28 of 50 frames decode"),
         ("mp4-with-audio.mp4", "no-video", "no video stream, only sound"),
         ("Mpeg4.mp4", "no-video", "no stream"),
-        ("typescript.ts", "empty", "no byte in it"),
+        ("typescript.ts", "empty", "the file is empty"),
         ("WindowsMediaVideo.wmv", "empty", "a video stream without frames"),
         ("FlashVideo.flv", "unreadable", "End of file"),
         ("gif.gif", "unreadable", "no frames"),
-        ("video_90.mov", "odd", "turned on its side"),
+        ("video_90.mov", "odd", "rotated by 90°"),
         ("video_0.mov", "ok", ""),
         ("av1_video.mkv", "ok", ""),
         ("h265_10bits.mp4", "ok", ""),

@@ -51,10 +51,8 @@ def test_of_several_the_one_of_its_class_is_taken(tmp_path):
     assert found.notes == ()  # one name, two videos: as in HMDB-51
     found = locate_videos(tmp_path, [b])
     assert found.paths == {b: "x/b.avi"}
-    assert found.notes == (
-        "1 names are there more than once, such as frames/b and x/b.avi; taken is x/b.avi",
-    )
-    with pytest.raises(ValueError, match="holds none of the 1 videos; c, say, is not there"):
+    assert found.notes == ("1 names are found more than once, such as frames/b and x/b.avi; using x/b.avi",)
+    with pytest.raises(ValueError, match="holds none of the 1 videos; c, for example, is missing"):
         locate_videos(tmp_path, [DatasetVideo("c", "run")])
     with pytest.raises(ValueError, match="no such folder"):
         locate_videos(tmp_path / "absent", [b])

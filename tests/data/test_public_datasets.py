@@ -156,7 +156,7 @@ def test_what_is_wrong_is_named(tmp_path, dataset, split, texts, message):
 
 
 def test_where_a_fold_or_one_list_has_no_meaning(tmp_path):
-    with pytest.raises(ValueError, match="kinetics400 is split in one way only: there is no fold 2"):
+    with pytest.raises(ValueError, match="kinetics400 has only one official split: there is no fold 2"):
         read_listing("kinetics400", split="train", root=tmp_path, fold=2)
     write(tmp_path, clap_test_split1__txt="a.avi 1\n")
     with pytest.raises(ValueError, match="the list of one class"):

@@ -309,7 +309,7 @@ def test_splits_of_other_classes_are_refused(folders, tmp_path):
     packed(folders, tmp_path)
     values = json.loads((tmp_path / "val.index.json").read_text())
     (tmp_path / "val.index.json").write_text(json.dumps({**values, "classes": ["b", "a"]}))
-    with pytest.raises(ValueError, match="have other classes: pack both with the same --class-names"):
+    with pytest.raises(ValueError, match="have different classes: pack both with the same --class-names"):
         read_split(Data(root=str(tmp_path)))
 
 
@@ -361,11 +361,11 @@ def test_a_second_run_packs_what_is_new_alone(folders, tmp_path):
     assert asked == ["9.mp4"]
     here, there = (read_split(Data(root=str(tmp_path / name))) for name in ("videos", "out"))
     assert [s.path.rsplit("/", 3)[1:] for s in here.train] == [s.path.rsplit("/", 3)[1:] for s in there.train]
-    with pytest.raises(ValueError, match="was packed with another coding or label: remove it"):
+    with pytest.raises(ValueError, match="was packed with another encoding or label: remove the shard"):
         packed(tmp_path / "videos", tmp_path / "out", encoding=Encoding(quality=50))
     shard = tmp_path / "out" / "train-000000.tar"
     shard.write_bytes(b"x" * 4096)
-    with pytest.raises(ValueError, match=r"train-000000\.tar: a damaged shard, or not one of ours"):
+    with pytest.raises(ValueError, match=r"train-000000\.tar: damaged, or not a shard of tanet"):
         packed(tmp_path / "videos", tmp_path / "out")
 
 
@@ -378,7 +378,7 @@ def test_bad_videos_are_named_and_a_video_has_one_label(tmp_path):
     assert len(read_split(Data(root=str(tmp_path / "out"))).val) == 2
     (tmp_path / "list.csv").write_text("path,label\ntrain/move_left/0.mp4,a\ntrain/move_left/0.mp4,b\n")
     data = Data(root=str(tmp_path / "videos"), train=str(tmp_path / "list.csv"))
-    with pytest.raises(ValueError, match="1 videos come more than once"):
+    with pytest.raises(ValueError, match="1 videos are listed more than once"):
         packed(tmp_path / "videos", tmp_path / "other", data=data)
 
 

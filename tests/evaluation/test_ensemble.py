@@ -97,9 +97,9 @@ def test_other_videos_labels_or_classes_are_refused():
     other = change(b, samples=(*b.report.samples[:2], Sample("videos/val/z.mp4", 0)))
     with pytest.raises(ValueError, match=r"or have other labels; for instance val/z.mp4"):
         ensemble.average_models([a, other])
-    with pytest.raises(ValueError, match=rf"{names} know different classes: 2 and 2, and 'left' is of one"):
+    with pytest.raises(ValueError, match=rf"{names} have different classes: 2 and 2, and 'left' is in"):
         ensemble.average_models([a, change(b, classes=("up", "right"))])
-    with pytest.raises(ValueError, match="different classes: the same, but in another order"):
+    with pytest.raises(ValueError, match="different classes: the same classes, but in another"):
         ensemble.average_models([a, change(b, classes=("right", "left"))])
     nothing = Report(
         (),
@@ -107,5 +107,5 @@ def test_other_videos_labels_or_classes_are_refused():
         torch.zeros(0, 2),
         {p: VideoError(p, "x") for p in [sample.path for sample in b.report.samples]},
     )
-    with pytest.raises(ValueError, match=r"no video could be read for each of runs/a.safetensors, runs/b"):
+    with pytest.raises(ValueError, match=r"no video could be read by all of runs/a.safetensors, runs/b"):
         ensemble.average_models([a, dataclasses.replace(b, report=nothing)])

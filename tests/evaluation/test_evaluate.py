@@ -139,7 +139,7 @@ def test_too_little_memory_halves_the_views_that_go_together(network, samples):
     # Five videos of six views: 30 are too many, 16 as well, … Then it is known.
     assert [size for size in small.sizes if size > 2] == [30, 15, 7, 3]
     notes = [event for event in told if isinstance(event, Note)]
-    assert notes[-1] == Note("too little memory: from now on 1 views go through together")
+    assert notes[-1] == Note("out of GPU memory: using 1 views per forward pass from now on")
     expected = evaluate.evaluate(network, samples, classes=("a", "b", "c"), recipe=recipe)
     assert torch.allclose(report.scores, expected.scores, atol=1e-6)
 
@@ -149,7 +149,7 @@ def test_a_validation_tells_that_memory_is_too_little(network, samples):
     split = Split((), tuple(samples), ("a", "b", "c"))
     validation = Validation(TINY, split, group=SINGLE_PROCESS, on_event=told.append, stop=StopRequest())
     assert len(validation(Small(network)).samples) == 5
-    assert told == [Note("too little memory: from now on 2 views go through together")]
+    assert told == [Note("out of GPU memory: using 2 views per forward pass from now on")]
 
 
 def test_too_little_memory_for_one_view(network, samples):
@@ -201,7 +201,7 @@ def test_bad_videos_are_counted_over_all_shares(network, tmp_path):
     (tmp_path / "1.mp4").write_bytes(b"no video")  # a fifth of its share
     assert len(merged().samples) == 9
     (tmp_path / "2.mp4").write_bytes(b"no video")  # no share has too many
-    with pytest.raises(ValueError, match=r"2 of 10 videos can not be read, .*--data\.max-bad"):
+    with pytest.raises(ValueError, match=r"2 of 10 videos cannot be read, .*--data\.max-bad"):
         merged()
 
 

@@ -87,9 +87,9 @@ def damaged(path, change):
     [
         (lambda header, tensors: header.pop("videos"), "videos"),
         (lambda header, tensors: header["videos"].pop(), "scores for 2 videos and 2 classes"),
-        (lambda header, tensors: tensors["labels"].fill_(2), "labels that do not fit"),
+        (lambda header, tensors: tensors["labels"].fill_(2), "labels do not fit"),
         (lambda header, tensors: tensors.pop("scores"), "scores"),
-        (lambda header, tensors: header.update(format=9), "of another tanet's format"),
+        (lambda header, tensors: header.update(format=9), "unknown format 9; this version of tanet reads 1"),
         (lambda header, tensors: header["sources"][0]["recipe"].update(odd=1), "unknown field odd"),
     ],
 )
@@ -107,7 +107,7 @@ def test_other_files_are_no_scores(tmp_path):
     score_files.save(path, some_scores())
     path.write_bytes(path.read_bytes()[:-3])
     assert score_files.is_scores(path)  # so it is not taken for a checkpoint
-    with pytest.raises(ValueError, match="not a file of scores, or a damaged one"):
+    with pytest.raises(ValueError, match="not a score file, or a damaged one"):
         score_files.load(path)
     safetensors.torch.save_file({"x": torch.zeros(1)}, path)
     assert not score_files.is_scores(path)

@@ -178,7 +178,7 @@ def test_one_filter_for_one_squeeze():
     taken = squeeze_maps(torch.randn(4, 3, 2, 2), frames=4, taps=3, gated=False)
     kernel = torch.ones(1, 3, 3)
     taken.filter(kernel)
-    with pytest.raises(ValueError, match="one filter for one squeeze"):
+    with pytest.raises(ValueError, match="these maps were already filtered"):
         taken.filter(kernel)
 
 

@@ -127,7 +127,7 @@ def test_copies_and_pickles_run_their_own_module(name):
 
 
 def test_refuses_what_it_does_not_know():
-    with pytest.raises(ValueError, match="Sequential is not a network whose blocks are known"):
+    with pytest.raises(ValueError, match="Sequential is not a supported 2D network"):
         plug(nn.Sequential(nn.Conv2d(3, 3, 1)), nn.Identity)
     with pytest.raises(ValueError, match="known are res2, res3, res4, res5"):
         plug(skeleton("resnet18"), nn.Identity, stages=("res6",))

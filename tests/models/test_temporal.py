@@ -351,7 +351,7 @@ def test_compiles_to_one_graph(name, small):
 
 @pytest.mark.parametrize("name", ["i3d", "nonlocal"])
 def test_what_has_its_own_place_keeps_it(name):
-    with pytest.raises(ValueError, match=f"{name} stands .*: its position must be auto, not c"):
+    with pytest.raises(ValueError, match=f"{name} is placed .*: its position must be auto, not c"):
         build(Network2D(backbone="resnet50", temporal=name, position="c"), classes=5)
 
 
@@ -399,5 +399,5 @@ def test_every_module_enters_every_kind_of_backbone():
 
 @pytest.mark.parametrize("kind", [*KINDS, "tam"])
 def test_images_that_make_no_whole_clips_are_refused(kind):
-    with pytest.raises(ValueError, match="20 images are no whole number of clips of 8 frames"):
+    with pytest.raises(ValueError, match="20 images cannot be divided into clips of 8 frames"):
         make(kind, 8)(torch.randn(20, C, 4, 4))

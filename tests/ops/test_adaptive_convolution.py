@@ -107,9 +107,9 @@ def test_says_what_computes():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"kernel": torch.zeros(2, 3, 2)}, "K odd"),
+        ({"kernel": torch.zeros(2, 3, 2)}, "odd K"),
         ({"kernel": torch.zeros(2, 4, 3)}, "expected a kernel"),
-        ({"kernel": torch.zeros(3, 3, 3)}, "8 images are no whole number of frames for 3 clips"),
+        ({"kernel": torch.zeros(3, 3, 3)}, "8 images cannot be divided evenly among 3 clips"),
         ({"gate": torch.zeros(2, 3, 3)}, "expected a gate"),
         ({"scale": torch.ones(3)}, "give both or none"),
         ({"act": "gelu"}, "known are none, relu, relu6"),

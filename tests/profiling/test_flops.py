@@ -162,10 +162,10 @@ def test_no_number_is_copied(monkeypatch):
 
 def test_what_can_not_be_counted_is_refused():
     network = VideoNet(nn.Sequential(nn.LayerNorm(3)), features=3, frames=1, classes=2)
-    with pytest.raises(ValueError, match=r"^backbone\.0: the operations of a LayerNorm can not be counted$"):
+    with pytest.raises(ValueError, match=r"^backbone\.0: the operations of a LayerNorm cannot be counted$"):
         count_cost(network, size=8)
     network = build_on_meta(Network2D(backbone="inception_v3", temporal="none"), classes=2)
-    with pytest.raises(ValueError, match=r"^frames of 32 × 32 pixels do not pass this network: Calculated"):
+    with pytest.raises(ValueError, match=r"^frames of 32 × 32 pixels do not fit this network: Calculated"):
         count_cost(network, size=32)
     with pytest.raises(ValueError, match="size must be positive, not 0"):
         count_cost(network, size=0)
@@ -240,7 +240,7 @@ def test_a_table_beside_the_paper(capsys, tmp_path):
     lines = {line.split()[0].rstrip(":"): line.split() for line in shown.splitlines() if line.split()}
     numbers = ["42.78", "25,590,320", "43.02", "43.02G", "25.59M", "76.1", "92.3"]
     assert lines["tam"] == ["tam", "10", "×", "3", *numbers]
-    assert "64.45 G here, 64.49 G in the paper: one operation" in shown
+    assert "64.45 G here, 64.49 G in the paper: counting one operation" in shown
     assert "42.96 G here, 43.00 G in the paper: its convolutions" in shown
     assert shown.count(" G here") == 2
     assert "…" not in shown
@@ -278,7 +278,7 @@ def test_a_checkpoint(capsys, tmp_path):
     # 2 classes × 128 features × 4 frames: too few to show in G.
     assert ["classifier", "258", "0.001", "0.001"] in [line.split() for line in shown.splitlines()]
     assert run(str(path), "--classes", "3") == 2
-    assert "has 2 classes: they can not be changed to 3" in capsys.readouterr().err
+    assert "has 2 classes: they cannot be changed to 3" in capsys.readouterr().err
     assert run(str(path), "--model.frames", "8") == 2
     assert "--model flags change a recipe, not a checkpoint" in capsys.readouterr().err
     # A file is one whatever its name.
@@ -325,7 +325,7 @@ def test_measuring(capsys, tmp_path, monkeypatch):
         (["--table", "4"], "unknown table '4': known are 1a, 1b, 2, 3, 5a, 5b"),
         (["--table", "2", "--model.frames", "16"], "--model flags change a recipe, not the rows of table 2"),
         (["none.safetensors"], "unknown recipe 'none.safetensors': known are finetune, kinetics400"),
-        (["runs/none"], "and no file has this name"),
+        (["runs/none"], "and there is no file of this name"),
         (["kinetics400", "--model.temporal", "tma"], "unknown temporal module 'tma': known are none"),
         (["kinetics400", "--size", "0"], "size must be positive, not 0"),
         (["kinetics400", "--classes", "0"], "must be positive"),

@@ -56,5 +56,5 @@ def test_adamw_keeps_twice_sgds_state():
 
 def test_frames_that_do_not_pass_are_named():
     recipe = dataclasses.replace(TINY, model=Network2D(backbone="inception_v3"))
-    with pytest.raises(ValueError, match="frames of 32 × 32 pixels do not pass this network"):
+    with pytest.raises(ValueError, match="frames of 32 × 32 pixels do not fit this network"):
         training_memory(recipe, classes=2, clips=1, half=False)

@@ -20,7 +20,7 @@ def test_unknown_fields_are_named_with_the_known():
 
 
 def test_milestones_out_of_order_are_refused():
-    with pytest.raises(ValueError, match=r"^optim\.milestones must be in order, not 75, 50, 90$"):
+    with pytest.raises(ValueError, match=r"^optim\.milestones must ascend, not 75, 50, 90$"):
         Recipe(optim=Optim(milestones=(75, 50, 90)))
     assert Recipe(optim=Optim(milestones=(2, 2))).optim.milestones == (2, 2)  # rounded by max_steps
 
@@ -67,5 +67,5 @@ def test_values_that_a_field_does_not_allow_are_refused():
     ):
         with pytest.raises(ValueError, match=message):
             section(**fields)
-    with pytest.raises(ValueError, match=r"eval.size 224 does not fit into eval.resize 200"):
+    with pytest.raises(ValueError, match=r"eval.size 224 must not exceed eval.resize 200"):
         recipes.Recipe(eval=Eval(resize=200))

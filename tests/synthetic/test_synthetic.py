@@ -274,10 +274,10 @@ def test_the_command_makes_what_it_is_told(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("flags", "line"),
     [
-        (["--videos", "15"], "videos must be a multiple of 10, as many of each verb, not 15"),
-        (["--videos", "0", "--val", "0"], "neither --videos nor --val asks for any"),
-        (["--tempo", "-1"], "no dial of the difficulty may be negative"),
-        (["--workers", "0"], "workers must be positive, not 0"),
+        (["--videos", "15"], "--videos must be a multiple of 10, the number of verbs, not 15"),
+        (["--videos", "0", "--val", "0"], "--videos and --val are both 0"),
+        (["--tempo", "-1"], "difficulty settings must not be negative"),
+        (["--workers", "0"], "--workers must be positive, not 0"),
         (["--height", "33", "--workers", "1"], "even H and W"),
     ],
 )

@@ -216,7 +216,7 @@ def test_bad_videos_of_one_share_are_counted_over_all(recipe, tmp_path):
         assert finish(rank_processes.start(strict, tmp_path / "two/run", world_size=2)) == [2, 2]
     finally:
         bad.write_bytes(content)
-    assert "1 of 9 videos can not be read" in (tmp_path / "two/error-0.txt").read_text()
+    assert "1 of 9 videos cannot be read" in (tmp_path / "two/error-0.txt").read_text()
 
 
 def test_a_process_touches_no_gpu_but_its_own(monkeypatch):
@@ -257,7 +257,7 @@ def _hooks(network):
 
 
 def test_what_can_not_be_split_is_refused(recipe, tmp_path):
-    with pytest.raises(ValueError, match=r"batch 4 can not be split .*accumulate 3"):
+    with pytest.raises(ValueError, match=r"batch 4 cannot be split .*accumulate 3"):
         train(changed(recipe, optim={"accumulate": 3}), out=tmp_path, device="cpu")
     with pytest.raises(ValueError, match=r"optim\.sync_norm needs GPUs"):
         train(changed(recipe, optim={"sync_norm": True}), out=tmp_path, device="cpu")

@@ -220,7 +220,7 @@ def test_two_processes_do_what_ddp_does():
                 assert np.array_equal(first, second)
                 assert np.array_equal(first, ddp)
         assert team.ask("differ") == []
-        assert "RankError: the processes' networks differ: give all the same command" in team.error
+        assert "RankError: the networks of the ranks differ: give all the same command" in team.error
     finally:
         team.end()
 

@@ -53,7 +53,9 @@ def third_batch(recipe):
 def test_stop_names_the_step_and_its_videos(recipe, tmp_path, monkeypatch):
     spoil(monkeypatch, 3)
     one, other = third_batch(recipe)
-    with pytest.raises(ValueError, match=f"not finite in epoch 1, step 3, with {one}, {other}: look at them"):
+    with pytest.raises(
+        ValueError, match=f"not finite in epoch 1, step 3, with {one}, {other}: inspect these videos"
+    ):
         train(recipe, out=tmp_path, device="cpu")
     monkeypatch.undo()
     train(recipe, out=tmp_path, device="cpu", resume=True)  # the state was not touched by it
@@ -61,7 +63,7 @@ def test_stop_names_the_step_and_its_videos(recipe, tmp_path, monkeypatch):
 
 def test_what_is_advised_can_be_done(recipe, tmp_path, monkeypatch):
     spoil(monkeypatch, 7)  # of the second epoch, so that there is a state
-    with pytest.raises(ValueError, match=r"--resume with --optim\.nonfinite skip .* another --out"):
+    with pytest.raises(ValueError, match=r"--resume with --optim\.nonfinite skip; .* another --out"):
         train(recipe, out=tmp_path / "run", device="cpu")
     monkeypatch.undo()
     train(changed(recipe, optim={"nonfinite": "skip"}), out=tmp_path / "run", device="cpu", resume=True)
@@ -104,7 +106,7 @@ def test_skip_is_as_if_the_step_had_not_been(recipe, tmp_path, monkeypatch):
 def test_many_in_a_row_end_the_run(recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(nonfinite, "MAX_IN_A_ROW", 3)
     spoil(monkeypatch, 2, 4, 5, 6)
-    with pytest.raises(ValueError, match=r"3 steps in a row came to nothing, the last: .* epoch 2, step 2, "):
+    with pytest.raises(ValueError, match=r"3 steps in a row were skipped, the last: .* epoch 2, step 2, "):
         train(changed(recipe, optim={"nonfinite": "skip"}), out=tmp_path, device="cpu")
 
 

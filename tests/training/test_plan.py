@@ -42,7 +42,7 @@ def test_milestones_are_told_in_steps():
     assert "learning rate 0.01, × 0.1 after 30, 48 steps" in plan(TINY, videos()).lines
     cosine = changed(TINY, optim={"schedule": "cosine", "warmup": 1.5})
     assert (
-        "learning rate 0.01, after rising for 9 steps, along half a cosine to 0"
+        "learning rate 0.01 after 9 warm-up steps, decaying to 0 along a half cosine"
         in plan(cosine, videos()).lines
     )
 
@@ -71,17 +71,20 @@ def test_a_recipe_as_it_stands_has_nothing_to_warn_of():
         ),
         (
             {"optim": {"method": "adamw"}},
-            "adamw with the learning rate 0.01 and the weight decay 0.0001 chosen for sgd",
+            "adamw uses the learning rate 0.01 and the weight decay 0.0001 chosen for sgd",
         ),
-        ({"optim": {"method": "adamw", "lr": 1e-3}}, "adamw with the weight decay 0.0001 chosen for sgd"),
+        ({"optim": {"method": "adamw", "lr": 1e-3}}, "adamw uses the weight decay 0.0001 chosen for sgd"),
         (
             {"data": {"scales": (1.0, 0.875)}, "eval": {"resize": 38}},
-            "tested on videos with a short side of 38 pixels, while training shows them as with 32 to 37 ",
+            "videos with a short side of 38 pixels, but training shows them as if it were 32 to 37 ",
         ),
         ({"optim": {"epochs": 7}}, "optim.epochs 7 instead of 10"),
-        ({"optim": {"epochs": 7}}, "never falls after epoch 8: there are 7 epochs"),
-        ({"model": {"frames": 8}}, "8 frames a clip instead of 4"),
-        ({"data": {"size": 64}}, "as with 64 to 97 (--eval.resize 72 would be in the recipe's proportion)"),
+        ({"optim": {"epochs": 7}}, "milestones never reached: epoch 8; there are only 7 epochs"),
+        ({"model": {"frames": 8}}, "8 frames per clip instead of 4"),
+        (
+            {"data": {"size": 64}},
+            "as if it were 64 to 97 (--eval.resize 72 would keep the recipe's proportion)",
+        ),
         ({"model": {"backbone": "resnet18"}}, "no weights to start from: resnet18"),
     ],
 )
@@ -102,7 +105,7 @@ def test_what_was_changed_with_what_belongs_to_it_is_none():
 def test_another_method_does_not_inherit_how_fast_the_fresh_learn():
     fresh = changed(TINY, optim={"method": "adamw", "lr": 2e-4, "new_layer_lr_scale": 10.0})
     sgd = changed(fresh, optim={"method": "sgd", "lr": 0.01, "weight_decay": 1e-3})
-    assert "sgd with the new_layer_lr_scale 10 chosen for adamw" in warnings(sgd, reference=fresh)
+    assert "sgd uses the new_layer_lr_scale 10 chosen for adamw" in warnings(sgd, reference=fresh)
     assert not warnings(changed(sgd, optim={"new_layer_lr_scale": 5.0}), reference=fresh)
 
 
@@ -127,7 +130,7 @@ def test_all_that_was_changed_is_listed_but_for_place_and_machine():
     )
     found = plan(recipe, videos(), reference=TINY)
     assert found.changed == ("optim.lr 0.02 (0.01)", "optim.milestones 4 (5/8)")
-    assert "not as in the recipe: optim.lr 0.02 (0.01), optim.milestones 4 (5/8)" in found.lines
+    assert "changed from the recipe: optim.lr 0.02 (0.01), optim.milestones 4 (5/8)" in found.lines
     assert "starts from the checkpoint start.safetensors" in found.lines
 
 
@@ -135,10 +138,10 @@ def test_videos_that_do_not_fit_the_recipe():
     assert "no validation videos" in warnings(TINY, videos(val=0))
     assert "batch of 16 is larger than the 5 training videos" in warnings(TINY, videos(train=5))
     sided = videos(classes=("turn_left", "turn_right", "jump"))
-    assert "not in a mirror: turn_left, turn_right;" in warnings(TINY, sided)
-    assert "in a mirror" not in warnings(changed(TINY, data={"flip": "mirror"}), sided)
-    assert "in a mirror" not in warnings(changed(TINY, data={"flip": "none"}), sided)
-    assert "in a mirror" not in warnings(TINY, videos(classes=("0", "1")))
+    assert "which is wrong for turn_left, turn_right;" in warnings(TINY, sided)
+    assert "which is wrong" not in warnings(changed(TINY, data={"flip": "mirror"}), sided)
+    assert "which is wrong" not in warnings(changed(TINY, data={"flip": "none"}), sided)
+    assert "which is wrong" not in warnings(TINY, videos(classes=("0", "1")))
 
 
 def test_too_little_memory_is_said_before(monkeypatch):

@@ -21,13 +21,13 @@ def test_another_recipe_is_refused_by_its_fields(recipe, tmp_path, tells_each_st
     with pytest.raises(Stop):
         train(recipe, out=tmp_path, device="cpu", save_minutes=0, on_event=stop_at(1, 2))
     for other, message in (
-        (changed(recipe, optim={"lr": 1.0}), r"another training: optim\.lr was 0\.003, now 1\.0$"),
+        (changed(recipe, optim={"lr": 1.0}), r"a different training run: optim\.lr was 0\.003, now 1\.0$"),
         (changed(recipe, model={"frames": 8}), r"model\.frames was 4, now 8$"),
         (dataclasses.replace(recipe, seed=3), r"seed was 0, now 3$"),
     ):
         with pytest.raises(ValueError, match=message):
             train(other, out=tmp_path, device="cpu", resume=True)
-    with pytest.raises(ValueError, match="holds a training already: --resume goes on with it"):
+    with pytest.raises(ValueError, match="already holds a training run: continue it with --resume"):
         train(recipe, out=tmp_path, device="cpu")
 
 
@@ -38,7 +38,7 @@ def test_a_state_from_before_a_field_was_added(recipe, tmp_path, tells_each_step
         state = states.load(path)
         del state.identity["optim.lr_batch"]
         states.save(tmp_path, state, total=int(path.stem.removeprefix("state-")))
-    with pytest.raises(ValueError, match=r"another training: optim\.lr_batch was 0, now 8$"):
+    with pytest.raises(ValueError, match=r"a different training run: optim\.lr_batch was 0, now 8$"):
         train(changed(recipe, optim={"lr_batch": 8}), out=tmp_path, device="cpu", resume=True)
     train(recipe, out=tmp_path, device="cpu", resume=True)
 
@@ -52,7 +52,7 @@ def test_that_a_checkpoint_was_the_start_counts_where_fresh_lr_does(recipe, tmp_
         train(one, out=out, device="cpu", save_minutes=0, on_event=stop_at(1, 2))
     start.unlink()
     with pytest.raises(
-        ValueError, match=r"another training: model\.init was '.*start\.safetensors', now ''$"
+        ValueError, match=r"a different training run: model\.init was '.*start\.safetensors', now ''$"
     ):
         train(changed(one, model={"init": ""}), out=out, device="cpu", resume=True)
     train(one, out=out, device="cpu", resume=True)
@@ -73,7 +73,7 @@ def test_lists_may_move_but_not_change(recipe, tmp_path, tells_each_step):
         train(there, out=tmp_path / "run", device="cpu", save_minutes=0, on_event=stop_at(1, 2))
     lines = (two / "train").read_text().splitlines(keepends=True)
     (two / "train").write_text("".join(lines[1:]))
-    with pytest.raises(ValueError, match=r"another training: training videos was '12, "):
+    with pytest.raises(ValueError, match=r"a different training run: training videos was '12, "):
         train(here, out=tmp_path / "run", device="cpu", resume=True)
     (two / "train").write_text("".join(lines))
     train(here, out=tmp_path / "run", device="cpu", resume=True)
@@ -102,10 +102,10 @@ def test_resuming_what_is_finished_or_not_begun(recipe, whole, tmp_path):
         == whole / "best.safetensors"
     )
     assert [event.text for event in said if isinstance(event, Note)] == [
-        f"{whole}: this training is finished"
+        f"{whole}: this training run is already finished"
     ]
     with pytest.raises(ValueError, match=r"optim\.epochs was 2, now 9"):
         train(changed(recipe, optim={"epochs": 9}), out=whole, device="cpu", resume=True)
     said.clear()
     train(changed(recipe, optim={"epochs": 1}), out=tmp_path, device="cpu", resume=True, on_event=said.append)
-    assert any(isinstance(event, Note) and "no state to go on from yet" in event.text for event in said)
+    assert any(isinstance(event, Note) and "no state to resume from yet" in event.text for event in said)

@@ -92,13 +92,13 @@ def test_bad_files_are_named_once_counted_and_left_out(tmp_path):
         best = train(one, out=tmp_path / str(workers), device="cpu", on_event=events.append)
         named = [event.error.path for event in events if isinstance(event, BadVideo)]
         assert named == bad
-        counts = "1 of 10 training and 1 of 10 validation videos could not be read, and were left out"
+        counts = "1 of 10 training and 1 of 10 validation videos could not be read and were left out"
         assert [event.text for event in events if isinstance(event, Note)] == [counts]
         states.append(checkpoint.load(best.with_name("last.safetensors")).network.state_dict())
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
     with pytest.raises(VideoError, match=r"move_left/3\.mp4: "):
         train(changed(recipe, data={"bad_files": "strict"}), out=tmp_path / "strict", device="cpu")
-    with pytest.raises(ValueError, match=r"1 of 10 videos can not be read, more than the part 0\.05"):
+    with pytest.raises(ValueError, match=r"1 of 10 videos cannot be read, more than .* 0\.05"):
         train(changed(recipe, data={"max_bad": 0.05}), out=tmp_path / "many", device="cpu")
 
 
@@ -115,13 +115,13 @@ def test_starts_from_a_checkpoint_also_of_another_length(recipe, tmp_path):
         train(longer, out=tmp_path / "refused", device="cpu")
     longer = changed(longer, model={"init_frames": "interpolate"})
     train(longer, out=tmp_path / "longer", device="cpu", on_event=said.append)
-    assert any(isinstance(event, Note) and "4 frames changed for 8" in event.text for event in said)
+    assert any(isinstance(event, Note) and "4 frames adapted to 8" in event.text for event in said)
 
 
 def test_refuses_a_folder_that_holds_a_run(recipe, tmp_path):
     train(recipe, out=tmp_path, device="cpu")
     before = (tmp_path / "last.safetensors").read_bytes()
-    with pytest.raises(ValueError, match="holds a training already"):
+    with pytest.raises(ValueError, match="already holds a training run"):
         train(recipe, out=tmp_path, device="cpu")
     assert (tmp_path / "last.safetensors").read_bytes() == before
 
@@ -132,7 +132,7 @@ def test_a_loss_that_is_not_finite_stops_the_training(recipe, tmp_path):
 
 
 def test_unknown_device_is_named(recipe, tmp_path):
-    with pytest.raises(ValueError, match="device 'tpu' can not be used"):
+    with pytest.raises(ValueError, match="device 'tpu' cannot be used"):
         train(recipe, out=tmp_path, device="tpu")
 
 

@@ -34,7 +34,7 @@ def test_a_damaged_state_is_named_and_the_one_before_taken(recipe, whole, tmp_pa
     train(recipe, out=tmp_path, device="cpu", resume=True, on_event=said.append)
     notes = [event.text for event in said if isinstance(event, Note)]
     assert notes[0].startswith(f"{newest}: damaged")
-    assert notes[0].endswith("the state before it is taken")
+    assert notes[0].endswith("using the state before it")
     assert same(tmp_path, whole)
 
 
@@ -62,7 +62,7 @@ def test_a_state_that_can_not_be_read_is_passed_over(recipe, whole, tmp_path, te
     said = []
     train(recipe, out=tmp_path, device="cpu", resume=True, on_event=said.append)
     notes = [event.text for event in said if isinstance(event, Note)]
-    assert notes[0].startswith(f"{newest}: can not be read (Input/output error); the state before it is")
+    assert notes[0].startswith(f"{newest}: cannot be read (Input/output error); using the state before it")
     assert same(tmp_path, whole)
 
 

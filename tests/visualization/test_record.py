@@ -87,7 +87,7 @@ def test_stages_that_were_chosen_and_those_that_are_there():
     model = model_with("tam", stages=("res3", "res5"))
     assert [site.stage for site, _ in record_batch(model, views(1))[1]] == ["res3", "res5"]
     assert [site.name for site in last_sites(model, stages=["res5"])] == ["layer4.1.conv2"]
-    with pytest.raises(ValueError, match="'tam' stands in no block of res4"):
+    with pytest.raises(ValueError, match="'tam' is in no block of res4"):
         record_batch(model, views(1), stages=["res4"])
 
 
@@ -168,9 +168,7 @@ def test_captions_say_what_is_in_the_clips():
     assert captions.quarters([*clips, *clips, *clips, *clips])[0] == clips[:1] * 2
     assert "0.2500 and 1.0000" in captions.motion_caption(clips)
     assert "mean Θ 0.500 / 0.250 / 0.250" in captions.clip_caption(clips[0])
-    assert "from clip to clip ±0.3536, from channel to channel ±0.0000" in captions.kernels_caption(
-        clips, [], against=""
-    )
+    assert "std 0.3536 over clips, 0.0000 over channels" in captions.kernels_caption(clips, [], against="")
 
 
 def test_shows_what_testing_computes_at_the_precision_of_the_recipe(monkeypatch):

@@ -1,10 +1,10 @@
-"""Checkpoints of other projects → tanet's, and TANets back again.
+"""Conversion of other projects' checkpoints to tanet's format, and of TANets back.
 
     tanet convert ckpt.best.pth.tar mine.safetensors --class-names names.txt --recipe kinetics400
     tanet convert mine.safetensors theirs.pth --to mmaction2
 
-What a file holds is told from the names and shapes of its weights, never from the file's name, and nothing in
-it is executed.
+The contents are recognised by the names and shapes of the weights, never by the file name, and nothing in
+the file is executed.
 """
 
 from tanet.checkpoints.convert.read import ConvertedCheckpoint, read

@@ -1,4 +1,4 @@
-"""Reading: a checkpoint of others, or of tanet itself, as a Checkpoint of tanet's."""
+"""Reading of checkpoints from other projects, or from tanet itself, as a `Checkpoint`."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -21,13 +21,13 @@ from tanet.recipes.recipe import Recipe
 
 @dataclass(frozen=True)
 class ConvertedCheckpoint:
-    """What a file holds."""
+    """Contents of a file."""
 
     kind: str
-    """What it is, and whose."""
+    """Kind of network and the project it comes from."""
     checkpoint: Checkpoint
     notes: tuple[str, ...]
-    """What the file does not tell and was assumed; what of it was changed or left out."""
+    """What was assumed because the file does not reveal it, and what was changed or left out."""
 
 
 def read(
@@ -43,21 +43,22 @@ def read(
 
     Args:
         path: the file.
-        temporal: what others' TANets are: the weights of `tam` and `tanet-r` look the same.
-        frames: T. None takes the file's own, or 8 where nothing in it tells (others' TSM and 2D networks).
-        interpolate: change the weights (resize_frames.py) if they depend on T and `frames` is another T.
-            Otherwise such a file is refused. Weights that do not depend on T are used as they are.
-        classes: names in the order of the logits. None takes the file's own, or numbers from 0, since others'
-            files have none.
-        recipe: name of a recipe, of which all but the model is taken. None takes the file's own, or
-            `finetune`, since others' files have none.
+        temporal: which module another project's TANet has; the weights of `tam` and `tanet-r` look the same.
+        frames: T. None takes the file's T, or 8 if the file does not reveal it (TSM and 2D networks of other
+            projects).
+        interpolate: adapt the weights (resize_frames.py) if they depend on T and `frames` is another T.
+            Without it such a file is refused. Weights that do not depend on T are used as they are.
+        classes: names in the order of the logits. None takes the file's names, or numbers from 0 for files
+            of other projects, which have no names.
+        recipe: name of a recipe that gives everything but the model. None takes the file's recipe, or
+            `finetune` for files of other projects, which have none.
 
     Returns:
-        What a checkpoint of tanet's holds, its network in evaluation mode, and what there is to know of it.
+        The checkpoint with its network in evaluation mode, the kind of the file, and notes.
 
     Raises:
-        UserError: the file can not be read, is of no known kind, has weights missing or left over, or can
-            not be had as asked; the message says which.
+        UserError: the file cannot be read, is of no known kind, has weights missing or unexpected, or does
+            not fit the arguments; the message says which.
     """
     path = Path(path)
     state, beside = read_weights(path)
@@ -69,19 +70,19 @@ def read(
     checkpoint, notes = source.checkpoint, list(source.notes)
     model = checkpoint.recipe.model
     if temporal != "tam" and (own or model.temporal != temporal):
-        raise UserError(f"{path}: this is a {source.kind}; only a TANet of others can be read as {temporal}")
+        raise UserError(f"{path}: this is a {source.kind}; only others' TANets can be read as {temporal}")
     if frames is not None and frames != model.frames:
         depends = depends_on_frames(checkpoint.network.state_dict())
         if depends and not interpolate:
             raise UserError(
                 f"{path}: for clips of {model.frames} frames, not {frames}: "
-                "--change-frames interpolate changes its weights"
+                "--change-frames interpolate adapts its weights"
             )
         checkpoint = _with_frames(checkpoint, frames)
         notes.append(
-            f"weights for {model.frames} frames were changed for {frames}: fine-tune them"
+            f"weights for {model.frames} frames were adapted to {frames}: fine-tune them"
             if depends
-            else f"for clips of {frames} frames, not {model.frames}: no weight had to change"
+            else f"now for clips of {frames} frames, not {model.frames}: the weights did not have to change"
         )
     if recipe or not own:
         checkpoint, note = _with_recipe(checkpoint, recipe or "finetune")
@@ -91,7 +92,7 @@ def read(
             raise UserError(f"{path}: {len(checkpoint.classes)} classes, but {len(classes)} names for them")
         checkpoint = dataclasses.replace(checkpoint, classes=tuple(classes))
     elif not own:
-        notes.append(f"classes are called 0 … {len(checkpoint.classes) - 1}; --class-names names them")
+        notes.append(f"classes are named 0 … {len(checkpoint.classes) - 1}; --class-names sets their names")
     return ConvertedCheckpoint(source.kind, checkpoint, tuple(notes))
 
 
@@ -107,7 +108,7 @@ def _with_recipe(checkpoint: Checkpoint, name: str) -> tuple[Checkpoint, str]:
     recipe = find_recipe(name)
     model = dataclasses.replace(checkpoint.recipe.model, dropout=recipe.model.dropout)
     views = f"{recipe.eval.clips} × {recipe.eval.crops} views of {recipe.eval.size}²"
-    note = f"{recipe.data.sampling} sampling and {views} are those of recipe {name}; --recipe takes another's"
+    note = f"{recipe.data.sampling} sampling and {views} are taken from recipe {name}; --recipe sets it"
     return dataclasses.replace(checkpoint, recipe=dataclasses.replace(recipe, model=model)), note
 
 
@@ -124,7 +125,7 @@ def _read_others(
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     network = build(found.model, classes=found.classes)
-    network.load_state_dict(found.state, strict=False)  # it fits but for counters that an old file may lack
+    network.load_state_dict(found.state, strict=False)  # old files may lack batch counters; all else fits
     classes = tuple(str(label) for label in range(found.classes))
     info = {"converted_from": found.kind, **_plain(beside)}
     checkpoint = Checkpoint(network.eval(), Recipe(model=found.model), classes, info)
@@ -132,7 +133,7 @@ def _read_others(
 
 
 def _plain(beside: dict[str, Any]) -> dict[str, Any]:
-    """What else a file tells in plain values: epoch, arch, best_prec1, …, and what mmaction2's meta holds."""
+    """Return the file's other plain values: epoch, arch, best_prec1, …, and those of mmaction2's meta."""
     plain = {}
     meta = beside.get("meta")
     for name, value in (beside | meta if isinstance(meta, dict) else beside).items():

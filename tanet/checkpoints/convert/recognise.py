@@ -1,4 +1,4 @@
-"""Recognition: which network the weights in a file are of, by their names and shapes alone."""
+"""Recognition of the network that weights belong to, by their names and shapes only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ from tanet.recipes.recipe import Network2D
 State = dict[str, torch.Tensor]
 Stage = Literal["res2", "res3", "res4", "res5"]
 ASSUMED_FRAMES = 8
-"""T where the weights do not tell; most published TSMs have it."""
+"""T if the weights do not reveal it; most published TSMs use 8 frames."""
 KNOWN = (
     "TANet, TSM and TSN of the published codes and of mmaction2, torchvision's ImageNet files, tanet's own"
 )
@@ -38,90 +38,90 @@ KNOWN = (
 
 @dataclass(frozen=True)
 class RecognisedNetwork:
-    """The network that weights are of."""
+    """The network that weights belong to."""
 
     kind: str
-    """What it is, and whose."""
+    """Kind of network and the project it comes from."""
     model: Network2D
-    """Dropout apart, which leaves no trace in weights."""
+    """Its settings, except for dropout, which the weights do not reveal."""
     classes: int
     state: State
-    """The weights by our names: those of a VideoNet of `model`."""
+    """The weights under our names, as in a VideoNet built from `model`."""
     notes: tuple[str, ...]
-    """What the weights do not tell and was assumed; what was left out."""
+    """What was assumed because the weights do not reveal it, and what was left out."""
 
 
 def recognise(state: State, *, temporal: Literal["tam", "tanet-r"], frames: int | None) -> RecognisedNetwork:
-    """Find the network that a state dict of the published codes, mmaction2, torchvision or tanet belongs to.
+    """Recognise the network of a state dict from the published codes, mmaction2, torchvision or tanet.
 
     Args:
-        state: the weights by their names.
-        temporal: what a TANet is taken for, since the weights of both look the same.
-        frames: T where no weight tells; None stands for 8.
+        state: the weights, by name.
+        temporal: which of the two modules a TANet is assumed to have; their weights look the same.
+        frames: T, used if the weights do not reveal it. None means 8.
 
     Raises:
-        UserError: the network is not known, or has weights missing, left over or of another shape.
+        UserError: the network is unknown, or weights are missing, unexpected or of another shape.
     """
-    if all(name.startswith("module.") for name in state):  # training on many GPUs puts it there
+    if all(name.startswith("module.") for name in state):  # prefix added by multi-GPU training
         state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     owner, table = _owner(state)
     notes: list[str] = []
     if owner == "torchvision" and any(name.startswith("AuxLogits.") for name in state):
         state = {name: tensor for name, tensor in state.items() if not name.startswith("AuxLogits.")}
-        notes.append("the auxiliary classifier AuxLogits only helps training and is left out")
+        notes.append("the auxiliary classifier AuxLogits is only used in training and is left out")
     names = to_ours(state, table)
     ours = {names[theirs]: tensor for theirs, tensor in state.items()}
     if len(ours) < len(names):
         twins = [theirs for theirs, own in names.items() if list(names.values()).count(own) > 1]
-        raise UserError(f"several weights for one place: {abbreviate(twins)}")
+        raise UserError(f"several weights for the same parameter: {abbreviate(twins)}")
     backbone = _known_backbone(state, ours, owner)
     if tam_blocks(ours):
         kind, model = "TANet", _tanet(ours, backbone=backbone, temporal=temporal)
         if temporal == "tam":
-            notes.append("weights do not tell tam from tanet-r: read as tam, as all that were published")
+            notes.append("weights of tam and tanet-r look the same: read as tam, as in all published TANets")
     else:
         kind, model = _fixed(ours, shifted_blocks(state), backbone=backbone, frames=frames)
         if frames is None:
             notes.append(
-                f"weights do not tell the number of frames: {ASSUMED_FRAMES} assumed; --frames sets it"
+                f"the weights do not reveal the number of frames: {ASSUMED_FRAMES} assumed; --frames sets it"
             )
     head = ours.get("head.weight")
-    # Without a classifier, one of any size will do to say that it is missing.
+    # If the file has no classifier, any size will do: the comparison reports it as missing.
     classes = head.shape[0] if head is not None and head.ndim == 2 else 1
     if difference := _differences(ours, names, table, model, classes):
-        raise UserError(f"most like a {kind} of {owner} ({backbone}), but {difference}")
+        raise UserError(f"closest to a {kind} of {owner} ({backbone}), but {difference}")
     return RecognisedNetwork(f"{kind} of {owner}", model, classes, ours, tuple(notes))
 
 
 def _known_backbone(state: State, ours: State, owner: str) -> str:
-    """Find the 2D network, and refuse files that name none or are not enough to convert.
+    """Recognise the 2D network; raise UserError for files that cannot be converted.
 
     Args:
-        state: the weights by their names.
-        ours: the same by our names.
-        owner: whose names they have.
+        state: the weights, by their original names.
+        ours: the same weights, by our names.
+        owner: the project that the original names come from.
     """
     has_tam = bool(tam_blocks(ours))
     if not has_tam and wrapped_blocks(state):
-        raise UserError("a TSM that shifts whole blocks, which is not known here")
+        raise UserError("a TSM that shifts whole blocks, which tanet does not support")
     backbone = _backbone(ours)
     if backbone is None:
-        raise UserError(f"no file of a known kind ({KNOWN}); its weights are {abbreviate(list(state), 4)}")
+        raise UserError(f"unknown kind of weights (known: {KNOWN}); names: {abbreviate(list(state), 4)}")
     if "head.weight" not in ours and owner == "torchvision":
         raise UserError(
-            f"{backbone} without a classifier, so there is nothing yet to convert: "
-            "train a network that starts from this file, --model.weights FILE"
+            f"{backbone} without a classifier, so there is nothing to convert yet: "
+            "train a network that starts from this file, with --model.weights FILE"
         )
     if not has_tam and owner == "tanet":
         raise UserError(
-            "weights of tanet's without a recipe and without TAMs: none, pool and tsm look the same; "
-            "take the .safetensors that tanet wrote"
+            "tanet weights without a recipe and without TAMs: none, pool and tsm look the same; "
+            "use the .safetensors file that tanet wrote"
         )
     return backbone
 
 
 def _differences(ours: State, names: Mapping[str, str], table: Names, model: Network2D, classes: int) -> str:
-    """Compare weights with those of a network, by the names in the file; "" if they fit."""
+    """Describe how weights differ from those of a network, by their names in the file; "" if they fit."""
     with torch.device("meta"):
         expected = build(model, classes=classes).state_dict()
     theirs = to_theirs(expected, table) | {own: name for name, own in names.items()}
@@ -132,7 +132,7 @@ def _differences(ours: State, names: Mapping[str, str], table: Names, model: Net
 
 
 def recognise_backbone(state: State) -> str | None:
-    """The 2D network that weights with torchvision's names are of, classifier or not; None for all others."""
+    """Return the 2D network of weights with torchvision's names, with or without classifier; else None."""
     owner, table = _owner(state)
     if owner != "torchvision":
         return None
@@ -151,7 +151,7 @@ def _owner(state: State) -> tuple[str, Names]:
 
 
 def _backbone(ours: State) -> str | None:
-    """The 2D network that shares most names and shapes with the weights; None where there are few."""
+    """Return the 2D network that shares most names and shapes with the weights; None if few are shared."""
     found = {
         (name.removeprefix("backbone."), tensor.shape)
         for name, tensor in ours.items()
@@ -164,7 +164,7 @@ def _backbone(ours: State) -> str | None:
 
 @cache
 def _weights(backbone: str) -> frozenset[tuple[str, torch.Size]]:
-    """Names and shapes of a 2D network without its classifier."""
+    """Return the names and shapes of a 2D network's weights without its classifier."""
     with torch.device("meta"):
         network = BACKBONES[backbone]()
     remove_classifier(network)
@@ -172,7 +172,7 @@ def _weights(backbone: str) -> frozenset[tuple[str, torch.Size]]:
 
 
 def _tanet(ours: State, *, backbone: str, temporal: Literal["tam", "tanet-r"]) -> Network2D:
-    """The model section of a TANet; T, α, β and K stand in the shapes of its TAMs."""
+    """Return the model section of a TANet. T, α, β and K follow from the shapes of its TAMs' weights."""
     hidden = _tams(ours, "G.0.weight", dims=2)[0]  # [αT, T]
     local = _tams(ours, "L.0.weight", dims=3)  # [C/β, C, taps]
     channels = max(shape[1] for shape in local)
@@ -190,15 +190,15 @@ def _tanet(ours: State, *, backbone: str, temporal: Literal["tam", "tanet-r"]) -
 
 
 def _tams(ours: State, part: str, *, dims: int) -> list[torch.Size]:
-    """The shapes of one weight in all TAMs."""
+    """Return the shape of one weight in each TAM."""
     shapes = [tensor.shape for name, tensor in ours.items() if name.endswith(f".temporal.{part}")]
     if not shapes or any(len(shape) != dims or 0 in shape for shape in shapes):
-        raise UserError(f"its TAMs have no weight {part}, or one of a strange shape: {shapes[:1]}")
+        raise UserError(f"its TAMs have no weight {part}, or one of an unexpected shape: {shapes[:1]}")
     return shapes
 
 
 def _fixed(ours: State, shifted: list[str], *, backbone: str, frames: int | None) -> tuple[str, Network2D]:
-    """Kind and model section of a TSM, or of a 2D network where no block is shifted."""
+    """Return kind and model section: of a TSM, or of a 2D network if no block is shifted."""
     frames = ASSUMED_FRAMES if frames is None else frames
     if not shifted:
         return "2D network", Network2D(backbone=backbone, temporal="none", frames=frames)
@@ -207,12 +207,12 @@ def _fixed(ours: State, shifted: list[str], *, backbone: str, frames: int | None
     if plain:
         raise UserError(
             f"a TSM that shifts only some blocks of a stage (not {abbreviate(plain)}), as TSM's code does "
-            "for ResNet-101: tanet shifts all"
+            "for ResNet-101; tanet can only shift all of them"
         )
     return "TSM", Network2D(backbone=backbone, temporal="tsm", frames=frames, stages=stages)
 
 
 def _stages(blocks: list[str]) -> tuple[Stage, ...]:
-    """The stages that blocks (layer1.0, …) belong to."""
+    """Return the stages that blocks (layer1.0, …) belong to."""
     numbers = {int(block.removeprefix("layer").split(".")[0]) for block in blocks}
     return tuple(stage for number, stage in enumerate(STAGES, 1) if number in numbers)

@@ -1,9 +1,9 @@
-"""What other projects call the weights of a VideoNet: one table for each, which is read in both directions.
+"""Names of a VideoNet's weights in other projects: one table per project, used in both directions.
 
-    (theirs, ours)      the first pair that matches a name on one side says what it is on the other
+    (theirs, ours)      the first pair whose pattern matches a name gives its name on the other side
 
-{block} stands for a block with a temporal module, {at} for any block or none, {n} for a digit, {p} for the
-rest. `module.`, which training on many GPUs puts before every name, is not in the tables.
+{block} matches a block with a temporal module, {at} any block or none, {n} a digit, {p} the rest. The prefix
+`module.` that multi-GPU training adds to every name is not in the tables.
 """
 
 import re
@@ -12,7 +12,7 @@ from string import Formatter
 
 Names = tuple[tuple[str, str], ...]
 
-# TANet's published code; it grew out of TSM's and TSN's, whose names are the same.
+# TANet's published code, and that of TSM and TSN on which it builds: the same names except where marked.
 OFFICIAL: Names = (
     ("base_model.{block}.tam.{p}", "backbone.{block}.conv2.temporal.{p}"),
     ("base_model.{block}.self_conv.conv_f.{p}", "backbone.{block}.conv2.temporal.G.{p}"),  # older files
@@ -47,36 +47,36 @@ PARTS = {"at": rf"(?:{BLOCK}\.)?", "n": r"\d", "p": r".+"}
 
 
 def to_ours(theirs: Iterable[str], table: Names) -> dict[str, str]:
-    """{theirs: ours}; a name that the table does not know stays."""
+    """Map their names to ours, {theirs: ours}. Names that match no pair of the table stay as they are."""
     return {name: _translate(name, table, block=BLOCK) for name in theirs}
 
 
 def to_theirs(ours: Iterable[str], table: Names) -> dict[str, str]:
-    """{ours: theirs} for all names of one network; a name that the table does not know stays."""
+    """Map all names of one network, {ours: theirs}. Names that match no pair stay as they are."""
     ours = list(ours)
-    # Only in blocks with a TAM do they call the 2D weights otherwise.
+    # Their names of the 2D weights differ only in blocks with a TAM.
     block = "|".join(map(re.escape, tam_blocks(ours))) or "(?!)"
     turned = tuple((own, theirs) for theirs, own in table)
     return {name: _translate(name, turned, block=block) for name in ours}
 
 
 def tam_blocks(ours: Iterable[str]) -> list[str]:
-    """The blocks with a TAM before conv2, by our names: layer1.0, …"""
+    """Return the blocks with a TAM before conv2 (layer1.0, …), given our weight names."""
     return _blocks(ours, rf"backbone\.({BLOCK})\.conv2\.temporal\..+")
 
 
 def shifted_blocks(theirs: Iterable[str]) -> list[str]:
-    """The blocks with a temporal shift before conv1, by their names: layer1.0, …"""
+    """Return the blocks with a temporal shift before conv1 (layer1.0, …), given their weight names."""
     return _blocks(theirs, rf".+\.({BLOCK})\.conv1\.(?:conv\.)?net\.weight")
 
 
 def wrapped_blocks(theirs: Iterable[str]) -> list[str]:
-    """The blocks that stand as a whole in a module of another, by their names: layer1.0, …"""
+    """Return the blocks that are wrapped as a whole in another module (layer1.0, …), given their names."""
     return _blocks(theirs, rf".+\.({BLOCK})\.net\..+")
 
 
 def all_blocks(ours: Iterable[str]) -> list[str]:
-    """The blocks of a ResNet, by our names: layer1.0, …"""
+    """Return the blocks of a ResNet (layer1.0, …), given our weight names."""
     return _blocks(ours, rf"backbone\.({BLOCK})\..+")
 
 
@@ -85,7 +85,7 @@ def _blocks(names: Iterable[str], pattern: str) -> list[str]:
 
 
 def _translate(name: str, table: Names, *, block: str) -> str:
-    """The name by the first pair whose left side it is, put as the right side says."""
+    """Translate a name by the first pair whose left side matches it; return it unchanged if none does."""
     parts = {**PARTS, "block": block}
     for left, right in table:
         pieces = Formatter().parse(left)

@@ -1,4 +1,4 @@
-"""Checkpoints for others: a TANet as the published code or mmaction2 saves one."""
+"""Writing of checkpoints in tanet's format, or as the published code or mmaction2 saves a TANet."""
 
 import io
 from pathlib import Path
@@ -16,18 +16,18 @@ from tanet.runtime.files import write_atomically
 
 Target = Literal["tanet", "official", "mmaction2"]
 WRITABLE_BACKBONES = ("resnet50", "resnet101", "resnet152")
-"""The 2D networks that TANets of others have."""
+"""The 2D networks that TANets of other projects have."""
 
 
 def write(path: str | Path, checkpoint: Checkpoint, *, to: Target) -> tuple[str, ...]:
-    """Write a checkpoint of tanet's (.safetensors), or one that another project reads (.pth).
+    """Write a checkpoint in tanet's format (.safetensors), or for another project (.pth).
 
     Returns:
-        What the file does not hold, and what its reader must be told; one line each.
+        Notes, one line each: what the file does not contain, and what must be configured to read it.
 
     Raises:
-        UserError: `path` has another ending, or the project has no such network.
-        OSError: the disk is full, or the folder can not be written.
+        UserError: `path` has the wrong suffix, or the project has no such network.
+        OSError: the disk is full, or the folder cannot be written to.
     """
     path = Path(path)
     ending = ".safetensors" if to == "tanet" else ".pth"
@@ -39,14 +39,14 @@ def write(path: str | Path, checkpoint: Checkpoint, *, to: Target) -> tuple[str,
     content = io.BytesIO()
     torch.save(to_official(checkpoint) if to == "official" else to_mmaction2(checkpoint), content)
     write_atomically(path, content.getvalue())
-    notes = [f"{path}: class names and recipe are not in such files; give them along"]
+    notes = [f"{path}: this format does not contain class names and recipe; pass them on separately"]
     if to == "mmaction2" and (settings := _tam_cfg(checkpoint.recipe.model)):
         notes.append(f"{path}: mmaction2's config must say tam_cfg=dict({settings})")
     return tuple(notes)
 
 
 def to_official(checkpoint: Checkpoint) -> dict[str, Any]:
-    """A TANet as the published code saves one, but for the optimizer, whose state is not known.
+    """Return a TANet's checkpoint as the published code saves it, but without the optimizer's state.
 
     Raises:
         UserError: the published code has no such network.
@@ -56,7 +56,7 @@ def to_official(checkpoint: Checkpoint) -> dict[str, Any]:
     _check(model)
     if found != (2, 4, 3, 3):
         raise UserError(
-            "the published code has TAMs of alpha 2, beta 4, kernel 3 and local_kernel 3; this has "
+            "the published code has TAMs of alpha 2, beta 4, kernel 3 and local_kernel 3; this one has "
             "{}, {}, {} and {}".format(*found)
         )
     return {
@@ -68,7 +68,7 @@ def to_official(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def to_mmaction2(checkpoint: Checkpoint) -> dict[str, Any]:
-    """A TANet as mmaction2 saves one.
+    """Return a TANet's checkpoint as mmaction2 saves it.
 
     Raises:
         UserError: mmaction2 has no such network.
@@ -89,18 +89,18 @@ def _check(model: Network2D) -> None:
         or model.backbone not in WRITABLE_BACKBONES
     ):
         raise UserError(
-            f"others' TANets have tam at position b (or auto) of {', '.join(WRITABLE_BACKBONES)}; this is "
-            f"{model.temporal} at {model.position} of {model.backbone}, which only --to tanet can write"
+            f"published TANets have tam at position b (or auto) of {', '.join(WRITABLE_BACKBONES)}; this one "
+            f"has {model.temporal} at {model.position} of {model.backbone}, which only --to tanet can write"
         )
     if set(model.stages) != set(STAGES):
         raise UserError(
-            f"others' TANets have a TAM in every block of {', '.join(STAGES)}; this has some in "
-            f"{', '.join(model.stages)} alone, which only --to tanet can write"
+            f"published TANets have a TAM in every block of {', '.join(STAGES)}; this one only in "
+            f"{', '.join(model.stages)}, which only --to tanet can write"
         )
 
 
 def _tam_cfg(model: Network2D) -> str:
-    """The arguments of mmaction2's TAM that are not its defaults."""
+    """Return the arguments of mmaction2's TAM that differ from its defaults."""
     settings = {
         "alpha": (model.alpha, 2),
         "beta": (model.beta, 4),

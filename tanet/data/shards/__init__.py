@@ -1,1 +1,1 @@
-"""Videos packed into tar shards: the format, and random access to it."""
+"""Videos packed into tar shards: the file format, and random access to the videos."""

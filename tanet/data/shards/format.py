@@ -1,15 +1,15 @@
-"""Videos packed into tar shards, each sample found by its offset; `tanet data pack` writes them.
+"""File format of tar shards: packed videos, each found by its offset; `tanet data pack` writes them.
 
-    OUT/train-000000.tar …      shards in the layout of WebDataset: a sample's files follow each other
-        KEY.json                what it is: video, class, label, frames, fps, height, width, coding, parts
-        KEY.mp4                 format h264: all its frames
-        KEY.000000.jpg …        format jpeg: a file a frame
-    OUT/train.index.json        classes, shards, and for each video its label, length and place
+    OUT/train-000000.tar …      shards in the layout of WebDataset: the files of a sample are consecutive
+        KEY.json                metadata: video, class, label, frames, fps, height, width, coding, parts
+        KEY.mp4                 format h264: all frames
+        KEY.000000.jpg …        format jpeg: one file per frame
+    OUT/train.index.json        classes, shards, and the label, number of frames and location of each video
 
-WebDataset takes a name up to its first dot for the key, so the pictures of a video are one sample with the
-fields 000000.jpg, 000001.jpg, …. KEY is the SHA-256 of the video's path below its root, shortened. `parts`
-has [offset, bytes, CRC-32] of each file after the first, counted from the end of KEY.json in the shard, so a
-clip costs one small read and one for each wanted frame (or one for its mp4), and damage is seen.
+WebDataset uses a file name up to its first dot as the key, so the pictures of a video are one sample with the
+fields 000000.jpg, 000001.jpg, …. KEY is the shortened SHA-256 of the video's path below its root. `parts` has
+[offset, bytes, CRC-32] of each file after KEY.json, counted from the end of KEY.json in the shard. So a clip
+costs one small read plus one read per frame (or one for its mp4), and damage is detected.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     pass  # loaded only when something is decoded
 
 Format = Literal["jpeg", "h264"]
-SPLITS = ("train", "val", "videos")  # videos: no split was made
+SPLITS = ("train", "val", "videos")  # "videos": not split
 VERSION = 1
 COLUMNS = ("video", "label", "frames", "shard", "offset", "bytes", "crc32")
-HEADER = BLOCK = 512  # bytes: a tar's header of a file, and what its content is padded to
+HEADER = BLOCK = 512  # bytes: a file's header in a tar, and the block size that its content is padded to
 
 
 @dataclass(frozen=True)
 class ShardEntry:
-    """Where a sample's KEY.json lies."""
+    """Location of a sample's KEY.json."""
 
     shard: str
     offset: int
-    """Of its content, in bytes from the start of the shard."""
+    """Start of its content, in bytes from the start of the shard."""
     bytes: int
     crc32: int
 
@@ -48,19 +48,19 @@ class PackedVideo:
     """One packed video."""
 
     video: str
-    """Its path below the root that was packed."""
+    """Path below the root that was packed."""
     label: int
     frames: int
     shard_entry: ShardEntry
 
 
 def index_path(root: Path, split: str) -> Path:
-    """The index of one of SPLITS."""
+    """Return the path of the index of one of SPLITS."""
     return root / f"{split}.index.json"
 
 
 def write_index(rows: Sequence[PackedVideo], *, classes: Sequence[str], encoding: dict[str, Any]) -> bytes:
-    """The index of shards that lie in its own folder."""
+    """Serialise the index of shards. The shards must lie in the same folder as the index."""
     shards: dict[str, int] = {}
     for row in rows:
         shards[row.shard_entry.shard] = shards.get(row.shard_entry.shard, 0) + 1
@@ -79,10 +79,10 @@ def write_index(rows: Sequence[PackedVideo], *, classes: Sequence[str], encoding
 
 
 def read_index(path: Path) -> tuple[tuple[PackedVideo, ...], tuple[str, ...]]:
-    """The packed videos, and the names of the classes in the order of the labels.
+    """Read the packed videos, and the class names in the order of the labels.
 
     Raises:
-        UserError: it is no such index, or a shard is missing.
+        UserError: the file is not an index of shards, or a shard is missing.
     """
     try:
         values = json.loads(path.read_bytes())
@@ -102,21 +102,21 @@ def read_index(path: Path) -> tuple[tuple[PackedVideo, ...], tuple[str, ...]]:
 
 
 def shard_classes(root: Path) -> tuple[str, ...]:
-    """The classes of a folder's indexes, in the order of the labels; none where there is no index.
+    """Read the class names of a folder's indexes, in the order of the labels; () if there is no index.
 
     Raises:
-        UserError: one is no such index, or their classes differ.
+        UserError: a file is not an index of shards, or the classes of two indexes differ.
     """
     paths = [path for part in SPLITS if (path := index_path(root, part)).exists()]
     found = {path: read_index(path)[1] for path in paths}
     for path in paths[1:]:
         if found[path] != found[paths[0]]:
             raise UserError(
-                f"{path} and {paths[0]} have other classes: pack both with the same --class-names"
+                f"{path} and {paths[0]} have different classes: pack both with the same --class-names"
             )
     return found[paths[0]] if paths else ()
 
 
 def padded_size(size: int) -> int:
-    """Bytes that a content of this size takes in a tar."""
+    """Return the bytes that content of this size occupies in a tar."""
     return -(-size // BLOCK) * BLOCK

@@ -1,4 +1,4 @@
-"""Read one video out of a shard, by its offset."""
+"""Random access to one video in a shard, by its offset."""
 
 from __future__ import annotations
 
@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 
 
 def open_packed_video(packed: ShardEntry, *, name: str) -> Video:
-    """A packed video; errors call it by its shard and this name. VideoError if it is damaged."""
+    """Open a packed video.
+
+    Args:
+        packed: its location.
+        name: what errors call it, after the path of the shard.
+
+    Raises:
+        VideoError: the shard cannot be read, or is damaged here.
+    """
     shard, label = Path(packed.shard), Path(f"{packed.shard}: {name}")
     head = json.loads(_content(shard, packed.offset, packed.bytes, packed.crc32, label))
     end = padded_size(packed.offset + packed.bytes)
@@ -29,7 +37,7 @@ def open_packed_video(packed: ShardEntry, *, name: str) -> Video:
 
 
 class PackedPictures(Video):
-    """Frames that are pictures of a shard; `parts` has the offset, bytes and CRC-32 of each."""
+    """A video whose frames are JPEG pictures in a shard; `parts` has offset, bytes and CRC-32 of each."""
 
     def __init__(
         self, shard: Path, info: VideoInfo, parts: list[tuple[int, int, int]], *, label: Path
@@ -39,7 +47,7 @@ class PackedPictures(Video):
         self.path, self._shard, self._parts = label, shard, parts
         self.frames, self.fps, self._size = info.frames, info.fps, (info.height, info.width)
         self._codec = cast("av.VideoCodecContext", av.CodecContext.create("mjpeg", "r"))
-        self._codec.thread_count = 1  # so that each packet gives its picture at once
+        self._codec.thread_count = 1  # so that the decoder returns each picture immediately
 
     def _decode(self, numbers: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame, Path]]:
         import av

@@ -1,1 +1,1 @@
-"""What `tanet data` does: index public data sets, check videos, pack them into shards."""
+"""Implementation of `tanet data`: index public data sets, check videos, pack them into shards."""

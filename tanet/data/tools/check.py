@@ -1,17 +1,17 @@
-"""What is wrong with video files: each is opened, its packets are counted, and all of it is decoded.
+"""Check of video files for faults: open each file, count its packets, and decode all of it.
 
-    unreadable   it can not be opened, or nothing of it decodes
-    no-video     sound alone, or no stream at all
-    empty        no byte, no picture, or a video stream without a frame
-    truncated    fewer frames decode than it promises: cut off, or damaged on the way
-    short        whole, but of fewer frames than are asked for
-    hanging      not done within the limit
-    crashed      the process that decoded it died
-    odd          fine, though worth knowing: variable frame rate, turned on its side, an odd number of pixels
-    ok           nothing of all this
+    unreadable   the file cannot be opened, or nothing decodes
+    no-video     only sound, or no stream at all
+    empty        an empty file, a folder without pictures, or a video stream without frames
+    truncated    fewer frames decode than the file promises: it was cut off or damaged
+    short        intact, but with fewer frames than required
+    hanging      not finished within the time limit
+    crashed      the process that decoded the video died
+    odd          usable, but unusual: variable frame rate, rotated by 90°, an odd number of pixels
+    ok           none of the above
 
-What a file promises is what its header says, or its packets, whichever is more. Frames are counted here, not
-looked at: damage that the decoder covers up stays unseen, and so does a picture that stands on its head.
+A file promises the number of frames that its header or its packets state, whichever is larger. Frames are
+counted but not inspected: damage that the decoder conceals goes unnoticed, and so does an upside-down video.
 """
 
 from __future__ import annotations
@@ -37,35 +37,35 @@ USABLE: tuple[Verdict, ...] = ("ok", "odd")
 
 @dataclass(frozen=True)
 class Finding:
-    """One video and what was found."""
+    """The result of checking one video."""
 
     path: str
     verdict: Verdict
     cause: str = ""
-    """Why it is bad, or odd."""
+    """Why the video is bad, or odd."""
     promised: int | None = None
-    """Frames that it says it has; from a stated duration, to a frame or two."""
+    """Number of frames that the file promises; accurate to a frame or two if derived from its duration."""
     frames: int | None = None
-    """Frames that decode."""
+    """Number of frames that decode."""
     fps: float | None = None
     height: int | None = None
-    """In pixels, upright."""
+    """In pixels, of the upright frame."""
     width: int | None = None
 
     @property
     def usable(self) -> bool:
-        """Whether training can use it."""
+        """Whether training can use the video."""
         return self.verdict in USABLE
 
 
 def check_videos(paths: Sequence[Path], *, workers: int, limit: float, min_frames: int) -> Iterator[Finding]:
-    """The findings for many videos, in no settled order.
+    """Yield the findings for many videos, in arbitrary order.
 
     Args:
         paths: files, or folders of frame pictures.
-        workers: processes at a time.
-        limit: seconds for one video.
-        min_frames: a video of fewer is short.
+        workers: number of processes.
+        limit: time limit for one video, in seconds.
+        min_frames: a video with fewer frames is short.
     """
     work = partial(check_video, min_frames=min_frames)
     for path, result in map_files(work, paths, workers=workers, limit=limit):
@@ -73,14 +73,14 @@ def check_videos(paths: Sequence[Path], *, workers: int, limit: float, min_frame
 
 
 def check_video(path: Path, *, min_frames: int) -> Finding:
-    """Open a video and decode all of it."""
+    """Check one video: open it and decode all of it."""
     finding, header = Finding(str(path), "ok"), None
     try:
         if path.is_dir() and not any(file.suffix.lower() in PICTURE_SUFFIXES for file in path.iterdir()):
-            return replace(finding, verdict="empty", cause="no picture in it")
+            return replace(finding, verdict="empty", cause="the folder holds no pictures")
         if path.is_file():
             if not path.stat().st_size:
-                return replace(finding, verdict="empty", cause="no byte in it")
+                return replace(finding, verdict="empty", cause="the file is empty")
             header = _Header.of(path)
             if not header.videos:
                 cause = "no video stream, only sound" if header.sounds else "no stream"
@@ -98,14 +98,14 @@ def check_video(path: Path, *, min_frames: int) -> Finding:
     if header and header.varies:
         notes.append("variable frame rate")
     if header and header.size == (info.width, info.height) != (info.height, info.width):
-        notes.append("turned on its side")
+        notes.append("rotated by 90°")
     if info.height % 2 or info.width % 2:
         notes.append(f"odd number of pixels ({info.width} × {info.height})")
     return _judge(replace(finding, verdict="odd" if notes else "ok", cause=", ".join(notes)), min_frames)
 
 
 def _judge(finding: Finding, min_frames: int) -> Finding:
-    """The finding, unless its frames are too few."""
+    """Return the finding, with another verdict if the video has too few frames."""
     frames, promised = finding.frames or 0, finding.promised or 0
     if frames < promised:
         return replace(finding, verdict="truncated", cause=f"{frames} of {promised} frames decode")
@@ -118,14 +118,14 @@ def _judge(finding: Finding, min_frames: int) -> Finding:
 
 @dataclass(frozen=True)
 class _Header:
-    """What a file tells without decoding."""
+    """What a file states without being decoded."""
 
-    videos: int  # streams of moving pictures
-    sounds: int
-    packets: int = 0  # of the first video stream
-    promised: int = 0  # frames that must be there; 0 where nothing tells
-    varies: bool = False  # whether frames follow each other at different times
-    size: tuple[int, int] = (0, 0)  # height and width as stored, before it is turned upright
+    videos: int  # number of video streams, without cover pictures
+    sounds: int  # number of audio streams
+    packets: int = 0  # number of packets of the first video stream
+    promised: int = 0  # frames that must be there; 0 if unknown
+    varies: bool = False  # whether the frame rate varies
+    size: tuple[int, int] = (0, 0)  # height and width as stored, before rotation
 
     @classmethod
     def of(cls, path: Path) -> Self:
@@ -133,7 +133,7 @@ class _Header:
         from av.error import FFmpegError
 
         try:
-            # By an edit list a file leaves out frames that it has, and nothing is wrong with that.
+            # A file may hide some of its frames by an edit list. That is no fault, so ignore edit lists.
             with av.open(f"file:{path}", options={"ignore_editlist": "1"}) as container:
                 return cls._read(container)
         except (FFmpegError, OSError) as error:
@@ -152,7 +152,7 @@ class _Header:
             return cls(0, sounds)
         stream, codec = videos[0], videos[0].codec_context
         times, sizes, starts, ends = [], [], [], []
-        with suppress(FFmpegError):  # a file cut short is as long as what is left of it
+        with suppress(FFmpegError):  # for a truncated file, use the packets that are left
             for packet in container.demux():
                 if packet.stream is stream and (packet.size or packet.pts is not None):
                     sizes.append(packet.size)
@@ -163,18 +163,18 @@ class _Header:
         height, width = (codec.height, codec.width) if codec else (0, 0)
         promised = stream.frames if stream.frames > len(sizes) else 0
         if not stream.frames and starts and container.format.name in STORES_TIMES:
-            # Sound may go on after the last picture, so a cut is seen in the end of all streams.
+            # Sound may continue after the last picture, so the end of all streams shows whether it is cut.
             stated = Fraction(container.duration or 0, av.time_base)
             if stated - (max(ends) - min(starts)) > max(Fraction(1, 2), stated / 20):
                 promised = round(stated * (stream.average_rate or 0))
         elif not promised and container.format.name == "avi" and codec and codec.name == "mpeg4":
-            # A coded MPEG-4 picture spends at least a bit a macroblock; a smaller packet need not show any.
+            # A coded MPEG-4 picture has at least one bit per macroblock; a smaller packet may show nothing.
             macroblocks = -(-width // 16) * -(-height // 16)
             promised = sum(8 * size >= macroblocks for size in sizes)
         return cls(len(videos), sounds, len(sizes), promised, _varies(times), (height, width))
 
 
 def _varies(times: list[int]) -> bool:
-    """Whether the gaps between frames differ by more than rounding does, and by more than a tenth."""
+    """Return whether the intervals between frames differ by more than rounding and more than a tenth."""
     gaps = sorted(after - before for before, after in pairwise(sorted(times)))
     return bool(gaps) and gaps[-1] - gaps[0] > max(2, gaps[len(gaps) // 2] / 10)

@@ -1,6 +1,6 @@
-"""Videos coded anew for shards: a JPEG for each frame, or h264 whose key pictures are close together.
+"""Re-encoding of videos for shards: one JPEG per frame, or h264 with closely spaced key frames.
 
-Both keep half the colour's resolution (4:2:0), as nearly all videos do.
+Both store colour at half resolution (4:2:0), as nearly all videos do.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from tanet.video import Video, VideoError, open_video
 if TYPE_CHECKING:
     import av  # loaded only when something is encoded
 
-GROUP = 4  # pictures from one key picture of h264 to the next: what a wanted frame costs at most
-CHUNK = 2**28  # bytes of decoded frames at a time
-QP2LAMBDA = 118  # what FFmpeg multiplies a step of its quantiser with
-BLIND_RATE = 25  # frames a second where the video does not tell
+GROUP = 4  # pictures from one key frame of h264 to the next: the most that are decoded for one wanted frame
+CHUNK = 2**28  # bytes of decoded frames to hold at once
+QP2LAMBDA = 118  # FFmpeg's factor from a quantiser step to `global_quality`
+BLIND_RATE = 25  # frames per second if the video does not state its frame rate
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class Encoding:
 
     format: Format = "jpeg"
     short_side: int = 256
-    """In pixels; smaller videos are left as they are. 0 leaves all."""
+    """Short side in pixels; smaller videos are not resized. 0 resizes none."""
     quality: int = 90
-    """jpeg: 1 to 100, about as libjpeg counts: FFmpeg has 31 steps, and another table."""
+    """jpeg: 1 to 100, roughly on libjpeg's scale: FFmpeg has only 31 steps, and another table."""
     crf: int = 20
     """h264: constant rate factor, from 0 (lossless) to 51."""
 
@@ -43,28 +43,31 @@ class Encoding:
         bounds = {"short_side": (0, 16384), "quality": (1, 100), "crf": (0, 51)}
         for name, (low, high) in bounds.items():
             if not low <= getattr(self, name) <= high:
-                raise UserError(f"{name} must be in {low} … {high}, not {getattr(self, name)}")
+                raise UserError(f"{name} must be in {low} to {high}, not {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
 class EncodedVideo:
-    """A video as it will stand in a shard."""
+    """A video as a shard stores it."""
 
     frames: int
     fps: float | None
     height: int
     width: int
     parts: list[bytes]
-    """Its mp4, or a JPEG for each frame."""
+    """The mp4, or one JPEG per frame."""
 
 
 def encode(path: Path, *, encoding: Encoding, counts: Mapping[str, int]) -> EncodedVideo | str:
-    """A video made smaller and coded; or why it can not be read.
+    """Shrink and re-encode a video.
 
     Args:
         path: the video.
-        encoding: how.
-        counts: videos of which only the first frames count, by path: how many.
+        encoding: how frames are stored.
+        counts: path → number of leading frames to use; a video not listed is used in full.
+
+    Returns:
+        The encoded video, or the reason why it cannot be read.
     """
     try:
         with open_video(path) as video:
@@ -80,7 +83,7 @@ def encode(path: Path, *, encoding: Encoding, counts: Mapping[str, int]) -> Enco
 
 
 def _pictures(video: Video, frames: int, encoding: Encoding) -> Iterator[av.VideoFrame]:
-    """The first frames of a video, made smaller; h264 wants even sides, and loses an odd row or column."""
+    """Yield the first frames of a video, shrunk. h264 needs even sides: an odd row or column is cropped."""
     import av
 
     chunk = max(GROUP, CHUNK // (3 * video.info.height * video.info.width))
@@ -97,10 +100,11 @@ def _pictures(video: Video, frames: int, encoding: Encoding) -> Iterator[av.Vide
 
 
 def _jpegs(pictures: Iterator[av.VideoFrame], encoding: Encoding) -> tuple[int, int, list[bytes]]:
-    """Height, width, and a JPEG a frame."""
+    """Encode one JPEG per frame. Return height, width and the JPEGs."""
     import av
 
-    # libjpeg's table times 2 - quality/50 is on average as coarse as FFmpeg's times a 17th of the step.
+    # libjpeg scales its quantisation table by 2 - quality/50, FFmpeg its own by the step. On average both
+    # are equally coarse if step = 17 · (2 - quality/50).
     step = str(min(31, max(1, round(17 * (2 - encoding.quality / 50)))))
     options = {"flags": "+qscale", "global_quality": str(QP2LAMBDA * int(step)), "qmin": step, "qmax": step}
     codec, parts = None, []
@@ -118,12 +122,12 @@ def _jpegs(pictures: Iterator[av.VideoFrame], encoding: Encoding) -> tuple[int, 
 def _mp4(
     pictures: Iterator[av.VideoFrame], encoding: Encoding, fps: float | None
 ) -> tuple[int, int, list[bytes]]:
-    """Height, width, and the mp4."""
+    """Encode an mp4 in memory. Return height, width and the mp4."""
     import av
 
     rate = Fraction(fps or BLIND_RATE).limit_denominator(1001)
     options = {"crf": str(encoding.crf), "g": str(GROUP), "sc_threshold": "0", "threads": "1"}
-    options["tune"] = "fastdecode"  # a tenth more bytes, a third less time
+    options["tune"] = "fastdecode"  # 10 % more bytes, a third less time
     file, stream = io.BytesIO(), None
     with av.open(file, "w", format="mp4") as container:
         for picture in pictures:

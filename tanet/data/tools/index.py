@@ -1,11 +1,11 @@
-"""From the names of a data set's videos to a list that training reads: where each lies, its frames and size.
+"""Index of a data set: from the names of its videos to a list for training, with paths, frames and sizes.
 
-    find     names → paths below ROOT, and the names that are missing
-    probe    paths → VideoInfo or what is wrong, in many processes; a Journal keeps each answer as it comes
-    as_csv   path,label,frames,fps,height,width
+    locate_videos   names → paths below ROOT, and the names that are missing
+    probe_all       paths → VideoInfo or an error, in many processes; a Journal stores each result at once
+    as_csv          path,label,frames,fps,height,width
 
-A journal is a file of JSON lines. An answer in it counts as long as its video keeps size and time, so that a
-run that was stopped goes on where it was, and a later one probes only what is new.
+A journal is a file of JSON lines. A result in it is valid as long as size and modification time of its video
+stay the same. So an interrupted run continues where it stopped, and a later run probes only new videos.
 """
 
 import csv
@@ -30,24 +30,24 @@ COLUMNS = ("path", "label", "frames", "fps", "height", "width")
 
 @dataclass(frozen=True)
 class LocatedVideos:
-    """Where the videos of a listing are."""
+    """Paths of the videos of a listing."""
 
     paths: Mapping[DatasetVideo, str]
     """Relative to the root, with forward slashes; in the order of the listing."""
     missing: tuple[str, ...]
-    """Names of videos that are nowhere below the root."""
+    """Names of the videos that were not found below the root."""
     notes: tuple[str, ...]
-    """What the user should know."""
+    """Notes to the user."""
 
 
 def locate_videos(root: Path, entries: Sequence[DatasetVideo]) -> LocatedVideos:
-    """Look for videos by name, at any depth below the root: files, or folders of frame pictures.
+    """Search for videos by name, at any depth below the root: files, or folders of frame pictures.
 
-    Of several with one name, that in a folder of its class is taken (words parted by spaces or underscores),
-    and a file before a folder.
+    If several have the same name, the one in a folder named after its class is preferred (words separated by
+    spaces or underscores), then a file over a folder.
 
     Raises:
-        UserError: the root is no folder, or holds none of them.
+        UserError: the root is not a folder, or holds none of the videos.
     """
     if not root.is_dir():
         raise UserError(f"{root}: {'not a folder' if root.exists() else 'no such folder'}")
@@ -58,13 +58,13 @@ def locate_videos(root: Path, entries: Sequence[DatasetVideo]) -> LocatedVideos:
     missing = tuple(entry.name for entry in entries if entry.name not in places)
     if not paths:
         raise UserError(
-            f"{root}: holds none of the {len(entries)} videos; {entries[0].name}, say, is not there"
+            f"{root}: holds none of the {len(entries)} videos; {entries[0].name}, for example, is missing"
         )
     notes: tuple[str, ...] = ()
     wanted = Counter(entry.name for entry in paths)
     if twice := [entry for entry in paths if len(places[entry.name]) > wanted[entry.name]]:
         first = " and ".join(sorted(places[twice[0].name])[:2])
-        notes = (f"{len(twice)} names are there more than once, such as {first}; taken is {paths[twice[0]]}",)
+        notes = (f"{len(twice)} names are found more than once, such as {first}; using {paths[twice[0]]}",)
     return LocatedVideos(paths, missing, notes)
 
 
@@ -75,7 +75,7 @@ def _places(root: Path, names: set[str]) -> dict[str, list[str]]:
         for name in folders:
             if name in names:
                 places[name].append((inside / name).as_posix())
-        # Of a folder of pictures nothing more is to be known; there may be a hundred thousand.
+        # Do not descend into folders of frame pictures: there may be a hundred thousand.
         folders[:] = [name for name in folders if name not in names and not name.startswith(".")]
         for file in files:
             name, dot, suffix = file.rpartition(".")
@@ -85,7 +85,7 @@ def _places(root: Path, names: set[str]) -> dict[str, list[str]]:
 
 
 def _likelihood(entry: DatasetVideo) -> Callable[[str], tuple[bool, bool, str]]:
-    """Orders places of a video: the likeliest is the least."""
+    """Return a sort key for the candidate paths of a video; the most likely path has the smallest key."""
 
     def key(path: str) -> tuple[bool, bool, str]:
         place = PurePosixPath(path)
@@ -102,15 +102,18 @@ def _words(name: str) -> str:
 def probe_all(
     root: Path, paths: Sequence[str], *, journal: "Journal", workers: int, limit: float
 ) -> Generator[tuple[str, VideoInfo | str], None, None]:
-    """What each video says of itself, or what is wrong with it; those that the journal knows come first.
+    """Probe many videos. Results that the journal already has come first.
 
     Args:
-        root: the base of the paths.
+        root: folder that the paths are relative to.
         paths: the videos.
-        journal: takes each answer as it comes, but for those of processes that hung or died: these are asked
-            for again next time.
-        workers: processes at a time.
-        limit: seconds for one video.
+        journal: receives each result at once, except for processes that hung or died: their videos are
+            probed again next time.
+        workers: number of processes.
+        limit: time limit for one video, in seconds.
+
+    Yields:
+        The path of each video, and its VideoInfo or the reason why it cannot be read.
     """
     new = []
     for path in paths:
@@ -131,12 +134,12 @@ def _probe(path: Path) -> VideoInfo | str:
     try:
         return probe(path)
     except VideoError as error:
-        # A picture of a folder goes by its own name.
+        # For a bad picture in a folder, the error names the picture.
         return error.cause if error.path == path else f"{error.path.name}: {error.cause}"
 
 
 class Journal:
-    """What is known of the videos below a root, in a file that grows a line for each."""
+    """Results of probing the videos below a root, in a file that grows by one line per result."""
 
     def __init__(self, path: Path, *, root: Path) -> None:
         self.path, self.root = path, root
@@ -147,21 +150,21 @@ class Journal:
                 row = json.loads(line)
                 self._known[row["path"]] = row
             except (json.JSONDecodeError, KeyError, TypeError):
-                continue  # cut off when the power went: it is asked for again
+                continue  # a line cut off, for example by a power failure: its video is probed again
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("a", encoding="utf-8")
         if text and not text.endswith("\n"):
             self._file.write("\n")
 
     def answer(self, path: str) -> VideoInfo | str | None:
-        """What is known of a video; None if nothing is, or it has changed since."""
+        """Return the result for a video; None if there is none, or if the video has changed since."""
         row = self._known.get(path)
         if row is None or row.get("state") != self._state(path):
             return None
         return row["cause"] if "cause" in row else VideoInfo(**row["info"])
 
     def add(self, path: str, answer: VideoInfo | str) -> None:
-        """Write an answer down, at once."""
+        """Write a result to the file immediately."""
         said = {"cause": answer} if isinstance(answer, str) else {"info": asdict(answer)}
         row = {"path": path, "state": self._state(path), **said}
         self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
@@ -181,7 +184,7 @@ class Journal:
 
 
 def as_csv(found: LocatedVideos, infos: Mapping[str, VideoInfo]) -> str:
-    """The list of those videos that could be probed, in the order of the listing."""
+    """Format the list of the videos that could be probed, in the order of the listing."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(COLUMNS)

@@ -1,8 +1,8 @@
-"""`tanet data pack`: videos decoded, made smaller, coded again, and written into shards.
+"""Implementation of `tanet data pack`: decode videos, shrink and re-encode them, and write them into shards.
 
-Processes decode and code, a video each; this one writes. A shard that is full is renamed into place, and what
-stands in such shards is not packed again: a run that was stopped goes on, and new videos are added. Videos
-come in a random order, so that whoever streams the shards meets many classes in each.
+Worker processes decode and encode, one video at a time; the main process writes. A full shard is renamed into
+place, and videos in such shards are not packed again: an interrupted run continues, and new videos are added.
+Videos are packed in random order, so that each shard holds many classes if the shards are streamed.
 """
 
 import hashlib
@@ -39,26 +39,29 @@ def pack(
     workers: int,
     limit: float,
 ) -> Iterator[tuple[str, str | None]]:
-    """Pack one split; each video's name, and why it can not be packed, as they come; at the end the index.
+    """Pack one split, and write its index at the end.
 
     Args:
         samples: labelled videos.
-        classes: names in the order of the labels.
-        root: videos below it are named by their path from there.
+        classes: class names in the order of the labels.
+        root: videos below this folder are named by their path relative to it.
         out: folder of the shards.
-        split: what the shards and the index are called by.
+        split: prefix of the file names of shards and index.
         encoding: how frames are stored.
-        shard_size: bytes after which a shard is full.
-        workers: processes that decode and code.
-        limit: seconds for one video.
+        shard_size: size in bytes at which a shard is full.
+        workers: number of processes that decode and encode.
+        limit: time limit for one video, in seconds.
+
+    Yields:
+        The name of each video when it is done, and None or the reason why it cannot be packed.
 
     Raises:
-        UserError: a video comes twice, or what stands in `out` was packed in another way.
+        UserError: a video is listed twice, or shards in `out` were packed with another encoding or label.
     """
     named = {_name(sample, root): sample for sample in samples}
     if len(named) < len(samples):
         raise UserError(
-            f"{len(samples) - len(named)} videos come more than once: a packed video has one label"
+            f"{len(samples) - len(named)} videos are listed more than once: a packed video has one label"
         )
     out.mkdir(parents=True, exist_ok=True)
     rows = _packed_before(out, split, named, encoding)
@@ -88,7 +91,7 @@ def pack(
 def _packed_before(
     out: Path, split: str, named: Mapping[str, Sample], encoding: Encoding
 ) -> dict[str, PackedVideo]:
-    """Find the videos that stand in complete shards already, by name."""
+    """Find the videos that complete shards already hold, by name."""
     rows: dict[str, PackedVideo] = {}
     for shard in sorted(out.glob(f"{split}-*.tar")):
         for head, entry in scan_shard(shard):
@@ -96,14 +99,14 @@ def _packed_before(
                 continue  # it is no longer in the list
             if head["coding"] != asdict(encoding) or head["label"] != sample.label:
                 raise UserError(
-                    f"{shard}: {head['video']} was packed with another coding or label: remove it"
+                    f"{shard}: {head['video']} was packed with another encoding or label: remove the shard"
                 )
             rows[head["video"]] = PackedVideo(head["video"], sample.label, head["frames"], entry)
     return rows
 
 
 class ShardWriter:
-    """The shards of a split as they are written; on an error the unfinished one is removed."""
+    """Writer of the shards of a split; on an error it removes the unfinished shard."""
 
     def __init__(self, out: Path, split: str, *, size: int) -> None:
         self.out, self.split, self.size = out, split, size
@@ -112,7 +115,7 @@ class ShardWriter:
         self.tar: tarfile.TarFile | None = None
 
     def add(self, coded: EncodedVideo, *, about: dict[str, Any]) -> ShardEntry:
-        """Write a sample; where it lies."""
+        """Write a sample and return its location."""
         if self.tar is None:
             while self._path().exists():
                 self.number += 1
@@ -138,7 +141,7 @@ class ShardWriter:
         return packed
 
     def finish(self) -> None:
-        """Close the shard that is open, and give it its name."""
+        """Close the open shard, if any, and rename it to its final name."""
         if self.tar is not None:
             self.tar.close()
             with self.unfinished.open("rb") as file:
@@ -167,10 +170,10 @@ class ShardWriter:
 
 
 def scan_shard(shard: Path) -> Iterator[tuple[dict[str, Any], ShardEntry]]:
-    """What each sample of a shard says of itself, and where.
+    """Yield the metadata and location of each sample of a shard.
 
     Raises:
-        UserError: it is damaged, or no shard that `pack` wrote.
+        UserError: the shard is damaged, or `pack` did not write it.
     """
     try:
         with tarfile.open(shard, "r:") as tar:
@@ -179,12 +182,12 @@ def scan_shard(shard: Path) -> Iterator[tuple[dict[str, Any], ShardEntry]]:
                     data = tar.extractfile(member).read()  # type: ignore[union-attr]
                     head = json.loads(data)
                     if not {"video", "label", "frames", "coding"} <= head.keys():
-                        raise UserError(f"{member.name} does not say what it is")
+                        raise UserError(f"{member.name} lacks video, label, frames or coding")
                     yield head, ShardEntry(shard.name, member.offset_data, len(data), zlib.crc32(data))
     except (tarfile.TarError, OSError, KeyError, ValueError) as error:
-        raise UserError(f"{shard}: a damaged shard, or not one of ours ({error}): remove it") from error
+        raise UserError(f"{shard}: damaged, or not a shard of tanet ({error}): remove it") from error
 
 
 def _name(sample: Sample, root: Path) -> str:
-    """What a video is called in the shards: its path below the root, or all of it."""
+    """Return the name of a video in the shards: its path below the root, or else its absolute path."""
     return name_below(sample.path, root) or Path(sample.path).absolute().as_posix()

@@ -1,14 +1,14 @@
-"""Public data sets: how their annotation files are called and written, and what the videos are named.
+"""Public data sets: names and formats of their annotation files, and names of their videos.
 
     data set          list of a split                              classes                  a video
-    kinetics400, …    train.csv: label,youtube_id,time_start,…     the list's, sorted       ID_000010_000020
+    kinetics400, …    train.csv: label,youtube_id,time_start,…     from the list, sorted    ID_000010_000020
     something-v1      something-something-v1-train.csv: id;label   …-labels.csv             folder of frames
     something-v2      something-something-v2-train.json: template  …-labels.json            ID.webm
     jester            jester-v1-train.csv: id;label                …-labels.csv             folder of frames
     ucf101            trainlist01.txt: CLASS/name.avi              classInd.txt             name.avi
-    hmdb51            CLASS_test_split1.txt: name.avi 0|1|2        by the lists' names      name.avi
+    hmdb51            CLASS_test_split1.txt: name.avi 0|1|2        from the lists' names    name.avi
 
-Videos are known by name alone: in which folders they lie, and how those are spelt, is the user's affair.
+Videos are identified by name alone; the user may arrange and name the folders in any way.
 """
 
 import csv
@@ -20,10 +20,10 @@ from pathlib import Path, PurePosixPath
 from tanet.data.annotations import read_lines
 from tanet.errors import UserError
 
-# Where annotation files are looked for, beside the videos and one folder above them.
+# Folders to search for annotation files, relative to the folder of the videos and to its parent.
 FOLDERS = (".", "annotations", "labels", "ucfTrainTestlist", "testTrainMulti_7030_splits")
 Lists = Mapping[str, Sequence[str]]
-"""Lists by the names of their files; their lines."""
+"""File name of a list → its lines."""
 
 
 @dataclass(frozen=True)
@@ -31,19 +31,19 @@ class DatasetVideo:
     """One labelled video."""
 
     name: str
-    """Of its file without the suffix, or of its folder of frame pictures."""
+    """Name of its file without the suffix, or of its folder of frame pictures."""
     label: str
 
 
 @dataclass(frozen=True)
 class DatasetListing:
-    """The videos of a split, there or not."""
+    """The videos of a split, whether or not their files exist."""
 
     entries: tuple[DatasetVideo, ...]
     classes: tuple[str, ...]
-    """Names in the published order."""
+    """Class names in the published order."""
     notes: tuple[str, ...] = ()
-    """What the user should know about the annotation files."""
+    """Notes to the user about the annotation files."""
 
 
 @dataclass(frozen=True)
@@ -51,17 +51,17 @@ class Dataset:
     """The annotation files of a data set."""
 
     size: int
-    """Its number of classes."""
+    """Number of classes."""
     lists: Mapping[str, tuple[str, ...]]
-    """Split → names that its list goes by, the first that is there counts; {fold}: which split of several."""
+    """Split → file names to try for its list, in order. {fold} is replaced by the fold number."""
     names: tuple[str, ...]
-    """Names that the file of classes goes by; none where the lists tell the classes."""
+    """File names to try for the class names, in order; () if the lists define the classes."""
     read: Callable[[Lists, str, Sequence[str]], DatasetListing]
-    """Lists, split, lines of the file of classes → listing."""
+    """Parser: (lists, split, lines of the class file) → listing."""
 
     @property
     def folds(self) -> bool:
-        """Whether it is split in several ways."""
+        """Whether the data set has several official splits (folds)."""
         return any("{fold}" in name for names in self.lists.values() for name in names)
 
 
@@ -72,13 +72,13 @@ def read_listing(
 
     Args:
         dataset: one of DATASETS.
-        split: one that it has, train or val, say.
-        root: folder of the videos; annotation files are looked for there, above, and in FOLDERS.
-        annotations: their folder, or the list itself, where they lie elsewhere.
-        fold: which of the official splits, where there are several (UCF-101 and HMDB-51: 1, 2, 3).
+        split: one of its splits, for example train or val.
+        root: folder of the videos; annotation files are searched for in FOLDERS of it and of its parent.
+        annotations: folder of the annotation files, or the list itself, if they are elsewhere.
+        fold: number of the official split, if there are several (UCF-101 and HMDB-51: 1, 2, 3).
 
     Raises:
-        UserError: no such data set or split, or an annotation file is missing or not as published.
+        UserError: the data set or split is unknown, or an annotation file is missing or malformed.
     """
     if dataset not in DATASETS:
         raise UserError(f"unknown data set '{dataset}': known are {', '.join(DATASETS)}")
@@ -86,7 +86,7 @@ def read_listing(
     if split not in known.lists:
         raise UserError(f"{dataset} has no labelled split '{split}': it has {', '.join(known.lists)}")
     if fold != 1 and not known.folds:
-        raise UserError(f"{dataset} is split in one way only: there is no fold {fold}")
+        raise UserError(f"{dataset} has only one official split: there is no fold {fold}")
     patterns = tuple(name.format(fold=fold) for name in known.lists[split])
     files = _list_files(patterns, root=root, annotations=annotations)
     names = read_lines(_first_existing((files[0].parent,), known.names)[0]) if known.names else []
@@ -103,7 +103,7 @@ def read_listing(
 
 
 def _list_files(patterns: tuple[str, ...], *, root: Path, annotations: Path | None) -> list[Path]:
-    """The list of a split; where each class has its own, all of them."""
+    """Find the list of a split; if each class has its own list, find all of them."""
     if annotations is None:
         return _first_existing(
             [base / name for base in (root, root.absolute().parent) for name in FOLDERS], patterns
@@ -113,12 +113,12 @@ def _list_files(patterns: tuple[str, ...], *, root: Path, annotations: Path | No
     if annotations.is_dir():
         return _first_existing([annotations], patterns)
     if "*" in patterns[0]:
-        raise UserError(f"{annotations}: the list of one class; name the folder of all {patterns[0]}")
+        raise UserError(f"{annotations}: the list of one class; give the folder that holds all {patterns[0]}")
     return [annotations]
 
 
 def _first_existing(folders: Sequence[Path], patterns: Sequence[str]) -> list[Path]:
-    """The files of the first name that is there, in the first folder that has one."""
+    """Return the files that match the first pattern with a match, in the first folder that has one."""
     for folder in folders:
         for pattern in patterns:
             if files := sorted(folder.glob(pattern)):
@@ -140,7 +140,7 @@ def _check(found: DatasetListing) -> None:
 
 def _parse_kinetics(lists: Lists, split: str, _: Sequence[str]) -> DatasetListing:
     (rows,) = (list(csv.DictReader(text)) for text in lists.values())
-    # Of published lists some call it val, some validate; a list of all splits tells them apart so.
+    # A list of all splits has a column `split`; some published lists say val there, others validate.
     mine = [row for row in rows if not row.get("split") or row["split"].startswith(split)]
     entries = tuple(
         DatasetVideo(

@@ -36,11 +36,13 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
 
 
 def remove_classifier(network: nn.Module) -> int:
-    """Make network(images) give pooled features [N, F] instead of logits; return F.
+    """Remove the classifier, in place, so that network(images) returns pooled features [N, F]; return F.
 
-    The classifier is found by structure, as the child `fc` or `classifier` that holds a linear layer, so
-    networks of torchvision and timm will do as well. What serves only the classifier goes with it: the
-    dropout before it and the auxiliary head. Raises UserError where there is no such child.
+    The classifier is the child `fc` or `classifier` that contains a linear layer, so networks of torchvision
+    and timm work as well. The dropout before it and the auxiliary head are removed too.
+
+    Raises:
+        UserError: the network has no such child.
     """
     for name in ("fc", "classifier"):
         classifier = getattr(network, name, None)

@@ -1,11 +1,12 @@
 """Inception-v3: images [N, 3, H, W], H and W at least 75 (trained at 299) → logits [N, classes].
 
-    y = concatenation of the branches of x: chains of small convolutions, and one that pools
+    y = concatenation of branches of x: chains of small convolutions, and one branch that pools first
 
 Szegedy et al., "Rethinking the Inception architecture for computer vision", CVPR 2016,
-https://arxiv.org/abs/1512.00567. Parameters are named as in torchvision. Its ImageNet file was converted from
-TensorFlow and expects images in [-1, 1]. So that all networks take the same input, images normalised with
-ImageNet's mean and deviation, the first step brings them there, as torchvision's does for its own file.
+https://arxiv.org/abs/1512.00567. Parameters are named as in torchvision. torchvision's ImageNet weights were
+converted from TensorFlow and expect images in [-1, 1]. All of our networks take images normalised with
+ImageNet's mean and standard deviation, so the forward pass first rescales them to [-1, 1], as torchvision
+does for these weights.
 """
 
 import torch
@@ -15,11 +16,12 @@ Kernel = int | tuple[int, int]
 Step = tuple[int, *tuple[Kernel, ...]]
 Branches = dict[str, tuple[Step, ...]]
 
-# From ImageNet's normalisation (mean 0.485 …, deviation 0.229 …) to [-1, 1].
+# From ImageNet's normalisation (mean 0.485 …, standard deviation 0.229 …) to [-1, 1].
 SCALE = (0.229 / 0.5, 0.224 / 0.5, 0.225 / 0.5)
 SHIFT = ((0.485 - 0.5) / 0.5, (0.456 - 0.5) / 0.5, (0.406 - 0.5) / 0.5)
 
-# A branch is a chain of steps, a step its channels and kernel. Two kernels are two convolutions side by side.
+# A branch is a chain of steps. A step is (channels, kernel), or (channels, kernel, kernel) for two parallel
+# convolutions.
 GRID_35_REDUCE: Branches = {
     "branch3x3": ((384, 3),),
     "branch3x3dbl": ((64, 1), (96, 3), (96, 3)),
@@ -58,7 +60,7 @@ def _grid_17(*, inner: int) -> Branches:
 
 
 class BasicConv2d(nn.Module):
-    """Convolution, batch norm, relu. `pad` keeps H and W (at stride 1), else only whole windows count."""
+    """Convolution, BatchNorm, ReLU. `pad` keeps H and W (at stride 1); without it there is no padding."""
 
     def __init__(
         self, channels: int, *, outputs: int, kernel: Kernel, stride: int = 1, pad: bool = False
@@ -71,16 +73,16 @@ class BasicConv2d(nn.Module):
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Transform feature maps; the shapes stand at the class."""
+        """Transform feature maps; the class docstring gives the shapes."""
         return self.relu(self.bn(self.conv(x)))
 
 
 class Mixed(nn.Module):
-    """Branches of one input, concatenated; `branch_pool` pools it first.
+    """Parallel branches of one input, concatenated; `branch_pool` pools the input first.
 
-    With `reduce` the last convolution of every branch strides by 2 without padding, and so does the pooling.
-    Names are torchvision's: the only step of a branch bears the branch's name, several steps add _1, _2, …
-    to it, and two kernels side by side add a and b.
+    With `reduce`, the last convolution of every branch and the pooling have stride 2 and no padding.
+    Names are torchvision's: a single step has the branch's name, several steps add _1, _2, … to it, and two
+    parallel convolutions add a and b.
     """
 
     def __init__(self, channels: int, *, branches: Branches, reduce: bool = False) -> None:
@@ -102,7 +104,7 @@ class Mixed(nn.Module):
                 inputs = outputs
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Transform feature maps; the shapes stand at the class."""
+        """Transform feature maps; the class docstring gives the shapes."""
         outputs: list[torch.Tensor] = []
         for branch, chain in self.chains.items():
             y = [self.pool(x) if branch == "branch_pool" else x]
@@ -115,9 +117,9 @@ class Mixed(nn.Module):
 class InceptionV3(nn.Module):
     """A stem of five convolutions, then eleven Mixed blocks on three grids (35, 17 and 8 wide at 299).
 
-    The auxiliary head is held so that ImageNet's files load as they are. It is never run: in video this
-    network is trained without it, and one plain tensor comes out in training as in testing.
-    Shapes in the comments are those at 299.
+    The auxiliary head exists only so that ImageNet state dicts load unchanged. It never runs: for video the
+    network is trained without it, and it returns one tensor in training as in testing.
+    The shapes in the comments are for 299×299 images.
     """
 
     def __init__(self, *, classes: int) -> None:
@@ -150,7 +152,7 @@ class InceptionV3(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Classify images: [N, 3, H, W] → logits [N, classes]."""
-        # By numbers, not tensors: a CUDA graph captures no copy from the CPU.
+        # Use Python numbers, not tensors: a CUDA graph cannot capture a copy from the CPU.
         rescaled = [
             images[:, place, None] * scale + shift
             for place, (scale, shift) in enumerate(zip(SCALE, SHIFT, strict=True))

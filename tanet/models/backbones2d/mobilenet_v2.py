@@ -1,6 +1,6 @@
 """MobileNetV2 of width 1.0: images [N, 3, H, W] → logits [N, classes].
 
-    y = x + project(depthwise(expand(x)))        the sum only where x and y have the same shape
+    y = x + project(depthwise(expand(x)))        x is added only if x and y have the same shape
 
 Sandler et al., "MobileNetV2: Inverted residuals and linear bottlenecks", CVPR 2018,
 https://arxiv.org/abs/1801.04381. Parameters are named as in torchvision.
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-# Table 2 of the paper: expansion, channels, blocks, stride of the first block.
+# Table 2 of the paper: expansion, channels, number of blocks, stride of the first block.
 STAGES = (
     (1, 16, 1, 1),
     (6, 24, 2, 2),
@@ -33,7 +33,7 @@ def _conv_bn_relu6(
 
 
 class InvertedResidual(nn.Module):
-    """Expand, filter each channel, project: [N, C, H, W] → [N, outputs, H/stride, W/stride]."""
+    """Expand, depthwise convolution, project: [N, C, H, W] → [N, outputs, H/stride, W/stride]."""
 
     def __init__(self, channels: int, *, outputs: int, expansion: int, stride: int) -> None:
         super().__init__()
@@ -48,12 +48,12 @@ class InvertedResidual(nn.Module):
         self.use_res_connect = stride == 1 and channels == outputs
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Transform feature maps; the shapes stand at the class."""
+        """Transform feature maps; the class docstring gives the shapes."""
         return x + self.conv(x) if self.use_res_connect else self.conv(x)
 
 
 class MobileNetV2(nn.Module):
-    """A 3×3 stem, the blocks of STAGES and a 1×1 convolution, all in `features`; H and W fall to 1/32."""
+    """A 3×3 stem, the blocks of STAGES and a 1×1 convolution, all in `features`; H and W shrink to 1/32."""
 
     def __init__(self, *, classes: int) -> None:
         super().__init__()

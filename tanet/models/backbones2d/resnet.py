@@ -6,8 +6,8 @@ He et al., "Deep residual learning for image recognition", CVPR 2016, https://ar
 Xie et al., "Aggregated residual transformations for deep neural networks", CVPR 2017,
 https://arxiv.org/abs/1611.05431
 
-Parameters are named as in torchvision. Each ReLU is a module of its own, so that a temporal module can
-absorb it (fusion/fuse_tam.py). As in torchvision, a bottleneck strides in its 3×3 convolution and not in the
+Parameters are named as in torchvision. Each ReLU is a separate module, so that a temporal module can absorb
+it (fusion/fuse_tam.py). As in torchvision, a bottleneck has its stride in the 3×3 convolution, not in the
 first 1×1 (known as v1.5): the published ImageNet weights were trained that way.
 """
 
@@ -20,14 +20,14 @@ def _conv(channels: int, *, outputs: int, kernel: int, stride: int = 1, groups: 
 
 
 def _downsample(channels: int, *, outputs: int, stride: int) -> nn.Sequential | None:
-    """What brings the shortcut to the shape of the residual, or None where it has it already."""
+    """Build the layers that give the shortcut the residual's shape; None if the shapes already agree."""
     if stride == 1 and channels == outputs:
         return None
     return nn.Sequential(_conv(channels, outputs=outputs, kernel=1, stride=stride), nn.BatchNorm2d(outputs))
 
 
 class BasicBlock(nn.Module):
-    """3×3, 3×3: [N, C, H, W] → [N, width, H/stride, W/stride]."""
+    """Two 3×3 convolutions: [N, C, H, W] → [N, width, H/stride, W/stride]."""
 
     expansion = 1
 
@@ -41,7 +41,7 @@ class BasicBlock(nn.Module):
         self.downsample = _downsample(channels, outputs=width, stride=stride)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Transform feature maps; the shapes stand at the class."""
+        """Transform feature maps; the class docstring gives the shapes."""
         residual = self.relu1(self.bn1(self.conv1(x)))
         residual = self.bn2(self.conv2(residual))
         shortcut = x if self.downsample is None else self.downsample(x)
@@ -49,11 +49,11 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1×1, 3×3, 1×1: [N, C, H, W] → [N, 4·width, H/stride, W/stride]."""
+    """1×1, 3×3 and 1×1 convolution: [N, C, H, W] → [N, 4·width, H/stride, W/stride]."""
 
     expansion = 4
     groups = 1
-    group_width = 64  # channels of a group of the 3×3 in the first stage
+    group_width = 64  # channels per group of the 3×3 convolution, in the first stage
 
     def __init__(self, channels: int, *, width: int, stride: int = 1) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class Bottleneck(nn.Module):
         self.downsample = _downsample(channels, outputs=outputs, stride=stride)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Transform feature maps; the shapes stand at the class."""
+        """Transform feature maps; the class docstring gives the shapes."""
         residual = self.relu1(self.bn1(self.conv1(x)))
         residual = self.relu2(self.bn2(self.conv2(residual)))
         residual = self.bn3(self.conv3(residual))
@@ -77,7 +77,7 @@ class Bottleneck(nn.Module):
 
 
 class Bottleneck32x4d(Bottleneck):
-    """ResNeXt's: the 3×3 convolution in 32 groups, of 4 channels each in the first stage."""
+    """ResNeXt's bottleneck: the 3×3 convolution has 32 groups, of 4 channels each in the first stage."""
 
     groups = 32
     group_width = 4
@@ -92,7 +92,7 @@ def _layer(block: type[Block], *, channels: int, width: int, depth: int, stride:
 
 
 class ResNet(nn.Module):
-    """A 7×7 stem and four layers of `depths` blocks; each layer but the first halves H and W."""
+    """A 7×7 stem and four layers with `depths` blocks; each layer except the first halves H and W."""
 
     def __init__(
         self, block: type[Block], *, depths: tuple[int, int, int, int], classes: int, width: int = 64
@@ -130,7 +130,7 @@ def resnet18(*, classes: int = 1000) -> ResNet:
 
 
 def resnet18_w16(*, classes: int = 1000) -> ResNet:
-    """A quarter of ResNet-18's width, for trying things out on a CPU; nobody has ImageNet weights for it."""
+    """Build ResNet-18 with a quarter of its width, for CPU experiments; no ImageNet weights exist for it."""
     return ResNet(BasicBlock, depths=(2, 2, 2, 2), classes=classes, width=16)
 
 

@@ -2,8 +2,8 @@
 
     y = shuffle(branch1(left), branch2(right))
 
-Left and right are the two halves of x's channels; where a block strides, both are all of x. The shuffle takes
-a channel from either in turn, so that each half of the next block has seen both.
+Left and right are the two halves of x's channels; in a block with stride 2 both are all of x. The shuffle
+interleaves the channels of the two outputs, so that each half of the next block gets channels from both.
 
 Ma et al., "ShuffleNet V2: Practical guidelines for efficient CNN architecture design", ECCV 2018,
 https://arxiv.org/abs/1807.11164. Parameters are named as in torchvision.
@@ -21,7 +21,7 @@ def _conv_bn(
 
 
 class InvertedResidual(nn.Module):
-    """[N, C, H, W] → [N, outputs, H/stride, W/stride]; with stride 1 outputs must be C."""
+    """ShuffleNet unit: [N, C, H, W] → [N, outputs, H/stride, W/stride]; with stride 1, outputs must be C."""
 
     def __init__(self, channels: int, *, outputs: int, stride: int) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class InvertedResidual(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Transform feature maps; the shapes stand at the class."""
+        """Transform feature maps; the class docstring gives the shapes."""
         left, right = x.chunk(2, dim=1) if self.stride == 1 else (x, x)
         pairs = torch.stack((self.branch1(left), self.branch2(right)), dim=2)  # N C/2 2 H W
         return pairs.flatten(1, 2)  # N C H W

@@ -1,1 +1,1 @@
-"""BatchNorms absorbed by what stands beside them: convolutions, and TAM."""
+"""Merge BatchNorms into the neighbouring module: a convolution or a TAM."""

@@ -1,4 +1,4 @@
-"""Folding: a BatchNorm in evaluation is an affine map, which the convolution before it can do.
+"""Fold BatchNorms into convolutions: in evaluation a BatchNorm is an affine map that the weights can absorb.
 
 BN(W ∗ x) = (s W) ∗ x + b,    s = γ / √(var + ε),    b = β - mean · s
 """
@@ -11,11 +11,11 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 
 def fold_batch_norms(network: nn.Module) -> int:
-    """Fold, in place, every BatchNorm2d into the convolution whose output alone enters it; return how many.
+    """Fold every BatchNorm2d into the convolution directly before it, in place; return how many were folded.
 
-    They are found by structure: a convolution and a norm that are consecutive children of one module are
-    taken to run one after the other, as they do in all of our networks and in torchvision's. Where a temporal
-    module or any hook stands between the two, or beside them, they stay.
+    Pairs are found by structure: if a convolution and a norm are consecutive children of one module, the norm
+    is assumed to run directly after the convolution, as in all of our networks and in torchvision's. A pair
+    is left unchanged if a temporal module or any other hook sits on the convolution's output or on the norm.
     """
     folded = 0
     for parent in list(network.modules()):

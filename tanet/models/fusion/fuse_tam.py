@@ -1,14 +1,16 @@
-"""Fusing: each TAM takes in the BatchNorm and the activation that stand before it.
+"""Make each TAM absorb the BatchNorm and the activation before it.
 
     conv1 → norm → act → [TAM → conv2]        becomes        conv1 → [norm · act · TAM → conv2]
 
-The normalised map is then never written: TAM's kernels compute it from conv1's output where they need it, in
-the forward and in the backward pass. Parameters keep their names and values, so checkpoints fit either way,
-and the answers are the same up to rounding. It pays where the fused kernels run (`tanet.ops.implementation`).
+The normalised map is then never written to memory: TAM's kernels compute it from conv1's output where they
+need it, in the forward and in the backward pass. Parameters keep their names and values, so checkpoints fit
+both forms, and the outputs are the same up to rounding. This saves time where the fused kernels run
+(`tanet.ops.backend_for`).
 
     conv1 → [norm · act · TAM → conv2]        becomes        [conv1 · norm · act · TAM → conv2]
 
-For inference alone (`absorb_convs`): then a kernel can squeeze conv1's output as it makes it.
+This second step (`absorb_convs`) is for inference only: one kernel can then compute conv1's output and
+squeeze it at the same time.
 """
 
 from collections import Counter
@@ -25,16 +27,21 @@ ACTS: dict[type[nn.Module], Activation] = {nn.ReLU: "relu", nn.ReLU6: "relu6"}
 
 
 def absorb_batch_norms(network: nn.Module) -> int:
-    """Fuse, in place, every TAM at position b of a plugged 2D network with the norm and activation before it.
+    """Make every TAM at position b absorb the norm and activation before it, in place.
+
+    A TAM is skipped if
+
+    - it does not follow an ordinary BatchNorm2d with weights, momentum and running statistics (a
+      SyncBatchNorm is not one; convert to SyncBatchNorm before this call, not after),
+    - it does not follow a ReLU or ReLU6 module of its own (torchvision's ResNets share one ReLU per block),
+    - TAM, norm or activation is used elsewhere in the network as well,
+    - the norm or the activation has a hook.
 
     Args:
-        network: a 2D network that `find_sites` knows, plugged; the `backbone` of a VideoNet, say.
+        network: a plugged 2D network that `find_sites` knows, for example the `backbone` of a VideoNet.
 
     Returns:
-        How many were fused: none where the network has no TAM at position b, or where what precedes it is not
-        an ordinary BatchNorm2d and a ReLU or ReLU6 of its own, as in torchvision's ResNets, where one of the
-        three stands elsewhere as well, or where a hook looks at the norm or the activation. A SyncBatchNorm
-        is none: convert to it before, not after.
+        Number of TAMs that absorbed their norm.
     """
     places = Counter(id(module) for _, module in network.named_modules(remove_duplicate=False))
     fused = 0
@@ -49,8 +56,8 @@ def absorb_batch_norms(network: nn.Module) -> int:
             continue
         if any(places[id(module)] > 1 for module in (tam, norm, act)) or _hooked(norm) or _hooked(act):
             continue
-        # Its class alone changes: a wrapper would rename the parameters, and a patched method not survive a
-        # copy.
+        # Change only the class: a wrapper would rename the parameters, and a patched method would not survive
+        # a copy.
         norm.__class__ = AbsorbedBatchNorm
         network.set_submodule(site.act, nn.Identity())
         tam.absorb_norm(norm, ACTS[type(act)])  # type: ignore[arg-type]
@@ -59,11 +66,12 @@ def absorb_batch_norms(network: nn.Module) -> int:
 
 
 def absorb_convs(network: nn.Module) -> int:
-    """Let every fused TAM take in the 1×1 convolution before its norm as well, in place; return how many did.
+    """Make every TAM with an absorbed norm absorb the 1×1 convolution before it too; return how many did.
 
-    For inference alone: the convolution becomes TAM's child `conv`, so its parameters have other names, and
-    kernels read its weight without calling it. As in `fold_batch_norms`, a convolution and a norm that are
-    consecutive children of one module are taken to run one after the other; one with a hook stays.
+    Works in place and for inference only: the convolution becomes TAM's child `conv`, so its parameters are
+    renamed, and kernels read its weight without calling it. As in `fold_batch_norms`, a convolution and a
+    norm that are consecutive children of one module are assumed to run one after the other. A convolution or
+    norm with a hook is left unchanged.
     """
     takers = {id(tam.norm): tam for tam in network.modules() if isinstance(tam, TAM) and tam.norm is not None}
     absorbed = 0
@@ -79,12 +87,12 @@ def absorb_convs(network: nn.Module) -> int:
 
 
 def _hooked(module: nn.Module) -> bool:
-    """Whether a hook sees, and may change, what enters or leaves it."""
+    """Return whether a hook can see or change the module's input or output."""
     return bool(module._forward_pre_hooks or module._forward_hooks)
 
 
 def _pointwise(conv: nn.Module) -> bool:
-    """Whether it is a 1×1 convolution, the same at every place."""
+    """Return whether the module is a plain 1×1 convolution: stride 1, one group, no padding, no bias."""
     return (
         type(conv) is nn.Conv2d
         and conv.bias is None

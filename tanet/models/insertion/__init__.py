@@ -1,1 +1,1 @@
-"""Where a temporal module can enter a 2D network, and the hooks that plug it in."""
+"""Sites of a 2D network where a temporal module can be inserted, and the hooks that insert it."""

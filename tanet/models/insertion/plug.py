@@ -1,8 +1,8 @@
-"""Plugging: a temporal module becomes the child `temporal` of a site and runs in a hook of it.
+"""Plug temporal modules into a 2D network: each becomes the child `temporal` of a site, run by a hook on it.
 
     before    site(temporal(x))        after    temporal(site(x))        beside    site(x) + temporal(x)
 
-No parameter of the 2D network is renamed, so a plain ImageNet state dict loads before and after.
+No parameter of the 2D network is renamed, so an ImageNet state dict loads before and after plugging.
 """
 
 from collections.abc import Callable
@@ -26,14 +26,14 @@ def plug(
     Args:
         network: any 2D network that `find_sites` knows.
         make: builds the module for C channels, e.g. `lambda channels: TAM(channels, frames=8)`.
-        position: where in the block.
-        stages: which of res2 … res5 get one.
+        position: place in the block; see sites.py.
+        stages: the stages, of res2 … res5, whose blocks get a module.
 
     Returns:
-        The same network; the frames of a clip must now be consecutive rows of its batch.
+        The same network. The frames of a clip must now be consecutive rows of its batch.
 
     Raises:
-        UserError: the structure, position or a stage is not known, or the network is plugged already.
+        UserError: the structure, the position or a stage is unknown, or the network is plugged already.
     """
     return plug_at(
         network, find_sites(network, place=position, stages=stages), lambda site: make(site.channels)
@@ -41,13 +41,13 @@ def plug(
 
 
 def plug_at(network: nn.Module, chosen: list[Site], make: Callable[[Site], nn.Module]) -> nn.Module:
-    """Plug what `make` builds for each of the chosen sites; as `plug` otherwise."""
+    """Plug a module made by `make` into each of the chosen sites; otherwise the same as `plug`."""
     if not chosen:
-        raise UserError(f"no block of {type(network).__name__} to plug in the stages that were chosen")
+        raise UserError(f"no block of {type(network).__name__} to plug in the chosen stages")
     plugged = next((name for name, _ in network.named_modules() if name.endswith(".temporal")), None)
     if plugged:
         raise UserError(f"the network has a temporal module already: {plugged}")
-    made = [make(site) for site in chosen]  # all of them, before any is attached
+    made = [make(site) for site in chosen]  # if one fails, none is attached yet
     for site, temporal in zip(chosen, made, strict=True):
         site.module.add_module("temporal", temporal)
         if site.when == "before":
@@ -57,8 +57,8 @@ def plug_at(network: nn.Module, chosen: list[Site], make: Callable[[Site], nn.Mo
     return network
 
 
-# The hooks are functions of this file that find their temporal module through the site they are called for.
-# A closure would go on calling the original's module after a deep copy.
+# The hooks are module-level functions that look up the temporal module in the site that calls them.
+# A closure would still call the original network's module after a deep copy.
 def _before(site: nn.Module, inputs: tuple[torch.Tensor]) -> torch.Tensor:
     return site.get_submodule("temporal")(inputs[0])
 

@@ -1,4 +1,4 @@
-"""Sites: the places of a 2D network where a temporal module can enter.
+"""Sites: the places in a 2D network where a temporal module can be inserted.
 
     position    residual bottleneck (Figure 3)      inverted residual, ShuffleNet unit, Inception branch
     a           before conv1                        before the first 1×1 convolution
@@ -8,8 +8,8 @@
     beside      beside conv1                        beside the first 1×1 convolution
     block       after the block                     after the block; Inception: after a mixed module
 
-Networks are recognised by their structure, so torchvision's and timm's networks of the same structure have
-the same sites as ours.
+Networks are recognised by their structure, so the networks of torchvision and timm with the same structure
+have the same sites as ours.
 """
 
 import re
@@ -37,22 +37,22 @@ class Site:
     """Dotted name of the child in the network."""
     module: nn.Module
     channels: int
-    """C of the maps that pass there."""
+    """C of the feature maps at this place."""
     when: Literal["before", "after", "beside"]
-    """Beside: it sees the child's input, and what it gives is added to the child's output."""
+    """beside: the temporal module gets the child's input; its output is added to the child's output."""
     stage: str
     """res2 … res5: maps of stride 4, 8, 16, 32."""
     norm: str = ""
-    """Dotted name of the BatchNorm whose output, through `act`, is all that enters the child; "" for none."""
+    """Dotted name of the BatchNorm before the temporal module: norm → `act` → module; "" if there is none."""
     act: str = ""
-    """Dotted name of the activation between that norm and the child."""
+    """Dotted name of the activation between that norm and the temporal module; "" if there is none."""
 
 
 def find_sites(network: nn.Module, *, place: Placement, stages: tuple[str, ...] = STAGES) -> list[Site]:
-    """All places of one kind in a 2D network, in order.
+    """Find all sites of one kind in a 2D network, in order.
 
     Raises:
-        UserError: the structure is not known or has no such place, or a stage is not known.
+        UserError: the structure is unknown or has no such place, or a stage is unknown.
     """
     if place not in PLACEMENTS:
         raise UserError(f"unknown position '{place}': known are {', '.join(PLACEMENTS)}")
@@ -64,8 +64,8 @@ def find_sites(network: nn.Module, *, place: Placement, stages: tuple[str, ...] 
         if found:
             return [site for site in found if site.stage in stages]
     raise UserError(
-        f"{type(network).__name__} is not a network whose blocks are known: "
-        "ResNet, ResNeXt, MobileNetV2, ShuffleNetV2, InceptionV3 or one of the same structure"
+        f"{type(network).__name__} is not a supported 2D network: use ResNet, ResNeXt, MobileNetV2, "
+        "ShuffleNetV2, InceptionV3 or one of the same structure"
     )
 
 
@@ -85,7 +85,7 @@ def _resnet(network: nn.Module, place: Placement) -> Iterator[Site]:
 def _mobilenet_v2(network: nn.Module, place: Placement) -> Iterator[Site]:
     halvings = 0
     for name, block in network.named_modules():
-        # Only blocks that expand begin with a 1×1 convolution: expand, depthwise, project, norm.
+        # Skip blocks without expansion. The others have four children: expand, depthwise, project, norm.
         if not re.fullmatch(r"features\.\d+", name) or len(getattr(block, "conv", ())) != 4:
             continue
         halvings += _child(block, "conv.1.0", nn.Conv2d).stride == (2, 2)
@@ -103,7 +103,7 @@ def _shufflenet_v2(network: nn.Module, place: Placement) -> Iterator[Site]:
         children = {"a": "branch2.0", "b": "branch2.3", "c": "branch2.5", "d": "branch2.6"}
         before_b = ("branch2.1", "branch2.2")
         site = _site(name, block, place, children, f"res{int(stage[1]) + 1}", before_b=before_b)
-        # Both branches leave a unit side by side.
+        # A unit concatenates the outputs of its two branches.
         yield replace(site, channels=2 * site.channels) if place == "block" else site
 
 
@@ -112,19 +112,19 @@ def _inception_v3(network: nn.Module, place: Placement) -> Iterator[Site]:
     if mixed and place in ("c", "d"):
         raise UserError(f"position {place} needs a residual block; Inception's branches have a and b")
     if place == "block":
-        # What leaves a mixed module is what the next one takes; behind the last there is only the pooling.
+        # A mixed module's output is the next one's input, which gives C. The last has only pooling after it.
         for (name, module), (_, following) in pairwise(mixed):
             convs = (m for m in following.modules() if isinstance(m, nn.Conv2d))
             yield Site(name, module, next(convs).in_channels, "after", f"res{int(name[6]) - 2}")
         return
     for name, module in network.named_modules():
-        # Branches that first reduce by a 1×1 convolution, then look around: branch5x5_1, branch3x3dbl_1, …
+        # Branches that begin with a 1×1 convolution, followed by spatial ones: branch5x5_1, branch3x3dbl_1, …
         block = re.fullmatch(r"Mixed_([5-7])[a-e]\.branch\d\w*_1", name)
         if block:
             conv = _child(module, "conv", nn.Conv2d)
             stage = f"res{int(block[1]) - 2}"
             if place == "b":
-                # torchvision's branches call a function, where ours have a module.
+                # torchvision's branches call F.relu; ours have a module, which can be absorbed.
                 own = isinstance(getattr(module, "relu", None), nn.ReLU)
                 norm, act = (f"{name}.bn", f"{name}.relu") if own else ("", "")
                 yield Site(name, module, conv.out_channels, "after", stage, norm, act)
@@ -142,10 +142,16 @@ def _site(
     *,
     before_b: tuple[str, str],
 ) -> Site:
-    """The site of a residual block, whose convolutions (a, b, c) and last norm (d) are `children`.
+    """Return the site of a residual block.
 
-    `before_b` are the norm and the activation between the first two convolutions. torchvision's ResNet has
-    one ReLU for all its places, which is none of its own.
+    Args:
+        name: dotted name of the block.
+        block: the block.
+        place: where in the block.
+        children: names of its convolutions (a, b, c) and of its last norm (d).
+        stage: res2 … res5.
+        before_b: names of the norm and the activation between the first two convolutions. In torchvision's
+            ResNet there is no such activation: each block has one ReLU, used several times.
     """
     if place == "block":
         return Site(name, block, _child(block, children["d"], nn.BatchNorm2d).num_features, "after", stage)

@@ -1,8 +1,8 @@
-"""Temporal modules: nn.Modules [N·T, C, H, W] → the same shape, T fixed at construction.
+"""Temporal modules: nn.Modules [N·T, C, H, W] → the same shape, with T fixed at construction.
 
-TEMPORAL names them, with the place where each stands. A module that filters along time by K taps outside of
-its children says so by its attribute `taps`: the multiply-adds for each element that comes out. (A mean
-has no weights, and is counted as nothing, as the paper does it.)
+TEMPORAL lists them by name, each with its place in the 2D network. A module that filters along time by
+itself, not in a child layer, has an attribute `taps`: multiply-adds per output element, which `tanet cost`
+counts. (A mean has no weights and is not counted, as in the paper.)
 """
 
 from collections.abc import Callable
@@ -26,10 +26,10 @@ __all__ = ["TAM", "TEMPORAL", "TemporalModule", "find_temporal", "insertion_site
 
 @dataclass(frozen=True)
 class TemporalModule:
-    """A temporal module: its place, and how it is made for a site."""
+    """A temporal module: its place in the 2D network, and the function that makes it for a site."""
 
     place: Placement
-    """Its own place; a recipe's `position` other than auto moves those that stand in a block."""
+    """Default place. A recipe's `position` other than auto replaces it, unless it is "beside" or "block"."""
     make: Callable[[Site, Network2D], nn.Module]
 
 
@@ -48,9 +48,7 @@ def _tam(site: Site, model: Network2D) -> nn.Module:
 
 def _side_taps(site: Site, model: Network2D) -> nn.Module:
     if not isinstance(site.module, nn.Conv2d):
-        raise UserError(
-            f"{site.name} is a {type(site.module).__name__}, and only a convolution can be inflated"
-        )
+        raise UserError(f"{site.name} is a {type(site.module).__name__}: only a convolution can be inflated")
     return SideTaps(site.module, frames=model.frames, kernel=model.kernel)
 
 
@@ -74,7 +72,7 @@ def _global_se(site: Site, model: Network2D) -> nn.Module:
     )
 
 
-# The plain 2D network (C2D, TSN) has none: its frames meet in the mean of their logits alone.
+# "none" is the plain 2D network (C2D, TSN): it combines frames only in the mean of their logits.
 TEMPORAL: dict[str, TemporalModule | None] = {
     "none": None,
     "pool": TemporalModule("b", lambda _, model: TemporalPool(frames=model.frames, kernel=model.kernel)),
@@ -97,10 +95,10 @@ TEMPORAL: dict[str, TemporalModule | None] = {
 
 
 def find_temporal(name: str) -> TemporalModule | None:
-    """The temporal module of a name; None for the plain 2D network.
+    """Return the temporal module with a name; None for the plain 2D network.
 
     Raises:
-        UserError: the name is not known; the message lists those that are.
+        UserError: the name is unknown. The message lists the known names.
     """
     if name not in TEMPORAL:
         raise UserError(f"unknown temporal module '{name}': known are {', '.join(TEMPORAL)}")
@@ -108,11 +106,16 @@ def find_temporal(name: str) -> TemporalModule | None:
 
 
 def insertion_sites(network: nn.Module, model: Network2D, *, place: Placement) -> list[Site]:
-    """The sites of a 2D network where the model's temporal module stands, its own place being `place`.
+    """Return the sites of a 2D network that get the model's temporal module.
+
+    Args:
+        network: the 2D network.
+        model: settings; `position` moves the sites, `stages` restricts them.
+        place: default place of the temporal module.
 
     Raises:
-        UserError: the network has no such place, or the model asks for a position that the module can't
-        take.
+        UserError: the network has no such place, or the model asks for a position where the module cannot be
+            placed.
     """
     if place == "block":
         _keep_place(model, "after every other block of res3 and res4")
@@ -131,4 +134,6 @@ def insertion_sites(network: nn.Module, model: Network2D, *, place: Placement) -
 
 def _keep_place(model: Network2D, where: str) -> None:
     if model.position != "auto":
-        raise UserError(f"{model.temporal} stands {where}: its position must be auto, not {model.position}")
+        raise UserError(
+            f"{model.temporal} is placed {where}: its position must be auto, not {model.position}"
+        )

@@ -1,4 +1,4 @@
-"""A BatchNorm whose work a temporal module has taken over."""
+"""A BatchNorm that the temporal module after it computes."""
 
 import torch
 from torch import nn
@@ -7,21 +7,21 @@ from tanet.ops import Backend, BatchNormValues, moments
 
 
 class AbsorbedBatchNorm(nn.BatchNorm2d):
-    """A BatchNorm that passes its input on; the temporal module after it does its work."""
+    """A BatchNorm that returns its input unchanged; the temporal module after it does the normalisation."""
 
     frozen: tuple[torch.Tensor, torch.Tensor] | None = None
-    """Scale and shift once they are fixed (`VideoNet.optimize`); `to` neither casts nor moves them."""
+    """Fixed scale and shift, [C] each (set by `VideoNet.optimize`); `to` neither casts nor moves them."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """Return the input: the temporal module after it computes the BatchNorm."""
+        """Return the input: the temporal module after this layer computes the BatchNorm."""
         return input
 
     def values_for(self, x: torch.Tensor, *, backend: Backend) -> BatchNormValues:
-        """Return the BatchNorm's values for x [N·T, C, H, W]; in training, update its running statistics.
+        """Return the BatchNorm's values for x; in training, also update its running statistics.
 
         Args:
-            x: what enters it.
-            backend: what computes the moments, and later the squeeze.
+            x: input of the BatchNorm, [N·T, C, H, W].
+            backend: backend that computes the moments, and later the squeeze.
         """
         if self.frozen is not None:
             scale, shift = self.frozen
@@ -41,7 +41,7 @@ class AbsorbedBatchNorm(nn.BatchNorm2d):
         return BatchNormValues(self.weight, self.bias, mean, var, self.eps, self.training)
 
     def scale_and_shift(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return its affine map of each channel, [C] each, in evaluation."""
+        """Return scale and shift of the affine map that this BatchNorm is in evaluation, [C] each."""
         if self.frozen is not None:
             return self.frozen
         assert self.running_mean is not None and self.running_var is not None

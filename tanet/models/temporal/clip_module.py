@@ -1,4 +1,4 @@
-"""What all temporal modules share: the frames of a clip are consecutive rows of a batch of images."""
+"""Base class of the temporal modules. The frames of a clip are consecutive rows of a batch of images."""
 
 import torch
 from torch import nn
@@ -7,10 +7,10 @@ from tanet.errors import UserError
 
 
 class ClipModule(nn.Module):
-    """A module of clips: [N·T, C, H, W] → the same shape, unless its class says otherwise.
+    """A module on clips: [N·T, C, H, W] → the same shape, unless its class says otherwise.
 
     Args:
-        frames: T, the frames of a clip.
+        frames: T, frames per clip.
 
     Raises:
         UserError: T is not positive.
@@ -27,5 +27,5 @@ class ClipModule(nn.Module):
         raise NotImplementedError
 
     def extra_repr(self) -> str:
-        """Show T in the printed network."""
+        """Show T when the network is printed."""
         return f"frames={self.frames}"

@@ -1,10 +1,10 @@
-"""The non-local block: every place of every frame looks at all places of all frames.
+"""The non-local block: every position of every frame attends to all positions of all frames.
 
-    Y = X + BN(W_z softmax(θ(X) φ(X')ᵀ) g(X'))      X' = X, max-pooled 1×2×2
+    Y = X + BN(W_z softmax(θ(X) P(φ(X))ᵀ) P(g(X)))      P = 1×2×2 max pooling
 
-Wang, Girshick, Gupta, He: Non-local Neural Networks, CVPR 2018: embedded Gaussian, inner width C/2,
-BatchNorm's scale starts at zero, so that the block starts as the identity. Five of them stand after every
-other block of res3 and res4 of ResNet-50 (after layer2[0], layer2[2], layer3[0], layer3[2], layer3[4]).
+Wang, Girshick, Gupta, He: Non-local Neural Networks, CVPR 2018: embedded Gaussian, inner width C/2. The scale
+of the BatchNorm starts at zero, so the block starts as the identity. ResNet-50 gets five of them, after every
+other block of res3 and res4 (after layer2[0], layer2[2], layer3[0], layer3[2], layer3[4]).
 """
 
 import torch
@@ -20,7 +20,7 @@ class NonLocal(ClipModule):
 
     Args:
         channels: C.
-        frames: T, the frames of a clip.
+        frames: T, frames per clip.
     """
 
     def __init__(self, channels: int, *, frames: int) -> None:
@@ -34,7 +34,7 @@ class NonLocal(ClipModule):
         nn.init.zeros_(self.norm.weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Transform the frames of all clips; the shapes stand at the class."""
+        """Transform the frames of all clips; the class docstring gives the shapes."""
         query = self._places(self.theta(x))  # [N, 1, T·H·W, C/2]
         key = self._places(_pool(self.phi(x)))  # [N, 1, T·H/2·W/2, C/2]
         value = self._places(_pool(self.g(x)))
@@ -44,7 +44,7 @@ class NonLocal(ClipModule):
         return x + self.norm(self.out(found))
 
     def attention_products(self, shape: torch.Size) -> int:
-        """Multiply-adds of the two matrix products for an input of a shape [N·T, C, H, W]."""
+        """Return the multiply-adds of the two matrix products for an input of shape [N·T, C, H, W]."""
         images, channels, height, width = shape
         queries = self.frames * height * width
         pool = 2 if min(height, width) >= 2 else 1
@@ -57,5 +57,5 @@ class NonLocal(ClipModule):
 
 
 def _pool(x: torch.Tensor) -> torch.Tensor:
-    """1×2×2 max pooling, where a map has that many places."""
+    """Apply 1×2×2 max pooling; maps with H or W below 2 stay as they are."""
     return F.max_pool2d(x, 2) if min(x.shape[2:]) >= 2 else x

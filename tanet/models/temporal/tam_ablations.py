@@ -1,11 +1,11 @@
-"""Parts of TAM by themselves, as the paper's Table 2 compares them.
+"""Ablations of TAM, as in the paper's Table 2.
 
-    global       Y = Θ ⊗ X              the aggregation alone, with an open gate
-    local        Y = V · X              the importance map alone
-    global+se    Y = Θ ⊗ (E · X)        the local branch replaced by squeeze-and-excitation
+    global       Y = Θ ⊗ X              only the aggregation, without a gate
+    local        Y = V · X              only the importance map (gate)
+    global+se    Y = Θ ⊗ (E · X)        squeeze-and-excitation instead of the local branch
 
-E = σ(W2 ReLU(W1 s + b1) + b2), for each frame by itself and with channel reduction 8, as Hu et al. have it
-for images (Squeeze-and-Excitation Networks, CVPR 2018). The other symbols are those of tam.py.
+E = σ(W2 ReLU(W1 s + b1) + b2) is computed for each frame separately with channel reduction 8, as Hu et al. do
+for images (Squeeze-and-Excitation Networks, CVPR 2018). The other symbols are defined in tam.py.
 """
 
 import torch
@@ -24,13 +24,13 @@ from tanet.ops import squeeze, squeeze_maps
 
 
 class GlobalBranch(ClipModule):
-    """TAM's global branch alone, [N·T, C, H, W] → [N·T, C, H, W]. It has no weight that knows C.
+    """TAM's global branch alone, [N·T, C, H, W] → [N·T, C, H, W]. Its weights do not depend on C.
 
     Args:
-        frames: T, the frames of a clip.
-        alpha: width of the hidden layer, αT.
-        kernel: K, taps of the adaptive kernel; odd.
-        center_tap_bias: how near the identity the kernels begin, as TAM's.
+        frames: T, frames per clip.
+        alpha: α; the hidden layer has αT units.
+        kernel: K, number of taps of the adaptive kernel; odd.
+        center_tap_bias: mean lead of the middle tap's logit at initialisation, as in TAM.
     """
 
     def __init__(self, *, frames: int, alpha: int = 2, kernel: int = 3, center_tap_bias: float = 0.0) -> None:
@@ -39,7 +39,7 @@ class GlobalBranch(ClipModule):
         self.G = global_branch(frames, alpha=alpha, kernel=kernel, center_tap_bias=center_tap_bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Transform the frames of all clips; the shapes stand at the class."""
+        """Transform the frames of all clips; the class docstring gives the shapes."""
         squeezed = squeeze_maps(x, frames=self.frames, taps=self.taps, gated=False)
         return squeezed.filter(aggregation_kernel(self.G, squeezed.s, self.frames))
 
@@ -49,9 +49,9 @@ class LocalBranch(ClipModule):
 
     Args:
         channels: C.
-        frames: T, the frames of a clip.
-        beta: reduction, C/β.
-        local_kernel: taps of its first convolution; odd.
+        frames: T, frames per clip.
+        beta: β; the hidden layer has C/β channels.
+        local_kernel: number of taps of the first convolution; odd.
     """
 
     def __init__(self, channels: int, *, frames: int, beta: int = 4, local_kernel: int = 3) -> None:
@@ -59,7 +59,7 @@ class LocalBranch(ClipModule):
         self.L = local_branch(channels, frames=frames, beta=beta, kernel=local_kernel)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Transform the frames of all clips; the shapes stand at the class."""
+        """Transform the frames of all clips; the class docstring gives the shapes."""
         return apply_gate(x, rows_to_clips(self.L(squeeze(x)), self.frames))
 
 
@@ -68,10 +68,10 @@ class GlobalSE(ClipModule):
 
     Args:
         channels: C.
-        frames: T, the frames of a clip.
-        alpha: width of the global branch's hidden layer, αT.
-        kernel: K, taps of the adaptive kernel; odd.
-        center_tap_bias: how near the identity the kernels begin, as TAM's.
+        frames: T, frames per clip.
+        alpha: α; the global branch's hidden layer has αT units.
+        kernel: K, number of taps of the adaptive kernel; odd.
+        center_tap_bias: mean lead of the middle tap's logit at initialisation, as in TAM.
         reduction: the excitation's hidden layer has C/reduction channels.
     """
 
@@ -98,7 +98,7 @@ class GlobalSE(ClipModule):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Transform the frames of all clips; the shapes stand at the class."""
+        """Transform the frames of all clips; the class docstring gives the shapes."""
         squeezed = squeeze_maps(x, frames=self.frames, taps=self.taps, gated=True)
         gate = rows_to_clips(self.SE(squeezed.s), self.frames)
         return squeezed.filter(aggregation_kernel(self.G, squeezed.s, self.frames), gate=gate)

@@ -1,4 +1,4 @@
-"""The two branches of TAM: the global one makes kernels, the local one makes gates (eq. 3 and 4)."""
+"""The two branches of TAM: the local branch computes gates (eq. 3), the global branch kernels (eq. 4)."""
 
 import math
 
@@ -10,13 +10,14 @@ from tanet.errors import UserError
 from tanet.ops import as_clips
 
 MEAN_HIDDEN_ACTIVATION = 0.4
-"""Mean of a hidden unit of the global branch at the start: of what ReLU leaves of a normal value, 1/√(2π)."""
+"""Mean hidden activation of the global branch at initialisation: E[ReLU(z)] = 1/√(2π) for z ~ N(0, 1)."""
 
 
 class FrameConv(nn.Conv1d):
-    """A convolution along time on rows, one row a frame: [N·T, C] → [N·T, C'], zeros outside the clip.
+    """A convolution along time, zero-padded: rows [N·T, C], one per frame, → rows [N·T, C'].
 
-    The parameters are those of a Conv1d; computed as one matrix product, which takes no other memory format.
+    The parameters are those of a Conv1d. The forward pass is one matrix product on the rows, so the rows need
+    no other memory format.
     """
 
     def __init__(self, channels: int, outputs: int, kernel: int, *, frames: int) -> None:
@@ -35,17 +36,24 @@ class FrameConv(nn.Conv1d):
 
 
 def global_branch(frames: int, *, alpha: int, kernel: int, center_tap_bias: float = 0.0) -> nn.Sequential:
-    """G: rows of T values → weights of K taps (eq. 4); its children are named as in the published code.
+    """Build G: rows of T values → weights of K taps (eq. 4). Its children are named as in the published code.
 
-    `center_tap_bias` is the mean lead of the middle tap's logit over the others at the start.
-    It raises the last weights of that tap, which multiply activations that are never negative.
+    Args:
+        frames: T, frames per clip.
+        alpha: α; the hidden layer has αT units.
+        kernel: K, number of taps; odd.
+        center_tap_bias: mean lead of the middle tap's logit over the others at initialisation. It is spread
+            over that tap's weights in the last layer, whose inputs (after ReLU) are never negative.
+
+    Raises:
+        UserError: an argument is out of range.
     """
     if kernel < 1 or kernel % 2 == 0:
         raise UserError(f"kernel must be odd, not {kernel}")
     if min(frames, alpha) < 1:
         raise UserError(f"frames and alpha must be positive, not {frames} and {alpha}")
     if not 0 <= center_tap_bias < math.inf:
-        raise UserError(f"center_tap_bias must be a number from 0 on, not {center_tap_bias}")
+        raise UserError(f"center_tap_bias must be finite and not negative, not {center_tap_bias}")
     branch = nn.Sequential(
         nn.Linear(frames, alpha * frames, bias=False),
         nn.BatchNorm1d(alpha * frames),
@@ -61,11 +69,11 @@ def global_branch(frames: int, *, alpha: int, kernel: int, center_tap_bias: floa
 
 
 def local_branch(channels: int, *, frames: int, beta: int, kernel: int) -> nn.Sequential:
-    """L: rows [N·T, C] → the gate's rows [N·T, C] (eq. 3); its children are named as in the published one."""
+    """Build L: rows [N·T, C] → the gate's rows [N·T, C] (eq. 3). Its children are named as published."""
     if kernel < 1 or kernel % 2 == 0:
         raise UserError(f"local_kernel must be odd, not {kernel}")
     if not 1 <= beta <= channels:
-        raise UserError(f"beta must be in 1 … {channels} (channels), not {beta}")
+        raise UserError(f"beta must be in 1 … {channels} (the channels), not {beta}")
     return nn.Sequential(
         FrameConv(channels, channels // beta, kernel, frames=frames),
         nn.BatchNorm1d(channels // beta),
@@ -76,12 +84,12 @@ def local_branch(channels: int, *, frames: int, beta: int, kernel: int) -> nn.Se
 
 
 def rows_to_clips(rows: torch.Tensor, frames: int) -> torch.Tensor:
-    """Rows [N·T, C], one a frame, as [N, C, T]."""
+    """Reshape rows [N·T, C], one per frame, to [N, C, T]."""
     return as_clips(rows, frames).mT
 
 
 def aggregation_kernel(branch: nn.Module, s: torch.Tensor, frames: int) -> torch.Tensor:
-    """The kernel Θ [N, C, K] that a global branch makes of the rows s [N·T, C]."""
+    """Compute the kernel Θ [N, C, K] with a global branch from the rows s [N·T, C]."""
     rows = rows_to_clips(s, frames)  # [N, C, T]
     return branch(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])
 

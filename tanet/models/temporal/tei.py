@@ -1,4 +1,4 @@
-"""TEI, the module of TEINet: enhance what moves, then let neighbouring frames interact.
+"""TEI, the module of TEINet: enhance moving features, then mix neighbouring frames.
 
     s = mean of X over H, W                                                             [N, C, T]
     MEM:  D[t] = W1 s[t] - (W2 ∗ s)[t+1],   U[t] = σ(W3 D[t]) · X[t],   U[T-1] = X[T-1]
@@ -6,11 +6,11 @@
 
 Liu, Luo, Wang, Wang, Tai, Wang, Li, Huang, Lu: TEINet: Towards an Efficient Architecture for Video
 Recognition, AAAI 2020. Motion enhanced module (MEM) with channel reduction 8; temporal interaction module
-(TIM), a depthwise convolution that starts as TSM's shift. It stands where TAM stands.
+(TIM), a depthwise convolution that starts as TSM's shift. Like TAM, it is inserted at position b.
 
-No code was published, and the paper leaves the width of MEM's convolutions open. W2 is taken 3 wide over
-time, W1 and W3 1 wide: with them ResNet-50 has 25.12 M parameters for 400 classes, where TAM's authors, who
-are TEINet's as well, report 25.11 M in Table 2 (with W2 1 wide it would be 24.81 M).
+No code was published, and the paper does not give the kernel sizes of MEM's convolutions. Here W2 spans 3
+frames, W1 and W3 span 1: ResNet-50 then has 25.12 M parameters for 400 classes. TAM's authors, who also wrote
+TEINet, report 25.11 M in Table 2 (if W2 spanned 1 frame, it would be 24.81 M).
 """
 
 import torch
@@ -28,30 +28,32 @@ class TEI(ClipModule):
 
     Args:
         channels: C.
-        frames: T, the frames of a clip.
-        reduction: MEM compares C/reduction channels.
-        divisor: TIM starts with one part of the channels in `divisor` shifted each way.
+        frames: T, frames per clip.
+        reduction: MEM compares frames in C/reduction channels.
+        divisor: at initialisation TIM shifts C/divisor channels in each direction of time.
     """
 
     taps = 3
-    """Multiply-adds for each element that comes out."""
+    """Multiply-adds per output element."""
 
     def __init__(self, channels: int, *, frames: int, reduction: int = 8, divisor: int = 8) -> None:
         super().__init__(frames=frames)
         if min(frames, divisor, reduction) < 1 or reduction > channels:
-            raise UserError(f"frames, divisor, reduction must be positive, reduction ≤ {channels} (channels)")
+            raise UserError(
+                f"frames, divisor and reduction must be positive, and reduction ≤ {channels} (channels)"
+            )
         narrow = channels // reduction
         self.now = nn.Conv1d(channels, narrow, 1, bias=False)
         self.next = nn.Conv1d(channels, narrow, 3, padding=1, bias=False)
         self.expand = nn.Conv1d(narrow, channels, 1, bias=False)
         part = channels // divisor
         weight = torch.tensor([0.0, 1.0, 0.0]).repeat(channels, 1)  # [C, 3]
-        weight[:part] = torch.tensor([0.0, 0.0, 1.0])  # from the frame after
-        weight[part : 2 * part] = torch.tensor([1.0, 0.0, 0.0])  # from the frame before
+        weight[:part] = torch.tensor([0.0, 0.0, 1.0])  # from the next frame
+        weight[part : 2 * part] = torch.tensor([1.0, 0.0, 0.0])  # from the previous frame
         self.weight = nn.Parameter(weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Transform the frames of all clips; the shapes stand at the class."""
+        """Transform the frames of all clips; the class docstring gives the shapes."""
         s = rows_to_clips(squeeze(x), self.frames)  # [N, C, T]
         moved = self.now(s) - F.pad(self.next(s), (-1, 1))  # [N, C/8, T]
         gate = F.pad(self.expand(moved).sigmoid()[..., :-1], (0, 1), value=1.0)  # [N, C, T]

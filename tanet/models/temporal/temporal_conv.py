@@ -1,12 +1,12 @@
-"""Fixed ways to mix neighbouring frames: mean, dense convolution, inflated convolution.
+"""Mix neighbouring frames with fixed weights: mean, dense convolution, inflated convolution.
 
     C2D-Pool     Y[t] = mean of X[t-1], X[t], X[t+1]
     C2D-TConv    Y[t] = Σ_k W_k X[t + k - K//2],  W_k dense, C → C
-    I3D 3×1×1    Y[t] = Σ_k W_k ∗ X[t + k - K//2],  W in the place of a block's first convolution
+    I3D 3×1×1    Y[t] = Σ_k W_k ∗ X[t + k - K//2],  W replaces a block's first convolution
 
-K = 3 taps; zero outside the clip. Rivals of TAM in the paper's Table 2. The first two stand where TAM stands;
-I3D is that of Carreira and Zisserman (CVPR 2017) as Wang et al. build it (Non-local Neural Networks, CVPR
-2018).
+K = 3 taps; frames outside the clip are zero. The paper's Table 2 compares TAM with them. The first two are
+inserted where TAM is; I3D (Carreira and Zisserman, CVPR 2017) is built as by Wang et al. (Non-local Neural
+Networks, CVPR 2018).
 """
 
 import torch
@@ -20,11 +20,11 @@ from tanet.ops import adaptive_conv, as_clips, shift_sum
 class TemporalPool(ClipModule):
     """Mean over K neighbouring frames, [N·T, C, H, W] → [N·T, C, H, W]; no parameters.
 
-    At the ends of a clip the frames that are not there count as zeros, as in a pooling layer with padding.
+    Frames beyond the ends of a clip count as zeros, as in a pooling layer with padding.
 
     Args:
-        frames: T, the frames of a clip.
-        kernel: K, odd.
+        frames: T, frames per clip.
+        kernel: K, number of taps; odd.
     """
 
     def __init__(self, *, frames: int, kernel: int = 3) -> None:
@@ -33,59 +33,60 @@ class TemporalPool(ClipModule):
         self.kernel = kernel
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Transform the frames of all clips; the shapes stand at the class."""
+        """Transform the frames of all clips; the class docstring gives the shapes."""
         shape = (as_clips(x, self.frames).shape[0], x.shape[1], self.kernel)
         return adaptive_conv(x, x.new_full((1, 1, 1), 1 / self.kernel).expand(shape))
 
     def extra_repr(self) -> str:
-        """Show T and the settings in the printed network."""
+        """Show T and the settings when the network is printed."""
         return f"{super().extra_repr()}, kernel={self.kernel}"
 
 
 class TemporalConv(ClipModule):
-    """Dense convolution over time, [N·T, C, H, W] → [N·T, C, H, W]; K×1×1, no bias.
+    """Dense K×1×1 convolution over time without a bias, [N·T, C, H, W] → [N·T, C, H, W].
 
-    It starts as the identity (the paper does not say how its own starts; a random one in the midst of
-    ImageNet's features would have to be undone first).
+    It is initialised as the identity. (The paper does not describe its initialisation. Random weights between
+    layers with ImageNet weights would disturb their features, which training would first have to repair.)
 
     Args:
         channels: C.
-        frames: T, the frames of a clip.
-        kernel: K, odd.
+        frames: T, frames per clip.
+        kernel: K, number of taps; odd.
     """
 
     def __init__(self, channels: int, *, frames: int, kernel: int = 3) -> None:
         super().__init__(frames=frames)
         _check_taps(kernel)
-        # In two dimensions, time and place: five-dimensional weights have no channels-last form.
+        # A Conv2d over time and flattened positions: torch.channels_last does not apply to 5D weights.
         self.conv = nn.Conv2d(channels, channels, (kernel, 1), padding=(kernel // 2, 0), bias=False)
         nn.init.dirac_(self.conv.weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Transform the frames of all clips; the shapes stand at the class."""
+        """Transform the frames of all clips; the class docstring gives the shapes."""
         y = self.conv(as_clips(x, self.frames).transpose(1, 2).flatten(3))  # [N, C, T, H·W]
         return y.unflatten(3, x.shape[2:]).transpose(1, 2).flatten(0, 1)
 
 
 class SideTaps(ClipModule):
-    """What inflating a 2D convolution adds, its taps on other frames: [N·T, C, H, W] → [N·T, C', H', W'].
+    """The taps on other frames of an inflated 2D convolution: [N·T, C, H, W] → [N·T, C', H', W'].
 
-    Added to the convolution's own output, it makes the inflated convolution: the 2D weight, which keeps its
-    name, is the middle tap. The side taps start at zero, so that I3D starts as the 2D network.
+    The inflated convolution is the sum of the 2D convolution's output and of this module's output: the 2D
+    weight, which keeps its name, is the middle tap. The side taps are initialised to zero, so I3D starts as
+    the 2D network.
 
     Args:
-        conv: the 2D convolution, C → C', ungrouped.
-        frames: T, the frames of a clip.
-        kernel: K, odd.
+        conv: the 2D convolution, C → C', with groups=1.
+        frames: T, frames per clip.
+        kernel: K, number of taps; odd.
     """
 
     def __init__(self, conv: nn.Conv2d, *, frames: int, kernel: int = 3) -> None:
         super().__init__(frames=frames)
         _check_taps(kernel)
         if kernel == 1:
-            raise UserError("an inflated convolution needs 3 taps or more, not 1")
+            raise UserError("an inflated convolution needs at least 3 taps, not 1")
         if conv.groups != 1 or isinstance(conv.padding, str):
-            raise UserError("only an ungrouped convolution with padding in numbers can be inflated")
+            raise UserError("only an ungrouped convolution with numeric padding can be inflated")
         self.ahead = tuple(k - kernel // 2 for k in range(kernel) if k != kernel // 2)
         self.taps_conv = nn.Conv2d(
             conv.in_channels,
@@ -99,7 +100,7 @@ class SideTaps(ClipModule):
         nn.init.zeros_(self.taps_conv.weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Transform the frames of all clips; the shapes stand at the class."""
+        """Transform the frames of all clips; the class docstring gives the shapes."""
         taps = self.taps_conv(x).unflatten(1, (len(self.ahead), -1))  # [N·T, K-1, C', H', W']
         return shift_sum(taps, self.ahead, frames=self.frames)
 

@@ -1,10 +1,10 @@
-"""TSM, the temporal shift: part of the channels come from the frame after, part from the frame before.
+"""TSM, the temporal shift: some channels come from the next frame, some from the previous frame.
 
     Y[n, t, c] = X[n, t + 1, c]  for c < C/8        X[n, t - 1, c]  for C/8 ≤ c < C/4        X[n, t, c] else
 
-zero outside the clip. Lin, Gan, Han: TSM: Temporal Shift Module for Efficient Video Understanding, ICCV 2019.
-Its place is before conv1, in the residual branch only ("residual shift"), so that no frame loses its own
-features.
+X is zero outside the clip. Lin, Gan, Han: TSM: Temporal Shift Module for Efficient Video Understanding, ICCV
+2019. It is inserted before conv1, in the residual branch only ("residual shift"): the shortcut keeps the
+features of each frame.
 """
 
 import torch
@@ -18,8 +18,8 @@ class TemporalShift(ClipModule):
     """Temporal shift, [N·T, C, H, W] → [N·T, C, H, W]; no parameters.
 
     Args:
-        frames: T, the frames of a clip.
-        divisor: one part of the channels in `divisor` moves each way.
+        frames: T, frames per clip.
+        divisor: C/divisor channels are shifted in each direction of time.
     """
 
     def __init__(self, *, frames: int, divisor: int = 8) -> None:
@@ -29,9 +29,9 @@ class TemporalShift(ClipModule):
         self.divisor = divisor
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Transform the frames of all clips; the shapes stand at the class."""
+        """Transform the frames of all clips; the class docstring gives the shapes."""
         return shift(x, frames=self.frames, part=x.shape[1] // self.divisor)
 
     def extra_repr(self) -> str:
-        """Show T and the settings in the printed network."""
+        """Show T and the settings when the network is printed."""
         return f"{super().extra_repr()}, divisor={self.divisor}"

@@ -1,1 +1,1 @@
-"""The temporal adaptive convolution: a gate, then a K-tap filter for each clip and channel."""
+"""Temporal adaptive convolution: a gate, then a K-tap temporal filter for each clip and channel."""

@@ -1,7 +1,8 @@
-"""Squeeze and filter where PyTorch launches each operation: gradients lie in memory as the maps do.
+"""Weighted sum of shifted maps in PyTorch's eager mode, with gradients in the memory format of the maps.
 
-Left to autograd, a gradient of slices is padded in NCHW and a mean's is written out. Where a network is in
-channels-last that costs a CPU more than the rest of the step: BatchNorm's backward pass changes formats too.
+By default, autograd pads the gradient of a slice in NCHW and writes out the gradient of a mean. On a CPU,
+this costs a channels-last network more than the rest of the step, because the backward pass of BatchNorm then
+changes formats too. `pooling.op.Squeeze` handles the mean.
 """
 
 from collections.abc import Iterator
@@ -12,33 +13,33 @@ from torch.autograd.function import once_differentiable
 
 
 def weighted_sum(maps: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Σ_k weight_k[t + k - K//2] · maps[t + k - K//2], zero outside the clip.
+    """Return Σ_k weight_k[t + k - K//2] · maps[t + k - K//2], zero outside the clip.
 
     Args:
         maps: [N, T, C, H, W].
-        weight: of each tap for the frame that it reads, [K, N, T, C, 1, 1].
+        weight: [K, N, T, C, 1, 1], the weight of each tap, indexed by the frame that the tap reads.
     """
     half, frames = len(weight) // 2, maps.shape[1]
     y = maps * weight[half]
-    # Sums into slices, not a padded copy: that keeps channels-last, and reads no frame that is not there.
+    # Add into slices instead of padding a copy: this keeps channels-last and reads no frame outside the clip.
     for k, at, read in _pairs(len(weight), frames):
         y[:, at].addcmul_(maps[:, read], weight[k, :, read])
     return y
 
 
 class WeightedSum(torch.autograd.Function):
-    """`weighted_sum` with gradients in the memory format of the maps; they have none themselves."""
+    """`weighted_sum` with gradients in the memory format of the maps; differentiable once."""
 
     @staticmethod
     def forward(ctx: Any, maps: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
-        """Compute the answer, and keep what the gradient needs."""
+        """Compute the weighted sum and save the inputs for the backward pass."""
         ctx.save_for_backward(maps, weight)
         return weighted_sum(maps, weight)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:  # type: ignore[override]
-        """Compute the gradients of the inputs."""
+        """Compute the gradients of the maps and the weights."""
         maps, weight = ctx.saved_tensors
         if dy.stride() != maps.stride():
             dy = torch.empty_like(maps).copy_(dy)
@@ -46,7 +47,7 @@ class WeightedSum(torch.autograd.Function):
         dmaps = dweight = None
         if ctx.needs_input_grad[1]:
             dweight = torch.zeros_like(weight)
-            product = dy * maps  # whose memory all taps use
+            product = dy * maps  # all taps reuse this memory
             dweight[half] = _sum_places(product)
             for k, at, read in pairs:
                 dweight[k, :, read] = _sum_places(torch.mul(dy[:, at], maps[:, read], out=product[:, at]))
@@ -58,7 +59,7 @@ class WeightedSum(torch.autograd.Function):
 
 
 def _pairs(taps: int, frames: int) -> Iterator[tuple[int, slice, slice]]:
-    """For each tap but the middle one, the frames of the answer that it counts for, and those it reads."""
+    """Yield (tap, output frames that it adds to, input frames that it reads) for all but the middle tap."""
     for k in range(taps):
         ahead = k - taps // 2
         if 0 < ahead < frames:

@@ -1,12 +1,12 @@
-"""The temporal adaptive convolution: a gate, then a K-tap filter for each clip and channel.
+"""Temporal adaptive convolution: a gate, then a K-tap temporal filter for each clip and channel.
 
     Y[n, t, c] = Σ_k Θ[n, c, k] · Z[n, t + k - K//2, c]        (zero outside the clip)
     Z = gate · act(scale · X + shift)
 
-TAM ("Temporal Adaptive Module for Video Recognition", eq. 3 and 7). What comes before it in a network, a
-BatchNorm as an affine map of each channel and a ReLU, can be taken in, so that the normalised map is never
-written. `reference`, a sum of shifted maps, is the specification: whatever computes the same faster is tested
-against it.
+This is eq. 3 and 7 of TAM ("Temporal Adaptive Module for Video Recognition"). The layers before it in a
+network, a BatchNorm (as an affine map of each channel) and a ReLU, can be absorbed, so that the normalised
+map is never written to memory. `reference`, a sum of shifted maps, is the specification: all faster
+implementations are tested against it.
 """
 
 import torch
@@ -25,25 +25,25 @@ def adaptive_conv(
     shift: torch.Tensor | None = None,
     act: Activation = "none",
 ) -> torch.Tensor:
-    """Filter every channel of every clip along time with a kernel of its own.
+    """Filter each channel of each clip along time with its own kernel.
 
     Args:
-        x: feature maps [N·T, C, H, W], the frames of a clip in consecutive rows.
-        kernel: [N, C, K], K odd; index 0 weighs the frame before (cross-correlation). Nothing is
-            normalised again at the ends of the clip, where taps fall on zeros.
-        gate: importance of each frame [N, C, T], multiplied in first; None leaves all frames as they are.
-        scale: [C], with `shift` the affine map of each channel that comes before all; None for none.
+        x: feature maps [N·T, C, H, W]; the frames of a clip are consecutive rows.
+        kernel: [N, C, K], K odd; index 0 weights the earliest frame (cross-correlation). At the ends of the
+            clip some taps read zeros; the kernel is not renormalised there.
+        gate: importance of each frame, [N, C, T], multiplied in before the filter; None for no gate.
+        scale: [C]; with `shift`, an affine map of each channel that is applied first. None for no map.
         shift: [C].
-        act: what follows the affine map.
+        act: activation after the affine map.
 
     Returns:
-        [N·T, C, H, W], in the memory format of x; in channels-last from the fused kernels.
+        [N·T, C, H, W] in the memory format of x; the fused kernels always return channels-last.
 
     Raises:
-        ValueError: the shapes do not fit, K is even, or scale is given without shift.
+        ValueError: the shapes do not match, K is even, scale is given without shift, or act is unknown.
     """
     inputs = FilterInputs(x, kernel, gate, scale, shift, act)
-    if not torch.compiler.is_compiling():  # where the number of clips may be a symbol
+    if not torch.compiler.is_compiling():  # while compiling, the number of clips may be symbolic
         _check(inputs)
     check_affine(scale, shift, act)
     if backend_for(x, taps=kernel.shape[2], frames=x.shape[0] // kernel.shape[0]) == "triton":
@@ -59,12 +59,12 @@ def _check(inputs: FilterInputs) -> None:
     x, kernel, gate, *_ = inputs
     clips, channels, taps = kernel.shape
     if taps % 2 == 0 or channels != x.shape[1]:
-        raise ValueError(f"expected a kernel [{clips}, {x.shape[1]}, K], K odd, not {list(kernel.shape)}")
+        raise ValueError(f"expected a kernel [{clips}, {x.shape[1]}, K] with odd K, got {list(kernel.shape)}")
     if clips < 1 or x.shape[0] % clips:
-        raise ValueError(f"{x.shape[0]} images are no whole number of frames for {clips} clips")
+        raise ValueError(f"{x.shape[0]} images cannot be divided evenly among {clips} clips")
     expected = (clips, channels, x.shape[0] // clips)
     if gate is not None and gate.shape != expected:
-        raise ValueError(f"expected a gate {list(expected)}, not {list(gate.shape)}")
+        raise ValueError(f"expected a gate {list(expected)}, got {list(gate.shape)}")
 
 
 def reference(
@@ -76,16 +76,16 @@ def reference(
     shift: torch.Tensor | None = None,
     act: Activation = "none",
 ) -> torch.Tensor:
-    """Compute `adaptive_conv` in PyTorch's operations: the specification."""
+    """Compute `adaptive_conv` with PyTorch's own operations, as its specification."""
     return weighted_sum(*_weighted(FilterInputs(x, kernel, gate, scale, shift, act))).flatten(0, 1)
 
 
 def _weighted(inputs: FilterInputs) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the maps that are summed and their weights, as `weighted_sum` takes them."""
+    """Return the arguments of `weighted_sum`: the maps to be summed and their weights."""
     x, kernel, gate, scale, shift, act = inputs
     maps = activate(x, scale=scale, shift=shift, act=act)
     maps = maps.unflatten(0, (kernel.shape[0], -1))  # [N, T, C, H, W]
-    # Gate times tap first: both are small, and no gated copy of the maps has to be written.
+    # Multiply the gate by the taps first: both are small, and this avoids a gated copy of the maps.
     weight = kernel[:, :, None] if gate is None else gate[..., None] * kernel[:, :, None]  # [N, C, T, K]
     weight = weight.expand(-1, -1, maps.shape[1], -1).permute(3, 0, 2, 1).contiguous()  # [K, N, T, C]
     return maps, weight[..., None, None].to(x.dtype)

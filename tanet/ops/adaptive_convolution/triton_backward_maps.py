@@ -1,11 +1,11 @@
-"""The gradient of the maps of the temporal adaptive convolution: one pass, after that of the sums.
+"""Gradient of the maps of the temporal adaptive convolution, in one pass after the pass for the sums.
 
     dZ_t = Σ_k θ_k dY_{t-k+h},  h = K//2
     dX_t = s (g_t dZ_t + e_t) act'(s · X_t + b) + m X_t + n
 
-The gradients of a squeeze of the same maps (e, a number a frame and channel) and of their moments (m and n, a
-number a channel) follow from the sums, and are written by the way: no map is added to another. dY is read
-once, and X where there is an activation or are moments.
+Two more gradients follow from the sums and are added in the same pass, without a separate addition of maps:
+that of a squeeze of the same maps (e, one number per frame and channel), and that of their moments (m and n,
+one number per channel). dY is read once; X is read, once, only if there is an activation or moments.
 """
 
 import torch
@@ -29,7 +29,7 @@ from tanet.ops.common.triton_tiles import (
 
 @triton.jit
 def _grad_of_x(dz, raw, g, e, s, b, slope, offset, ACT: tl.constexpr, SLOPED: tl.constexpr):
-    """dX of a frame, from dZ and what else the frame's gradient is made of."""
+    """Return dX of a frame from dZ and the other terms of the gradient (see above)."""
     dp = g * dz + e
     if ACT > 0:
         dp *= activation_grad(raw * s + b, ACT)
@@ -48,7 +48,7 @@ def _backward_maps_kernel(
 ):  # fmt: skip
     n, first, last, cs, offsets, inside = program_tile(T, P, C, per_chunk, BP, BC)
     PC = P * C
-    SEEN: tl.constexpr = (ACT > 0) or SLOPED  # the maps matter only to an activation and to their moments
+    SEEN: tl.constexpr = (ACT > 0) or SLOPED  # only an activation or moments need the maps
     s = load_per_channel(scale, cs, cs < C, 1.0, AFFINE)
     b = load_per_channel(shift, cs, cs < C, 0.0, AFFINE)
     m = load_per_channel(slope, cs, cs < C, 0.0, SLOPED)
@@ -57,7 +57,7 @@ def _backward_maps_kernel(
     gates = n.to(tl.int64) * C * T + cs * gate_c
     extra += n.to(tl.int64) * T * C + cs
     thetas = ()
-    for i in tl.static_range(K):  # backwards in time
+    for i in tl.static_range(K):  # taps in reverse order
         thetas += (load_per_channel(theta, weights + (K - 1 - i) * theta_k, cs < C, 0.0, True),)
     sums = zero_sums(BP, BC, K)
     for i in tl.static_range(K - 1):
@@ -90,7 +90,7 @@ def adaptive_conv_dx(
     slope: torch.Tensor | None,
     offset: torch.Tensor | None,
 ) -> torch.Tensor:
-    """The gradient of x; with e [N·T, C] (`extra`), m and n [C] (`slope`, `offset`) where they are given."""
+    """Compute the gradient of x; optional terms are e [N·T, C] (`extra`), m and n [C] (`slope`, `offset`)."""
     x, dy = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (x, dy))
     dx = torch.empty_like(x)
     grid, per_chunk, compiled = launch_grid(x, kernel)

@@ -1,12 +1,12 @@
-"""The gradients of the temporal adaptive convolution's kernel, gate, scale and shift: one pass over the maps.
+"""Gradients of the temporal adaptive convolution's kernel, gate, scale and shift: one pass over the maps.
 
     a_t = act(s · X_t + b)                     dZ_t = Σ_k θ_k dY_{t-k+h},  h = K//2
     dθ_k = Σ_t <dY_{t-k+h}, g_t a_t>           dg_t = <dZ_t, a_t>
     ds = Σ_t <g_t dZ_t act', X_t>              db = Σ_t <g_t dZ_t act', 1>
 
-<,> sums over H·W. For K = 3 dY and X are read once: the frames beside stay in registers, and those of the
-next steps are on their way to shared memory. Sums over places leave one part a program, added up in a fixed
-order: a result does not change from run to run.
+<,> sums over H·W. For K = 3, dY and X are read once: neighbouring frames stay in registers, while the frames
+of the next steps are prefetched to shared memory. Each program writes one partial sum over its positions;
+the partial sums are added in a fixed order, so results do not change from run to run.
 """
 
 import torch
@@ -28,14 +28,14 @@ from tanet.ops.common.triton_tiles import (
 )
 
 TILE = {"elements": 512, "most": 128}
-WARPS = 1  # a warp adds up a frame's places without waiting for others
-PROGRAMS_PER_SM = 8  # programs that a multiprocessor has registers for
-STAGES = 4  # steps whose maps are on their way at a time, the one worked on included
+WARPS = 1  # a single warp sums the positions of a frame without waiting for other warps
+PROGRAMS_PER_SM = 8  # programs for which a multiprocessor has registers
+STAGES = 4  # pipeline depth: steps whose maps are in flight, including the current one
 
 
 @triton.jit
 def _sum_rows(values, R: tl.constexpr):
-    """[BP, BC] → [R, BC]: the sum of places that lie R apart, which one thread has."""
+    """Sum the positions that lie R apart, which are held by one thread: [BP, BC] → [R, BC]."""
     return tl.sum(tl.reshape(values, [values.shape[0] // R, R, values.shape[1]]), 0)
 
 
@@ -45,7 +45,7 @@ def _sum_three_taps(
     T, C, PC, theta_k, gate_t, GATE: tl.constexpr, AFFINE: tl.constexpr, ACT: tl.constexpr,
     BT: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, R: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
-    """Sums for K = 3, which read dY and X once; returns those of gate, scale and shift."""
+    """Sum for K = 3, reading dY and X once: store dθ, return the sums of gate, scale and shift."""
     ts = tl.arange(0, BT)[:, None]
     d_gate = tl.zeros([BT, BC], tl.float32)
     d_scale = tl.zeros([R, BC], tl.float32)
@@ -59,14 +59,14 @@ def _sum_three_taps(
     offsets, inside = tile_offsets(first, last, cs, C, BP)
     before = tl.zeros([BP, BC], tl.float32)
     now = load_frame(dy, n, 0, T, PC, offsets, inside).to(tl.float32)
-    # One loop over all frames of all tiles, so that its loads never have to start anew.
+    # A single loop over all frames of all tiles keeps the load pipeline full from one tile to the next.
     for i in tl.range(0, tl.cdiv(last - first, BP) * T, num_stages=STAGES):
         t, next_t = i % T, (i + 1) % T
         offsets, inside = tile_offsets(first + i // T * BP, last, cs, C, BP)
         raw = load_frame(x, n, t, T, PC, offsets, inside).to(tl.float32)
         offsets, inside = tile_offsets(first + (i + 1) // T * BP, last, cs, C, BP)
         ahead = load_frame(dy, n, next_t, T, PC, offsets, inside).to(tl.float32)
-        after = tl.where(next_t > 0, ahead, 0.0)  # the first frame of the next tile does not follow
+        after = tl.where(next_t > 0, ahead, 0.0)  # zero if `ahead` is the first frame of the next tile
         pre = raw * s + b
         g = load_per_channel(gate, gates + t * gate_t, cs < C, 1.0, GATE)
         a = activate(pre, ACT)
@@ -95,7 +95,7 @@ def _sum_taps(
     T, C, PC, theta_k, gate_t, K: tl.constexpr, GATE: tl.constexpr, AFFINE: tl.constexpr,
     ACT: tl.constexpr, BT: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, R: tl.constexpr,
 ):  # fmt: skip
-    """Sums for any K, a pass over dY and X for each tap; returns those of gate, scale and shift."""
+    """Sum for any K, one pass over dY and X per tap: store dθ, return the sums of gate, scale and shift."""
     ts = tl.arange(0, BT)[:, None]
     d_gate = tl.zeros([BT, BC], tl.float32)
     d_scale = tl.zeros([R, BC], tl.float32)
@@ -140,7 +140,7 @@ def _backward_sums_kernel(
     b = load_per_channel(shift, cs, cs < C, 0.0, AFFINE)
     weights = n.to(tl.int64) * C * K + cs * theta_c
     gates = n.to(tl.int64) * C * T + cs * gate_c
-    # Partial sums [parts of the places, N, rows, C]: rows of the gate, the kernel, the scale, the shift.
+    # Partial sums [parts of the positions, N, rows, C]; the rows are those of gate, kernel, scale and shift.
     sums += (part * tl.num_programs(1) + n).to(tl.int64) * rows * C + cs
     d_theta = sums
     if GATE:
@@ -165,7 +165,7 @@ def _backward_sums_kernel(
 def _count_sums(
     x: torch.Tensor, kernel: torch.Tensor, gate: torch.Tensor | None, scale: torch.Tensor | None
 ) -> int:
-    """How many sums a channel of a clip has."""
+    """Return the number of sums per clip and channel: the rows of `adaptive_conv_sums`."""
     clips, _, taps = kernel.shape
     return taps + (0 if gate is None else x.shape[0] // clips) + (0 if scale is None else 2)
 
@@ -180,15 +180,15 @@ def adaptive_conv_sums(
     shift: torch.Tensor | None,
     act: str,
 ) -> torch.Tensor:
-    """Float32 sums [N, T + K + 2, C] for gate, kernel, scale and shift; no rows for what is not there."""
+    """Compute float32 sums [N, T + K + 2, C] for gate, kernel, scale and shift; absent inputs get no rows."""
     x, dy = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (x, dy))
     clips, channels, _, frames, places = sizes(x, kernel)
     block_p, block_c = tile_shape(channels, **TILE)
     tiles_c = triton.cdiv(channels, block_c)
-    tiles_p = max(1, triton.cdiv(places, block_p))  # maps without places have sums, too: zeros
+    tiles_p = max(1, triton.cdiv(places, block_p))  # maps without positions also have sums: zeros
     share = tiles_per_program(tiles_p, of=clips * tiles_c, resident=PROGRAMS_PER_SM, device=x.device)
     parts = triton.cdiv(tiles_p, share)
-    at_a_time = min(block_p, WARPS * 32 * 16 // (block_c * x.itemsize))  # places that its threads load
+    at_a_time = min(block_p, WARPS * 32 * 16 // (block_c * x.itemsize))  # positions per load instruction
     rows = _count_sums(x, kernel, gate, scale)
     sums = torch.empty(parts, clips, rows, channels, device=x.device, dtype=torch.float32)
     inputs, options = kernel_arguments(FilterInputs(x, kernel, gate, scale, shift, act))
@@ -207,7 +207,7 @@ def _(dy, x, kernel, gate, scale, shift, act):
 
 
 def gradients(dy: torch.Tensor, inputs: FilterInputs) -> tuple[torch.Tensor | None, ...]:
-    """Compute the gradients of kernel, gate, scale and shift; None for those that are not there."""
+    """Compute the gradients of kernel, gate, scale and shift; None for each that is absent."""
     _, kernel, gate, scale, shift, _ = inputs
     sums = adaptive_conv_sums(dy, *inputs)
     taps, affine = kernel.shape[2], 0 if scale is None else 2

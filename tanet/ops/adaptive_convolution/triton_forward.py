@@ -1,11 +1,11 @@
-"""The temporal adaptive convolution as a fused kernel, equal to `op.reference`.
+"""Temporal adaptive convolution as a fused kernel, equal to `op.reference`.
 
     Z_t = g_t · act(s · X_t + b)
     Y_t = Σ_k θ_k Z_{t+k-h},  h = K//2
 
-A program owns a tile of one clip and walks along its T frames, or along some of them where there are few
-clips, and keeps the sums that are begun in registers: X is read once, Y written once; the next frames are on
-their way to shared memory. Arithmetic is in float32 for all maps.
+Each program owns a tile of one clip and walks along its T frames, or along some of them if there are few
+clips. It keeps the unfinished sums in registers, so X is read once and Y is written once; the next frames are
+prefetched to shared memory. Arithmetic is in float32 for maps of any dtype.
 """
 
 import torch
@@ -30,9 +30,9 @@ from tanet.ops.common.triton_tiles import (
 
 @triton.jit
 def _gated(raw, gate, n, t, T, cs, C, gate_c, gate_t, s, b, GATE: tl.constexpr, ACT: tl.constexpr):
-    """Z_t of frame t in a tile; zeros outside the clip."""
+    """Return Z_t of frame t in a tile; zeros outside the clip."""
     valid = (cs < C) & (t >= 0) & (t < T)
-    # Without a gate this still is a gate of ones, which closes outside the clip, where act(b) is not zero.
+    # Without a gate, g is 1 inside the clip and 0 outside it, where act(b) need not be zero.
     g = load_per_channel(gate, n.to(tl.int64) * C * T + cs * gate_c + t * gate_t, valid, 1.0, GATE)
     return g * activate(raw.to(tl.float32) * s + b, ACT)
 
@@ -74,7 +74,7 @@ def adaptive_conv_triton(
     shift: torch.Tensor | None,
     act: str,
 ) -> torch.Tensor:
-    """`adaptive_conv` on a GPU; x is best in channels-last, else it is copied first."""
+    """Compute `adaptive_conv` on a GPU; x should be in channels-last, otherwise it is copied first."""
     x = x.contiguous(memory_format=torch.channels_last)
     y = torch.empty_like(x)
     grid, per_chunk, compiled = launch_grid(x, kernel)

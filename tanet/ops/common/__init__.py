@@ -1,1 +1,1 @@
-"""What the operators share: clips, BatchNorm as numbers, dispatch, Triton tiles."""
+"""Code shared by the operators: clips, BatchNorm values, dispatch, Triton tiles."""

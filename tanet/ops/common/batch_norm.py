@@ -1,4 +1,4 @@
-"""A BatchNorm as numbers, for operations that do its work by the way."""
+"""The values of a BatchNorm, for operations that absorb it."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import torch
 
 
 class BatchNormValues(NamedTuple):
-    """A BatchNorm that is taken in: (X - mean) / √(var + eps) · weight + bias, [C] each."""
+    """Values of an absorbed BatchNorm, (X - mean) / √(var + eps) · weight + bias; tensors are [C]."""
 
     weight: torch.Tensor
     bias: torch.Tensor
@@ -14,9 +14,9 @@ class BatchNormValues(NamedTuple):
     var: torch.Tensor
     eps: float
     of_batch: bool
-    """Whether mean and var are the moments of X itself, so that its gradient goes through them as well."""
+    """Whether mean and var are the moments of X itself; then the gradient of X flows through them too."""
 
     def scale_and_shift(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The affine map that it is, [C] each."""
+        """Return the BatchNorm as an affine map: scale and shift, [C] each."""
         scale = self.weight * (self.var + self.eps).rsqrt()
         return scale, self.bias - self.mean * scale

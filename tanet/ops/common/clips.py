@@ -1,14 +1,14 @@
-"""Images [N·T, …] as clips [N, T, …]: the frames of a clip are consecutive rows."""
+"""Conversion of images [N·T, …] to clips [N, T, …]; the frames of a clip are consecutive rows."""
 
 import torch
 
 
 def as_clips(x: torch.Tensor, frames: int) -> torch.Tensor:
-    """[N·T, …] → [N, T, …].
+    """Reshape [N·T, …] to [N, T, …].
 
     Raises:
-        ValueError: the rows are no whole number of clips.
+        ValueError: the number of rows is not a multiple of `frames`.
     """
     if x.shape[0] % frames:
-        raise ValueError(f"{x.shape[0]} images are no whole number of clips of {frames} frames")
+        raise ValueError(f"{x.shape[0]} images cannot be divided into clips of {frames} frames")
     return x.unflatten(0, (-1, frames))

@@ -1,4 +1,4 @@
-"""Choose what computes an operation: Triton's fused kernels on a GPU, or PyTorch's own operations."""
+"""Choice of the backend of an operation: fused Triton kernels on a GPU, or PyTorch's own operations."""
 
 from importlib.util import find_spec
 from typing import Literal, get_args
@@ -8,20 +8,20 @@ import torch
 Activation = Literal["none", "relu", "relu6"]
 Backend = Literal["triton", "torch"]
 TRITON = find_spec("triton") is not None
-MAX_CLIPS = 65_535  # limit of the second axis of a GPU's grid
-MAX_TAPS, MAX_FRAMES = 7, 64  # what the registers of a program hold
+MAX_CLIPS = 65_535  # limit of the second axis of a GPU grid
+MAX_TAPS, MAX_FRAMES = 7, 64  # the most that fits into the registers of a program
 
 
 def check_affine(scale: torch.Tensor | None, shift: torch.Tensor | None, act: str) -> None:
-    """Raise ValueError if scale and shift are not given together, or the activation is unknown."""
+    """Raise ValueError if only one of scale and shift is given, or the activation is unknown."""
     if (scale is None) != (shift is None):
-        raise ValueError("scale and shift are one map: give both or none")
+        raise ValueError("scale and shift form one affine map: give both or none")
     if act not in get_args(Activation):
         raise ValueError(f"unknown act '{act}': known are {', '.join(get_args(Activation))}")
 
 
 def backend_for(x: torch.Tensor, *, taps: int = 3, frames: int = 8) -> Backend:
-    """Choose what computes an operation on x: fused kernels on a GPU, or PyTorch's operations."""
+    """Choose the backend for an operation on x: fused kernels on a GPU, or PyTorch's operations."""
     fits = taps <= MAX_TAPS and frames <= MAX_FRAMES and x.shape[0] <= MAX_CLIPS * frames
     fused = x.is_cuda and TRITON and fits
     return "triton" if fused and x.dtype in (torch.float32, torch.bfloat16, torch.float16) else "torch"
@@ -30,7 +30,7 @@ def backend_for(x: torch.Tensor, *, taps: int = 3, frames: int = 8) -> Backend:
 def activate(
     x: torch.Tensor, *, scale: torch.Tensor | None, shift: torch.Tensor | None, act: Activation
 ) -> torch.Tensor:
-    """act(scale · x + shift) for maps [N·T, C, H, W], in their precision; arguments as in `adaptive_conv`."""
+    """Return act(scale · x + shift) for maps [N·T, C, H, W], in their dtype; see `adaptive_conv`."""
     if scale is not None and shift is not None:
         x = (x * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
     if act == "none":
@@ -39,6 +39,6 @@ def activate(
 
 
 def records_autograd(*tensors: torch.Tensor) -> bool:
-    """Tell whether autograd would record these operations one by one."""
+    """Return whether autograd records eager operations on these tensors; False while torch.compile traces."""
     records = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     return records and not torch.compiler.is_compiling()

@@ -1,4 +1,4 @@
-"""The inputs of the temporal adaptive convolution, in the order in which all its forms take them."""
+"""Inputs of the temporal adaptive convolution, in the order that all its implementations use."""
 
 from typing import NamedTuple
 
@@ -8,14 +8,14 @@ from tanet.ops.common.dispatch import Activation
 
 
 class FilterInputs(NamedTuple):
-    """What is filtered, and by what; see `adaptive_conv`."""
+    """The maps to filter and the values to filter them with; see `adaptive_conv`."""
 
     x: torch.Tensor
     """Feature maps [N·T, C, H, W]."""
     kernel: torch.Tensor
-    """[N, C, K]."""
+    """Temporal filters [N, C, K]."""
     gate: torch.Tensor | None
-    """[N, C, T]."""
+    """Importance of each frame [N, C, T]."""
     scale: torch.Tensor | None
     """[C], together with `shift`."""
     shift: torch.Tensor | None

@@ -1,4 +1,4 @@
-"""Means over maps: of a channel over the batch (BatchNorm's moments), of a map over its places (squeeze)."""
+"""Means over maps: per channel over the batch (BatchNorm's moments), per map over its positions (squeeze)."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from tanet.ops.common.dispatch import Backend, records_autograd
 
 
 def moments(x: torch.Tensor, *, backend: Backend) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute mean and biased variance [C] of the channels of maps [N·T, C, H, W], in float32 at least.
+    """Compute the mean and biased variance [C] of each channel of maps [N·T, C, H, W], in float32 or float64.
 
-    The Triton version returns no gradient. `squeeze_maps` must then run on Triton too: its backward pass adds
-    the part of the moments.
+    The Triton version returns no gradient. `squeeze_maps` must then run on Triton too, because its backward
+    pass adds the gradient of the moments.
     """
     if backend == "triton":
         from tanet.ops.pooling.triton_kernels import moments_triton
@@ -23,22 +23,22 @@ def moments(x: torch.Tensor, *, backend: Backend) -> tuple[torch.Tensor, torch.T
 
 
 def squeeze(x: torch.Tensor) -> torch.Tensor:
-    """The mean of each map over its places, [N·T, C, H, W] → rows s [N·T, C] (eq. 1)."""
+    """Average each map over its positions, [N·T, C, H, W] → rows s [N·T, C] (eq. 1)."""
     return Squeeze.apply(x) if records_autograd(x) else x.mean((2, 3))  # type: ignore[return-value]
 
 
 class Squeeze(torch.autograd.Function):
-    """The mean of maps [N·T, C, H, W] over H, W, whose gradient is one number a map and not written out."""
+    """Mean of maps [N·T, C, H, W] over H, W; the gradient is one number per map, expanded without a copy."""
 
     @staticmethod
     def forward(ctx: Any, maps: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
-        """Compute the answer, and keep what the gradient needs."""
+        """Compute the means and save the shape for the backward pass."""
         ctx.shape = maps.shape
         return maps.mean((2, 3))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, ds: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
-        """Compute the gradients of the inputs."""
+        """Compute the gradient of the maps."""
         places = ctx.shape[2] * ctx.shape[3]
         return (ds / places)[..., None, None].expand(ctx.shape)

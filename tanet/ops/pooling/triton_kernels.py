@@ -1,7 +1,8 @@
-"""Means over maps on a GPU, one reading of the maps each: `op.moments`, and the parts of a squeeze.
+"""Means over maps on a GPU, each in one pass over the maps: `op.moments`, and the parts of a squeeze.
 
-Sums are taken in parts, in a fixed order: results do not change from run to run. The moments are those of X
-minus its first place, which lies among the values, so that their squares do not cancel.
+Partial sums are added in a fixed order, so results do not change from run to run. The moments are computed
+from X minus its value at the first position. This value lies within the range of the others, so the
+subtraction of squares in the variance does not cancel.
 """
 
 import torch
@@ -11,8 +12,8 @@ import triton.language as tl
 from tanet.ops.common.triton_tiles import ACTS, activation_grad, device_of, or_placeholder, part_of_map
 
 PARTS = 512  # about as many programs as keep a GPU busy
-PLACES = 256  # of a map, summed by one program
-STEPS = 4  # tiles whose loads are on their way together
+PLACES = 256  # positions of a map that one program sums
+STEPS = 4  # tiles whose loads are in flight together
 
 
 @triton.jit
@@ -24,7 +25,7 @@ def _moment_parts_kernel(x, sums, M, C, per_part, STEPS: tl.constexpr, BP: tl.co
     one = tl.zeros([BP, BC], tl.float32)
     two = tl.zeros([BP, BC], tl.float32)
     for start in range(first, last, STEPS * BP):
-        for i in tl.static_range(STEPS):  # loads that are on their way together
+        for i in tl.static_range(STEPS):  # these loads are in flight together
             ms = start + i * BP + tl.arange(0, BP)
             inside = (ms[:, None] < last) & (cs[None, :] < C)
             raw = tl.load(x + ms[:, None].to(tl.int64) * C + cs[None, :], mask=inside, other=0.0)
@@ -86,7 +87,7 @@ def _squeeze_parts_kernel(
 
 @torch.library.custom_op("tanet::moments", mutates_args=())
 def moments_triton(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """`op.moments`, without gradients; x is best in channels-last, else it is copied first."""
+    """Compute `op.moments` without gradients; x should be in channels-last, otherwise it is copied first."""
     x = x.contiguous(memory_format=torch.channels_last)
     channels, places = x.shape[1], x.numel() // x.shape[1]
     tiles_c = triton.cdiv(channels, 64)
@@ -107,10 +108,11 @@ def moments_triton(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def squeeze_parts(
     x: torch.Tensor, scale: torch.Tensor | None, shift: torch.Tensor | None, act: str
 ) -> torch.Tensor:
-    """Three numbers of each map, [3, N·T, C] in float32, that make the squeeze of act(scale · x + shift).
+    """Compute three float32 numbers per map, [3, N·T, C], that give the squeeze of act(scale · x + shift).
 
-    The mean of x over the places where act is a straight line (zeros elsewhere), the part of the places that
-    is, and the mean of what act gives in the rest; so the squeeze is scale · first + shift · second + third.
+    They are the mean of x where act is the identity (zeros elsewhere), the fraction of positions where it is,
+    and the mean of the output of act at the other positions (zeros where it is the identity). The squeeze is
+    scale · first + shift · second + third.
     """
     x = x.contiguous(memory_format=torch.channels_last)
     images, channels, places = x.shape[0], x.shape[1], x.shape[2] * x.shape[3]

@@ -1,1 +1,1 @@
-"""Squeeze and filter of the same maps, with one backward pass over them."""
+"""Squeeze and filter of the same maps, with a single backward pass over the maps."""

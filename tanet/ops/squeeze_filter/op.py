@@ -1,10 +1,10 @@
-"""Squeeze feature maps, then filter them by kernels and gates made from the squeeze, as TAM does.
+"""Squeeze feature maps, then filter them with kernels and gates computed from the squeeze, as in TAM.
 
     a = act(scale · X + shift)             the BatchNorm and activation before TAM, absorbed
-    s = mean of a over H, W                (eq. 1), from which a kernel and a gate are made
+    s = mean of a over H, W                (eq. 1); the kernel and gate are computed from s
     Y = Σ_k Θ_k shift_k(gate · a)          `adaptive_conv`
 
-On a GPU, squeeze, filter and the moments behind scale and shift share one backward pass
+On a GPU, the squeeze, the filter and the moments behind scale and shift share one backward pass
 (triton_autograd.py).
 """
 
@@ -21,30 +21,30 @@ from tanet.ops.pooling.op import squeeze
 
 @dataclass(frozen=True)
 class SqueezedMaps:
-    """Maps, their squeeze, and what the filter needs; one filter for one squeeze.
+    """Maps, their squeeze and the inputs of the filter. Each squeeze allows one filter.
 
-    Use `x` only for `filter`: on a GPU its "gradient" is not a gradient but a parcel for the squeeze's
-    backward pass.
+    Use `x` only through `filter`: on a GPU, its "gradient" is not a gradient but a message to the backward
+    pass of the squeeze.
     """
 
     x: torch.Tensor
     s: torch.Tensor
-    """Rows [N·T, C]."""
+    """The squeeze, rows [N·T, C]."""
     scale: torch.Tensor | None
     shift: torch.Tensor | None
     act: Activation
     messages: torch.Tensor | None = None
-    """Empty tensor that carries gate and kernel back to the squeeze; of the fused kernels only."""
+    """Uninitialised tensor whose "gradient" carries gate and kernel to the squeeze; fused kernels only."""
     used: list[bool] = field(default_factory=list)
 
     def filter(self, kernel: torch.Tensor, *, gate: torch.Tensor | None = None) -> torch.Tensor:
-        """Filter the maps by a kernel [N, C, K] and a gate [N, C, T] → [N·T, C, H, W]; see `adaptive_conv`.
+        """Filter the maps with a kernel [N, C, K] and a gate [N, C, T] → [N·T, C, H, W]; see `adaptive_conv`.
 
         Raises:
-            ValueError: these maps were filtered already.
+            ValueError: these maps have been filtered before.
         """
         if self.used:
-            raise ValueError("one filter for one squeeze: squeeze the maps again")
+            raise ValueError("these maps were already filtered: call squeeze_maps again before each filter")
         self.used.append(True)
         if self.messages is not None:
             from tanet.ops.squeeze_filter.triton_autograd import filter_maps_triton
@@ -64,16 +64,16 @@ def squeeze_maps(
     act: Activation = "none",
     backend: Backend | None = None,
 ) -> SqueezedMaps:
-    """Squeeze maps [N·T, C, H, W] that are filtered afterwards.
+    """Squeeze maps [N·T, C, H, W] that will then be filtered.
 
     Args:
-        x: what enters the BatchNorm.
+        x: input of the BatchNorm, or of the activation if there is no BatchNorm.
         frames: T.
-        taps: K of the filter's kernel.
+        taps: K, the size of the filter's kernel.
         gated: whether the filter will have a gate.
         norm: the BatchNorm before the activation; None for none.
         act: the activation.
-        backend: what computes; it must be what computed the moments in `norm`. None chooses.
+        backend: the same backend that computed the moments in `norm`; None to choose one.
     """
     if (backend or backend_for(x, taps=taps, frames=frames)) == "triton":
         from tanet.ops.squeeze_filter.triton_autograd import squeeze_maps_triton

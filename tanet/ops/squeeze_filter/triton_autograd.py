@@ -1,9 +1,10 @@
-"""Squeeze and filter of the same maps with one backward pass over them; see op.py.
+"""Squeeze and filter of the same maps with a single backward pass over the maps; see op.py.
 
-Left to autograd, the filter, the squeeze and the moments would each make a gradient of the maps, to be added
-up: nine passes over maps. Here the squeeze's backward makes the only one, last, when the gradients of s and
-of the moments are known. The filter's backward returns dY, gate and kernel *in place of* gradients (dY for
-the maps, gate and kernel for an empty tensor), and autograd carries them to the squeeze's backward.
+With plain autograd, the filter, the squeeze and the moments would each compute a gradient of the maps, and
+these would be added up: nine passes over maps. Here the squeeze's backward computes the gradient once. It
+runs last, when the gradients of s and of the moments are known. The filter's backward returns dY, gate and
+kernel *in place of* gradients (dY for the maps; gate and kernel for an uninitialised tensor), and autograd
+carries them to the squeeze's backward.
 """
 
 from typing import Any
@@ -24,7 +25,7 @@ Gradients = tuple[torch.Tensor | None, ...]
 def squeeze_maps_triton(
     x: torch.Tensor, *, frames: int, taps: int, gated: bool, norm: BatchNormValues | None, act: Activation
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None, torch.Tensor]:
-    """Run `squeeze_maps` on a GPU: x, s, the norm's scale and shift, and the empty tensor for messages."""
+    """Run `squeeze_maps` on a GPU; return x, s, the norm's scale and shift, and the tensor for messages."""
     x = x.contiguous(memory_format=torch.channels_last)
     weights = (None, None, None, None, 0.0, False) if norm is None else tuple(norm)
     s, x, messages, *affine = _Squeeze.apply(x, *weights, frames, taps, gated, act)  # type: ignore[misc]
@@ -33,12 +34,12 @@ def squeeze_maps_triton(
 
 
 def filter_maps_triton(inputs: FilterInputs, messages: torch.Tensor) -> torch.Tensor:
-    """Run `SqueezedMaps.filter` on a GPU, on what `squeeze_maps_triton` returned."""
+    """Run `SqueezedMaps.filter` on a GPU, on the tensors that `squeeze_maps_triton` returned."""
     return _Filter.apply(inputs.x, messages, *inputs[1:])  # type: ignore[return-value]
 
 
 class _Squeeze(torch.autograd.Function):
-    """x and a norm → s, the same x, an empty tensor for messages, and the norm's scale and shift."""
+    """x and a norm → s, the same x, an uninitialised tensor for messages, and the norm's scale and shift."""
 
     @staticmethod
     def forward(ctx: Any, x, weight, bias, mean, var, eps, of_batch, frames, taps, gated, act):
@@ -52,7 +53,8 @@ class _Squeeze(torch.autograd.Function):
         ctx.save_for_backward(x, weight, bias, mean, var, scale, shift, parts)
         count = (frames if gated else 0) + taps
         messages = x.new_empty((x.shape[0] // frames, count, x.shape[1]), dtype=torch.float32)
-        # `to` the same type gives s itself. Compiled, torch 2.11 returns both, and loses the gradient.
+        # Do not call `to` with the same dtype, which returns s itself: compiled by torch 2.11, s would be
+        # returned twice, and its gradient lost.
         rows = s if x.dtype == s.dtype else s.to(x.dtype)
         outputs = rows, x.view_as(x), messages
         return outputs if scale is None else (*outputs, scale, shift)
@@ -91,7 +93,7 @@ class _Squeeze(torch.autograd.Function):
 
 
 class _Filter(torch.autograd.Function):
-    """`adaptive_conv`, whose gradients of the maps and of the empty tensor are messages to `_Squeeze`."""
+    """`adaptive_conv`; its "gradients" of the maps and of the message tensor are messages to `_Squeeze`."""
 
     @staticmethod
     def forward(ctx: Any, x, _, kernel, gate, scale, shift, act):

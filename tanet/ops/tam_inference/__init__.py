@@ -1,1 +1,1 @@
-"""A whole TAM in evaluation, in three or four launches."""
+"""A complete TAM in evaluation, in three or four kernel launches."""

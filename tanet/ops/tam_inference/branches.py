@@ -1,11 +1,11 @@
-"""TAM's two branches in evaluation, from the parts of s to the gate and the kernel.
+"""The two branches of TAM in evaluation, from the parts of s to the gate and the kernel.
 
     h = ReLU(BN(W ∗ s)),  Θ = softmax(W3 ReLU(BN(W0 s)))     `hidden_and_kernel`: one launch  (eq. 3, 4)
-    V = σ(W' h)                                              `gate`: another                  (eq. 3)
+    V = σ(W' h)                                              `gate`: a second launch          (eq. 3)
 
-All is so small that it waits for memory, not for arithmetic: what counts is how many loads are on their way
-together. Of many clips the hidden layer is a product of matrices whose next operands are loaded while it
-computes; of few, many small programs each make one of its channels.
+The computation is so small that it waits for memory, not for arithmetic: its speed depends on how many loads
+are in flight together. For many clips, the hidden layer is a matrix product that loads its next operands
+while it computes. For few clips, many small programs compute one channel of it each.
 """
 
 import torch
@@ -15,17 +15,17 @@ import triton.language as tl
 from tanet.ops.common.triton_tiles import activate, padded_power_of_two
 
 TILE = 8192  # elements that a program holds at a time
-ROWS = 16  # of a product of matrices, at least
-GROUP = 32  # channels whose kernels a program makes
-PARTS = 16  # of s, up to which a program adds them up itself
+ROWS = 16  # least number of rows in a matrix product
+GROUP = 32  # channels whose kernels one program computes
+PARTS = 16  # up to this many parts of s, each program adds them up itself
 
 
 @triton.jit
 def product(rows, w, total):
-    """total + rows @ w of float32 rows, as exact as in float32; but for weights in bfloat16.
+    """Return total + rows @ w for float32 rows, as exact as in float32 unless w is in bfloat16.
 
-    Those meet the rows in two parts of 8 bits each, high and low: 16 bits, where the module in bfloat16 would
-    round them to 8.
+    For w in bfloat16, the rows are split into a high and a low part of 8 bits each. That keeps 16 bits, where
+    the module in bfloat16 would round the rows to 8.
     """
     if w.dtype == tl.bfloat16:
         high = rows.to(tl.bfloat16)
@@ -36,7 +36,7 @@ def product(rows, w, total):
 
 @triton.jit
 def _load_squeezed(s_parts, parts, images, n, N, t, T, cs, C, BN: tl.constexpr):
-    """s of the clips n at the frames t and channels cs, grids that broadcast together; zeros outside."""
+    """Load s at clips n, frames t and channels cs, which broadcast together; zeros outside."""
     inside = (n < N) & (t >= 0) & (t < T) & (cs < C)
     if BN == 1:
         return tl.load(s_parts + (n * T + t) * C + cs, mask=inside, other=0.0)
@@ -47,7 +47,7 @@ def _load_squeezed(s_parts, parts, images, n, N, t, T, cs, C, BN: tl.constexpr):
 
 @triton.jit
 def _norm_relu(rows, mean, var, weight, bias, at, valid, eps):
-    """BatchNorm with running statistics of the columns of rows, and ReLU."""
+    """Apply BatchNorm with running statistics to the columns of rows, then ReLU."""
     scale = tl.load(weight + at, mask=valid, other=0.0).to(tl.float32)
     scale = scale / tl.sqrt(tl.load(var + at, mask=valid, other=1.0).to(tl.float32) + eps)
     shift = tl.load(bias + at, mask=valid, other=0.0).to(tl.float32)
@@ -57,7 +57,7 @@ def _norm_relu(rows, mean, var, weight, bias, at, valid, eps):
 
 @triton.jit
 def _load_tap(l0, l0_h, l0_c, hs, HIDDEN, cs, C):
-    """One tap's weights [BC, BH]."""
+    """Load the weights [BC, BH] of one tap."""
     inside = (cs[:, None] < C) & (hs[None, :] < HIDDEN)
     return tl.load(l0 + hs[None, :] * l0_h + cs[:, None] * l0_c, mask=inside, other=0.0)
 
@@ -67,9 +67,9 @@ def _three_taps(
     s_parts, l0, l0_h, l0_c, l0_k, rs, n, t, hs, N, T, C, HIDDEN, parts, images,
     BN: tl.constexpr, BT: tl.constexpr, BM: tl.constexpr, BH: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    """W ∗ s for three taps, as products of matrices [BM, BC] @ [BC, BH]; the rows are frames n, t.
+    """Compute W ∗ s for three taps by matrix products [BM, BC] @ [BC, BH]; the rows are frames t of clips n.
 
-    Of several clips, or of a part of one: there the first and the last row only serve the rows beside them.
+    The rows are of several clips or a chunk of one. The first and last row of a chunk are halo, not output.
     """
     before = tl.zeros([BM, BH], tl.float32)
     now = tl.zeros([BM, BH], tl.float32)
@@ -81,7 +81,7 @@ def _three_taps(
     w2 = _load_tap(l0 + 2 * l0_k, l0_h, l0_c, hs, HIDDEN, cs, C)
     for _ in range(0, C, BC):
         these, v0, v1, v2 = rows, w0, w1, w2
-        cs += BC  # the next ones are on their way while these are multiplied
+        cs += BC  # load the next channels while these are multiplied
         rows = _load_squeezed(s_parts, parts, images, n[:, None], N, t[:, None], T, cs[None, :], C, BN)
         w0 = _load_tap(l0, l0_h, l0_c, hs, HIDDEN, cs, C)
         w1 = _load_tap(l0 + l0_k, l0_h, l0_c, hs, HIDDEN, cs, C)
@@ -89,8 +89,8 @@ def _three_taps(
         before = product(these, v0, before)
         now = product(these, v1, now)
         after = product(these, v2, after)
-    # Each tap has met all frames; what it gives moves by one frame within its clip. A product with ones and
-    # zeros would move it too, but takes a NaN to the other clips.
+    # Each tap has been applied to all frames; shift its result by one frame within the clip. Multiplying by a
+    # matrix of ones and zeros would shift it too, but would spread a NaN to the other clips.
     previous = tl.broadcast_to(tl.maximum(rs - 1, 0)[:, None], [BM, BH])
     following = tl.broadcast_to(tl.minimum(rs + 1, BM - 1)[:, None], [BM, BH])
     now += tl.where(rs[:, None] % BT > 0, tl.gather(before, previous, 0), 0.0)
@@ -102,7 +102,7 @@ def _any_taps(
     s_parts, l0, l0_h, l0_c, l0_k, hs, T, C, HIDDEN, parts, images,
     LK: tl.constexpr, BN: tl.constexpr, BT: tl.constexpr, BH: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    """W ∗ s of one clip [BT, BH], of few channels."""
+    """Compute W ∗ s of one clip for a few hidden channels, [BT, BH]."""
     ts = tl.arange(0, BT)
     products = tl.zeros([BT, BH, BC], tl.float32)
     for start in range(0, C, BC):
@@ -123,9 +123,9 @@ def _hidden(
     LK: tl.constexpr, MATRICES: tl.constexpr, BN: tl.constexpr, BT: tl.constexpr, BM: tl.constexpr,
     BH: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    """Some channels of the hidden layer of BM/BT clips, or of a chunk of a clip that is longer than BM."""
+    """Compute BH channels of the hidden layer for BM/BT clips, or for a chunk of a clip longer than BM."""
     rs = tl.arange(0, BM)
-    # Clips are counted from the group's first, by small numbers, wherever that is.
+    # Count clips from the first one of the group, so that indices stay small.
     if BT > BM:
         first = group // chunks
         n, t = rs * 0, group % chunks * per_chunk + rs - 1
@@ -154,11 +154,11 @@ def _aggregation(
     s_parts, kernel, g0, g_weight, g_bias, g_mean, g_var, g_eps, g3, n, tile, T, C, WIDTH, parts, images,
     K: tl.constexpr, BN: tl.constexpr, BT: tl.constexpr, BG: tl.constexpr, BW: tl.constexpr,
 ):  # fmt: skip
-    """The kernels of some channels of a clip."""
+    """Compute the kernels of BG channels of a clip."""
     s_parts += n.to(tl.int64) * T * C
     kernel += n.to(tl.int64) * K * C
     cs = tile * BG + tl.arange(0, BG)
-    # The frames are summed over in a product of matrices, which takes no fewer than 16.
+    # A matrix product sums over the frames; it needs at least 16.
     BS: tl.constexpr = BT if BT > 16 else 16
     ss = tl.arange(0, BS)
     rows = _load_squeezed(s_parts, parts, images, 0, 1, ss[None, :], T, cs[:, None], C, BN)  # [BG, BS]
@@ -171,7 +171,7 @@ def _aggregation(
         w0 = tl.load(g0 + ws[None, :] * T + ss[:, None], mask=inside, other=0.0)
         wide = product(rows, w0, tl.zeros([BG, BW], tl.float32))
         wide = _norm_relu(wide, g_mean, g_var, g_weight, g_bias, ws, ws < WIDTH, g_eps)
-        # K is so small that a second product of matrices, padded to 16, would be the longer way.
+        # K is so small that a second matrix product, padded to 16, would take longer.
         added = ()
         for k in tl.static_range(K):
             w3 = tl.load(g3 + k * WIDTH + ws, mask=ws < WIDTH, other=0.0).to(tl.float32)
@@ -215,7 +215,7 @@ def _hidden_and_aggregation_kernel(
 
 @triton.jit
 def _gate_kernel(hidden, l3, gate, T, C, HIDDEN, BT: tl.constexpr, BC: tl.constexpr, BH: tl.constexpr):
-    start = tl.program_id(1).to(tl.int64) * T  # of a clip
+    start = tl.program_id(1).to(tl.int64) * T  # first row of the clip
     cs = tl.program_id(0) * BC + tl.arange(0, BC)
     ts = tl.program_id(2) * BT + tl.arange(0, BT)
     hidden += start * HIDDEN
@@ -242,18 +242,18 @@ def hidden_and_kernel(
     *,
     few: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The local branch's hidden layer [N, T, C/β] and the kernel [N, K, C], both float32; one launch.
+    """Compute the local branch's hidden layer [N, T, C/β] and the kernel [N, K, C], in float32; one launch.
 
-    Where s comes in more parts than PARTS they are added up first, by a launch of their own.
+    If s has more than PARTS parts, they are added up first in a separate launch.
 
     Args:
-        s_parts: [parts, N·T, C], which s is the sum of.
+        s_parts: [parts, N·T, C]; s is their sum.
         frames: T.
-        g: as in `tam`, and so g_eps, l and l_eps.
-        g_eps: of the global branch's BatchNorm.
-        l: weights of the local branch.
-        l_eps: of its BatchNorm.
-        few: spread the clips over many small programs, because there are few.
+        g: weights of the global branch, as in `tam`.
+        g_eps: eps of its BatchNorm.
+        l: weights of the local branch, as in `tam`.
+        l_eps: eps of its BatchNorm.
+        few: whether there are so few clips that each is spread over many small programs.
     """
     g0, g3, l0 = g[0].contiguous(), g[5].contiguous(), l[0]
     norms = [weight.contiguous() for weight in (*g[1:5], *l[1:5])]
@@ -265,7 +265,7 @@ def hidden_and_kernel(
     hidden = torch.empty(clips, frames, outputs, **new)
     kernel = torch.empty(clips, taps, channels, **new)
     block_n, block_t = triton.next_power_of_2(parts), triton.next_power_of_2(frames)
-    # Parts that are still to be added up are dear to small programs, each of which adds them up.
+    # Small programs are slow if s has several parts, because each program adds up the parts itself.
     matrices = l0.shape[2] == 3 and (parts > 1 or not few)
     chunks = triton.cdiv(frames, ROWS - 2) if matrices and frames > ROWS else 1
     if matrices:
@@ -282,13 +282,13 @@ def hidden_and_kernel(
         chunks, triton.cdiv(frames, chunks),
         K=taps, LK=l0.shape[2], MATRICES=matrices, BN=block_n, BT=block_t, BM=block_m, BH=block_h, BC=block_c,
         BG=GROUP, BW=padded_power_of_two(width, most=128),
-        num_warps=8 if block_t > 16 else 4,  # which have the registers for the rows of a long clip
+        num_warps=8 if block_t > 16 else 4,  # 8 warps have the registers for a long clip
     )  # fmt: skip
     return hidden, kernel
 
 
 def gate(hidden: torch.Tensor, l3: torch.Tensor) -> torch.Tensor:
-    """The gate [N, T, C] that the hidden layer [N, T, C/β] gives rise to; one launch."""
+    """Compute the gate [N, T, C] from the hidden layer [N, T, C/β]; one launch."""
     clips, frames, width = hidden.shape
     channels = l3.shape[0]
     out = torch.empty(clips, frames, channels, device=hidden.device, dtype=torch.float32)

@@ -1,12 +1,12 @@
-"""The squeeze of evaluation, s = mean of act(scale · X + shift) (eq. 1), in parts of the places.
+"""The squeeze in evaluation, s = mean of act(scale · X + shift) (eq. 1), as partial sums over positions.
 
-Either by reading X, or by the way: a 1×1 convolution that makes X has every value of it at hand.
+The squeeze either reads X, or is computed by the 1×1 convolution that produces X, without reading X again.
 
     squeeze          X → parts of s
     conv_squeeze     the convolution's input → X, parts of s
 
-A part is the sum over some of the places, divided by the number of all; s is the sum of the parts. They are
-added in a fixed order: results do not change from run to run.
+A part is the sum over some of the positions, divided by the number of all positions; s is the sum of the
+parts. They are added in a fixed order, so results do not change from run to run.
 """
 
 import torch
@@ -16,20 +16,20 @@ from torch.nn import functional as F
 
 from tanet.ops.common.triton_tiles import ACTS, activate, or_placeholder, padded_power_of_two, part_of_map
 
-PLACES = 1024  # of a map, summed by one program
-CONV_PARTS = 8  # of a map, by convolutions
-# Multiply-adds for each value that a convolution moves. Above it computes more than it waits for memory, and
-# cuDNN is faster by more than a reading of what it makes.
+PLACES = 1024  # positions of a map that one program sums
+CONV_PARTS = 8  # parts of a map in a convolution
+# Multiply-adds per value that a convolution moves. Above this number, the convolution is bound by arithmetic,
+# and cuDNN gains more than it costs to read the output again.
 BALANCE = 96
 
 
 @triton.jit
 def _add_places(total, x, first, last, cs, C, s, b, ACT: tl.constexpr, STEPS: tl.constexpr, BP: tl.constexpr):
-    """Add the places first … of a map to the sums [BP, BC]; all loads are on their way together."""
+    """Add the positions of a map from `first` on to the sums [BP, BC]; all loads are in flight together."""
     for i in tl.static_range(STEPS):
         ps = first + i * BP + tl.arange(0, BP)
         inside = (ps[:, None] < last) & (cs[None, :] < C)
-        # The filter will read them again soon.
+        # Keep the values in the cache: the filter reads them again soon.
         raw = tl.load(
             x + ps[:, None] * C + cs[None, :], mask=inside, other=0.0, eviction_policy="evict_last"
         ).to(tl.float32)
@@ -59,14 +59,14 @@ def _squeeze_kernel(
 def squeeze(
     x: torch.Tensor, scale: torch.Tensor | None, shift: torch.Tensor | None, act: str, *, few: bool
 ) -> torch.Tensor:
-    """Parts of s [parts, N·T, C], float32, of maps [N·T, C, H, W] in channels-last; one launch.
+    """Compute the parts of s [parts, N·T, C], float32, from channels-last maps [N·T, C, H, W]; one launch.
 
     Args:
-        x: what is normalised, activated, and averaged.
-        scale: as in `adaptive_conv`, and so shift and act.
+        x: maps to normalise, activate and average.
+        scale: [C], as in `adaptive_conv`.
         shift: [C].
-        act: its name.
-        few: spread the maps over many small programs, because there are few.
+        act: name of the activation.
+        few: whether there are so few maps that each is spread over many small programs.
     """
     images, channels, places = x.shape[0], x.shape[1], x.shape[2] * x.shape[3]
     steps, block_p, block_c = (4, 256, 16) if few else (7, 64, 64)
@@ -117,21 +117,21 @@ def conv_squeeze(
     *,
     few: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """A 1×1 convolution's answer y [N·T, C, H, W] and the parts [parts, N·T, C] of its squeeze.
+    """Compute a 1×1 convolution's output y [N·T, C, H, W] and the parts [parts, N·T, C] of its squeeze.
 
-    One launch where that is faster than a convolution by cuDNN and `squeeze`, which take turns elsewhere.
+    This is one launch where that is faster; elsewhere it is a cuDNN convolution followed by `squeeze`.
 
     Args:
-        x: what enters the convolution [N·T, C', H, W], in channels-last.
-        weight: [C, C', 1, 1], of the same type.
-        scale: of what becomes of y before it is squeezed, as in `adaptive_conv`, and so shift and act.
+        x: input of the convolution [N·T, C', H, W], in channels-last.
+        weight: [C, C', 1, 1], in the dtype of x.
+        scale: [C]; scale, shift and act are applied to y before the squeeze, as in `adaptive_conv`.
         shift: [C].
-        act: its name.
+        act: name of the activation.
         few: as in `squeeze`.
     """
     (images, inputs), channels, places = x.shape[:2], weight.shape[0], x.shape[2] * x.shape[3]
     computes = inputs * channels > BALANCE * (inputs + channels)
-    # Whether float32 may be rounded to TF32 is said to cuDNN alone.
+    # Leave float32 to cuDNN, because PyTorch's setting for TF32 reaches only cuDNN.
     if few or computes or x.dtype == torch.float32:
         y = F.conv2d(x, weight).contiguous(memory_format=torch.channels_last)
         return y, squeeze(y, scale, shift, act, few=few)

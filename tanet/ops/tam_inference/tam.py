@@ -1,17 +1,17 @@
-"""The whole of a TAM in evaluation, in three launches on few clips, in four on many.
+"""A complete TAM in evaluation, in three kernel launches for few clips and four for many.
 
     1  s_t = mean of act(scale · X_t + shift)                          squeeze.py (eq. 1)
     2  the hidden layer of the local branch, Θ                         branches.py (eq. 3, 4)
     3  V = σ(W' h)                                                     branches.py (eq. 3)
     4  Y_t = Σ_k Θ_k V_{t+k-K//2} act(scale · X_{t+k-K//2} + shift)    `adaptive_conv`
 
-A small network on one clip waits for launches, not for arithmetic: PyTorch's operations need about fifteen
-before the filter. There each program of the last launch computes the part of V that it needs
-(`_filter_kernel`). The 1×1 convolution that makes X can be absorbed as well: where it is bound by memory, it
-squeezes its own output.
+A small network on one clip is bound by launches, not by arithmetic: PyTorch's operations need about fifteen
+launches before the filter. For few clips, launch 3 is left out, and each program of the last launch computes
+the part of V that it needs (`_filter_kernel`). The 1×1 convolution that produces X can be absorbed as well:
+if it is bound by memory, it squeezes its own output.
 
-Arithmetic is in float32, but for the convolution's and that of the local branch where its weights are in
-bfloat16 (`product`).
+Arithmetic is in float32, except in the convolution, and in the local branch if its weights are in bfloat16
+(`product`).
 """
 
 import torch
@@ -34,8 +34,8 @@ from tanet.ops.common.triton_tiles import (
 from tanet.ops.tam_inference.branches import gate, hidden_and_kernel
 from tanet.ops.tam_inference.squeeze import conv_squeeze, squeeze
 
-FEW = 2  # clips, up to which a launch costs more than making the gate anew in every tile
-FRAMES = 2  # of the answer of so few, made by one program from the maps of these and of those beside them
+FEW = 2  # up to this many clips, a launch costs more than recomputing the gate in every tile
+FRAMES = 2  # output frames per program for few clips; it reads the maps of these and of neighbouring frames
 
 
 @triton.jit
@@ -44,7 +44,7 @@ def _filter_kernel(
     K: tl.constexpr, FRAMES: tl.constexpr, AFFINE: tl.constexpr, ACT: tl.constexpr,
     BP: tl.constexpr, BC: tl.constexpr, BH: tl.constexpr,
 ):  # fmt: skip
-    """Some frames of the answer in a tile of places and channels."""
+    """Compute FRAMES output frames in a tile of positions and channels."""
     n, first = tl.program_id(1) // groups, tl.program_id(1) % groups * FRAMES
     cs = tl.program_id(0) % tiles_c * BC + tl.arange(0, BC)
     offsets, inside = tile_offsets(tl.program_id(0) // tiles_c * BP, P, cs, C, BP)
@@ -54,7 +54,7 @@ def _filter_kernel(
     thetas = ()
     for k in tl.static_range(K):
         thetas += (tl.load(kernel + (n * K + k) * C + cs, mask=cs < C, other=0.0)[None, :],)
-    raws = ()  # on their way while the gates are made
+    raws = ()  # loads in flight while the gates are computed
     for i in tl.static_range(FRAMES + K - 1):
         raws += (load_frame(x, n, first + (i - K // 2), T, PC, offsets, inside),)
     sums = zero_sums(BP, BC, K)
@@ -69,7 +69,7 @@ def _filter_kernel(
             w = l3 + cs[:, None] * HIDDEN + hs[None, :]
             w = tl.load(w, mask=(cs[:, None] < C) & (hs[None, :] < HIDDEN), other=0.0).to(tl.float32)
             logits += tl.sum(w * row[None, :], 1)
-        gate = tl.where(there, 1.0 / (1.0 + tl.exp(-logits)), 0.0)  # closed where there is no frame
+        gate = tl.where(there, 1.0 / (1.0 + tl.exp(-logits)), 0.0)  # zero outside the clip
         sums = slide_sums(sums, thetas, gate[None, :] * activate(raws[i].to(tl.float32) * s + b, ACT), K)
         if i >= K - 1:
             done = first + (i - (K - 1))
@@ -91,20 +91,21 @@ def tam(
     l: list[torch.Tensor],  # noqa: E741
     l_eps: float,
 ) -> torch.Tensor:
-    """TAM's answer [N·T, C, H, W] in evaluation, in channels-last; no gradients.
+    """Compute the output of a TAM in evaluation, [N·T, C, H, W] in channels-last; without gradients.
 
     Args:
-        x: maps [N·T, C, H, W], best in channels-last; [N·T, C', H, W] if a convolution makes them.
-        conv: weight [C, C', 1, 1] of that convolution, of x's type; None for none.
-        scale: as in `adaptive_conv`, and so shift and act.
+        x: maps [N·T, C, H, W], preferably in channels-last; with `conv`, its input [N·T, C', H, W].
+        conv: weight [C, C', 1, 1] of the 1×1 convolution, in the dtype of x; None for no convolution.
+        scale: [C], as in `adaptive_conv`.
         shift: [C].
-        act: its name.
+        act: name of the activation.
         frames: T.
-        g: of the global branch: first weight [αT, T], BatchNorm's weight, bias, mean, variance, and last
-            weight [K, αT].
-        g_eps: of its BatchNorm.
-        l: of the local branch: first weight [C/β, C, taps], BatchNorm's, last weight [C, C/β, 1].
-        l_eps: of its BatchNorm.
+        g: weights of the global branch: first layer [αT, T]; BatchNorm's weight, bias, mean and variance;
+            last layer [K, αT].
+        g_eps: eps of its BatchNorm.
+        l: weights of the local branch: first layer [C/β, C, taps]; BatchNorm as in `g`;
+            last layer [C, C/β, 1].
+        l_eps: eps of its BatchNorm.
     """
     x = x.contiguous(memory_format=torch.channels_last)
     few = x.shape[0] // frames <= FEW
@@ -127,7 +128,7 @@ def _(x, conv, scale, shift, act, frames, g, g_eps, l, l_eps):  # noqa: E741
 
 
 def _filter_few_clips(x, hidden, l3, kernel, scale, shift, act):
-    """The answer for few clips; one launch."""
+    """Gate and filter the maps of few clips in one launch."""
     clips, frames, width = hidden.shape
     channels, places = x.shape[1], x.shape[2] * x.shape[3]
     y = torch.empty_like(x)

@@ -1,1 +1,1 @@
-"""Channels moved along time: the shift of TSM, and sums of moved maps."""
+"""Channels shifted along time: the shift of TSM, and sums of shifted maps."""

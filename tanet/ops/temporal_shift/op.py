@@ -1,9 +1,9 @@
-"""TSM's shift: part of the channels come from the frame after, part from the frame before.
+"""The shift of TSM: some channels come from the next frame, some from the previous frame.
 
     Y[n, t, c] = X[n, t + 1, c]  for c < part      X[n, t - 1, c]  for part ≤ c < 2·part      X[n, t, c] else
 
-zero outside the clip. `reference` is the specification: values are moved, so whatever computes the same
-faster gives the same bits.
+zero outside the clip. `reference` is the specification. Values are only moved, so faster implementations must
+equal it bit for bit.
 """
 
 import torch
@@ -13,29 +13,29 @@ from tanet.ops.common.dispatch import backend_for
 
 
 def shift(x: torch.Tensor, *, frames: int, part: int) -> torch.Tensor:
-    """Move part of the channels one frame back, as many one frame on.
+    """Shift `part` channels one frame back in time and as many one frame forward.
 
     Args:
-        x: feature maps [N·T, C, H, W], the frames of a clip in consecutive rows.
+        x: feature maps [N·T, C, H, W]; the frames of a clip are consecutive rows.
         frames: T.
-        part: how many channels move each way; 0 for none.
+        part: number of channels shifted in each direction; 0 for no shift.
 
     Returns:
-        [N·T, C, H, W] in memory of its own, in x's memory format; in channels-last from the fused kernel.
+        [N·T, C, H, W], a new tensor in the memory format of x; the fused kernel always returns channels-last.
 
     Raises:
-        ValueError: the rows are no whole number of clips.
+        ValueError: the number of rows is not a multiple of `frames`.
     """
     if backend_for(x, frames=frames) == "triton":
         from tanet.ops.temporal_shift.triton_kernel import shift_triton
 
-        as_clips(x, frames)  # refuses what makes no whole clips
+        as_clips(x, frames)  # only for its check of the shape
         return shift_triton(x, frames, part, 1)
     return reference(x, frames=frames, part=part)
 
 
 def reference(x: torch.Tensor, *, frames: int, part: int) -> torch.Tensor:
-    """`shift` in PyTorch's operations: the specification, and what a CPU runs."""
+    """Compute `shift` with PyTorch's own operations: the specification, and the CPU implementation."""
     x = as_clips(x, frames)  # [N, T, C, H, W]
     y = x.clone()
     y[:, :-1, :part] = x[:, 1:, :part]

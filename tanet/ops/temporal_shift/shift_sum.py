@@ -1,4 +1,4 @@
-"""The sum of maps that are moved along time: Y[t] = Σ_i X_i[t + ahead_i], zero outside the clip."""
+"""The sum of maps shifted along time: Y[t] = Σ_i X_i[t + ahead_i], zero outside the clip."""
 
 import torch
 
@@ -6,11 +6,11 @@ from tanet.ops.common.clips import as_clips
 
 
 def shift_sum(x: torch.Tensor, ahead: tuple[int, ...], *, frames: int) -> torch.Tensor:
-    """Sum what several taps made of each frame, each moved to the frame it counts for.
+    """Sum the outputs of several temporal taps, each shifted to the frame to which it belongs.
 
     Args:
-        x: [N·T, I, C, H, W], what the I taps made of each frame.
-        ahead: for each tap, how many frames after the current one it looks; negative looks back.
+        x: [N·T, I, C, H, W], the outputs of the I taps for each frame.
+        ahead: for each tap, how many frames ahead of the current one it reads; negative for earlier frames.
         frames: T.
 
     Returns:

@@ -1,10 +1,11 @@
-"""TSM's shift as one fused pass, equal to `op.reference` to the bit; the gradient is the shift back.
+"""The shift of TSM as one fused pass, bit for bit equal to `op.reference`; the gradient is the reverse shift.
 
-A frame in channels-last is a row of words: V neighbouring channels that move the same way, 16 bytes where
-`part` and C allow it, else as many channels as divide both. A program copies a run of words, and looks up
-for each word which frame it comes from. So whatever C and part are, a warp writes whole lines, and reads
-what makes them up; programs that own a range of channels would touch pieces of lines, of 16 bytes for C =
-64. What a line holds for the frames beside waits in the cache, which has room for several frames.
+A frame in channels-last is a row of words. A word is V neighbouring channels that shift in the same
+direction: 16 bytes where `part` and C allow it, otherwise as many channels as divide both. Each program
+copies a run of words and computes for each word which frame it comes from. So a warp writes whole cache
+lines for any C and part. Programs that own a range of channels would touch pieces of lines, of 16 bytes for
+C = 64. A line that is read also holds channels for neighbouring frames; these stay in the cache, which has
+room for several frames.
 """
 
 import math
@@ -15,14 +16,14 @@ import triton.language as tl
 
 from tanet.ops.common.triton_tiles import device_of
 
-ELEMENTS = 2048  # of a program
-BYTES = 16  # of a word at most, as wide as loads are
+ELEMENTS = 2048  # elements that one program copies
+BYTES = 16  # largest word, the width of a load
 
 
 @triton.jit
 def _shift_kernel(x, y, T, C, PC, part, tiles, AHEAD: tl.constexpr, BW: tl.constexpr, V: tl.constexpr):
-    """C, PC and part count words, so that the compiler sees them lie at multiples of their size."""
-    # On one axis, as a grid's second ends at 65,535, and there may be more images.
+    """Copy words; C, PC and part count words, so that the compiler sees that addresses are aligned."""
+    # Use one axis of the grid, because the second is limited to 65,535 and there may be more images.
     image = tl.program_id(0) // tiles
     words = tl.program_id(0) % tiles * BW + tl.arange(0, BW)
     c = words % C
@@ -41,13 +42,13 @@ def _shift_kernel(x, y, T, C, PC, part, tiles, AHEAD: tl.constexpr, BW: tl.const
 
 @torch.library.custom_op("tanet::shift", mutates_args=())
 def shift_triton(x: torch.Tensor, frames: int, part: int, ahead: int) -> torch.Tensor:
-    """`shift.shift` on a GPU; x is best in channels-last, else it is copied first.
+    """Compute `op.shift` on a GPU; x should be in channels-last, otherwise it is copied first.
 
     Args:
-        x: as in `shift`, and so frames and part.
+        x: feature maps, as in `op.shift`.
         frames: T.
-        part: of the channels.
-        ahead: 1; -1 for the shift back, which makes the gradient of x of that of y.
+        part: number of channels shifted in each direction.
+        ahead: 1 for the shift; -1 for the reverse shift, which turns the gradient of y into that of x.
     """
     x = x.contiguous(memory_format=torch.channels_last)
     y = torch.empty_like(x, memory_format=torch.channels_last)

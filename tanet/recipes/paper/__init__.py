@@ -1,1 +1,1 @@
-"""The tables of the paper, one a file; each row is a recipe with the published figures."""
+"""The tables of the paper, one per file. Each row is a recipe with the published results."""

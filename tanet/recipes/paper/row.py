@@ -1,4 +1,4 @@
-"""A row of one of the paper's tables: the experiment as a recipe, and the figures printed beside it."""
+"""Row of one of the paper's tables: the experiment as a recipe, and the results printed for it."""
 
 from dataclasses import dataclass
 
@@ -7,16 +7,16 @@ from tanet.recipes.recipe import Recipe
 
 @dataclass(frozen=True)
 class Row:
-    """What to train and test, and what the paper says comes out. The figures are the paper's, as printed."""
+    """The recipe of an experiment, and its results exactly as the paper prints them."""
 
     recipe: Recipe
     top1: float
-    """In per cent."""
+    """Top-1 accuracy in per cent."""
     top5: float
-    """In per cent."""
+    """Top-5 accuracy in per cent."""
     gflops: float | None = None
-    """For one view; None where the table has no such column."""
+    """GFLOPs for one view; None if the table has no such column."""
     params_m: float | None = None
-    """Millions of parameters."""
+    """Parameters in millions; None if the table has no such column."""
     note: str = ""
-    """Why `tanet cost` counts other than the paper, where it does."""
+    """Why `tanet cost` counts differently from the paper, if it does."""

@@ -1,6 +1,6 @@
 """Table 1a: the parameters α and β of TAM. `tanet train table1a/alpha1-beta4 --data.root …`.
 
-The paper prints α=2, β=4, its choice, in both halves of the table; here it stands once.
+The paper chooses α=2, β=4 and prints this row in both halves of its table; here it appears once.
 """
 
 from dataclasses import replace

@@ -1,7 +1,7 @@
 """Table 1b: wider kernels, for 8 and for 16 frames. `tanet train table1b/kernel5-frames16 --data.root …`.
 
-The local branch keeps its 3 taps, as the paper's section 3.2 has it; the published code makes it as wide as
-the kernel: `--model.local_kernel 5`. With 16 frames 4 clips are tested (appendix A.1).
+The local branch keeps its 3 taps, as in section 3.2 of the paper. In the published code it has as many taps
+as the kernel: `--model.local_kernel 5`. The 16-frame models are tested on 4 clips (appendix A.1).
 """
 
 from dataclasses import replace

@@ -1,6 +1,6 @@
-"""Table 2: temporal modules in ResNet-50, by their names in TEMPORAL. `tanet train table2/tsm --data.root …`.
+"""Table 2: temporal modules in ResNet-50, named as in TEMPORAL. `tanet train table2/tsm --data.root …`.
 
-`tanet cost --table 2` counts them: FLOPs are for one view of 8 frames, 256 × 256, 400 classes.
+`tanet cost --table 2` counts their FLOPs, for one view of 8 frames of 256 × 256 pixels and 400 classes.
 """
 
 from dataclasses import replace
@@ -27,8 +27,8 @@ TABLE2: dict[str, Row] = {
         params_m=31.69,
         top1=74.4,
         top5=91.5,
-        note="one operation for each weight of attention's softmax (0.04 G) would make up for it; "
-        "attention's matrix products (20.40 G) are in neither, and in the multiply-adds",
+        note="counting one operation for each weight of attention's softmax (0.04 G) would close the gap; "
+        "attention's matrix products (20.40 G) are in neither count, but are in the multiply-adds",
     ),
     "global": _row("global", gflops=43.00, params_m=24.33, top1=74.9, top5=91.7),
     "local": _row(

@@ -1,6 +1,6 @@
 """Table 3: other 2D networks, without and with TAM. `tanet train table3/mobilenet_v2-tam --data.root …`.
 
-ResNet-50 without TAM has 70.7 % here and 70.2 % in Table 2: so the paper prints it.
+For ResNet-50 without TAM the paper prints 70.7 % in this table and 70.2 % in Table 2.
 """
 
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Table 5a: TAM's place in the block (Figure 3). `tanet train table5a/c --data.root …`."""
+"""Table 5a: TAM's position in the block (Figure 3). `tanet train table5a/c --data.root …`."""
 
 from dataclasses import replace
 from typing import Literal
