@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from bench import common
+from bench.__main__ import BENCHMARKS
+from bench.__main__ import main as runner
 from tanet import create_model
 from tanet.recipes import RECIPES
 from tests.support.tiny_videos import changed, make, make_folders
@@ -83,7 +85,24 @@ def places(tmp_path):
 
 def test_every_entry_is_known():
     entries = {path.stem for path in (ROOT / "bench").glob("*.py") if "\ndef main(" in path.read_text()}
+    entries -= {"__main__"}
     assert entries == TINY.keys() | ELSEWHERE
+    assert entries == {name for names in BENCHMARKS.values() for name in names}
+
+
+def test_the_runner_lists_and_starts_benchmarks(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["bench", "--list"])
+    runner()
+    shown = capsys.readouterr().out
+    assert "  speed           Measure clips per second" in shown
+    monkeypatch.setattr(sys, "argv", ["bench", "compare_table", "--help"])
+    with pytest.raises(SystemExit) as stop:
+        runner()
+    assert stop.value.code == 0
+    assert "usage: bench compare_table" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["bench", "sped"])
+    with pytest.raises(SystemExit, match="unknown benchmark 'sped'"):
+        runner()
 
 
 @pytest.mark.slow
