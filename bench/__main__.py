@@ -9,7 +9,7 @@ import importlib
 import sys
 from pathlib import Path
 
-# Kind → names. Each is a module of this package with a `main`.
+# Kind of benchmark → names of modules in this package, each of which has a function `main`.
 BENCHMARKS = {
     "speed and memory": ("speed", "ops", "scaling", "versions", "compare_speed"),
     "reading videos": ("decode", "feeding", "shards", "views"),

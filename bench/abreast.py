@@ -24,10 +24,10 @@ def abreast(
 ) -> Iterator[tuple[Job, Result]]:
     """Run all jobs on videos that were decoded once, and yield each job with its result as it ends.
 
-    The next job is requested only when a process is free, so the iterable may end early, for instance when
+    The next job is requested only when a process is free, so the iterable can stop early, for instance when
     time is short. With `processes=1` the jobs run in this process. Several processes share the machine's
-    cores; GPUs are assigned to them in rotation. The error of a job is printed at once, and raised after
-    all other jobs are done.
+    cores; GPUs are assigned to them in rotation. If a job fails, its error is printed at once, and
+    raised after all other jobs are done.
     """
     failed: list[Exception] = []
 
@@ -80,7 +80,7 @@ def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
 
 
 class Timetable:
-    """Time limit for jobs: a job may begin if it would end in time, taking as long as the longest so far.
+    """Time limit for jobs: start a job only if there is time left for one as long as the longest so far.
 
     Args:
         limit: seconds from now; None for no limit.
@@ -95,7 +95,7 @@ class Timetable:
         return time.monotonic() - self.begun
 
     def allows(self, jobs: Sequence[Job]) -> Iterator[Job]:
-        """Yield the jobs, each to be started at once, until time is short."""
+        """Yield jobs until the next might not end in time; the caller starts each at once."""
         for job in jobs:
             if self.limit and self.seconds() + self.longest > self.limit:
                 print(f"stopped after {self.limit:g} s; run the same command again to continue", flush=True)

@@ -4,8 +4,8 @@
 
 UCF-101 (Soomro et al. 2012, https://www.crcv.ucf.edu/data/UCF101.php) has one folder per action, with files
 such as v_Diving_g01_c01.avi. The clips (bench/arrow6_clips.txt) come from its split 1, so no scene is in both
-train/ and val/. They are written as h264, 170×128. The rows in results/ were measured on files of another
-encoder, 172×128: new rows will not equal them to the last digit.
+train/ and val/. They are written as h264, 170×128. The rows in results/ were measured on files from another
+encoder, 172×128, so new rows will differ from them slightly.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def both_ways(file: Path, name: str, *, out: Path) -> str:
         with open_video(file) as video:
             frames = resize_short_side(video.read(range(video.info.frames)), SHORT_SIDE).numpy()
         write_video(forward, frames)
-        partial_file = backward.with_suffix(".part")  # not taken for a video if this is interrupted
+        partial_file = backward.with_suffix(".part")  # not a video's suffix, if interrupted
         write_video(partial_file, frames[::-1])
         partial_file.rename(backward)
     return name

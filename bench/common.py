@@ -39,9 +39,9 @@ def versions(*packages: str) -> str:
 
 
 def commit() -> str:
-    """Return the short hash of HEAD, with a + if files differ from it; 'none' outside a repository.
+    """Return the short hash of HEAD, with a + if there are uncommitted changes; 'none' outside a repository.
 
-    If the environment variable TANET_COMMIT is set, return its value: for a copy of the tree without history.
+    If the environment variable TANET_COMMIT is set, return its value: set it in a copy without git history.
     """
     if told := os.environ.get("TANET_COMMIT"):
         return told
@@ -81,7 +81,7 @@ def require_tests(*names: str) -> None:
 
 
 def interleaved(runs: Mapping[str, Callable[[], object]], *, repeats: int) -> dict[str, list[float]]:
-    """Return the milliseconds of each run and repeat; runs take turns, so disturbances affect all."""
+    """Return the milliseconds of each repeat by run; runs take turns, so disturbances affect all equally."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for run in runs.values():
         run()
@@ -96,7 +96,7 @@ def interleaved(runs: Mapping[str, Callable[[], object]], *, repeats: int) -> di
 def interleaved_on_gpu(
     runs: Mapping[str, Callable[[], object]], *, repeats: int, block: int = 5
 ) -> dict[str, list[float]]:
-    """Time like `interleaved`, with CUDA events; runs take turns in blocks, whose first run is left out."""
+    """Time like `interleaved`, with CUDA events and several runs per turn, of which the first is untimed."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(-(-repeats // block)):
         for name, run in runs.items():

@@ -6,11 +6,11 @@
 
 Each row of the file is one training, tested after its last epoch with the recipe's views. It holds the
 command that repeats it. Existing rows are not run again, so a comparison can be stopped at any time and
-continued later; seeds are the outer loop, so all cases are equally far. The seed fixes the order of the
-videos and their crops. They are the same for all cases with the same number of frames, so these can be
-compared in pairs. `--processes` runs several trainings at once, on all GPUs: these networks are too small to
-fill one, so they share it through MPS (`nvidia-cuda-mps-control -d`). `bench.compare_table` then writes
-docs/compare.md.
+continued later. Seeds are the outer loop, so at any time all cases have about as many rows. The seed fixes
+the order of the videos and their crops. All cases with the same number of frames see the same clips, so they
+can be compared seed by seed. `--processes` runs several trainings at once, on all GPUs: one of these networks
+is too small to fill a GPU, so several share it through MPS (`nvidia-cuda-mps-control -d`).
+`bench.compare_table` then writes docs/compare.md.
 
 The recipes were chosen on `none` and `tsm`; see bench/compare_cases.py.
 """
@@ -134,7 +134,7 @@ class Job:
 
 
 def missing(jobs: Sequence[Job], out: Path) -> list[Job]:
-    """Return the jobs that have no row yet, and print the others."""
+    """Return the jobs that have no row in `out` yet, and print the others."""
     found = read_csv(out)
     if found and (lacking := [name for name in KEY if name not in found[0]]):
         raise SystemExit(f"{out} is of an earlier version, without {', '.join(lacking)}: move it elsewhere")
@@ -172,7 +172,7 @@ def split_of(recipe: Recipe) -> Split:
     """Read the recipe's videos.
 
     Raises:
-        ValueError: reading them gives a warning, for instance that there is no validation split.
+        ValueError: reading the videos gives a warning, for instance that there is no validation split.
     """
     split = read_split(recipe.data, seed=recipe.seed)
     if split.warnings:
@@ -187,10 +187,11 @@ def counted(split: Split, *, as_files: bool) -> str:
 
 
 def order(report: Report) -> dict[str, object]:
-    """Return how often the action is right in either direction, and how often the direction is right among
-    those; the latter also for each action by itself, as `Diving 0.95; …`.
+    """Return how often the action is right, and how often its direction is right as well.
 
-    Only the order of frames tells the direction: a network that is blind to it is right half the time.
+    The action counts as right in either direction. The direction is judged only where the action is right,
+    over all actions and for each action by itself, as `Diving 0.95; …`. Only the order of frames tells the
+    direction: a network that ignores this order is right half the time.
     """
     names = actions_of(report.classes)
     actions = torch.tensor([names.index(name) for name in names])

@@ -1,9 +1,9 @@
 """The networks and recipes of bench/compare.py: rows of the paper's tables on data that everyone can get.
 
-A case is a row of one of the paper's tables, applied to the network and the recipe of a benchmark: a field
-that the row changes in the paper's TANet is changed here too. Rows of several tables that describe the same
-network are one case. All cases of a benchmark use the same recipe. It was chosen on `none` and `tsm` alone,
-so that it does not favour TAM.
+A case applies a row of one of the paper's tables to the network and the recipe of a benchmark: the fields
+that the row changes in the paper's TANet are changed here too. Rows of several tables that describe the same
+network are one case. All cases of a benchmark use the same recipe, which was chosen on `none` and `tsm`
+alone, so that it does not favour TAM.
 """
 
 import ast
@@ -35,10 +35,10 @@ VARIED = (
 )
 """The fields of a model that rows of the tables change."""
 START = "start"
-"""A table that the paper does not have: TAM's kernels start closer and closer to the identity, where those of
-tconv and i3d start; see `Network2D.center_tap_bias`."""
+"""A table that the paper does not have: from row to row, TAM's initial kernels are closer to the identity,
+with which tconv and i3d start. See `Network2D.center_tap_bias`."""
 LEADS = (0.0, 2.0, 6.0, 19.0)
-"""Leads of the middle tap's logit; the last one is that of the recipe finetune."""
+"""Biases of the middle tap's logit; the recipe finetune uses the last value."""
 
 SYNTHETIC = Recipe(
     data=Data(sampling="uniform", resize=96, size=80, scales=(1.0, 0.875), flip="mirror"),
@@ -58,9 +58,9 @@ SYNTHETIC = Recipe(
 """Recipe for the videos of `tanet synthesize`; from scratch, because drawings do not look like photographs.
 
 It is so small that one CPU core trains a network in a quarter of an hour. It was chosen on `none` and `tsm`,
-on videos of another seed than the compared ones (results/compare_recipe_synthetic.csv): with two and four
-times the epochs `tsm` gains 1.4 and 3.4 points, and `none` nothing. Objects appear as large in testing as in
-training. This was changed after rows of all modules (results/compare_at_96.csv) had shown that larger
+on videos of another seed than the compared ones (results/compare_recipe_synthetic.csv). With two and four
+times the epochs, `tsm` gains 1.4 and 3.4 points, and `none` nothing. Objects appear as large in testing as in
+training. This scale was changed after rows of all modules (results/compare_at_96.csv) had shown that larger
 objects hurt, TAM most.
 """
 
@@ -78,7 +78,7 @@ ARROW6_COMPARED = replace(
         linear_lr_boost="none",
     ),
 )
-"""Recipe chosen on `none` and `tsm` (results/compare_recipe.csv), because `arrow6` was tried out with TAM."""
+"""Recipe chosen on `none` and `tsm` (results/compare_recipe.csv); the recipe `arrow6` was tuned with TAM."""
 
 BENCHMARKS: dict[str, Recipe] = {"arrow6": ARROW6_COMPARED, "synthetic": SYNTHETIC}
 
@@ -145,7 +145,7 @@ def rows_of(table: str) -> dict[str, dict[str, Any]]:
         other = {
             field: getattr(model, field) for field in VARIED if getattr(model, field) != getattr(usual, field)
         }
-        if table == "3":  # it varies the 2D network: name it even in rows of the paper's default
+        if table == "3":  # this table varies the 2D network: name it even where it is the paper's default
             other["backbone"] = model.backbone
         if other.get("position") == "b":  # TAM's default position
             del other["position"]
@@ -159,15 +159,15 @@ def paper_top1(table: str, row: str) -> float | None:
 
 
 def actions_of(classes: Sequence[str]) -> list[str]:
-    """Return the action of each class: the pair of a verb, or the forward class of a reversed one."""
+    """Return the action of each class: for a verb its pair, for a reversed class its forward class."""
     pairs = {verb: " / ".join(pair) for pair in PAIRS for verb in pair}
     return [pairs.get(name, name.removesuffix("Reversed")) for name in classes]
 
 
 def made_otherwise(root: str | Path) -> str:
-    """Return the settings of a synthetic data set that differ from `tanet synthesize`'s defaults: `camera=0`.
+    """Return the settings of a synthetic data set that differ from `tanet synthesize`'s defaults.
 
-    Return an empty string if there are none, or if the data set is not synthetic.
+    They are written like `camera=0`. Return an empty string if none differ, or if the set is not synthetic.
     """
     about = Path(root) / "synthetic.json"
     if not about.exists():
@@ -181,8 +181,8 @@ def made_otherwise(root: str | Path) -> str:
 def recipe_id(recipe: Recipe) -> str:
     """Hash all fields that affect the result and are not at their default, as eight hex digits.
 
-    A field that is added later therefore changes no id. A changed default changes the id of each recipe that
-    has another value.
+    Adding a field later therefore changes no id. Changing a default changes the id of each recipe with
+    another value, because the hash covers the default as well as the value.
     """
     return hashlib.sha256(repr(changed_fields(recipe, Recipe())).encode()).hexdigest()[:8]
 
@@ -206,7 +206,7 @@ def recipe_of(benchmark: str, changes: str) -> Recipe:
     """Return the recipe of a row from its columns `benchmark` and `changes`.
 
     Raises:
-        ValueError: as `change`.
+        ValueError: a change is invalid; see `change`.
     """
     return change(BENCHMARKS[benchmark], shlex.split(changes))
 
@@ -215,9 +215,9 @@ def change(recipe: Recipe, changes: Sequence[str]) -> Recipe:
     """Return the recipe with these fields changed; a change is written as `optim.epochs=40`.
 
     Raises:
-        ValueError: a change is not of that form, or names no field.
+        ValueError: a change is not of that form, names no field, or has a value of another type.
     """
-    fields: dict[str, dict[str, object]] = {}  # changed all at once: only some of them may be inconsistent
+    fields: dict[str, dict[str, object]] = {}  # applied together: a part of the changes alone may be invalid
     for text in changes:
         path, _, value = text.partition("=")
         section, _, field = path.partition(".")

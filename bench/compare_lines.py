@@ -19,11 +19,11 @@ class Line:
     row: str
     """Row of the paper's table."""
     start: str
-    """Initial weights: scratch, ImageNet."""
+    """Initial weights: scratch or ImageNet."""
     runs: dict[int, Row]
     """Seed → row."""
     baseline: str
-    """Name of the case to compare with: TAM in the same 2D network. TAM's own line has its own name here."""
+    """Name of the case to compare with: TAM in the same 2D network. For TAM itself, it is its own name."""
     paper: float | None
     """The paper's top-1 in per cent, if it has this row."""
     classes: int
@@ -38,12 +38,12 @@ class Line:
 
     @property
     def action(self) -> dict[int, float]:
-        """Seed → per cent of videos whose action is right."""
+        """Seed → percentage of videos whose action is right."""
         return self._per_cent("val_action")
 
     @property
     def order(self) -> dict[int, float]:
-        """Seed → per cent of these videos whose direction is right as well."""
+        """Seed → of the videos whose action is right, the percentage whose direction is right as well."""
         return self._per_cent("val_order")
 
     def _per_cent(self, column: str) -> dict[int, float]:
@@ -56,18 +56,18 @@ class Compared:
 
     line: Line
     differences: list[float]
-    """Differences to TAM, seed by seed; empty for TAM itself and if they have no seed in common."""
+    """Differences to TAM, seed by seed; empty for TAM itself, and for a line that shares no seed with TAM."""
     told_apart: bool
     """Whether the differences are statistically significant."""
 
 
 def current(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
-    """Return the rows whose recipe is still the benchmark's."""
+    """Return the rows whose recipe is still the benchmark's; drop those of older recipes."""
     return [row for row in rows if row["recipe"] == recipe_id(recipe_of(row["benchmark"], row["changes"]))]
 
 
 def lines(table: str, benchmark: str, changes: str, rows: Sequence[Row], speeds: Sequence[Row]) -> list[Line]:
-    """Return the rows of a table that were run, in the paper's order; TAM has only the others' seeds."""
+    """Return the rows of a table that were run, in the paper's order; TAM only with the others' seeds."""
     recipe = recipe_of(benchmark, changes)
     measured = {case: float(row["clips_s"]) for case, row in timed(speeds, benchmark, changes).items()}
     runs: dict[tuple[str, str], dict[int, Row]] = {}  # by case and start
@@ -135,7 +135,7 @@ def way_timed(row: Row) -> str:
 
 
 def _of_common_seeds(line: Line, found: Sequence[Line]) -> Line:
-    """Drop TAM's extra seeds: it is in every table, and was often run with more seeds than the other rows."""
+    """Drop TAM's extra seeds: TAM is in every table and often has more seeds than the other rows."""
     if line.case.name != line.baseline:
         return line
     beside = [other for other in found if (other.baseline, other.start) == (line.baseline, line.start)]

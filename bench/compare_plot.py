@@ -3,8 +3,8 @@
     python -m bench.compare_plot --benchmark arrow6
 
 The horizontal axis is milliseconds per clip (bench.compare_speed); the vertical axis is top-1 with its
-standard deviation over seeds (bench.compare). The line joins the Pareto-optimal modules: no other module is
-both faster and more accurate. It is interrupted where the vertical axis is broken.
+standard deviation over seeds (bench.compare). The line joins the Pareto-optimal modules, those
+for which no other module is both faster and more accurate. A broken vertical axis interrupts the line.
 """
 
 import argparse
@@ -31,7 +31,7 @@ class Point:
     ms: float
     """Milliseconds per clip."""
     top1: float
-    """In per cent."""
+    """Top-1 in per cent, mean over seeds."""
     deviation: float
 
 
@@ -98,7 +98,7 @@ def frontier(found: list[Point]) -> list[Point]:
 
 
 def bands(found: Sequence[Point]) -> list[tuple[float, float]]:
-    """Choose the ranges of accuracy to show, highest first; several if one would be mostly empty."""
+    """Choose the ranges of accuracy to show, highest first: several if one range would be mostly empty."""
     whole = max(point.top1 for point in found) - min(point.top1 for point in found)
     parts: list[tuple[float, float]] = []
     for point in sorted(found, key=lambda point: -point.top1):
@@ -143,7 +143,7 @@ def draw(found: list[Point], *, title: str, machine: str, out: Path) -> None:
         axes.set_ylim(low - space, high + space)
         axes.grid(color="#DDDDDD", linewidth=0.6)
         axes.set_axisbelow(True)
-    for above, below in pairwise(panels):  # the axis is broken between them
+    for above, below in pairwise(panels):  # mark the break of the axis between two panels
         above.spines.bottom.set_visible(False)
         above.tick_params(bottom=False)
         below.spines.top.set_visible(False)
@@ -157,7 +157,7 @@ def draw(found: list[Point], *, title: str, machine: str, out: Path) -> None:
     panels[0].set_title(
         f"{title}: accuracy against measured time (bars: ± standard deviation over seeds)", fontsize=11
     )
-    with rc_context({"svg.hashsalt": title}):  # so that the same figures give the same file
+    with rc_context({"svg.hashsalt": title}):  # so that the same results give the same file
         figure.savefig(out, metadata={"Date": None} if out.suffix == ".svg" else None)
 
 

@@ -3,9 +3,9 @@
     python -m bench.compare_speed --benchmark arrow6 --tables 2
 
 Weights and precision are those of `tanet test`: bfloat16 autocast, channels-last. Each network is captured as
-a CUDA graph, so that the GPU's work is measured and not how fast Python launches it. All networks take turns
-in blocks, so that disturbances affect all equally. Without a GPU they run eagerly in float32. Clips have the
-size at which the benchmark tests.
+a CUDA graph, so that the GPU's work is measured and not how fast Python launches kernels. All networks take
+turns in blocks, so that disturbances affect all equally. Without a GPU, the networks run eagerly in float32.
+Clips have the size at which the benchmark tests.
 """
 
 import argparse

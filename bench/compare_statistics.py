@@ -13,8 +13,9 @@ def told_apart(rows: Sequence[Mapping[int, float]], references: Sequence[int | N
     """Test which rows differ significantly from their reference, with one error rate for all comparisons.
 
     Dunnett's test ("A multiple comparison procedure for comparing several treatments with a control", JASA
-    1955): one pooled variance for all rows, and one bound for all differences. If nothing differs, only one
-    such set of comparisons in twenty has any difference above the bound. The bound is found by simulation.
+    1955): one pooled variance for all rows, and one bound for all differences. If no row truly differs,
+    only one such set of comparisons in twenty has any difference above the bound. The bound is found by
+    simulation.
 
     Args:
         rows: for each row, seed → value.

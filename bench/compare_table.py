@@ -98,7 +98,7 @@ def main() -> None:
 
 
 def kind(row: Row) -> tuple[str, str, str]:
-    """Return the values that all rows of a section have in common: benchmark, changes, videos."""
+    """Return the values that all rows of a section share: their benchmark, changes and videos."""
     return row["benchmark"], row["changes"], row["videos"]
 
 
@@ -106,7 +106,7 @@ def section(benchmark: str, changes: str, rows: Sequence[Row], speeds: Sequence[
     """Write all tables of one benchmark, on the same videos, that have rows to compare.
 
     Raises:
-        ValueError: it was timed under different conditions.
+        ValueError: the rows in `speeds` were measured under different conditions.
     """
     recipe = recipe_of(benchmark, changes)
     first, machines = rows[0], ", ".join(dict.fromkeys(row["machine"] for row in rows))
@@ -130,7 +130,7 @@ def section(benchmark: str, changes: str, rows: Sequence[Row], speeds: Sequence[
 
 
 def draw(found: Sequence[Compared]) -> list[str]:
-    """Draw a table; below a long one, a sentence compares its order with the paper's."""
+    """Draw a table. Below a long table, a sentence compares its order with the paper's."""
     out = [
         "| row | start | parameters | GFLOPs | clips/s | top-1 | to TAM | action | order | seeds | paper |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
@@ -156,7 +156,7 @@ def draw(found: Sequence[Compared]) -> list[str]:
 
 
 def draw_made(benchmark: str, changes: str, rows: Sequence[Row]) -> list[str]:
-    """Draw a table of the modules on variants of the data set, beside the usual one; empty if none."""
+    """Draw a table of the modules on the data set and its variants; an empty list if there is no variant."""
     sets = sorted({row["made"] for row in rows})
     if not any(sets):
         return []
@@ -180,7 +180,7 @@ def draw_made(benchmark: str, changes: str, rows: Sequence[Row]) -> list[str]:
 
 
 def draw_ways(rows: Sequence[Row]) -> list[str]:
-    """Draw a table of how often the direction of each action is right, a line for each module and set."""
+    """Draw a table of how often the direction of each action is right: one line per module and data set."""
     if not rows:
         return []
     told: dict[tuple[str, str, str], list[dict[str, float]]] = {}
@@ -214,7 +214,7 @@ def difference(compared: Compared) -> str:
 
 
 def ranking(found: Sequence[Line]) -> list[str]:
-    """Compare the order of the rows with the paper's, if there are at least six: with fewer it is chance."""
+    """Compare the order of six or more rows with the paper's. Agreement of fewer could be chance."""
     papers = [line.paper for line in found if line.paper is not None]
     if len(papers) < len(found) or len(found) < 6:
         return []

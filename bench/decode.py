@@ -9,14 +9,14 @@ The readers:
 - `seek` is the usual code with PyAV: for each wanted frame, seek to the key frame before it, unless decoding
   further is enough, and decode until the frame's time is reached. It assumes a constant frame rate, so it
   reads only the packets that it decodes, and is wrong for some files.
-- `seek exact` first reads the times of all packets, as every reader must that is right for all files.
+- `seek exact` first reads the times of all packets, which any reader must do to be right for all files.
 - `sequential` decodes from the start up to the last wanted frame.
 - torchcodec (exact, and approximate, which trusts the header), decord2 and OpenCV (which reads every frame
   and converts the wanted ones) are installed into a temporary folder; torchcodec uses PyAV's FFmpeg.
 
-The ratio compares a reader's time with that of `tanet` in the same round, so that a slow round slows both; it
-is the median over rounds. `right` says whether all frames equal those of sequential decoding; the time of a
-reader that is wrong is no fair comparison.
+`ratio` is a reader's time over that of `tanet` in the same round, so that a slow round slows both: the median
+over rounds. `right` says whether all frames equal those of sequential decoding. Ignore the time of a reader
+that is wrong.
 
 --exact reads 200 random sets of frames from a file of each kind and compares them bit for bit with sequential
 decoding.
@@ -45,7 +45,7 @@ from tanet.video import open_video
 from tests.support import encoded_videos
 
 DATA = Path(os.environ.get("TANET_DATA", ROOT.parent / "shared" / "data"))
-REAL = {  # name → pattern, step between the files used
+REAL = {  # name → pattern, n: every n-th matching file is used
     "ucf101 avi 320x240 mpeg4": ("decode/*/*.avi", 10),
     "ucf101 avi, a picture not coded": ("decode/Swing/v_Swing_g02_c01.avi", 1),
     "arrow6 mp4 172x128 h264": ("arrow6/val/*/*.mp4", 10),

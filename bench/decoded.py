@@ -31,7 +31,7 @@ from tanet.training.optimizer import make_optimizer
 from tanet.video import Video, open_video
 
 FEW = 50
-"""Up to this many videos are decoded faster in this process than worker processes start."""
+"""Decode up to this many videos in this process: starting worker processes would take longer."""
 
 
 class Decoded(Video):
@@ -70,13 +70,13 @@ class Raw:
 
 @contextmanager
 def decoded(root: str | Path, *, one_file: bool = False) -> Iterator[Raw]:
-    """Decode the videos under `root`, and read them decoded inside this context.
+    """Decode the videos under `root`; inside this context, data sets read the decoded frames.
 
     The frames are not stored in /dev/shm: it may be small, and worker processes pass clips through it.
 
     Args:
         root: folder of videos.
-        one_file: play each video from its `source`, so both directions of a clip from the same file.
+        one_file: play both directions of a clip from the same file, chosen by `source`.
     """
     with tempfile.TemporaryDirectory() as raw:
         videos = find_videos(Path(root))
@@ -104,10 +104,10 @@ def source(path: str | Path) -> tuple[Path, bool]:
     """Return the file to play a clip from, and whether to play it backwards.
 
     This keeps the encoding from revealing the direction. Each direction was encoded by itself, which leaves
-    artefacts: from them, a network that is blind to the order of frames learns to be right in 58 % of
-    arrow6's clips instead of 50, and other networks see the order of the artefacts. So both directions of a
-    clip are played from one file, which is the forward one for every other clip in the order of the names in
-    a folder. The order of the artefacts then reveals nothing either, in any class.
+    artefacts. From these, a network that ignores the order of frames learns to be right in 58 % of arrow6's
+    clips instead of 50 %, and other networks see the order of the artefacts. So both directions of a clip are
+    played from one file: for every other clip of a folder, in the order of names, from the forward file, and
+    for the rest from the backward file. Then the order of the artefacts reveals nothing either, in any class.
     """
     if (pair := twins(path)) is None:
         return Path(path), False
@@ -137,7 +137,7 @@ def capture_passes(network: VideoNet, optim: Optim, *, size: int) -> None:
 
     Args:
         network: network on a GPU.
-        optim: its `batch` and `precision` are used.
+        optim: settings, of which `batch` and `precision` are used.
         size: side of the clips, in pixels.
     """
     state = copy.deepcopy(network.state_dict())

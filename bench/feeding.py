@@ -11,10 +11,10 @@ The training steps are those of `tanet train`. The data source is one of
 
 Cropping, mirroring and resizing are done by the workers or on the device. Clips are dense (8 frames of 64).
 The videos are synthetic, and their files are in the page cache: the disk is not measured. Percentiles are
-over blocks of steps; the first block, in which the workers start, is not counted. `ratio` is p50 over that of
-`resident`. `waiting` is the share of the time in which the loop waited for the loader. `feed` is the speed of
-the same loader when its batches are discarded: the smaller of `feed` and `resident` is the best possible
-speed.
+over blocks of steps; the first block, in which the workers start, is not counted. `ratio` is p50 divided by
+the p50 of `resident`. `waiting` is the share of the time in which the loop waited for the loader. `feed` is
+the speed of the same loader when its batches are discarded. The best possible speed of training is the
+smaller of `feed` and `resident`.
 """
 
 import argparse
@@ -45,7 +45,7 @@ from tanet.training.optimizer import make_optimizer
 from tanet.training.step import TrainStep
 
 BLOCKS = 4  # timed blocks of steps
-VIDEOS = 8  # files of a data set; an epoch reads each many times, each time another clip
+VIDEOS = 8  # files of a data set; an epoch reads each file many times, a different clip each time
 FRAMES = 8
 CLASSES = 400
 Step = Callable[[torch.Tensor, torch.Tensor], object]
@@ -66,7 +66,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set, and where its views are made."""
+    """A data set, and the place where its views are made: in the workers or on the device."""
 
     name: str
     root: Path
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "feeding.csv")
     flags = parser.parse_args()
     device = pick_device(flags.device)
-    # Workers that start together deliver their batches together, so a block has as many from each worker.
+    # The workers deliver their batches in bursts, so a block holds equally many batches from each worker.
     rounds = -(-flags.steps // (BLOCKS * max(1, flags.workers)))
     steps = rounds * max(1, flags.workers)
     setting = Setting(device, flags.backbone, flags.batch, steps, flags.workers, flags.size)
@@ -109,9 +109,9 @@ def measure(step: Step, sources: list[Source], setting: Setting) -> Iterator[dic
         first = next(prefetch_to_device(feed, setting.device))
     with torch.no_grad():
         batch = first.views.clone(), first.labels  # type: ignore[union-attr]
-    del feed  # and its workers
+    del feed  # ends its workers
     for _ in range(3):
-        step(*batch)  # compiles, autotunes, captures
+        step(*batch)  # warm-up: compiles, autotunes, captures
     resident = percentiles(speeds(cycle([batch]), step, setting))
     yield row_of("resident", "", resident, base=resident["p50"])
     for source in sources:
@@ -222,7 +222,7 @@ def make_sources(folder: Path, *, workers: int) -> Iterator[Source]:
 
 
 def make_videos(root: Path, *, group: int) -> Path:
-    """Write a folder of two classes. All files are copies of one video, which a decoder cannot notice."""
+    """Write a folder of two classes. All files are copies of one video: decoding costs the same."""
     path = root / "a" / "0.mp4"
     path.parent.mkdir(parents=True)
     make_clip(path, codec="libx264", group=group, options={"bf": "3", "threads": "1"})

@@ -2,11 +2,11 @@
 
     python -m bench.fuzz                   writes results/fuzz.csv and results/opens.csv
 
-A file is mutated by flipping bits, by cutting off its end, or by inserting a piece of another file. It is
-opened from disk or from its bytes, and eight frames are read. The reader passes if it returns frames or
-raises a VideoError of one line. It fails with any other error, if its process dies, or if it takes more than
-ten seconds. For the 20,000 opens, files of every kind take turns; memory is the resident set size (RSS) of
-the process after the warm-up.
+A file is mutated by flipping bits, by cutting off its end, or by inserting a piece of another file. The file
+is opened from disk or from its bytes, and eight frames are read. The reader passes if it returns frames or
+raises a VideoError of one line. It fails if it raises any other error, if its process dies, or if it takes
+more than ten seconds. For the 20,000 opens, files of every kind take turns; memory is the resident set size
+(RSS) of the process after the warm-up.
 """
 
 import os
@@ -59,7 +59,7 @@ def mutate(data: bytearray, other: bytes, *, kind: str, choose: random.Random) -
         begin, length = choose.randrange(len(other)), choose.choice((16, 512, 8192, 65536))
         at = choose.randrange(len(data))
         piece = other[begin : begin + length]
-        data[at : at + choose.choice((0, len(piece)))] = piece  # insert it, or overwrite with it
+        data[at : at + choose.choice((0, len(piece)))] = piece  # insert the piece, or overwrite with it
     return data
 
 
@@ -88,7 +88,7 @@ def read_mutated(number: Path, *, folder: Path) -> Outcome:
 
 
 def fuzz(folder: Path) -> list[dict[str, object]]:
-    """Read all mutated files; one row per kind of mutation."""
+    """Read all mutated files, and return one row per kind of mutation."""
     found: dict[str, list[Outcome | FailedFile]] = defaultdict(list)
     work = partial(read_mutated, folder=folder)
     numbers = [Path(str(number)) for number in range(FILES)]
@@ -119,7 +119,7 @@ def fuzz(folder: Path) -> list[dict[str, object]]:
 
 
 def open_many(folder: Path) -> list[dict[str, object]]:
-    """Open files again and again; one row every 2,000 opens with the memory of the process."""
+    """Open files again and again; return a row with the memory of the process for every 2,000 opens."""
     files = sorted(folder.iterdir())
     contents = [path.read_bytes() for path in files]
     rows: list[dict[str, object]] = []

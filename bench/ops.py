@@ -30,9 +30,9 @@ from tanet.ops import adaptive_conv, backend_for, shift
 
 MAPS = ((64, 56), (128, 28), (256, 14), (512, 7))  # C, side
 FRAMES = 8
-COPIED = 1 << 30  # bytes read, and as many written
-WIDER = 4  # channels of a ResNet-50 block's input (TSM's site) over those of the maps inside (TAM's site)
-RING = 200e6  # bytes of maps that take turns: four times the cache of an H100
+COPIED = 1 << 30  # bytes that the yardstick reads; it writes as many
+WIDER = 4  # a ResNet-50 block's input (TSM's site) has 4 times the channels of the maps inside (TAM's site)
+RING = 200e6  # bytes of maps used in turn, so that none stays cached: four times the cache of an H100
 TESTS = tuple(
     f"ops/test_{name}_triton.py" for name in ("adaptive_convolution", "tam_inference", "temporal_shift")
 )
@@ -104,7 +104,7 @@ def measure(channels: int, side: int, *, clips: int, repeats: int) -> list[dict[
 
 
 def operations(channels: int, side: int, *, clips: int) -> tuple[dict[str, Run], int]:
-    """Return the operations to time by name, each running over all sets of maps, and the number of sets."""
+    """Return the operations by name, each of which processes all sets of maps, and the number of sets."""
     shape = (clips * FRAMES, channels, side, side)
     size = torch.Size(shape).numel() * torch.bfloat16.itemsize
     sets = max(2, int(-(-RING // size)))
@@ -122,14 +122,14 @@ def operations(channels: int, side: int, *, clips: int) -> tuple[dict[str, Run],
     trained = torch.compile(tam, fullgraph=True, dynamic=False)
     evaluated = TAM(channels, frames=FRAMES).cuda().bfloat16().eval()
     evaluated.to_kernel_layout()  # as VideoNet.optimize does
-    # Same memory layout as in TAM: channels are contiguous, except in the kernel of training.
+    # Same memory layout as in TAM: channels are contiguous, except in the kernel used in training.
     kernel = torch.rand(clips, 3, channels, device="cuda").mT
     gate = torch.rand(clips, FRAMES, channels, device="cuda").mT
     made_by_softmax = kernel.contiguous()
     ds = torch.rand(clips * FRAMES, channels, device="cuda")
     leaves = [x.detach().requires_grad_() for x in xs]
     weights = list(tam.parameters())
-    # Keep each output until the next turn of its set, so that outputs have memory of their own too.
+    # Keep each output until its set is used again, so that outputs do not share memory either.
     kept: list[object] = [None] * sets
 
     def each(

@@ -1,7 +1,7 @@
 """TAM as the published code computes it, for comparisons of speed: the same weights, the same results.
 
-The maps are permuted to [N, C, T, H, W], gated, and filtered by one grouped convolution with N·C groups, one
-for each clip and channel; then they are permuted back.
+The maps are permuted to [N, C, T, H, W], gated, filtered by one grouped convolution with a group for each
+clip and channel (N·C groups), and permuted back.
 """
 
 import torch
@@ -13,10 +13,10 @@ from tanet.models.video_net import VideoNet
 
 
 class PublishedTAM(nn.Module):
-    """TAM by copies and a grouped convolution, [N·T, C, H, W] → [N·T, C, H, W].
+    """TAM computed with copies and a grouped convolution, [N·T, C, H, W] → [N·T, C, H, W].
 
     Args:
-        tam: the TAM to convert. Its G is shared; the values of its L are copied.
+        tam: the TAM to convert. Its global branch G is shared; the weights of its local branch L are copied.
     """
 
     def __init__(self, tam: TAM) -> None:
@@ -50,7 +50,7 @@ class PublishedTAM(nn.Module):
 
 
 def publish(network: VideoNet) -> VideoNet:
-    """Replace each TAM of the network by its published form, in place, and return the network."""
+    """Replace each TAM of the network with its published form, in place, and return the network."""
     tams = {name: module for name, module in network.named_modules() if isinstance(module, TAM)}
     for name, tam in tams.items():
         network.set_submodule(name, PublishedTAM(tam).train(tam.training))

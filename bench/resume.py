@@ -3,11 +3,11 @@
     python -m bench.resume [--moments 20]
 
 A small training on the CPU, with dropout, two workers and a bad video, is run to its end. For each row, the
-same training is killed (SIGKILL, the command and its workers) at a random moment and resumed; in the last row
-one training is killed at all of these moments. A moment is a step, counted from the start of the training,
-plus seconds after the state of that step was saved; step 0 is the start. `bit_equal` compares the weights of
-the last and the best checkpoint, and metrics.csv without its times. After each kill every state and
-checkpoint in the folder is read; the program fails if one cannot be read.
+same training is killed at a random moment (SIGKILL to the command and its workers) and resumed; for the last
+row, one training is killed at all of these moments in turn. A moment is a step, counted from the start of the
+training, plus the seconds since the state of that step was saved; step 0 is the start. `bit_equal` compares
+the weights of the last and the best checkpoint, and metrics.csv without its times. After each kill, every
+state and checkpoint in the folder is read; the program fails if any of them cannot be read.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from tanet.checkpoints import checkpoint
 from tanet.training import training_state
 
 TIMES = ("seconds", "clips_per_second", "wait")
-STEPS = 36  # 4 epochs of 9: the tenth batch lacks the bad video, is not full, and is dropped
+STEPS = 36  # 4 epochs of 9 steps: without the bad video, the tenth batch is not full and is dropped
 FLAGS = [
     *("--model.backbone", "resnet18_w16", "--model.frames", "4", "--model.dropout", "0.5"),
     *("--optim.epochs", "4", "--optim.batch", "4", "--data.workers", "2"),

@@ -1,12 +1,12 @@
-"""Compare training on several GPUs of a machine with one GPU, data on the GPU → results/scaling.csv.
+"""Compare training on several GPUs with training on one, without reading videos → results/scaling.csv.
 
     python -m bench.scaling --gpus 1 2 [4]
     python -m bench.scaling --device cpu --gpus 1 2 --backbone resnet18_w16 --size 64 --clips 2
 
-The steps are those of `tanet train` without reading videos: batches of 32 clips per GPU are on the GPU as
-uint8 and are normalised one step ahead (`prefetch_to_device`), the ranks agree before each step whether to
-continue, and the meter adds up loss and accuracy. All use bfloat16 autocast, channels-last and fused SGD. The
-three forms are:
+The steps are those of `tanet train`, except that no videos are read: batches of 32 clips per GPU are on
+the GPU as uint8 and are normalised one step ahead (`prefetch_to_device`), the ranks agree before each step
+whether to continue, and the meter adds up loss and accuracy. All runs use bfloat16 autocast, channels-last
+and fused SGD. The three forms are:
 
 eager       no flags
 compiled    --compile
@@ -15,9 +15,9 @@ sync norm   --optim.sync-norm, eager; compared with eager on one GPU
 Each form and number of GPUs has a team of processes, one per GPU (teams.py). All teams start at the same
 time; then the teams of a form take turns in blocks of steps, whose first steps are not counted. The time of a
 step is the time between the starts of two steps by the clock of the first GPU. `ratio` is clips per second
-over those of one GPU. `average_ms` is the time of an all-reduce mean of as many numbers as there are weights,
-run by itself. A row is written only if all steps were finite and all processes of the team end with the same
-weights.
+divided by those of one GPU. `average_ms` is the time of an all-reduce mean of as many numbers as there are
+weights, with nothing else running. A row is written only if all steps were finite and all processes of the
+team end with the same weights.
 """
 
 import argparse
@@ -51,7 +51,7 @@ from tanet.training.setup import TrainingContext, build_network
 from tanet.training.step import TrainStep
 
 FRAMES, CLASSES = 8, 400
-LR = 1e-4  # so small that random clips teach nothing, so large that weights change
+LR = 1e-4  # small enough that random clips teach nothing, large enough that weights change
 WARM = 5  # steps at the start of a block that are not counted
 
 
@@ -159,7 +159,7 @@ def measure(forms: list[Form], counts: list[int], setting: Setting, *, blocks: i
 
 
 def differ(moved: list[np.ndarray]) -> str:
-    """Return what is wrong with the weight changes of the ranks; an empty string if all are equal."""
+    """Describe what is wrong with the weight changes of the ranks; an empty string if all are equal."""
     for rank, other in enumerate(moved):
         if not np.isfinite(other).all():
             return f"process {rank} had steps that were not finite"
@@ -197,7 +197,7 @@ def make_rows(cases: list[Case], setting: Setting) -> list[dict[str, object]]:
 
 
 class Loop:
-    """A worker that runs the training loop on a batch that is on the device already."""
+    """A worker that runs the training loop on one batch, which stays on the device."""
 
     def __init__(self, form: Form, setting: Setting, group: ProcessGroup, device: torch.device) -> None:
         self.steps, self.group, self.device = setting.steps, group, device
@@ -211,7 +211,7 @@ class Loop:
             network, optimizer=self.optimizer, optim=optim, group=group, compile=form.compile
         )
         params = list(network.parameters())
-        self.ends = params[0], params[-1]  # one in the first bucket of gradients, one in the last
+        self.ends = params[0], params[-1]  # one parameter in the first bucket of gradients, one in the last
         self.before = [param.detach().clone() for param in self.ends]
         self.weights = sum(param.numel() for param in params)
         shape = (setting.clips, FRAMES, 3, setting.size, setting.size)
@@ -219,7 +219,7 @@ class Loop:
         labels = torch.randint(CLASSES, (setting.clips,), device=device)
         self.batch = Batch(views, labels, keys=(), used=0)
         self.bad = torch.zeros((), device=device)
-        self.make_steps()  # compiles, autotunes, captures
+        self.make_steps()  # warm-up: compiles, autotunes, captures
 
     def __call__(self, word: str) -> Any:
         if word == "steps":
@@ -247,7 +247,7 @@ class Loop:
         return read()[WARM:]
 
     def average(self) -> float:
-        """Return the milliseconds of averaging as many numbers as there are weights over the ranks."""
+        """Return the milliseconds of an all-reduce mean of as many numbers as there are weights."""
         numbers = torch.zeros(self.weights, device=self.device)
         mark, read = _clock(self.device)
         for _ in range(10):

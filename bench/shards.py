@@ -4,9 +4,9 @@
 
 Training clips (8 frames, sampled and cropped at random as in the loader's workers) are read from generated
 340x256 videos of ten seconds and from a real one: from the file itself, from JPEG shards, and from h264
-shards. Bytes are those of the video on disk, and those read for one clip: a raw file or an mp4 is read as a
-whole, of JPEG only the clip's own frames are read. PSNR compares the frames with those of the raw file. Files
-are in the page cache, so decoding is measured, not the disk. `ratio` is p50 over that of the raw file.
+shards. Bytes are counted on disk and per clip: a raw file or an mp4 is read as a whole for each clip, but of
+JPEG shards only the clip's own frames are read. PSNR compares the frames with those of the raw file. Files
+are in the page cache, so decoding is measured, not the disk. `ratio` is p50 divided by that of the raw file.
 """
 
 import os

@@ -59,7 +59,7 @@ class Side:
 
 
 def make_sides(name: str, forms: Sequence[str], setting: Setting) -> list[Side]:
-    """Build one network in its forms; print the time of the fastest of a few runs of each."""
+    """Build one network in several forms; for each, print the time of the fastest of five runs."""
     sides: dict[str, Side] = {}
     for form in forms:
         if form == "graph":
@@ -132,14 +132,14 @@ def evaluate(network: VideoNet, clips: torch.Tensor, *, form: str, setting: Sett
         with torch.no_grad():
             expected = network(clips)
             error = (model(clips) - expected).norm() / expected.norm()
-        # bfloat16 is off by a few per cent; code compiled for another network would be off by about 1.
+        # bfloat16 errs by a few per cent; code compiled for another network would err by about 100 %.
         if not error < 0.2:
             raise SystemExit(f"the compiled network's logits are off by {error:.0%}; nothing was measured")
     return run
 
 
 def train(network: VideoNet, clips: torch.Tensor, *, form: str, setting: Setting) -> Run:
-    """Return a function that runs a training step, with so small a learning rate that nothing is learned."""
+    """Return a function that runs a training step; the learning rate is too small for learning anything."""
     network.train()
     labels = torch.arange(len(clips), device=clips.device) % CLASSES
     optimizer = make_optimizer(network, Optim(lr=1e-6))

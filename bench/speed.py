@@ -16,8 +16,9 @@ eager channels-last   the same, images in NHWC
 compiled              torch.compile, channels-last; in inference by VideoNet.optimize
 graph                 the same, captured as a CUDA graph; in training with the optimizer's step
 
-`of_c2d` is the rate divided by that of C2D's best form; 1/of_c2d - 1 is the additional time. New rows replace
-old rows of the same comparison. The benchmark exits unless the kernels' tests pass on this machine.
+`of_c2d` is the rate divided by that of C2D's best form, so a network takes 1/of_c2d - 1 more time than C2D.
+New rows replace old rows of the same comparison. The benchmark exits unless the kernels' tests pass on this
+machine.
 """
 
 import argparse

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.common import ROOT, read_csv
 
-WIDTH, HEIGHT, GAP = 360, 220, 90  # of a panel, and between panels, in pixels
+WIDTH, HEIGHT, GAP = 360, 220, 90  # size of a panel and gap between panels, in pixels
 LINES = {"c2d": ("C2D", "#888888"), "tanet": ("TANet", "#c0392b")}
 Points = dict[int, tuple[float, float, float]]  # number of frames or clips → p20, p50, p80
 
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "speed.svg")
     flags = parser.parse_args()
     rows = [row for row in read_csv(flags.data) if row["backbone"] == flags.backbone]
-    # Count images where clips differ in length: a clip of 64 frames is eight times the work of one of 8.
+    # Plot images, not clips, per second where clips differ in length: 64 frames are 8 times the work of 8.
     panels = [
         Panel("256 images a batch", "frames of a clip", "images/s", lines(rows, "frames", "frames")),
         Panel("8 frames a clip", "clips of a batch", "clips/s", lines(rows, "batch", "clips")),
@@ -79,7 +79,7 @@ def picture(panels: Sequence[Panel], *, caption: str) -> str:
 
 
 def draw(panel: Panel) -> list[str]:
-    """Draw one panel: equal steps across, because all values double; from zero up, so that ratios show."""
+    """Draw one panel: x in equal steps, because each value doubles the last; y from 0, to show ratios."""
     across = sorted({at for points in panel.lines.values() for at in points})
     highest = max(p80 for points in panel.lines.values() for _, _, p80 in points.values())
     step = tick(highest)
@@ -112,7 +112,7 @@ def draw(panel: Panel) -> list[str]:
 
 
 def tick(highest: float) -> float:
-    """Choose a round step between grid lines: 1, 2 or 5 times a power of ten, at most eight in all."""
+    """Choose the step between grid lines: 1, 2 or 5 times a power of ten, for at most eight lines."""
     power = 10.0 ** int(log10(highest) - 1)
     return next(factor * power for factor in (1, 2, 5, 10, 20, 50) if highest / (factor * power) <= 8)
 

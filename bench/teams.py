@@ -1,7 +1,7 @@
-"""Teams of processes, one process per GPU as torchrun starts them; several teams take turns.
+"""Teams of processes that take turns; a team has one process per GPU, as under torchrun.
 
-A process builds its worker and then waits for words, so that nothing of one team runs while the steps of
-another are timed.
+A process builds its worker and then waits for commands (words), so that a team is idle while the steps of
+another team are timed.
 """
 
 import os
@@ -16,12 +16,12 @@ import torch
 
 from tanet.runtime.distributed import ProcessGroup, join_process_group
 
-READY = 400.0  # seconds for starting and compiling
+READY = 400.0  # timeout in seconds for starting and compiling
 ANSWER = 120.0  # timeout in seconds for each later answer
 
 
 class Worker(Protocol):
-    """The work of a process: it is called with each word, and its answer is sent through a pipe."""
+    """The work of a process: a callable that gets each command (word); a pipe returns its answer."""
 
     def __call__(self, word: str) -> Any: ...
 
@@ -35,7 +35,8 @@ class Team:
     Args:
         name: name of the team in messages.
         gpus: number of processes.
-        make: builds the worker of a process. It is pickled: use a module's function, or a `partial` of one.
+        make: function that builds the worker of a process. It is pickled: use a module's function, or a
+            `partial` of one.
         device: type of the device, "cuda" or "cpu".
     """
 
@@ -57,7 +58,7 @@ class Team:
         self._hear(READY)
 
     def ask(self, word: str) -> list[Any]:
-        """Send a word to all processes and return their answers; an empty list if the team has failed."""
+        """Send a command to all processes and return their answers; an empty list if the team has failed."""
         for pipe in [] if self.error else self.pipes:
             try:
                 pipe.send(word)
@@ -96,7 +97,7 @@ class Team:
 
 
 def _work(pipe: Connection, rank: int, world_size: int, port: int, make: Make, device: str) -> None:
-    """Run a process: answer each word with the worker until the pipe is closed."""
+    """Run a process: answer each command with the worker until the pipe is closed."""
     if world_size > 1:
         names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_PORT")
         os.environ.update(zip(names, map(str, (rank, rank, world_size, port)), strict=True))

@@ -19,7 +19,7 @@ def main() -> None:
     strips = []
     with tempfile.TemporaryDirectory() as folder:
         for number, (verb, _) in enumerate(PAIRS):
-            # Leave out the sensor's noise: it is invisible and makes the file larger.
+            # Draw without sensor noise, which is invisible here but makes the file larger.
             clip = render(
                 verb, difficulty=Difficulty(noise=0), generator=np.random.default_rng((SEED, number))
             )

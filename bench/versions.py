@@ -1,4 +1,4 @@
-"""Compare the speed of two checkouts of tanet, in turns on one machine.
+"""Compare the speed of two checkouts of tanet, which take turns on one machine.
 
     git worktree add ../before COMMIT
     python -m bench.versions --before ../before [--parts inference latency step]
@@ -37,7 +37,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, help="runs per block (default: 5; latency: 40)")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "versions.csv")
     flags = parser.parse_args()
-    from bench.common import head, write_csv  # imported here, because a checkout's process has another tanet
+    # Not at the top: this file also runs in a checkout's process, whose tanet may not fit bench.common.
+    from bench.common import head, write_csv
 
     first, rows = head("torch"), []
     for part in flags.parts:
@@ -86,7 +87,7 @@ class _Side:
                 "PYTHONPATH": f"{root.resolve()}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
             },
         )
-        self._answer()  # wait until it is ready
+        self._answer()  # wait until the process is ready
 
     def block(self) -> float:
         """Run a block and return the median seconds of a run."""

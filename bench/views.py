@@ -6,7 +6,7 @@
 cuts every crop of a clip out of the same frames. `per view` opens the file and decodes the clip's frames
 again for each view, and cuts out one crop. Both give the same views, which is checked first. The videos are
 generated ones of ten seconds, 340x256, and a real one from Kinetics; they are in the page cache. `ratio` is
-p50 over that of `once`; the two take turns in one run.
+p50 divided by that of `once`; the two take turns in one run.
 """
 
 import os
@@ -38,7 +38,7 @@ def once(path: Path, *, recipe: Recipe, frames: int) -> torch.Tensor:
 
 
 def per_view(path: Path, *, recipe: Recipe, frames: int) -> torch.Tensor:
-    """Read the same views, each by itself."""
+    """Read the same views, opening the file again for each."""
     data, eval = recipe.data, recipe.eval
     views = []
     for clip in range(eval.clips):
@@ -72,7 +72,7 @@ def videos(folder: Path) -> dict[str, Path]:
 
 
 def measure(path: Path, *, protocol: str, frames: int) -> list[dict[str, object]]:
-    """Time both ways of reading; one row each."""
+    """Time `once` and `per view`, and return a row for each."""
     recipe = find_protocol(protocol).apply(Recipe())
     ways = {
         "once": partial(once, path, recipe=recipe, frames=frames),

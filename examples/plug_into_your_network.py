@@ -10,7 +10,7 @@ from tanet.models.backbones2d import BACKBONES
 
 FRAMES = 8
 
-# Any ResNet with torchvision's names will do; this one comes with tanet.
+# Use any ResNet with torchvision's parameter names; this ResNet comes with tanet.
 network = BACKBONES["resnet18"]()
 names = set(network.state_dict())
 

@@ -1,4 +1,4 @@
-"""Train on folders of videos, with a recipe that differs from a known one in a few fields.
+"""Train on folders of videos, with a built-in recipe of which a few fields are changed.
 
 python examples/train.py my_videos runs/mine
 """
@@ -11,7 +11,7 @@ from tanet.recipes import RECIPES
 from tanet.training.events import EpochResult
 
 videos, out = sys.argv[1:]
-base = RECIPES["verbs"]  # the values below are tiny, so that this takes seconds
+base = RECIPES["verbs"]  # the values below are tiny, so that this example takes seconds
 recipe = replace(
     base,
     data=replace(base.data, root=videos, size=32, workers=0),

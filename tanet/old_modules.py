@@ -1,4 +1,4 @@
-"""Import of modules by their names in tanet 0.1.0; kept for one release.
+"""Import hook for the module names of tanet 0.1.0; kept for one release.
 
     from tanet.recipe import Data        works, and warns that the module is now tanet.recipes.recipe
 
@@ -114,7 +114,7 @@ class OldModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         # Return a copy: the import system writes the old name into the module that it receives.
         module = ModuleType(spec.name)
         module.__dict__.update(vars(importlib.import_module(new)))
-        module.__path__ = []  # submodules then also reach this finder, and are not loaded twice
+        module.__path__ = []  # so imports of submodules reach this finder too, and load nothing twice
         return module
 
     def exec_module(self, module: ModuleType) -> None:

@@ -120,7 +120,10 @@ def read_header(path: str | Path) -> Header:
 
 
 def _input_spec(values: Any, recipe: Recipe, path: Path) -> InputSpec:
-    """Read the input specification of a header. tanet 0.1.0 wrote none and had only ImageNet's values."""
+    """Read the input specification of a header.
+
+    tanet 0.1.0 wrote no specification and supported only ImageNet's values.
+    """
     if values is None:
         return spec_of(recipe)
     try:

@@ -1,4 +1,4 @@
-"""Initial weights of a training: from a checkpoint of tanet or another project, or from ImageNet."""
+"""Initial weights for training: from a checkpoint of tanet or another project, or from ImageNet."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -34,16 +34,17 @@ def load_initial_weights(
         network: changed in place.
         path: a checkpoint of tanet, or one of another project that `convert.read` supports.
         model: the settings the network was built from. They are compared with those of the checkpoint,
-            because the weights reveal less: a shift has none, and those of `tam` and `tanet-r` look the same.
+            because weights alone do not reveal all settings: a temporal shift has no weights, and those of
+            `tam` and `tanet-r` look the same.
         classes: the class names of the new training.
         interpolate: adapt weights trained on clips of another length (resize_frames.py) instead of refusing
             them.
 
     Returns:
-        Notes, one line each: what was not simply copied, and how the network differs from the trained one.
+        Notes, one line each: what was not copied unchanged, and how the network differs from the trained one.
 
     Raises:
-        UserError: the file is not a checkpoint, has weights for clips of another length, or weights do not
+        UserError: the file is not a checkpoint, its weights are for clips of another length, or some do not
             fit; the message names them.
     """
     state, beside = read_weights(path)
@@ -100,7 +101,7 @@ def _temporal(model: Network2D) -> dict[str, str | int]:
 
 
 def load_backbone_weights(backbone: nn.Module, path: str | Path) -> None:
-    """Load an ImageNet state dict with torchvision's names into a 2D network, with or without modules.
+    """Load ImageNet weights with torchvision's names into a 2D network, with or without temporal modules.
 
     The file's classifier (`fc`, `classifier`, `AuxLogits`) is left out if the network has none.
 

@@ -8,7 +8,7 @@ From T to T' frames, with three matrices whose rows sum to 1:
 
     P [T, T']      time: averages the T' frames over each of T equal intervals of the clip
     E [αT', αT]    hidden units: copies the old ones; if T' < T, averages groups of them
-    Q [αT, αT']    their output weights: divides them among the copies; if T' < T, sums them over the groups
+    Q [αT, αT']    output weights: divides a unit's weight among its copies; if T' < T, sums over each group
 
 Preserved: for T' ≥ T, the new module computes from T' frames exactly the kernel Θ that the old one computes
 from their interval means (P). So a clip in which each frame is repeated T'/T times gives the same kernel.
@@ -36,7 +36,7 @@ def depends_on_frames(state: Mapping[str, torch.Tensor]) -> bool:
 
 
 def resize_frames(state: dict[str, torch.Tensor], *, frames: int) -> dict[str, torch.Tensor]:
-    """Return weights for clips of another length. The given ones are not changed.
+    """Return weights for clips of another length. `state` is not changed.
 
     Args:
         state: a VideoNet's state dict. Only the weights of global branches are replaced.

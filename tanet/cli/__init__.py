@@ -44,7 +44,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
     An error that the user can fix is printed as one line on standard error;
     TANET_TRACEBACK=1 adds the traceback. Any other exception is a bug in tanet and keeps its traceback.
-    `tanet data check` also returns 1, if it finds bad videos.
+    `tanet data check` returns 1 if it finds bad videos.
     """
     name, *rest = list(sys.argv[1:] if args is None else args) or ["--help"]
     if name in ("-h", "--help"):

@@ -48,7 +48,7 @@ def parse(default: F, args: list[str], *, prog: str, usage: str = "") -> F:
             raise error from None
         if usage and stop.code and _lacks_positionals(default, args):
             raise UserError(f"usage: {usage} (see `{prog} --help`)") from None
-    kind = type(default)  # parse again, not silently: tyro shows the help or the error
+    kind = type(default)  # the silent parse failed: parse again, so that tyro shows the help or the error
     if {"-h", "--help"} & set(args):
         say(_wrapped(inspect.getdoc(kind) or "") + "\n")  # tyro does not wrap descriptions
     return tyro.cli(kind, default=default, args=args, prog=prog, description="")
@@ -67,7 +67,7 @@ def _silent_cli(default: F, args: list[str]) -> F:
 
 
 def _user_error(stop: BaseException) -> UserError | None:
-    """Find the error that a section raised, which tyro would otherwise show in a frame."""
+    """Find the UserError that a section raised; tyro would show it in a box of several lines."""
     error = stop.__context__
     while error is not None and not isinstance(error, UserError):
         error = error.__cause__ or error.__context__
@@ -104,7 +104,7 @@ def load_checkpoint(path: Path, device: str) -> Checkpoint:
 
 
 def fail(message: str, *, status: int = 2) -> int:
-    """Print an error as one line on standard error, and return the exit status."""
+    """Print an error as one line on standard error, and return `status`."""
     err.print(f"tanet: {message}", markup=False)
     return status
 

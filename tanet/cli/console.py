@@ -26,7 +26,7 @@ err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 
 def say(line: str) -> None:
-    """Print a line verbatim: nothing in it (a path, say) is interpreted as markup."""
+    """Print a line verbatim: brackets in it, for instance in a path, are not interpreted as markup."""
     out.print(line, markup=False, soft_wrap=True)
 
 

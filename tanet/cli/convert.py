@@ -46,7 +46,7 @@ class ConvertFlags:
     change_frames: Literal["no", "interpolate"] = "no"
     """With --frames: interpolate the weights that depend on the number of frames. Fine-tune the result."""
     temporal: Literal["tam", "tanet-r"] = "tam"
-    """Variant of a TANet from another project; its weights do not tell. All published ones are tam."""
+    """Variant of another project's TANet; its weights do not show which. All published files are tam."""
 
 
 def run(args: list[str]) -> int:

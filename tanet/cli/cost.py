@@ -25,7 +25,7 @@ from tanet.runtime.device import pick_device
 from tanet.runtime.files import versions, write_atomically
 
 KINETICS = 400  # classes
-ROUNDING = 0.02  # GFLOPs; rows that differ from the paper by more are shown with the reason
+ROUNDING = 0.02  # GFLOPs; a row that differs from the paper by more is shown with the reason
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class CostFlags:
       tanet cost runs/mine/best.safetensors  a trained network
       tanet cost --table 2                   a table of the paper beside our counts
 
-    Needs no videos and trains nothing. Operations are counted for one clip.
+    No videos are needed and nothing is trained. Operations are counted per clip.
     Multiply-adds: convolutions, linear layers, temporal filters and attention.
     FLOPs as in the paper: the same without the matrix products of attention,
     plus two for each output element of a BatchNorm.
@@ -113,7 +113,7 @@ def _network_cost(flags: CostFlags, args: list[str]) -> NetworkCost:
             raise UserError(f"{error}; and there is no file of this name") from error
         # Parse again, now with the values of the recipe as defaults.
         flags = parse(CostFlags(model=recipe.model), args, prog="tanet cost")
-        # Do not put flags.model into the recipe: its sampling may not allow as many frames.
+        # Do not put flags.model into the recipe: the recipe's sampling may reject that number of frames.
         return _cost_of(name, flags.model, recipe, flags)
     _keep_model(args, "a checkpoint")
     trained = load_checkpoint(Path(name), "cpu")

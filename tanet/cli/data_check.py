@@ -30,13 +30,12 @@ ROWS = 40  # bad videos shown on the terminal; --json and --quarantine list all
 class CheckFlags:
     """Decode every video completely and name the bad ones; exit with status 1 if there are any.
 
-    tanet data check videos/ --quarantine bad.txt --json report.json
-
-    tanet train finetune --data.root videos --data.quarantine bad.txt
+      tanet data check videos/ --quarantine bad.txt --json report.json
+      tanet train finetune --data.root videos --data.quarantine bad.txt
 
     A video is bad if it cannot be read, is truncated, empty or too short, has no video stream, or hangs or
     crashes the process that decodes it. Odd videos (variable frame rate, rotated, odd width or height) are
-    usable, and only noted.
+    usable; they are only noted.
     """
 
     videos: Annotated[Positional[Path], arg(metavar="ROOT|LIST")]
@@ -50,7 +49,7 @@ class CheckFlags:
     quarantine: OptionalFile = None
     """File for the names of the bad videos, one per line; pass it to training as --data.quarantine."""
     min_frames: int = 8
-    """Fewest frames of a usable video; one with fewer is reported as short."""
+    """Fewest frames of a usable video; a video with fewer is reported as short."""
     workers: int = field(default_factory=available_cores)
     """Number of decoding processes."""
     limit: float = 10.0

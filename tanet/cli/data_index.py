@@ -24,9 +24,8 @@ from tanet.video import VideoInfo
 class IndexFlags:
     """Find the videos of a public data set in a folder, and write the list of them that training needs.
 
-    tanet data index something-v2 /data/sthv2 --split train --out sthv2/train.csv
-
-    tanet train something-v2 --data.root /data/sthv2 --data.train sthv2/train.csv …
+      tanet data index something-v2 /data/sthv2 --split train --out sthv2/train.csv
+      tanet train something-v2 --data.root /data/sthv2 --data.train sthv2/train.csv …
 
     Videos are found by name, with or without class folders. Next to the list, the command writes the class
     names in their published order, the missing videos and the unreadable ones. You can stop it at any time:
@@ -36,7 +35,7 @@ class IndexFlags:
     dataset: Annotated[Positional[str], arg(metavar="DATASET")]
     """kinetics400, kinetics600, kinetics700, something-v1, something-v2, ucf101, hmdb51 or jester."""
     root: Annotated[Positional[Path], arg(metavar="ROOT")]
-    """Folder of the videos, which may be in subfolders."""
+    """Folder of the videos; they may be in subfolders."""
     split: Literal["train", "val", "test"] = "train"
     """Split of the data set. ucf101 and hmdb51 have train and test; something and jester train and val."""
     fold: Literal[1, 2, 3] = 1

@@ -24,9 +24,8 @@ from tanet.runtime.device import available_cores
 class PackFlags:
     """Pack videos into tar shards. Training reads them like a folder of videos, but faster.
 
-    tanet data pack videos/ packed/ --format jpeg
-
-    tanet train finetune --data.root packed
+      tanet data pack videos/ packed/ --format jpeg
+      tanet train finetune --data.root packed
 
     JPEG frames are fastest to read, h264 needs the least space. The shards follow the WebDataset layout, with
     an index next to them. Unreadable videos are named and left out. You can stop the command at any time: run

@@ -90,7 +90,7 @@ def _many(flags: ShowFlags, model: Checkpoint, out: Path) -> int:
     kernels = fixed_kernels(fixed, stages=STAGES) if fixed else []
     against = fixed.recipe.model.temporal if fixed else ""
     clips, failures = _watch_all(flags, model)
-    # As in the paper's Figure 4: two clips of the first class, and one of each of the next.
+    # As in the paper's Figure 4: two clips of the first class, then one clip of each further class.
     first = [clip for clip in clips if clip.truth == clips[0].truth][:2]
     others = {clip.truth: clip for clip in reversed(clips) if clip.truth != clips[0].truth}
     some = (first + sorted(others.values(), key=clips.index))[: flags.clips]

@@ -27,7 +27,7 @@ class SynthesizeFlags:
 
     The classes are ten verbs in five pairs; the second verb of a pair is the first played backwards. Writes
     OUT/{train,val}/VERB/00000.mp4 …: h264 clips of 24 to 48 frames. The same flags give the same videos.
-    Within a pair, a network that ignores frame order gets only half right, at any difficulty.
+    At any difficulty, a network that ignores frame order confuses the verbs of a pair half of the time.
     """
 
     out: Annotated[Positional[Path], arg(metavar="OUT")]

@@ -28,7 +28,7 @@ from tanet.runtime.distributed import ProcessGroup, is_main_process, join_proces
 from tanet.runtime.events import Note
 from tanet.runtime.files import write_atomically
 
-# Seconds that a rank waits for the slowest one. If one rank fails, torchrun ends the others.
+# Seconds that a rank waits for the slowest rank: a day, because torchrun already ends all ranks if one fails.
 PATIENCE = 24 * 3600.0
 
 
@@ -75,7 +75,7 @@ class _Model:
         return Scores(self.source.checkpoint, report, root, (self.source,))
 
     def nothing(self) -> Scores:
-        """Return scores of zero for all videos, to check before testing that the models can be averaged."""
+        """Return zero scores for all videos, used to check before testing that the models can be averaged."""
         classes = self.checkpoint.classes
         return self.scores(Report(self.samples, classes, torch.zeros(len(self.samples), len(classes))))
 
@@ -90,7 +90,7 @@ def run(args: list[str]) -> int:
                 score_files.load(path) if score_files.is_scores(path) else _model(path, args, device)
                 for path in flags.models
             ]
-            # Reject models that cannot be averaged now, not after hours of testing.
+            # Check now, not after hours of testing, that the models can be averaged.
             blank = [part.nothing() if isinstance(part, _Model) else part for part in parts]
             ensemble.average_models(blank, weights=flags.weights)
         tested = [_test(part, group) if isinstance(part, _Model) else part for part in parts]

@@ -106,7 +106,7 @@ def _sections(recipe: Recipe) -> dict[str, Any]:
 
 
 def _parse(name: str, args: list[str], recipe: Recipe) -> TrainFlags:
-    """Parse flags with the recipe's values as defaults; with --init, the file sets those of the network."""
+    """Parse flags with the recipe's values as defaults; with --init, the file sets the network's defaults."""
     prog, sections = f"tanet train {name}", _sections(recipe)
     flags = parse(TrainFlags(**sections, out=Path("runs") / name), args, prog=prog)
     if not flags.init:
@@ -115,8 +115,8 @@ def _parse(name: str, args: list[str], recipe: Recipe) -> TrainFlags:
         if getattr(flags.model, field) != getattr(recipe.model, field):
             raise UserError(f"--init and --model.{field} both set the weights to start from: give only one")
     if flags.resume and not flags.init.exists() and has_recipe(flags.out):
-        model = read_run_recipe(flags.out).model  # resume does not need the file that the run started from
+        model = read_run_recipe(flags.out).model  # a resumed run does not need its --init file any more
     else:
         model = model_from_file(flags.init, recipe.model)
-    # Parse again with the file's network as the default: flags override it.
+    # Parse again, now with the network of the file as the default; flags override it.
     return parse(TrainFlags(**{**sections, "model": model}, out=flags.out), args, prog=prog)

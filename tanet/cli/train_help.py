@@ -1,4 +1,4 @@
-"""The short help of `tanet train RECIPE --help`: the flags that matter first, and where the others are."""
+"""The short help of `tanet train RECIPE --help`: the most important flags, and where to find the others."""
 
 import ast
 import inspect
@@ -8,7 +8,7 @@ from textwrap import dedent, fill
 from tanet.cli.common import WIDTH
 from tanet.recipes.recipe import Recipe
 
-# Flag → its kind of value. Each is a field, whose docstring is its help.
+# Flag → its kind of value. Each flag is a field of a dataclass; the field's docstring is its help.
 FIRST = {
     "data.root": "FOLDER",
     "init": "FILE",
@@ -28,7 +28,7 @@ def short_help(name: str, recipe: Recipe, flags: type) -> str:
 
     Args:
         name: the recipe's name.
-        recipe: its values.
+        recipe: the recipe.
         flags: dataclass of the command's own flags.
     """
     lines = [
@@ -42,7 +42,7 @@ def short_help(name: str, recipe: Recipe, flags: type) -> str:
         owner = getattr(recipe, section) if section else flags
         text = field_help(type(owner) if section else flags)[field]
         if section and (value := getattr(owner, field)) != "":
-            text += f" (default:\u00a0{value})"  # not to be broken
+            text += f" (default:\u00a0{value})"  # a no-break space keeps both words on one line
         lines.append(f"  --{flag.replace('_', '-')} {metavar}".rstrip())
         wrapped = fill(text, WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
         lines.append(wrapped.replace("\u00a0", " "))

@@ -1,7 +1,7 @@
 """Videos and their labels, from class folders, lists or shards.
 
     ROOT/train/CLASS/video  ROOT/val/CLASS/video     the split is given
-    ROOT/CLASS/video                                 the split is made here: a fraction, chosen by the seed
+    ROOT/CLASS/video                                 `val_fraction` of each class is for validation
     a list: lines `path label` or `path frames label` (TSN's and TSM's format), or CSV with a header:
     path,label and optionally frames, as `tanet data index` writes it; other columns are ignored
     ROOT/{train,val,videos}.index.json               shards of any of these; the videos keep their names
@@ -45,7 +45,7 @@ def read_split(data: Data, *, classes: Sequence[str] | None = None, seed: int = 
         data: the function uses `root`, `train`, `val`, `class_names`, `quarantine` and `val_fraction`.
         classes: class names in the order of the labels, if they are known already (from a checkpoint, for
             example); videos are matched to them by name.
-        seed: seed of the split, if it is made here.
+        seed: seed that chooses the validation videos, if ROOT has no val/ folder.
 
     Raises:
         UserError: no videos are found, or a file or folder is not as expected; the message names it.
@@ -64,7 +64,7 @@ def read_split(data: Data, *, classes: Sequence[str] | None = None, seed: int = 
     classes = (
         _class_names([*train, *val], of_list=bool(data.train or data.val)) if classes is None else classes
     )
-    # Only now, with the labels fixed: a class keeps its label even if all its videos are left out.
+    # Drop videos only after the labels are fixed: a class keeps its label even if none of its videos is left.
     train, val, left_out = _drop_quarantined(data, train, val)
     warnings += (left_out,) if left_out else ()
     split = Split(_samples(train, classes), _samples(val, classes), tuple(classes), warnings)
@@ -87,10 +87,10 @@ def read_test_samples(
     Args:
         data: the function uses `root`, `val`, `quarantine` and `val_fraction`.
         classes: class names in the order of the labels; videos are matched to them by name.
-        seed: seed of the split, if training set aside a part of ROOT's class folders: only that part is
+        seed: the seed of training, if training set aside a part of ROOT's class folders: only that part is
             tested. None tests all videos.
         on_event: receives a `Note` with the number of videos that the quarantine list leaves out, and a
-            `Note` if no part of ROOT's class folders is known to have been set aside.
+            `Note` if `seed` is None and ROOT has no val/ folder, so that all videos are tested.
 
     Raises:
         UserError: see `read_split`.
@@ -120,7 +120,10 @@ def _folders(data: Data, seed: int) -> tuple[list[_ListedVideo], list[_ListedVid
 
 
 def _train_and_val_folders(data: Data) -> tuple[Path, Path | None]:
-    """Return the class folder or shard index of each part; None for the second if the first must be split."""
+    """Return the class folders or shard indexes for training and validation.
+
+    The second is None if there is none: then validation videos can come only from the first.
+    """
     if not data.root:
         raise UserError("no videos given: name a folder (--data.root) or lists (--data.train, --data.val)")
     root = Path(data.root)
@@ -209,7 +212,7 @@ def _read_list(path: Path, root: str) -> list[_ListedVideo]:
 def _drop_quarantined(
     data: Data, train: list[_ListedVideo], val: list[_ListedVideo]
 ) -> tuple[list[_ListedVideo], list[_ListedVideo], str]:
-    """Drop the videos that the quarantine list names, and describe in one line how many those are."""
+    """Drop the videos that the quarantine list names, and return a line that states their number."""
     if not data.quarantine:
         return train, val, ""
     path = Path(data.quarantine)
@@ -249,7 +252,7 @@ def _samples(entries: list[_ListedVideo], classes: Sequence[str]) -> tuple[Sampl
 def _label(entry: _ListedVideo, labels: dict[str, int], classes: Sequence[str]) -> int:
     if entry.label in labels:
         return labels[entry.label]
-    if entry.label.isdecimal() and (number := str(int(entry.label))) in labels:  # 01 is 1
+    if entry.label.isdecimal() and (number := str(int(entry.label))) in labels:  # 01 means 1
         return labels[number]
     known = f"{len(classes)} known ones: {abbreviate(list(classes), 10)}"
     raise UserError(f"{entry.path}: class '{entry.label}' is not one of {known}")

@@ -1,6 +1,6 @@
 """Datasets that turn labelled videos into views; they run in the data loader's workers.
 
-A dataset knows videos, sampling and transforms, never the model. All random choices for a sample are seeded
+A dataset does not depend on the model. All random choices for a sample are seeded
 with (seed, epoch, sample number), so they depend neither on the number of workers nor on the order of the
 samples. loader.py collects the samples into batches.
 """
@@ -24,8 +24,8 @@ from tanet.video import Video, VideoError, open_video
 class TrainClips(Dataset[Any]):
     """One random view of each video, and its label: uint8 [T, 3, S, S], or a deferred view.
 
-    The key of a sample is epoch · len + number. It carries the epoch, so that workers which persist across
-    epochs need not be told about a new one.
+    The key of a sample is epoch · len + number. Because the key contains the epoch, workers that persist
+    across epochs need not be told when a new one starts.
     """
 
     def __init__(

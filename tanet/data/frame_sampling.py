@@ -2,7 +2,7 @@
 
 dense (Kinetics, "64 consecutive frames"): every (64 // T)-th frame of a window of 64; numbers past the end
 wrap around to the start. uniform (TSN; Wang et al., ECCV 2016): the video is cut into T segments of n/T
-frames, and one frame is taken from each.
+frames, and each segment contributes one frame.
 Both match the code that produced the published numbers exactly.
 """
 
@@ -22,7 +22,8 @@ def train_indices(
     _check(n, frames=frames, clips=1)
     if sampling == "dense":
         starts = _dense_starts(n, window=window)
-        start = 0 if starts == 1 else int(generator.integers(starts - 1))  # the last start is never drawn
+        # Like the published code, never draw the last start.
+        start = 0 if starts == 1 else int(generator.integers(starts - 1))
         return _dense(start, n, frames=frames, window=window)
     segment = n // frames
     if segment == 0:

@@ -1,11 +1,12 @@
 """Training views made on the device, one batch at a time: resize, crop, resize again, mirror.
 
-    view = Y₂ · [Y₁ · [frames · X₁] · X₂]       [·] rounds to integer pixel values
-                                                1: resize to the short side; 2: resize of the crop box
+    view = [Y₂ · [[Y₁ · [frames · X₁]] · X₂]]
 
-The workers hand over decoded pixels, only the part of each frame that its view needs, and a table of weights
-for each axis. Antialiased bilinear resizing uses the same few weights for every row, so both resizes of a
-batch are four batched matrix products. The crop selects rows of a table; the mirror reverses their order.
+X and Y are the weights along width and height. Index 1 is the resize to the short side, index 2 the resize
+from the crop box to the view. Brackets round to integer pixel values. For each view, the workers hand over
+the decoded pixels that the view needs, and a table of weights for each axis. Antialiased bilinear resizing
+uses the same few weights for every row, so both resizes of a batch are four batched matrix products. The crop
+selects rows of a table; the mirror reverses their order.
 
 Weights are integer multiples of a power of two, as in PyTorch's (and PIL's) resizing of uint8, and values are
 rounded at the same points. The sums of products are exact in float32 as long as a resize shrinks by less than
@@ -192,7 +193,7 @@ def _resize_weights(before: int, after: int) -> ResizeWeights:
     weights = (1 - np.abs((inputs - centres[:, None] + 0.5) * (1 / wide))).clip(0)
     weights[inputs >= ends[:, None]] = 0
     weights /= weights.cumsum(1)[:, -1:]
-    # As many fractional bits as let the largest weight fit into 15 bits, at most 22.
+    # Use as many fractional bits as possible, at most 22, such that the largest weight fits into 15 bits.
     bits = next((bits for bits in range(22) if int(weights.max() * 2 ** (bits + 1) + 0.5) >= 2**15), 22)
     weights = np.floor(weights * 2**bits + 0.5) / 2**bits
     return ResizeWeights(torch.from_numpy(first)[None], torch.from_numpy(weights).float()[None])

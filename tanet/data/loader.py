@@ -101,7 +101,7 @@ class ClipLoader:
         self.pinned = torch.device(device).type == "cuda"
         self.bad: dict[int, VideoError] = {}  # number → cause, over all epochs so far
         workers = min(data.workers, available_cores())
-        # Per worker: its process ID, and the key of the sample being read plus 1 (0 if none). Shared memory.
+        # Shared memory. A row holds a worker's process ID, and 1 + the key of the sample it reads, or 0.
         self.worker_status = torch.zeros(workers, 2, dtype=torch.int64).share_memory_()
         self.loader = DataLoader(
             _ReportingDataset(clips, self.worker_status),
@@ -113,7 +113,7 @@ class ClipLoader:
             timeout=data.timeout if workers else 0,
             collate_fn=_collate,
             worker_init_fn=_init_worker,
-            generator=torch.Generator(),  # the default would consume the random numbers of dropout
+            generator=torch.Generator(),  # the default one also serves dropout: leave its state alone
         )
 
     def __len__(self) -> int:
@@ -128,7 +128,7 @@ class ClipLoader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # PyTorch raises the error of a dead worker wherever the main process happens to be.
+        # PyTorch raises the error of a dead worker at whatever line the main process is executing.
         if isinstance(error, RuntimeError) and str(error).startswith(
             ("DataLoader worker", "DataLoader timed")
         ):
@@ -253,7 +253,7 @@ def _concatenate(kept: Views, more: Views) -> Views:
 
 @contextmanager
 def _garbage_collection_off() -> Iterator[None]:
-    """Disable garbage collection. Processes forked meanwhile inherit this until `_init_worker` enables it."""
+    """Disable garbage collection. Processes forked meanwhile start with it disabled; see `_init_worker`."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -266,7 +266,7 @@ def _garbage_collection_off() -> Iterator[None]:
 def _init_worker(_: int) -> None:
     """Prepare a worker process."""
     # Garbage inherited from the main process may hold GPU resources, for instance a captured CUDA graph.
-    # Freeing it here would kill this process, which cannot use the GPU. So it is never collected.
+    # Freeing such garbage here would kill this process, which cannot use the GPU. So never collect it.
     gc.freeze()
     gc.enable()
     _ignore_signals()

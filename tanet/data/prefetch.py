@@ -1,7 +1,7 @@
 """Prefetching to the device: while the network processes a batch, the next one is copied and normalised.
 
-On a GPU this runs in a separate stream, so that copying and making views use what the step leaves idle.
-On a CPU it is a plain loop.
+On a GPU, copying and making views run in a separate stream, to use the capacity that the step leaves idle.
+On a CPU, prefetching is a plain loop.
 """
 
 import time
@@ -73,7 +73,8 @@ def prefetch_to_device(
     steps: deque[torch.cuda.Event] = deque(maxlen=2)  # the ends of the last two steps
     for batch in batches:
         if len(steps) == 2:
-            # Otherwise a fast loader would fill the GPU's memory. The latest step keeps running meanwhile.
+            # Wait for the step before the latest, or a fast loader would fill the GPU's memory with batches.
+            # The latest step keeps running meanwhile.
             steps[0].synchronize()
         with torch.cuda.stream(side):
             ready = torch.cuda.Event()
@@ -90,7 +91,7 @@ def prefetch_to_device(
 
 @cache
 def _side_stream(device: torch.device) -> torch.cuda.Stream:
-    """Return one stream for all epochs, because PyTorch reserves freed memory for the allocating stream."""
+    """Return one stream for all epochs: PyTorch reuses freed memory only in the stream that allocated it."""
     return torch.cuda.Stream(device)
 
 

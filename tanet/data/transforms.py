@@ -1,7 +1,8 @@
 """Transforms from frames to views: crop, mirror and normalise; pure functions on uint8 [T, H, W, 3].
 
-Views stay uint8 until they are on the computing device: a quarter of the bytes to copy, and `normalise` costs
-nothing there. Resizing is bilinear with antialiasing, like PIL's, which the published code used.
+Views stay uint8 until they are on the computing device: uint8 has a quarter of the bytes of float32 to copy,
+and `normalise` costs nothing there. Resizing is bilinear with antialiasing, like that of PIL, which the
+published code used.
 """
 
 import re
@@ -17,8 +18,8 @@ from torch.nn import functional as F
 from tanet.errors import UserError
 from tanet.recipes.input_spec import IMAGENET, InputSpec
 
-# The 13 positions of a crop, as (down, right) in quarters of the margin around it: corners and centre,
-# edge midpoints, quarter points.
+# The 13 positions of a crop, as (down, right) in quarters of the margin around it. The first line has the
+# corners and the centre, the second the edge midpoints, the third the quarter points.
 CROP_POSITIONS = (
     *((0, 0), (0, 4), (4, 0), (4, 4), (2, 2)),
     *((2, 0), (2, 4), (4, 2), (0, 2)),
@@ -138,7 +139,10 @@ def size_for_short_side(height: int, width: int, size: int) -> tuple[int, int]:
 def multi_scale_box(
     height: int, width: int, *, scales: tuple[float, ...], generator: np.random.Generator
 ) -> Box:
-    """Draw a crop: sides from `scales` × the short side, at most one step apart, at one of CROP_POSITIONS."""
+    """Draw a crop at one of CROP_POSITIONS.
+
+    Its height and width are the short side times one of `scales` each, at most one entry of `scales` apart.
+    """
     sides = [int(min(height, width) * scale) for scale in scales]
     steps = range(len(sides))
     pairs = [(sides[i], sides[j]) for i, j in product(steps, steps) if abs(i - j) <= 1]
@@ -162,10 +166,10 @@ def eval_boxes(height: int, width: int, *, size: int, crops: Literal[1, 3]) -> l
 
 
 def mirror_labels(classes: tuple[str, ...]) -> list[int | None]:
-    """Return the label of each class after mirroring: that of the name with left and right exchanged.
+    """Return the label of each class after mirroring: the label of the name with left and right exchanged.
 
-    A class without left or right in its name keeps its label. The label is None if the exchanged name is not
-    a class: then the videos of the class cannot be mirrored.
+    A class without left or right in its name keeps its label. If the exchanged name is not a class, the label
+    is None, and the videos of the class cannot be mirrored.
 
     Raises:
         UserError: the class names are numbers, which do not tell left from right.

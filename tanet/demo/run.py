@@ -1,6 +1,6 @@
 """All of tanet in a few minutes: make videos, train two networks on them, test, predict, write a report.
 
-out/videos        made by synthetic/: ten verbs in pairs that differ only in the order of frames
+out/videos        synthetic videos: ten verbs, in pairs that differ only in the order of frames
 out/tam           TANet
 out/none          the same 2D network without temporal modules, trained with the same recipe
 out/report.html   the comparison
@@ -29,8 +29,8 @@ from tanet.training.trainer import Event, train
 
 TRAIN, VAL = 80, 20  # clips per verb
 # Easy enough for a small network to learn in a few minutes: the camera moves and the speed changes, but
-# there is no second object, and every turn passes through facing up. Turns that start at any angle are too
-# hard: the network does not learn their direction in that time.
+# there is no second object, and in every turn the object sweeps past straight up. With turns that start at
+# any angle, the network does not learn their direction in that time.
 DIFFICULTY = synthetic.Difficulty(camera=0.03, speed=0.4, distractors=0, facing=0.1)
 
 
@@ -57,10 +57,10 @@ def run_demo(
         say: prints a line.
 
     Raises:
-        UserError: `out` holds files that are not an earlier demo's.
+        UserError: `out` holds files that do not belong to an earlier demo.
     """
     target = pick_device(device)
-    # Leave a core to each decoding worker. With networks this small, threads that share a core slow training.
+    # Leave a core to each decoding worker: with networks this small, sharing a core slows training down.
     torch.set_num_threads(max(1, available_cores() - VERBS.data.workers))
     _clear(out)
     say(f"making {len(synthetic.VERBS) * (TRAIN + VAL)} videos in {out / 'videos'}")
@@ -88,7 +88,7 @@ def run_demo(
 
 
 def _clear(out: Path) -> None:
-    """Remove an earlier demo from `out`. Refuse a folder that holds anything else."""
+    """Remove an earlier demo from `out`. Raise UserError if the folder holds anything else."""
     marker = out / ".tanet-demo"
     if out.exists() and any(out.iterdir()) and not marker.exists():
         raise UserError(f"{out} holds other files: choose a new folder with --out")

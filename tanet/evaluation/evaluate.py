@@ -36,7 +36,7 @@ class PartialScores:
     numbers: tuple[int, ...]
     """Indices of the samples that were scored."""
     scores: torch.Tensor
-    """Their probabilities [videos, classes]."""
+    """Class probabilities of these samples, [videos, classes]."""
     bad: dict[int, VideoError]
     """Errors of the samples that could not be read, by index."""
 
@@ -80,8 +80,8 @@ def score_samples(
 ) -> PartialScores:
     """Score the samples with the given indices, by default all. The other arguments are those of `evaluate`.
 
-    recipe.data.max_bad is a fraction of all samples here too. If several processes score shares,
-    `merge_scores` checks the total: a small share may hold more than its proportion of the bad videos.
+    `recipe.data.max_bad` is a fraction of all samples, not only of those with the given indices. If several
+    processes score shares, the bad videos may be spread unevenly, so `merge_scores` checks their total.
     """
     wanted = range(len(samples)) if numbers is None else tuple(numbers)
     if not wanted:

@@ -30,10 +30,10 @@ class Protocol:
     window: int = 64
     """Window length for dense sampling, in frames of the video."""
     average: Average = "logits"
-    """What is averaged over the views; the default is that of the code behind the published results."""
+    """What is averaged over the views. The default is that of the published code."""
 
     def apply(self, recipe: Recipe) -> Recipe:
-        """Return the recipe with this protocol's settings. Others, such as `eval.batch`, are kept."""
+        """Return the recipe with this protocol's settings. Other settings, such as `eval.batch`, are kept."""
         values = dataclasses.asdict(self)
         data = {name: values.pop(name) for name in ("sampling", "window")}
         return dataclasses.replace(

@@ -99,7 +99,7 @@ def save(path: str | Path, scores: Scores) -> None:
 
 def is_scores(path: str | Path) -> bool:
     """Return whether a file's header says that it holds scores. File name and truncation do not matter."""
-    # Read only the header here: safetensors refuses a truncated file before it gives its metadata.
+    # Read only the header here: safetensors refuses to read the metadata of a truncated file.
     try:
         with Path(path).open("rb") as file:
             length = int.from_bytes(file.read(8), "little")

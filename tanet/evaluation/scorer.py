@@ -25,7 +25,7 @@ class Scorer:
         network: clips [B, T, 3, H, W] → logits, in evaluation mode. Its `input_spec` defines how clips are
             normalised; without one, ImageNet's values are used.
         eval: only `average` and `batch` are used.
-        precision: of the forward pass on a GPU.
+        precision: floating-point precision of the forward pass on a GPU.
         on_event: called with a `Note` when the number of views is halved.
 
     Raises:

@@ -35,7 +35,7 @@ class Prediction:
     top5: tuple[tuple[str, float], ...]
     """The five most probable labels with their probabilities, best first."""
     frames: int
-    """Number of frames of the video; of a damaged one, those that can be read."""
+    """Number of frames in the video, or of readable frames if the video is damaged."""
     note: str = ""
     """What was wrong with a damaged video that could still be classified; else ""."""
 
@@ -46,7 +46,7 @@ def predict(video: VideoSource, model: Checkpoint, *, eval: Eval | None = None) 
     Args:
         video: path of a video file or of a folder of frame images; or the frames, uint8 [frames, H, W, 3].
         model: checkpoint, on the device to compute on.
-        eval: the views; None uses those of the checkpoint's recipe.
+        eval: settings of the views; None uses those of the checkpoint's recipe.
 
     Raises:
         VideoError: the video cannot be read.
@@ -64,7 +64,7 @@ def predict_all(
     Args:
         videos: paths of video files or of folders of frame images.
         model: checkpoint, on the device to compute on.
-        eval: the views; None uses those of the checkpoint's recipe.
+        eval: settings of the views; None uses those of the checkpoint's recipe.
         workers: number of threads that decode ahead.
 
     Yields:

@@ -3,8 +3,8 @@
     create_model("tanet-resnet50", frames=8, classes=174)
     build(Network2D(backbone="mobilenet_v2", temporal="tsm"), classes=10)
 
-A name selects an architecture: the settings of one family of networks. Each family has a section of settings
-(recipes/recipe.py) and a builder in this file, and is independent of the other families.
+A name selects an architecture, that is, settings for one family of networks. Each family has a section of
+settings (recipes/recipe.py) and a builder in this file, and is independent of the other families.
 """
 
 import warnings

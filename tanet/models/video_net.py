@@ -2,7 +2,7 @@
 
     [B, T, 3, H, W] → [B·T, 3, H, W] → 2D network, plugged → [B·T, F] → linear → mean over T → [B, classes]
 
-The mean over frames is the consensus of TSN (Wang et al., ECCV 2016). Apart from it, only the plugged
+The mean over frames is the consensus of TSN (Wang et al., ECCV 2016). Apart from this mean, only the plugged
 temporal modules exchange information between frames.
 """
 
@@ -74,7 +74,7 @@ class VideoNet(Network):
         return self.backbone(clips.flatten(0, 1))
 
     def _mean_over_frames(self, rows: torch.Tensor) -> torch.Tensor:
-        """Average over frames, [B·T, C] → [B, C], in float32 or wider: bfloat16 makes close values equal."""
+        """Average over frames, [B·T, C] → [B, C], in float32 or wider, so that close values stay distinct."""
         precision = torch.promote_types(rows.dtype, torch.float32)
         return rows.unflatten(0, (-1, self.frames)).mean(1, dtype=precision)
 
@@ -101,8 +101,8 @@ class VideoNet(Network):
         does not fit any other network.
 
         Args:
-            precision: data type of weights and feature maps; clips must have it too. A GPU is fastest in
-                bfloat16.
+            precision: data type of weights and feature maps; clips must have the same type. A GPU is
+                fastest in bfloat16.
             graph: capture a CUDA graph (GPU only). Each call then overwrites the output of the previous one:
                 clone outputs that you keep.
 

@@ -3,10 +3,10 @@
     multiply-adds    convolutions + linear layers + temporal taps + attention's matrix products
     paper's FLOPs    convolutions + linear layers + temporal taps + 2 · elements that BatchNorms output
 
-The first is the true number of multiply-adds. The second follows the paper's Table 2: one operation per
-multiply-add and two per output element of a BatchNorm, none for attention's matrix products, activations and
-pooling. The paper does not state this rule; it was found by trial, and gives the paper's 42.95 G for the 2D
-network and 43.02 G for TANet.
+The first line is the true number of multiply-adds. The second line follows the paper's Table 2: one operation
+per multiply-add and two per output element of a BatchNorm, none for attention's matrix products, activations
+and pooling. The paper does not state this rule; it was found by trial, and gives the paper's 42.95 G for the
+2D network and 43.02 G for TANet.
 To count, one clip passes through a copy of the network on PyTorch's meta device, which tracks shapes but
 holds no data: weights are not copied, and nothing is computed.
 """

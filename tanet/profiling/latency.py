@@ -68,7 +68,7 @@ def measure_latency(
 
 
 def _run(network: VideoNet, clips: torch.Tensor) -> float:
-    """Return the seconds from clips to logits. GPU calls are asynchronous, so wait until it has finished."""
+    """Return the seconds from clips to logits. GPU calls are asynchronous: wait for the GPU to finish."""
     start = time.perf_counter()
     network(clips)
     if clips.device.type != "cpu":

@@ -4,8 +4,8 @@
     tanet train arrow6 --data.root arrow6 --model.weights mobilenet_v2_imagenet.pth
 
 No single frame shows the direction of time, so a network that ignores frame order should not exceed 50 %.
-It can reach 58 %, because the two directions were encoded separately and their codec artefacts differ
-(LOG.md).
+Such a network can still reach 58 %, because the two directions were encoded separately and their codec
+artefacts differ (LOG.md).
 """
 
 from tanet.recipes.recipe import Data, Eval, Network2D, Optim, Recipe

@@ -9,8 +9,8 @@ from tanet.recipes.recipe import Recipe
 def changed_fields(recipe: Recipe, reference: Recipe) -> list[str]:
     """List `section.field now (was)` for each changed field that affects what is learned.
 
-    Fields about file locations and the machine are left out. So is `center_tap_bias` if a checkpoint is
-    given, because its weights overwrite the initial bias.
+    Fields about file locations and the machine are left out. `center_tap_bias` is also left out if
+    a checkpoint is given, because the checkpoint's weights overwrite the initial bias.
     """
     changed = []
     for section in ("data", "model", "optim", "eval"):

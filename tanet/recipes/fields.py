@@ -35,10 +35,10 @@ class Rule:
     may_be_empty: bool = False
     """Whether a tuple may be empty."""
     role: Role = "learning"
-    """learning: affects what is learned. place: where files are. machine: how this machine does the work."""
+    """learning: changes what is learned. place: says where files are. machine: says how the work is done."""
     on_resume: OnResume = "same"
-    """Whether a resumed run may change the value. same: no. free: yes.
-    content: the file may move, but must list the same."""
+    """Whether a resumed run may change the value. same: it must not. free: it may.
+    content: it may give another path, but the file must list the same videos or classes."""
 
     def violation(self, value: float) -> str:
         """Return the bound that a number violates, worded as "at least 1"; "" if it violates none."""

@@ -1,9 +1,12 @@
 """Fine-tuning on your own videos: `tanet train finetune --data.root my_videos --init checkpoint.safetensors`.
 
 For about 300 to 50,000 videos in class folders. `--init` takes a checkpoint or ImageNet weights of a 2D
-network. A checkpoint's network is trained further, with 10 × the learning rate for the new classifier.
-ImageNet features should be preserved: TAM starts near the identity, so that at first only the scale of the
-features changes, and has 10 × the learning rate of the 2D network. LOG.md lists what else was tried.
+network. From a checkpoint, the whole network is trained further, and the classifier trains at 10 times the
+learning rate of the other layers.
+
+From ImageNet weights, TAM is added so that it disturbs the features little: at first it only scales them.
+TAM and the classifier then train at 10 times the learning rate of the 2D network. LOG.md lists what else was
+tried.
 """
 
 from tanet.recipes.recipe import Data, Eval, Network2D, Optim, Recipe
@@ -14,7 +17,7 @@ FINETUNE = Recipe(
     optim=Optim(
         method="adamw",
         epochs=150,
-        max_steps=40_000,  # 4,266 videos are trained for all epochs, 50,000 for a twelfth of them
+        max_steps=40_000,  # 4,266 videos are trained for all 150 epochs, 50,000 videos for 12
         lr=2e-4,
         new_layer_lr_scale=10.0,
         schedule="cosine",

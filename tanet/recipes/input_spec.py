@@ -1,4 +1,4 @@
-"""Input specification: how a network expects its clips to be prepared. Its checkpoint stores it.
+"""Input specification, stored in each checkpoint: how a network expects its clips to be prepared.
 
     x = (v - mean) / std,    v = low + (high - low) · pixel / 255,  (low, high) = range
 
@@ -46,7 +46,7 @@ def spec_like(spec: InputSpec, trained: InputSpec) -> InputSpec:
 def spec_of(recipe: Recipe) -> InputSpec:
     """Return the input specification of a network that a recipe trains from ImageNet or random weights.
 
-    The frame step follows from the recipe's sampling, the sizes are those of its test views.
+    The frame step follows from the recipe's sampling. The sizes are those of the recipe's test views.
     """
     dense = recipe.data.sampling == "dense"
     step = recipe.data.window // recipe.model.frames if dense else 0

@@ -208,7 +208,7 @@ def to_dict(recipe: Recipe) -> dict[str, Any]:
 
 
 def from_dict(values: dict[str, Any]) -> Recipe:
-    """Rebuild a recipe from the output of `to_dict`, also from that of an older tanet.
+    """Rebuild a recipe from the output of `to_dict`, including that of older versions of tanet.
 
     Missing fields take their defaults and old field names are accepted, so older checkpoints keep loading.
 

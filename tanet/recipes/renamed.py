@@ -1,7 +1,7 @@
 """Old names of recipe fields. They keep working for one release, with a warning that gives the new name.
 
-They are accepted in checkpoints and run folders of tanet 0.1.0, as keyword arguments and attributes in
-Python, and as flags (cli/common.py).
+The old names are accepted in checkpoints and run folders of tanet 0.1.0, as keyword arguments and
+attributes in Python, and as flags (cli/common.py).
 """
 
 import functools

@@ -7,7 +7,9 @@ The paper's recipe (appendix A.1). The published script has the same values, exc
     frames before the crop   published code: --data.resize 0     paper: short side 256 (here)
     learning rate × 5        published code: all Linear (here)   mmaction2: --optim.linear-lr-boost classifier
 
-Dropout 0.6 is the script's; the paper does not state it. Published top-1 / top-5 with one clip and one crop:
+Dropout 0.6 is taken from the script; the paper does not state it.
+
+Published top-1 / top-5 with one clip and one crop:
 46.5 / 75.8 % for 8 frames, 47.6 / 77.7 % for 16 frames, 50.6 / 79.3 % for the average of both (TANet-En,
 Table 6).
 """

@@ -1,6 +1,7 @@
 """Something-Something V2: `tanet train something-v2 --data.train list.txt …`, or something-v2-16f.
 
-The paper uses V1's values (appendix A.1), the published script others. This recipe uses those marked (here):
+The paper uses the same values as for V1 (appendix A.1); the published script uses others. This recipe uses
+the values marked (here):
 
                              published script (here)    paper
     learning rate            0.02                       --optim.lr 0.01
@@ -9,7 +10,7 @@ The paper uses V1's values (appendix A.1), the published script others. This rec
     frames before the crop   --data.resize 0            short side 256 (here)
     learning rate × 5        every Linear (here)        mmaction2: --optim.linear-lr-boost classifier
 
-Dropout 0.5 is the script's; the paper does not state it. Flips swap left and right in the labels.
+Dropout 0.5 is taken from the script; the paper does not state it. Flips swap left and right in the labels.
 Published top-1 / top-5 with 2 clips × 3 crops: 62.7 / 88.0 % for 8 frames, 64.6 / 89.5 % for 16 frames,
 66.0 / 90.1 % for the average of both (TANet-En, Table 7).
 """

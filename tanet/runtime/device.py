@@ -28,7 +28,7 @@ def pick_device(name: str | torch.device | None = None) -> torch.device:
 def parse_device(name: str | torch.device | None) -> torch.device:
     """Return the named device as `pick_device` does, without checking it.
 
-    The check would allocate memory on a GPU, and on the first one if the name has no number.
+    The check would allocate memory on the named GPU, or on the first GPU if the name has no number.
 
     Raises:
         UserError: the name is not the name of a device.
@@ -54,10 +54,10 @@ def tune_cpu() -> None:
     """Set options of the whole process that make a CPU compute and read faster, with unchanged results.
 
     Channels with a tiny variance produce denormal numbers, on which a CPU is a hundred times slower.
-    They are flushed to zero. Also, glibc returns large memory blocks to the system when they are freed, so
-    allocating them again causes a page fault for each page. This costs a quarter of a training step, and one
-    or two milliseconds per video that is read, so glibc is told to keep the memory. Without glibc, nothing
-    changes there.
+    So denormals are flushed to zero. Also, glibc returns large memory blocks to the system when they are
+    freed, so allocating them again causes a page fault for each page. The page faults cost a quarter of a
+    training step, and one or two milliseconds per video that is read. So glibc is told to keep the memory;
+    without glibc, memory allocation stays as it is.
     """
     torch.set_flush_denormal(True)
     try:

@@ -3,8 +3,8 @@
     torchrun --nproc-per-node 2 -m tanet train kinetics400 --data.root …
 
 torchrun sets RANK, LOCAL_RANK and WORLD_SIZE for each process. Ranks exchange a few numbers on the CPU
-(gloo). They exchange tensors on the tensors' own device, between GPUs through NCCL: gradients
-(training/gradient_sync.py), and the initial weights and buffers.
+(gloo). They exchange gradients (training/gradient_sync.py), and the initial weights and buffers, on the
+device of these tensors; between GPUs this uses NCCL.
 """
 
 import os
@@ -22,7 +22,7 @@ import torch.distributed as dist
 from tanet.errors import UserError
 from tanet.runtime.device import parse_device, pick_device
 
-SECONDS_TO_PRINT = 10  # time for rank 0 to print an error before another rank's exit ends it
+SECONDS_TO_PRINT = 10  # the other ranks exit only after this time, in which rank 0 prints the error
 
 
 class RankError(UserError):
@@ -159,12 +159,12 @@ def join_process_group(
         if line := _describe_lost_rank(error, timeout):
             raise UserError(line) from error
         raise
-    # Not after an error: other ranks may be waiting for data that never comes, and torchrun ends them.
+    # Skip this after an error: other ranks may then wait for data that never comes, until torchrun ends them.
     dist.destroy_process_group()
 
 
 def _own_device(device: str | torch.device | None) -> torch.device:
-    """Return the device of this process, without touching other GPUs: that would allocate memory on them."""
+    """Return the device of this process. Do not touch other GPUs: this would allocate memory on them."""
     target, count = parse_device(device), torch.cuda.device_count()
     if target.type != "cuda" or not count:
         return pick_device(device)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of the packages that produce a result; "source" for one that is not installed."""
+    """Return the versions of the packages that produce a result; "source" if one is not installed."""
     found = {}
     for name in ("tanet", "torch", "numpy", "av"):
         try:
@@ -48,7 +48,7 @@ def write_atomically(path: str | Path, content: bytes) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Sync a folder: a new file name is on the disk only after that. Windows does not support it."""
+    """Sync a folder, so that a new file name in it is on the disk; Windows cannot sync folders."""
     if os.name == "posix":
         number = os.open(folder, os.O_RDONLY)
         try:

@@ -2,8 +2,8 @@
 
 A file is bad if it makes its worker hang or crash.
 
-Each worker has its own pipe and one file at a time, so it is always known which file a worker was processing.
-A worker that dies, or exceeds the time limit, is replaced, and its file is reported as failed.
+Each worker has its own pipe and processes one file at a time, so the parent always knows which file a worker
+has. A worker that dies, or exceeds the time limit, is replaced, and its file is reported as failed.
 """
 
 import math
@@ -37,7 +37,7 @@ class FailedFile:
 def map_files(
     work: Callable[[Path], T], paths: Sequence[Path], *, workers: int, limit: float
 ) -> Generator[tuple[Path, T | FailedFile], None, None]:
-    """Yield each file with its result as soon as it is ready, in no fixed order.
+    """Yield each file and its result as soon as the result is ready, in no fixed order.
 
     Closing the generator ends the worker processes.
 
@@ -84,7 +84,8 @@ class _Worker(Generic[T]):
         self.limit, self.deadline = limit, math.inf
         self.pipe, theirs = SPAWN.Pipe()
         self.process = SPAWN.Process(target=_serve, args=(work, theirs), daemon=True)
-        # Ctrl-C reaches every process of a terminal. Workers inherit this mask: only the parent handles it.
+        # Ctrl-C reaches every process of a terminal. Workers inherit this mask, so only the parent handles
+        # the signal.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self.process.start()
@@ -98,7 +99,7 @@ class _Worker(Generic[T]):
             self.pipe.send(path)
 
     def result(self) -> Any:
-        """Return what came through the pipe, or a FailedFile; None if there is nothing yet."""
+        """Return the worker's message, or a FailedFile; None if nothing has happened yet."""
         if self.pipe.poll():
             try:
                 return self.pipe.recv()

@@ -4,11 +4,11 @@
 
 A clip shows a textured background under a slowly panning camera, one object that performs the verb at a
 changing speed, and distractors that only wander. Everything but the verb (camera, speed, distractors, light,
-noise) has the same distribution forwards and backwards. Without their order, the frames therefore carry no
-information about which verb of a pair they show: a network that ignores order gets half of them right,
-however large it is.
+noise) has the same distribution forwards and backwards. The frames without their order therefore carry no
+information about which verb of a pair they show: a network that ignores order, however large, is right half
+of the time.
 
-    tanet synthesize OUT        its flags set the difficulty: see Difficulty in tracks.py
+    tanet synthesize OUT        flags set the difficulty: see Difficulty in tracks.py
 """
 
 from tanet.synthetic.clip import render

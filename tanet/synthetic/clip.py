@@ -22,7 +22,7 @@ def render(
 ) -> ndarray:
     """Render one clip, uint8 [T, H, W, 3].
 
-    The scene is drawn from the generator before the verb: with one seed, all verbs have the same scene.
+    The scene's random numbers are drawn before the verb's, so one seed gives all verbs the same scene.
 
     Raises:
         UserError: the verb is unknown, there are fewer than 2 frames, or a side is below 32 pixels.
@@ -33,7 +33,7 @@ def render(
         raise UserError(f"need at least 2 frames of 32 x 32 pixels, got {frames} of {height} x {width}")
     forward, backward = next(pair for pair in PAIRS if verb in pair)
     times, size, unit = np.linspace(0, 1, frames), (height, width), min(height, width)
-    # Pan by whole pixels (the objects too), so that the background needs no resampling.
+    # Pan background and objects by whole pixels, so that the background needs no resampling.
     pan = np.rint(difficulty.camera * unit * np.stack([wander(times, generator) for _ in "xy"]))  # [2, T]
     light = 1 + difficulty.light * wander(times, generator)
     margin = math.ceil(difficulty.camera * unit)

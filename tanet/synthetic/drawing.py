@@ -54,7 +54,7 @@ def draw(frame: ndarray, grid: ndarray, shape: Shape, pose: ndarray) -> None:
         frame: float [3, H, W], 0 to 255.
         grid: homogeneous coordinates (x, y, 1) of the pixels: [3, H, W].
         shape: the shape.
-        pose: x, y, radius, angle, opacity, uncovered: one column of a track (tracks.act).
+        pose: one column of a track (tracks.act): x, y, radius, angle, opacity and uncovered.
     """
     x, y, radius, angle, opacity, uncovered = pose.tolist()
     reach = 1.2 * radius + 2  # includes the outline and the soft edge
@@ -64,8 +64,8 @@ def draw(frame: ndarray, grid: ndarray, shape: Shape, pose: ndarray) -> None:
     cos, sin = math.cos(angle) / radius, math.sin(angle) / radius
     own = np.array([[cos, -sin, sin * y - cos * x], [-sin, -cos, sin * x + cos * y], [0, 0, 1]])
     planes = np.concatenate([shape.sides @ own, own[:1]]).astype(np.float32)
-    # Not `@`: BLAS would start its threads for every frame, which costs more than it saves.
-    lines = np.einsum("sk,khw->shw", planes, grid[:, rows, columns])  # [S + 1, h, w]; the last is the own x
+    # Use einsum, not `@`: BLAS would start threads for every frame, which costs more than it saves.
+    lines = np.einsum("sk,khw->shw", planes, grid[:, rows, columns])  # [S + 1, h, w]; last: x in own axes
     depth = [np.maximum.reduce(lines[patch]) for patch in shape.patches]  # each [h, w], negative inside
 
     def inside(distance: ndarray) -> ndarray:  # 0 to 1, with a soft edge one pixel wide
@@ -85,8 +85,8 @@ def _color(hue: float, saturation: float, value: float) -> ndarray:
 def background(height: int, width: int, unit: int, generator: Generator) -> ndarray:
     """Return a textured background, float [3, H, W].
 
-    Smooth noise of four grain sizes, relative to `unit` in pixels: patches of three muted colours under finer
-    mottling.
+    It is smooth noise of four grain sizes, proportional to `unit` (in pixels): patches of three muted colours
+    under finer mottling.
     """
 
     def noise(cell: float) -> ndarray:

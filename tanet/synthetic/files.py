@@ -18,7 +18,7 @@ from tanet.synthetic.tracks import DEFAULT, VERBS, Difficulty
 def write_video(path: str | Path, frames: ndarray, *, fps: int = 25) -> None:
     """Write frames as an h264 video in an mp4 file.
 
-    Like common video files, it has B-frames; every 12th frame is a key frame. Missing folders are
+    Like common video files, the file has B-frames; every 12th frame is a key frame. Missing folders are
     created.
 
     Args:
@@ -32,10 +32,11 @@ def write_video(path: str | Path, frames: ndarray, *, fps: int = 25) -> None:
     """
     import av
 
-    even = frames.ndim == 4 and frames.shape[1] % 2 == frames.shape[2] % 2 == 0  # 4:2:0 halves both
+    # 4:2:0 halves the height and width of the chroma planes.
+    even = frames.ndim == 4 and frames.shape[1] % 2 == frames.shape[2] % 2 == 0
     if frames.dtype != np.uint8 or not even or frames.shape[3] != 3 or not frames.size:
         raise UserError(f"need uint8 [T, H, W, 3] with even H and W, got {frames.dtype} {list(frames.shape)}")
-    # crf 18: artefacts of coarser encoding would mark what was just uncovered, and so the direction of time.
+    # With coarser encoding than crf 18, artefacts in just uncovered regions would reveal time's direction.
     options = {"preset": "superfast", "crf": "18", "g": "12", "bf": "2", "threads": "1"}
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)

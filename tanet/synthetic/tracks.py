@@ -1,7 +1,7 @@
 """Positions of everything in a synthetic video over time: verbs, their pace, camera, distractors.
 
-At any difficulty, everything but the verb has the same distribution forwards and backwards: without their
-order, the frames do not tell the two verbs of a pair apart.
+At any difficulty, everything but the verb has the same distribution forwards and backwards, so the two verbs
+of a pair cannot be told apart by their frames without the order.
 
 Lengths are in pixels, y points down, angles are counter-clockwise; times run from 0 to 1 over a clip.
 """
@@ -38,10 +38,10 @@ class Difficulty:
     speed: float = 0.6
     """Variation of the pace within a clip: up to a factor of e^±speed."""
     tempo: float = 0.0
-    """Pace between clips: the verb fills e^-tempo to 1 of its clip; before and after it, the object waits."""
+    """Pace between clips: the verb fills e^-tempo to 1 of a clip; the object waits before and after it."""
     activity: float = 0.0
-    """Motion besides the verb, at 1: sway by up to 0.3 of the short side, growth by e^±0.5, turns by ±90°.
-    The kind of motion that the verb itself uses is left out."""
+    """Motion besides the verb. 1 means sway by up to 0.3 of the short side, growth by e^±0.5, turns by ±90°.
+    The component of motion that the verb uses is left out."""
     distractors: int = 1
     """Number of other objects, which wander and perform no verb."""
     noise: float = 0.01
@@ -49,7 +49,7 @@ class Difficulty:
     light: float = 0.05
     """Largest drift of the brightness, as a fraction."""
     facing: float = 1.0
-    """Turns: largest angle between up and the object's direction halfway, as a fraction of 180°."""
+    """For turns: largest angle from up to the object's direction halfway through, as a fraction of 180°."""
 
     def __post_init__(self) -> None:
         if min(vars(self).values()) < 0:
@@ -64,7 +64,7 @@ HARD = Difficulty(camera=0.3, speed=0.8, tempo=0.5, activity=0.4, distractors=2)
 def wander(times: ndarray, generator: Generator) -> ndarray:
     """Return a smooth random path [T] within ±1.
 
-    It is the sum of two slow sines of random phase, so it has the same distribution backwards.
+    The path is the sum of two slow sines of random phase, so its distribution is the same backwards.
     """
     sines = [np.sin(generator.uniform(2, 6) * times + generator.uniform(0, 2 * np.pi)) for _ in range(2)]
     return 0.7 * sines[0] + 0.3 * sines[1]  # [T]
@@ -92,12 +92,12 @@ def act(
         progress: progress of the verb over time, 0 to 1: [T].
         pan: position of the camera, x and y: [2, T].
         size: height and width of the frames.
-        dials: the difficulty.
+        dials: difficulty of the videos.
         generator: source of random numbers.
 
     Returns:
-        [6, T]: x, y, radius, angle, opacity and uncovered. Only the part of the shape whose own x is below
-        `uncovered` (in radii) is visible.
+        [6, T]: x, y, radius, angle, opacity and uncovered. The shape is visible only where x in its
+        own axes is below `uncovered` (in radii).
     """
     (height, width), unit, uniform = size, min(size), generator.uniform
     x = y = np.zeros_like(progress)
@@ -111,7 +111,7 @@ def act(
         radius = np.array(unit * uniform(0.26, 0.32))
         # Up to speed 1, 8 evenly spaced frames are less than 45° apart: the direction is unambiguous.
         angle = np.pi / 2 + dials.facing * (angle - np.pi) + np.radians(uniform(100, 140)) * (progress - 0.5)
-        # It turns about its rear, like the hand of a clock.
+        # The object turns about its rear, like the hand of a clock.
         x, y = 0.8 * radius * np.stack([np.cos(angle), -np.sin(angle)])
     elif uniform() < 0.5:
         opacity = progress
@@ -149,5 +149,5 @@ def distract(times: ndarray, pan: ndarray, size: tuple[int, int], generator: Gen
 
 
 def _place(path: ndarray, low: float, high: float, generator: Generator) -> ndarray:
-    """Shift a path to a random position within [low, high]; a longer path overhangs both ends."""
+    """Shift a path to a random position within [low, high]; a path longer than that overhangs both ends."""
     return path + generator.uniform(*sorted((low - path.min(), high - path.max())))

@@ -24,20 +24,23 @@ class Progress:
     """Steps per epoch."""
     loss: float
     top1: float
-    """A fraction. `loss` and `top1` are means over the epoch so far."""
+    """Top-1 accuracy, as a fraction. `loss` and `top1` are means over the epoch so far."""
     lr: float
     """Learning rate of the last step."""
     clips_per_second: float
     """Speed of all ranks together, since the start of the epoch or since the run was resumed."""
     wait: float
-    """Fraction of that time in which this process waited for data."""
+    """Fraction of the same time that this process spent waiting for data."""
     memory: int | None
     """Peak memory allocated on this process's GPU, in bytes; None on a CPU."""
 
 
 @dataclass(frozen=True)
 class EpochResult:
-    """One line of metrics.csv. Accuracies are fractions, for one view per video; None without validation."""
+    """One line of metrics.csv. Accuracies are fractions.
+
+    Validation uses one view per video; its accuracies are None in an epoch without validation.
+    """
 
     epoch: int
     lr: float
@@ -52,7 +55,7 @@ class EpochResult:
     memory_gib: float | None
     """Peak memory allocated on the GPU, in GiB; None on a CPU."""
     seconds: float
-    """Time since the start of training, without the time between a stop and a resume."""
+    """Time since the start of training, excluding the pauses between a stop and a resume."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class BadStep:
     step: int
     """Number of the step in its epoch; `epoch` and `step` count from 1."""
     videos: tuple[str, ...]
-    """Videos in the batch of each rank whose loss was not finite; of all ranks if every loss was finite."""
+    """Videos in the batches of ranks whose loss was not finite, or of all ranks if all losses were finite."""
 
     def __str__(self) -> str:
         videos = abbreviate(self.videos)

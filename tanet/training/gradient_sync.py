@@ -4,11 +4,13 @@
     the last part             a bucket is full   its all-reduce starts, while the backward pass continues
 
 This does what DistributedDataParallel does (Li et al., VLDB 2020), but with hooks on the parameters instead
-of a wrapper around the network. The wrapper makes torch.compile split the network at its buckets, and pieces
-in which BatchNorm updates running statistics are not captured as CUDA graphs, so the GPU waits for the host.
+of a wrapper around the network. The wrapper makes torch.compile split the network at the wrapper's buckets.
+Pieces in which BatchNorm updates its running statistics are then not captured as CUDA graphs, so the GPU
+waits for the host.
+
 The buckets also copy gradients out of a CUDA graph's memory before the graph runs again, so that the parts of
-a batch can be summed. The drawback: a compiled network delivers all gradients at the end of its backward
-pass, so the all-reduces start only there.
+a batch can be summed. The drawback is that a compiled network delivers all gradients at the end of its
+backward pass, so the all-reduces cannot start earlier.
 """
 
 import weakref
@@ -21,16 +23,16 @@ from torch import nn
 
 from tanet.runtime.distributed import ProcessGroup, RankError
 
-BUCKET_BYTES = 25 * 2**20  # bytes: large enough to use the links' full speed, small enough to start early
+BUCKET_BYTES = 25 * 2**20  # large enough for the links' full speed, small enough to start all-reduces early
 
 
 class GradientSync:
     """Hooks and buckets that sum gradients over the parts of a batch and average them over the ranks.
 
     Args:
-        network: the network on its device. Every backward pass must give a gradient to each of its parameters
-            that requires one.
-        group: the ranks to average over. All of them start with the weights and buffers of rank 0.
+        network: the network on its device. Every backward pass must compute a gradient for each parameter
+            whose `requires_grad` is true.
+        group: the ranks to average over. The weights and buffers of rank 0 are copied to all of them.
 
     Raises:
         RankError: the networks of the ranks differ.
@@ -44,12 +46,12 @@ class GradientSync:
             raise RankError("the networks of the ranks differ: give all the same command and the same videos")
         group.broadcast_tensors_(list(state.values()))
         self.names = {param: name for name, param in network.named_parameters() if param.requires_grad}
-        # The backward pass reaches the last layers first.
+        # In reverse order, because the backward pass reaches the last layers first.
         self.buckets = [_Bucket(group) for group in _bucket_params(list(self.names)[::-1])]
         self.within, self.adds, self.last = False, False, False
         self.waits: list[Callable[[], object]] = []
         # The hooks hold only a weak reference to this object: the garbage collector cannot see what parameter
-        # hooks refer to, so a strong one would keep it alive.
+        # hooks refer to, so a strong reference would keep this object alive.
         me: weakref.ref[GradientSync] = weakref.ref(self)
         for number, bucket in enumerate(self.buckets):
             for param in bucket.params:
@@ -59,7 +61,7 @@ class GradientSync:
     def part(self, *, first: bool, last: bool) -> Iterator[None]:
         """Wrap the backward pass of one part of the batch. Parameters must have no gradients on entry.
 
-        After the last part, they hold the sum over the parts, averaged over the ranks.
+        After the last part, each parameter's gradient is the sum over the parts, averaged over the ranks.
 
         Raises:
             RankError: the backward pass gave no gradient to some parameters.
@@ -100,7 +102,8 @@ class GradientSync:
 def _on_gradient(gradients: "weakref.ref[GradientSync]", number: int, _: torch.Tensor) -> None:
     """Hook of each parameter.
 
-    Autograd also calls it outside a step, and after the `GradientSync` was freed: then it does nothing.
+    Autograd also calls this hook outside a step, and after the `GradientSync` is freed. The hook then does
+    nothing.
     """
     there = gradients()
     if there and there.within:

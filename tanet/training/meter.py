@@ -13,7 +13,7 @@ from tanet.training.step import StepResult
 
 
 class Meter:
-    """Loss, accuracy and speed of one epoch, over all ranks. It reads from the device only when asked.
+    """Loss, accuracy and speed of one epoch, over all ranks. Only `total` and `read` wait for the device.
 
     Args:
         epoch: number of the epoch, from 1.
@@ -64,7 +64,7 @@ class Meter:
         return torch.stack(self.group.all_gather_objects(self.sums.cpu())).sum(0)
 
     def read(self) -> Progress:
-        """Return the progress of the epoch. This waits for the device."""
+        """Wait for the device and return the progress of the epoch."""
         loss, correct, clips = self.total().tolist()
         seconds = max(1e-9, time.monotonic() - self.started)
         gpu = self.device.type == "cuda"

@@ -10,7 +10,7 @@ from tanet.runtime.events import OnEvent
 from tanet.training.events import BadStep
 from tanet.training.step import StepResult
 
-MAX_IN_A_ROW = 20  # so many skipped steps in a row are no accident: the network no longer learns
+MAX_IN_A_ROW = 20  # after this many skipped steps in a row, the network no longer learns
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class _Step:
 
 
 class NonFiniteMonitor:
-    """Monitor that keeps the flags of steps on the device until `check` reads them.
+    """Monitor that keeps the steps' flags (`StepResult.bad`) on the device until `check` reads them.
 
     Args:
         choice: "stop" ends the run at the first bad step; "skip" continues without that step.
@@ -41,7 +41,7 @@ class NonFiniteMonitor:
         self.pending.append(_Step(epoch, step, videos, result.bad, result.loss))
 
     def check(self) -> None:
-        """Check the steps since the last call. Bad ones have not changed the network.
+        """Check the steps since the last call. Bad steps have not changed the network.
 
         Raises:
             RankError: a step was bad and the choice is "stop", or too many in a row were bad.
@@ -65,7 +65,7 @@ class NonFiniteMonitor:
                 raise RankError(f"{MAX_IN_A_ROW} steps in a row were skipped, the last: {event}")
 
     def _videos(self, step: _Step) -> tuple[str, ...]:
-        """Return the videos of the ranks whose loss was not finite; of all ranks if every loss was finite."""
+        """Return the videos of ranks whose loss was not finite, or of all ranks if all losses were finite."""
         told = self.group.all_gather_objects((step.videos, bool(step.loss.isfinite())))
         guilty = [videos for videos, finite in told if not finite] or [videos for videos, _ in told]
         return tuple(video for videos in guilty for video in videos)

@@ -49,8 +49,8 @@ def param_groups(network: nn.Module, optim: Optim, *, trained: bool = False) -> 
 def is_fresh(parameter: str, *, trained: bool = False) -> bool:
     """Tell whether `new_layer_lr_scale` applies to the VideoNet parameter of this name.
 
-    Weights of a 2D network contain neither the classifier nor the temporal modules. Weights of a video
-    network (`trained`) contain the temporal modules, but rarely a classifier for the same classes.
+    The weights of a 2D network supply neither the classifier nor the temporal modules. The weights of a video
+    network (`trained`) supply the temporal modules, but rarely a classifier for the same classes.
     """
     return parameter.startswith("head.") or (".temporal." in parameter and not trained)
 
@@ -61,8 +61,8 @@ def make_optimizer(network: nn.Module, optim: Optim, *, trained: bool = False) -
     if optim.method == "sgd":
         sgd = torch.optim.SGD(groups, lr=optim.lr, momentum=optim.momentum, fused=True)
         for param in network.parameters():
-            # Otherwise the first step allocates the buffers, and leaves them uninitialised if it is skipped
-            # (step.py).
+            # Allocate the buffers here: the first step would allocate them otherwise, and would leave them
+            # uninitialised if that step is skipped (step.py).
             sgd.state[param]["momentum_buffer"] = torch.zeros_like(param)
         return sgd
     if optim.method == "adamw":

@@ -2,7 +2,8 @@
 
 A recipe is compared with its reference, the unchanged recipe of the same name in recipes/. The plan lists the
 fields that were changed, and warns about changes that usually do harm (a batch size without its learning
-rate, milestones that are never reached). It never stops a run. profiling/memory.py estimates the memory.
+rate, milestones that are never reached). The warnings never stop a run. profiling/memory.py estimates the
+memory.
 """
 
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class Plan:
     memory: int
     """Estimated memory for training on each device, in bytes."""
     changed: tuple[str, ...] = ()
-    """Fields that differ from the reference, with its value in brackets: `optim.lr 0.02 (0.01)`."""
+    """Fields that differ from the reference, with the old value in brackets: `optim.lr 0.02 (0.01)`."""
     warnings: tuple[str, ...] = ()
     """Settings that are probably mistakes."""
 

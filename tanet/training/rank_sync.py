@@ -1,4 +1,4 @@
-"""Between two steps the ranks agree: if one must stop, save or report, all do."""
+"""Agreement of the ranks between two steps: if one must stop, save or report, all do."""
 
 import time
 from dataclasses import dataclass
@@ -42,13 +42,13 @@ class RankSync:
         """Agree with the other ranks on what to do. All ranks call this together.
 
         Args:
-            over: this rank has no batch for another step.
+            over: whether this rank has no batch left.
             failed: the error that prevented a batch, if any.
-            news: there is progress to report.
+            news: whether there is progress to report.
 
         Raises:
-            UserError: the error `failed`, in a single process.
-            RankError: the error of a rank, if there are several.
+            UserError: `failed`, if there is only one process.
+            RankError: the error of any rank, if there are several ranks.
         """
         now = time.monotonic()
         wrong, ends, stops, saves, reports = self.group.all_reduce_max(

@@ -57,11 +57,11 @@ class RunFolder:
         Args:
             resume: resume from the newest state; start a new run if there is none.
             world_size: number of processes that train together.
-            on_event: receives `Note`s about what was found.
+            on_event: receives `Note`s that say where the run resumes, and which states are damaged.
 
         Raises:
             UserError: the folder holds a run and `resume` is false, or the run cannot be resumed because
-                it is a different one, has no state, or all its states are damaged.
+                it differs from this run, has no state, or all its states are damaged.
             OSError: the folder cannot be written.
         """
         found = states.load_newest(self.folder, on_event=on_event) if resume else None
@@ -89,7 +89,7 @@ class RunFolder:
         return None
 
     def finished(self) -> bool:
-        """Tell whether the folder holds this run, completely finished.
+        """Tell whether the folder holds this run and the run is finished.
 
         Raises:
             UserError: the folder holds a finished run, but a different one.
@@ -101,7 +101,7 @@ class RunFolder:
         return int(rows[-1]["epoch"]) == self.recipe.optim.epochs
 
     def identity(self, world_size: int) -> dict[str, Any]:
-        """Return the values, by name, that identify a run: a resumed run is compared with them."""
+        """Return the values, by name, that identify a run. They are compared when a run resumes."""
         return {**_fields(self.recipe), **self.videos, "processes": world_size}
 
     def save(self, network: VideoNet, result: EpochResult, *, best: bool) -> None:
@@ -119,7 +119,7 @@ class RunFolder:
 
     def _compare(self, before: dict[str, Any], now: dict[str, Any], *, allowed: tuple[OnResume, ...]) -> None:
         """Refuse to resume if any field differs, except fields whose resume rule is in `allowed`."""
-        # A field that was added to the recipe after the run started had its default, as in a checkpoint.
+        # A field that tanet did not have when the run started counts as its default, as in checkpoints.
         before = {**_fields(Recipe()), **{new_field_name(name): value for name, value in before.items()}}
         rules = _rules(self.recipe)
         different = [
@@ -127,7 +127,8 @@ class RunFolder:
             for name in dict.fromkeys((*before, *now))
             if before.get(name) != now.get(name) and rules.get(name, "same") not in allowed
         ]
-        # The initial checkpoint may be gone by now, but whether there was one decides which layers are new.
+        # The path in model.init may change, but it must stay set or stay empty, because this decides which
+        # layers are new.
         if before["optim.new_layer_lr_scale"] != 1 and bool(before["model.init"]) != bool(now["model.init"]):
             different.append(f"model.init was {before['model.init']!r}, now {now['model.init']!r}")
         if different:

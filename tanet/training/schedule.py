@@ -46,6 +46,6 @@ def lr_at(epoch: float, optim: Optim) -> float:
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Set the learning rate of every parameter group to its multiple (`lr_scale`) of `lr`."""
+    """Set the learning rate of every parameter group to `lr` times the group's `lr_scale`."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["lr_scale"]

@@ -82,7 +82,7 @@ def prepare(recipe: Recipe, split: Split, context: TrainingContext, *, resumed: 
     Args:
         recipe: the experiment.
         split: its videos.
-        context: where and how it runs.
+        context: where and how the run is executed.
         resumed: whether the weights come from a saved state; then no weights file is read.
 
     Raises:

@@ -37,7 +37,7 @@ class TrainStep:
     Args:
         network: the network to train, on its device. Each rank keeps its own running statistics; those of
             rank 0 are validated and saved.
-        optimizer: a fused optimizer, since the fused kernel is what reads the flag.
+        optimizer: a fused optimizer, because its fused kernel reads the flag.
         optim: `accumulate`, `clip_norm`, `precision` and `smoothing` are used.
         group: the ranks over which gradients are averaged.
         compile: whether to compile the network with torch.compile.
@@ -57,7 +57,7 @@ class TrainStep:
         self.device = self.params[0].device
         several = group.world_size * optim.accumulate > 1
         self.gradients = GradientSync(network, group=group) if several else None
-        self.statistics = _RunningStatistics(network)  # rank 0's: GradientSync has broadcast them
+        self.statistics = _RunningStatistics(network)  # those of rank 0, which GradientSync has broadcast
         # No CUDA graphs with SyncBatchNorm, which communicates with the other ranks inside the network.
         synced = any(isinstance(module, nn.SyncBatchNorm) for module in network.modules())
         self.graphed = compile and self.device.type == "cuda" and not synced

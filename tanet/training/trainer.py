@@ -68,7 +68,7 @@ def train(
             (`Progress`), the results of each epoch (`EpochResult`), each unreadable video once (`BadVideo`),
             skipped steps (`BadStep`), and other messages (`Note`).
         resume: continue the run in `out` from its newest complete state; start a new run if it has none yet.
-        save_minutes: minutes between two saved states, besides the one at the end of each epoch.
+        save_minutes: minutes between two saved states. The end of each epoch is also saved.
         compile: compile the network, which is faster on a GPU but takes minutes at the start.
         reference: the recipe before its fields were changed; the plan lists the changes.
         report: deprecated name of `on_event`.
@@ -78,7 +78,7 @@ def train(
 
     Raises:
         UserError: the recipe cannot be trained, or differs from that of the run to resume; more videos than
-            data.max_bad cannot be read, or any if data.bad_files is "strict"; a worker hangs or died;
+            data.max_bad cannot be read, or one if data.bad_files is "strict"; a worker hangs or died;
             a step was not finite and optim.nonfinite is "stop"; another rank failed.
         OSError: the folder cannot be written.
         Interrupted: SIGINT or SIGTERM was received; the step was finished and the state saved.
@@ -123,7 +123,7 @@ class Position:
     step: int = 0
     """Steps done in the current epoch."""
     used: int = 0
-    """Number of keys that this rank has already consumed from its order of the current epoch."""
+    """Number of keys of this epoch's `EpochSampler` that this rank has already consumed."""
 
 
 class _Training:
@@ -143,7 +143,7 @@ class _Training:
         self.network, self.loader = self.parts.network, self.parts.loader
         self.steps = max(1, len(split.train) // recipe.optim.batch)
         self.position = Position()
-        self.sums: torch.Tensor | None = None  # of the current epoch, from before the run was stopped
+        self.sums: torch.Tensor | None = None  # sums of this epoch from before the run was stopped
         self.best_top1, self.seconds = -1.0, 0.0
         if state is not None:
             self._restore(state)
@@ -156,7 +156,7 @@ class _Training:
         self.started = time.monotonic()
 
     def run(self) -> None:
-        """Train to the end. All ranks call this after building their networks, which it synchronises."""
+        """Synchronise the networks of all ranks and train to the end. All ranks call this together."""
         optim, bad_train, bad_val = self.recipe.optim, self.loader.bad, self.parts.validation.bad
         train_step = TrainStep(
             self.network,

@@ -25,7 +25,7 @@ from tanet.runtime.files import write_atomically
 from tanet.video import VideoError
 
 MAGIC = b"tanet training state 1\n"
-ERRORS = ("bad", "bad_val")
+ERRORS = ("bad", "bad_val")  # fields whose errors are written as plain values
 KEPT_STATES = 2  # number of files kept: the newest and the one before it
 
 
@@ -34,7 +34,7 @@ class RankState:
     """The part of the state that differs between ranks."""
 
     used: int
-    """Number of keys that this rank has already consumed from its order of the epoch."""
+    """Number of keys of this epoch's `EpochSampler` that this rank has already consumed."""
     generator: torch.Tensor
     """State of the CPU's random number generator."""
     device_generator: torch.Tensor | None
@@ -46,11 +46,11 @@ class TrainingState:
     """Everything that a training run needs in order to resume."""
 
     identity: dict[str, Any]
-    """What is trained: field name → value for the recipe, the classes, the videos and the world size."""
+    """Values that identify the run, by name: recipe fields, classes, videos and number of processes."""
     epoch: int
     """Number of complete epochs."""
     step: int
-    """Steps done in the current epoch; all of its steps if only its validation remains."""
+    """Steps done in the current epoch: all of the epoch's steps if only its validation remains."""
     seconds: float
     """Training time so far."""
     best_top1: float
@@ -73,7 +73,7 @@ def save(folder: Path, state: TrainingState, *, total: int) -> None:
 
     Args:
         folder: folder of the run.
-        state: its tensors may be on any device.
+        state: the state; its tensors may be on any device.
         total: steps since the start of training, used in the file's name.
 
     Raises:
@@ -157,7 +157,7 @@ def load(path: Path) -> TrainingState:
 
 
 def rng_state(device: torch.device) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Return the state of the CPU's random number generator, and of the GPU's if the device is one."""
+    """Return the state of the CPU's random number generator, and the GPU's state or None."""
     gpu = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
     return torch.get_rng_state(), gpu
 

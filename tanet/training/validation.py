@@ -58,7 +58,7 @@ class Validation:
             )
         shares = group.all_gather_objects(share)
         bad = {number: error for share in shares for number, error in share.bad.items()}
-        for number in sorted(bad.keys() - self.bad.keys()):  # every validation finds them again
+        for number in sorted(bad.keys() - self.bad.keys()):  # every validation finds the same ones
             self.on_event(BadVideo(number, bad[number]))
         self.bad.update(bad)
         max_bad = self.recipe.data.max_bad
@@ -67,6 +67,6 @@ class Validation:
     def _pass_on(self, event: object) -> None:
         if isinstance(event, Note):
             self.on_event(event)
-        # With several ranks, one may have finished its share and be waiting: they stop later, together.
+        # With several ranks, some may already wait for the others, so all of them stop together later.
         if isinstance(event, evaluate.VideosDone) and self.stop.asked and self.group.world_size == 1:
             raise Interrupted("stopped during validation")

@@ -1,4 +1,4 @@
-"""Random access to the frames of video files and folders of frame pictures. The only package that decodes.
+"""Random access to the frames of video files and folders of frame pictures.
 
     frame i = the i-th picture of plain sequential decoding, upright, RGB                     uint8 [H, W, 3]
 
@@ -11,6 +11,7 @@
     frame_to_rgb.py   a decoded frame → RGB
 
 A Video must be used by one thread, and decodes in one thread; parallelism comes from the loader's workers.
+Only pictures packed in shards are decoded elsewhere, in data/shards/read.py.
 """
 
 from pathlib import Path
@@ -57,7 +58,7 @@ def open_video(source: str | Path | bytes, *, name: str | Path | None = None) ->
 
 
 def probe(path: str | Path, *, decode: bool = False) -> VideoInfo:
-    """Return what a video states about itself, or with `decode` what decoding all of it finds."""
+    """Return a video's `VideoInfo` as its file states it, or with `decode` as decoding all of it finds."""
     with open_video(path) as video:
         return video.verify() if decode else video.info
 

@@ -2,11 +2,11 @@
 
     … LIST size 'movi' [ '00dc' size data | '01wb' size data | … ] 'idx1' size [ name flags place size | … ]
 
-The index says where packets are, but not that there is nothing else, or that nothing is broken. So it is used
-only if its chunks are contiguous and fill the list, each chunk header agrees with the index, and so does
-FFmpeg's own reading of it. Then the packets equal those of FFmpeg's demuxer.
-Only MPEG-4 video is supported: it is most common in AVI files in this field, and its pictures begin with
-their type.
+The index locates the packets, but may be incomplete, and the file may be damaged. So the index is used only
+if its chunks are contiguous and fill the list, each chunk header agrees with the index, and the entries that
+FFmpeg has read from the index agree too. Then the packets equal those of FFmpeg's demuxer.
+Only MPEG-4 video is supported: this codec is the most common in AVI files in this field, and its pictures
+begin with their type.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ENTRY = np.dtype([("name", "<u4"), ("flags", "<u4"), ("place", "<u4"), ("size", 
 KEY = 0x10  # the key frame flag
 PICTURE = b"\x00\x00\x01\xb6"  # MPEG-4's start code of a picture; the two bits after it are its type
 BIDIRECTIONAL = 2
-SEARCHED = 512  # a packet's picture must start within this many bytes
+SEARCHED = 512  # a packet must contain the start code of its picture within its first 512 bytes
 
 
 class AviPackets(Sequence["av.Packet"]):
@@ -47,7 +47,7 @@ class AviPackets(Sequence["av.Packet"]):
         if listed is None or (video := _pictures(listed, stream.index)) is None:
             return None
         last = len(video.places) - 1
-        # FFmpeg's timestamps also count the pictures that it leaves out: the last one shows if there are any.
+        # FFmpeg's timestamps also count pictures that FFmpeg leaves out, so the last timestamp reveals them.
         if len(entries) - 1 != last or entries[last].timestamp != last or _reordered(data, video):
             return None
         keys = np.flatnonzero(video.keys)
@@ -98,7 +98,7 @@ def _words(data: bytes) -> NDArray[np.int64]:
 
 
 def _listed(data: bytes, first: int) -> Chunks | None:
-    """Return all chunks from `first` on; None unless chunks and index fill the rest of the file and agree."""
+    """Return all chunks from `first` on; None unless they agree with the index and both fill the file."""
     end = first - 4 + _number(data[first - 8 : first - 4])
     table = end + HEADER
     if first < 12 or data[end : end + 4] != b"idx1" or (len(data) - table) % ENTRY.itemsize:
@@ -117,7 +117,7 @@ def _listed(data: bytes, first: int) -> Chunks | None:
 
 
 def _pictures(chunks: Chunks, stream: int) -> Chunks | None:
-    """Return the chunks of the stream; None if there are other chunks than these and sound."""
+    """Return the video chunks of the stream; None if any other chunk is not audio."""
     names, places, sizes, keys = chunks
     pictures = (names == _number(b"%02ddc" % stream)) | (names == _number(b"%02ddb" % stream))
     if pictures.all():
@@ -128,12 +128,12 @@ def _pictures(chunks: Chunks, stream: int) -> Chunks | None:
 
 
 def _reordered(data: bytes, video: Chunks) -> bool:
-    """Return whether a picture may be displayed before one that is stored earlier."""
+    """Return whether a picture may be displayed before another picture that is stored earlier."""
     words = _words(data)[video.places + HEADER]
     plain = (words & 0xFFFFFFFF == _number(PICTURE)) & (video.sizes > len(PICTURE))
     if (plain & (words >> 38 & 3 == BIDIRECTIONAL)).any():
         return True
-    start = PICTURE  # preceded by headers, which are the same in most packets that have any
+    start = PICTURE  # plus the headers before it: most packets that have headers share the same ones
     for place, size in zip(video.places[~plain].tolist(), video.sizes[~plain].tolist(), strict=True):
         begin = place + HEADER
         if not data.startswith(start, begin):

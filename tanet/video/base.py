@@ -1,4 +1,4 @@
-"""Interface of every opened video, and the errors of reading one."""
+"""Interface of every opened video, and the errors raised when a video is read."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class VideoError(UserError):
 
 
 class DamagedVideo(VideoError):
-    """A wanted frame does not decode; frames 0 … `frames`-1 do."""
+    """A requested frame does not decode; frames 0 … `frames`-1 do."""
 
     def __init__(self, path: str | Path, cause: str, frames: int) -> None:
         super().__init__(path, cause)
@@ -103,7 +103,7 @@ class Video:
             self._size = found
             if frames is None:
                 frames = np.empty((len(numbers), *found, 3), np.uint8)
-            # No variable keeps the picture, so its memory, still in the cache, is free for the next one.
+            # Keep no reference to the RGB picture: its memory, still in the cache, then serves the next one.
             frames[row_of[number]] = to_rgb(frame, reformatter=reformatter)
         if frames is None:
             frames = np.empty((0, self.info.height, self.info.width, 3), np.uint8)

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     import av
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-PICTURE_CODECS = {b"\xff\xd8": "mjpeg", b"\x89P": "png", b"BM": "bmp", b"RI": "webp"}  # by content, not name
+PICTURE_CODECS = {b"\xff\xd8": "mjpeg", b"\x89P": "png", b"BM": "bmp", b"RI": "webp"}  # first bytes → codec
 
 
 class PictureFolder(Video):
-    """A folder of pictures as a video, sized like the first picture; other files are ignored."""
+    """A folder of pictures of one size, read as a video; other files are ignored."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import av
 
-# Decoders with one picture per packet → whether skipping pictures marked as unreferenced is exact. In HEVC a
-# higher temporal layer may still refer to them; the other decoders skip nothing.
+# Decoders with one picture per packet → whether skipping pictures that are marked as unreferenced leaves the
+# other frames unchanged. In HEVC, a higher temporal layer may still refer to a marked picture. The last three
+# decoders skip nothing.
 SKIPS_EXACTLY = {"h264": True, "mpeg4": True, "hevc": False, "vp9": False, "libdav1d": False, "mjpeg": False}
-# Containers that store display times; in others these are guessed once pictures are reordered.
+# Containers that store display times. In other containers, the times of reordered pictures are guesses.
 STORES_TIMES = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flv")
 UNKNOWN = np.iinfo(np.int64).min  # sorts before all other times
 
@@ -82,7 +83,7 @@ class PacketIndex:
         return replace(self, order=[at for at in self.order if at not in silent])
 
     def runs(self, packets: Iterable[int]) -> list[range]:
-        """Return the runs of packets to decode for these packets, merged where they overlap."""
+        """Return the packets to decode for the frames of these packets; overlapping runs are merged."""
         runs: list[range] = []
         for start, at in sorted((self.start[at], at) for at in packets):
             if runs and start in runs[-1]:
@@ -94,10 +95,11 @@ class PacketIndex:
 def maybe_empty_packets(heads: PacketTable, codec: av.VideoCodecContext) -> list[int]:
     """Return the packets that may show no frame.
 
-    A coded MPEG-4 picture has at least one bit per macroblock. A picture that repeats the last one may be
-    marked as not coded instead, which takes a dozen bytes.
+    A coded MPEG-4 picture has at least one bit per macroblock. A picture that repeats the previous picture
+    may instead be marked as not coded, and then takes a dozen bytes.
     """
     if codec.name != "mpeg4":
         return []
-    enough = max(-(-codec.width // 16) * -(-codec.height // 16) / 8, 32)  # bytes
+    # In bytes; the minimum of 32 leaves a margin above a dozen.
+    enough = max(-(-codec.width // 16) * -(-codec.height // 16) / 8, 32)
     return np.flatnonzero(heads.size < enough).tolist()

@@ -2,8 +2,8 @@
 
 The packets are read once, without decoding, and stay in memory, compressed, until the video is closed; there
 is no seeking. To read a frame, its group of pictures is decoded from the key packet up to the frame, skipping
-pictures that no other refers to. The result equals sequential decoding bit for bit. If the packets do not
-determine the frames, or promise frames that the file does not have, the file is decoded from its start.
+pictures that no other picture refers to. The result equals sequential decoding bit for bit. If the packets do
+not determine the frames, or promise frames that the file does not have, the file is decoded from its start.
 
 When FFmpeg opens a file, it probes it: it decodes the first pictures to find properties that the headers of
 some containers state too. Probing costs milliseconds. It is skipped where the container's header is enough,
@@ -57,7 +57,7 @@ class VideoFile(Video):
             raise VideoError(name, "no frames")
 
     def _open(self) -> None:
-        """Read the packets and build their index; None if headers do not suffice and probing is off."""
+        """Read the packets and set the index; it stays None if the packets or headers do not suffice."""
         stream = self._open_stream()
         self._packets, heads = self._read_packets(stream)
         self.fps = float(stream.average_rate) if stream.average_rate else None
@@ -118,7 +118,7 @@ class VideoFile(Video):
             self._container.close()
 
     def _read_packets(self, stream: av.VideoStream) -> tuple[Sequence[av.Packet], PacketTable]:
-        """Read all packets of the stream; of a truncated file, those that are left."""
+        """Read all packets of the stream, or those that a truncated file still has."""
         if self._kind == "avi":
             with translate_errors(self.path):
                 data = _bytes_of(self._source)
@@ -136,11 +136,11 @@ class VideoFile(Video):
             try:
                 packets.extend(packet for packet in self._container.demux(stream) if packet.size)
                 return
-            except IndexError:  # PyAV raises it at a packet of a stream that appears only after the header
+            except IndexError:  # from PyAV, at a packet of a stream that appears only after the header
                 continue
 
     def _silent(self, doubts: Sequence[int], index: PacketIndex) -> set[int] | None:
-        """Return those of the packets for which the decoder shows no frame; None if that is not certain."""
+        """Return the packets in `doubts` for which the decoder outputs no frame; None if uncertain."""
         silent: set[int] = set()
         self._codec.skip_frame = "DEFAULT"
         with suppress(VideoError), translate_errors(self.path):

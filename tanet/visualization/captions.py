@@ -13,7 +13,7 @@ from tanet.visualization.record import RecordedClip
 
 
 def clip_caption(clip: RecordedClip) -> str:
-    """Return the caption for one clip: what the rows show, how much gates vary, and the mean kernels."""
+    """Return the caption for one clip: what the rows show, how much the gates vary, and the mean kernels."""
     parts = []
     for part in clip.adaptations:
         found = []
@@ -36,7 +36,7 @@ def kernels_caption(clips: Sequence[RecordedClip], fixed: Sequence[FixedKernels]
         kernels = torch.stack([kernel_of(clip, row) for clip in clips])  # [clips, C, K]
         text = f"{part.stage}: median Θ {_weights(kernels.flatten(0, 1).median(0).values)}"
         if len(clips) > 1:
-            between = kernels.std(0).mean()  # of one channel's weight, over the clips
+            between = kernels.std(0).mean()  # deviation of one channel's weight over the clips, averaged
             text += f", std {between:.4f} over clips, {kernels.std(1).mean():.4f} over channels"
         parts.append(text)
     parts += [
@@ -84,7 +84,7 @@ def motion_caption(clips: Sequence[RecordedClip]) -> str:
 
 
 def quarters(clips: Sequence[RecordedClip]) -> tuple[list[RecordedClip], list[RecordedClip]]:
-    """Return the quarter of clips with the smallest and that with the largest motion; at least one each."""
+    """Return the quarters of clips with the smallest and the largest motion; at least one clip each."""
     ordered = sorted(clips, key=lambda clip: clip.motion)
     count = max(1, len(clips) // 4)
     return ordered[:count], ordered[-count:]

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, safe for colour-blind readers: past frame, frame t, future frame.
 PAST, PRESENT, FUTURE = "#0072B2", "#7F7F7F", "#D55E00"
 SMALL, LARGE = "#56B4E9", "#D55E00"
-WIDTH = 10.0  # inches; times DPI this is the width of pictures in README, in pixels
+WIDTH = 10.0  # inches; WIDTH · DPI is the width in pixels of the pictures in README
 DPI = 110
-MOST = 20_000  # values per violin; more would make no visible difference
+MOST = 20_000  # largest number of values per violin; more would make no visible difference
 SUFFIXES = (".png", ".pdf", ".svg")
 
 
@@ -42,7 +42,7 @@ def require_plots() -> None:
 
 
 def clip_figure(clip: RecordedClip) -> "Figure":
-    """Draw a clip: its frames, below each the gates of that frame in every stage; kernels at the right."""
+    """Draw a clip: its frames, the gates of each frame and stage below them, and the kernels at the right."""
     stages = clip.adaptations
     strip_height = 7 / len(clip.frames)  # square frames over the whole width of the gates
     figure = _figure(1.2 + strip_height + 1.4 * len(stages), captions.clip_caption(clip))
@@ -80,7 +80,7 @@ def kernel_figure(
     """Draw kernels as a violin per tap. Rows: stages. Columns: single clips, all clips, fixed kernels.
 
     Args:
-        clips: clips to draw in a column each.
+        clips: clips to draw, each in its own column.
         everything: all clips, which are pooled in one column.
         fixed: kernels of another network at the same stages; may be empty.
         against: name of that network's temporal module.
@@ -137,7 +137,7 @@ def gate_figure(clips: Sequence[RecordedClip]) -> "Figure":
 
 
 def motion_figure(clips: Sequence[RecordedClip]) -> "Figure":
-    """Draw, for each stage, a histogram per tap for small and large motion, and Θ at t over motion."""
+    """Draw, for each stage, a histogram per tap for small and large motion, and plot Θ at t over motion."""
     small, large = quarters(clips)
     stages = clips[0].adaptations
     taps = kernel_of(clips[0], 0).shape[1]
@@ -187,7 +187,7 @@ def _histograms(axes: "Axes", pools: Sequence[torch.Tensor], *, low: float, high
 
 
 def _figure(height: float, caption: str) -> "Figure":
-    """Return an empty figure with its caption below. It has no window, so it need not be closed."""
+    """Return an empty figure with its caption below. The figure has no window, so it need not be closed."""
     from matplotlib.figure import Figure
 
     text = textwrap.fill(caption, 140)
@@ -258,6 +258,6 @@ def _tap_names(taps: int) -> list[str]:
 
 
 def _short(video: str) -> str:
-    """Return the file name of a video; if it is long, with its middle left out."""
+    """Return the file name of a video; shorten a long name in its middle."""
     name = video.replace("\\", "/").rstrip("/").rpartition("/")[2]
     return name if len(name) <= 24 else f"{name[:12]}…{name[-11:]}"

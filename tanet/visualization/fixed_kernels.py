@@ -1,7 +1,8 @@
 """Temporal kernels that are the same for all clips: those of i3d, tconv, tei and tam-ibm.
 
-`tanet show --against` draws them next to the kernels Θ of TAM. Weights that are not a softmax have no common
-scale, so each filter is converted to shares |w_k| / Σ_j |w_j|: like Θ, they are not negative and sum to 1.
+`tanet show --against` draws them next to the kernels Θ of TAM. Their weights do not come from a softmax and
+have no common scale, so each filter is converted to shares |w_k| / Σ_j |w_j|, which like Θ are non-negative
+and sum to 1.
 (The paper draws the kernels of I3D in its Figure 4, and does not say how it scales them.)
 """
 

@@ -1,6 +1,6 @@
 """Recording of TAM's gates and kernels during a forward pass, for `tanet show`.
 
-    gate V [N, C, T]    kernel Θ [N, C, K]    one of each per clip, as in models/temporal/tam.py
+    gate V [N, C, T]    kernel Θ [N, C, K]    computed for each clip, as in models/temporal/tam.py
 
 fixed_kernels.py reads the kernels of modules that use the same kernel for all clips.
 """
@@ -139,7 +139,8 @@ def record_batch(
     """Run the network on a batch of clips and record its gates and kernels.
 
     Args:
-        model: its network is left in evaluation mode. TAMs may be fused (`network.absorb_batch_norms()`).
+        model: checkpoint. Its network is left in evaluation mode. Its TAMs may have absorbed their BatchNorms
+            (`network.absorb_batch_norms()`).
         views: N clips, uint8 [N, T, 3, S, S].
         stages: stages whose last site is recorded.
 
@@ -167,7 +168,7 @@ def record_batch(
 def _keep(found: dict[str, Parts], name: str, module: nn.Module, inputs: tuple[torch.Tensor]) -> None:
     """Record the gate and kernel that a module computes from its input; a forward pre-hook.
 
-    It computes them a second time, because the module's fused kernels do not return them.
+    This computes both a second time, because the module's fused operations do not return them.
     """
     gate, kernel = _branches(module, inputs[0])
     found[name] = (_kept(gate), _kept(kernel))

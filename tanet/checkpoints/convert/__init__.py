@@ -1,4 +1,4 @@
-"""Conversion of other projects' checkpoints to tanet's format, and of TANets back.
+"""Conversion of other projects' checkpoints to tanet's format, and of TANets to the other projects' formats.
 
     tanet convert ckpt.best.pth.tar mine.safetensors --class-names names.txt --recipe kinetics400
     tanet convert mine.safetensors theirs.pth --to mmaction2

@@ -21,7 +21,7 @@ from tanet.recipes.recipe import Recipe
 
 @dataclass(frozen=True)
 class ConvertedCheckpoint:
-    """Contents of a file."""
+    """A converted checkpoint, and what is known about the file it was read from."""
 
     kind: str
     """Kind of network and the project it comes from."""
@@ -46,8 +46,8 @@ def read(
         temporal: which module another project's TANet has; the weights of `tam` and `tanet-r` look the same.
         frames: T. None takes the file's T, or 8 if the file does not reveal it (TSM and 2D networks of other
             projects).
-        interpolate: adapt the weights (resize_frames.py) if they depend on T and `frames` is another T.
-            Without it such a file is refused. Weights that do not depend on T are used as they are.
+        interpolate: adapt the weights (resize_frames.py) if they depend on T and `frames` differs from the
+            file's T. If false, such a file is refused. Weights that do not depend on T are used as they are.
         classes: names in the order of the logits. None takes the file's names, or numbers from 0 for files
             of other projects, which have no names.
         recipe: name of a recipe that gives everything but the model. None takes the file's recipe, or
@@ -57,8 +57,8 @@ def read(
         The checkpoint with its network in evaluation mode, the kind of the file, and notes.
 
     Raises:
-        UserError: the file cannot be read, is of no known kind, has weights missing or unexpected, or does
-            not fit the arguments; the message says which.
+        UserError: the file cannot be read, holds an unknown kind of network, lacks weights, has unexpected
+            weights, or does not fit the arguments; the message names the cause.
     """
     path = Path(path)
     state, beside = read_weights(path)
@@ -125,7 +125,7 @@ def _read_others(
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     network = build(found.model, classes=found.classes)
-    network.load_state_dict(found.state, strict=False)  # old files may lack batch counters; all else fits
+    network.load_state_dict(found.state, strict=False)  # old files may lack batch counters; the rest fits
     classes = tuple(str(label) for label in range(found.classes))
     info = {"converted_from": found.kind, **_plain(beside)}
     checkpoint = Checkpoint(network.eval(), Recipe(model=found.model), classes, info)
@@ -133,7 +133,7 @@ def _read_others(
 
 
 def _plain(beside: dict[str, Any]) -> dict[str, Any]:
-    """Return the file's other plain values: epoch, arch, best_prec1, …, and those of mmaction2's meta."""
+    """Return the plain values beside the weights (epoch, arch, …), including those in mmaction2's `meta`."""
     plain = {}
     meta = beside.get("meta")
     for name, value in (beside | meta if isinstance(meta, dict) else beside).items():

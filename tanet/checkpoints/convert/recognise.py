@@ -56,11 +56,11 @@ def recognise(state: State, *, temporal: Literal["tam", "tanet-r"], frames: int 
 
     Args:
         state: the weights, by name.
-        temporal: which of the two modules a TANet is assumed to have; their weights look the same.
+        temporal: module that a TANet is assumed to have, as weights of `tam` and `tanet-r` look the same.
         frames: T, used if the weights do not reveal it. None means 8.
 
     Raises:
-        UserError: the network is unknown, or weights are missing, unexpected or of another shape.
+        UserError: the network is unknown, or weights are missing, are unexpected or have another shape.
     """
     if all(name.startswith("module.") for name in state):  # prefix added by multi-GPU training
         state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
@@ -86,7 +86,7 @@ def recognise(state: State, *, temporal: Literal["tam", "tanet-r"], frames: int 
                 f"the weights do not reveal the number of frames: {ASSUMED_FRAMES} assumed; --frames sets it"
             )
     head = ours.get("head.weight")
-    # If the file has no classifier, any size will do: the comparison reports it as missing.
+    # If the file has no classifier, any number will do: the comparison reports the classifier as missing.
     classes = head.shape[0] if head is not None and head.ndim == 2 else 1
     if difference := _differences(ours, names, table, model, classes):
         raise UserError(f"closest to a {kind} of {owner} ({backbone}), but {difference}")
@@ -198,7 +198,7 @@ def _tams(ours: State, part: str, *, dims: int) -> list[torch.Size]:
 
 
 def _fixed(ours: State, shifted: list[str], *, backbone: str, frames: int | None) -> tuple[str, Network2D]:
-    """Return kind and model section: of a TSM, or of a 2D network if no block is shifted."""
+    """Return the kind and model section of a TSM, or of a 2D network if no block is shifted."""
     frames = ASSUMED_FRAMES if frames is None else frames
     if not shifted:
         return "2D network", Network2D(backbone=backbone, temporal="none", frames=frames)

@@ -1,9 +1,8 @@
 """Names of a VideoNet's weights in other projects: one table per project, used in both directions.
 
-    (theirs, ours)      the first pair whose pattern matches a name gives its name on the other side
-
-{block} matches a block with a temporal module, {at} any block or none, {n} a digit, {p} the rest. The prefix
-`module.` that multi-GPU training adds to every name is not in the tables.
+A table is a list of pairs (theirs, ours). The first pair whose pattern matches a name gives the name on the
+other side. {block} matches a block with a temporal module, {at} the prefix of any block or nothing, {n} a
+digit, and {p} the rest. The prefix `module.` that multi-GPU training adds to every name is not in the tables.
 """
 
 import re
@@ -12,7 +11,8 @@ from string import Formatter
 
 Names = tuple[tuple[str, str], ...]
 
-# TANet's published code, and that of TSM and TSN on which it builds: the same names except where marked.
+# The published code of TANet, and that of TSM and TSN, on which it builds.
+# Comments mark the names that only some of these files use.
 OFFICIAL: Names = (
     ("base_model.{block}.tam.{p}", "backbone.{block}.conv2.temporal.{p}"),
     ("base_model.{block}.self_conv.conv_f.{p}", "backbone.{block}.conv2.temporal.G.{p}"),  # older files
@@ -54,7 +54,7 @@ def to_ours(theirs: Iterable[str], table: Names) -> dict[str, str]:
 def to_theirs(ours: Iterable[str], table: Names) -> dict[str, str]:
     """Map all names of one network, {ours: theirs}. Names that match no pair stay as they are."""
     ours = list(ours)
-    # Their names of the 2D weights differ only in blocks with a TAM.
+    # {block} must match only blocks with a TAM: names in other blocks follow the patterns with {at} or {p}.
     block = "|".join(map(re.escape, tam_blocks(ours))) or "(?!)"
     turned = tuple((own, theirs) for theirs, own in table)
     return {name: _translate(name, turned, block=block) for name in ours}

@@ -26,7 +26,7 @@ def write(path: str | Path, checkpoint: Checkpoint, *, to: Target) -> tuple[str,
         Notes, one line each: what the file does not contain, and what must be configured to read it.
 
     Raises:
-        UserError: `path` has the wrong suffix, or the project has no such network.
+        UserError: `path` has the wrong suffix, or the other project does not support this network.
         OSError: the disk is full, or the folder cannot be written to.
     """
     path = Path(path)
@@ -49,7 +49,7 @@ def to_official(checkpoint: Checkpoint) -> dict[str, Any]:
     """Return a TANet's checkpoint as the published code saves it, but without the optimizer's state.
 
     Raises:
-        UserError: the published code has no such network.
+        UserError: the published code does not support this network.
     """
     model, info = checkpoint.recipe.model, checkpoint.info
     found = (model.alpha, model.beta, model.kernel, model.local_kernel)
@@ -71,7 +71,7 @@ def to_mmaction2(checkpoint: Checkpoint) -> dict[str, Any]:
     """Return a TANet's checkpoint as mmaction2 saves it.
 
     Raises:
-        UserError: mmaction2 has no such network.
+        UserError: mmaction2 does not support this network.
     """
     _check(checkpoint.recipe.model)
     return {"meta": checkpoint.info, "state_dict": _state(checkpoint, MMACTION2)}

@@ -7,23 +7,18 @@
     OUT/train.index.json        classes, shards, and the label, number of frames and location of each video
 
 WebDataset uses a file name up to its first dot as the key, so the pictures of a video are one sample with the
-fields 000000.jpg, 000001.jpg, …. KEY is the shortened SHA-256 of the video's path below its root. `parts` has
-[offset, bytes, CRC-32] of each file after KEY.json, counted from the end of KEY.json in the shard. So a clip
-costs one small read plus one read per frame (or one for its mp4), and damage is detected.
+fields 000000.jpg, 000001.jpg, …. KEY is the shortened SHA-256 of the video's path below its root. `parts`
+lists [offset, bytes, CRC-32] of each file after KEY.json; the offset counts from the end of KEY.json in the
+shard. So a clip costs one small read plus one read per frame (or one for its mp4), and damage is detected.
 """
-
-from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from tanet.errors import UserError
-
-if TYPE_CHECKING:
-    pass  # loaded only when something is decoded
 
 Format = Literal["jpeg", "h264"]
 SPLITS = ("train", "val", "videos")  # "videos": not split
@@ -38,7 +33,7 @@ class ShardEntry:
 
     shard: str
     offset: int
-    """Start of its content, in bytes from the start of the shard."""
+    """Start of the content of KEY.json, in bytes from the start of the shard."""
     bytes: int
     crc32: int
 

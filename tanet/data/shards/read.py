@@ -20,11 +20,11 @@ def open_packed_video(packed: ShardEntry, *, name: str) -> Video:
     """Open a packed video.
 
     Args:
-        packed: its location.
-        name: what errors call it, after the path of the shard.
+        packed: location of the video in its shard.
+        name: name of the video in errors, where it follows the path of the shard.
 
     Raises:
-        VideoError: the shard cannot be read, or is damaged here.
+        VideoError: the shard cannot be read, or is damaged where the video is stored.
     """
     shard, label = Path(packed.shard), Path(f"{packed.shard}: {name}")
     head = json.loads(_content(shard, packed.offset, packed.bytes, packed.crc32, label))
@@ -37,7 +37,7 @@ def open_packed_video(packed: ShardEntry, *, name: str) -> Video:
 
 
 class PackedPictures(Video):
-    """A video whose frames are JPEG pictures in a shard; `parts` has offset, bytes and CRC-32 of each."""
+    """A video whose frames are JPEG pictures in a shard; `parts` lists their offset, bytes and CRC-32."""
 
     def __init__(
         self, shard: Path, info: VideoInfo, parts: list[tuple[int, int, int]], *, label: Path

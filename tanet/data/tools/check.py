@@ -123,7 +123,7 @@ class _Header:
     videos: int  # number of video streams, without cover pictures
     sounds: int  # number of audio streams
     packets: int = 0  # number of packets of the first video stream
-    promised: int = 0  # frames that must be there; 0 if unknown
+    promised: int = 0  # number of frames that the file must have; 0 if unknown
     varies: bool = False  # whether the frame rate varies
     size: tuple[int, int] = (0, 0)  # height and width as stored, before rotation
 
@@ -163,18 +163,19 @@ class _Header:
         height, width = (codec.height, codec.width) if codec else (0, 0)
         promised = stream.frames if stream.frames > len(sizes) else 0
         if not stream.frames and starts and container.format.name in STORES_TIMES:
-            # Sound may continue after the last picture, so the end of all streams shows whether it is cut.
+            # Sound may continue after the last picture, so compare the duration with the end of all streams.
+            # The file was cut off if more than half a second and more than a twentieth is missing.
             stated = Fraction(container.duration or 0, av.time_base)
             if stated - (max(ends) - min(starts)) > max(Fraction(1, 2), stated / 20):
                 promised = round(stated * (stream.average_rate or 0))
         elif not promised and container.format.name == "avi" and codec and codec.name == "mpeg4":
-            # A coded MPEG-4 picture has at least one bit per macroblock; a smaller packet may show nothing.
+            # A coded MPEG-4 picture has at least one bit per macroblock; a smaller packet may hold no frame.
             macroblocks = -(-width // 16) * -(-height // 16)
             promised = sum(8 * size >= macroblocks for size in sizes)
         return cls(len(videos), sounds, len(sizes), promised, _varies(times), (height, width))
 
 
 def _varies(times: list[int]) -> bool:
-    """Return whether the intervals between frames differ by more than rounding and more than a tenth."""
+    """Return whether frame intervals differ by more than rounding (2 ticks) and a tenth of their median."""
     gaps = sorted(after - before for before, after in pairwise(sorted(times)))
     return bool(gaps) and gaps[-1] - gaps[0] > max(2, gaps[len(gaps) // 2] / 10)

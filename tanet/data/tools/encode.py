@@ -1,6 +1,6 @@
 """Re-encoding of videos for shards: one JPEG per frame, or h264 with closely spaced key frames.
 
-Both store colour at half resolution (4:2:0), as nearly all videos do.
+Both formats store colour at half resolution (4:2:0), as nearly all videos do.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from tanet.video import Video, VideoError, open_video
 if TYPE_CHECKING:
     import av  # loaded only when something is encoded
 
-GROUP = 4  # pictures from one key frame of h264 to the next: the most that are decoded for one wanted frame
+GROUP = 4  # distance of h264 key frames: reading one frame decodes at most this many pictures
 CHUNK = 2**28  # bytes of decoded frames to hold at once
 QP2LAMBDA = 118  # FFmpeg's factor from a quantiser step to `global_quality`
-BLIND_RATE = 25  # frames per second if the video does not state its frame rate
+BLIND_RATE = 25  # frames per second to assume if the video does not state its frame rate
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Encoding:
     short_side: int = 256
     """Short side in pixels; smaller videos are not resized. 0 resizes none."""
     quality: int = 90
-    """jpeg: 1 to 100, roughly on libjpeg's scale: FFmpeg has only 31 steps, and another table."""
+    """jpeg: 1 to 100, roughly libjpeg's scale: FFmpeg has only 31 steps, and its own quantisation table."""
     crf: int = 20
     """h264: constant rate factor, from 0 (lossless) to 51."""
 
@@ -103,8 +103,8 @@ def _jpegs(pictures: Iterator[av.VideoFrame], encoding: Encoding) -> tuple[int, 
     """Encode one JPEG per frame. Return height, width and the JPEGs."""
     import av
 
-    # libjpeg scales its quantisation table by 2 - quality/50, FFmpeg its own by the step. On average both
-    # are equally coarse if step = 17 · (2 - quality/50).
+    # libjpeg scales its quantisation table by 2 - quality/50; FFmpeg scales another table by the step.
+    # On average, both are equally coarse if step = 17 · (2 - quality/50).
     step = str(min(31, max(1, round(17 * (2 - encoding.quality / 50)))))
     options = {"flags": "+qscale", "global_quality": str(QP2LAMBDA * int(step)), "qmin": step, "qmax": step}
     codec, parts = None, []
@@ -127,7 +127,7 @@ def _mp4(
 
     rate = Fraction(fps or BLIND_RATE).limit_denominator(1001)
     options = {"crf": str(encoding.crf), "g": str(GROUP), "sc_threshold": "0", "threads": "1"}
-    options["tune"] = "fastdecode"  # 10 % more bytes, a third less time
+    options["tune"] = "fastdecode"  # costs 10 % more bytes and saves a third of the decoding time
     file, stream = io.BytesIO(), None
     with av.open(file, "w", format="mp4") as container:
         for picture in pictures:

@@ -4,8 +4,9 @@
     probe_all       paths → VideoInfo or an error, in many processes; a Journal stores each result at once
     as_csv          path,label,frames,fps,height,width
 
-A journal is a file of JSON lines. A result in it is valid as long as size and modification time of its video
-stay the same. So an interrupted run continues where it stopped, and a later run probes only new videos.
+A journal is a file of JSON lines, one result each. A result is valid as long as the size and modification
+time of its video stay the same. So an interrupted run continues where it stopped, and a later run probes only
+new videos.
 """
 
 import csv
@@ -43,8 +44,8 @@ class LocatedVideos:
 def locate_videos(root: Path, entries: Sequence[DatasetVideo]) -> LocatedVideos:
     """Search for videos by name, at any depth below the root: files, or folders of frame pictures.
 
-    If several have the same name, the one in a folder named after its class is preferred (words separated by
-    spaces or underscores), then a file over a folder.
+    If several videos have the same name, the video in a folder named after its class is preferred (words
+    separated by spaces or underscores), then a file over a folder.
 
     Raises:
         UserError: the root is not a folder, or holds none of the videos.
@@ -107,7 +108,7 @@ def probe_all(
     Args:
         root: folder that the paths are relative to.
         paths: the videos.
-        journal: receives each result at once, except for processes that hung or died: their videos are
+        journal: receives each result at once. A video whose process hung or died is not recorded, and is
             probed again next time.
         workers: number of processes.
         limit: time limit for one video, in seconds.
@@ -157,7 +158,7 @@ class Journal:
             self._file.write("\n")
 
     def answer(self, path: str) -> VideoInfo | str | None:
-        """Return the result for a video; None if there is none, or if the video has changed since."""
+        """Return the recorded result for a video; None without a result, or if the video has changed."""
         row = self._known.get(path)
         if row is None or row.get("state") != self._state(path):
             return None

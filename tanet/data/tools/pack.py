@@ -96,7 +96,7 @@ def _packed_before(
     for shard in sorted(out.glob(f"{split}-*.tar")):
         for head, entry in scan_shard(shard):
             if (sample := named.get(head["video"])) is None:
-                continue  # it is no longer in the list
+                continue  # the video is no longer in the list
             if head["coding"] != asdict(encoding) or head["label"] != sample.label:
                 raise UserError(
                     f"{shard}: {head['video']} was packed with another encoding or label: remove the shard"

@@ -118,7 +118,7 @@ def _list_files(patterns: tuple[str, ...], *, root: Path, annotations: Path | No
 
 
 def _first_existing(folders: Sequence[Path], patterns: Sequence[str]) -> list[Path]:
-    """Return the files that match the first pattern with a match, in the first folder that has one."""
+    """Return the files that match a pattern: the first folder with a match, and its first such pattern."""
     for folder in folders:
         for pattern in patterns:
             if files := sorted(folder.glob(pattern)):
@@ -140,7 +140,7 @@ def _check(found: DatasetListing) -> None:
 
 def _parse_kinetics(lists: Lists, split: str, _: Sequence[str]) -> DatasetListing:
     (rows,) = (list(csv.DictReader(text)) for text in lists.values())
-    # A list of all splits has a column `split`; some published lists say val there, others validate.
+    # A list of all splits has a column `split`. It says val in some published lists, validate in others.
     mine = [row for row in rows if not row.get("split") or row["split"].startswith(split)]
     entries = tuple(
         DatasetVideo(

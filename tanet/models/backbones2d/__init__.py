@@ -39,7 +39,7 @@ def remove_classifier(network: nn.Module) -> int:
     """Remove the classifier, in place, so that network(images) returns pooled features [N, F]; return F.
 
     The classifier is the child `fc` or `classifier` that contains a linear layer, so networks of torchvision
-    and timm work as well. The dropout before it and the auxiliary head are removed too.
+    and timm work as well. The dropout before the classifier and the auxiliary head are removed too.
 
     Raises:
         UserError: the network has no such child.

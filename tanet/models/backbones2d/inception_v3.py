@@ -81,8 +81,8 @@ class Mixed(nn.Module):
     """Parallel branches of one input, concatenated; `branch_pool` pools the input first.
 
     With `reduce`, the last convolution of every branch and the pooling have stride 2 and no padding.
-    Names are torchvision's: a single step has the branch's name, several steps add _1, _2, … to it, and two
-    parallel convolutions add a and b.
+    Names are torchvision's: a single step has the name of its branch, several steps have the suffixes
+    _1, _2, …, and two parallel convolutions have the suffixes a and b.
     """
 
     def __init__(self, channels: int, *, branches: Branches, reduce: bool = False) -> None:
@@ -117,8 +117,8 @@ class Mixed(nn.Module):
 class InceptionV3(nn.Module):
     """A stem of five convolutions, then eleven Mixed blocks on three grids (35, 17 and 8 wide at 299).
 
-    The auxiliary head exists only so that ImageNet state dicts load unchanged. It never runs: for video the
-    network is trained without it, and it returns one tensor in training as in testing.
+    The auxiliary head exists only so that ImageNet state dicts load unchanged. It never runs, because
+    networks for video are trained without it. The forward pass therefore always returns one tensor.
     The shapes in the comments are for 299×299 images.
     """
 

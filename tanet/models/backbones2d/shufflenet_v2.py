@@ -2,8 +2,9 @@
 
     y = shuffle(branch1(left), branch2(right))
 
-Left and right are the two halves of x's channels; in a block with stride 2 both are all of x. The shuffle
-interleaves the channels of the two outputs, so that each half of the next block gets channels from both.
+Left and right are the two halves of x's channels; in a block with stride 2, each is the whole of x. The
+shuffle interleaves the channels of the two outputs, so that each half of the next block gets channels from
+both.
 
 Ma et al., "ShuffleNet V2: Practical guidelines for efficient CNN architecture design", ECCV 2018,
 https://arxiv.org/abs/1807.11164. Parameters are named as in torchvision.

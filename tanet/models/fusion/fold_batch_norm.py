@@ -15,7 +15,7 @@ def fold_batch_norms(network: nn.Module) -> int:
 
     Pairs are found by structure: if a convolution and a norm are consecutive children of one module, the norm
     is assumed to run directly after the convolution, as in all of our networks and in torchvision's. A pair
-    is left unchanged if a temporal module or any other hook sits on the convolution's output or on the norm.
+    is left unchanged if a temporal module or any other hook runs on the convolution's output or on the norm.
     """
     folded = 0
     for parent in list(network.modules()):

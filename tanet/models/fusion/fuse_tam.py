@@ -4,7 +4,7 @@
 
 The normalised map is then never written to memory: TAM's kernels compute it from conv1's output where they
 need it, in the forward and in the backward pass. Parameters keep their names and values, so checkpoints fit
-both forms, and the outputs are the same up to rounding. This saves time where the fused kernels run
+both forms, and the outputs are the same up to rounding. Absorbing saves time where the fused kernels run
 (`tanet.ops.backend_for`).
 
     conv1 → [norm · act · TAM → conv2]        becomes        [conv1 · norm · act · TAM → conv2]
@@ -29,13 +29,15 @@ ACTS: dict[type[nn.Module], Activation] = {nn.ReLU: "relu", nn.ReLU6: "relu6"}
 def absorb_batch_norms(network: nn.Module) -> int:
     """Make every TAM at position b absorb the norm and activation before it, in place.
 
-    A TAM is skipped if
+    A TAM is changed only if
 
-    - it does not follow an ordinary BatchNorm2d with weights, momentum and running statistics (a
-      SyncBatchNorm is not one; convert to SyncBatchNorm before this call, not after),
-    - it does not follow a ReLU or ReLU6 module of its own (torchvision's ResNets share one ReLU per block),
-    - TAM, norm or activation is used elsewhere in the network as well,
-    - the norm or the activation has a hook.
+    - it follows an ordinary BatchNorm2d with weights, momentum and running statistics, not a SyncBatchNorm,
+    - a ReLU or ReLU6 module lies between the two,
+    - TAM, norm and activation are each used once in the network (torchvision's ResNets share one ReLU per
+      block, so their TAMs stay unchanged),
+    - the norm and the activation have no hooks.
+
+    Convert to SyncBatchNorm before this call, not after: a later conversion would replace the absorbed norms.
 
     Args:
         network: a plugged 2D network that `find_sites` knows, for example the `backbone` of a VideoNet.
@@ -68,10 +70,10 @@ def absorb_batch_norms(network: nn.Module) -> int:
 def absorb_convs(network: nn.Module) -> int:
     """Make every TAM with an absorbed norm absorb the 1×1 convolution before it too; return how many did.
 
-    Works in place and for inference only: the convolution becomes TAM's child `conv`, so its parameters are
-    renamed, and kernels read its weight without calling it. As in `fold_batch_norms`, a convolution and a
-    norm that are consecutive children of one module are assumed to run one after the other. A convolution or
-    norm with a hook is left unchanged.
+    The change is made in place and is for inference only: the convolution becomes TAM's child `conv`, so its
+    parameters are renamed, and kernels read the weight without calling the convolution. As in
+    `fold_batch_norms`, a convolution and a norm that are consecutive children of one module are assumed to
+    run one after the other. A convolution or norm with a hook is left unchanged.
     """
     takers = {id(tam.norm): tam for tam in network.modules() if isinstance(tam, TAM) and tam.norm is not None}
     absorbed = 0

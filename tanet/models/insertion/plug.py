@@ -1,4 +1,4 @@
-"""Plug temporal modules into a 2D network: each becomes the child `temporal` of a site, run by a hook on it.
+"""Plug temporal modules into a 2D network: each becomes the child `temporal` of its site, run by a hook.
 
     before    site(temporal(x))        after    temporal(site(x))        beside    site(x) + temporal(x)
 
@@ -27,7 +27,7 @@ def plug(
         network: any 2D network that `find_sites` knows.
         make: builds the module for C channels, e.g. `lambda channels: TAM(channels, frames=8)`.
         position: place in the block; see sites.py.
-        stages: the stages, of res2 … res5, whose blocks get a module.
+        stages: the stages (res2 … res5) whose blocks get a module.
 
     Returns:
         The same network. The frames of a clip must now be consecutive rows of its batch.
@@ -47,7 +47,7 @@ def plug_at(network: nn.Module, chosen: list[Site], make: Callable[[Site], nn.Mo
     plugged = next((name for name, _ in network.named_modules() if name.endswith(".temporal")), None)
     if plugged:
         raise UserError(f"the network has a temporal module already: {plugged}")
-    made = [make(site) for site in chosen]  # if one fails, none is attached yet
+    made = [make(site) for site in chosen]  # make all before attaching any: a failure leaves no trace
     for site, temporal in zip(chosen, made, strict=True):
         site.module.add_module("temporal", temporal)
         if site.when == "before":

@@ -41,7 +41,7 @@ class Site:
     when: Literal["before", "after", "beside"]
     """beside: the temporal module gets the child's input; its output is added to the child's output."""
     stage: str
-    """res2 … res5: maps of stride 4, 8, 16, 32."""
+    """res2, res3, res4 or res5; their maps have stride 4, 8, 16 and 32."""
     norm: str = ""
     """Dotted name of the BatchNorm before the temporal module: norm → `act` → module; "" if there is none."""
     act: str = ""
@@ -112,7 +112,8 @@ def _inception_v3(network: nn.Module, place: Placement) -> Iterator[Site]:
     if mixed and place in ("c", "d"):
         raise UserError(f"position {place} needs a residual block; Inception's branches have a and b")
     if place == "block":
-        # A mixed module's output is the next one's input, which gives C. The last has only pooling after it.
+        # The input channels of the next mixed module give C. The last mixed module is not a site, because
+        # only pooling follows it.
         for (name, module), (_, following) in pairwise(mixed):
             convs = (m for m in following.modules() if isinstance(m, nn.Conv2d))
             yield Site(name, module, next(convs).in_channels, "after", f"res{int(name[6]) - 2}")
@@ -147,8 +148,8 @@ def _site(
     Args:
         name: dotted name of the block.
         block: the block.
-        place: where in the block.
-        children: names of its convolutions (a, b, c) and of its last norm (d).
+        place: where in the block; see the table above.
+        children: names of the block's convolutions (a, b, c) and of its last norm (d).
         stage: res2 … res5.
         before_b: names of the norm and the activation between the first two convolutions. In torchvision's
             ResNet there is no such activation: each block has one ReLU, used several times.

@@ -1,8 +1,8 @@
 """Temporal modules: nn.Modules [N·T, C, H, W] → the same shape, with T fixed at construction.
 
-TEMPORAL lists them by name, each with its place in the 2D network. A module that filters along time by
-itself, not in a child layer, has an attribute `taps`: multiply-adds per output element, which `tanet cost`
-counts. (A mean has no weights and is not counted, as in the paper.)
+TEMPORAL lists them by name, each with its place in the 2D network. A module that filters along time in
+its own forward pass, not in a child layer, has an attribute `taps`, the number of multiply-adds per output
+element; `tanet cost` counts them. (A mean over frames has no weights and is not counted, as in the paper.)
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ class TemporalModule:
     """A temporal module: its place in the 2D network, and the function that makes it for a site."""
 
     place: Placement
-    """Default place. A recipe's `position` other than auto replaces it, unless it is "beside" or "block"."""
+    """Default place. A recipe's `position` can replace "a", "b", "c" or "d", but not "beside" or "block"."""
     make: Callable[[Site, Network2D], nn.Module]
 
 

@@ -41,7 +41,7 @@ class AbsorbedBatchNorm(nn.BatchNorm2d):
         return BatchNormValues(self.weight, self.bias, mean, var, self.eps, self.training)
 
     def scale_and_shift(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return scale and shift of the affine map that this BatchNorm is in evaluation, [C] each."""
+        """Return scale and shift of the affine map that this BatchNorm applies in evaluation, [C] each."""
         if self.frozen is not None:
             return self.frozen
         assert self.running_mean is not None and self.running_var is not None

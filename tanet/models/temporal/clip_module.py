@@ -7,7 +7,7 @@ from tanet.errors import UserError
 
 
 class ClipModule(nn.Module):
-    """A module on clips: [N·T, C, H, W] → the same shape, unless its class says otherwise.
+    """A module on clips: [N·T, C, H, W] → the same shape, unless a subclass says otherwise.
 
     Args:
         frames: T, frames per clip.

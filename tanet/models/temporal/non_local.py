@@ -3,8 +3,8 @@
     Y = X + BN(W_z softmax(θ(X) P(φ(X))ᵀ) P(g(X)))      P = 1×2×2 max pooling
 
 Wang, Girshick, Gupta, He: Non-local Neural Networks, CVPR 2018: embedded Gaussian, inner width C/2. The scale
-of the BatchNorm starts at zero, so the block starts as the identity. ResNet-50 gets five of them, after every
-other block of res3 and res4 (after layer2[0], layer2[2], layer3[0], layer3[2], layer3[4]).
+of the BatchNorm starts at zero, so the block starts as the identity. ResNet-50 gets five blocks, one after
+every other block of res3 and res4 (after layer2[0], layer2[2], layer3[0], layer3[2], layer3[4]).
 """
 
 import torch

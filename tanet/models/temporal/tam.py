@@ -6,7 +6,7 @@
     TANet:    Y = Θ ⊗ (V · X)   (eq. 7)          TANet-R:  Y = V · (Θ ⊗ X)   (eq. 8)
 
 Liu, Wang, Wu, Qian, Lu: TAM: Temporal Adaptive Module for Video Recognition, ICCV 2021. The TAM of bLVNet
-(Fan et al. 2019) is another module, temporal *aggregation*: a sum of depthwise 1×1 convolutions of
+(Fan et al. 2019) is a different module, temporal *aggregation*: a sum of depthwise 1×1 convolutions of
 neighbouring frames (temporal_aggregation.py).
 """
 
@@ -37,7 +37,7 @@ class TAM(ClipModule):
     0.28 (0.5 with a large `center_tap_bias`), so the BatchNorm after it must be trained.
 
     In evaluation mode on a GPU without gradients, one operator computes the whole module. It reads the
-    weights of G and L without calling them, so hooks on them do not run; `branches` returns their outputs.
+    weights of G and L without calling G and L, so their hooks do not run; `branches` returns their outputs.
 
     Args:
         channels: C.
@@ -76,13 +76,13 @@ class TAM(ClipModule):
         self.L = local_branch(channels, frames=frames, beta=beta, kernel=local_kernel)
 
     def absorb_norm(self, norm: AbsorbedBatchNorm, act: Activation) -> None:
-        """Compute `norm` and `act` inside this module from now on; x is then the input of the norm."""
+        """Compute `norm` and `act` inside this module from now on; `forward` then takes the norm's input."""
         # The norm stays a child of its own block. Module.__setattr__ would register it here a second time.
         object.__setattr__(self, "norm", norm)
         self.act = act
 
     def absorb_conv(self, conv: nn.Conv2d) -> None:
-        """Also compute the 1×1 convolution before the norm from now on; x is then the convolution's input."""
+        """Also compute the 1×1 convolution before the norm; `forward` then takes the convolution's input."""
         self.conv = conv
 
     def to_kernel_layout(self) -> None:
@@ -124,7 +124,7 @@ class TAM(ClipModule):
     def _evaluates(self, x: torch.Tensor) -> bool:
         """Return whether the evaluation kernels can compute the whole module for x."""
         fused = backend_for(x, taps=self.taps, frames=self.frames) == "triton"
-        fits = bool(self.G[0].out_features <= 256)  # type: ignore[operator]  # αT: fits one program
+        fits = bool(self.G[0].out_features <= 256)  # type: ignore[operator]  # αT units fit one program
         trains = any(norm is not None and norm.training for norm in (self.G[1], self.L[1], self.norm))
         return fused and fits and not trains and not torch.is_grad_enabled()
 

@@ -64,7 +64,7 @@ class LocalBranch(ClipModule):
 
 
 class GlobalSE(ClipModule):
-    """TAM's global branch with squeeze-and-excitation, [N·T, C, H, W] → [N·T, C, H, W].
+    """Global branch of TAM, gated by squeeze-and-excitation, [N·T, C, H, W] → [N·T, C, H, W].
 
     Args:
         channels: C.

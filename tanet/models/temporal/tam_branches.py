@@ -1,4 +1,4 @@
-"""The two branches of TAM: the local branch computes gates (eq. 3), the global branch kernels (eq. 4)."""
+"""The two branches of TAM: the local branch computes gates (eq. 3), the global one kernels (eq. 4)."""
 
 import math
 
@@ -16,8 +16,8 @@ MEAN_HIDDEN_ACTIVATION = 0.4
 class FrameConv(nn.Conv1d):
     """A convolution along time, zero-padded: rows [N·T, C], one per frame, → rows [N·T, C'].
 
-    The parameters are those of a Conv1d. The forward pass is one matrix product on the rows, so the rows need
-    no other memory format.
+    The parameters are those of a Conv1d. The forward pass is one matrix product on the rows, which avoids
+    a conversion to the [N, C, T] layout that Conv1d needs.
     """
 
     def __init__(self, channels: int, outputs: int, kernel: int, *, frames: int) -> None:
@@ -42,8 +42,8 @@ def global_branch(frames: int, *, alpha: int, kernel: int, center_tap_bias: floa
         frames: T, frames per clip.
         alpha: α; the hidden layer has αT units.
         kernel: K, number of taps; odd.
-        center_tap_bias: mean lead of the middle tap's logit over the others at initialisation. It is spread
-            over that tap's weights in the last layer, whose inputs (after ReLU) are never negative.
+        center_tap_bias: mean lead of the middle tap's logit over the others at initialisation. The lead is
+            spread over that tap's weights in the last layer, whose inputs (after ReLU) are never negative.
 
     Raises:
         UserError: an argument is out of range.

@@ -5,8 +5,8 @@
     TIM:  Y[t, c] = Σ_k w[c, k] · U[t + k - 1, c],  zero outside the clip
 
 Liu, Luo, Wang, Wang, Tai, Wang, Li, Huang, Lu: TEINet: Towards an Efficient Architecture for Video
-Recognition, AAAI 2020. Motion enhanced module (MEM) with channel reduction 8; temporal interaction module
-(TIM), a depthwise convolution that starts as TSM's shift. Like TAM, it is inserted at position b.
+Recognition, AAAI 2020. The motion enhanced module (MEM) has channel reduction 8. The temporal interaction
+module (TIM) is a depthwise convolution that starts as TSM's shift. Like TAM, TEI is inserted at position b.
 
 No code was published, and the paper does not give the kernel sizes of MEM's convolutions. Here W2 spans 3
 frames, W1 and W3 span 1: ResNet-50 then has 25.12 M parameters for 400 classes. TAM's authors, who also wrote

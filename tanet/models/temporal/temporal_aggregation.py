@@ -3,9 +3,9 @@
     Y[n, t, c] = ReLU(Σ_k w[c, k] · X[n, t + k - 1, c]),  zero outside the clip
 
 Fan, Chen, Kuehne, Pistoia, Cox: More Is Less: Learning Efficient Video Representations by Big-Little Network
-and Depthwise Temporal Aggregation, NeurIPS 2019. The paper writes it as three depthwise 1×1 convolutions, one
-per frame, whose outputs are shifted in time and summed; it is inserted before conv1 in the residual branch.
-The temporal *adaptive* module (tam.py) is another module: it computes its weights from each clip.
+and Depthwise Temporal Aggregation, NeurIPS 2019. The paper writes Y as three depthwise 1×1 convolutions, one
+per frame, whose outputs are shifted in time and summed. The module is inserted before conv1 in the residual
+branch. The temporal *adaptive* module (tam.py) is different: it computes its weights from each clip.
 """
 
 import torch
@@ -18,8 +18,8 @@ from tanet.ops import adaptive_conv, as_clips
 class TemporalAggregation(ClipModule):
     """Temporal aggregation module, [N·T, C, H, W] → [N·T, C, H, W].
 
-    At initialisation it is a ReLU of each frame. If its input has already passed a ReLU, the network starts
-    as the plain 2D network. (The published code initialises the weights at random.)
+    At initialisation, the module is a ReLU of each frame. If its input has already passed a ReLU, the network
+    starts as the plain 2D network. (The published code initialises the weights at random.)
 
     Args:
         channels: C.

@@ -4,9 +4,9 @@
     C2D-TConv    Y[t] = Σ_k W_k X[t + k - K//2],  W_k dense, C → C
     I3D 3×1×1    Y[t] = Σ_k W_k ∗ X[t + k - K//2],  W replaces a block's first convolution
 
-K = 3 taps; frames outside the clip are zero. The paper's Table 2 compares TAM with them. The first two are
-inserted where TAM is; I3D (Carreira and Zisserman, CVPR 2017) is built as by Wang et al. (Non-local Neural
-Networks, CVPR 2018).
+K = 3 taps; frames outside the clip are zero. TAM's paper compares TAM with these three in Table 2. The first
+two are inserted where TAM is; I3D (Carreira and Zisserman, CVPR 2017) is built as by Wang et al. (Non-local
+Neural Networks, CVPR 2018).
 """
 
 import torch
@@ -45,8 +45,8 @@ class TemporalPool(ClipModule):
 class TemporalConv(ClipModule):
     """Dense K×1×1 convolution over time without a bias, [N·T, C, H, W] → [N·T, C, H, W].
 
-    It is initialised as the identity. (The paper does not describe its initialisation. Random weights between
-    layers with ImageNet weights would disturb their features, which training would first have to repair.)
+    The convolution is initialised as the identity. (The paper does not describe the initialisation. Random
+    weights between layers with ImageNet weights would distort the features that the later layers expect.)
 
     Args:
         channels: C.
@@ -57,7 +57,7 @@ class TemporalConv(ClipModule):
     def __init__(self, channels: int, *, frames: int, kernel: int = 3) -> None:
         super().__init__(frames=frames)
         _check_taps(kernel)
-        # A Conv2d over time and flattened positions: torch.channels_last does not apply to 5D weights.
+        # Use a Conv2d over time and flattened positions: torch.channels_last does not apply to 5D weights.
         self.conv = nn.Conv2d(channels, channels, (kernel, 1), padding=(kernel // 2, 0), bias=False)
         nn.init.dirac_(self.conv.weight)
 
@@ -68,7 +68,7 @@ class TemporalConv(ClipModule):
 
 
 class SideTaps(ClipModule):
-    """The taps on other frames of an inflated 2D convolution: [N·T, C, H, W] → [N·T, C', H', W'].
+    """The taps of an inflated 2D convolution that read other frames: [N·T, C, H, W] → [N·T, C', H', W'].
 
     The inflated convolution is the sum of the 2D convolution's output and of this module's output: the 2D
     weight, which keeps its name, is the middle tap. The side taps are initialised to zero, so I3D starts as

@@ -3,8 +3,8 @@
     Y[n, t, c] = X[n, t + 1, c]  for c < C/8        X[n, t - 1, c]  for C/8 ≤ c < C/4        X[n, t, c] else
 
 X is zero outside the clip. Lin, Gan, Han: TSM: Temporal Shift Module for Efficient Video Understanding, ICCV
-2019. It is inserted before conv1, in the residual branch only ("residual shift"): the shortcut keeps the
-features of each frame.
+2019. The shift is inserted before conv1, in the residual branch only ("residual shift"): the shortcut keeps
+the features of each frame.
 """
 
 import torch

@@ -1,8 +1,9 @@
 """Weighted sum of shifted maps in PyTorch's eager mode, with gradients in the memory format of the maps.
 
-By default, autograd pads the gradient of a slice in NCHW and writes out the gradient of a mean. On a CPU,
-this costs a channels-last network more than the rest of the step, because the backward pass of BatchNorm then
-changes formats too. `pooling.op.Squeeze` handles the mean.
+By default, autograd pads the gradient of a slice in NCHW, and writes the gradient of a mean out at full size.
+On a CPU, the two cost a channels-last network more time than the rest of the training step, because the
+backward pass of BatchNorm then has to convert memory formats too. This file replaces the gradient of the
+slices, `pooling.op.Squeeze` that of the mean.
 """
 
 from collections.abc import Iterator

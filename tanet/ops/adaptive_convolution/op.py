@@ -3,9 +3,9 @@
     Y[n, t, c] = Σ_k Θ[n, c, k] · Z[n, t + k - K//2, c]        (zero outside the clip)
     Z = gate · act(scale · X + shift)
 
-This is eq. 3 and 7 of TAM ("Temporal Adaptive Module for Video Recognition"). The layers before it in a
-network, a BatchNorm (as an affine map of each channel) and a ReLU, can be absorbed, so that the normalised
-map is never written to memory. `reference`, a sum of shifted maps, is the specification: all faster
+This is eq. 3 and 7 of TAM ("Temporal Adaptive Module for Video Recognition"). The operation can absorb the
+layers before it in a network, a BatchNorm (as an affine map of each channel) and a ReLU. The normalised map
+is then never written to memory. `reference`, a sum of shifted maps, is the specification: all faster
 implementations are tested against it.
 """
 
@@ -32,8 +32,8 @@ def adaptive_conv(
         kernel: [N, C, K], K odd; index 0 weights the earliest frame (cross-correlation). At the ends of the
             clip some taps read zeros; the kernel is not renormalised there.
         gate: importance of each frame, [N, C, T], multiplied in before the filter; None for no gate.
-        scale: [C]; with `shift`, an affine map of each channel that is applied first. None for no map.
-        shift: [C].
+        scale: [C]; each channel of x is first replaced by scale · x + shift. None to leave x as it is.
+        shift: [C]; must be given if and only if scale is.
         act: activation after the affine map.
 
     Returns:

@@ -1,11 +1,12 @@
-"""Gradient of the maps of the temporal adaptive convolution, in one pass after the pass for the sums.
+"""Gradient of the input maps of the temporal adaptive convolution, in one pass over the maps.
 
     dZ_t = Σ_k θ_k dY_{t-k+h},  h = K//2
     dX_t = s (g_t dZ_t + e_t) act'(s · X_t + b) + m X_t + n
 
-Two more gradients follow from the sums and are added in the same pass, without a separate addition of maps:
-that of a squeeze of the same maps (e, one number per frame and channel), and that of their moments (m and n,
-one number per channel). dY is read once; X is read, once, only if there is an activation or moments.
+This pass runs after the sums of triton_backward_sums.py. Two more gradients follow from those sums. They are
+added in the same pass, which saves a separate addition of maps: the gradient of a squeeze of the same maps
+(e, one number per frame and channel), and the gradient of their moments (m and n, one number each per
+channel). dY is read once. X is read once if there is an activation or moments, and otherwise not at all.
 """
 
 import torch
@@ -29,7 +30,7 @@ from tanet.ops.common.triton_tiles import (
 
 @triton.jit
 def _grad_of_x(dz, raw, g, e, s, b, slope, offset, ACT: tl.constexpr, SLOPED: tl.constexpr):
-    """Return dX of a frame from dZ and the other terms of the gradient (see above)."""
+    """Return dX of a frame from dZ and the other terms of the gradient (see the module's docstring)."""
     dp = g * dz + e
     if ACT > 0:
         dp *= activation_grad(raw * s + b, ACT)
@@ -90,7 +91,7 @@ def adaptive_conv_dx(
     slope: torch.Tensor | None,
     offset: torch.Tensor | None,
 ) -> torch.Tensor:
-    """Compute the gradient of x; optional terms are e [N·T, C] (`extra`), m and n [C] (`slope`, `offset`)."""
+    """Compute the gradient of x; `extra` is e [N·T, C]; `slope` and `offset` are m and n, [C] each."""
     x, dy = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (x, dy))
     dx = torch.empty_like(x)
     grid, per_chunk, compiled = launch_grid(x, kernel)

@@ -1,12 +1,13 @@
-"""Gradients of the temporal adaptive convolution's kernel, gate, scale and shift: one pass over the maps.
+"""Gradients of the temporal adaptive convolution's kernel, gate, scale and shift.
 
     a_t = act(s · X_t + b)                     dZ_t = Σ_k θ_k dY_{t-k+h},  h = K//2
     dθ_k = Σ_t <dY_{t-k+h}, g_t a_t>           dg_t = <dZ_t, a_t>
     ds = Σ_t <g_t dZ_t act', X_t>              db = Σ_t <g_t dZ_t act', 1>
 
-<,> sums over H·W. For K = 3, dY and X are read once: neighbouring frames stay in registers, while the frames
-of the next steps are prefetched to shared memory. Each program writes one partial sum over its positions;
-the partial sums are added in a fixed order, so results do not change from run to run.
+<A, B> is the sum of A · B over the H·W positions. For K = 3, dY and X are read once: neighbouring frames stay
+in registers, while the frames of the next steps are prefetched to shared memory. Each program writes one
+partial sum over its positions; the partial sums are added in a fixed order, so results do not change from run
+to run.
 """
 
 import torch
@@ -29,13 +30,13 @@ from tanet.ops.common.triton_tiles import (
 
 TILE = {"elements": 512, "most": 128}
 WARPS = 1  # a single warp sums the positions of a frame without waiting for other warps
-PROGRAMS_PER_SM = 8  # programs for which a multiprocessor has registers
+PROGRAMS_PER_SM = 8  # a multiprocessor has registers for this many programs
 STAGES = 4  # pipeline depth: steps whose maps are in flight, including the current one
 
 
 @triton.jit
 def _sum_rows(values, R: tl.constexpr):
-    """Sum the positions that lie R apart, which are held by one thread: [BP, BC] → [R, BC]."""
+    """Sum the positions that lie R apart (one thread holds them all): [BP, BC] → [R, BC]."""
     return tl.sum(tl.reshape(values, [values.shape[0] // R, R, values.shape[1]]), 0)
 
 
@@ -45,7 +46,7 @@ def _sum_three_taps(
     T, C, PC, theta_k, gate_t, GATE: tl.constexpr, AFFINE: tl.constexpr, ACT: tl.constexpr,
     BT: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, R: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
-    """Sum for K = 3, reading dY and X once: store dθ, return the sums of gate, scale and shift."""
+    """Compute the sums for K = 3, reading dY and X once; store dθ, return those of gate, scale and shift."""
     ts = tl.arange(0, BT)[:, None]
     d_gate = tl.zeros([BT, BC], tl.float32)
     d_scale = tl.zeros([R, BC], tl.float32)
@@ -95,7 +96,7 @@ def _sum_taps(
     T, C, PC, theta_k, gate_t, K: tl.constexpr, GATE: tl.constexpr, AFFINE: tl.constexpr,
     ACT: tl.constexpr, BT: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, R: tl.constexpr,
 ):  # fmt: skip
-    """Sum for any K, one pass over dY and X per tap: store dθ, return the sums of gate, scale and shift."""
+    """Compute the sums for any K, reading dY and X once per tap; otherwise the same as `_sum_three_taps`."""
     ts = tl.arange(0, BT)[:, None]
     d_gate = tl.zeros([BT, BC], tl.float32)
     d_scale = tl.zeros([R, BC], tl.float32)
@@ -140,7 +141,8 @@ def _backward_sums_kernel(
     b = load_per_channel(shift, cs, cs < C, 0.0, AFFINE)
     weights = n.to(tl.int64) * C * K + cs * theta_c
     gates = n.to(tl.int64) * C * T + cs * gate_c
-    # Partial sums [parts of the positions, N, rows, C]; the rows are those of gate, kernel, scale and shift.
+    # The partial sums are [parts, N, rows, C]. A part covers some of the positions; the rows belong to gate,
+    # kernel, scale and shift, in this order.
     sums += (part * tl.num_programs(1) + n).to(tl.int64) * rows * C + cs
     d_theta = sums
     if GATE:
@@ -185,7 +187,7 @@ def adaptive_conv_sums(
     clips, channels, _, frames, places = sizes(x, kernel)
     block_p, block_c = tile_shape(channels, **TILE)
     tiles_c = triton.cdiv(channels, block_c)
-    tiles_p = max(1, triton.cdiv(places, block_p))  # maps without positions also have sums: zeros
+    tiles_p = max(1, triton.cdiv(places, block_p))  # at least 1, so that maps without positions get zeros
     share = tiles_per_program(tiles_p, of=clips * tiles_c, resident=PROGRAMS_PER_SM, device=x.device)
     parts = triton.cdiv(tiles_p, share)
     at_a_time = min(block_p, WARPS * 32 * 16 // (block_c * x.itemsize))  # positions per load instruction
@@ -207,7 +209,7 @@ def _(dy, x, kernel, gate, scale, shift, act):
 
 
 def gradients(dy: torch.Tensor, inputs: FilterInputs) -> tuple[torch.Tensor | None, ...]:
-    """Compute the gradients of kernel, gate, scale and shift; None for each that is absent."""
+    """Compute the gradients of kernel, gate, scale and shift; None for an input that is absent."""
     _, kernel, gate, scale, shift, _ = inputs
     sums = adaptive_conv_sums(dy, *inputs)
     taps, affine = kernel.shape[2], 0 if scale is None else 2

@@ -32,7 +32,7 @@ from tanet.ops.common.triton_tiles import (
 def _gated(raw, gate, n, t, T, cs, C, gate_c, gate_t, s, b, GATE: tl.constexpr, ACT: tl.constexpr):
     """Return Z_t of frame t in a tile; zeros outside the clip."""
     valid = (cs < C) & (t >= 0) & (t < T)
-    # Without a gate, g is 1 inside the clip and 0 outside it, where act(b) need not be zero.
+    # Outside the clip, g must be 0 even without a gate, because act(0 + b) may be nonzero there.
     g = load_per_channel(gate, n.to(tl.int64) * C * T + cs * gate_c + t * gate_t, valid, 1.0, GATE)
     return g * activate(raw.to(tl.float32) * s + b, ACT)
 

@@ -30,7 +30,7 @@ def backend_for(x: torch.Tensor, *, taps: int = 3, frames: int = 8) -> Backend:
 def activate(
     x: torch.Tensor, *, scale: torch.Tensor | None, shift: torch.Tensor | None, act: Activation
 ) -> torch.Tensor:
-    """Return act(scale · x + shift) for maps [N·T, C, H, W], in their dtype; see `adaptive_conv`."""
+    """Return act(scale · x + shift) for maps x [N·T, C, H, W], in the dtype of x; see `adaptive_conv`."""
     if scale is not None and shift is not None:
         x = (x * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
     if act == "none":

@@ -17,7 +17,7 @@ class FilterInputs(NamedTuple):
     gate: torch.Tensor | None
     """Importance of each frame [N, C, T]."""
     scale: torch.Tensor | None
-    """[C], together with `shift`."""
+    """[C], factor of the affine map before the filter; given together with `shift`."""
     shift: torch.Tensor | None
-    """[C]."""
+    """[C], offset of that affine map."""
     act: Activation

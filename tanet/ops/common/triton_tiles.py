@@ -20,14 +20,14 @@ def load_frame(x, n, t, T, PC, offsets, inside):
 
 @triton.jit
 def tile_offsets(first, last, cs, C, BP: tl.constexpr):
-    """Return offsets [BP, BC] into a frame from position `first` on, and the mask of those before `last`."""
+    """Return the offsets [BP, BC] of positions `first`, … in a frame, and the mask of those before `last`."""
     ps = first + tl.arange(0, BP)
     return ps[:, None] * C + cs[None, :], (ps[:, None] < last) & (cs[None, :] < C)
 
 
 @triton.jit
 def program_tile(T, P, C, per_chunk, BP: tl.constexpr, BC: tl.constexpr):
-    """Return the clip, the range of frames, the channels and the tile of this program of `launch_grid`."""
+    """Return the clip, the range of frames, the channels and the tile of a program in `launch_grid`."""
     # Take the clips in reverse: the previous kernel has read the same maps in order, so the last clips are
     # still in the cache.
     n = tl.num_programs(1) - 1 - tl.program_id(1)
@@ -50,7 +50,7 @@ def zero_sums(BP: tl.constexpr, BC: tl.constexpr, K: tl.constexpr):
 
 @triton.jit
 def slide_sums(sums, weights, value, K: tl.constexpr):
-    """Add a frame to the K weighted sums over consecutive frames that it is part of.
+    """Add a frame to the K weighted sums of consecutive frames in which the frame occurs.
 
     `sums` holds the K - 1 sums begun by earlier frames. The result holds K sums: the first is complete, the
     others continue with the next frame. Loops carry these sums rather than the loaded frames, because
@@ -139,7 +139,7 @@ def kernel_arguments(
 
 
 def or_placeholder(*tensors: torch.Tensor | None, otherwise: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Replace each None by `otherwise`: a kernel needs some tensor there, even if it never reads it."""
+    """Replace each None by `otherwise`: a kernel needs a tensor even for an argument that it never reads."""
     return tuple(otherwise if tensor is None else tensor.contiguous() for tensor in tensors)
 
 
@@ -161,8 +161,8 @@ def tiles_per_program(tiles: int, *, of: int, resident: int, device: torch.devic
     finishing a program takes about as long as one tile.
 
     Args:
-        tiles: number of tiles of positions in a row.
-        of: number of rows of tiles.
+        tiles: number of tiles that cover the positions of a map.
+        of: number of such sets of tiles, one for each clip and block of channels.
         resident: number of programs that fit on a multiprocessor.
         device: device of the programs.
     """
@@ -177,7 +177,7 @@ def tiles_per_program(tiles: int, *, of: int, resident: int, device: torch.devic
 
 
 def launch_grid(x: torch.Tensor, kernel: torch.Tensor) -> tuple[tuple[int, int, int], int, dict[str, int]]:
-    """Return the grid of programs that walk along the frames of a tile, the frames of each, and options."""
+    """Return the grid, the number of frames along which each program walks, and compile-time options."""
     clips, channels, taps, frames, places = sizes(x, kernel)
     block_p, block_c = tile_shape(channels, elements=2048, most=64)
     tiles = triton.cdiv(places, block_p) * triton.cdiv(channels, block_c)
@@ -199,7 +199,7 @@ def _frames_per_program(frames: int, *, beside: int, programs: int, device: torc
         programs: number of programs if each takes all frames of its tile.
         device: device of the programs.
     """
-    room = 4 * _multiprocessors(device)  # four warps take a quarter of a multiprocessor's registers
+    room = 4 * _multiprocessors(device)  # a program takes a quarter of a multiprocessor's registers
 
     def time(per_chunk: int) -> int:
         return triton.cdiv(programs * triton.cdiv(frames, per_chunk), room) * (per_chunk + beside)

@@ -11,7 +11,7 @@ from tanet.ops.common.dispatch import Backend, records_autograd
 def moments(x: torch.Tensor, *, backend: Backend) -> tuple[torch.Tensor, torch.Tensor]:
     """Compute the mean and biased variance [C] of each channel of maps [N·T, C, H, W], in float32 or float64.
 
-    The Triton version returns no gradient. `squeeze_maps` must then run on Triton too, because its backward
+    Autograd does not see the Triton version. `squeeze_maps` must then run on Triton too, because its backward
     pass adds the gradient of the moments.
     """
     if backend == "triton":
@@ -23,7 +23,7 @@ def moments(x: torch.Tensor, *, backend: Backend) -> tuple[torch.Tensor, torch.T
 
 
 def squeeze(x: torch.Tensor) -> torch.Tensor:
-    """Average each map over its positions, [N·T, C, H, W] → rows s [N·T, C] (eq. 1)."""
+    """Average each map over its positions, [N·T, C, H, W] → rows s [N·T, C] (eq. 1 of TAM)."""
     return Squeeze.apply(x) if records_autograd(x) else x.mean((2, 3))  # type: ignore[return-value]
 
 

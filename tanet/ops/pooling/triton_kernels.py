@@ -1,8 +1,8 @@
 """Means over maps on a GPU, each in one pass over the maps: `op.moments`, and the parts of a squeeze.
 
 Partial sums are added in a fixed order, so results do not change from run to run. The moments are computed
-from X minus its value at the first position. This value lies within the range of the others, so the
-subtraction of squares in the variance does not cancel.
+from X minus its value at the first position. This value lies within the range of the others, so the variance,
+a difference of two squares, loses no precision to cancellation.
 """
 
 import torch
@@ -11,7 +11,7 @@ import triton.language as tl
 
 from tanet.ops.common.triton_tiles import ACTS, activation_grad, device_of, or_placeholder, part_of_map
 
-PARTS = 512  # about as many programs as keep a GPU busy
+PARTS = 512  # about this many programs keep a GPU busy
 PLACES = 256  # positions of a map that one program sums
 STEPS = 4  # tiles whose loads are in flight together
 
@@ -110,9 +110,11 @@ def squeeze_parts(
 ) -> torch.Tensor:
     """Compute three float32 numbers per map, [3, N·T, C], that give the squeeze of act(scale · x + shift).
 
-    They are the mean of x where act is the identity (zeros elsewhere), the fraction of positions where it is,
-    and the mean of the output of act at the other positions (zeros where it is the identity). The squeeze is
-    scale · first + shift · second + third.
+    The squeeze is scale · first + shift · second + third. Each number is a mean over all positions:
+
+        first     x where act is the identity, 0 elsewhere
+        second    1 where act is the identity, 0 elsewhere
+        third     the output of act where act is not the identity, 0 elsewhere
     """
     x = x.contiguous(memory_format=torch.channels_last)
     images, channels, places = x.shape[0], x.shape[1], x.shape[2] * x.shape[3]

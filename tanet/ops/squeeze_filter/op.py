@@ -4,8 +4,8 @@
     s = mean of a over H, W                (eq. 1); the kernel and gate are computed from s
     Y = Σ_k Θ_k shift_k(gate · a)          `adaptive_conv`
 
-On a GPU, the squeeze, the filter and the moments behind scale and shift share one backward pass
-(triton_autograd.py).
+On a GPU, the squeeze, the filter and the moments (from which scale and shift are computed) share one backward
+pass (triton_autograd.py).
 """
 
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ from tanet.ops.pooling.op import squeeze
 
 @dataclass(frozen=True)
 class SqueezedMaps:
-    """Maps, their squeeze and the inputs of the filter. Each squeeze allows one filter.
+    """Maps, their squeeze and the inputs of the filter. The maps can be filtered only once.
 
     Use `x` only through `filter`: on a GPU, its "gradient" is not a gradient but a message to the backward
     pass of the squeeze.
@@ -34,7 +34,7 @@ class SqueezedMaps:
     shift: torch.Tensor | None
     act: Activation
     messages: torch.Tensor | None = None
-    """Uninitialised tensor whose "gradient" carries gate and kernel to the squeeze; fused kernels only."""
+    """Uninitialised tensor whose "gradient" carries gate and kernel to the squeeze's backward."""
     used: list[bool] = field(default_factory=list)
 
     def filter(self, kernel: torch.Tensor, *, gate: torch.Tensor | None = None) -> torch.Tensor:
@@ -71,7 +71,7 @@ def squeeze_maps(
         frames: T.
         taps: K, the size of the filter's kernel.
         gated: whether the filter will have a gate.
-        norm: the BatchNorm before the activation; None for none.
+        norm: the BatchNorm before the activation; None if there is none.
         act: the activation.
         backend: the same backend that computed the moments in `norm`; None to choose one.
     """

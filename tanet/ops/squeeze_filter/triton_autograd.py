@@ -1,10 +1,10 @@
 """Squeeze and filter of the same maps with a single backward pass over the maps; see op.py.
 
 With plain autograd, the filter, the squeeze and the moments would each compute a gradient of the maps, and
-these would be added up: nine passes over maps. Here the squeeze's backward computes the gradient once. It
-runs last, when the gradients of s and of the moments are known. The filter's backward returns dY, gate and
-kernel *in place of* gradients (dY for the maps; gate and kernel for an uninitialised tensor), and autograd
-carries them to the squeeze's backward.
+autograd would add up the three, in nine passes over maps. Here the squeeze's backward computes the whole
+gradient once. The squeeze's backward runs last, when the gradients of s and of the moments are known. The
+filter's backward returns dY, gate and kernel *in place of* gradients (dY for the maps; gate and kernel for an
+uninitialised tensor), and autograd carries them to the squeeze's backward.
 """
 
 from typing import Any
@@ -39,7 +39,7 @@ def filter_maps_triton(inputs: FilterInputs, messages: torch.Tensor) -> torch.Te
 
 
 class _Squeeze(torch.autograd.Function):
-    """x and a norm → s, the same x, an uninitialised tensor for messages, and the norm's scale and shift."""
+    """Map x and a norm to s, x, an uninitialised tensor for messages, and the norm's scale and shift."""
 
     @staticmethod
     def forward(ctx: Any, x, weight, bias, mean, var, eps, of_batch, frames, taps, gated, act):
@@ -53,8 +53,8 @@ class _Squeeze(torch.autograd.Function):
         ctx.save_for_backward(x, weight, bias, mean, var, scale, shift, parts)
         count = (frames if gated else 0) + taps
         messages = x.new_empty((x.shape[0] // frames, count, x.shape[1]), dtype=torch.float32)
-        # Do not call `to` with the same dtype, which returns s itself: compiled by torch 2.11, s would be
-        # returned twice, and its gradient lost.
+        # Call `to` only to change the dtype. With the same dtype, `to` returns s itself: compiled by torch
+        # 2.11, this function would then return s twice and lose the gradient of s.
         rows = s if x.dtype == s.dtype else s.to(x.dtype)
         outputs = rows, x.view_as(x), messages
         return outputs if scale is None else (*outputs, scale, shift)

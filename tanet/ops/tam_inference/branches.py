@@ -5,7 +5,7 @@
 
 The computation is so small that it waits for memory, not for arithmetic: its speed depends on how many loads
 are in flight together. For many clips, the hidden layer is a matrix product that loads its next operands
-while it computes. For few clips, many small programs compute one channel of it each.
+while it computes. For few clips, many small programs compute one hidden channel each.
 """
 
 import torch
@@ -15,17 +15,17 @@ import triton.language as tl
 from tanet.ops.common.triton_tiles import activate, padded_power_of_two
 
 TILE = 8192  # elements that a program holds at a time
-ROWS = 16  # least number of rows in a matrix product
+ROWS = 16  # smallest number of rows in a matrix product
 GROUP = 32  # channels whose kernels one program computes
-PARTS = 16  # up to this many parts of s, each program adds them up itself
+PARTS = 16  # if s has more parts, a separate launch adds them up first
 
 
 @triton.jit
 def product(rows, w, total):
-    """Return total + rows @ w for float32 rows, as exact as in float32 unless w is in bfloat16.
+    """Return total + rows @ w for float32 rows, with float32 accuracy unless w is in bfloat16.
 
-    For w in bfloat16, the rows are split into a high and a low part of 8 bits each. That keeps 16 bits, where
-    the module in bfloat16 would round the rows to 8.
+    For w in bfloat16, the rows are split into a high and a low part of 8 bits each. This keeps 16 bits of
+    them; the module itself, in bfloat16, would keep only 8.
     """
     if w.dtype == tl.bfloat16:
         high = rows.to(tl.bfloat16)
@@ -67,9 +67,10 @@ def _three_taps(
     s_parts, l0, l0_h, l0_c, l0_k, rs, n, t, hs, N, T, C, HIDDEN, parts, images,
     BN: tl.constexpr, BT: tl.constexpr, BM: tl.constexpr, BH: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    """Compute W ∗ s for three taps by matrix products [BM, BC] @ [BC, BH]; the rows are frames t of clips n.
+    """Compute W ∗ s for three taps by matrix products [BM, BC] @ [BC, BH].
 
-    The rows are of several clips or a chunk of one. The first and last row of a chunk are halo, not output.
+    A row is frame t of clip n. The rows are the frames of several clips, or a chunk of the frames of one
+    clip. The first and last row of a chunk are a halo: they are read but not output.
     """
     before = tl.zeros([BM, BH], tl.float32)
     now = tl.zeros([BM, BH], tl.float32)
@@ -81,7 +82,7 @@ def _three_taps(
     w2 = _load_tap(l0 + 2 * l0_k, l0_h, l0_c, hs, HIDDEN, cs, C)
     for _ in range(0, C, BC):
         these, v0, v1, v2 = rows, w0, w1, w2
-        cs += BC  # load the next channels while these are multiplied
+        cs += BC  # load the next channels while the current ones are multiplied
         rows = _load_squeezed(s_parts, parts, images, n[:, None], N, t[:, None], T, cs[None, :], C, BN)
         w0 = _load_tap(l0, l0_h, l0_c, hs, HIDDEN, cs, C)
         w1 = _load_tap(l0 + l0_k, l0_h, l0_c, hs, HIDDEN, cs, C)
@@ -89,8 +90,8 @@ def _three_taps(
         before = product(these, v0, before)
         now = product(these, v1, now)
         after = product(these, v2, after)
-    # Each tap has been applied to all frames; shift its result by one frame within the clip. Multiplying by a
-    # matrix of ones and zeros would shift it too, but would spread a NaN to the other clips.
+    # Each tap has been applied to all frames; now shift the results by one frame within the clip. A product
+    # with a matrix of ones and zeros would shift them too, but would spread a NaN to the other clips.
     previous = tl.broadcast_to(tl.maximum(rs - 1, 0)[:, None], [BM, BH])
     following = tl.broadcast_to(tl.minimum(rs + 1, BM - 1)[:, None], [BM, BH])
     now += tl.where(rs[:, None] % BT > 0, tl.gather(before, previous, 0), 0.0)
@@ -125,7 +126,7 @@ def _hidden(
 ):  # fmt: skip
     """Compute BH channels of the hidden layer for BM/BT clips, or for a chunk of a clip longer than BM."""
     rs = tl.arange(0, BM)
-    # Count clips from the first one of the group, so that indices stay small.
+    # Count clips from the first clip of the group, so that indices stay small.
     if BT > BM:
         first = group // chunks
         n, t = rs * 0, group % chunks * per_chunk + rs - 1
@@ -158,7 +159,7 @@ def _aggregation(
     s_parts += n.to(tl.int64) * T * C
     kernel += n.to(tl.int64) * K * C
     cs = tile * BG + tl.arange(0, BG)
-    # A matrix product sums over the frames; it needs at least 16.
+    # The matrix product sums over the frames, and `tl.dot` needs at least 16 of them.
     BS: tl.constexpr = BT if BT > 16 else 16
     ss = tl.arange(0, BS)
     rows = _load_squeezed(s_parts, parts, images, 0, 1, ss[None, :], T, cs[:, None], C, BN)  # [BG, BS]
@@ -250,9 +251,9 @@ def hidden_and_kernel(
         s_parts: [parts, N·T, C]; s is their sum.
         frames: T.
         g: weights of the global branch, as in `tam`.
-        g_eps: eps of its BatchNorm.
+        g_eps: eps of the global branch's BatchNorm.
         l: weights of the local branch, as in `tam`.
-        l_eps: eps of its BatchNorm.
+        l_eps: eps of the local branch's BatchNorm.
         few: whether there are so few clips that each is spread over many small programs.
     """
     g0, g3, l0 = g[0].contiguous(), g[5].contiguous(), l[0]

@@ -6,7 +6,7 @@ The squeeze either reads X, or is computed by the 1×1 convolution that produces
     conv_squeeze     the convolution's input → X, parts of s
 
 A part is the sum over some of the positions, divided by the number of all positions; s is the sum of the
-parts. They are added in a fixed order, so results do not change from run to run.
+parts. The parts are added in a fixed order, so results do not change from run to run.
 """
 
 import torch
@@ -17,9 +17,9 @@ from torch.nn import functional as F
 from tanet.ops.common.triton_tiles import ACTS, activate, or_placeholder, padded_power_of_two, part_of_map
 
 PLACES = 1024  # positions of a map that one program sums
-CONV_PARTS = 8  # parts of a map in a convolution
+CONV_PARTS = 8  # largest number of parts per map in `conv_squeeze`
 # Multiply-adds per value that a convolution moves. Above this number, the convolution is bound by arithmetic,
-# and cuDNN gains more than it costs to read the output again.
+# and the faster arithmetic of cuDNN saves more time than a second read of the output costs.
 BALANCE = 96
 
 
@@ -119,7 +119,7 @@ def conv_squeeze(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Compute a 1×1 convolution's output y [N·T, C, H, W] and the parts [parts, N·T, C] of its squeeze.
 
-    This is one launch where that is faster; elsewhere it is a cuDNN convolution followed by `squeeze`.
+    One launch computes both where that is faster; elsewhere a cuDNN convolution is followed by `squeeze`.
 
     Args:
         x: input of the convolution [N·T, C', H, W], in channels-last.
@@ -131,7 +131,7 @@ def conv_squeeze(
     """
     (images, inputs), channels, places = x.shape[:2], weight.shape[0], x.shape[2] * x.shape[3]
     computes = inputs * channels > BALANCE * (inputs + channels)
-    # Leave float32 to cuDNN, because PyTorch's setting for TF32 reaches only cuDNN.
+    # Leave float32 to cuDNN, because PyTorch's setting for TF32 does not apply to Triton kernels.
     if few or computes or x.dtype == torch.float32:
         y = F.conv2d(x, weight).contiguous(memory_format=torch.channels_last)
         return y, squeeze(y, scale, shift, act, few=few)

@@ -8,9 +8,9 @@
 A small network on one clip is bound by launches, not by arithmetic: PyTorch's operations need about fifteen
 launches before the filter. For few clips, launch 3 is left out, and each program of the last launch computes
 the part of V that it needs (`_filter_kernel`). The 1×1 convolution that produces X can be absorbed as well:
-if it is bound by memory, it squeezes its own output.
+if that convolution is bound by memory, the kernel that computes it also squeezes its output.
 
-Arithmetic is in float32, except in the convolution, and in the local branch if its weights are in bfloat16
+Arithmetic is in float32, except in the convolution, and in the two branches if their weights are in bfloat16
 (`product`).
 """
 
@@ -35,7 +35,7 @@ from tanet.ops.tam_inference.branches import gate, hidden_and_kernel
 from tanet.ops.tam_inference.squeeze import conv_squeeze, squeeze
 
 FEW = 2  # up to this many clips, a launch costs more than recomputing the gate in every tile
-FRAMES = 2  # output frames per program for few clips; it reads the maps of these and of neighbouring frames
+FRAMES = 2  # output frames per program for few clips; a program also reads K - 1 neighbouring frames
 
 
 @triton.jit
@@ -94,7 +94,7 @@ def tam(
     """Compute the output of a TAM in evaluation, [N·T, C, H, W] in channels-last; without gradients.
 
     Args:
-        x: maps [N·T, C, H, W], preferably in channels-last; with `conv`, its input [N·T, C', H, W].
+        x: maps [N·T, C, H, W], preferably in channels-last; with `conv`, the convolution's input.
         conv: weight [C, C', 1, 1] of the 1×1 convolution, in the dtype of x; None for no convolution.
         scale: [C], as in `adaptive_conv`.
         shift: [C].
@@ -102,10 +102,10 @@ def tam(
         frames: T.
         g: weights of the global branch: first layer [αT, T]; BatchNorm's weight, bias, mean and variance;
             last layer [K, αT].
-        g_eps: eps of its BatchNorm.
+        g_eps: eps of the global branch's BatchNorm.
         l: weights of the local branch: first layer [C/β, C, taps]; BatchNorm as in `g`;
             last layer [C, C/β, 1].
-        l_eps: eps of its BatchNorm.
+        l_eps: eps of the local branch's BatchNorm.
     """
     x = x.contiguous(memory_format=torch.channels_last)
     few = x.shape[0] // frames <= FEW

@@ -2,8 +2,8 @@
 
     Y[n, t, c] = X[n, t + 1, c]  for c < part      X[n, t - 1, c]  for part ≤ c < 2·part      X[n, t, c] else
 
-zero outside the clip. `reference` is the specification. Values are only moved, so faster implementations must
-equal it bit for bit.
+X is zero outside the clip. `reference` is the specification. Values are only moved, so faster implementations
+must equal `reference` bit for bit.
 """
 
 import torch

@@ -2,10 +2,10 @@
 
 A frame in channels-last is a row of words. A word is V neighbouring channels that shift in the same
 direction: 16 bytes where `part` and C allow it, otherwise as many channels as divide both. Each program
-copies a run of words and computes for each word which frame it comes from. So a warp writes whole cache
-lines for any C and part. Programs that own a range of channels would touch pieces of lines, of 16 bytes for
-C = 64. A line that is read also holds channels for neighbouring frames; these stay in the cache, which has
-room for several frames.
+copies a run of words and computes for each word which frame it comes from. So a warp writes whole cache lines
+for any C and part. If each program owned a range of channels instead, it would write pieces of lines, of only
+16 bytes for C = 64. A line that is read also holds channels that belong to neighbouring output frames. Those
+channels stay in the cache until they are needed, because the cache has room for several frames.
 """
 
 import math

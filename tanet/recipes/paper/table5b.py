@@ -1,4 +1,4 @@
-"""Table 5b: the stages whose 3 to 16 blocks get TAM. `tanet train table5b/res4-5 --data.root …`."""
+"""Table 5b: the stages whose blocks get TAM (3 to 16 blocks). `tanet train table5b/res4-5 --data.root …`."""
 
 from dataclasses import replace
 from typing import Literal
