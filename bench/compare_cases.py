@@ -114,7 +114,7 @@ def choose(found: Sequence[Case], only: Sequence[str] | None) -> list[Case]:
     """Return the cases with these names, or all cases if no name is given."""
     names = [case.name for case in found]
     if unknown := sorted(set(only or ()) - set(names)):
-        raise ValueError(f"unknown cases: {', '.join(unknown)}; known are {', '.join(names)}")
+        raise ValueError(f"unknown cases: {', '.join(unknown)}; choose from {', '.join(names)}")
     return [case for case in found if not only or case.name in only]
 
 

@@ -9,6 +9,7 @@ tanet demo
 
 import importlib
 import os
+import select
 import sys
 import traceback
 from collections.abc import Sequence
@@ -51,7 +52,7 @@ def main(args: Sequence[str] | None = None) -> int:
         say(HELP)
         return 0
     if name not in COMMANDS:
-        return fail(f"unknown command '{name}': known are {', '.join(COMMANDS)}")
+        return fail(f"unknown command '{name}': choose from {', '.join(COMMANDS)}")
     tune_cpu()
     try:
         return importlib.import_module(f"tanet.cli.{name}").run(with_new_flags(rest))
@@ -60,6 +61,8 @@ def main(args: Sequence[str] | None = None) -> int:
     except torch.OutOfMemoryError:
         return fail(_memory(name))
     except (OSError, UserError) as error:
+        if isinstance(error, BrokenPipeError) and _reader_left():
+            return 141  # as for a process that SIGPIPE ends
         if isinstance(error, RankError):
             exit_unless_main()
         if os.environ.get("TANET_TRACEBACK"):
@@ -67,6 +70,16 @@ def main(args: Sequence[str] | None = None) -> int:
         if isinstance(error, OSError) and error.filename:
             return fail(f"{error.filename}: {error.strerror}")
         return fail(str(error))
+
+
+def _reader_left() -> bool:
+    """Return whether nobody reads standard output any more (`| head`); then discard further output."""
+    output = select.poll()
+    output.register(sys.stdout.fileno(), select.POLLOUT)
+    if not any(event & select.POLLERR for _, event in output.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
 
 
 def _memory(command: str) -> str:

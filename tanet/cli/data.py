@@ -19,5 +19,5 @@ def run(args: list[str]) -> int:
         say(USAGE)
         return 0
     if name not in commands:
-        raise UserError(f"unknown command 'data {name}': known are {', '.join(commands)}")
+        raise UserError(f"unknown command 'data {name}': choose from {', '.join(commands)}")
     return commands[name](rest)

@@ -24,7 +24,7 @@ class Accuracy:
 
 
 def average(logits: torch.Tensor, *, how: Average = "logits") -> torch.Tensor:
-    """Average logits over the views of a video: [..., views, classes] → probabilities [..., classes].
+    """Average predictions over the views of a video: [..., views, classes] → probabilities [..., classes].
 
     Args:
         logits: [..., views, classes].
@@ -34,7 +34,7 @@ def average(logits: torch.Tensor, *, how: Average = "logits") -> torch.Tensor:
         return logits.mean(-2).softmax(-1)
     if how == "softmax":
         return logits.softmax(-1).mean(-2)
-    raise UserError(f"unknown average '{how}': known are logits, softmax")
+    raise UserError(f"unknown average '{how}': choose from logits, softmax")
 
 
 def accuracy(scores: torch.Tensor, labels: torch.Tensor) -> Accuracy:

@@ -58,5 +58,5 @@ def find_protocol(name: str) -> Protocol:
         UserError: there is no such protocol; the message lists the known ones.
     """
     if name not in PROTOCOLS:
-        raise UserError(f"unknown protocol '{name}': known are {', '.join(PROTOCOLS)}")
+        raise UserError(f"unknown protocol '{name}': choose from {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]

@@ -57,7 +57,7 @@ def find_architecture(name: str) -> Network2D:
         UserError: the name is unknown. The message lists the known names.
     """
     if name not in ARCHITECTURES:
-        raise UserError(f"unknown model '{name}': known are {', '.join(ARCHITECTURES)}")
+        raise UserError(f"unknown model '{name}': choose from {', '.join(ARCHITECTURES)}")
     return ARCHITECTURES[name]
 
 
@@ -127,7 +127,7 @@ def build(model: Network2D, *, classes: int, input_spec: InputSpec = IMAGENET) -
 def _build_2d(model: Network2D, classes: int, input_spec: InputSpec) -> VideoNet:
     """Build a 2D network, remove its classifier and plug a temporal module into it."""
     if model.backbone not in BACKBONES:
-        raise UserError(f"unknown backbone '{model.backbone}': known are {', '.join(BACKBONES)}")
+        raise UserError(f"unknown backbone '{model.backbone}': choose from {', '.join(BACKBONES)}")
     backbone = BACKBONES[model.backbone]()
     features = remove_classifier(backbone)
     temporal = find_temporal(model.temporal)

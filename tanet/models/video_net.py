@@ -112,7 +112,7 @@ class VideoNet(Network):
         """
         dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
         if precision not in dtypes:
-            raise UserError(f"unknown precision '{precision}': known are {', '.join(dtypes)}")
+            raise UserError(f"unknown precision '{precision}': choose from {', '.join(dtypes)}")
         network = copy.deepcopy(self).eval().requires_grad_(False)
         on_gpu = self.head.weight.is_cuda
         if on_gpu:

@@ -47,7 +47,7 @@ def find_table(name: str) -> dict[str, Row]:
         UserError: there is no such table; the message lists the known ones.
     """
     if name not in TABLES:
-        raise UserError(f"unknown table '{name}': known are {', '.join(TABLES)}")
+        raise UserError(f"unknown table '{name}': choose from {', '.join(TABLES)}")
     return TABLES[name]
 
 
@@ -61,9 +61,9 @@ def find_recipe(name: str) -> Recipe:
         return RECIPES[name]
     if not name.startswith("table"):
         tables = ", ".join(f"table{table}/…" for table in TABLES)
-        raise UserError(f"unknown recipe '{name}': known are {', '.join(RECIPES)}, {tables}")
+        raise UserError(f"unknown recipe '{name}': choose from {', '.join(RECIPES)}, {tables}")
     table, _, row = name.removeprefix("table").partition("/")
     rows = find_table(table)
     if row not in rows:
-        raise UserError(f"unknown row '{row}' of table {table}: known are {', '.join(rows)}")
+        raise UserError(f"unknown row '{row}' of table {table}: choose from {', '.join(rows)}")
     return rows[row].recipe

@@ -102,7 +102,7 @@ def section_from_dict(cls: type[S], values: Mapping[str, Any], where: str) -> S:
     known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
     unknown = sorted(set(values) - set(known))
     if unknown:
-        raise UserError(f"{where}: unknown field {', '.join(unknown)}; known are {', '.join(known)}")
+        raise UserError(f"{where}: unknown field {', '.join(unknown)}; choose from {', '.join(known)}")
     return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})  # JSON has no tuples
 
 
@@ -119,7 +119,7 @@ def _check(name: str, value: Any, kind: Any, rule: Rule) -> None:
     for one in values:
         if choices:
             if one not in choices:
-                raise UserError(f"unknown {name} '{one}': known are {', '.join(map(str, choices))}")
+                raise UserError(f"unknown {name} '{one}': choose from {', '.join(map(str, choices))}")
         elif not isinstance(one, (int, float) if kind is float else kind) or (
             isinstance(one, bool) and kind is not bool
         ):

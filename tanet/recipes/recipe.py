@@ -219,7 +219,7 @@ def from_dict(values: dict[str, Any]) -> Recipe:
     _check_fields("recipe", values)
     known = [field.name for field in dataclasses.fields(Recipe)]
     if unknown := sorted(set(values) - set(known)):
-        raise UserError(f"recipe: unknown field {', '.join(unknown)}; known are {', '.join(known)}")
+        raise UserError(f"recipe: unknown field {', '.join(unknown)}; choose from {', '.join(known)}")
     for name in values.keys() - {"seed"}:
         _check_fields(f"recipe.{name}", values[name])
     values = with_new_names(values)
@@ -242,7 +242,7 @@ def _network_from_dict(values: dict[str, Any]) -> Network2D:
     settings = dict(values)
     family = settings.pop("family", "2d")  # tanet 0.1.0 had no other family and did not write it
     if family not in NETWORKS:
-        raise UserError(f"recipe.model: unknown family '{family}': known are {', '.join(NETWORKS)}")
+        raise UserError(f"recipe.model: unknown family '{family}': choose from {', '.join(NETWORKS)}")
     return section_from_dict(NETWORKS[family], settings, "recipe.model")
 
 

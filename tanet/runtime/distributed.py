@@ -22,7 +22,7 @@ import torch.distributed as dist
 from tanet.errors import UserError
 from tanet.runtime.device import parse_device, pick_device
 
-SECONDS_TO_PRINT = 10  # the other ranks exit only after this time, in which rank 0 prints the error
+SECONDS_TO_PRINT = 10  # the other ranks wait before they exit, so that rank 0 prints the error first
 
 
 class RankError(UserError):

@@ -51,7 +51,7 @@ class Meter:
         return timed(batches, add)
 
     def add(self, result: StepResult, labels: torch.Tensor, *, lr: float) -> None:
-        """Add one step and the labels [B] of its batch. A skipped step does not count."""
+        """Add a step and the labels [B] of its batch. Loss and accuracy leave out a skipped step."""
         self.step, self.lr = self.step + 1, lr
         self.clips += len(labels)
         correct = (result.logits.argmax(1) == labels).sum()

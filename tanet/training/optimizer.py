@@ -67,7 +67,7 @@ def make_optimizer(network: nn.Module, optim: Optim, *, trained: bool = False) -
         return sgd
     if optim.method == "adamw":
         return torch.optim.AdamW(groups, lr=optim.lr, betas=(optim.momentum, 0.999), fused=True)
-    raise UserError(f"unknown method '{optim.method}': known are sgd, adamw")
+    raise UserError(f"unknown method '{optim.method}': choose from sgd, adamw")
 
 
 def _rule(name: str, module: nn.Module, kind: str, optim: Optim) -> tuple[str, float, bool]:

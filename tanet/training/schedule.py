@@ -42,7 +42,7 @@ def lr_at(epoch: float, optim: Optim) -> float:
     if optim.schedule == "cosine":
         part = (epoch - optim.warmup) / (optim.epochs - optim.warmup)
         return height * (1 + math.cos(math.pi * part)) / 2
-    raise UserError(f"unknown schedule '{optim.schedule}': known are step, cosine")
+    raise UserError(f"unknown schedule '{optim.schedule}': choose from step, cosine")
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -47,7 +47,7 @@ class AviPackets(Sequence["av.Packet"]):
         if listed is None or (video := _pictures(listed, stream.index)) is None:
             return None
         last = len(video.places) - 1
-        # FFmpeg's timestamps also count pictures that FFmpeg leaves out, so the last timestamp reveals them.
+        # FFmpeg counts skipped pictures in its timestamps: then the last timestamp exceeds the last place.
         if len(entries) - 1 != last or entries[last].timestamp != last or _reordered(data, video):
             return None
         keys = np.flatnonzero(video.keys)

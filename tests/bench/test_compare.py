@@ -159,7 +159,7 @@ def test_runs_go_on_where_they_were_and_say_how_to_repeat_one(tmp_path, monkeypa
     run("--only", "tsm", "none", "--seeds", "1", "--processes", "2", "--out", str(tmp_path / "abreast.csv"))
     again = {row["case"]: row["train_top1"] for row in read_csv(tmp_path / "abreast.csv")}
     assert again == {row["case"]: row["train_top1"] for row in rows}  # the seed settles it
-    with pytest.raises(SystemExit, match="unknown cases: tma; known are none, pool"):
+    with pytest.raises(SystemExit, match="unknown cases: tma; choose from none, pool"):
         run("--only", "tma")
 
 

@@ -484,7 +484,7 @@ def test_command(tmp_path, capsys):
         (["--frames", "8"], "--change-frames interpolate adapts its weights"),
         (["--change-frames", "interpolate"], "--change-frames needs the number of frames: add --frames"),
         (["--class-names", "NAMES"], "5 classes, but 1 names for them"),
-        (["--recipe", "kinetic"], "unknown recipe 'kinetic': known are finetune"),
+        (["--recipe", "kinetic"], "unknown recipe 'kinetic': choose from finetune"),
         (["--to", "official"], "b.safetensors: the name of a file for official must end in .pth"),
     ],
 )
@@ -512,5 +512,5 @@ def test_the_examples_of_the_help_are_lines_of_their_own(capsys):
     assert [line.split()[2] for line in shown if line.startswith("  tanet convert ")] == [
         "ckpt.best.pth.tar",
         "mine.safetensors",
-        "mine8.safetensors",
+        "8f.safetensors",
     ]

@@ -212,8 +212,8 @@ def test_a_class_stays_one_though_its_videos_are_left_out(tmp_path):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["chek"], "unknown command 'data chek': known are index, check, pack"),
-        (["index", "kinetics", "ROOT"], "unknown data set 'kinetics': known are kinetics400"),
+        (["chek"], "unknown command 'data chek': choose from index, check, pack"),
+        (["index", "kinetics", "ROOT"], "unknown data set 'kinetics': choose from kinetics400"),
         (["index", "ucf101", "ROOT", "--split", "val"], "ucf101 has no labelled split 'val'"),
         (["index", "hmdb51", "ROOT"], "no *_test_split1.txt"),
         (["index", "jester", "ROOT", "--out", "list.txt"], "list.txt: the list is a CSV file"),

@@ -1,6 +1,8 @@
 """The command as a user meets it: exit status, one clear line for what is wrong, results on stdout."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -73,8 +75,8 @@ def test_predict_json_answers_the_good_among_the_bad(checkpoint, tmp_path, capsy
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["trian"], "unknown command 'trian': known are train, test, predict, show, cost, convert, data"),
-        (["train", "foldr"], "unknown recipe 'foldr': known are finetune, kinetics400"),
+        (["trian"], "unknown command 'trian': choose from train, test, predict, show, cost, convert, data"),
+        (["train", "foldr"], "unknown recipe 'foldr': choose from finetune, kinetics400"),
         (["train", "finetune", "--data.root", "absent"], "absent: no such folder"),
         (["train", "finetune"], "no videos given"),
         (["test", "absent.safetensors"], "absent.safetensors: no such file"),
@@ -159,6 +161,15 @@ def test_old_names_of_flags_work_and_tell_the_new(capsys):
     ]
 
 
+@pytest.mark.slow
+def test_a_reader_that_leaves_is_no_error():
+    command = f"{sys.executable} -m tanet train finetune --help | true"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+
+
 def test_a_fault_of_ours_keeps_its_traceback(monkeypatch, capsys):
     def broken(args):
         raise ValueError("a fault of ours")
@@ -224,7 +235,7 @@ def test_train_lists_recipes_and_tables(capsys):
     assert "kinetics400" in shown
     assert "table2/{none,pool," in shown
     assert main(["train", "table2/tsn"]) == 2
-    assert "known are none, pool" in capsys.readouterr().err
+    assert "choose from none, pool" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("name", "way"), [("train", "--optim.accumulate 2"), ("test", "--device cpu")])

@@ -185,7 +185,10 @@ def test_two_processes_find_what_one_finds(models, tmp_path):
     ("args", "message"),
     [
         ([], "no checkpoint given: tanet test CHECKPOINT …"),
-        (["A", "--eval", "k400"], "unknown protocol 'k400': known are k400-10x3, k400-4x3, sth-1x1, sth-2x3"),
+        (
+            ["A", "--eval", "k400"],
+            "unknown protocol 'k400': choose from k400-10x3, k400-4x3, sth-1x1, sth-2x3",
+        ),
         (["A", "B", "--weights", "1"], "1 weights for 2 models: give one per model, or none"),
         (["A", "--worst", "-1"], "--worst must be 0 or more, not -1"),
         (["A", "absent"], "absent: no such file"),

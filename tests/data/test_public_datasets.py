@@ -133,7 +133,7 @@ def test_hmdb51(tmp_path):
 @pytest.mark.parametrize(
     ("dataset", "split", "texts", "message"),
     [
-        ("kinetics", "train", {}, "unknown data set 'kinetics': known are kinetics400, kinetics600"),
+        ("kinetics", "train", {}, "unknown data set 'kinetics': choose from kinetics400, kinetics600"),
         ("ucf101", "val", {}, "ucf101 has no labelled split 'val': it has train, test"),
         ("something-v2", "test", {}, "no labelled split 'test': it has train, val"),
         ("kinetics400", "val", {}, r"no val\.csv or validate\.csv: name the folder"),

@@ -10,7 +10,7 @@ def test_fuse_logits_and_softmax_differ_as_they_should():
     logits = torch.tensor([[4.0, 0.0], [0.0, 1.0]])  # two views, two classes
     assert torch.allclose(metrics.average(logits), torch.tensor([2.0, 0.5]).softmax(0))
     assert torch.allclose(metrics.average(logits, how="softmax"), logits.softmax(1).mean(0))
-    with pytest.raises(ValueError, match="known are logits, softmax"):
+    with pytest.raises(ValueError, match="choose from logits, softmax"):
         metrics.average(logits, how="max")  # type: ignore[arg-type]
 
 

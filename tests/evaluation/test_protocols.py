@@ -38,5 +38,5 @@ def test_values_and_that_nothing_else_changes(name):
 
 def test_no_other_is_known():
     assert set(PROTOCOLS) == set(PUBLISHED)
-    with pytest.raises(ValueError, match="unknown protocol 'k400': known are k400-10x3, k400-4x3, sth-1x1"):
+    with pytest.raises(ValueError, match="unknown protocol 'k400': choose from k400-10x3, k400-4x3, sth-1x1"):
         find_protocol("k400")

@@ -32,7 +32,9 @@ def test_every_family_has_a_builder():
 
 
 def test_unknown_names_are_refused_with_the_known():
-    with pytest.raises(UserError, match=r"^unknown model 'tanet': known are c2d-resnet50, .*tanet-resnet50"):
+    with pytest.raises(
+        UserError, match=r"^unknown model 'tanet': choose from c2d-resnet50, .*tanet-resnet50"
+    ):
         tanet.create_model("tanet")
     with pytest.raises(UserError, match="a name cannot be combined with backbone"):
         tanet.create_model("tanet-resnet50", backbone="resnet18")

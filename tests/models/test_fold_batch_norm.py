@@ -105,5 +105,5 @@ def test_a_hook_before_the_norm_keeps_it():
 
 def test_an_unknown_precision_is_refused():
     network = build(Network2D(backbone="resnet18_w16", frames=2), classes=3)
-    with pytest.raises(ValueError, match="known are float32, bfloat16"):
+    with pytest.raises(ValueError, match="choose from float32, bfloat16"):
         network.optimize(precision="float16")

@@ -129,7 +129,7 @@ def test_copies_and_pickles_run_their_own_module(name):
 def test_refuses_what_it_does_not_know():
     with pytest.raises(ValueError, match="Sequential is not a supported 2D network"):
         plug(nn.Sequential(nn.Conv2d(3, 3, 1)), nn.Identity)
-    with pytest.raises(ValueError, match="known are res2, res3, res4, res5"):
+    with pytest.raises(ValueError, match="choose from res2, res3, res4, res5"):
         plug(skeleton("resnet18"), nn.Identity, stages=("res6",))
     with pytest.raises(ValueError, match="has a temporal module already: layer1"):
         plug(plug(skeleton("resnet18"), lambda c: TAM(c, frames=2)), lambda c: TAM(c, frames=2))

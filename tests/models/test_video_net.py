@@ -59,9 +59,9 @@ def test_every_backbone_builds(name):
 
 
 def test_refuses_unknown_names_and_shapes():
-    with pytest.raises(ValueError, match=r"unknown backbone 'resnet51': known are resnet18, resnet18_w16"):
+    with pytest.raises(ValueError, match=r"unknown backbone 'resnet51': choose from resnet18, resnet18_w16"):
         build(Network2D(backbone="resnet51"), classes=2)
-    with pytest.raises(ValueError, match=r"unknown temporal module 'tma': known are none, pool, "):
+    with pytest.raises(ValueError, match=r"unknown temporal module 'tma': choose from none, pool, "):
         build(Network2D(temporal="tma"), classes=2)
     with pytest.raises(UserError, match=r"^model\.frames must be at least 1, not 0$"):
         Network2D(frames=0)

@@ -112,7 +112,7 @@ def test_says_what_computes():
         ({"kernel": torch.zeros(3, 3, 3)}, "8 images cannot be divided evenly among 3 clips"),
         ({"gate": torch.zeros(2, 3, 3)}, "expected a gate"),
         ({"scale": torch.ones(3)}, "give both or none"),
-        ({"act": "gelu"}, "known are none, relu, relu6"),
+        ({"act": "gelu"}, "choose from none, relu, relu6"),
     ],
 )
 def test_refuses_what_does_not_fit(change, message):

@@ -163,12 +163,12 @@ def test_recipes_are_found_by_name():
     [
         (
             "kinetics",
-            r"unknown recipe 'kinetics': known are finetune, kinetics400, .*, verbs, table1a/…, .*5b/…$",
+            r"unknown recipe 'kinetics': choose from finetune, kinetics400, .*, verbs, table1a/…, .*5b/…$",
         ),
-        ("", r"unknown recipe '': known are finetune"),
-        ("table9/tam", r"unknown table '9': known are 1a, 1b, 2, 3, 5a, 5b$"),
-        ("table2/tma", r"unknown row 'tma' of table 2: known are none, pool, tconv, .*, tam$"),
-        ("table2", r"unknown row '' of table 2: known are none"),
+        ("", r"unknown recipe '': choose from finetune"),
+        ("table9/tam", r"unknown table '9': choose from 1a, 1b, 2, 3, 5a, 5b$"),
+        ("table2/tma", r"unknown row 'tma' of table 2: choose from none, pool, tconv, .*, tam$"),
+        ("table2", r"unknown row '' of table 2: choose from none"),
     ],
 )
 def test_unknown_names_list_the_known(name, message):

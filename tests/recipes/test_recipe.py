@@ -15,7 +15,7 @@ def test_survives_json(name):
 
 
 def test_unknown_fields_are_named_with_the_known():
-    with pytest.raises(ValueError, match=r"recipe.optim: unknown field lrr; known are method, epochs, lr"):
+    with pytest.raises(ValueError, match=r"recipe.optim: unknown field lrr; choose from method, epochs, lr"):
         recipes.from_dict({"optim": {"lrr": 1}})
 
 
@@ -59,11 +59,11 @@ def test_something_something_is_the_papers_and_the_scripts():
 
 def test_values_that_a_field_does_not_allow_are_refused():
     for section, fields, message in (
-        (Data, {"sampling": "Dense"}, "unknown data.sampling 'Dense': known are dense, uniform"),
+        (Data, {"sampling": "Dense"}, "unknown data.sampling 'Dense': choose from dense, uniform"),
         (Network2D, {"stages": ("res6",)}, "unknown model.stages 'res6'"),
-        (Optim, {"precision": "bf16"}, "known are float32, bfloat16"),
+        (Optim, {"precision": "bf16"}, "choose from float32, bfloat16"),
         (Eval, {"clips": 0}, "eval.clips must be at least 1, not 0"),
-        (Eval, {"crops": 2}, "unknown eval.crops '2': known are 1, 3"),
+        (Eval, {"crops": 2}, "unknown eval.crops '2': choose from 1, 3"),
     ):
         with pytest.raises(ValueError, match=message):
             section(**fields)

@@ -81,7 +81,7 @@ def read_listing(
         UserError: the data set or split is unknown, or an annotation file is missing or malformed.
     """
     if dataset not in DATASETS:
-        raise UserError(f"unknown data set '{dataset}': known are {', '.join(DATASETS)}")
+        raise UserError(f"unknown data set '{dataset}': choose from {', '.join(DATASETS)}")
     known = DATASETS[dataset]
     if split not in known.lists:
         raise UserError(f"{dataset} has no labelled split '{split}': it has {', '.join(known.lists)}")

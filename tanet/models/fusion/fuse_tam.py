@@ -68,7 +68,7 @@ def absorb_batch_norms(network: nn.Module) -> int:
 
 
 def absorb_convs(network: nn.Module) -> int:
-    """Make every TAM with an absorbed norm absorb the 1×1 convolution before it too; return how many did.
+    """Let TAMs that absorbed a norm also absorb the 1×1 convolution before that norm; return their number.
 
     The change is made in place and is for inference only: the convolution becomes TAM's child `conv`, so its
     parameters are renamed, and kernels read the weight without calling the convolution. As in

@@ -55,10 +55,10 @@ def find_sites(network: nn.Module, *, place: Placement, stages: tuple[str, ...] 
         UserError: the structure is unknown or has no such place, or a stage is unknown.
     """
     if place not in PLACEMENTS:
-        raise UserError(f"unknown position '{place}': known are {', '.join(PLACEMENTS)}")
+        raise UserError(f"unknown position '{place}': choose from {', '.join(PLACEMENTS)}")
     unknown = [stage for stage in stages if stage not in STAGES]
     if unknown:
-        raise UserError(f"unknown stage {', '.join(unknown)}: known are {', '.join(STAGES)}")
+        raise UserError(f"unknown stage {', '.join(unknown)}: choose from {', '.join(STAGES)}")
     for find in (_resnet, _mobilenet_v2, _shufflenet_v2, _inception_v3):
         found = list(find(network, place))
         if found:

@@ -101,7 +101,7 @@ def find_temporal(name: str) -> TemporalModule | None:
         UserError: the name is unknown. The message lists the known names.
     """
     if name not in TEMPORAL:
-        raise UserError(f"unknown temporal module '{name}': known are {', '.join(TEMPORAL)}")
+        raise UserError(f"unknown temporal module '{name}': choose from {', '.join(TEMPORAL)}")
     return TEMPORAL[name]
 
 

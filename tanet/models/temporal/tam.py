@@ -67,7 +67,7 @@ class TAM(ClipModule):
     ) -> None:
         super().__init__(frames=frames)
         if order not in ("tam", "tanet-r"):
-            raise UserError(f"unknown order '{order}': known are tam, tanet-r")
+            raise UserError(f"unknown order '{order}': choose from tam, tanet-r")
         self.order, self.taps = order, kernel
         self.conv: nn.Conv2d | None = None
         self.norm: AbsorbedBatchNorm | None = None

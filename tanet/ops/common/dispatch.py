@@ -17,7 +17,7 @@ def check_affine(scale: torch.Tensor | None, shift: torch.Tensor | None, act: st
     if (scale is None) != (shift is None):
         raise ValueError("scale and shift form one affine map: give both or none")
     if act not in get_args(Activation):
-        raise ValueError(f"unknown act '{act}': known are {', '.join(get_args(Activation))}")
+        raise ValueError(f"unknown act '{act}': choose from {', '.join(get_args(Activation))}")
 
 
 def backend_for(x: torch.Tensor, *, taps: int = 3, frames: int = 8) -> Backend:
