@@ -86,7 +86,7 @@ def test_predict_json_answers_the_good_among_the_bad(checkpoint, tmp_path, capsy
         (["predict", "CHECKPOINT", "x.mp4", "--device", "cuda:77"], "device 'cuda:77' cannot be used"),
         (
             ["train", "finetune", "--data.root", "VIDEOS", "--model.backbone", "vgg"],
-            "unknown backbone 'vgg': known",
+            "unknown backbone 'vgg': choose from",
         ),
         (["test", "CHECKPOINT", "--data.root", "EMPTY"], "no class folders with videos in it"),
         (["test", "CHECKPOINT", "--eval.size", "99"], "eval.size 99 must not exceed eval.resize 32"),
