@@ -24,8 +24,8 @@ from tanet.video import VideoInfo
 class IndexFlags:
     """Find the videos of a public data set in a folder, and write the list of them that training needs.
 
-      tanet data index something-v2 /data/sthv2 --split train --out sthv2/train.csv
-      tanet train something-v2 --data.root /data/sthv2 --data.train sthv2/train.csv …
+      tanet data index something-v2 /data/sthv2 --split train --out train.csv
+      tanet train something-v2 --data.root /data/sthv2 --data.train train.csv …
 
     Videos are found by name, with or without class folders. Next to the list, the command writes the class
     names in their published order, the missing videos and the unreadable ones. You can stop it at any time:
