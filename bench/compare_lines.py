@@ -43,7 +43,7 @@ class Line:
 
     @property
     def order(self) -> dict[int, float]:
-        """Seed → of the videos whose action is right, the percentage whose direction is right as well."""
+        """Seed → percentage of right directions among the videos with the right action."""
         return self._per_cent("val_order")
 
     def _per_cent(self, column: str) -> dict[int, float]:
@@ -112,7 +112,7 @@ def compare(found: Sequence[Line]) -> list[Compared]:
 
 
 def ways_of(row: Row) -> dict[str, float]:
-    """Parse `val_ways` of bench.compare: action → accuracy of the direction, among its videos."""
+    """Parse `val_ways` of bench.compare: action → share of right directions among its videos with the right action."""
     parts = [text.rpartition(" ") for text in row["val_ways"].split("; ") if text]
     return {action: float(part) for action, _, part in parts}
 

@@ -8,7 +8,7 @@ import tyro
 from tyro.conf import Positional, arg
 
 from tanet.checkpoints.checkpoint import Checkpoint
-from tanet.cli.common import Device, fail, load_checkpoint, parse
+from tanet.cli.common import CheckpointPath, Device, fail, load_checkpoint, parse
 from tanet.cli.console import progress_bar, say
 from tanet.data.annotations import read_split, read_test_samples
 from tanet.data.find_videos import find_videos
@@ -38,7 +38,7 @@ class ShowFlags:
     in Figures 4 to 8 of the paper, in three pictures, …-kernels, …-gates and …-motion.
     """
 
-    checkpoint: Annotated[Positional[Path], arg(metavar="CHECKPOINT")]
+    checkpoint: CheckpointPath
     """Checkpoint written by `tanet train`, of a network with TAM or one of its branches."""
     source: Annotated[Positional[Path], arg(metavar="VIDEO|DATA")]
     """A video, a folder of frame images, or a folder of videos by class."""

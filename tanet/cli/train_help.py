@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+from functools import cache
 from itertools import pairwise
 from textwrap import dedent, fill
 
@@ -50,6 +51,7 @@ def short_help(name: str, recipe: Recipe, flags: type) -> str:
     return "\n".join(lines)
 
 
+@cache
 def field_help(kind: type) -> dict[str, str]:
     """Return the docstring after each field of a dataclass, as one line."""
     definition = ast.parse(dedent(inspect.getsource(kind))).body[0]

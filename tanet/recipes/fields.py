@@ -99,11 +99,15 @@ def section_from_dict(cls: type[S], values: Mapping[str, Any], where: str) -> S:
     Raises:
         UserError: a field is unknown (the message lists the known ones), or a value is not allowed.
     """
-    known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
-    unknown = sorted(set(values) - set(known))
-    if unknown:
-        raise UserError(f"{where}: unknown field {', '.join(unknown)}; choose from {', '.join(known)}")
+    reject_unknown_fields(cls, values, where)
     return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})  # JSON has no tuples
+
+
+def reject_unknown_fields(cls: type, values: Mapping[str, Any], where: str) -> None:
+    """Raise UserError if values have a key that is no field of a dataclass; `where` begins the message."""
+    known = [field.name for field in dataclasses.fields(cls)]
+    if unknown := sorted(set(values) - set(known)):
+        raise UserError(f"{where}: unknown field {', '.join(unknown)}; choose from {', '.join(known)}")
 
 
 def _check(name: str, value: Any, kind: Any, rule: Rule) -> None:

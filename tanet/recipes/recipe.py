@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from tanet.errors import UserError
-from tanet.recipes.fields import Section, section_from_dict, setting
+from tanet.recipes.fields import Section, reject_unknown_fields, section_from_dict, setting
 from tanet.recipes.renamed import accept_old_names, warn_of_new_name, with_new_names
 
 
@@ -217,9 +217,7 @@ def from_dict(values: dict[str, Any]) -> Recipe:
     """
     sections = {"data": Data, "optim": Optim, "eval": Eval}
     _check_fields("recipe", values)
-    known = [field.name for field in dataclasses.fields(Recipe)]
-    if unknown := sorted(set(values) - set(known)):
-        raise UserError(f"recipe: unknown field {', '.join(unknown)}; choose from {', '.join(known)}")
+    reject_unknown_fields(Recipe, values, "recipe")
     for name in values.keys() - {"seed"}:
         _check_fields(f"recipe.{name}", values[name])
     values = with_new_names(values)
