@@ -112,7 +112,7 @@ def compare(found: Sequence[Line]) -> list[Compared]:
 
 
 def ways_of(row: Row) -> dict[str, float]:
-    """Parse `val_ways` of bench.compare: action → share of right directions among its videos with a right action."""
+    """Parse `val_ways` of bench.compare: action → share of right directions where the action is right."""
     parts = [text.rpartition(" ") for text in row["val_ways"].split("; ") if text]
     return {action: float(part) for action, _, part in parts}
 
