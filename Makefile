@@ -3,13 +3,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test kernels lint clean
+.PHONY: demo test long kernels lint clean
 
 demo: $(INSTALLED)
 	$(BIN)/tanet demo
 
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/pytest
+
+# Tests that take minutes: 10,000 damaged files, trainings killed at random moments, every frame of every kind of file.
+long: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m long tests/long
 
 # The fused kernels' tests in Triton's interpreter, where there is no GPU. Triton lies beside the environment, since
 # torch.compile would use it.

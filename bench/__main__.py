@@ -1,46 +1,85 @@
-"""Run a benchmark by name.
+"""Run a benchmark by name, and write its rows to results/NAME.csv.
 
-python -m bench --list
-python -m bench speed --help
+    python -m bench --list
+    python -m bench speed --help
+
+A benchmark is a module of this package with two functions: `flags(parser)` adds its flags (optional), and
+`rows(flags)` yields its rows. Two constants are optional as well. `PACKAGES` names the packages whose
+versions each row records. `KEY` names the columns that identify a row: a new row replaces the old one with
+the same key, and all other rows of the file stay. Without `KEY`, the new rows replace the file.
 """
 
+import argparse
 import ast
 import importlib
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-# Kind of benchmark → names of modules in this package, each of which has a function `main`.
+from bench.common import ROOT, head, read_csv, write_csv
+
+# Kind of benchmark → names of modules in this package.
 BENCHMARKS = {
-    "speed and memory": ("speed", "ops", "scaling", "versions", "compare_speed"),
+    "speed and memory": ("speed", "ops", "scaling", "versions"),
     "reading videos": ("decode", "feeding", "shards", "views"),
-    "accuracy": ("compare", "arrow6", "verbs"),
-    "proofs": ("resume", "fuzz"),
-    "data sets, tables and pictures": (
-        *("arrow6_videos", "compare_table", "compare_plot", "readme_table", "speed_plot", "verbs_picture"),
-    ),
+    "accuracy": ("verbs",),
 }
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
+    words = sys.argv[1:] if words is None else words
     known = [name for names in BENCHMARKS.values() for name in names]
-    if len(sys.argv) < 2 or sys.argv[1] in ("--list", "-h", "--help"):
+    if not words or words[0] in ("--list", "-h", "--help"):
         print("usage: python -m bench NAME [--help] [OPTIONS]")
         for kind, names in BENCHMARKS.items():
             print(f"\n{kind}")
             for name in names:
-                print(f"  {name:15} {summary(name)}")
+                print(f"  {name:10} {summary(name)}")
         return
-    name = sys.argv[1]
+    name = words[0]
     if name not in known:
-        raise SystemExit(f"unknown benchmark '{name}'; choose one of {', '.join(known)}")
-    sys.argv = [f"bench {name}", *sys.argv[2:]]
-    importlib.import_module(f"bench.{name}").main()
+        raise SystemExit(f"unknown benchmark '{name}'; choose from {', '.join(known)}")
+    run(name, words[1:])
 
 
 def summary(name: str) -> str:
     """Return the first line of a benchmark's docstring, without importing the module."""
     source = Path(__file__).with_name(f"{name}.py").read_text()
     return (ast.get_docstring(ast.parse(source)) or "").splitlines()[0]
+
+
+def run(name: str, words: Sequence[str]) -> None:
+    """Run a benchmark; print and save each row as soon as it is measured."""
+    module = importlib.import_module(f"bench.{name}")
+    parser = argparse.ArgumentParser(
+        prog=f"python -m bench {name}",
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    if hasattr(module, "flags"):
+        module.flags(parser)
+    default = Path("results") / f"{name}.csv"
+    parser.add_argument("--out", type=Path, help=f"file to write (default: {default})")
+    flags = parser.parse_args(words)
+    out = flags.out or ROOT / default
+    first = head(*getattr(module, "PACKAGES", ("torch",)))
+    key, old = getattr(module, "KEY", ()), read_csv(out)
+    rows: list[Mapping[str, object]] = []
+    for row in module.rows(flags):
+        show(row, titles=not rows)
+        rows.append({**first, **row})
+        new = {tuple(str(row[column]) for column in key) for row in rows}
+        kept = [row for row in old if tuple(row[column] for column in key) not in new] if key else []
+        write_csv(out, [*kept, *rows])
+    if rows:
+        print(f"{len(rows)} rows in {out}")
+
+
+def show(row: Mapping[str, object], *, titles: bool) -> None:
+    """Print a row in columns, after the names of the columns if `titles` is set."""
+    if titles:
+        print(*(f"{name:>8}" for name in row), sep="  ")
+    print(*(f"{value!s:>{max(8, len(name))}}" for name, value in row.items()), sep="  ", flush=True)
 
 
 if __name__ == "__main__":

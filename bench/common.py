@@ -66,6 +66,13 @@ def head(*packages: str) -> dict[str, object]:
     }
 
 
+def use_one_core() -> None:
+    """Pin this process to one core, and PyTorch to one thread."""
+    torch.set_num_threads(1)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+
 def require_tests(*names: str) -> None:
     """Exit unless these test files pass on this machine and none is skipped; uses xdist if installed."""
     files = [str(ROOT / "tests" / name) for name in names]

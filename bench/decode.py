@@ -1,7 +1,6 @@
 """Time opening a video and decoding the frames of one clip on one core, and check that the frames are right.
 
-    python -m bench.decode                 writes results/decode.csv
-    python -m bench.decode --exact         writes results/decode_exact.csv
+    python -m bench decode
 
 The readers:
 
@@ -17,14 +16,11 @@ The readers:
 `ratio` is a reader's time over that of `tanet` in the same round, so that a slow round slows both: the median
 over rounds. `right` says whether all frames equal those of sequential decoding. Ignore the time of a reader
 that is wrong.
-
---exact reads 200 random sets of frames from a file of each kind and compares them bit for bit with sequential
-decoding.
 """
 
 import argparse
+import json
 import os
-import random
 import subprocess
 import sys
 import tempfile
@@ -36,11 +32,10 @@ from statistics import median
 
 import av
 import numpy as np
-import torch
 from av.container import InputContainer
 
-from bench.clips import make_clip
-from bench.common import ROOT, head, interleaved, percentiles, write_csv
+from bench.common import ROOT, interleaved, percentiles, use_one_core, versions
+from bench.make_video import make_clip
 from tanet.video import open_video
 from tests.support import encoded_videos
 
@@ -60,8 +55,8 @@ GENERATED = {  # name → file, codec, frames per group, encoder options
 # Later releases of torchcodec require CUDA.
 RIVALS = ("torchcodec==0.13.0", "decord2", "opencv-python-headless")
 REPEATS = 25
-SETS = 200
 Reader = Callable[[Path, Sequence[int]], np.ndarray]
+PACKAGES = ("av", "torch", "numpy")
 
 
 def ours(path: Path, indices: Sequence[int]) -> np.ndarray:
@@ -166,7 +161,7 @@ def equals(read: Reader, path: Path, indices: Sequence[int]) -> bool:
 
 
 def rivals() -> dict[str, Reader]:
-    """Return the readers of other libraries; `main` installs their packages."""
+    """Return the readers of other libraries; `rows` installs their packages."""
     from torchcodec.decoders import VideoDecoder  # pyright: ignore[reportMissingImports]
 
     # Import torchcodec first: once decord is imported, torchcodec would load decord's FFmpeg.
@@ -200,14 +195,9 @@ def rivals() -> dict[str, Reader]:
     }
 
 
-def speed() -> list[dict[str, object]]:
-    """Time all readers; one row per case and reader."""
-    torch.set_num_threads(1)
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    readers = READERS | rivals()
-    first = head("av", "torch", "numpy", "torchcodec", "decord2", "opencv-python-headless")
-    rows = []
+def measure_all(readers: Mapping[str, Reader]) -> Iterator[dict[str, object]]:
+    """Time the readers on all videos, and yield one row per case and reader."""
+    use_one_core()
     with tempfile.TemporaryDirectory() as folder:
         cases = {
             f"generated 340x256 {name}": [
@@ -220,58 +210,44 @@ def speed() -> list[dict[str, object]]:
             if found := sorted(DATA.glob(pattern))[::step][:3]:
                 cases[name] = found
         for name, paths in cases.items():
-            for row in measure(name, paths, readers):
-                print(*row.values(), sep="\t", flush=True)
-                rows.append({**first, **row})
-    return rows
+            yield from measure(name, paths, readers)
 
 
-def exact() -> list[dict[str, object]]:
-    """Count, for each file, the random sets of frames that equal sequential decoding; one row per file."""
-    first, rows = head("av", "torch", "numpy"), []
+def flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--alone", action="store_true", help="leave out the readers that must be installed")
+
+
+def rows(flags: argparse.Namespace) -> Iterator[dict[str, object]]:
+    if flags.alone:
+        yield from measure_all(READERS)
+        return
+    # Other libraries are installed in a temporary folder, and a process that finds them there measures.
     with tempfile.TemporaryDirectory() as folder:
-        kinds = encoded_videos.all_kinds(Path(folder))
-        kinds |= {path.name: path for path in sorted(DATA.glob("clips/odd/video_*.mov"))}
-        for pattern, step in REAL.values():
-            kinds |= {path.name: path for path in sorted(DATA.glob(pattern))[::step][:3]}
-        for name, path in kinds.items():
-            truth, choose = encoded_videos.sequential(path), random.Random(name)
-            # Leave out the last frame of a truncated file: it may be incomplete, with undefined content.
-            known = len(truth) - name.startswith("cut_")
-            equal = 0
-            for _ in range(SETS):
-                indices = choose.choices(range(known), k=choose.choice((1, 2, 3, 8, 16)))
-                with open_video(path) as video:
-                    equal += np.array_equal(video.read(indices).numpy(), truth[indices])
-            row = {"file": name, "frames": len(truth), "sets": SETS, "equal": equal}
-            print(*row.values(), sep="\t", flush=True)
-            rows.append({**first, **row})
-    return rows
+        install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder]
+        subprocess.run([*install, *RIVALS], check=True)
+        libraries = Path(av.__file__).parents[1] / "av.libs"
+        for path in libraries.glob("lib*-*.so.*"):  # libavutil-5809ad29.so.60.26.102 → libavutil.so.60
+            name, version = path.name.split(".so.")
+            plain = Path(folder) / f"{name.rsplit('-', 1)[0]}.so.{version.split('.')[0]}"
+            if plain.name.startswith(("libav", "libsw")):
+                plain.symlink_to(path)
+        places = {"LD_LIBRARY_PATH": f"{folder}:{libraries}", "PYTHONPATH": folder}
+        with subprocess.Popen(
+            [sys.executable, "-m", "bench.decode"],
+            cwd=ROOT,
+            env={**os.environ, **places},
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if line.startswith("{"):
+                    yield json.loads(line)
+        if process.returncode:
+            raise SystemExit("the readers' process failed: see its error above")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--exact", action="store_true")
-    parser.add_argument("--with-rivals", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.exact:
-        write_csv(ROOT / "results" / "decode_exact.csv", exact())
-    elif options.with_rivals:
-        write_csv(ROOT / "results" / "decode.csv", speed())
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder]
-            subprocess.run([*install, *RIVALS], check=True)
-            libraries = Path(av.__file__).parents[1] / "av.libs"
-            for path in libraries.glob("lib*-*.so.*"):  # libavutil-5809ad29.so.60.26.102 → libavutil.so.60
-                name, version = path.name.split(".so.")
-                plain = Path(folder) / f"{name.rsplit('-', 1)[0]}.so.{version.split('.')[0]}"
-                if plain.name.startswith(("libav", "libsw")):
-                    plain.symlink_to(path)
-            places = {"LD_LIBRARY_PATH": f"{folder}:{libraries}", "PYTHONPATH": folder}
-            command = [sys.executable, "-m", "bench.decode", "--with-rivals"]
-            subprocess.run(command, check=True, cwd=ROOT, env={**os.environ, **places})
-
-
-if __name__ == "__main__":
-    main()
+if __name__ == "__main__":  # in the readers' process
+    installed = versions("av", "torch", "numpy", *(name.partition("==")[0] for name in RIVALS))
+    for row in measure_all(READERS | rivals()):
+        print(json.dumps({"versions": installed, **row}), flush=True)

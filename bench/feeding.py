@@ -1,7 +1,7 @@
 """Measure what loading data costs: training from files against training on a batch already on the GPU.
 
-    python -m bench.feeding                writes results/feeding.csv
-    python -m bench.feeding --device cpu --backbone resnet18_w16 --size 40 --batch 4 --steps 6 --workers 2
+    python -m bench feeding                writes results/feeding.csv
+    python -m bench feeding --device cpu --backbone resnet18_w16 --size 40 --batch 4 --steps 6 --workers 2
 
 The training steps are those of `tanet train`. The data source is one of
 
@@ -29,8 +29,8 @@ from typing import Literal
 
 import torch
 
-from bench.clips import make_clip
-from bench.common import ROOT, head, percentiles, write_csv
+from bench.common import percentiles
+from bench.make_video import make_clip
 from tanet.data.annotations import read_split
 from tanet.data.dataset import EpochSampler, TrainClips
 from tanet.data.loader import Batch, ClipLoader
@@ -73,34 +73,34 @@ class Source:
     transform_on: Literal["workers", "device"]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+PACKAGES = ("av", "torch", "numpy")
+
+
+def flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="device (default: a GPU if there is one)")
     parser.add_argument("--backbone", default="resnet50")
     parser.add_argument("--batch", type=int, default=32, help="batch size, in clips")
     parser.add_argument("--steps", type=int, default=64, help=f"minimum of steps, over {BLOCKS} blocks")
     parser.add_argument("--workers", type=int, default=available_cores(), help="processes that decode")
     parser.add_argument("--size", type=int, default=224, help="side of the views, in pixels")
-    parser.add_argument("--out", type=Path, default=ROOT / "results" / "feeding.csv")
-    flags = parser.parse_args()
-    device = pick_device(flags.device)
+
+
+def rows(flags: argparse.Namespace) -> Iterator[dict[str, object]]:
     # The workers deliver their batches in bursts, so a block holds equally many batches from each worker.
     rounds = -(-flags.steps // (BLOCKS * max(1, flags.workers)))
     steps = rounds * max(1, flags.workers)
-    setting = Setting(device, flags.backbone, flags.batch, steps, flags.workers, flags.size)
+    setting = Setting(
+        pick_device(flags.device), flags.backbone, flags.batch, steps, flags.workers, flags.size
+    )
     step = make_step(setting)
-    first = {
-        **head("av", "torch", "numpy"),
+    own = {
         "cores": available_cores(),
         "workers": setting.workers,
         "network": f"tanet {setting.backbone}, {FRAMES} frames, {setting.size}², batch {setting.batch}",
     }
-    rows = []
     with tempfile.TemporaryDirectory() as folder:
         for row in measure(step, list(make_sources(Path(folder), workers=setting.workers)), setting):
-            print(*row.values(), sep="\t", flush=True)
-            rows.append({**first, **row})
-    write_csv(flags.out, rows)
+            yield {**own, **row}
 
 
 def measure(step: Step, sources: list[Source], setting: Setting) -> Iterator[dict[str, object]]:
@@ -231,7 +231,3 @@ def make_videos(root: Path, *, group: int) -> Path:
         other.parent.mkdir(exist_ok=True)
         shutil.copy(path, other)
     return root
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """Compare the operations of TAM and TSM with the memory bandwidth of one GPU → results/ops.csv.
 
-    python -m bench.ops
+    python -m bench ops
 
 operation     timed work                                                                 bytes, in maps x
 filter        adaptive_conv with gate: reads x, writes y                                 2
@@ -17,14 +17,13 @@ unless the kernels' tests pass on this machine.
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from pathlib import Path
 
 import torch
 
-from bench.common import ROOT, capture, head, interleaved_on_gpu, percentiles, require_tests, write_csv
+from bench.common import capture, interleaved_on_gpu, percentiles, require_tests
 from tanet import TAM
 from tanet.ops import adaptive_conv, backend_for, shift
 
@@ -39,25 +38,21 @@ TESTS = tuple(
 Run = Callable[[], object]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+PACKAGES = ("torch", "triton")
+
+
+def flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clips", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=50)
-    parser.add_argument("--out", type=Path, default=ROOT / "results" / "ops.csv")
-    flags = parser.parse_args()
+
+
+def rows(flags: argparse.Namespace) -> Iterator[dict[str, object]]:
     if not torch.cuda.is_available():
-        raise SystemExit("bench.ops needs a GPU, and there is none")
+        raise SystemExit("bench ops needs a GPU, and there is none")
     require_tests(*TESTS)
-    first = head("torch", "triton")
-    rows = []
     for channels, side in MAPS:
-        for row in measure(channels, side, clips=flags.clips, repeats=flags.repeats):
-            print(*row.values(), sep="\t", flush=True)
-            rows.append({**first, **row})
+        yield from measure(channels, side, clips=flags.clips, repeats=flags.repeats)
         torch.cuda.empty_cache()
-    write_csv(flags.out, rows)
 
 
 def measure(channels: int, side: int, *, clips: int, repeats: int) -> list[dict[str, object]]:
@@ -166,7 +161,3 @@ def operations(channels: int, side: int, *, clips: int) -> tuple[dict[str, Run],
         "TAM step": each(step, dys, leaves, context=mixed),
         "shift": each(lambda x: shift(x, frames=FRAMES, part=x.shape[1] // 8), block_inputs),
     }, sets
-
-
-if __name__ == "__main__":
-    main()

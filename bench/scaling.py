@@ -1,7 +1,7 @@
 """Compare training on several GPUs with training on one, without reading videos → results/scaling.csv.
 
-    python -m bench.scaling --gpus 1 2 [4]
-    python -m bench.scaling --device cpu --gpus 1 2 --backbone resnet18_w16 --size 64 --clips 2
+    python -m bench scaling --gpus 1 2 [4]
+    python -m bench scaling --device cpu --gpus 1 2 --backbone resnet18_w16 --size 64 --clips 2
 
 The steps are those of `tanet train`, except that no videos are read: batches of 32 clips per GPU are on
 the GPU as uint8 and are normalised one step ahead (`prefetch_to_device`), the ranks agree before each step
@@ -12,30 +12,29 @@ eager       no flags
 compiled    --compile
 sync norm   --optim.sync-norm, eager; compared with eager on one GPU
 
-Each form and number of GPUs has a team of processes, one per GPU (teams.py). All teams start at the same
-time; then the teams of a form take turns in blocks of steps, whose first steps are not counted. The time of a
-step is the time between the starts of two steps by the clock of the first GPU. `ratio` is clips per second
-divided by those of one GPU. `average_ms` is the time of an all-reduce mean of as many numbers as there are
-weights, with nothing else running. A row is written only if all steps were finite and all processes of the
-team end with the same weights.
+Each form and number of GPUs has a team of processes, one per GPU (process_groups.py). All teams start at the
+same time; then the teams of a form take turns in blocks of steps, whose first steps are not counted. The time
+of a step is the time between the starts of two steps by the clock of the first GPU. `ratio` is clips per
+second divided by those of one GPU. `average_ms` is the time of an all-reduce mean of as many numbers as there
+are weights, with nothing else running. A row is written only if all steps were finite and all processes of
+the team end with the same weights.
 """
 
 import argparse
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise, repeat
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
 
-from bench.common import ROOT, head, percentiles, write_csv
-from bench.teams import Team
+from bench.common import percentiles
+from bench.process_groups import Team
 from tanet.data.loader import Batch
 from tanet.data.prefetch import prefetch_to_device
 from tanet.recipes.recipe import Network2D, Optim, Recipe
@@ -91,10 +90,7 @@ class Case:
     memory: int | None = None
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def flags(parser: argparse.ArgumentParser) -> None:
     names = [form.name for form in FORMS]
     parser.add_argument("--gpus", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--forms", nargs="+", choices=names, help="default: all that the device supports")
@@ -104,8 +100,9 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--steps", type=int, default=20, help="timed steps in a block")
     parser.add_argument("--blocks", type=int, default=4)
-    parser.add_argument("--out", type=Path, default=ROOT / "results" / "scaling.csv")
-    flags = parser.parse_args()
+
+
+def rows(flags: argparse.Namespace) -> Iterator[dict[str, object]]:
     there = torch.cuda.device_count() if flags.device == "cuda" else max(flags.gpus)
     if max(flags.gpus) > there:
         raise SystemExit(f"--gpus {max(flags.gpus)}: this machine has {there}; give fewer")
@@ -117,12 +114,7 @@ def main() -> None:
     forms = [form for form in FORMS if form.name in wanted]
     setting = Setting(flags.device, flags.backbone, flags.clips, flags.size, flags.steps)
     cases = measure(forms, sorted(set(flags.gpus)), setting, blocks=flags.blocks)
-    rows = make_rows([case for case in cases if not case.team.error], setting)
-    for row in rows:
-        print(*row.values(), sep="\t")
-    if rows:
-        first = head("torch")
-        write_csv(flags.out, [{**first, **row} for row in rows])
+    yield from make_rows([case for case in cases if not case.team.error], setting)
     if failed := [f"{case.team.name}: {case.team.error}" for case in cases if case.team.error]:
         raise SystemExit("\n".join(failed))
 
@@ -281,11 +273,3 @@ def _clock(device: torch.device) -> tuple[Callable[[], None], Callable[[], list[
         return [start.elapsed_time(end) for start, end in pairwise(events)]
 
     return mark, read
-
-
-def _leave(_: str) -> None:
-    """Ignore lines about initial weights: there are none."""
-
-
-if __name__ == "__main__":
-    main()

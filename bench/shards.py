@@ -1,6 +1,6 @@
 """Measure what packing costs on disk and saves in reading: clips per second on one core, bytes per clip.
 
-    python -m bench.shards                 writes results/shards.csv
+    python -m bench shards
 
 Training clips (8 frames, sampled and cropped at random as in the loader's workers) are read from generated
 340x256 videos of ten seconds and from a real one: from the file itself, from JPEG shards, and from h264
@@ -9,18 +9,16 @@ JPEG shards only the clip's own frames are read. PSNR compares the frames with t
 are in the page cache, so decoding is measured, not the disk. `ratio` is p50 divided by that of the raw file.
 """
 
-import os
+import argparse
 import shutil
 import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import torch
-
-from bench.clips import make_clip
-from bench.common import ROOT, head, interleaved, percentiles, write_csv
+from bench.common import interleaved, percentiles, use_one_core
 from bench.decode import DATA
+from bench.make_video import make_clip
 from tanet.data.annotations import read_split
 from tanet.data.dataset import TrainClips
 from tanet.data.samples import Sample
@@ -35,6 +33,7 @@ FORMATS: tuple[Format, ...] = ("jpeg", "h264")
 FRAMES = 8
 REPEATS = 15
 CLIPS = 4  # clips per run: one video in different epochs
+PACKAGES = ("av", "torch", "numpy")
 
 
 def packed(root: Path, out: Path, *, format: Format) -> Sample:
@@ -114,18 +113,8 @@ def measure(name: str, path: Path, folder: Path) -> Iterator[dict[str, object]]:
             }
 
 
-def main() -> None:
-    torch.set_num_threads(1)
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    rows = []
+def rows(_: argparse.Namespace) -> Iterator[dict[str, object]]:
+    use_one_core()
     with tempfile.TemporaryDirectory() as folder:
         for number, (name, path) in enumerate(videos(Path(folder)).items()):
-            for row in measure(name, path, Path(folder) / f"packed {number}"):
-                print(*row.values(), sep="\t", flush=True)
-                rows.append({**head("av", "torch", "numpy"), **row})
-    write_csv(ROOT / "results" / "shards.csv", rows)
-
-
-if __name__ == "__main__":
-    main()
+            yield from measure(name, path, Path(folder) / f"packed {number}")

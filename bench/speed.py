@@ -1,6 +1,6 @@
 """Measure clips per second of C2D, TSM, TANet and TANet in the published form → results/speed.csv.
 
-    python -m bench.speed --part inference [--backbone mobilenet_v2] [--frames 16]
+    python -m bench speed --part inference [--backbone mobilenet_v2] [--frames 16]
 
 part         measured work; in one run, the networks take turns in blocks
 inference    batches of 32 clips, bfloat16
@@ -17,7 +17,7 @@ compiled              torch.compile, channels-last; in inference by VideoNet.opt
 graph                 the same, captured as a CUDA graph; in training with the optimizer's step
 
 `of_c2d` is the rate divided by that of C2D's best form, so a network takes 1/of_c2d - 1 more time than C2D.
-New rows replace old rows of the same comparison. The benchmark exits unless the kernels' tests pass on this
+The benchmark exits unless the kernels' tests pass on this
 machine.
 """
 
@@ -25,13 +25,12 @@ import argparse
 import gc
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
-from bench.common import ROOT, head, percentiles, read_csv, require_tests, write_csv
+from bench.common import percentiles, require_tests
 from bench.ops import TESTS
-from bench.sides import NETWORKS, Setting, Side, clock, make_sides, same_answers
+from bench.timed_networks import NETWORKS, Setting, Side, clock, make_sides, same_answers
 from tanet.runtime.device import pick_device
 
 FAST = ("compiled", "graph")
@@ -48,10 +47,10 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {  # part → network → its for
 CPU_TESTS = ("ops/test_adaptive_convolution.py", "models/test_tam.py")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+KEY = ("part", "backbone", "network", "form", "frames", "clips", "size")
+
+
+def flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--part", choices=list(PARTS), default="inference")
     parser.add_argument("--backbone", default="resnet50")
     parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
@@ -65,25 +64,17 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--repeats", type=int, default=30, help="timed runs of each network")
     parser.add_argument("--tested", action="store_true", help="skip the tests: they have passed here")
-    parser.add_argument("--out", type=Path, default=ROOT / "results" / "speed.csv")
-    flags = parser.parse_args()
+
+
+def rows(flags: argparse.Namespace) -> Iterator[dict[str, object]]:
     if not flags.tested:
         require_tests(*(CPU_TESTS if flags.part == "cpu" else TESTS))
-    same_answers()
+        same_answers()
     torch.backends.cudnn.benchmark = True
     if flags.part == "cpu":
         torch.set_num_threads(2)
-    first = head("torch")
-    for setting, sides in comparisons(flags):
-        rows = compare(setting, sides, repeats=flags.repeats)
-        keys = {key: str(rows[0][key]) for key in ("part", "backbone", "frames", "clips", "size")}
-        names = {row["network"] for row in rows}
-        kept = [
-            row
-            for row in read_csv(flags.out)
-            if row["network"] not in names or any(row[key] != value for key, value in keys.items())
-        ]
-        write_csv(flags.out, [*kept, *({**first, **row} for row in rows)])
+    for setting, networks in comparisons(flags):
+        yield from compare(setting, networks, repeats=flags.repeats)
 
 
 def comparisons(flags: argparse.Namespace) -> Iterator[tuple[Setting, list[Side]]]:
@@ -119,13 +110,12 @@ def comparisons(flags: argparse.Namespace) -> Iterator[tuple[Setting, list[Side]
 
 
 def compare(setting: Setting, sides: list[Side], *, repeats: int) -> list[dict[str, object]]:
-    """Time the sides in turns; print a line and return a row for each."""
+    """Time the sides in turns, and return a row for each."""
     runs = {f"{side.network} {side.form}": side.run for side in sides}
     times = clock(setting.device, runs, repeats=repeats)
     rates = {name: [1e3 * setting.clips / time for time in times[name]] for name in runs}
     medians = {name: percentiles(rates[name])["p50"] for name in runs}
     best = max((medians[name] for name in runs if name.startswith("c2d ")), default=None)
-    print(f"{setting.part}, {setting.backbone}, {setting.clips} x {setting.frames} x {setting.size}²")
     rows: list[dict[str, object]] = []
     for side, name in zip(sides, runs, strict=True):
         row: dict[str, object] = {
@@ -142,14 +132,5 @@ def compare(setting: Setting, sides: list[Side], *, repeats: int) -> list[dict[s
             "memory_gib": "" if side.memory is None else f"{side.memory / 2**30:.2f}",
             "of_c2d": "" if best is None else f"{medians[name] / best:.3f}",
         }
-        print(
-            f"{name:30} {row['clips_s_p50']:>9} clips/s  {row['ms_p50']:>10} ms  "
-            f"{row['memory_gib'] or '-':>6} GiB  {row['of_c2d'] or '-':>6} of C2D's best",
-            flush=True,
-        )
         rows.append(row)
     return rows
-
-
-if __name__ == "__main__":
-    main()

@@ -1,38 +1,34 @@
-"""Collect the demo's results: TANet against the 2D network on synthetic verbs → results/verbs.csv.
+"""Collect the accuracies of `make demo`: TANet against the 2D network on synthetic verbs.
 
-make demo && python -m bench.verbs
+make demo && python -m bench verbs
 """
 
 import argparse
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 
-from bench.common import ROOT, commit, machine, versions, write_csv
+from bench.common import ROOT
 from tanet.demo.page import COMPARED
 
+PACKAGES = ("torch", "av")
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+
+def flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--demo", type=Path, default=ROOT / "demo", help="folder that `make demo` wrote")
-    folder = parser.parse_args().demo
-    rows = []
+
+
+def rows(flags: argparse.Namespace) -> Iterator[dict[str, object]]:
     for temporal in COMPARED:
-        with (folder / temporal / "metrics.csv").open(newline="") as file:
+        metrics = flags.demo / temporal / "metrics.csv"
+        if not metrics.exists():
+            raise SystemExit(f"{metrics}: no such file; run `make demo` first")
+        with metrics.open(newline="") as file:
             last = list(csv.DictReader(file))[-1]
-        rows.append(
-            {
-                "commit": commit(),
-                "machine": machine(),
-                "versions": versions("torch", "av"),
-                "temporal": temporal,
-                "epochs": last["epoch"],
-                "train_top1": round(float(last["train_top1"]), 4),
-                "val_top1": round(float(last["val_top1"]), 4),
-                "seconds": round(float(last["seconds"])),
-            }
-        )
-    write_csv(ROOT / "results" / "verbs.csv", rows)
-
-
-if __name__ == "__main__":
-    main()
+        yield {
+            "temporal": temporal,
+            "epochs": last["epoch"],
+            "train_top1": round(float(last["train_top1"]), 4),
+            "val_top1": round(float(last["val_top1"]), 4),
+            "seconds": round(float(last["seconds"])),
+        }

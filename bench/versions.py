@@ -1,14 +1,14 @@
 """Compare the speed of two checkouts of tanet, which take turns on one machine.
 
     git worktree add ../before COMMIT
-    python -m bench.versions --before ../before [--parts inference latency step]
+    python -m bench versions --before ../before [--parts inference latency step]
 
 Each checkout runs in its own process. The two take turns in blocks of runs, so that clock speeds and
 temperature are the same for both. A row holds both medians, and the median ratio of neighbouring blocks with
 its 10th and 90th percentiles. A ratio below 1 means that the new checkout is faster. On a CPU, give small
 sizes:
 
-    python -m bench.versions --before ../before --backbone resnet18_w16 --clips 2 --size 64 --blocks 4
+    python -m bench versions --before ../before --backbone resnet18_w16 --clips 2 --size 64 --blocks 4
 """
 
 import argparse
@@ -16,18 +16,20 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
+# bench.common is not imported: this file also runs in a checkout's process, whose tanet may not fit it.
 ROOT = Path(__file__).parents[1]
 PARTS = ("inference", "latency", "step")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+KEY = ("part", "backbone", "clips", "size", "machine")
+
+
+def flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--before", type=Path, required=True, help="folder of the old checkout")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--backbone", default="resnet50")
@@ -35,12 +37,9 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--blocks", type=int, default=40, help="blocks of each checkout")
     parser.add_argument("--runs", type=int, help="runs per block (default: 5; latency: 40)")
-    parser.add_argument("--out", type=Path, default=ROOT / "results" / "versions.csv")
-    flags = parser.parse_args()
-    # Not at the top: this file also runs in a checkout's process, whose tanet may not fit bench.common.
-    from bench.common import head, write_csv
 
-    first, rows = head("torch"), []
+
+def rows(flags: argparse.Namespace) -> Iterator[dict[str, object]]:
     for part in flags.parts:
         sides = [_Side(root, part, flags) for root in (flags.before, ROOT)]
         try:
@@ -53,22 +52,17 @@ def main() -> None:
                 side.stop()
         ratios = sorted(new / old for new, old in zip(after, before, strict=True))
         tenths = quantiles(ratios, n=10)
-        rows.append(
-            {
-                **first,
-                "part": part,
-                "backbone": flags.backbone,
-                "clips": 1 if part == "latency" else flags.clips,
-                "size": flags.size,
-                "before_ms": f"{1e3 * median(before):.3f}",
-                "after_ms": f"{1e3 * median(after):.3f}",
-                "ratio": f"{median(ratios):.4f}",
-                "p10": f"{tenths[0]:.4f}",
-                "p90": f"{tenths[-1]:.4f}",
-            }
-        )
-        print(*list(rows[-1].values())[len(first) :], sep="\t", flush=True)
-    write_csv(flags.out, rows)
+        yield {
+            "part": part,
+            "backbone": flags.backbone,
+            "clips": 1 if part == "latency" else flags.clips,
+            "size": flags.size,
+            "before_ms": f"{1e3 * median(before):.3f}",
+            "after_ms": f"{1e3 * median(after):.3f}",
+            "ratio": f"{median(ratios):.4f}",
+            "p10": f"{tenths[0]:.4f}",
+            "p90": f"{tenths[-1]:.4f}",
+        }
 
 
 class _Side:
@@ -183,8 +177,5 @@ def _make_run(setting: dict[str, Any]) -> tuple[Any, str]:
     return lambda: step(views, labels), device
 
 
-if __name__ == "__main__":
-    if len(sys.argv) == 2 and sys.argv[1].startswith("{"):
-        _serve(json.loads(sys.argv[1]))
-    else:
-        main()
+if __name__ == "__main__":  # in a checkout's process
+    _serve(json.loads(sys.argv[1]))

@@ -1,6 +1,6 @@
 """Measure the time saved in testing by decoding a video once for all its views, on one core.
 
-    python -m bench.views                  writes results/views.csv
+    python -m bench views
 
 `once` reads a video as `tanet test` does: it opens the file once, decodes each frame of all clips once, and
 cuts every crop of a clip out of the same frames. `per view` opens the file and decodes the clip's frames
@@ -9,15 +9,17 @@ generated ones of ten seconds, 340x256, and a real one from Kinetics; they are i
 p50 divided by that of `once`; the two take turns in one run.
 """
 
-import os
+import argparse
 import tempfile
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from bench.common import ROOT, head, interleaved, percentiles, write_csv
-from bench.decode import DATA, make_clip
+from bench.common import interleaved, percentiles, use_one_core
+from bench.decode import DATA
+from bench.make_video import make_clip
 from tanet.data import frame_sampling, transforms
 from tanet.data.dataset import EvalClips
 from tanet.data.samples import Sample
@@ -28,6 +30,7 @@ from tanet.video import open_video
 TESTS = (("k400-10x3", 8), ("k400-4x3", 16), ("sth-2x3", 8), ("sth-1x1", 8))  # protocol, frames per clip
 GROUPS = (12, 250)  # frames from one key frame to the next
 REPEATS = 9
+PACKAGES = ("av", "torch", "numpy")
 
 
 def once(path: Path, *, recipe: Recipe, frames: int) -> torch.Tensor:
@@ -94,19 +97,10 @@ def measure(path: Path, *, protocol: str, frames: int) -> list[dict[str, object]
     ]
 
 
-def main() -> None:
-    torch.set_num_threads(1)
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    first, rows = head("av", "torch", "numpy"), []
+def rows(_: argparse.Namespace) -> Iterator[dict[str, object]]:
+    use_one_core()
     with tempfile.TemporaryDirectory() as folder:
         for name, path in videos(Path(folder)).items():
             for protocol, frames in TESTS:
                 for row in measure(path, protocol=protocol, frames=frames):
-                    print(name, *row.values(), sep="\t", flush=True)
-                    rows.append({**first, "video": name, **row})
-    write_csv(ROOT / "results" / "views.csv", rows)
-
-
-if __name__ == "__main__":
-    main()
+                    yield {"video": name, **row}

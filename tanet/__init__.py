@@ -1,5 +1,7 @@
 """Train, test and run video action recognition: 2D networks with temporal modules, in PyTorch."""
 
+from importlib.metadata import version
+
 from tanet.checkpoints.checkpoint import load
 from tanet.errors import UserError
 from tanet.inference.predict import Prediction, predict, predict_all
@@ -30,3 +32,10 @@ __all__ = [
 ]
 
 _install_old_modules()
+
+
+def __getattr__(name: str) -> str:
+    """Look up `tanet.__version__`, which only pyproject.toml states, when it is asked for."""
+    if name == "__version__":
+        return version("tanet")
+    raise AttributeError(f"module 'tanet' has no attribute '{name}'")

@@ -1,5 +1,6 @@
 """The wheel works away from the checkout: installed in an environment of its own, it names a video."""
 
+import json
 import os
 import subprocess
 import sys
@@ -75,3 +76,15 @@ def test_the_wheel_names_a_video(python, tmp_path):
     answer = run(python, "-m", "tanet", "predict", "model.safetensors", "clip.mp4", folder=tmp_path)
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.startswith("clip.mp4  ")
+
+
+@pytest.mark.slow
+def test_the_wheel_is_typed(python, tmp_path):
+    pytest.importorskip("pyright")
+    script = tmp_path / "script.py"
+    script.write_text("import tanet\nreveal_type(tanet.predict)\ntanet.load(3)\n")
+    flags = ["--outputjson", "--pythonpath", str(python), str(script)]
+    found = json.loads(run(sys.executable, "-m", "pyright", *flags, folder=tmp_path).stdout)
+    told = {one["severity"]: one["message"] for one in found["generalDiagnostics"]}
+    assert "Prediction" in told["information"]
+    assert '"Literal[3]"' in told["error"]

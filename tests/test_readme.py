@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import tanet
-from bench import readme_table
+from docs import make_table
 from tanet.checkpoints import checkpoint
 from tanet.cli import main
 from tanet.evaluation.protocols import PROTOCOLS
@@ -97,7 +97,7 @@ def test_tables_name_everything():
 
 @pytest.mark.slow
 def test_the_table_of_modules_is_what_was_measured():
-    assert readme_table.table() in README
+    assert make_table.table() in README
 
 
 def test_links_and_pictures_are_there():

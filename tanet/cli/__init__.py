@@ -13,6 +13,7 @@ import select
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib import metadata
 
 import torch
 
@@ -50,6 +51,9 @@ def main(args: Sequence[str] | None = None) -> int:
     name, *rest = list(sys.argv[1:] if args is None else args) or ["--help"]
     if name in ("-h", "--help"):
         say(HELP)
+        return 0
+    if name == "--version":
+        say(f"tanet {metadata.version('tanet')}")
         return 0
     if name not in COMMANDS:
         return fail(f"unknown command '{name}': choose from {', '.join(COMMANDS)}")

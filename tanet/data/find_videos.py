@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from tanet.errors import UserError
-from tanet.video import PICTURE_SUFFIXES
+from tanet.video import ARRAY_SUFFIX, PICTURE_SUFFIXES
 
 VIDEO_SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv"),
-    *(".3gp", ".3g2", ".ogv", ".ts", ".mts", ".m2ts", ".gif"),
+    *(".3gp", ".3g2", ".ogv", ".ts", ".mts", ".m2ts", ".gif", ARRAY_SUFFIX),
 )
 
 

@@ -1,6 +1,6 @@
 """The arrow of time: six classes, three actions of UCF-101 played forwards and backwards.
 
-    python -m bench.arrow6_videos UCF-101 arrow6
+    python -m projects.compare.arrow6_videos UCF-101 arrow6
     tanet train arrow6 --data.root arrow6 --model.weights mobilenet_v2_imagenet.pth
 
 No single frame shows the direction of time, so a network that ignores frame order should not exceed 50 %.

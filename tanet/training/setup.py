@@ -1,5 +1,6 @@
 """Prepare a training run: find its videos, and build the network and everything else that the loop uses."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -37,6 +38,8 @@ class TrainingContext:
     compile: bool
     save_after: float
     """Seconds between two saved states."""
+    on_network: Callable[[VideoNet], None] | None = None
+    """Receives the network in training mode, before its first step."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,8 @@ def prepare(recipe: Recipe, split: Split, context: TrainingContext, *, resumed: 
     optim, group, device = recipe.optim, context.group, context.device
     network = build_network(recipe, split.classes, context, resumed=resumed)
     optimizer = make_optimizer(network, optim, trained=bool(recipe.model.init))
+    if context.on_network:
+        context.on_network(network.train())
     clips = TrainClips(
         split.train, recipe.data, frames=recipe.model.frames, classes=split.classes, seed=recipe.seed
     )

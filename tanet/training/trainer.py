@@ -12,8 +12,8 @@ events.py lists the events that a run emits.
 
 import time
 import warnings
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -22,6 +22,7 @@ from tanet.data.loader import BadVideo, Batch
 from tanet.data.prefetch import prefetch_to_device
 from tanet.data.samples import Split
 from tanet.errors import UserError
+from tanet.models.video_net import VideoNet
 from tanet.recipes.fields import section_from_dict
 from tanet.recipes.input_spec import InputSpec
 from tanet.recipes.recipe import Recipe
@@ -37,7 +38,7 @@ from tanet.training.run_folder import RunFolder
 from tanet.training.schedule import lr_at, set_lr, shorten_schedule
 from tanet.training.setup import TrainingContext, prepare, read_training_split
 from tanet.training.step import TrainStep
-from tanet.training.training_state import RankState, TrainingState, restore_rng, rng_state
+from tanet.training.training_state import Position, RankState, TrainingState, restore_rng, rng_state
 
 __all__ = ["BadStep", "EpochResult", "Event", "Interrupted", "Note", "Progress", "train"]
 GRACE = 300.0  # seconds that a rank waits for the others, in addition to the data timeout
@@ -53,6 +54,7 @@ def train(
     save_minutes: float = 10.0,
     compile: bool = False,
     reference: Recipe | None = None,
+    on_network: Callable[[VideoNet], None] | None = None,
     report: OnEvent | None = None,
 ) -> Path:
     """Train the network of a recipe.
@@ -71,6 +73,8 @@ def train(
         save_minutes: minutes between two saved states. The end of each epoch is also saved.
         compile: compile the network, which is faster on a GPU but takes minutes at the start.
         reference: the recipe before its fields were changed; the plan lists the changes.
+        on_network: receives the network once, on its device and in training mode, before the first step; it
+            may change how the network runs, for example capture it as a CUDA graph.
         report: deprecated name of `on_event`.
 
     Returns:
@@ -107,23 +111,11 @@ def train(
         if finished:
             on_event(Note(f"{out}: this training run is already finished"))
             return folder.best
-        context = TrainingContext(group, target, on_event, stop, compile, 60 * save_minutes)
+        context = TrainingContext(group, target, on_event, stop, compile, 60 * save_minutes, on_network)
         with group.errors_on_all_ranks():
             training = _Training(recipe, split, folder, state, context)
         training.run()
         return folder.best
-
-
-@dataclass(frozen=True)
-class Position:
-    """The point that a training run has reached."""
-
-    epoch: int = 0
-    """Number of complete epochs."""
-    step: int = 0
-    """Steps done in the current epoch."""
-    used: int = 0
-    """Number of keys of this epoch's `EpochSampler` that this rank has already consumed."""
 
 
 class _Training:

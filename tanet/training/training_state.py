@@ -30,6 +30,18 @@ KEPT_STATES = 2  # number of files kept: the newest and the one before it
 
 
 @dataclass(frozen=True)
+class Position:
+    """The point that a training run has reached."""
+
+    epoch: int = 0
+    """Number of complete epochs."""
+    step: int = 0
+    """Steps done in the current epoch."""
+    used: int = 0
+    """Number of keys of this epoch's `EpochSampler` that this rank has already consumed."""
+
+
+@dataclass(frozen=True)
 class RankState:
     """The part of the state that differs between ranks."""
 

@@ -7,7 +7,7 @@
     packet_index.py   which packets hold which frames, without decoding
     avi_packets.py    the packets of an AVI file by its own index, without demuxing all of them
     frame_folder.py   a folder of pictures
-    frame_array.py    frames in memory
+    frame_array.py    decoded frames, in memory or in a .npy file
     frame_to_rgb.py   a decoded frame → RGB
 
 A Video must be used by one thread, and decodes in one thread; parallelism comes from the loader's workers.
@@ -26,6 +26,7 @@ from tanet.video.packet_index import STORES_TIMES
 from tanet.video.video_file import VideoFile
 
 __all__ = [
+    "ARRAY_SUFFIX",
     "PICTURE_SUFFIXES",
     "STORES_TIMES",
     "DamagedVideo",
@@ -38,9 +39,11 @@ __all__ = [
     "read_frames",
 ]
 
+ARRAY_SUFFIX = ".npy"
+
 
 def open_video(source: str | Path | bytes, *, name: str | Path | None = None) -> Video:
-    """Open a video file, a folder of frame pictures, or the bytes of a video file.
+    """Open a video file, a folder of frame pictures, a .npy file of frames, or the bytes of a video file.
 
     Args:
         source: a path, or the content of a file.
@@ -54,7 +57,11 @@ def open_video(source: str | Path | bytes, *, name: str | Path | None = None) ->
     path = Path(source)
     if not path.exists():
         raise VideoError(name or path, "no such file or folder")
-    return PictureFolder(path) if path.is_dir() else VideoFile(path, name=Path(name or path))
+    if path.is_dir():
+        return PictureFolder(path)
+    if path.suffix.lower() == ARRAY_SUFFIX:
+        return FrameArray.of_file(path, name=name)
+    return VideoFile(path, name=Path(name or path))
 
 
 def probe(path: str | Path, *, decode: bool = False) -> VideoInfo:

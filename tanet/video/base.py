@@ -84,17 +84,12 @@ class Video:
                 number, and these frames can be read.
             VideoError: a frame cannot be read, or differs in size from the first.
         """
-        wanted = np.asarray(indices)
-        if wanted.size and wanted.dtype.kind not in "iu":
-            raise ValueError(f"{self.path}: frame indices must be integers, not {wanted.dtype}")
+        wanted = self._checked(indices)
         from av.video.reformatter import VideoReformatter
 
         reformatter = VideoReformatter()
         every = wanted.reshape(-1).tolist()
         numbers = sorted(set(every))
-        for number in numbers:
-            if not 0 <= number < self.frames:
-                raise ValueError(f"{self.path}: no frame {number}, there are {self.frames}")
         frames: np.ndarray | None = None
         row_of = {number: row for row, number in enumerate(numbers)}
         for number, frame, path in self._decode(numbers):
@@ -119,6 +114,16 @@ class Video:
 
     def close(self) -> None:
         """Release all resources; afterwards nothing can be read."""
+
+    def _checked(self, indices: ArrayLike | torch.Tensor) -> np.ndarray:
+        """Return the indices as an int64 array; raise a ValueError unless each is the number of a frame."""
+        wanted = np.asarray(indices)
+        if wanted.size and wanted.dtype.kind not in "iu":
+            raise ValueError(f"{self.path}: frame indices must be integers, not {wanted.dtype}")
+        for number in (wanted.min(), wanted.max()) if wanted.size else ():
+            if not 0 <= number < self.frames:
+                raise ValueError(f"{self.path}: no frame {number}, there are {self.frames}")
+        return wanted.astype(np.int64)
 
     def _decode(self, numbers: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame, Path]]:
         """Yield number, frame and file for each of these distinct, ascending numbers, in any order."""

@@ -1,33 +1,58 @@
-"""Video made of frames that are already in memory."""
+"""Video made of decoded frames: an array in memory, or a .npy file, which is mapped and not loaded."""
+
+from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
 from tanet.errors import UserError
-from tanet.video.base import Video
+from tanet.video.base import Video, VideoError
 
 
 class FrameArray(Video):
-    """A video of frames in memory.
+    """A video of decoded frames.
 
     Args:
-        frames: uint8 [frames, H, W, 3], RGB, on any device.
+        frames: uint8 [frames, H, W, 3], RGB; a tensor may be on any device.
+        name: name of the video in errors.
 
     Raises:
         UserError: the array has another type or shape, or is empty.
     """
 
-    def __init__(self, frames: np.ndarray | torch.Tensor) -> None:
-        array = torch.as_tensor(np.ascontiguousarray(frames) if isinstance(frames, np.ndarray) else frames)
-        if array.dtype != torch.uint8 or array.ndim != 4 or array.shape[-1] != 3 or not len(array):
-            raise UserError(f"expected frames uint8 [frames, H, W, 3], not {array.dtype} {list(array.shape)}")
-        self.path, self.frames = Path("array"), len(array)
-        self._array, self._size = array, (array.shape[1], array.shape[2])
+    def __init__(self, frames: np.ndarray | torch.Tensor, *, name: str | Path = "array") -> None:
+        kind, shape = str(frames.dtype).removeprefix("torch."), list(frames.shape)
+        if kind != "uint8" or len(shape) != 4 or shape[-1] != 3 or 0 in shape:
+            raise UserError(f"expected frames uint8 [frames, H, W, 3], not {kind} {shape}")
+        self.path, self.frames = Path(name), shape[0]
+        self._array, self._size = frames, (shape[1], shape[2])
+
+    @classmethod
+    def of_file(cls, path: Path, *, name: str | Path | None = None) -> Self:
+        """Map a file that `numpy.save` wrote.
+
+        Raises:
+            VideoError: the file cannot be read, or holds something else.
+        """
+        name = Path(name or path)
+        try:
+            frames = np.load(path, mmap_mode="r", allow_pickle=False)
+        except OSError as error:
+            raise VideoError(name, error.strerror or "not a file of numpy.save") from error
+        except (ValueError, EOFError) as error:
+            raise VideoError(name, "not a file of numpy.save, or truncated") from error
+        try:
+            return cls(frames, name=name)
+        except UserError as error:
+            raise VideoError(name, str(error)) from error
 
     def read(self, indices: ArrayLike | torch.Tensor) -> torch.Tensor:
         """Return frames by their numbers, on the CPU; see `Video.read`."""
-        wanted = torch.as_tensor(np.asarray(indices))
-        return self._array[wanted.to(self._array.device)].cpu()
+        wanted = self._checked(indices)
+        if isinstance(self._array, np.ndarray):
+            return torch.from_numpy(self._array[wanted])  # indexed by an array, so this is a copy
+        return self._array[torch.from_numpy(wanted).to(self._array.device)].cpu()

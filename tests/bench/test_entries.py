@@ -1,21 +1,18 @@
-"""Every benchmark's entry, run once and tiny: it starts with its defaults and writes its rows."""
+"""Every benchmark, run once and tiny: it starts with its defaults and writes its rows."""
 
 import csv
 import importlib
-import sys
 from pathlib import Path
 
 import pytest
-import torch
 
-from bench import common
-from bench.__main__ import BENCHMARKS
-from bench.__main__ import main as runner
-from tanet import create_model
-from tanet.recipes import RECIPES
-from tests.support.tiny_videos import changed, make, make_folders
+from bench.__main__ import BENCHMARKS, main
+from tests.support.tiny_videos import make
 
 ROOT = Path(__file__).parents[2]
+ON_CPU = ["--device", "cpu", "--backbone", "resnet18_w16", "--size", "32"]
+ONE_KIND = {"h264": ("12.mp4", "libx264", 12, {"bf": "3", "threads": "1"})}
+ANY_CORE = {"use_one_core": lambda: None}  # pinning would outlast the test
 
 
 def one_video(folder):
@@ -24,29 +21,20 @@ def one_video(folder):
     return {"tiny": make(path, frames=30)}
 
 
-ARROW6 = changed(RECIPES["arrow6"], data={"size": 32, "resize": 32}, eval={"size": 32, "resize": 32})
-ON_CPU = ["--device", "cpu", "--backbone", "resnet18_w16", "--size", "32"]
-# Module → constants that make it tiny, flags, and whether it takes over five seconds.
-# A flag in capitals is a place of the fixture's.
+# Benchmark → constants that make it tiny, and flags. DEMO is the fixture's folder.
 TINY = {
-    "arrow6": (
-        {"RECIPES": {"arrow6": changed(ARROW6, optim={"epochs": 1, "warmup": 0.0, "batch": 4})}},
+    "decode": ({"REAL": {}, "GENERATED": ONE_KIND, "REPEATS": 2, **ANY_CORE}, ["--alone"]),
+    "feeding": ({"BLOCKS": 2, "VIDEOS": 2}, [*ON_CPU, *["--batch", "1", "--steps", "4", "--workers", "1"]]),
+    "scaling": (
+        {},
         [
-            "--data",
-            "VIDEOS",
-            "--weights",
-            "WEIGHTS",
-            *["--seeds", "0", "--temporal", "none", "--workers", "1"],
+            *["--gpus", "1", "2", "--forms", "eager", "--clips", "2", "--steps", "2", "--blocks", "2"],
+            *ON_CPU,
         ],
     ),
-    "compare_speed": ({}, ["--benchmark", "synthetic", "--only", "none", "--clips", "1", "--repeats", "2"]),
-    "decode": ({"REAL": {}, "SETS": 2, "REPEATS": 2}, ["--exact"]),
-    "feeding": ({"BLOCKS": 2, "VIDEOS": 2}, [*ON_CPU, *["--batch", "1", "--steps", "4", "--workers", "1"]]),
-    "fuzz": ({"FILES": 6, "OPENS": 4, "WARM_UP": 1, "EVERY": 2}, []),
-    "resume": ({}, ["--moments", "0"]),
-    "shards": ({"REPEATS": 2, "CLIPS": 1, "videos": one_video}, []),
+    "shards": ({"REPEATS": 2, "CLIPS": 1, "videos": one_video, **ANY_CORE}, []),
     "speed": (
-        {"same_answers": lambda: None},
+        {},
         [
             *["--part", "cpu", "--tested", "--networks", "tanet", "--forms", "eager", "--repeats", "2"],
             *ON_CPU[2:],
@@ -56,77 +44,64 @@ TINY = {
     "versions": (
         {},
         [
-            "--before",
-            str(ROOT),
+            *["--before", str(ROOT), "--parts", "step", "--clips", "1", "--blocks", "2", "--runs", "1"],
             *ON_CPU[2:],
-            *["--parts", "step", "--clips", "1", "--blocks", "2", "--runs", "1"],
         ],
     ),
-    "views": ({"TESTS": (("sth-1x1", 8),), "REPEATS": 2, "videos": one_video}, []),
+    "views": ({"TESTS": (("sth-1x1", 8),), "REPEATS": 2, "videos": one_video, **ANY_CORE}, []),
 }
-# What has tests of its own, draws a picture, or needs a GPU (ops).
-ELSEWHERE = {
-    *("arrow6_videos", "compare", "compare_plot", "compare_table", "scaling"),
-    *("ops", "readme_table", "speed_plot", "verbs_picture"),
-}
+NEEDS_GPU = {"ops"}
 
 
 @pytest.fixture
-def places(tmp_path):
-    demo = tmp_path / "demo"
+def demo(tmp_path):
+    folder = tmp_path / "demo"
     for network in ("tam", "none"):
-        (demo / network).mkdir(parents=True)
-        (demo / network / "metrics.csv").write_text("epoch,train_top1,val_top1,seconds\n1,0.5,0.25,3\n")
-    weights = tmp_path / "weights.pth"
-    state = create_model("c2d-mobilenet-v2", classes=2).backbone.state_dict()
-    torch.save(state, weights)
-    return {"DEMO": demo, "VIDEOS": make_folders(tmp_path / "videos"), "WEIGHTS": weights}
+        (folder / network).mkdir(parents=True)
+        (folder / network / "metrics.csv").write_text("epoch,train_top1,val_top1,seconds\n1,0.5,0.25,3\n")
+    return folder
 
 
-def test_every_entry_is_known():
-    entries = {path.stem for path in (ROOT / "bench").glob("*.py") if "\ndef main(" in path.read_text()}
-    entries -= {"__main__"}
-    assert entries == TINY.keys() | ELSEWHERE
+def test_every_benchmark_is_listed_and_run():
+    entries = {path.stem for path in (ROOT / "bench").glob("*.py") if "\ndef rows(" in path.read_text()}
+    assert entries == TINY.keys() | NEEDS_GPU
     assert entries == {name for names in BENCHMARKS.values() for name in names}
 
 
-def test_the_runner_lists_and_starts_benchmarks(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["bench", "--list"])
-    runner()
-    shown = capsys.readouterr().out
-    assert "  speed           Measure clips per second" in shown
-    monkeypatch.setattr(sys, "argv", ["bench", "compare_table", "--help"])
+def test_the_runner_lists_benchmarks_and_shows_their_help(capsys):
+    main(["--list"])
+    assert "  speed      Measure clips per second" in capsys.readouterr().out
     with pytest.raises(SystemExit) as stop:
-        runner()
+        main(["shards", "--help"])
     assert stop.value.code == 0
-    assert "usage: bench compare_table" in capsys.readouterr().out
-    monkeypatch.setattr(sys, "argv", ["bench", "sped"])
-    with pytest.raises(SystemExit, match="unknown benchmark 'sped'"):
-        runner()
+    assert "usage: python -m bench shards" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="unknown benchmark 'sped'; choose from speed, ops"):
+        main(["sped"])
+
+
+def test_a_row_replaces_the_row_with_the_same_key(tmp_path, monkeypatch):
+    out = tmp_path / "out.csv"
+
+    def run(*rows, key):
+        monkeypatch.setattr("bench.verbs.KEY", key, raising=False)
+        monkeypatch.setattr("bench.verbs.rows", lambda _: iter(rows))
+        main(["verbs", "--out", str(out)])
+        return [(row["name"], row["value"]) for row in csv.DictReader(out.open())]
+
+    assert run({"name": "a", "value": 1}, {"name": "b", "value": 2}, key=()) == [("a", "1"), ("b", "2")]
+    assert run({"name": "a", "value": 3}, key=("name",)) == [("b", "2"), ("a", "3")]
+    assert run({"name": "c", "value": 4}, key=()) == [("c", "4")]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TINY)
-def test_an_entry_runs(name, places, tmp_path, monkeypatch):
-    module = importlib.import_module(f"bench.{name}")
-    constants, flags = TINY[name]
+def test_a_benchmark_runs(name, demo, tmp_path, monkeypatch):
+    constants, words = TINY[name]
     for constant, value in constants.items():
-        monkeypatch.setattr(module, constant, value)
-    written = []
-
-    def keep(path, table):
-        path = tmp_path / Path(path).name
-        common_write(path, table)
-        written.append(path)
-
-    common_write = common.write_csv
-    monkeypatch.setattr(common, "write_csv", keep)
-    if hasattr(module, "write_csv"):
-        monkeypatch.setattr(module, "write_csv", keep)
-    monkeypatch.setattr(sys, "argv", [name, *(str(places.get(flag, flag)) for flag in flags)])
-    module.main()
-    assert written
-    for path in set(written):
-        with path.open(newline="") as file:
-            found = list(csv.DictReader(file))
-        assert found
+        monkeypatch.setattr(importlib.import_module(f"bench.{name}"), constant, value)
+    out = tmp_path / "rows.csv"
+    main([name, *(str(demo) if word == "DEMO" else word for word in words), "--out", str(out)])
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows
+    assert {"commit", "date", "machine", "versions"} < rows[0].keys()

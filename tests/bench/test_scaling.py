@@ -1,15 +1,14 @@
 """The benchmark of several GPUs: honest rows, teams that fail alone; a small run on the CPU."""
 
-import sys
 from functools import partial
 
 import numpy as np
 import pytest
 
-from bench import scaling
+from bench.__main__ import run
 from bench.common import read_csv
+from bench.process_groups import Team
 from bench.scaling import FORMS, Case, Setting, differ, make_rows
-from bench.teams import Team
 
 SETTING = Setting(device="cuda", backbone="resnet50", clips=32, size=224, steps=20)
 
@@ -61,14 +60,12 @@ def test_a_team_fails_alone():
 
 
 @pytest.mark.slow
-def test_runs_on_a_cpu(tmp_path, monkeypatch, capsys):
+def test_runs_on_a_cpu(tmp_path):
     words = ["--device", "cpu", "--gpus", "1", "2", "--forms", "eager", "--backbone", "resnet18_w16"]
     words += ["--size", "32", "--clips", "2", "--steps", "2", "--blocks", "2", "--out", str(tmp_path / "out")]
-    monkeypatch.setattr(sys, "argv", ["scaling", *words])
-    scaling.main()
+    run("scaling", words)
     one, two = read_csv(tmp_path / "out")
     assert (one["gpus"], one["ratio"], one["average_ms"]) == ("1", "1.000", "")
     assert float(two["ratio"]) == pytest.approx(2 * float(one["ms_p50"]) / float(two["ms_p50"]), rel=1e-2)
-    monkeypatch.setattr(sys, "argv", ["scaling", *words, "--gpus", "2"])
     with pytest.raises(SystemExit, match="1 must be among them"):
-        scaling.main()
+        run("scaling", [*words, "--gpus", "2"])

@@ -3,10 +3,13 @@
 import json
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 import torch
 
+import tanet
 from tanet.cli import main
 from tanet.cli.train_help import FIRST
 from tests.support.tiny_videos import make, make_folders
@@ -183,6 +186,13 @@ def test_a_fault_of_ours_keeps_its_traceback(monkeypatch, capsys):
 def test_help_is_short(args, capsys):
     assert main(args) == 0
     assert "tanet" in capsys.readouterr().out
+
+
+def test_the_version_comes_from_the_package(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"tanet {tanet.__version__}\n"
+    stated = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["version"]
+    assert tanet.__version__ == stated
 
 
 COMMANDS_WITH_FLAGS = (

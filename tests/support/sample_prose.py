@@ -25,7 +25,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=30)
     flags = parser.parse_args()
     files = [
-        path for folder in ("tanet", "bench", "examples") for path in sorted((ROOT / folder).rglob("*.py"))
+        path
+        for folder in ("tanet", "bench", "projects", "examples")
+        for path in sorted((ROOT / folder).rglob("*.py"))
     ]
     passages = [passage for path in files for passage in passages_of(path)]
     for number, (place, text) in enumerate(random.Random(flags.seed).sample(passages, flags.count), 1):

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from bench.teams import Team
+from bench.process_groups import Team
 from tanet.recipes.recipe import Optim
 from tanet.runtime.distributed import SINGLE_PROCESS, ProcessGroup, RankError
 from tanet.training import gradient_sync

@@ -1,5 +1,6 @@
 """Training: what it writes, that it repeats itself, and that TAM learns the order of frames."""
 
+import copy
 import csv
 import dataclasses
 import json
@@ -43,6 +44,19 @@ def test_writes_checkpoints_metrics_and_recipe(recipe, tmp_path):
     model = checkpoint.load(best)
     assert model.classes == ("move_left", "move_right")
     assert model.info["val_top1"] == max(result.val_top1 for result in results)
+
+
+def test_the_network_is_handed_out_before_its_first_step(recipe, tmp_path):
+    seen = []
+
+    def keep(network):
+        seen.append((network.training, copy.deepcopy(network.state_dict())))
+
+    train(recipe, out=tmp_path, device="cpu", on_network=keep)
+    ((training, weights),) = seen
+    assert training
+    trained = checkpoint.load(tmp_path / "last.safetensors").network.state_dict()
+    assert any(not torch.equal(weights[name], trained[name]) for name in weights)
 
 
 def test_best_is_the_best_validated_and_not_the_last(recipe, tmp_path, monkeypatch):

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
 from tanet.runtime.process_pool import FailedFile, map_files
-from tanet.video import PICTURE_SUFFIXES, STORES_TIMES, VideoError, open_video
+from tanet.video import ARRAY_SUFFIX, PICTURE_SUFFIXES, STORES_TIMES, VideoError, open_video
 
 if TYPE_CHECKING:
     from av.container import InputContainer  # loaded only when something is checked
@@ -78,9 +78,9 @@ def check_video(path: Path, *, min_frames: int) -> Finding:
     try:
         if path.is_dir() and not any(file.suffix.lower() in PICTURE_SUFFIXES for file in path.iterdir()):
             return replace(finding, verdict="empty", cause="the folder holds no pictures")
-        if path.is_file():
-            if not path.stat().st_size:
-                return replace(finding, verdict="empty", cause="the file is empty")
+        if path.is_file() and not path.stat().st_size:
+            return replace(finding, verdict="empty", cause="the file is empty")
+        if path.is_file() and path.suffix.lower() != ARRAY_SUFFIX:
             header = _Header.of(path)
             if not header.videos:
                 cause = "no video stream, only sound" if header.sounds else "no stream"

@@ -1,9 +1,9 @@
 """Plot accuracy against measured time of every module → docs/compare-NAME.svg.
 
-    python -m bench.compare_plot --benchmark arrow6
+    python -m projects.compare.plot --benchmark arrow6
 
-The horizontal axis is milliseconds per clip (bench.compare_speed); the vertical axis is top-1 with its
-standard deviation over seeds (bench.compare). The line joins the Pareto-optimal modules, those
+The horizontal axis is milliseconds per clip (projects.compare.speed); the vertical axis is top-1 with its
+standard deviation over seeds (projects.compare.run). The line joins the Pareto-optimal modules, those
 for which no other module is both faster and more accurate. A broken vertical axis interrupts the line.
 """
 
@@ -15,8 +15,8 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from bench.common import ROOT, read_csv
-from bench.compare_cases import BENCHMARKS
-from bench.compare_lines import Line, Row, current, lines, timed
+from projects.compare.cases import BENCHMARKS
+from projects.compare.results import Line, Row, current, lines, timed
 from tanet.visualization.figures import require_plots
 
 OWN, OTHER, LINE = "#D55E00", "#0072B2", "#999999"  # distinguishable for the colour-blind

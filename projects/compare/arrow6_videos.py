@@ -1,11 +1,11 @@
 """Make the data set arrow6 from UCF-101: clips of three actions, and the same clips played backwards.
 
-    python -m bench.arrow6_videos UCF-101 arrow6
+    python -m projects.compare.arrow6_videos UCF-101 arrow6
 
 UCF-101 (Soomro et al. 2012, https://www.crcv.ucf.edu/data/UCF101.php) has one folder per action, with files
-such as v_Diving_g01_c01.avi. The clips (bench/arrow6_clips.txt) come from its split 1, so no scene is in both
-train/ and val/. They are written as h264, 170×128. The rows in results/ were measured on files from another
-encoder, 172×128, so new rows will differ from them slightly.
+such as v_Diving_g01_c01.avi. The clips (projects/compare/arrow6_clips.txt) come from its split 1, so no scene
+is in both train/ and val/. They are written as h264, 170×128. The rows in results/ were measured on files
+from another encoder, 172×128, so new rows will differ from them slightly.
 """
 
 import argparse
@@ -16,13 +16,12 @@ from pathlib import Path
 
 import torch
 
-from bench.common import ROOT
 from tanet.data.transforms import resize_short_side
 from tanet.runtime.device import available_cores
 from tanet.synthetic import write_video
 from tanet.video import VideoError, open_video
 
-CLIPS = ROOT / "bench" / "arrow6_clips.txt"
+CLIPS = Path(__file__).with_name("arrow6_clips.txt")
 SHORT_SIDE = 128
 
 

@@ -7,18 +7,17 @@ import sys
 import time
 from dataclasses import asdict
 
-import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset
 
-from bench import compare
-from bench.abreast import abreast
 from bench.common import read_csv, write_csv
-from bench.decoded import Raw, decoded, twins
-from tanet.data import dataset
+from projects.compare import run as compare
+from projects.compare.decoded_cache import Decoded, decoded, twins
+from projects.compare.parallel_runs import run_parallel
+from tanet.data.annotations import read_split
 from tanet.data.samples import Sample, Split
 from tanet.evaluation.report import Report
+from tanet.recipes.recipe import Data
 from tanet.synthetic import HARD
 from tanet.video import open_video
 from tests.support.tiny_videos import make_folders
@@ -28,20 +27,20 @@ TINY += ["model.frames=4", "optim.epochs=1", "optim.warmup=0", "optim.batch=4", 
 
 
 @pytest.mark.parametrize("few", [0, 50])
-def test_videos_are_read_from_memory_as_from_their_files(few, tmp_path, monkeypatch):
-    monkeypatch.setattr("bench.decoded.FEW", few)
+def test_decoded_videos_equal_their_files(few, tmp_path, monkeypatch):
+    monkeypatch.setattr("projects.compare.decoded_cache.FEW", few)
     root = make_folders(tmp_path / "videos", train=1, val=1)
-    path = next(root.rglob("*.mp4"))
-    indices = np.array([[3, 0], [7, 3]])
-    with open_video(path) as video:
-        wanted, info = video.read(indices), video.info
-    with decoded(root) as raw:
-        assert raw.videos == 4
-        path.unlink()
-        with dataset.open_video(path) as video:
-            assert (video.frames, video.info.height) == (info.frames, info.height)
-            assert (video.read(indices) == wanted).all()
-    assert dataset.open_video is open_video
+    with decoded(root) as cache:
+        assert cache.videos == 4
+        for path in root.rglob("*.mp4"):
+            copy = cache.root / f"{path.relative_to(root)}.npy"
+            with open_video(path) as video, open_video(copy) as other:
+                assert other.frames == video.frames
+                every = range(video.info.frames)
+                assert (other.read(every) == video.read(every)).all()
+        split = read_split(Data(root=str(cache.root)))
+        assert (len(split.train), len(split.val)) == (2, 2)
+    assert not cache.root.exists()
 
 
 def test_both_ways_of_a_clip_are_played_from_one_file(tmp_path):
@@ -61,55 +60,27 @@ def test_both_ways_of_a_clip_are_played_from_one_file(tmp_path):
     assert twins(alone) is None
 
     def frames(path):
-        with dataset.open_video(path) as video:
+        with open_video(path) as video:
             return video.read(range(video.info.frames))
+
+    def played(path, cache):
+        return frames(cache.root / f"{path.relative_to(root)}.npy")
 
     as_files = {path: frames(path) for pair in pairs for path in pair}
     forwards = 0
-    with decoded(root, one_file=True):
+    with decoded(root, one_file=True) as cache:
         for forward, backward in pairs:
-            assert (frames(forward) == frames(backward).flip(0)).all()
-            from_forward = bool((frames(forward) == as_files[forward]).all())
-            assert from_forward or (frames(backward) == as_files[backward]).all()
+            assert (played(forward, cache) == played(backward, cache).flip(0)).all()
+            from_forward = bool((played(forward, cache) == as_files[forward]).all())
+            assert from_forward or (played(backward, cache) == as_files[backward]).all()
             forwards += from_forward
     assert forwards == len(pairs) / 2
-    with decoded(root):
-        assert all((frames(path) == as_files[path]).all() for path in as_files)
+    with decoded(root) as cache:
+        assert all((played(path, cache) == as_files[path]).all() for path in as_files)
     samples = tuple(Sample(str(path), label) for pair in pairs for label, path in enumerate(pair))
     split = Split(samples, samples, ("Dive", "DiveReversed"))
     assert compare.counted(split, as_files=False) == "8 + 8, both ways from one file, in turn"
     assert compare.counted(split, as_files=True) == "8 + 8"
-
-
-class FirstFrames(Dataset):
-    """Cut as training cuts them: by a process of the feed, through `tanet.datasets`."""
-
-    def __init__(self, paths):
-        self.paths = paths
-
-    def __len__(self):
-        return len(self.paths)
-
-    def __getitem__(self, index):
-        with dataset.open_video(self.paths[index]) as video:
-            return video.read([0])
-
-
-def first_frames(paths):
-    return torch.cat(list(DataLoader(FirstFrames(paths), batch_size=None, num_workers=1)))
-
-
-@pytest.mark.slow
-def test_runs_abreast_read_what_was_decoded_once(tmp_path):
-    paths = sorted(make_folders(tmp_path / "videos", train=2, val=1).rglob("*.mp4"))
-    wanted = {path: first_frames([path]) for path in paths}
-    with decoded(tmp_path / "videos") as raw:
-        for path in paths:
-            path.unlink()
-        for processes in (1, 2):
-            found = dict(abreast(first_frames, ((path,) for path in paths), processes=processes, raw=raw))
-            assert sorted(found) == [(path,) for path in paths]
-            assert all((frames == wanted[path]).all() for (path,), frames in found.items())
 
 
 def half_of(job):
@@ -121,10 +92,10 @@ def half_of(job):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
-def test_an_error_loses_no_other_run(tmp_path, capsys, processes):
+def test_an_error_loses_no_other_run(capsys, processes):
     found, jobs = [], ((n,) for n in (1, 4, 6, 8))
     with pytest.raises(ValueError, match="an odd one") as raised:
-        found.extend(abreast(half_of, jobs, processes=processes, raw=Raw(tmp_path, 0)))
+        found.extend(run_parallel(half_of, jobs, processes=processes))
     assert sorted(found) == [((4,), 2), ((6,), 3), ((8,), 4)]
     assert raised.value.__notes__ == ["(1,)"]
     assert capsys.readouterr().err == "(1,): an odd one\n"
@@ -212,7 +183,7 @@ def test_other_weights_or_other_videos_are_another_run(tmp_path, monkeypatch):
         return len(runs)
 
     monkeypatch.setattr(compare, "run", run)
-    monkeypatch.setattr(compare, "decoded", lambda root, **_: contextlib.nullcontext(Raw(root, 0)))
+    monkeypatch.setattr(compare, "decoded", lambda root, **_: contextlib.nullcontext(Decoded(root, 0)))
     (file := tmp_path / "w.pth").touch()
     weights = ("--weights", f"resnet18_w16={file}")
     assert [compared(), compared(), compared(*weights), compared(*weights)] == [1, 1, 2, 2]

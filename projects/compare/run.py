@@ -1,8 +1,8 @@
 """The paper's comparisons on open data: all modules, several seeds, one recipe → results/compare.csv.
 
-    python -m bench.compare --benchmark arrow6 --data arrow6 --weights mobilenet_v2=mobilenet_v2_imagenet.pth
+    python -m projects.compare.run --benchmark arrow6 --data arrow6 --weights mobilenet_v2=FILE
     tanet synthesize synthetic
-    python -m bench.compare --benchmark synthetic --data synthetic --seeds 0 1 2 3 4 --tables 2
+    python -m projects.compare.run --benchmark synthetic --data synthetic --seeds 0 1 2 3 4 --tables 2
 
 Each row of the file is one training, tested after its last epoch with the recipe's views. It holds the
 command that repeats it. Existing rows are not run again, so a comparison can be stopped at any time and
@@ -10,9 +10,9 @@ continued later. Seeds are the outer loop, so at any time all cases have about a
 the order of the videos and their crops. All cases with the same number of frames see the same clips, so they
 can be compared seed by seed. `--processes` runs several trainings at once, on all GPUs: one of these networks
 is too small to fill a GPU, so several share it through MPS (`nvidia-cuda-mps-control -d`).
-`bench.compare_table` then writes docs/compare.md.
+`python -m projects.compare.page` then writes docs/compare.md.
 
-The recipes were chosen on `none` and `tsm`; see bench/compare_cases.py.
+The recipes were chosen on `none` and `tsm`; see projects/compare/cases.py.
 """
 
 import argparse
@@ -23,14 +23,13 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from unittest import mock
 
 import torch
 
-from bench.abreast import Timetable, abreast
 from bench.common import ROOT, add_row, head, read_csv
-from bench.compare_cases import (
+from projects.compare.cases import (
     BENCHMARKS,
     Case,
     actions_of,
@@ -42,15 +41,16 @@ from bench.compare_cases import (
     made_otherwise,
     recipe_id,
 )
-from bench.decoded import capturing, decoded, twins
+from projects.compare.decoded_cache import capture_passes, decoded, twins
+from projects.compare.parallel_runs import Timetable, run_parallel
 from tanet.checkpoints import checkpoint
 from tanet.data.annotations import read_split
 from tanet.data.samples import Split
 from tanet.evaluation import evaluate
 from tanet.evaluation.report import Report
+from tanet.models.video_net import VideoNet
 from tanet.recipes.recipe import Network2D, Recipe
 from tanet.runtime.device import pick_device
-from tanet.training.optimizer import make_optimizer
 from tanet.training.plan import plan
 from tanet.training.trainer import EpochResult, train
 from tanet.video import VideoError
@@ -68,8 +68,6 @@ def main() -> None:
     try:
         if flags.processes < 1:
             raise ValueError(f"--processes {flags.processes}: give at least 1")
-        if flags.workers and sys.platform != "linux":
-            raise ValueError("--workers: only on Linux can workers read the decoded videos; give 0")
         if taken := [text for text in flags.change if text.partition("=")[0] in OWN]:
             raise ValueError(f"--change {taken[0]}: the benchmark sets {', '.join(OWN)} itself; leave it out")
         usual = change(BENCHMARKS[flags.benchmark], flags.change)
@@ -107,9 +105,10 @@ def main() -> None:
     if not due:
         return
     try:
-        with decoded(flags.data, one_file=not flags.as_files) as raw:
-            print(f"{raw.videos} videos decoded, {timetable.seconds():.0f} s", flush=True)
-            for done, found in abreast(do, timetable.allows(due), processes=flags.processes, raw=raw):
+        with decoded(flags.data, one_file=not flags.as_files) as cache:
+            print(f"{cache.videos} videos decoded, {timetable.seconds():.0f} s", flush=True)
+            work = partial(do, root=cache.root)
+            for done, found in run_parallel(work, timetable.allows(due), processes=flags.processes):
                 add_row(flags.out, {**head("torch", "av"), **done.key, **found, "command": done.command})
                 timetable.ended(done)
                 print(f"{done}: top-1 {found['val_top1']}, {found['seconds']} s", flush=True)
@@ -148,9 +147,9 @@ def missing(jobs: Sequence[Job], out: Path) -> list[Job]:
     return due
 
 
-def do(job: Job) -> dict[str, object]:
-    """Run a job and return the figures of its row."""
-    return run(job.recipe, graph=job.graph)
+def do(job: Job, *, root: Path) -> dict[str, object]:
+    """Run a job on the decoded videos in `root`, and return the figures of its row."""
+    return run(replace(job.recipe, data=replace(job.recipe.data, root=str(root))), graph=job.graph)
 
 
 def weights_of(texts: Sequence[str]) -> dict[str, str]:
@@ -224,13 +223,12 @@ def run(recipe: Recipe, *, graph: bool) -> dict[str, object]:
         if isinstance(event, EpochResult):
             results.append(event)
 
-    make = capturing(recipe.data.size) if graph and torch.cuda.is_available() else make_optimizer
-    with (
-        tempfile.TemporaryDirectory() as out,
-        mock.patch("tanet.training.setup.make_optimizer", make),
-        mock.patch("os.fsync"),  # these runs are never resumed, so they need not survive a power cut
-    ):
-        train(recipe, out=out, on_event=keep)
+    def capture(network: VideoNet) -> None:
+        if graph and torch.cuda.is_available():
+            capture_passes(network, recipe.optim, size=recipe.data.size)
+
+    with tempfile.TemporaryDirectory() as out:
+        train(recipe, out=out, on_event=keep, on_network=capture)
         gc.collect()  # a captured network refers to itself, so only the collector frees its memory
         trained = checkpoint.load(Path(out) / "last.safetensors", device=pick_device())
         report = evaluate.evaluate(trained.network, split.val, classes=split.classes, recipe=recipe)
@@ -260,7 +258,7 @@ def repeat(flags: argparse.Namespace, case: Case, seed: int) -> str:
     words += ["--as-files"] if flags.as_files else []
     words += ["--no-graph"] if flags.no_graph else []
     words += ["--tables", case.rows[0][0], "--only", case.name, "--seeds", str(seed)]
-    return shlex.join(["python", "-m", "bench.compare", *words])
+    return shlex.join(["python", "-m", "projects.compare.run", *words])
 
 
 def _flags() -> argparse.Namespace:

@@ -1,10 +1,10 @@
-"""Results of bench/compare.py as lines of the paper's tables, each compared with TAM."""
+"""Results of projects/compare/run.py as lines of the paper's tables, each compared with TAM."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bench.compare_cases import Case, case_name, cases, paper_top1, recipe_id, recipe_of
-from bench.compare_statistics import told_apart
+from projects.compare.cases import Case, case_name, cases, paper_top1, recipe_id, recipe_of
+from projects.compare.statistics import told_apart
 
 BASELINE = "tam"
 Row = Mapping[str, str]
@@ -112,7 +112,7 @@ def compare(found: Sequence[Line]) -> list[Compared]:
 
 
 def ways_of(row: Row) -> dict[str, float]:
-    """Parse `val_ways` of bench.compare: action → share of right directions where the action is right."""
+    """Parse the column `val_ways`: action → share of right directions where the action is right."""
     parts = [text.rpartition(" ") for text in row["val_ways"].split("; ") if text]
     return {action: float(part) for action, _, part in parts}
 

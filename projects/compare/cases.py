@@ -1,4 +1,4 @@
-"""The networks and recipes of bench/compare.py: rows of the paper's tables on data that everyone can get.
+"""The networks and recipes to compare: rows of the paper's tables on data that everyone can get.
 
 A case applies a row of one of the paper's tables to the network and the recipe of a benchmark: the fields
 that the row changes in the paper's TANet are changed here too. Rows of several tables that describe the same
@@ -60,8 +60,8 @@ SYNTHETIC = Recipe(
 It is so small that one CPU core trains a network in a quarter of an hour. It was chosen on `none` and `tsm`,
 on videos of another seed than the compared ones (results/compare_recipe_synthetic.csv). With two and four
 times the epochs, `tsm` gains 1.4 and 3.4 points, and `none` nothing. Objects appear as large in testing as in
-training. This scale was changed after rows of all modules (results/compare_at_96.csv) had shown that larger
-objects hurt, TAM most.
+training. This scale was changed after rows of all modules (results/archive/compare_at_96.csv) had shown that
+larger objects hurt, TAM most.
 """
 
 ARROW6_COMPARED = replace(
@@ -80,7 +80,12 @@ ARROW6_COMPARED = replace(
 )
 """Recipe chosen on `none` and `tsm` (results/compare_recipe.csv); the recipe `arrow6` was tuned with TAM."""
 
-BENCHMARKS: dict[str, Recipe] = {"arrow6": ARROW6_COMPARED, "synthetic": SYNTHETIC}
+FINETUNE = replace(
+    RECIPES["finetune"], model=replace(RECIPES["finetune"].model, backbone="mobilenet_v2", weights="")
+)
+"""The recipe of `tanet train finetune`, on a smaller 2D network (results/arrow6_finetune.csv)."""
+
+BENCHMARKS: dict[str, Recipe] = {"arrow6": ARROW6_COMPARED, "synthetic": SYNTHETIC, "finetune": FINETUNE}
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from bench import arrow6_videos
+from projects.compare import arrow6_videos
 from tanet.video import open_video
 from tests.support.tiny_videos import make
 

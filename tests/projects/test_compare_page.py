@@ -4,12 +4,12 @@ import sys
 
 import pytest
 
-from bench import compare_plot, compare_table
 from bench.common import read_csv, write_csv
-from bench.compare_cases import BENCHMARKS, recipe_id
-from bench.compare_lines import compare, current, lines
-from bench.compare_plot import Point, bands, frontier
-from bench.compare_statistics import told_apart
+from projects.compare import page, plot
+from projects.compare.cases import BENCHMARKS, recipe_id
+from projects.compare.plot import Point, bands, frontier
+from projects.compare.results import compare, current, lines
+from projects.compare.statistics import told_apart
 
 
 def measured(tmp_path):
@@ -38,15 +38,15 @@ def measured(tmp_path):
 
 def test_the_table_pairs_seeds_and_shows_the_papers_figures(tmp_path, monkeypatch):
     out = tmp_path / "compare.md"
-    out.write_text("# What is seen\n\n" + compare_table.MARK + "\nof yesterday\n")
+    out.write_text("# What is seen\n\n" + page.MARK + "\nof yesterday\n")
     monkeypatch.setattr(sys, "argv", ["table", *measured(tmp_path), "--out", str(out)])
-    compare_table.main()
+    page.main()
     text = out.read_text()
-    assert text.startswith("# What is seen\n\n" + compare_table.MARK)
+    assert text.startswith("# What is seen\n\n" + page.MARK)
     assert "of yesterday" not in text
     out.write_text("A page of somebody's.")
     with pytest.raises(SystemExit, match="would be lost"):
-        compare_table.main()
+        page.main()
     row = next(line for line in text.splitlines() if line.startswith("| `tsm`"))
     assert "| 5,000 | 75.0 ± 7.1 | +7.5 ± 17.7 | 100.0 ± 0.0 | 75.0 ± 7.1 | 2 | 74.1 |" in row
     assert "2.23 M" in row  # MobileNetV2 for six classes
@@ -63,7 +63,7 @@ def test_the_ways_of_actions_stand_below_their_set(tmp_path, monkeypatch):
     ]
     write_csv(ways, [*rows, rows[0] | {"recipe": "of before"}, rows[0] | {"videos": "others"}])
     monkeypatch.setattr(sys, "argv", ["table", *flags, "--ways", str(ways), "--out", str(out)])
-    compare_table.main()
+    page.main()
     text = out.read_text()
     assert "| set | row | start | Archery | Diving |" in text
     assert "| all | `none` | ImageNet | 55.0 ± 7.1 | 100.0 ± 0.0 |" in text
@@ -77,21 +77,21 @@ def test_sets_made_otherwise_stand_beside_the_usual_one_and_out_of_the_tables(tm
     still = [row | {"made": "camera=0", "val_top1": 0.9} for row in rows[2:6]]  # tsm and tam, both seeds
     write_csv(tmp_path / "compare.csv", [*rows, *still])
     monkeypatch.setattr(sys, "argv", ["table", *flags, "--out", str(out)])
-    compare_table.main()
+    page.main()
     text = out.read_text()
     assert "| row | start | all | camera=0 |" in text
     assert "| `tsm` | ImageNet | 75.0 ± 7.1 (+7.5 ± 17.7) | 90.0 ± 0.0 (+0.0 ± 0.0) |" in text
     assert "| `tam` | ImageNet | 67.5 ± 10.6 | 90.0 ± 0.0 |" in text
     assert "| 5,000 | 75.0 ± 7.1 |" in text  # Table 2 has the usual set alone
     write_csv(tmp_path / "compare.csv", still)
-    compare_table.main()
+    page.main()
     assert "| row | start | camera=0 |" in out.read_text()
     assert "| `tsm` | ImageNet | 90.0 ± 0.0 (+0.0 ± 0.0) |" in out.read_text()
     write_csv(tmp_path / "compare.csv", [*rows, *still])
     monkeypatch.setattr(
         sys, "argv", ["plot", "--benchmark", "arrow6", *flags, "--out", str(tmp_path / "a.svg")]
     )
-    compare_plot.main()
+    plot.main()
 
 
 def test_dunnetts_bound_is_that_of_his_table():
@@ -139,14 +139,14 @@ def test_speeds_are_of_one_machine_and_of_the_same_changes(tmp_path, monkeypatch
     other = {"changes": "eval.size=40", "clips_s": "1", "machine": "another GPU"}
     write_csv(tmp_path / "speed.csv", [*speeds, *(row | other for row in speeds)])
     monkeypatch.setattr(sys, "argv", ["table", *flags, "--out", str(tmp_path / "compare.md")])
-    compare_table.main()
+    page.main()
     assert "| 5,000 | 75.0" in (tmp_path / "compare.md").read_text()
     write_csv(tmp_path / "speed.csv", [*speeds, speeds[0] | {"machine": "another GPU"}])
     line = "arrow6 was timed under several conditions, keep one: .* on a GPU; .* on another GPU"
     with pytest.raises(SystemExit, match=line):
-        compare_table.main()
+        page.main()
     with pytest.raises(ValueError, match=line):
-        compare_table.timed(read_csv(tmp_path / "speed.csv"), "arrow6", "")
+        page.timed(read_csv(tmp_path / "speed.csv"), "arrow6", "")
 
 
 def test_the_plot_has_a_point_for_each_module_that_was_timed(tmp_path, monkeypatch):
@@ -155,7 +155,7 @@ def test_the_plot_has_a_point_for_each_module_that_was_timed(tmp_path, monkeypat
     monkeypatch.setattr(
         sys, "argv", ["plot", "--benchmark", "arrow6", *measured(tmp_path), "--out", str(out)]
     )
-    compare_plot.main()
+    plot.main()
     assert out.read_text().startswith("<?xml")
 
 

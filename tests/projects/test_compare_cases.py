@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from bench.compare_cases import (
+from projects.compare.cases import (
     BENCHMARKS,
     START,
     buildable,

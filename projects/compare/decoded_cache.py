@@ -1,76 +1,44 @@
-"""Speed-ups for many small trainings that do not change their results, for benchmarks that compare networks.
+"""Speed-ups for many small trainings that do not change their results.
 
-Videos are decoded once, into files of raw frames that all runs read (the reader is exact). The forward and
-backward pass are captured as a CUDA graph, because kernel launches limit the speed of a small network.
+Videos are decoded once, into .npy files of frames that all runs read. The forward and backward pass are
+captured as a CUDA graph, because kernel launches limit the speed of a small network.
 """
 
 import copy
-import hashlib
 import multiprocessing
-import os
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
-from torch import nn
 
 from tanet.data.find_videos import find_videos
 from tanet.models.video_net import VideoNet
 from tanet.recipes.recipe import Optim
 from tanet.runtime.device import available_cores
-from tanet.training.optimizer import make_optimizer
-from tanet.video import Video, open_video
+from tanet.video import ARRAY_SUFFIX, open_video
 
 FEW = 50
 """Decode up to this many videos in this process: starting worker processes would take longer."""
 
 
-class Decoded(Video):
-    """A video whose decoded frames are stored in a file."""
-
-    def __init__(self, path: str | Path, folder: Path) -> None:
-        self.path = Path(path)
-        self._pictures = _pictures(_raw(path, folder))
-        self.frames, *size, _ = self._pictures.shape
-        self._size = (size[0], size[1])
-
-    def read(self, indices: ArrayLike | torch.Tensor, *, short_side: int | None = None) -> torch.Tensor:
-        assert short_side is None
-        return torch.from_numpy(self._pictures[np.asarray(indices)])
-
-
 @dataclass(frozen=True)
-class Raw:
-    """A folder of decoded videos."""
+class Decoded:
+    """A data set of decoded videos."""
 
-    folder: Path
+    root: Path
+    """Folder like that of the videos, with .npy files in their places."""
     videos: int
-
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Make data sets read the decoded videos inside this context, also in processes started within it."""
-        begin = multiprocessing.get_start_method()
-        if sys.platform == "linux":  # elsewhere fork is unsafe, so workers open the videos themselves
-            multiprocessing.set_start_method("fork", force=True)
-        try:
-            with mock.patch("tanet.data.dataset.open_video", partial(Decoded, folder=self.folder)):
-                yield
-        finally:
-            multiprocessing.set_start_method(begin, force=True)
 
 
 @contextmanager
-def decoded(root: str | Path, *, one_file: bool = False) -> Iterator[Raw]:
-    """Decode the videos under `root`; inside this context, data sets read the decoded frames.
+def decoded(root: str | Path, *, one_file: bool = False) -> Iterator[Decoded]:
+    """Decode the videos under `root` into a temporary data set, which is deleted at the end of the context.
 
     The frames are not stored in /dev/shm: it may be small, and worker processes pass clips through it.
 
@@ -78,18 +46,17 @@ def decoded(root: str | Path, *, one_file: bool = False) -> Iterator[Raw]:
         root: folder of videos.
         one_file: play both directions of a clip from the same file, chosen by `source`.
     """
-    with tempfile.TemporaryDirectory() as raw:
-        videos = find_videos(Path(root))
-        work = partial(_decode, folder=Path(raw), one_file=one_file)
+    root = Path(root)
+    with tempfile.TemporaryDirectory() as folder:
+        videos = find_videos(root)
+        work = partial(_decode, root=root, folder=Path(folder), one_file=one_file)
         if len(videos) <= FEW:
             list(map(work, videos))
         else:
             spawn = multiprocessing.get_context("spawn")
             with ProcessPoolExecutor(available_cores(), mp_context=spawn) as pool:
                 list(pool.map(work, videos, chunksize=8))
-        found = Raw(Path(raw), len(videos))
-        with found.reading():
-            yield found
+        yield Decoded(Path(folder), len(videos))
 
 
 def twins(path: str | Path) -> tuple[Path, Path] | None:
@@ -120,18 +87,6 @@ def _names(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.iterdir())
 
 
-def capturing(size: int) -> Callable[..., torch.optim.Optimizer]:
-    """Return a replacement for `make_optimizer` that also captures the network, for clips of size × size."""
-
-    def make(network: nn.Module, optim: Optim, *, trained: bool = False) -> torch.optim.Optimizer:
-        assert isinstance(network, VideoNet)
-        optimizer = make_optimizer(network, optim, trained=trained)
-        capture_passes(network.train(), optim, size=size)
-        return optimizer
-
-    return make
-
-
 def capture_passes(network: VideoNet, optim: Optim, *, size: int) -> None:
     """Capture the forward and the backward pass as one CUDA graph each, in the modules' current mode.
 
@@ -149,21 +104,11 @@ def capture_passes(network: VideoNet, optim: Optim, *, size: int) -> None:
     network.load_state_dict(state)  # the warm-up changed the running statistics
 
 
-def _decode(path: Path, *, folder: Path, one_file: bool) -> None:
+def _decode(path: Path, *, root: Path, folder: Path, one_file: bool) -> None:
     file, backwards = source(path) if one_file else (path, False)
     with open_video(file) as video:
         frames = video.read(range(video.info.frames)).numpy()
-    np.save(_raw(path, folder), frames[::-1] if backwards else frames)
-
-
-@cache
-def _pictures(file: Path) -> np.ndarray:
-    """Map the frames of a file, [frames, H, W, 3].
-
-    The result is cached for all epochs: opening the file takes a third of the time of cutting a clip.
-    """
-    return np.load(file, mmap_mode="r")
-
-
-def _raw(path: str | Path, folder: Path) -> Path:
-    return folder / f"{hashlib.sha256(os.fsencode(path)).hexdigest()}.npy"
+    # The suffix is added, not replaced: a.mp4 and a.avi are two videos.
+    out = folder / f"{path.relative_to(root)}{ARRAY_SUFFIX}"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    np.save(out, frames[::-1] if backwards else frames)

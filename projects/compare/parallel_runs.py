@@ -12,17 +12,16 @@ from typing import TypeVar
 
 import torch
 
-from bench.decoded import Raw
 from tanet.runtime.device import available_cores
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
-def abreast(
-    run: Callable[[Job], Result], jobs: Iterable[Job], *, processes: int, raw: Raw
+def run_parallel(
+    run: Callable[[Job], Result], jobs: Iterable[Job], *, processes: int
 ) -> Iterator[tuple[Job, Result]]:
-    """Run all jobs on videos that were decoded once, and yield each job with its result as it ends.
+    """Run all jobs, and yield each with its result as it ends.
 
     The next job is requested only when a process is free, so the iterable can stop early, for instance when
     time is short. With `processes=1` the jobs run in this process. Several processes share the machine's
@@ -49,7 +48,7 @@ def abreast(
             waiting, running = iter(jobs), dict[Future[Result], Job]()
             while True:
                 while len(running) < processes and (job := next(waiting, None)) is not None:
-                    running[pool.submit(_run, run, job, raw)] = job
+                    running[pool.submit(run, job)] = job
                 if not running:
                     break
                 for ended in wait(running, return_when=FIRST_COMPLETED).done:
@@ -114,8 +113,3 @@ def _take_place(numbers: "SimpleQueue[int]", processes: int, gpus: int) -> None:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(gpus)))
         os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[number % gpus]
     torch.set_num_threads(max(1, available_cores() // processes))
-
-
-def _run(run: Callable[[Job], Result], job: Job, raw: Raw) -> Result:
-    with raw.reading():
-        return run(job)

@@ -1,6 +1,6 @@
-"""Compare the inference speed of the networks of bench/compare.py → results/compare_speed.csv.
+"""Compare the inference speed of the networks of projects/compare/run.py → results/compare_speed.csv.
 
-    python -m bench.compare_speed --benchmark arrow6 --tables 2
+    python -m projects.compare.speed --benchmark arrow6 --tables 2
 
 Weights and precision are those of `tanet test`: bfloat16 autocast, channels-last. Each network is captured as
 a CUDA graph, so that the GPU's work is measured and not how fast Python launches kernels. All networks take
@@ -25,7 +25,7 @@ from bench.common import (
     read_csv,
     write_csv,
 )
-from bench.compare_cases import BENCHMARKS, Case, buildable, cases, change, changes_text, choose
+from projects.compare.cases import BENCHMARKS, Case, buildable, cases, change, changes_text, choose
 from tanet.models.factory import build
 from tanet.runtime.device import autocast, pick_device
 

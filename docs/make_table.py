@@ -1,6 +1,6 @@
 """Write README's table of temporal modules: counts, accuracies, the paper's figures → README.md.
 
-    python -m bench.readme_table
+    python -m docs.make_table
 
 GFLOPs are counted here; accuracies are those of `results/compare.csv`.
 """
@@ -8,8 +8,8 @@ GFLOPs are counted here; accuracies are those of `results/compare.csv`.
 import argparse
 
 from bench.common import ROOT, read_csv
-from bench.compare_lines import current, lines
-from bench.compare_statistics import spread
+from projects.compare.results import current, lines
+from projects.compare.statistics import spread
 from tanet.profiling.flops import build_on_meta, count_cost
 from tanet.recipes.paper.table2 import TABLE2
 

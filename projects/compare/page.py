@@ -1,6 +1,6 @@
-"""Tabulate the results of bench/compare.py and bench/compare_speed.py beside the paper's → docs/compare.md.
+"""Tabulate the rows of run.py and speed.py beside the paper's figures → docs/compare.md.
 
-    python -m bench.compare_table
+    python -m projects.compare.page
 
 The tables show the figures without comment, also where the paper's order does not hold. The text of the page
 before the generated part is written by hand and is kept.
@@ -12,9 +12,9 @@ from pathlib import Path
 from statistics import fmean
 
 from bench.common import ROOT, read_csv
-from bench.compare_cases import START, recipe_of
-from bench.compare_lines import Compared, Line, Row, compare, current, lines, timed, way_timed, ways_of
-from bench.compare_statistics import spread
+from projects.compare.cases import START, recipe_of
+from projects.compare.results import Compared, Line, Row, compare, current, lines, timed, way_timed, ways_of
+from projects.compare.statistics import spread
 from tanet.evaluation.metrics import rank_correlation
 from tanet.profiling.flops import build_on_meta, count_cost
 
@@ -30,10 +30,10 @@ TITLES = {
 WAYS = "Not in the paper: share of right directions by action, of videos with the right action, in per cent"
 MADE = "Not in the paper: one cause of complex motion left out at a time; in brackets, difference to TAM"
 TITLE = "# The paper's comparisons on open data"
-MARK = "<!-- made by bench.compare_table from here on -->"
+MARK = "<!-- made by projects.compare.page from here on -->"
 HEAD = """## How it was measured
 
-This part is written by `python -m bench.compare_table` from `results/compare.csv` and
+This part is written by `python -m projects.compare.page` from `results/compare.csv` and
 `results/compare_speed.csv`. Each training is there with its commit and the command that repeats it. All rows
 of a benchmark are trained with the same recipe. Top-1 is in per cent, mean ± standard deviation over the
 seeds. *To TAM* is the mean of the differences to TAM in the same 2D network, with the same initial weights
@@ -47,10 +47,10 @@ other modules use PyTorch's operations. The paper's figures are for ResNet-50 on
 direction is right as well. Every class has a counterpart that differs only in the order of frames, so a
 network that is blind to order has 50 %, if single frames reveal nothing. In arrow6 they do: each direction
 was encoded by itself, and from the artefacts of that such a network learns to be right in 59 %
-(`results/compare_as_files.csv`). So both directions of a clip are played from one file, the forward one for
-every other clip. (`results/compare_by_hash.csv` holds 60 earlier rows, for which the file was drawn by a
-hash. It was the forward one for only 41 % of the training clips, so the order of the artefacts still
-revealed a little.)
+(`results/archive/compare_as_files.csv`). So both directions of a clip are played from one file, the forward
+one for every other clip. (`results/archive/compare_by_hash.csv` holds 60 earlier rows, for which the file was
+drawn by a hash. It was the forward one for only 41 % of the training clips, so the order of the artefacts
+still revealed a little.)
 
 The spread over seeds does not include the choice of the videos: other videos would give other figures.
 arrow6's 105 test clips, played in both directions, come from 20 recordings; the synthetic set's 500 are drawn
@@ -77,7 +77,7 @@ def main() -> None:
     rows, ways = current(read_csv(flags.data)), current(read_csv(flags.ways))
     speeds = read_csv(flags.speed)
     if not rows:
-        raise SystemExit(f"{flags.data}: no rows of the current recipes: run bench.compare")
+        raise SystemExit(f"{flags.data}: no rows of the current recipes: run projects.compare.run")
     page = flags.out.read_text() if flags.out.exists() else f"{TITLE}\n\n{MARK}"
     by_hand, mark, _ = page.partition(MARK)
     if not mark:

@@ -1,0 +1,78 @@
+"""Decoded frames as a video: arrays in memory and .npy files."""
+
+import numpy as np
+import pytest
+import torch
+
+from tanet.data.annotations import read_split
+from tanet.data.tools.check import check_video
+from tanet.errors import UserError
+from tanet.recipes.recipe import Data
+from tanet.video import FrameArray, VideoError, open_video
+
+FRAMES = np.random.default_rng(0).integers(0, 256, (5, 4, 6, 3), dtype=np.uint8)
+
+
+def test_a_file_of_frames_is_a_video(tmp_path):
+    path = tmp_path / "a.npy"
+    np.save(path, FRAMES)
+    with open_video(path) as video:
+        assert (video.info.frames, video.info.height, video.info.width, video.fps) == (5, 4, 6, None)
+        read = video.read([[3, 0], [3, 4]])
+        assert (read.numpy() == FRAMES[[[3, 0], [3, 4]]]).all()
+        read.zero_()  # a copy: the file stays as it is
+        assert (video.read(range(5)).numpy() == FRAMES).all()
+        assert video.read([]).shape == (0, 4, 6, 3)
+    assert check_video(path, min_frames=1).verdict == "ok"
+    assert (np.load(path) == FRAMES).all()
+
+
+def test_files_of_frames_are_found_in_class_folders(tmp_path):
+    for name in ("train/a/0.npy", "train/b/0.npy", "val/a/1.npy"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        np.save(tmp_path / name, FRAMES)
+    split = read_split(Data(root=str(tmp_path)))
+    assert (len(split.train), len(split.val), split.classes) == (2, 1, ("a", "b"))
+
+
+@pytest.mark.parametrize("frames", [FRAMES, torch.from_numpy(FRAMES)])
+def test_wrong_indices_are_refused_as_in_files(frames):
+    video = FrameArray(frames, name="clip")
+    for index in (-1, 5):
+        with pytest.raises(ValueError, match=f"clip: no frame {index}, there are 5"):
+            video.read([0, index])
+    with pytest.raises(ValueError, match="clip: frame indices must be integers, not float64"):
+        video.read([0.5])
+
+
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [
+        (b"", "not a file of numpy.save, or truncated"),
+        (b"no array", "not a file of numpy.save, or truncated"),
+        (FRAMES.astype(np.float32), r"expected frames uint8 \[frames, H, W, 3\], not float32"),
+        (FRAMES[0], r"not uint8 \[4, 6, 3\]"),
+        (FRAMES[:0], r"not uint8 \[0, 4, 6, 3\]"),
+        (np.array([{}]), "not a file of numpy.save, or truncated"),  # a pickle, which is not run
+    ],
+)
+def test_a_file_of_something_else_is_one_clear_error(content, cause, tmp_path):
+    path = tmp_path / "a.npy"
+    path.write_bytes(content) if isinstance(content, bytes) else np.save(path, content)
+    with pytest.raises(VideoError, match=cause) as raised:
+        open_video(path)
+    assert str(raised.value).startswith(str(path))
+    assert check_video(path, min_frames=1).verdict in ("unreadable", "empty")
+
+
+def test_a_truncated_file_is_one_clear_error(tmp_path):
+    path = tmp_path / "a.npy"
+    np.save(path, FRAMES)
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(VideoError, match="truncated"):
+        open_video(path)
+
+
+def test_an_array_of_another_kind_is_refused():
+    with pytest.raises(UserError, match="expected frames uint8"):
+        FrameArray(torch.zeros(5, 3, 4, 6, dtype=torch.uint8))
