@@ -3,10 +3,13 @@
     python -m bench --list
     python -m bench speed --help
 
-A benchmark is a module of this package with two functions: `flags(parser)` adds its flags (optional), and
-`rows(flags)` yields its rows. Two constants are optional as well. `PACKAGES` names the packages whose
-versions each row records. `KEY` names the columns that identify a row: a new row replaces the old one with
-the same key, and all other rows of the file stay. Without `KEY`, the new rows replace the file.
+A benchmark is a module of this package. Its function `rows(flags)` yields the rows. A benchmark can also
+define the following names:
+
+- `flags(parser)` adds flags to the command.
+- `PACKAGES` names the packages whose versions each row records (default: torch).
+- `KEY` names the columns that identify a row. A new row replaces the old row with the same key, and all
+  other rows of the file stay. Without `KEY`, the new rows replace all old rows of the file.
 """
 
 import argparse
@@ -18,7 +21,7 @@ from pathlib import Path
 
 from bench.common import ROOT, head, read_csv, write_csv
 
-# Kind of benchmark → names of modules in this package.
+# Kind of benchmark → names of the benchmarks, which are modules of this package.
 BENCHMARKS = {
     "speed and memory": ("speed", "ops", "scaling", "versions"),
     "reading videos": ("decode", "feeding", "shards", "views"),
@@ -76,7 +79,7 @@ def run(name: str, words: Sequence[str]) -> None:
 
 
 def show(row: Mapping[str, object], *, titles: bool) -> None:
-    """Print a row in columns, after the names of the columns if `titles` is set."""
+    """Print a row in columns. If `titles` is true, print the names of the columns first."""
     if titles:
         print(*(f"{name:>8}" for name in row), sep="  ")
     print(*(f"{value!s:>{max(8, len(name))}}" for name, value in row.items()), sep="  ", flush=True)

@@ -1,4 +1,4 @@
-"""Tools shared by all benchmarks: machine, versions and commit of a row; timing; percentiles; CSV files."""
+"""Functions for all benchmarks: describe machine and versions, time runs, read and write CSV files."""
 
 import csv
 import fcntl
@@ -39,9 +39,10 @@ def versions(*packages: str) -> str:
 
 
 def commit() -> str:
-    """Return the short hash of HEAD, with a + if there are uncommitted changes; 'none' outside a repository.
+    """Return the short hash of HEAD, or 'none' outside a git repository. A + marks uncommitted changes.
 
-    If the environment variable TANET_COMMIT is set, return its value: set it in a copy without git history.
+    If the environment variable TANET_COMMIT is set, return its value instead. Set this variable when you run
+    a copy of the repository that has no git history.
     """
     if told := os.environ.get("TANET_COMMIT"):
         return told
@@ -56,7 +57,7 @@ def _git(*arguments: str) -> str:
 
 
 def head(*packages: str) -> dict[str, object]:
-    """Return the first columns of a row: commit, date, machine (the GPU if there is one), versions."""
+    """Return the first columns of every row: commit, date, machine (the GPU, if there is one), versions."""
     gpu = torch.cuda.is_available()
     return {
         "commit": commit(),
@@ -74,21 +75,25 @@ def use_one_core() -> None:
 
 
 def require_tests(*names: str) -> None:
-    """Exit unless these test files pass on this machine and none is skipped; uses xdist if installed."""
+    """Run these test files. Exit if a test fails or a whole file is skipped."""
     files = [str(ROOT / "tests" / name) for name in names]
     flags = ["-q", "-p", "no:cacheprovider", "-o", "addopts="]
-    if find_spec("xdist"):
+    if find_spec("xdist"):  # run the tests in parallel
         flags += ["-n", str(min(16, available_cores()))]
     for file in files:
         # If a whole file is skipped, pytest collects no test and returns an exit code other than 0.
         if code := subprocess.run(
             [sys.executable, "-m", "pytest", *flags, file], cwd=ROOT, check=False
         ).returncode:
-            raise SystemExit(f"{file}: pytest ended with {code}, nothing was measured; fix the tests first")
+            raise SystemExit(f"{file}: pytest ended with exit code {code}; fix the tests, then measure again")
 
 
 def interleaved(runs: Mapping[str, Callable[[], object]], *, repeats: int) -> dict[str, list[float]]:
-    """Return the milliseconds of each repeat by run; runs take turns, so disturbances affect all equally."""
+    """Call each function `repeats` times, and return the milliseconds of each call by name.
+
+    The functions take turns, so that a disturbance of the machine affects all of them equally. Each function
+    is called once more before the first turn, untimed.
+    """
     times: dict[str, list[float]] = {name: [] for name in runs}
     for run in runs.values():
         run()
@@ -103,7 +108,10 @@ def interleaved(runs: Mapping[str, Callable[[], object]], *, repeats: int) -> di
 def interleaved_on_gpu(
     runs: Mapping[str, Callable[[], object]], *, repeats: int, block: int = 5
 ) -> dict[str, list[float]]:
-    """Time like `interleaved`, with CUDA events and several runs per turn, of which the first is untimed."""
+    """Time the functions like `interleaved`, but with CUDA events, and with `block` timed calls per turn.
+
+    Each turn starts with one more call, which is untimed.
+    """
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(-(-repeats // block)):
         for name, run in runs.items():
@@ -120,7 +128,7 @@ def interleaved_on_gpu(
 
 @dataclass(frozen=True)
 class Captured:
-    """A run captured as a CUDA graph. It keeps the run alive, because the graph uses the run's tensors."""
+    """A function captured as a CUDA graph. The function is kept alive, because the graph uses its tensors."""
 
     run: Callable[[], object]
     graph: torch.cuda.CUDAGraph
@@ -130,7 +138,7 @@ class Captured:
 
 
 def capture(run: Callable[[], object], *, stream: torch.cuda.Stream | None = None) -> Captured:
-    """Capture the run as a CUDA graph on `stream`, after three warm-up runs that compile and autotune."""
+    """Capture a function as a CUDA graph on `stream`. Call it three times before, to compile and autotune."""
     for _ in range(3):
         run()
     torch.cuda.synchronize()
@@ -147,7 +155,7 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """Read the rows of a file that `write_csv` wrote; an empty list if there is no file."""
+    """Return the rows of a CSV file; return an empty list if the file does not exist."""
     if not path.exists():
         return []
     with path.open(newline="") as file:
@@ -155,7 +163,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    """Write one line per row; the columns are the keys of the first row."""
+    """Write a CSV file with one line per row. The columns are the keys of the first row."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
@@ -164,10 +172,10 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
 
 
 def add_row(path: Path, row: Mapping[str, object]) -> None:
-    """Append a row to a file that `write_csv` wrote, or to a new one. Several processes may append at once.
+    """Append a row to a CSV file, which is created if necessary. Several processes may append at once.
 
     Raises:
-        ValueError: the file has other columns.
+        ValueError: the columns of the file differ from the keys of the row.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", newline="") as file:
@@ -175,7 +183,9 @@ def add_row(path: Path, row: Mapping[str, object]) -> None:
         file.seek(0)
         columns = next(csv.reader(file), None)
         if columns is not None and columns != list(row):
-            raise ValueError(f"{path} has other columns: {', '.join(columns)}")
+            raise ValueError(
+                f"{path} has other columns than the new row: {', '.join(columns)}; move the file elsewhere"
+            )
         writer = csv.DictWriter(file, fieldnames=list(row), lineterminator="\n")
         if columns is None:
             writer.writeheader()

@@ -1,21 +1,24 @@
-"""Time opening a video and decoding the frames of one clip on one core, and check that the frames are right.
+"""Time opening a video and decoding one clip, and check the frames.
 
     python -m bench decode
 
-The readers:
+The benchmark compares these readers on one core:
 
-- `tanet` is open_video(path).read(indices).
-- `seek` is the usual code with PyAV: for each wanted frame, seek to the key frame before it, unless decoding
-  further is enough, and decode until the frame's time is reached. It assumes a constant frame rate, so it
-  reads only the packets that it decodes, and is wrong for some files.
-- `seek exact` first reads the times of all packets, which any reader must do to be right for all files.
-- `sequential` decodes from the start up to the last wanted frame.
-- torchcodec (exact, and approximate, which trusts the header), decord2 and OpenCV (which reads every frame
-  and converts the wanted ones) are installed into a temporary folder; torchcodec uses PyAV's FFmpeg.
+- `tanet` calls `open_video(path).read(indices)`.
+- `seek` is the usual code with PyAV. For each wanted frame, it seeks to the key frame before that frame and
+  decodes until it reaches the time of the frame. It does not seek if the frame is in the group that it is
+  decoding. It reads only the packets that it decodes, because it computes the times of the frames from a
+  constant frame rate. Its frames are therefore wrong for some files.
+- `seek exact` works like `seek`, but first reads the times of all packets. A reader that is right for all
+  files must do so.
+- `sequential` decodes all frames from the start of the file up to the last wanted frame.
+- `torchcodec exact`, `torchcodec approximate`, `decord2` and `opencv` are other libraries. The benchmark
+  installs them into a temporary folder. torchcodec uses PyAV's FFmpeg; its approximate mode trusts the
+  header of the file. OpenCV reads every frame, and converts only the wanted frames.
 
-`ratio` is a reader's time over that of `tanet` in the same round, so that a slow round slows both: the median
-over rounds. `right` says whether all frames equal those of sequential decoding. Ignore the time of a reader
-that is wrong.
+`ratio` is a reader's time divided by `tanet`'s time in the same round. A row holds the median over all
+rounds. A slow round slows both readers, so it hardly changes the ratio. `right` says whether all frames
+equal those of sequential decoding. If `right` is `no`, ignore the reader's time.
 """
 
 import argparse
@@ -40,19 +43,21 @@ from tanet.video import open_video
 from tests.support import encoded_videos
 
 DATA = Path(os.environ.get("TANET_DATA", ROOT.parent / "shared" / "data"))
-REAL = {  # name → pattern, n: every n-th matching file is used
+# Name of a group of videos → (glob pattern, n). Every n-th matching file is used, and at most three files.
+REAL = {
     "ucf101 avi 320x240 mpeg4": ("decode/*/*.avi", 10),
     "ucf101 avi, a picture not coded": ("decode/Swing/v_Swing_g02_c01.avi", 1),
     "arrow6 mp4 172x128 h264": ("arrow6/val/*/*.mp4", 10),
     "kinetics mp4 340x256 h264": ("clips/action/arm_wrestling.mp4", 1),
 }
-GENERATED = {  # name → file, codec, frames per group, encoder options
+# Name of a generated video → (file name, codec, frames from one key frame to the next, encoder options).
+GENERATED = {
     "h264, groups of 12": ("12.mp4", "libx264", 12, {"bf": "3", "threads": "1"}),
     "h264, groups of 250": ("250.mp4", "libx264", 250, {"bf": "3", "threads": "1"}),
     "hevc, groups of 12": ("hevc.mp4", "libx265", 12, encoded_videos.X265),
     "vp9, groups of 128": ("vp9.webm", "libvpx-vp9", 128, {"cpu-used": "8", "deadline": "realtime"}),
 }
-# Later releases of torchcodec require CUDA.
+# torchcodec is pinned to this release, because later releases require CUDA.
 RIVALS = ("torchcodec==0.13.0", "decord2", "opencv-python-headless")
 REPEATS = 25
 Reader = Callable[[Path, Sequence[int]], np.ndarray]
@@ -99,9 +104,10 @@ def frames_at(container: InputContainer, stream: av.VideoStream, times: Sequence
     coming: Iterator[av.VideoFrame] = iter(())
     entry = -1
     for wanted in times:
-        # The container's index holds decoding times, which begin before presentation times.
+        # The index holds decoding times: shift the presentation time `wanted` by the index's first timestamp.
         key = stream.index_entries.search_timestamp(wanted + stream.index_entries[0].timestamp)
-        if key > entry:  # within the same group, decoding further is cheaper than seeking again
+        # Seek only into a later group: within a group, decoding further is cheaper than seeking again.
+        if key > entry:
             container.seek(wanted, stream=stream)
             coming, entry = container.decode(stream), key
         for frame in coming:
@@ -115,7 +121,11 @@ READERS: dict[str, Reader] = {"tanet": ours, "seek": seek, "seek exact": seek_ex
 
 
 def clip_indices(frames: int) -> dict[str, list[int]]:
-    """Return the two clips of eight frames that recipes use: spread evenly, and every eighth frame of 64."""
+    """Return the indices of two clips of eight frames, sampled as in recipes.
+
+    The frames of the clip `uniform` are spread evenly over the video. The clip `dense` has every eighth frame
+    of the middle 64; it is empty if the video is shorter.
+    """
     start = (frames - 64) // 2
     return {
         "uniform": [int((part + 0.5) * frames / 8) for part in range(8)],
@@ -155,16 +165,16 @@ def measure(name: str, paths: Sequence[Path], readers: Mapping[str, Reader]) -> 
 def equals(read: Reader, path: Path, indices: Sequence[int]) -> bool:
     try:
         return np.array_equal(read(path, indices), sequential(path, indices))
-    except Exception as error:  # another reader's error: print it and count the reader as wrong
+    except Exception as error:  # the reader failed: print the error and count the reader as wrong
         print(read, path.name, repr(error)[:200], sep="\t")
         return False
 
 
 def rivals() -> dict[str, Reader]:
-    """Return the readers of other libraries; `rows` installs their packages."""
+    """Return the readers of the other libraries, which `rows` has installed."""
     from torchcodec.decoders import VideoDecoder  # pyright: ignore[reportMissingImports]
 
-    # Import torchcodec first: once decord is imported, torchcodec would load decord's FFmpeg.
+    # Import torchcodec before decord. Otherwise torchcodec would load decord's FFmpeg.
     # isort: split
     import cv2  # pyright: ignore[reportMissingImports]
     import decord  # pyright: ignore[reportMissingImports]
@@ -196,7 +206,7 @@ def rivals() -> dict[str, Reader]:
 
 
 def measure_all(readers: Mapping[str, Reader]) -> Iterator[dict[str, object]]:
-    """Time the readers on all videos, and yield one row per case and reader."""
+    """Time the readers on all groups of videos. Yield one row per group, clip and reader."""
     use_one_core()
     with tempfile.TemporaryDirectory() as folder:
         cases = {
@@ -221,12 +231,13 @@ def rows(flags: argparse.Namespace) -> Iterator[dict[str, object]]:
     if flags.alone:
         yield from measure_all(READERS)
         return
-    # Other libraries are installed in a temporary folder, and a process that finds them there measures.
+    # Install the other libraries into a temporary folder, and measure in a new process that uses this folder.
     with tempfile.TemporaryDirectory() as folder:
         install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder]
         subprocess.run([*install, *RIVALS], check=True)
         libraries = Path(av.__file__).parents[1] / "av.libs"
-        for path in libraries.glob("lib*-*.so.*"):  # libavutil-5809ad29.so.60.26.102 → libavutil.so.60
+        # Link PyAV's FFmpeg to the names that torchcodec loads: libavutil-58….so.60.26.102 → libavutil.so.60.
+        for path in libraries.glob("lib*-*.so.*"):
             name, version = path.name.split(".so.")
             plain = Path(folder) / f"{name.rsplit('-', 1)[0]}.so.{version.split('.')[0]}"
             if plain.name.startswith(("libav", "libsw")):
@@ -244,10 +255,10 @@ def rows(flags: argparse.Namespace) -> Iterator[dict[str, object]]:
                 if line.startswith("{"):
                     yield json.loads(line)
         if process.returncode:
-            raise SystemExit("the readers' process failed: see its error above")
+            raise SystemExit("the process that times the readers failed; see its error above")
 
 
-if __name__ == "__main__":  # in the readers' process
+if __name__ == "__main__":  # in the process that times the readers
     installed = versions("av", "torch", "numpy", *(name.partition("==")[0] for name in RIVALS))
     for row in measure_all(READERS | rivals()):
         print(json.dumps({"versions": installed, **row}), flush=True)

@@ -1,20 +1,26 @@
-"""Measure what loading data costs: training from files against training on a batch already on the GPU.
+"""Measure how much reading videos slows down training.
 
     python -m bench feeding                writes results/feeding.csv
     python -m bench feeding --device cpu --backbone resnet18_w16 --size 40 --batch 4 --steps 6 --workers 2
 
-The training steps are those of `tanet train`. The data source is one of
+The benchmark runs the training steps of `tanet train` on batches from several sources:
 
-    resident      one normalised batch, repeated: nothing is read and nothing is copied
+    resident      one normalised batch that stays on the device: nothing is read and nothing is copied
     jpeg shards   JPEG frames in tar shards, as `tanet data pack` writes them
-    h264 files    340x256 like Kinetics, with a key frame every 12 and every 250 frames
+    h264 files    340x256 like Kinetics, with a key frame every 12 or every 250 frames
 
-Cropping, mirroring and resizing are done by the workers or on the device. Clips are dense (8 frames of 64).
-The videos are synthetic, and their files are in the page cache: the disk is not measured. Percentiles are
-over blocks of steps; the first block, in which the workers start, is not counted. `ratio` is p50 divided by
-the p50 of `resident`. `waiting` is the share of the time in which the loop waited for the loader. `feed` is
-the speed of the same loader when its batches are discarded. The best possible speed of training is the
-smaller of `feed` and `resident`.
+`transform_on` says where clips are cropped, mirrored and resized: in the workers or on the device. Clips are
+dense (8 frames of 64). The videos are synthetic. Their files are in the page cache, so the disk is not
+measured.
+
+The percentiles are over the speeds of the blocks of steps. The first block is not counted, because the
+workers start in it.
+
+    ratio     p50 divided by the p50 of `resident`
+    waiting   share of the time in which the training loop waits for the loader
+    feed      clips per second of the same loader if its batches are discarded
+
+Training cannot be faster than `feed`, nor faster than `resident`.
 """
 
 import argparse
@@ -45,7 +51,8 @@ from tanet.training.optimizer import make_optimizer
 from tanet.training.step import TrainStep
 
 BLOCKS = 4  # timed blocks of steps
-VIDEOS = 8  # files of a data set; an epoch reads each file many times, a different clip each time
+# Files of a data set. An epoch reads each file many times, and a different clip each time.
+VIDEOS = 8
 FRAMES = 8
 CLASSES = 400
 Step = Callable[[torch.Tensor, torch.Tensor], object]
@@ -66,7 +73,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set, and the place where its views are made: in the workers or on the device."""
+    """A data set, and where its clips are cropped, mirrored and resized: in the workers or on the device."""
 
     name: str
     root: Path
@@ -86,7 +93,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
 
 
 def rows(flags: argparse.Namespace) -> Iterator[dict[str, object]]:
-    # The workers deliver their batches in bursts, so a block holds equally many batches from each worker.
+    # Workers deliver their batches in bursts, so a block holds the same number of batches from each worker.
     rounds = -(-flags.steps // (BLOCKS * max(1, flags.workers)))
     steps = rounds * max(1, flags.workers)
     setting = Setting(
@@ -104,21 +111,21 @@ def rows(flags: argparse.Namespace) -> Iterator[dict[str, object]]:
 
 
 def measure(step: Step, sources: list[Source], setting: Setting) -> Iterator[dict[str, object]]:
-    """Yield a row for the resident batch, then one row per source."""
+    """Yield a row for one batch that stays on the device, then one row per source of batches."""
     with make_feed(sources[0], setting) as feed:
         first = next(prefetch_to_device(feed, setting.device))
     with torch.no_grad():
         batch = first.views.clone(), first.labels  # type: ignore[union-attr]
     del feed  # ends its workers
     for _ in range(3):
-        step(*batch)  # warm-up: compiles, autotunes, captures
+        step(*batch)  # warm-up, untimed: compile, autotune and capture CUDA graphs
     resident = percentiles(speeds(cycle([batch]), step, setting))
     yield row_of("resident", "", resident, base=resident["p50"])
     for source in sources:
         with make_feed(source, setting) as feed:
             waits: list[float] = []
             batches = pairs(prefetch_to_device(timed(feed, waits.append), setting.device))
-            speeds(batches, step, setting, blocks=1)  # the workers start in this block
+            speeds(batches, step, setting, blocks=1)  # not counted, because the workers start in this block
             before, started = sum(waits), time.monotonic()
             found = percentiles(speeds(batches, step, setting))
             waiting = (sum(waits) - before) / (time.monotonic() - started)
@@ -131,7 +138,7 @@ def measure(step: Step, sources: list[Source], setting: Setting) -> Iterator[dic
 
 
 def pairs(batches: Iterable[Batch]) -> Iterator[tuple[object, torch.Tensor]]:
-    """Yield only the views and labels of the batches."""
+    """Yield the views and the labels of each batch, without its other fields."""
     for batch in batches:
         yield batch.views, batch.labels
 
@@ -148,13 +155,13 @@ def row_of(name: str, who: str, found: dict[str, float], *, base: float) -> dict
 
 
 def _leave(views: object, labels: torch.Tensor) -> None:
-    """Discard the batch."""
+    """Do nothing with a batch: this step measures the loader alone."""
 
 
 def speeds(
     batches: Iterator[tuple[object, torch.Tensor]], step: Callable, setting: Setting, *, blocks: int = BLOCKS
 ) -> list[float]:
-    """Return the clips per second of each block of steps."""
+    """Run blocks of steps, and return the clips per second of each block."""
     found = []
     for _ in range(blocks):
         started = time.perf_counter()
@@ -222,7 +229,7 @@ def make_sources(folder: Path, *, workers: int) -> Iterator[Source]:
 
 
 def make_videos(root: Path, *, group: int) -> Path:
-    """Write a folder of two classes. All files are copies of one video: decoding costs the same."""
+    """Write a folder of two classes. All files are copies of one video, so all files cost the same."""
     path = root / "a" / "0.mp4"
     path.parent.mkdir(parents=True)
     make_clip(path, codec="libx264", group=group, options={"bf": "3", "threads": "1"})

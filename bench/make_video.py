@@ -1,4 +1,4 @@
-"""A synthetic video for the benchmarks, with the size, length and codec of a Kinetics video."""
+"""A synthetic video for the benchmarks, with the size and the length of a Kinetics video."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -9,7 +9,10 @@ import numpy as np
 
 
 def make_clip(path: Path, *, codec: str, group: int, options: dict[str, str]) -> Path:
-    """Write ten seconds of moving texture, 340x256, and return the path."""
+    """Write a video of a moving texture (ten seconds, 340x256), and return its path.
+
+    The distance from one key frame to the next is `group` frames.
+    """
     y, x = np.mgrid[:256, :340]
     noise = np.random.default_rng(0).integers(0, 256, (512, 680), dtype=np.uint8)
     with av.open(str(path), "w") as container:

@@ -1,19 +1,23 @@
-"""Compare the operations of TAM and TSM with the memory bandwidth of one GPU → results/ops.csv.
+"""Compare TAM's and TSM's operations with the bandwidth of the GPU.
 
     python -m bench ops
 
-operation     timed work                                                                 bytes, in maps x
-filter        adaptive_conv with gate: reads x, writes y                                 2
-op            squeeze and filter: reads x twice, writes y                                3
-op backward   sums, then the gradient of the maps: reads dy and x, then dy, writes dx    4
-TAM           op in a whole TAM in evaluation, with its branches                         3
-TAM backward  op backward in a compiled TAM in training, with its branches               4
-shift         TSM's shift of the block's input, 4 times as wide: reads x, writes y       2
+In this table, traffic is the memory that an operation reads and writes, in multiples of the size of its input
+x. The branches are TAM's local and global branch.
 
-32 clips × 8 frames, bfloat16, channels-last. The yardstick is the bandwidth of copying a large tensor in the
-same run. Each operation is captured as a CUDA graph over more maps than the cache holds. The time of TAM's
-backward pass is that of a training step minus that of its forward pass, both captured. The benchmark exits
-unless the kernels' tests pass on this machine.
+operation     timed work                                                            traffic
+filter        `adaptive_conv` with a gate: read x, write y                          2
+op            squeeze and filter: read x twice, write y                             3
+op backward   read dy and x for the sums; read dy again, write dx                   4
+TAM           a whole TAM in evaluation: op and the branches                        3
+TAM backward  backward pass of a compiled TAM in training, with its branches        4
+shift         TSM's shift: read x, write y                                          2
+
+x has 32 clips of 8 frames, in bfloat16 and channels-last. For the shift, x is the input of a block, which has
+4 times the channels of the x that the other operations read. The bandwidth is measured in the same run, by
+copying a large tensor. Each operation is captured as a CUDA graph over more maps than the GPU's cache holds.
+The time of TAM's backward pass is the difference of two captured runs: the forward and backward pass, minus
+the forward pass alone. The benchmark exits unless the tests of the kernels pass on this machine.
 """
 
 import argparse
@@ -29,9 +33,12 @@ from tanet.ops import adaptive_conv, backend_for, shift
 
 MAPS = ((64, 56), (128, 28), (256, 14), (512, 7))  # C, side
 FRAMES = 8
-COPIED = 1 << 30  # bytes that the yardstick reads; it writes as many
-WIDER = 4  # a ResNet-50 block's input (TSM's site) has 4 times the channels of the maps inside (TAM's site)
-RING = 200e6  # bytes of maps used in turn, so that none stays cached: four times the cache of an H100
+# Bytes of the tensor that is copied to measure the bandwidth. A copy reads and writes this many bytes.
+COPIED = 1 << 30
+# TSM shifts the input of a ResNet-50 block. This input has 4 times the channels of the maps that TAM filters.
+WIDER = 4
+# Bytes of maps that are used in turn: four times the cache of an H100, so that no map stays in the cache.
+RING = 200e6
 TESTS = tuple(
     f"ops/test_{name}_triton.py" for name in ("adaptive_convolution", "tam_inference", "temporal_shift")
 )
@@ -48,7 +55,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
 
 def rows(flags: argparse.Namespace) -> Iterator[dict[str, object]]:
     if not torch.cuda.is_available():
-        raise SystemExit("bench ops needs a GPU, and there is none")
+        raise SystemExit("bench ops needs a GPU, but PyTorch finds none on this machine")
     require_tests(*TESTS)
     for channels, side in MAPS:
         yield from measure(channels, side, clips=flags.clips, repeats=flags.repeats)
@@ -56,8 +63,8 @@ def rows(flags: argparse.Namespace) -> Iterator[dict[str, object]]:
 
 
 def measure(channels: int, side: int, *, clips: int, repeats: int) -> list[dict[str, object]]:
-    """Time all operations on maps of one size, and return their rows."""
-    # Warm up and capture on one stream: autograd runs a backward pass on the stream of its forward pass.
+    """Time all operations on feature maps of one size, and return one row per operation."""
+    # Warm up on the stream of the capture: autograd runs a backward pass on the stream of its forward pass.
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):
         made, sets = operations(channels, side, clips=clips)
@@ -99,7 +106,10 @@ def measure(channels: int, side: int, *, clips: int, repeats: int) -> list[dict[
 
 
 def operations(channels: int, side: int, *, clips: int) -> tuple[dict[str, Run], int]:
-    """Return the operations by name, each of which processes all sets of maps, and the number of sets."""
+    """Return a function for each operation, by name, and the number of input sets.
+
+    Each function runs its operation once on every input set. All sets together exceed the GPU's cache.
+    """
     shape = (clips * FRAMES, channels, side, side)
     size = torch.Size(shape).numel() * torch.bfloat16.itemsize
     sets = max(2, int(-(-RING // size)))
@@ -116,15 +126,15 @@ def operations(channels: int, side: int, *, clips: int) -> tuple[dict[str, Run],
     tam = TAM(channels, frames=FRAMES).cuda()
     trained = torch.compile(tam, fullgraph=True, dynamic=False)
     evaluated = TAM(channels, frames=FRAMES).cuda().bfloat16().eval()
-    evaluated.to_kernel_layout()  # as VideoNet.optimize does
-    # Same memory layout as in TAM: channels are contiguous, except in the kernel used in training.
+    evaluated.to_kernel_layout()  # VideoNet.optimize does this too
+    # As in TAM, channels are contiguous, except in the kernel of the backward pass (`made_by_softmax`).
     kernel = torch.rand(clips, 3, channels, device="cuda").mT
     gate = torch.rand(clips, FRAMES, channels, device="cuda").mT
     made_by_softmax = kernel.contiguous()
     ds = torch.rand(clips * FRAMES, channels, device="cuda")
     leaves = [x.detach().requires_grad_() for x in xs]
     weights = list(tam.parameters())
-    # Keep each output until its set is used again, so that outputs do not share memory either.
+    # Keep each output until its set is used again, so that outputs do not share memory that is cached.
     kept: list[object] = [None] * sets
 
     def each(

@@ -1,7 +1,7 @@
-"""Teams of processes that take turns; a team has one process per GPU, as under torchrun.
+"""Teams of processes that take turns. A team has one process per GPU, as under torchrun.
 
-A process builds its worker and then waits for commands (words), so that a team is idle while the steps of
-another team are timed.
+Each process builds its worker, and then waits for commands. So a team is idle while the steps of another team
+are timed.
 """
 
 import os
@@ -16,12 +16,12 @@ import torch
 
 from tanet.runtime.distributed import ProcessGroup, join_process_group
 
-READY = 400.0  # timeout in seconds for starting and compiling
-ANSWER = 120.0  # timeout in seconds for each later answer
+READY = 400.0  # seconds within which a process must start and build its worker
+ANSWER = 120.0  # seconds within which a process must answer a command
 
 
 class Worker(Protocol):
-    """The work of a process: a callable that gets each command (word); a pipe returns its answer."""
+    """The callable that does the work of a process: it takes a command (one word) and returns the answer."""
 
     def __call__(self, word: str) -> Any: ...
 
@@ -30,13 +30,13 @@ Make = Callable[[ProcessGroup, torch.device], Worker]
 
 
 class Team:
-    """A team of processes. An error in one process ends its team, and no other team.
+    """A team of processes. An error in one process ends the whole team, but no other team.
 
     Args:
         name: name of the team in messages.
         gpus: number of processes.
-        make: function that builds the worker of a process. It is pickled: use a module's function, or a
-            `partial` of one.
+        make: function that builds the worker of a process. It is pickled, so it must be a function of a
+            module, or a `partial` of such a function.
         device: type of the device, "cuda" or "cpu".
     """
 
@@ -49,7 +49,8 @@ class Team:
             here, there = context.Pipe()
             process = context.Process(target=_work, args=(there, rank, gpus, port, make, device))
             process.start()
-            there.close()  # so that reading here raises EOFError when the process ends
+            # Close our copy of the process's end, so that `here.recv` raises EOFError when the process ends.
+            there.close()
             self.pipes.append(here)
             self.processes.append(process)
 
@@ -58,7 +59,7 @@ class Team:
         self._hear(READY)
 
     def ask(self, word: str) -> list[Any]:
-        """Send a command to all processes and return their answers; an empty list if the team has failed."""
+        """Send a command to all processes, and return their answers; return [] if the team has failed."""
         for pipe in [] if self.error else self.pipes:
             try:
                 pipe.send(word)
@@ -67,7 +68,7 @@ class Team:
         return self._hear(ANSWER)
 
     def fail(self, error: str) -> None:
-        """Record the error's first line and kill the processes."""
+        """Store the first line of the error in `self.error`, and kill all processes of the team."""
         self.error = (error.splitlines() or [error])[0]
         for process in self.processes:
             process.kill()
@@ -97,7 +98,7 @@ class Team:
 
 
 def _work(pipe: Connection, rank: int, world_size: int, port: int, make: Make, device: str) -> None:
-    """Run a process: answer each command with the worker until the pipe is closed."""
+    """Build the worker of this process. Answer commands with it until the pipe is closed."""
     if world_size > 1:
         names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_PORT")
         os.environ.update(zip(names, map(str, (rank, rank, world_size, port)), strict=True))
@@ -109,7 +110,7 @@ def _work(pipe: Connection, rank: int, world_size: int, port: int, make: Make, d
             while True:
                 pipe.send(worker(pipe.recv()))
     except (EOFError, BrokenPipeError):
-        os._exit(0)  # skip the clean-up: it would wait for other ranks, which may have ended
+        os._exit(0)  # without the usual clean-up, which would wait for ranks that may have ended
     except Exception as error:
         pipe.send(RuntimeError(f"process {rank}: {type(error).__name__}: {error}"))
         os._exit(1)

@@ -1,7 +1,7 @@
-"""TAM as the published code computes it, for comparisons of speed: the same weights, the same results.
+"""TAM computed as in the published code, to compare its speed with tanet's TAM.
 
-The maps are permuted to [N, C, T, H, W], gated, filtered by one grouped convolution with a group for each
-clip and channel (N·C groups), and permuted back.
+The weights and the results are the same. The maps are permuted to [N, C, T, H, W], multiplied by the gate,
+filtered by one grouped convolution with a group for each clip and channel (N·C groups), and permuted back.
 """
 
 import torch
@@ -16,7 +16,8 @@ class PublishedTAM(nn.Module):
     """TAM computed with copies and a grouped convolution, [N·T, C, H, W] → [N·T, C, H, W].
 
     Args:
-        tam: the TAM to convert. Its global branch G is shared; the weights of its local branch L are copied.
+        tam: the TAM to convert. The new module shares its global branch G, and copies the weights of its
+            local branch L.
     """
 
     def __init__(self, tam: TAM) -> None:
@@ -50,7 +51,7 @@ class PublishedTAM(nn.Module):
 
 
 def publish(network: VideoNet) -> VideoNet:
-    """Replace each TAM of the network with its published form, in place, and return the network."""
+    """Replace each TAM of the network by a `PublishedTAM`, in place, and return the network."""
     tams = {name: module for name, module in network.named_modules() if isinstance(module, TAM)}
     for name, tam in tams.items():
         network.set_submodule(name, PublishedTAM(tam).train(tam.training))

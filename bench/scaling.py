@@ -1,23 +1,25 @@
-"""Compare training on several GPUs with training on one, without reading videos → results/scaling.csv.
+"""Compare training on several GPUs with training on one GPU.
 
     python -m bench scaling --gpus 1 2 [4]
     python -m bench scaling --device cpu --gpus 1 2 --backbone resnet18_w16 --size 64 --clips 2
 
-The steps are those of `tanet train`, except that no videos are read: batches of 32 clips per GPU are on
-the GPU as uint8 and are normalised one step ahead (`prefetch_to_device`), the ranks agree before each step
-whether to continue, and the meter adds up loss and accuracy. All runs use bfloat16 autocast, channels-last
-and fused SGD. The three forms are:
+The steps are those of `tanet train`, but no videos are read. Each GPU has a batch of 32 clips, which stays
+on the GPU as uint8 and is normalised one step ahead (`prefetch_to_device`). Before each step, the ranks
+agree whether to continue. A meter adds up loss and accuracy. All runs use bfloat16 autocast, channels-last
+and fused SGD. The benchmark measures three forms of training, which correspond to flags of `tanet train`:
 
 eager       no flags
 compiled    --compile
 sync norm   --optim.sync-norm, eager; compared with eager on one GPU
 
-Each form and number of GPUs has a team of processes, one per GPU (process_groups.py). All teams start at the
-same time; then the teams of a form take turns in blocks of steps, whose first steps are not counted. The time
-of a step is the time between the starts of two steps by the clock of the first GPU. `ratio` is clips per
-second divided by those of one GPU. `average_ms` is the time of an all-reduce mean of as many numbers as there
-are weights, with nothing else running. A row is written only if all steps were finite and all processes of
-the team end with the same weights.
+Each form and number of GPUs has a team of processes, one process per GPU (process_groups.py). All teams
+start before the first measurement. Then the teams of a form take turns: in each turn, a team runs a block of
+steps. The first steps of a block are not counted. The time of a step is measured on the first GPU, from the
+start of the step to the start of the next step.
+
+`ratio` is the clips per second divided by those of one GPU. `average_ms` is the time of an all-reduce mean of
+as many numbers as there are weights, with nothing else running. A row is written only if all steps of the
+team were finite and all its processes ended with the same weights.
 """
 
 import argparse
@@ -50,8 +52,9 @@ from tanet.training.setup import TrainingContext, build_network
 from tanet.training.step import TrainStep
 
 FRAMES, CLASSES = 8, 400
-LR = 1e-4  # small enough that random clips teach nothing, large enough that weights change
-WARM = 5  # steps at the start of a block that are not counted
+# With this learning rate, the network learns nothing from random clips, but its weights change.
+LR = 1e-4
+WARM = 5  # steps at the start of each block, which are not counted
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Setting:
 
 @dataclass
 class Case:
-    """A form on a number of GPUs, and its measurements."""
+    """A form of training on a number of GPUs, and its measurements."""
 
     form: Form
     gpus: int
@@ -105,9 +108,9 @@ def flags(parser: argparse.ArgumentParser) -> None:
 def rows(flags: argparse.Namespace) -> Iterator[dict[str, object]]:
     there = torch.cuda.device_count() if flags.device == "cuda" else max(flags.gpus)
     if max(flags.gpus) > there:
-        raise SystemExit(f"--gpus {max(flags.gpus)}: this machine has {there}; give fewer")
+        raise SystemExit(f"--gpus {max(flags.gpus)}: this machine has only {there} GPUs; give fewer")
     if 1 not in flags.gpus or min(flags.gpus) < 1:
-        raise SystemExit("--gpus: 1 must be among them, because the others are compared with it")
+        raise SystemExit("--gpus must be positive and include 1, because one GPU is the reference")
     if min(flags.steps, flags.blocks, flags.clips) < 1:
         raise SystemExit("--steps, --blocks and --clips must be positive")
     wanted = flags.forms or [form.name for form in FORMS if flags.device == "cuda" or not form.sync_norm]
@@ -120,7 +123,7 @@ def rows(flags: argparse.Namespace) -> Iterator[dict[str, object]]:
 
 
 def measure(forms: list[Form], counts: list[int], setting: Setting, *, blocks: int) -> list[Case]:
-    """Measure all forms on all numbers of GPUs; a team that fails keeps its error in `team.error`."""
+    """Measure each form of training on each number of GPUs. If a team fails, its error is in `team.error`."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as torchrun does
     started, cases = time.monotonic(), list[Case]()
     try:
@@ -151,19 +154,19 @@ def measure(forms: list[Form], counts: list[int], setting: Setting, *, blocks: i
 
 
 def differ(moved: list[np.ndarray]) -> str:
-    """Describe what is wrong with the weight changes of the ranks; an empty string if all are equal."""
+    """Check that all ranks changed their weights equally. Return the first error, or an empty string."""
     for rank, other in enumerate(moved):
         if not np.isfinite(other).all():
             return f"process {rank} had steps that were not finite"
         if not other.any():
             return f"process {rank} has not changed its weights"
         if np.abs(other - moved[0]).max() > 1e-3 * np.abs(moved[0]).max():
-            return f"process {rank} has other weights than the first"
+            return f"process {rank} has other weights than process 0"
     return ""
 
 
 def make_rows(cases: list[Case], setting: Setting) -> list[dict[str, object]]:
-    """Make one row per case."""
+    """Return the rows of the CSV file, one per case."""
     alone = {case.form.name: median(case.times) for case in cases if case.gpus == 1}
     rows: list[dict[str, object]] = []
     for case in cases:
@@ -203,7 +206,8 @@ class Loop:
             network, optimizer=self.optimizer, optim=optim, group=group, compile=form.compile
         )
         params = list(network.parameters())
-        self.ends = params[0], params[-1]  # one parameter in the first bucket of gradients, one in the last
+        # The ranks compare two parameters, whose gradients are all-reduced in the first and the last bucket.
+        self.ends = params[0], params[-1]
         self.before = [param.detach().clone() for param in self.ends]
         self.weights = sum(param.numel() for param in params)
         shape = (setting.clips, FRAMES, 3, setting.size, setting.size)
@@ -211,7 +215,7 @@ class Loop:
         labels = torch.randint(CLASSES, (setting.clips,), device=device)
         self.batch = Batch(views, labels, keys=(), used=0)
         self.bad = torch.zeros((), device=device)
-        self.make_steps()  # warm-up: compiles, autotunes, captures
+        self.make_steps()  # warm-up, untimed: compile, autotune and capture CUDA graphs
 
     def __call__(self, word: str) -> Any:
         if word == "steps":
@@ -222,7 +226,7 @@ class Loop:
         return self.moved()
 
     def make_steps(self) -> list[float]:
-        """Run a block of steps and return the milliseconds of each."""
+        """Run a block of steps, and return the milliseconds of each step that is counted."""
         number = WARM + self.steps + 1
         agree = RankSync(group=self.group, stop=StopRequest(), save_after=1e9, report_after=PROGRESS_INTERVAL)
         meter = Meter(1, done=0, steps=number, sums=None, group=self.group, device=self.device)
@@ -239,7 +243,7 @@ class Loop:
         return read()[WARM:]
 
     def average(self) -> float:
-        """Return the milliseconds of an all-reduce mean of as many numbers as there are weights."""
+        """Return the milliseconds of an all-reduce mean of as many numbers as the network has weights."""
         numbers = torch.zeros(self.weights, device=self.device)
         mark, read = _clock(self.device)
         for _ in range(10):
@@ -248,14 +252,14 @@ class Loop:
         return median(read()[2:])
 
     def moved(self) -> np.ndarray:
-        """Return how much the first and last parameters changed; NaN if a step was skipped."""
+        """Return the changes of the first and the last parameter so far, or NaN if a step was not finite."""
         ends = zip(self.ends, self.before, strict=True)
         far = torch.cat([(param.detach() - before).flatten() for param, before in ends])
         return torch.where(self.bad > 0, torch.nan, far).cpu().numpy()
 
 
 def _clock(device: torch.device) -> tuple[Callable[[], None], Callable[[], list[float]]]:
-    """Return two functions: one marks a moment, the other returns the milliseconds between the moments."""
+    """Return two functions: `mark` records the time, and `read` returns the milliseconds between marks."""
     events: list[torch.cuda.Event] = []
     moments: list[float] = []
 

@@ -1,12 +1,16 @@
-"""Measure what packing costs on disk and saves in reading: clips per second on one core, bytes per clip.
+"""Measure the disk space and the reading speed of packed videos.
 
     python -m bench shards
 
-Training clips (8 frames, sampled and cropped at random as in the loader's workers) are read from generated
-340x256 videos of ten seconds and from a real one: from the file itself, from JPEG shards, and from h264
-shards. Bytes are counted on disk and per clip: a raw file or an mp4 is read as a whole for each clip, but of
-JPEG shards only the clip's own frames are read. PSNR compares the frames with those of the raw file. Files
-are in the page cache, so decoding is measured, not the disk. `ratio` is p50 divided by that of the raw file.
+The videos are generated ones of ten seconds, 340x256, and a real one. Each video is read from its raw file,
+from JPEG shards and from h264 shards, as training clips: 8 frames, sampled and cropped at random as in the
+workers of the loader. The column `from` names the source. `ratio` is p50 divided by p50 of the raw file.
+All runs use one core.
+
+`bytes_on_disk` is the size of the raw file or of the shards. `bytes_per_clip` is the number of bytes that are
+read for one clip. From JPEG shards, only the frames of the clip are read; a raw file or an h264 video is read
+as a whole. PSNR compares the frames with those of the raw file. All files are in the page cache, so the
+benchmark measures decoding, not the disk.
 """
 
 import argparse
@@ -32,12 +36,12 @@ from tanet.video import probe, read_frames
 FORMATS: tuple[Format, ...] = ("jpeg", "h264")
 FRAMES = 8
 REPEATS = 15
-CLIPS = 4  # clips per run: one video in different epochs
+CLIPS = 4  # clips that a timed run reads: one clip of the video in each of four epochs
 PACKAGES = ("av", "torch", "numpy")
 
 
 def packed(root: Path, out: Path, *, format: Format) -> Sample:
-    """Pack the only video of a root into a shard, and return its sample there."""
+    """Pack the only video of the folder `root` into a shard, and return the sample of the packed video."""
     raw = read_split(Data(root=str(root), val_fraction=0.0))
     done = pack(
         raw.train,
@@ -69,7 +73,7 @@ def read_clips(clips: TrainClips) -> None:
 
 
 def videos(folder: Path) -> dict[str, Path]:
-    """Write the videos, each alone in the class folder of its own root, and return them by name."""
+    """Write each video into a data set of its own (FOLDER/a/video.mp4), and return the files by name."""
     found = {}
     for group in (12, 250):
         path = folder / str(group) / "a" / "video.mp4"

@@ -1,24 +1,27 @@
-"""Measure clips per second of C2D, TSM, TANet and TANet in the published form → results/speed.csv.
+"""Measure clips per second of C2D, TSM, TANet and published TANet.
 
     python -m bench speed --part inference [--backbone mobilenet_v2] [--frames 16]
 
-part         measured work; in one run, the networks take turns in blocks
+Published TANet computes TAM as in the published code (bench/published.py). The networks of a part take
+turns in blocks of runs.
+
+part         measured work
 inference    batches of 32 clips, bfloat16
 training     steps of 32 clips: autocast, cross-entropy, backward pass, fused SGD
 latency      one clip
-frames       256 images as clips of 8, 16, 32 and 64 frames
+frames       batches of 256 images, which are clips of 8, 16, 32 or 64 frames
 batch        batches of 1, 4, 16 and 64 clips
 cpu          one clip, float32, two threads
 
 form                  execution of a network
-eager                 every operation by itself, images in NCHW, as in the published code
-eager channels-last   the same, images in NHWC
-compiled              torch.compile, channels-last; in inference by VideoNet.optimize
-graph                 the same, captured as a CUDA graph; in training with the optimizer's step
+eager                 each operation runs separately, on images in NCHW, as in the published code
+eager channels-last   like eager, but on images in NHWC
+compiled              torch.compile, channels-last; VideoNet.optimize does this for inference
+graph                 like compiled, then captured as a CUDA graph; training includes the optimizer's step
 
-`of_c2d` is the rate divided by that of C2D's best form, so a network takes 1/of_c2d - 1 more time than C2D.
-The benchmark exits unless the kernels' tests pass on this
-machine.
+`of_c2d` is a network's clips per second divided by those of C2D's fastest form. For example, a network with
+0.8 takes 1 / 0.8 = 1.25 times as long as C2D. The benchmark exits unless the tests of the kernels pass on
+this machine.
 """
 
 import argparse
@@ -36,7 +39,8 @@ from tanet.runtime.device import pick_device
 FAST = ("compiled", "graph")
 EAGER = ("eager", "eager channels-last")
 FORMS = (*EAGER, *FAST)
-PARTS: dict[str, dict[str, tuple[str, ...]]] = {  # part → network → its forms
+# Part → network → forms in which the network is timed.
+PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     "inference": {"c2d": FAST, "tsm": FAST, "tanet": FAST, "published": (*EAGER, *FAST)},
     "training": {"c2d": FAST, "tsm": FAST, "tanet": FAST, "published": EAGER},
     "latency": dict.fromkeys(NETWORKS, ("graph",)),
@@ -63,7 +67,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--repeats", type=int, default=30, help="timed runs of each network")
-    parser.add_argument("--tested", action="store_true", help="skip the tests: they have passed here")
+    parser.add_argument("--tested", action="store_true", help="skip the tests if they have passed here")
 
 
 def rows(flags: argparse.Namespace) -> Iterator[dict[str, object]]:
@@ -78,7 +82,7 @@ def rows(flags: argparse.Namespace) -> Iterator[dict[str, object]]:
 
 
 def comparisons(flags: argparse.Namespace) -> Iterator[tuple[Setting, list[Side]]]:
-    """Yield each comparison: its setting and the sides to time against each other."""
+    """Yield the setting and the networks of each comparison. These networks are timed in turns."""
     part = flags.part
     device = pick_device("cpu" if part == "cpu" else None)
     clips = flags.clips or {"latency": [1], "cpu": [1], "batch": [1, 4, 16, 64]}.get(part, [32])
@@ -90,10 +94,12 @@ def comparisons(flags: argparse.Namespace) -> Iterator[tuple[Setting, list[Side]
         if name in flags.networks
     }
     if part == "frames":
-        # C2D's work depends only on the number of images, so one baseline serves all lengths of a clip.
+        # C2D's work depends only on the number of images, so one C2D is the baseline of all clip lengths.
         images = start.frames * start.clips
         if any(images % t for t in frames):
-            raise SystemExit(f"{images} images cannot be cut into clips of {frames} frames; change --frames")
+            raise SystemExit(
+                f"{images} images cannot be divided into clips of {frames} frames; change --frames"
+            )
         baseline = make_sides("c2d", forms.pop("c2d"), start)
         for t in frames:
             setting = replace(start, frames=t, clips=images // t)
@@ -101,7 +107,7 @@ def comparisons(flags: argparse.Namespace) -> Iterator[tuple[Setting, list[Side]
         return
     for t in frames:
         for number in clips:
-            # Do not let a comparison inherit compiled code or memory from the previous one.
+            # Discard the compiled code of the previous comparison, and free its memory.
             torch.compiler.reset()
             gc.collect()
             torch.cuda.empty_cache()
@@ -110,7 +116,7 @@ def comparisons(flags: argparse.Namespace) -> Iterator[tuple[Setting, list[Side]
 
 
 def compare(setting: Setting, sides: list[Side], *, repeats: int) -> list[dict[str, object]]:
-    """Time the sides in turns, and return a row for each."""
+    """Time the networks of one comparison in turns, and return one row per network and form."""
     runs = {f"{side.network} {side.form}": side.run for side in sides}
     times = clock(setting.device, runs, repeats=repeats)
     rates = {name: [1e3 * setting.clips / time for time in times[name]] for name in runs}

@@ -1,4 +1,4 @@
-"""Networks in the forms that bench/speed.py times against each other; its docstring describes them."""
+"""Networks that bench/speed.py times, in the forms that its docstring describes (eager, compiled, …)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,8 @@ from tanet.runtime.device import autocast
 from tanet.training.optimizer import make_optimizer
 
 Run = Callable[[], object]
-NETWORKS = {"c2d": "none", "tsm": "tsm", "tanet": "tam", "published": "tam"}  # network → temporal module
+# Name of a network → its temporal module.
+NETWORKS = {"c2d": "none", "tsm": "tsm", "tanet": "tam", "published": "tam"}
 CLASSES = 400
 
 
@@ -49,17 +50,17 @@ class Setting:
 
 @dataclass(frozen=True)
 class Side:
-    """One network in one form, ready to run."""
+    """A network in one form (eager, compiled, …) that is ready to run."""
 
     network: str
     form: str
     run: Run
     memory: int | None
-    """Peak GPU memory during a run in bytes, including weights and clips."""
+    """Peak GPU memory during a run in bytes, including weights and clips; None on a CPU."""
 
 
 def make_sides(name: str, forms: Sequence[str], setting: Setting) -> list[Side]:
-    """Build one network in several forms; for each, print the time of the fastest of five runs."""
+    """Build one network in several forms. For each form, print the time of the fastest of five runs."""
     sides: dict[str, Side] = {}
     for form in forms:
         if form == "graph":
@@ -72,17 +73,17 @@ def make_sides(name: str, forms: Sequence[str], setting: Setting) -> list[Side]:
 
 
 def make_graph(compiled: Side, setting: Setting) -> Side:
-    """Capture the compiled side as a CUDA graph; `memory` stays that of the compiled side."""
+    """Capture a compiled network as a CUDA graph. Its memory is reported as that of the compiled network."""
     if setting.device.type != "cuda":
         return replace(compiled, form="graph")
-    # Warm up and capture on one stream: autograd accumulates gradients on the stream of the forward pass.
+    # Warm up on the stream of the capture: autograd adds up gradients on the stream of the forward pass.
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):
         return replace(compiled, form="graph", run=capture(compiled.run, stream=stream))
 
 
 def make_side(name: str, form: str, setting: Setting) -> Side:
-    """Build a network in a form other than graph, and warm it up."""
+    """Build a network in any form except `graph`. Warm it up, and measure the memory of one run."""
     gpu = setting.device.type == "cuda"
     before = torch.cuda.memory_allocated() if gpu else 0
     layout = torch.contiguous_format if form == "eager" else torch.channels_last
@@ -104,18 +105,18 @@ def make_side(name: str, form: str, setting: Setting) -> Side:
 
 
 def make_network(name: str, setting: Setting) -> VideoNet:
-    """Build a new network; on a GPU, TANet uses its fused operations."""
+    """Build the network `name`. On a GPU, BatchNorms are fused into the TAMs of `tanet`."""
     model = Network2D(backbone=setting.backbone, temporal=NETWORKS[name], frames=setting.frames)
     network = build(model, classes=CLASSES)
     if name == "published":
         return publish(network)
     if name == "tanet" and setting.device.type == "cuda" and not network.absorb_batch_norms():
-        raise ValueError(f"{setting.backbone}: no BatchNorm was absorbed by TAM")
+        raise ValueError(f"{setting.backbone}: no BatchNorm was fused into TAM; choose another --backbone")
     return network
 
 
 def evaluate(network: VideoNet, clips: torch.Tensor, *, form: str, setting: Setting) -> Run:
-    """Return a function that computes the logits of the clips."""
+    """Return a function that computes the logits of the clips in evaluation mode."""
     network.eval()
     model: nn.Module = network
     if form == "compiled":
@@ -132,14 +133,14 @@ def evaluate(network: VideoNet, clips: torch.Tensor, *, form: str, setting: Sett
         with torch.no_grad():
             expected = network(clips)
             error = (model(clips) - expected).norm() / expected.norm()
-        # bfloat16 errs by a few per cent; code compiled for another network would err by about 100 %.
+        # bfloat16 changes logits by a few per cent. Code of another network changes them by about 100 %.
         if not error < 0.2:
-            raise SystemExit(f"the compiled network's logits are off by {error:.0%}; nothing was measured")
+            raise SystemExit(f"compiling changed the network's logits by {error:.0%}; nothing was measured")
     return run
 
 
 def train(network: VideoNet, clips: torch.Tensor, *, form: str, setting: Setting) -> Run:
-    """Return a function that runs a training step; the learning rate is too small for learning anything."""
+    """Return a function that runs a training step. The learning rate is too small to learn anything."""
     network.train()
     labels = torch.arange(len(clips), device=clips.device) % CLASSES
     optimizer = make_optimizer(network, Optim(lr=1e-6))
@@ -158,7 +159,7 @@ def train(network: VideoNet, clips: torch.Tensor, *, form: str, setting: Setting
 
 
 def clock(device: torch.device, runs: dict[str, Run], *, repeats: int) -> dict[str, list[float]]:
-    """Return the milliseconds of each run; the runs take turns."""
+    """Time the functions in turns, and return the milliseconds of each call by name."""
     if device.type == "cuda":
         return interleaved_on_gpu(runs, repeats=repeats)
     return interleaved(runs, repeats=repeats)
@@ -166,7 +167,7 @@ def clock(device: torch.device, runs: dict[str, Run], *, repeats: int) -> dict[s
 
 @torch.no_grad()
 def same_answers() -> None:
-    """Check in float64 on a CPU that the published form computes the same logits."""
+    """Check that TANet and published TANet compute the same logits (float64, on a CPU)."""
     network = build(Network2D(backbone="resnet18_w16", frames=4), classes=3).double().eval()
     clips = torch.randn(2, 4, 3, 32, 32, dtype=torch.float64)
     torch.nn.init.normal_(network.head.weight)

@@ -1,6 +1,8 @@
-"""Collect the accuracies of `make demo`: TANet against the 2D network on synthetic verbs.
+"""Collect the accuracies of TANet and C2D after `make demo`.
 
-make demo && python -m bench verbs
+    make demo && python -m bench verbs
+
+The demo trains both networks on synthetic verbs.
 """
 
 import argparse

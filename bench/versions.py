@@ -1,12 +1,14 @@
-"""Compare the speed of two checkouts of tanet, which take turns on one machine.
+"""Compare the speed of two checkouts of tanet on one machine.
 
     git worktree add ../before COMMIT
     python -m bench versions --before ../before [--parts inference latency step]
 
-Each checkout runs in its own process. The two take turns in blocks of runs, so that clock speeds and
-temperature are the same for both. A row holds both medians, and the median ratio of neighbouring blocks with
-its 10th and 90th percentiles. A ratio below 1 means that the new checkout is faster. On a CPU, give small
-sizes:
+The parts are a batch (`inference`), one clip (`latency`) and a training step (`step`). Each checkout runs in
+its own process. The two processes take turns in blocks of runs, so that clock speed and temperature are the
+same for both. `before_ms` and `after_ms` are the median times of the old and the new checkout. `ratio` is the
+new time divided by the old time of two successive blocks: the median over all pairs of blocks. `p10` and
+`p90` are percentiles of this ratio. A ratio below 1 means that the new checkout is faster. On a CPU, choose
+small sizes:
 
     python -m bench versions --before ../before --backbone resnet18_w16 --clips 2 --size 64 --blocks 4
 """
@@ -21,7 +23,7 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
-# bench.common is not imported: this file also runs in a checkout's process, whose tanet may not fit it.
+# Do not import bench.common: this file also runs with an old tanet, and bench.common needs the current one.
 ROOT = Path(__file__).parents[1]
 PARTS = ("inference", "latency", "step")
 
@@ -66,7 +68,7 @@ def rows(flags: argparse.Namespace) -> Iterator[dict[str, object]]:
 
 
 class _Side:
-    """A checkout that runs in its own process."""
+    """One of the two checkouts, which runs in its own process."""
 
     def __init__(self, root: Path, part: str, flags: argparse.Namespace) -> None:
         setting = {"part": part, "backbone": flags.backbone, "clips": flags.clips, "size": flags.size}
@@ -84,7 +86,7 @@ class _Side:
         self._answer()  # wait until the process is ready
 
     def block(self) -> float:
-        """Run a block and return the median seconds of a run."""
+        """Run a block of runs, and return the median time of a run in seconds."""
         assert self.process.stdin is not None
         self.process.stdin.write(f"{self.runs}\n")
         self.process.stdin.flush()
@@ -99,11 +101,14 @@ class _Side:
         for line in self.process.stdout:
             if line.startswith("["):
                 return json.loads(line)
-        raise SystemExit("a checkout's process ended: see its error above")
+        raise SystemExit("the process of a checkout ended; see its error above")
 
 
 def _serve(setting: dict[str, Any]) -> None:
-    """Serve in a checkout's process: prepare the run, then time blocks of it on request."""
+    """Measure one checkout, in its own process.
+
+    Each line of stdin is a number of runs. Do these runs, and print a list of the seconds that each run took.
+    """
     import time
 
     import torch
@@ -127,7 +132,10 @@ def _serve(setting: dict[str, Any]) -> None:
 
 
 def _make_run(setting: dict[str, Any]) -> tuple[Any, str]:
-    """Return a function for one run of the checkout in PYTHONPATH (this version or 0.1.0), and the device."""
+    """Return a function that runs the measured part once, and the device.
+
+    The function uses the tanet that PYTHONPATH contains: this version or 0.1.0.
+    """
     import torch
 
     import tanet
@@ -177,5 +185,5 @@ def _make_run(setting: dict[str, Any]) -> tuple[Any, str]:
     return lambda: step(views, labels), device
 
 
-if __name__ == "__main__":  # in a checkout's process
+if __name__ == "__main__":  # in the process of a checkout
     _serve(json.loads(sys.argv[1]))

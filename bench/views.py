@@ -1,12 +1,17 @@
-"""Measure the time saved in testing by decoding a video once for all its views, on one core.
+"""Measure the time that tests save by decoding each video only once.
 
     python -m bench views
 
-`once` reads a video as `tanet test` does: it opens the file once, decodes each frame of all clips once, and
-cuts every crop of a clip out of the same frames. `per view` opens the file and decodes the clip's frames
-again for each view, and cuts out one crop. Both give the same views, which is checked first. The videos are
-generated ones of ten seconds, 340x256, and a real one from Kinetics; they are in the page cache. `ratio` is
-p50 divided by that of `once`; the two take turns in one run.
+A test averages over several views of a video: several clips, and several crops of each clip. The benchmark
+reads these views in two ways on one core:
+
+    once       as in `tanet test`: open the file once, decode each frame of all clips once, and take all crops
+               of a clip from the same frames
+    per view   for each view: open the file, decode the frames of one clip, and take one crop
+
+The benchmark first checks that both ways give the same views. Then the two take turns. `ratio` is p50 divided
+by p50 of `once`. The videos are generated ones of ten seconds, 340x256, and a real one from Kinetics. They
+are in the page cache.
 """
 
 import argparse
@@ -27,21 +32,22 @@ from tanet.evaluation.protocols import find_protocol
 from tanet.recipes.recipe import Recipe
 from tanet.video import open_video
 
-TESTS = (("k400-10x3", 8), ("k400-4x3", 16), ("sth-2x3", 8), ("sth-1x1", 8))  # protocol, frames per clip
+# (test protocol, frames per clip)
+TESTS = (("k400-10x3", 8), ("k400-4x3", 16), ("sth-2x3", 8), ("sth-1x1", 8))
 GROUPS = (12, 250)  # frames from one key frame to the next
 REPEATS = 9
 PACKAGES = ("av", "torch", "numpy")
 
 
 def once(path: Path, *, recipe: Recipe, frames: int) -> torch.Tensor:
-    """Read all views at once: uint8 [V·crops, T, 3, S, S]."""
+    """Return all views of a video, and decode the video only once: uint8 [clips·crops, T, 3, S, S]."""
     item = EvalClips([Sample(str(path), 0)], recipe.data, recipe.eval, frames=frames)[0]
     assert isinstance(item, tuple)
     return item[0]
 
 
 def per_view(path: Path, *, recipe: Recipe, frames: int) -> torch.Tensor:
-    """Read the same views, opening the file again for each."""
+    """Return the same views as `once`, but open the file again for each view."""
     data, eval = recipe.data, recipe.eval
     views = []
     for clip in range(eval.clips):
@@ -63,7 +69,7 @@ def per_view(path: Path, *, recipe: Recipe, frames: int) -> torch.Tensor:
 
 
 def videos(folder: Path) -> dict[str, Path]:
-    """Write or find the videos, and return them by their names in the table."""
+    """Write the generated videos, and find the real one. Return the files by the names of the videos."""
     found = {}
     for group in GROUPS:
         path = folder / f"{group}.mp4"
@@ -75,7 +81,7 @@ def videos(folder: Path) -> dict[str, Path]:
 
 
 def measure(path: Path, *, protocol: str, frames: int) -> list[dict[str, object]]:
-    """Time `once` and `per view`, and return a row for each."""
+    """Time `once` and `per view` on one video. Return two rows."""
     recipe = find_protocol(protocol).apply(Recipe())
     ways = {
         "once": partial(once, path, recipe=recipe, frames=frames),

@@ -2,8 +2,9 @@
 
     python -m docs.make_pictures
 
-`verbs.png` shows eight frames of one clip for the first verb of each pair. `speed.svg` plots throughput
-against frames per clip and against batch size, from `python -m bench speed --part frames` and `--part batch`.
+`verbs.png` shows the first verb of each pair of synthetic verbs: eight frames of one clip. `speed.svg` plots
+throughput against frames per clip and against batch size. Its values come from results/speed.csv, as written
+by `python -m bench speed --part frames` and `--part batch`.
 """
 
 import argparse
@@ -26,12 +27,13 @@ VERBS_SEED, STRIP_GAP = 2, 4
 
 WIDTH, HEIGHT, GAP = 360, 220, 90  # size of a panel and gap between panels, in pixels
 LINES = {"c2d": ("C2D", "#888888"), "tanet": ("TANet", "#c0392b")}
-Points = dict[int, tuple[float, float, float]]  # number of frames or clips → p20, p50, p80
+# Number of frames or clips → throughput: 20th, 50th and 80th percentile.
+Points = dict[int, tuple[float, float, float]]
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One diagram: a title, the labels of its axes, and its lines."""
+    """One diagram: its title, the labels of its axes (`across`, `up`), and its lines."""
 
     title: str
     across: str
@@ -52,7 +54,7 @@ def verbs() -> bytes:
     strips = []
     with tempfile.TemporaryDirectory() as folder:
         for number, (verb, _) in enumerate(PAIRS):
-            # Draw without sensor noise, which is invisible here but makes the file larger.
+            # Draw without sensor noise. The noise would be invisible here, but would make the file larger.
             generator = np.random.default_rng((VERBS_SEED, number))
             clip = render(verb, difficulty=Difficulty(noise=0), generator=generator)
             video = Path(folder) / f"{verb}.mp4"
@@ -64,7 +66,7 @@ def verbs() -> bytes:
 def speed() -> str:
     """Return an SVG of throughput against frames per clip and against batch size."""
     rows = [row for row in read_csv(ROOT / "results" / "speed.csv") if row["backbone"] == BACKBONE]
-    # Plot images, not clips, per second where clips differ in length: 64 frames are 8 times the work of 8.
+    # The first panel plots images per second, because its clips differ in length (8 to 64 frames).
     panels = [
         Panel("256 images a batch", "frames of a clip", "images/s", lines(rows, "frames", "frames")),
         Panel("8 frames a clip", "clips of a batch", "clips/s", lines(rows, "batch", "clips")),
@@ -74,7 +76,7 @@ def speed() -> str:
 
 
 def lines(rows: Sequence[dict[str, str]], part: str, key: str) -> dict[str, Points]:
-    """Return the points of each network in one part of the results."""
+    """Return the points of each network from the rows of one part of the benchmark."""
     found: dict[str, Points] = {network: {} for network in LINES}
     for row in rows:
         if row["part"] == part and row["network"] in found:
@@ -85,7 +87,7 @@ def lines(rows: Sequence[dict[str, str]], part: str, key: str) -> dict[str, Poin
 
 
 def picture(panels: Sequence[Panel], *, caption: str) -> str:
-    """Draw the panels side by side as SVG."""
+    """Return an SVG with the panels side by side."""
     width = len(panels) * (WIDTH + GAP) + 20
     height = HEIGHT + 110
     parts = [
@@ -100,7 +102,7 @@ def picture(panels: Sequence[Panel], *, caption: str) -> str:
 
 
 def draw(panel: Panel) -> list[str]:
-    """Draw one panel: x in equal steps, because each value doubles the last; y from 0, to show ratios."""
+    """Return the SVG elements of a panel. x has equal steps, like a logarithmic axis; y starts at 0."""
     across = sorted({at for points in panel.lines.values() for at in points})
     highest = max(p80 for points in panel.lines.values() for _, _, p80 in points.values())
     step = tick(highest)
@@ -123,7 +125,7 @@ def draw(panel: Panel) -> list[str]:
             ends = f"M{x[one]:.1f} {y(points[one][1]):.1f}L{x[other]:.1f} {y(points[other][1]):.1f}"
             parts.append(f'<path d="{ends}" stroke="{colour}" stroke-width="2"/>')
         for at, (p20, p50, p80) in points.items():
-            # The bar spans the 20th to the 80th percentile.
+            # The vertical bar goes from the 20th to the 80th percentile.
             parts.append(f'<path d="M{x[at]:.1f} {y(p20):.1f}V{y(p80):.1f}" stroke="{colour}"/>')
             parts.append(f'<circle cx="{x[at]:.1f}" cy="{y(p50):.1f}" r="3.5" fill="{colour}"/>')
         below = HEIGHT - 14 - 18 * number
@@ -133,7 +135,7 @@ def draw(panel: Panel) -> list[str]:
 
 
 def tick(highest: float) -> float:
-    """Choose the step between grid lines: 1, 2 or 5 times a power of ten, for at most eight lines."""
+    """Return the step between grid lines: 1, 2 or 5 times a power of ten, for at most eight steps."""
     power = 10.0 ** int(log10(highest) - 1)
     return next(factor * power for factor in (1, 2, 5, 10, 20, 50) if highest / (factor * power) <= 8)
 

@@ -1,8 +1,8 @@
-"""Write README's table of temporal modules: counts, accuracies, the paper's figures → README.md.
+"""Write the table of temporal modules in README.md.
 
     python -m docs.make_table
 
-GFLOPs are counted here; accuracies are those of `results/compare.csv`.
+The GFLOPs are counted by this command. The accuracies come from `results/compare.csv` and from the paper.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def table() -> str:
-    """Return the table in Markdown, a row for each module of the paper's Table 2."""
+    """Return the table in Markdown. It has one row for each module of the paper's Table 2."""
     rows = [row for row in current(read_csv(ROOT / "results" / "compare.csv")) if not row["made"]]
     speeds = read_csv(ROOT / "results" / "compare_speed.csv")
     real, synthetic = (

@@ -10,14 +10,15 @@ from tanet.models.backbones2d import BACKBONES
 
 FRAMES = 8
 
-# Use any ResNet with torchvision's parameter names; this ResNet comes with tanet.
+# You can use any ResNet with torchvision's parameter names. This ResNet comes with tanet.
 network = BACKBONES["resnet18"]()
 names = set(network.state_dict())
 
 tanet.plug(network, lambda channels: tanet.TAM(channels, frames=FRAMES), stages=("res4", "res5"))
-assert names <= set(network.state_dict())  # your weights keep their names, so they still load
+# The names of your weights have not changed, so your checkpoints still load.
+assert names <= set(network.state_dict())
 
 clips = torch.randn(2, FRAMES, 3, 64, 64)  # [N, T, 3, H, W]
-rows = network(clips.flatten(0, 1))  # a 2D network sees N·T images: [N·T, classes]
+rows = network(clips.flatten(0, 1))  # [N·T, classes]: the 2D network gets N·T images
 logits = rows.unflatten(0, (-1, FRAMES)).mean(1)  # [N, classes]
 print(f"{len(set(network.state_dict()) - names)} new tensors, logits {tuple(logits.shape)}")

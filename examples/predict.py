@@ -12,5 +12,5 @@ model = tanet.load(checkpoint)
 for answer in tanet.predict_all(videos, model):
     if isinstance(answer, tanet.Prediction):
         print(f"{answer.video}: {answer.label} ({answer.score:.0%})")
-    else:  # a VideoError, whose message names the file and the cause
+    else:  # a VideoError; its message names the file and the cause
         print(answer)

@@ -13,5 +13,5 @@ try:
         count = video.info.frames
         frames = video.read([0, count // 2, count - 1])  # uint8 [3, H, W, 3], RGB
         print(f"{tuple(frames.shape)}, mean {frames.float().mean():.1f}")
-except VideoError as error:  # its message names the file and the cause
+except VideoError as error:  # the message names the file and the cause
     sys.exit(str(error))

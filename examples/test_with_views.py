@@ -1,4 +1,4 @@
-"""Test a checkpoint on a folder of videos with one view, then with ten clips and three crops of each video.
+"""Test a checkpoint on a folder of videos: with one view per video, then with ten clips × three crops.
 
 python examples/test_with_views.py runs/mine/best.safetensors my_videos
 """

@@ -1,4 +1,4 @@
-"""Train on folders of videos, with a built-in recipe of which a few fields are changed.
+"""Train on folders of videos, with a built-in recipe in which a few fields are changed.
 
 python examples/train.py my_videos runs/mine
 """
@@ -11,7 +11,8 @@ from tanet.recipes import RECIPES
 from tanet.training.events import EpochResult
 
 videos, out = sys.argv[1:]
-base = RECIPES["verbs"]  # the values below are tiny, so that this example takes seconds
+# The sizes below are tiny, so that this example takes only seconds.
+base = RECIPES["verbs"]
 recipe = replace(
     base,
     data=replace(base.data, root=videos, size=32, workers=0),
@@ -22,7 +23,7 @@ recipe = replace(
 
 
 def show(event: object) -> None:
-    """Print a line for each epoch; other events are the plan, progress, notes and unreadable videos."""
+    """Print a line for each epoch. Ignore other events: the plan, progress, notes, unreadable videos."""
     if isinstance(event, EpochResult):
         print(f"epoch {event.epoch}: loss {event.train_loss:.3f}, training top-1 {event.train_top1:.1%}")
 

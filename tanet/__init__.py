@@ -1,4 +1,4 @@
-"""Train, test and run video action recognition: 2D networks with temporal modules, in PyTorch."""
+"""Action recognition in video with PyTorch: train, test and run 2D networks with temporal modules."""
 
 from importlib.metadata import version
 
@@ -35,7 +35,7 @@ _install_old_modules()
 
 
 def __getattr__(name: str) -> str:
-    """Look up `tanet.__version__`, which only pyproject.toml states, when it is asked for."""
+    """Return `tanet.__version__`, which is read from the metadata of the installed package."""
     if name == "__version__":
         return version("tanet")
     raise AttributeError(f"module 'tanet' has no attribute '{name}'")

@@ -1,4 +1,4 @@
-"""`python -m tanet`, the command by its module: as `torchrun -m tanet train …` starts it."""
+"""Run the command `tanet` as a module: `python -m tanet …`, or `torchrun … -m tanet train …`."""
 
 import sys
 

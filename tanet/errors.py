@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 
 class UserError(ValueError):
-    """An error that the user can fix; its message is one line that says what to do.
+    """An error that the user can fix. The message of the error is one line that says what to do.
 
-    The command prints only that line. Any other exception is a bug in tanet and keeps its traceback.
+    The command `tanet` prints only this line. Any other exception is a bug in tanet and keeps its traceback.
     """
 
 
 def abbreviate(names: Sequence[str], most: int = 8) -> str:
-    """Join the first `most` names, and count the rest: "a, b and 3 more"."""
+    """Join the first `most` names and count the others, for example "a, b and 3 more"."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more or "none"

@@ -1,8 +1,7 @@
-"""Import hook for the module names of tanet 0.1.0; kept for one release.
+"""Import hook that keeps the module names of tanet 0.1.0 working. The hook is kept for one release.
 
-    from tanet.recipe import Data        works, and warns that the module is now tanet.recipes.recipe
-
-Names inside the modules may also have changed: CHANGELOG.md lists them.
+For example, `from tanet.recipe import Data` still works, and warns that the module is now called
+tanet.recipes.recipe. Names inside the modules may also have changed: CHANGELOG.md lists these names.
 """
 
 import importlib
@@ -95,12 +94,12 @@ MOVED: dict[str, str] = {
 
 
 class OldModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finder and loader that maps the old name of a module to the module's new name."""
+    """Finder and loader that imports a module by the module's old name."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """Return a spec for an old name, and None for any other."""
+        """Return a module spec for the old name of a module, and None for any other name."""
         del path, target
         package, _, name = fullname.partition(".")
         if package != "tanet" or name not in MOVED:
@@ -108,13 +107,14 @@ class OldModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
-        """Import the module by its new name, and warn."""
+        """Import the module by its new name, and warn that the old name was used."""
         new = f"tanet.{MOVED[spec.name.partition('.')[2]]}"
         warnings.warn(f"{spec.name} is called {new} now", DeprecationWarning, stacklevel=2)
-        # Return a copy: the import system writes the old name into the module that it receives.
+        # Return a copy, because the import system writes the old name into the module that it receives.
         module = ModuleType(spec.name)
         module.__dict__.update(vars(importlib.import_module(new)))
-        module.__path__ = []  # so imports of submodules reach this finder too, and load nothing twice
+        # With an empty path, imports of submodules also reach this finder, and no module is loaded twice.
+        module.__path__ = []
         return module
 
     def exec_module(self, module: ModuleType) -> None:
@@ -122,5 +122,5 @@ class OldModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def install() -> None:
-    """Register the finder after all others, so that imports by old names work."""
+    """Register the finder after all other finders, so that imports by old module names work."""
     sys.meta_path.append(OldModules())

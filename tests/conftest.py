@@ -1,4 +1,4 @@
-"""What tests share: real data where it is there, and few threads, since tests run side by side."""
+"""Shared setup: the folder of real data, and one thread per process because tests run in parallel."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="session")
 def data() -> Path:
-    """The folder of real clips and weights; tests that need it skip where it is absent."""
+    """Folder of real clips and weights; tests that use it are skipped if it is missing."""
     folder = Path(os.environ.get("TANET_DATA", Path(__file__).parents[2] / "shared" / "data"))
     if not folder.is_dir():
         pytest.skip("no real data: set TANET_DATA")

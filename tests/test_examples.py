@@ -1,4 +1,4 @@
-"""Each script of examples/ runs, on videos of a test, and prints what it promises."""
+"""Each script in examples/ runs on small test videos and prints the expected words."""
 
 import runpy
 import sys
@@ -12,7 +12,7 @@ from tanet.checkpoints import checkpoint
 from tests.support.tiny_videos import TINY, make_folders
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-# Script → its arguments below the fixture's folder (other words as they are), and words that it prints.
+# Script → its arguments, with paths relative to the folder of the fixture, and words that it must print.
 SCRIPTS = {
     "predict": (
         ("model.safetensors", "videos/val/move_left/0.mp4", "missing.mp4"),
@@ -38,13 +38,13 @@ def folder(tmp_path_factory):
     return folder
 
 
-def test_every_script_is_known():
+def test_every_example_is_tested():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == SCRIPTS.keys()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_script_runs(name, folder, monkeypatch, capsys):
+def test_example_runs_and_prints_expected_words(name, folder, monkeypatch, capsys):
     arguments, printed = SCRIPTS[name]
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "argv", [name, *arguments])

@@ -1,4 +1,4 @@
-"""The rules of the house: who imports whom, how long files are, who prints, how light the import is."""
+"""Rules for the code: import order, length of files and functions, who may print, and a light import."""
 
 import ast
 import importlib
@@ -12,7 +12,7 @@ import pytest
 from tanet import old_modules
 
 PACKAGE = Path(__file__).parents[1] / "tanet"
-# Each package imports from the groups to its left alone, and from itself.
+# A package may import only from itself and from the groups above its own.
 ORDER = (
     "errors · old_modules",
     "recipes · runtime · ops · video · synthetic",
@@ -40,7 +40,7 @@ def imported_packages(path):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_come_from_the_left(path):
+def test_package_imports_only_from_groups_above_it(path):
     own = package(path)
     if own == "__init__":
         return
@@ -50,7 +50,7 @@ def test_imports_come_from_the_left(path):
 
 
 def modules():
-    """Each module of tanet and the modules that it imports as it is loaded."""
+    """Yield each module of tanet with the tanet modules that it imports at module level."""
     names = {
         ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
         for path in FILES
@@ -64,7 +64,7 @@ def modules():
         yield name, found - {name}
 
 
-def test_no_import_goes_in_a_circle():
+def test_imports_have_no_cycle():
     left = dict(modules())
     while free := [name for name, needs in left.items() if not needs & left.keys()]:
         for name in free:
@@ -72,13 +72,13 @@ def test_no_import_goes_in_a_circle():
     assert not left, f"these import each other: {sorted(left)}"
 
 
-def test_every_package_has_its_place():
+def test_every_package_is_in_a_group():
     assert {package(path) for path in FILES} - {"__init__"} == {name for group in GROUPS for name in group}
     rooms = [path for path in PACKAGE.iterdir() if path.name != "__pycache__"]
     assert len(rooms) <= 20
 
 
-def test_files_are_short_and_say_what_they_are():
+def test_files_have_docstring_and_at_most_300_lines():
     for path in FILES:
         text = path.read_text()
         assert text.startswith('"""'), f"{path} does not say what it is"
@@ -86,13 +86,13 @@ def test_files_are_short_and_say_what_they_are():
 
 
 def code_lines(function, lines):
-    """Lines of a function's body without its docstring, comments and blank lines."""
+    """Count the lines of a function body without docstring, comments and blank lines."""
     first = function.body[1] if ast.get_docstring(function) and len(function.body) > 1 else function.body[0]
     own = lines[first.lineno - 1 : function.end_lineno]
     return sum(1 for line in own if line.strip() and not line.strip().startswith("#"))
 
 
-def test_functions_fit_a_screen():
+def test_functions_have_at_most_60_lines():
     for path in (
         *FILES,
         *(file for name in ("bench", "projects", "docs") for file in (PACKAGE.parent / name).rglob("*.py")),
@@ -103,22 +103,22 @@ def test_functions_fit_a_screen():
                 assert code_lines(node, text.splitlines()) <= 60, f"{path}: {node.name} has over 60 lines"
 
 
-def test_only_the_command_prints():
+def test_only_cli_prints():
     for path in FILES:
         calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
         names = {func.id for func in calls if isinstance(func, ast.Name)}
         assert "print" not in names or package(path) == "cli"
 
 
-def test_import_is_light():
+def test_import_loads_no_heavy_package():
     heavy = ("triton", "matplotlib", "av", "tyro", "rich", "torchvision", "onnx")
     code = f"import sys, tanet; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-def test_no_module_works_at_import():
-    """Importing all of tanet loads no decoder, counts no cores and warns of nothing."""
+def test_importing_modules_has_no_side_effects():
+    """Importing all of tanet loads no decoder or plotting package and does not query the CPU cores."""
     names = [
         ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
         for path in FILES
@@ -138,7 +138,7 @@ print([name for name in ("av", "matplotlib", "tensorboard") if name in sys.modul
 
 
 @pytest.mark.parametrize(("old", "new"), old_modules.MOVED.items())
-def test_old_names_of_modules_lead_to_the_new(old, new):
+def test_old_module_names_import_new_modules(old, new):
     if old.endswith("_triton"):
         pytest.skip("needs Triton")
     sys.modules.pop(f"tanet.{old}", None)
@@ -147,20 +147,20 @@ def test_old_names_of_modules_lead_to_the_new(old, new):
     assert vars(module).keys() >= vars(importlib.import_module(f"tanet.{new}")).keys()
 
 
-def test_the_tree_in_contributing_is_what_is_on_the_disk():
+def test_tree_in_contributing_matches_files():
     text = (PACKAGE.parent / "CONTRIBUTING.md").read_text()
     tree = text[text.index("```\ntanet/\n") :].split("```")[1]
     named, folder = set(), ""
     for line in tree.splitlines()[2:]:
         if not line.startswith(" "):
-            break  # bench/, tests/
+            break  # the entries after tanet/, such as bench/ and tests/
         words = re.match(r" +((?:\S+\.py|\S+/)(?: \S+\.py)*)", line)[1].split()
         inside = line.startswith("    ")
         named |= {f"{folder}{word}" if inside else word for word in words}
         folder = folder if inside else words[0]
 
     def on_disk(place):
-        """What a folder holds, as the tree calls it."""
+        """Return the files and subfolders of a folder, as the tree names them."""
         return {
             f"{path.relative_to(PACKAGE).as_posix()}{'/' if path.is_dir() else ''}"
             for path in (PACKAGE / place).iterdir()
@@ -170,7 +170,7 @@ def test_the_tree_in_contributing_is_what_is_on_the_disk():
     expected = on_disk("")
     for place in {name for name in named if name.count("/") == 1 and name.endswith("/")}:
         inside = {name for name in named if name.startswith(place)}
-        # Where the files of a package are listed, all are; elsewhere some folders may be.
+        # If the tree lists any file of a package, it must list all; otherwise it may list some subfolders.
         whole = any(name.endswith(".py") for name in inside)
         expected |= on_disk(place) if whole else on_disk(place) & inside
     assert named == expected

@@ -1,4 +1,4 @@
-"""The wheel works away from the checkout: installed in an environment of its own, it names a video."""
+"""The wheel contains the whole library and works in a new environment outside the checkout."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def wheel(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def python(wheel, tmp_path_factory):
-    """Python of a fresh environment that holds the wheel; its dependencies are those of this environment."""
+    """Python of a new environment that contains the wheel and uses the dependencies of this environment."""
     place = tmp_path_factory.mktemp("environment") / "venv"
     venv.create(place, with_pip=False)
     libraries = Path(sysconfig.get_path("purelib", vars={"base": str(place), "platbase": str(place)}))
@@ -52,7 +52,7 @@ def run(python, *arguments, folder):
     )
 
 
-def test_the_wheel_holds_the_library_and_nothing_else(wheel):
+def test_wheel_contains_only_library(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert "tanet/py.typed" in names
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"tanet"}
@@ -65,7 +65,7 @@ def test_the_wheel_holds_the_library_and_nothing_else(wheel):
 
 
 @pytest.mark.slow
-def test_the_wheel_names_a_video(python, tmp_path):
+def test_installed_wheel_predicts_video(python, tmp_path):
     torch.manual_seed(0)
     model = checkpoint.Checkpoint(build(TINY.model, classes=2), TINY, ("left", "right"))
     checkpoint.save(tmp_path / "model.safetensors", model)
@@ -79,7 +79,7 @@ def test_the_wheel_names_a_video(python, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_wheel_is_typed(python, tmp_path):
+def test_installed_wheel_has_type_hints(python, tmp_path):
     pytest.importorskip("pyright")
     script = tmp_path / "script.py"
     script.write_text("import tanet\nreveal_type(tanet.predict)\ntanet.load(3)\n")

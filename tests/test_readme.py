@@ -1,4 +1,4 @@
-"""README and docs/ are true: commands and flags exist, Python runs, tables are complete, links hold."""
+"""README and docs/ are correct: commands and flags exist, code runs, tables are complete, links work."""
 
 import re
 import shlex
@@ -23,7 +23,7 @@ PAGES = {path.name: path.read_text() for path in (ROOT / "README.md", *sorted((R
 EVERY_PAGE = "\n".join(PAGES.values())
 
 
-def blocks(language, text=EVERY_PAGE):
+def code_blocks(language, text=EVERY_PAGE):
     found = re.findall(r"^```(\w*)\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
     return [block for named, block in found if named == language]
 
@@ -35,19 +35,19 @@ def help_of(command, capsys):
     return capsys.readouterr().out
 
 
-def test_readme_is_short():
+def test_readme_has_at_most_800_words():
     assert len(README.split()) <= 800
 
 
-def test_make_has_the_targets():
+def test_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"^make (\w+)", "\n".join(blocks("")), flags=re.MULTILINE):
+    for target in re.findall(r"^make (\w+)", "\n".join(code_blocks("")), flags=re.MULTILINE):
         assert f"\n{target}:" in makefile
 
 
-def test_commands_and_flags_are_known(capsys):
+def test_commands_and_flags_exist(capsys):
     known = {}
-    lines = "\n".join(blocks("")).replace("\\\n", " ").splitlines()
+    lines = "\n".join(code_blocks("")).replace("\\\n", " ").splitlines()
     commands = [found[1] for line in lines if (found := re.match(r"(?:torchrun .*-m )?tanet (.*)", line))]
     assert len(commands) > 25
     for line in commands:
@@ -65,13 +65,13 @@ def test_commands_and_flags_are_known(capsys):
         assert flag in every_flag or flag == "--help-all", flag
 
 
-def test_benchmarks_are_there():
+def test_benchmarks_exist():
     for name in re.findall(r"python -m bench[. ](\w+)", EVERY_PAGE):
         assert (ROOT / "bench" / f"{name}.py").exists()
 
 
 @pytest.mark.slow
-def test_python_runs(tmp_path, monkeypatch):
+def test_python_blocks_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make(tmp_path / "new_video.mp4")
     make(tmp_path / "jump.mp4")
@@ -80,27 +80,27 @@ def test_python_runs(tmp_path, monkeypatch):
     checkpoint.save(tmp_path / "runs/mine/best.safetensors", checkpoint.Checkpoint(network, TINY, ("a", "b")))
     for name, text in PAGES.items():
         known = {"resnet": BACKBONES["resnet18"]()}
-        for block in blocks("python", text):
+        for block in code_blocks("python", text):
             exec(compile(block, name, "exec"), known)
 
 
-def test_tables_name_everything():
+def test_tables_are_complete():
     for name in RECIPES:
         assert f"| `{name}` |" in PAGES["train.md"]
     for name in TEMPORAL:
         assert f"`{name}`" in PAGES["python.md"]
-    for name in BACKBONES.keys() - {"resnet18_w16"}:  # the narrow one is for tests and demonstrations
+    for name in BACKBONES.keys() - {"resnet18_w16"}:  # the narrow network is only for tests and the demo
         assert f"`{name}`" in PAGES["python.md"]
     for name in PROTOCOLS:
         assert f"| `{name}` |" in PAGES["test.md"]
 
 
 @pytest.mark.slow
-def test_the_table_of_modules_is_what_was_measured():
+def test_table_of_modules_matches_measurements():
     assert make_table.table() in README
 
 
-def test_links_and_pictures_are_there():
+def test_links_and_images_exist():
     for name, text in PAGES.items():
         folder = ROOT if name == "README.md" else ROOT / "docs"
         for target in re.findall(r"\]\(([^)]+)\)", re.sub(r"```.*?```", "", text, flags=re.DOTALL)):

@@ -3,9 +3,9 @@
     python -m projects.compare.arrow6_videos UCF-101 arrow6
 
 UCF-101 (Soomro et al. 2012, https://www.crcv.ucf.edu/data/UCF101.php) has one folder per action, with files
-such as v_Diving_g01_c01.avi. The clips (projects/compare/arrow6_clips.txt) come from its split 1, so no scene
-is in both train/ and val/. They are written as h264, 170×128. The rows in results/ were measured on files
-from another encoder, 172×128, so new rows will differ from them slightly.
+such as v_Diving_g01_c01.avi. projects/compare/arrow6_clips.txt lists the clips. They come from UCF-101's
+split 1, so no scene is in both train/ and val/. The new files are h264, 170×128. The rows in results/ were
+measured on files of 172×128 from another encoder, so new rows will differ from them slightly.
 """
 
 import argparse
@@ -37,9 +37,9 @@ def main() -> None:
     names = flags.clips.read_text().split()
     files = [flags.ucf / f"{name.partition('/')[2]}.avi" for name in names]
     if missing := [file for file in files if not file.is_file()]:
-        raise SystemExit(f"{len(missing)} of {len(files)} clips are not there, the first: {missing[0]}")
+        raise SystemExit(f"{len(missing)} of {len(files)} clips do not exist; the first is {missing[0]}")
     make = partial(both_ways, out=flags.out)
-    # Spawn, do not fork: a fork would break the threads that a decoder may have started.
+    # Spawn the processes: a fork would break the threads that a decoder may have started in this process.
     with ProcessPoolExecutor(flags.workers, mp_context=get_context("spawn")) as pool:
         try:
             for name in pool.map(make, files, names):
@@ -49,15 +49,16 @@ def main() -> None:
 
 
 def both_ways(file: Path, name: str, *, out: Path) -> str:
-    """Write out/train/ACTION/NAME.mp4, then out/train/ACTIONReversed/NAME.mp4."""
+    """Write a clip to out/train/ACTION/NAME.mp4, and its reverse to out/train/ACTIONReversed/NAME.mp4."""
     split, action, clip = Path(name).parts
     forward, backward = (out / split / f"{action}{end}" / f"{clip}.mp4" for end in ("", "Reversed"))
     if not backward.exists():
-        torch.set_num_threads(1)  # each core already has a process
+        torch.set_num_threads(1)  # enough, because each core has a process of its own
         with open_video(file) as video:
             frames = resize_short_side(video.read(range(video.info.frames)), SHORT_SIDE).numpy()
         write_video(forward, frames)
-        partial_file = backward.with_suffix(".part")  # not a video's suffix, if interrupted
+        # Rename the file when it is complete. After an interruption, a .part file is not taken for a video.
+        partial_file = backward.with_suffix(".part")
         write_video(partial_file, frames[::-1])
         partial_file.rename(backward)
     return name

@@ -1,9 +1,9 @@
-"""The networks and recipes to compare: rows of the paper's tables on data that everyone can get.
+"""Networks and recipes to compare: the rows of the paper's tables, on data that everyone can get.
 
-A case applies a row of one of the paper's tables to the network and the recipe of a benchmark: the fields
-that the row changes in the paper's TANet are changed here too. Rows of several tables that describe the same
-network are one case. All cases of a benchmark use the same recipe, which was chosen on `none` and `tsm`
-alone, so that it does not favour TAM.
+A benchmark is a recipe for one data set. A case is a network to train. It is the benchmark's network, with
+the fields changed that a row of the paper's tables changes in TANet. If rows of several tables describe the
+same network, they are one case. All cases of a benchmark use the same recipe. The recipes of `arrow6` and
+`synthetic` were chosen on `none` and `tsm` alone, so that they do not favour TAM.
 """
 
 import ast
@@ -33,12 +33,12 @@ VARIED = (
     "kernel",
     "center_tap_bias",
 )
-"""The fields of a model that rows of the tables change."""
+"""The fields of a model that rows of the tables can change."""
 START = "start"
-"""A table that the paper does not have: from row to row, TAM's initial kernels are closer to the identity,
-with which tconv and i3d start. See `Network2D.center_tap_bias`."""
+"""Name of a table that the paper does not have. From row to row, TAM's initial kernels are closer to the
+identity. (The kernels of tconv and i3d start as the identity.) See `Network2D.center_tap_bias`."""
 LEADS = (0.0, 2.0, 6.0, 19.0)
-"""Biases of the middle tap's logit; the recipe finetune uses the last value."""
+"""Values of `center_tap_bias` in the table `START`. The recipe finetune uses the last value."""
 
 SYNTHETIC = Recipe(
     data=Data(sampling="uniform", resize=96, size=80, scales=(1.0, 0.875), flip="mirror"),
@@ -55,13 +55,14 @@ SYNTHETIC = Recipe(
     ),
     eval=Eval(clips=3, crops=1, resize=80, size=80, batch=96, every=20),
 )
-"""Recipe for the videos of `tanet synthesize`; from scratch, because drawings do not look like photographs.
+"""Recipe for the videos of `tanet synthesize`.
 
-It is so small that one CPU core trains a network in a quarter of an hour. It was chosen on `none` and `tsm`,
-on videos of another seed than the compared ones (results/compare_recipe_synthetic.csv). With two and four
-times the epochs, `tsm` gains 1.4 and 3.4 points, and `none` nothing. Objects appear as large in testing as in
-training. This scale was changed after rows of all modules (results/archive/compare_at_96.csv) had shown that
-larger objects hurt, TAM most.
+Networks start from scratch, because these drawings do not look like ImageNet's photographs. The network is so
+small that one CPU core trains it in a quarter of an hour. The recipe was chosen on `none` and `tsm`, on
+videos of another seed than those compared (results/compare_recipe_synthetic.csv). With two and four times the
+epochs, `tsm` gains 1.4 and 3.4 points, and `none` nothing. Objects are as large in testing as in training. In
+an earlier recipe, they were larger in testing (results/archive/compare_at_96.csv). This lowered the accuracy,
+most of all TAM's. The scale was changed after these rows of all modules had been seen.
 """
 
 ARROW6_COMPARED = replace(
@@ -90,17 +91,21 @@ BENCHMARKS: dict[str, Recipe] = {"arrow6": ARROW6_COMPARED, "synthetic": SYNTHET
 
 @dataclass(frozen=True)
 class Case:
-    """One network to train, and its rows in the paper."""
+    """A network to train, and the rows of the paper's tables that describe it."""
 
     name: str
-    """The temporal module, and the fields that differ from the benchmark's: `tam frames=16 kernel=5`."""
+    """Temporal module and other fields that differ from the benchmark's, for example `tam frames=16`."""
     model: Network2D
     rows: tuple[tuple[str, str], ...]
-    """Table and row, for each table that has this network."""
+    """(table, row) for each table that has this network."""
 
 
 def cases(tables: Sequence[str], recipe: Recipe) -> list[Case]:
-    """Return the cases of these tables, given by number (2, 1a, …) or as `START`, in the tables' order.
+    """Return the cases of these tables, in the order of the tables and of their rows.
+
+    Args:
+        tables: numbers of the paper's tables, such as 1a; or `START`.
+        recipe: the recipe of the benchmark.
 
     Raises:
         ValueError: there is no such table.
@@ -124,7 +129,7 @@ def choose(found: Sequence[Case], only: Sequence[str] | None) -> list[Case]:
 
 
 def buildable(chosen: Sequence[Case]) -> list[Case]:
-    """Return the cases that can be built, and print why the others cannot."""
+    """Return the cases whose networks can be built. For each other case, print why it cannot be built."""
     found = []
     for case in chosen:
         try:
@@ -136,7 +141,7 @@ def buildable(chosen: Sequence[Case]) -> list[Case]:
 
 
 def rows_of(table: str) -> dict[str, dict[str, Any]]:
-    """Return, for each row of a table, the fields that it changes in the default network, and their values.
+    """Return a dict: row of a table → the fields in which its network differs from TANet, with their values.
 
     Raises:
         ValueError: there is no such table.
@@ -150,7 +155,8 @@ def rows_of(table: str) -> dict[str, dict[str, Any]]:
         other = {
             field: getattr(model, field) for field in VARIED if getattr(model, field) != getattr(usual, field)
         }
-        if table == "3":  # this table varies the 2D network: name it even where it is the paper's default
+        # Table 3 compares 2D networks. So its rows always name their 2D network, even the paper's default.
+        if table == "3":
             other["backbone"] = model.backbone
         if other.get("position") == "b":  # TAM's default position
             del other["position"]
@@ -164,7 +170,10 @@ def paper_top1(table: str, row: str) -> float | None:
 
 
 def actions_of(classes: Sequence[str]) -> list[str]:
-    """Return the action of each class: for a verb its pair, for a reversed class its forward class."""
+    """Return the action of each class. The two classes of an action differ only in the direction of time.
+
+    The action of a synthetic verb is its pair (`appear / vanish`). The action of DivingReversed is Diving.
+    """
     pairs = {verb: " / ".join(pair) for pair in PAIRS for verb in pair}
     return [pairs.get(name, name.removesuffix("Reversed")) for name in classes]
 
@@ -172,7 +181,8 @@ def actions_of(classes: Sequence[str]) -> list[str]:
 def made_otherwise(root: str | Path) -> str:
     """Return the settings of a synthetic data set that differ from `tanet synthesize`'s defaults.
 
-    They are written like `camera=0`. Return an empty string if none differ, or if the set is not synthetic.
+    A setting is written like `camera=0`. The result is an empty string if no setting differs, or if the data
+    set is not synthetic.
     """
     about = Path(root) / "synthetic.json"
     if not about.exists():
@@ -184,16 +194,17 @@ def made_otherwise(root: str | Path) -> str:
 
 
 def recipe_id(recipe: Recipe) -> str:
-    """Hash all fields that affect the result and are not at their default, as eight hex digits.
+    """Return eight hex digits that identify a recipe.
 
-    Adding a field later therefore changes no id. Changing a default changes the id of each recipe with
-    another value, because the hash covers the default as well as the value.
+    They are a hash of the fields that affect the result and differ from their defaults. A field that is added
+    later therefore changes no id. The hash covers the default of each field as well as its value. So if a
+    default changes, the id of each recipe with another value of this field changes too.
     """
     return hashlib.sha256(repr(changed_fields(recipe, Recipe())).encode()).hexdigest()[:8]
 
 
 def case_name(model: Network2D, usual: Network2D) -> str:
-    """Name a network by its temporal module and by the other fields that differ from the usual network."""
+    """Return the name of a network: its temporal module, then the other fields that differ from `usual`."""
     others = [
         f"{field}={_written(getattr(model, field))}"
         for field in sorted(VARIED)
@@ -203,7 +214,7 @@ def case_name(model: Network2D, usual: Network2D) -> str:
 
 
 def changes_text(changes: Sequence[str]) -> str:
-    """Write changes of a recipe for the column `changes`, in sorted order."""
+    """Return the text of the column `changes`: the changes of a recipe in sorted order."""
     return shlex.join(sorted(changes))
 
 
@@ -217,23 +228,24 @@ def recipe_of(benchmark: str, changes: str) -> Recipe:
 
 
 def change(recipe: Recipe, changes: Sequence[str]) -> Recipe:
-    """Return the recipe with these fields changed; a change is written as `optim.epochs=40`.
+    """Return the recipe with these changes. A change is written like `optim.epochs=40`.
 
     Raises:
-        ValueError: a change is not of that form, names no field, or has a value of another type.
+        ValueError: a change has another form, names an unknown field, or has a value of the wrong type.
     """
-    fields: dict[str, dict[str, object]] = {}  # applied together: a part of the changes alone may be invalid
+    # Collect all changes before applying them, because a recipe with only some of them may be invalid.
+    fields: dict[str, dict[str, object]] = {}
     for text in changes:
         path, _, value = text.partition("=")
         section, _, field = path.partition(".")
         part = getattr(recipe, section, None)
         if not dataclasses.is_dataclass(part) or isinstance(part, type) or not hasattr(part, field):
-            raise ValueError(f"'{text}' changes no field: write section.field=value, like optim.epochs=40")
+            raise ValueError(f"'{text}' changes no field; write SECTION.FIELD=VALUE, like optim.epochs=40")
         old = getattr(part, field)
         try:
             new = value if isinstance(old, str) else type(old)(ast.literal_eval(value))
         except (ValueError, SyntaxError, TypeError) as error:
-            raise ValueError(f"'{text}': {value} is no value for {path}, now {old!r}") from error
+            raise ValueError(f"'{text}': {value} is no value for {path}, which is now {old!r}") from error
         fields.setdefault(section, {})[field] = new
     sections = {name: replace(getattr(recipe, name), **values) for name, values in fields.items()}
     return replace(recipe, **sections)

@@ -1,7 +1,7 @@
-"""Speed-ups for many small trainings that do not change their results.
+"""Faster training for many small runs, with the same results.
 
-Videos are decoded once, into .npy files of frames that all runs read. The forward and backward pass are
-captured as a CUDA graph, because kernel launches limit the speed of a small network.
+Videos are decoded once, into .npy files of frames. All runs read these files. The forward and the backward
+pass are captured as CUDA graphs, because kernel launches limit the speed of a small network.
 """
 
 import copy
@@ -32,7 +32,7 @@ class Decoded:
     """A data set of decoded videos."""
 
     root: Path
-    """Folder like that of the videos, with .npy files in their places."""
+    """Folder with the same layout as that of the videos; an .npy file of frames replaces each video."""
     videos: int
 
 
@@ -40,11 +40,12 @@ class Decoded:
 def decoded(root: str | Path, *, one_file: bool = False) -> Iterator[Decoded]:
     """Decode the videos under `root` into a temporary data set, which is deleted at the end of the context.
 
-    The frames are not stored in /dev/shm: it may be small, and worker processes pass clips through it.
+    The frames are not stored in /dev/shm. That folder may be small, and worker processes pass clips through
+    shared memory.
 
     Args:
         root: folder of videos.
-        one_file: play both directions of a clip from the same file, chosen by `source`.
+        one_file: decode both directions of a clip from the same file, which `source` chooses.
     """
     root = Path(root)
     with tempfile.TemporaryDirectory() as folder:
@@ -60,7 +61,10 @@ def decoded(root: str | Path, *, one_file: bool = False) -> Iterator[Decoded]:
 
 
 def twins(path: str | Path) -> tuple[Path, Path] | None:
-    """Return the files of a clip's two directions, Diving/1.mp4 and DivingReversed/1.mp4, or None."""
+    """Return the forward and the backward file of a clip, or None if the clip has only one file.
+
+    For example, the forward file is Diving/1.mp4, and the backward file is DivingReversed/1.mp4.
+    """
     path = Path(path)
     name = path.parent.name.removesuffix("Reversed")
     forward, backward = (path.parent.with_name(name + end) / path.name for end in ("", "Reversed"))
@@ -70,11 +74,12 @@ def twins(path: str | Path) -> tuple[Path, Path] | None:
 def source(path: str | Path) -> tuple[Path, bool]:
     """Return the file to play a clip from, and whether to play it backwards.
 
-    This keeps the encoding from revealing the direction. Each direction was encoded by itself, which leaves
-    artefacts. From these, a network that ignores the order of frames learns to be right in 58 % of arrow6's
-    clips instead of 50 %, and other networks see the order of the artefacts. So both directions of a clip are
-    played from one file: for every other clip of a folder, in the order of names, from the forward file, and
-    for the rest from the backward file. Then the order of the artefacts reveals nothing either, in any class.
+    The encoding of the files must not reveal the direction. The two directions of a clip were encoded
+    separately, and encoding leaves artefacts. From the artefacts, a network that ignores the order of frames
+    learns to be right for 58 % of arrow6's clips instead of 50 %. Other networks also see the order of the
+    artefacts. So both directions of a clip are played from the same file. The clips of a folder alternate, in
+    the order of their names: one is played from its forward file, the next from its backward file. Then the
+    order of the artefacts does not reveal the direction in any class.
     """
     if (pair := twins(path)) is None:
         return Path(path), False
@@ -88,7 +93,9 @@ def _names(folder: Path) -> list[str]:
 
 
 def capture_passes(network: VideoNet, optim: Optim, *, size: int) -> None:
-    """Capture the forward and the backward pass as one CUDA graph each, in the modules' current mode.
+    """Replace the forward and the backward pass of a network by CUDA graphs.
+
+    The graphs keep the mode of each module at this time: training or evaluation.
 
     Args:
         network: network on a GPU.
@@ -101,14 +108,14 @@ def capture_passes(network: VideoNet, optim: Optim, *, size: int) -> None:
     half = optim.precision == "bfloat16"
     with torch.autocast("cuda", torch.bfloat16, enabled=half, cache_enabled=False):
         torch.cuda.make_graphed_callables(network, (clips,))
-    network.load_state_dict(state)  # the warm-up changed the running statistics
+    network.load_state_dict(state)  # undo the warm-up's changes of the running statistics
 
 
 def _decode(path: Path, *, root: Path, folder: Path, one_file: bool) -> None:
     file, backwards = source(path) if one_file else (path, False)
     with open_video(file) as video:
         frames = video.read(range(video.info.frames)).numpy()
-    # The suffix is added, not replaced: a.mp4 and a.avi are two videos.
+    # Add the new suffix to the old one, because a.mp4 and a.avi are two videos.
     out = folder / f"{path.relative_to(root)}{ARRAY_SUFFIX}"
     out.parent.mkdir(parents=True, exist_ok=True)
     np.save(out, frames[::-1] if backwards else frames)

@@ -1,9 +1,9 @@
-"""Tabulate the rows of run.py and speed.py beside the paper's figures → docs/compare.md.
+"""Write the rows of run.py and speed.py as tables, with the paper's figures → docs/compare.md.
 
     python -m projects.compare.page
 
-The tables show the figures without comment, also where the paper's order does not hold. The text of the page
-before the generated part is written by hand and is kept.
+The tables show all figures without comment, even if their order differs from the paper's. The page begins
+with text that was written by hand. This command keeps that text, and replaces the rest of the page.
 """
 
 import argparse
@@ -25,40 +25,44 @@ TITLES = {
     "3": "Table 3: 2D networks",
     "5a": "Table 5a: place in the block",
     "5b": "Table 5b: stages",
-    START: "Not in the paper: TAM's kernels start near the identity, by a lead of the middle tap's logit",
+    START: "Not in the paper: TAM's initial kernels are near the identity (row: lead of the middle tap)",
 }
-WAYS = "Not in the paper: share of right directions by action, of videos with the right action, in per cent"
-MADE = "Not in the paper: one cause of complex motion left out at a time; in brackets, difference to TAM"
+WAYS = "Not in the paper: right directions of each action, in per cent of the videos whose action is right"
+MADE = "Not in the paper: top-1 without one cause of complex motion; in brackets, the difference to TAM"
 TITLE = "# The paper's comparisons on open data"
 MARK = "<!-- made by projects.compare.page from here on -->"
 HEAD = """## How it was measured
 
-This part is written by `python -m projects.compare.page` from `results/compare.csv` and
-`results/compare_speed.csv`. Each training is there with its commit and the command that repeats it. All rows
-of a benchmark are trained with the same recipe. Top-1 is in per cent, mean ± standard deviation over the
-seeds. *To TAM* is the mean of the differences to TAM in the same 2D network, with the same initial weights
-and seed, ± their standard deviation. It is marked \\* where it is significant by Dunnett's test at 5 %, which
-compares all rows of a table with TAM at once, with one pooled variance. TAM's own row uses only the seeds
-that the other rows have. Parameters and GFLOPs are counted as in the paper. Clips/s are measured in
-inference: each network is a CUDA graph, and the networks take turns. `tam` and `tsm` have fused kernels; the
-other modules use PyTorch's operations. The paper's figures are for ResNet-50 on Kinetics-400.
+`python -m projects.compare.page` writes this part from `results/compare.csv` and `results/compare_speed.csv`.
+These files hold the commit of each training and the command that repeats it. All rows of a benchmark are
+trained with the same recipe.
 
-*Action* is how often the action is right, in either direction. *Order* is the share of those videos whose
-direction is right as well. Every class has a counterpart that differs only in the order of frames, so a
-network that is blind to order has 50 %, if single frames reveal nothing. In arrow6 they do: each direction
-was encoded by itself, and from the artefacts of that such a network learns to be right in 59 %
-(`results/archive/compare_as_files.csv`). So both directions of a clip are played from one file, the forward
-one for every other clip. (`results/archive/compare_by_hash.csv` holds 60 earlier rows, for which the file was
-drawn by a hash. It was the forward one for only 41 % of the training clips, so the order of the artefacts
-still revealed a little.)
+*Top-1* is in per cent: mean ± standard deviation over the seeds. *To TAM* is the difference to TAM in the
+same 2D network, with the same initial weights and the same seed: mean ± standard deviation over the seeds. A
+\\* marks a significant difference, by Dunnett's test at 5 %. This test compares all rows of a table with TAM
+at once, with one pooled variance. TAM's own row uses only the seeds that the other rows have. Parameters and
+GFLOPs are counted as in the paper. *Clips/s* is the speed of inference: each network is captured as a CUDA
+graph, and the networks take turns. `tam` and `tsm` have fused kernels; the other modules use PyTorch's
+operations. The column *paper* has the paper's top-1 on Kinetics-400. The paper's network is ResNet-50, except
+in Table 3.
+
+*Action* is the share of videos whose action is right, in either direction. *Order* is the share of these
+videos whose direction is right as well. Every class has a counterpart that differs only in the order of
+frames. So a network that ignores the order has 50 %, unless single frames reveal the direction. In arrow6's
+own files they do: the two directions of a clip were encoded separately, and the artefacts differ. From these
+artefacts, a network that ignores the order learns to get 59 % of the directions right
+(`results/archive/compare_as_files.csv`). So both directions of a clip are played from the same file: the
+forward file for every other clip, and the backward file for the rest. (In 60 earlier rows,
+`results/archive/compare_by_hash.csv`, a hash chose the file. It chose the forward file for only 41 % of the
+training clips, so the order of the artefacts still revealed a little.)
 
 The spread over seeds does not include the choice of the videos: other videos would give other figures.
-arrow6's 105 test clips, played in both directions, come from 20 recordings; the synthetic set's 500 are drawn
-independently, which alone causes a spread of 2 points. Optimizers were chosen on `none` and `tsm`: arrow6's
-on a part of its training videos, each played from its own file; the synthetic one on videos of another seed.
-Two settings were not chosen in this way: arrow6's views, which come from a recipe that was tried with TAM,
-and the scale of the synthetic tests, which was changed after rows of all modules had been seen
-([LOG.md](../LOG.md)).
+arrow6's 105 test clips, which are played in both directions, come from 20 recordings. The 500 test clips of
+the synthetic set are drawn independently, which alone causes a spread of 2 points. The optimizers were chosen
+on `none` and `tsm`. For arrow6, this was done on a part of the training videos, each played from its own
+file; for the synthetic set, on videos of another seed. Two settings were not chosen in this way. arrow6's
+views come from a recipe that was tried with TAM. The scale of the synthetic tests was changed after rows of
+all modules had been seen ([LOG.md](../LOG.md)).
 """
 
 
@@ -70,18 +74,20 @@ def main() -> None:
         "--ways",
         type=Path,
         default=ROOT / "results" / "compare_ways.csv",
-        help="rows like those of --data for the table of actions, from a few runs",
+        help="rows for the table of directions, like those of --data",
     )
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "compare.md")
     flags = parser.parse_args()
     rows, ways = current(read_csv(flags.data)), current(read_csv(flags.ways))
     speeds = read_csv(flags.speed)
     if not rows:
-        raise SystemExit(f"{flags.data}: no rows of the current recipes: run projects.compare.run")
+        raise SystemExit(f"{flags.data}: no rows of the current recipes; run projects.compare.run first")
     page = flags.out.read_text() if flags.out.exists() else f"{TITLE}\n\n{MARK}"
     by_hand, mark, _ = page.partition(MARK)
     if not mark:
-        raise SystemExit(f"{flags.out} would be lost: it lacks the line '{MARK}'; write to another file")
+        raise SystemExit(
+            f"{flags.out} would be lost, because it lacks the line '{MARK}'; choose another file for --out"
+        )
     parts = [MARK, "", HEAD]
     sections: dict[tuple[str, str, str], list[dict[str, str]]] = {}
     for row in rows:
@@ -98,12 +104,14 @@ def main() -> None:
 
 
 def kind(row: Row) -> tuple[str, str, str]:
-    """Return the values that all rows of a section share: their benchmark, changes and videos."""
+    """Return the values that all rows of a section of the page share: benchmark, changes and videos."""
     return row["benchmark"], row["changes"], row["videos"]
 
 
 def section(benchmark: str, changes: str, rows: Sequence[Row], speeds: Sequence[Row]) -> str:
-    """Write all tables of one benchmark, on the same videos, that have rows to compare.
+    """Return the section of one benchmark: a text, and every table that has rows to compare.
+
+    All `rows` must have the same changes and the same videos.
 
     Raises:
         ValueError: the rows in `speeds` were measured under different conditions.
@@ -124,13 +132,13 @@ def section(benchmark: str, changes: str, rows: Sequence[Row], speeds: Sequence[
     usual = [row for row in rows if not row["made"]]
     for table in TITLES:
         found = lines(table, benchmark, changes, usual, speeds)
-        if len(found) > 1:  # one row is TAM itself, which is in all tables
+        if len(found) > 1:  # with one row only, the row is TAM itself, which is in all tables
             parts += [f"### {TITLES[table]}", "", *draw(compare(found)), ""]
     return "\n".join([*parts, *draw_made(benchmark, changes, rows)])
 
 
 def draw(found: Sequence[Compared]) -> list[str]:
-    """Draw a table. Below a long table, a sentence compares its order with the paper's."""
+    """Return the lines of a table in Markdown; for a long table, add the result of `ranking`."""
     out = [
         "| row | start | parameters | GFLOPs | clips/s | top-1 | to TAM | action | order | seeds | paper |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
@@ -156,7 +164,7 @@ def draw(found: Sequence[Compared]) -> list[str]:
 
 
 def draw_made(benchmark: str, changes: str, rows: Sequence[Row]) -> list[str]:
-    """Draw a table of the modules on the data set and its variants; an empty list if there is no variant."""
+    """Return the lines of a table of the modules on the data set and on its variants, if there are any."""
     sets = sorted({row["made"] for row in rows})
     if not any(sets):
         return []
@@ -180,7 +188,7 @@ def draw_made(benchmark: str, changes: str, rows: Sequence[Row]) -> list[str]:
 
 
 def draw_ways(rows: Sequence[Row]) -> list[str]:
-    """Draw a table of how often the direction of each action is right: one line per module and data set."""
+    """Return the lines of a table: how often each action's direction is right, by data set and module."""
     if not rows:
         return []
     told: dict[tuple[str, str, str], list[dict[str, float]]] = {}
@@ -203,18 +211,21 @@ def draw_ways(rows: Sequence[Row]) -> list[str]:
 
 
 def brief(compared: Compared) -> str:
-    """Format top-1, and in brackets the difference to TAM."""
+    """Format the top-1 of a line, with its difference to TAM in brackets."""
     text = spread(list(compared.line.top1.values()))
     return f"{text} ({difference(compared)})" if compared.differences else text
 
 
 def difference(compared: Compared) -> str:
-    """Format the difference to TAM, mean ± standard deviation; marked with * if it is significant."""
+    """Format the difference to TAM as mean ± standard deviation, with a * if it is significant."""
     return spread(compared.differences, sign="+") + (" \\*" if compared.told_apart else "")
 
 
 def ranking(found: Sequence[Line]) -> list[str]:
-    """Compare the order of six or more rows with the paper's. Agreement of fewer could be chance."""
+    """Return a sentence that compares the order of the rows with the paper's.
+
+    Return an empty list if there are fewer than six rows, because these could agree by chance.
+    """
     papers = [line.paper for line in found if line.paper is not None]
     if len(papers) < len(found) or len(found) < 6:
         return []

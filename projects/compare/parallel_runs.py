@@ -1,4 +1,4 @@
-"""Parallel trainings on one machine, for benchmarks of networks that are too small to fill it."""
+"""Several trainings at once on one machine, for networks that are too small to use all of it."""
 
 import os
 import sys
@@ -21,12 +21,12 @@ Result = TypeVar("Result")
 def run_parallel(
     run: Callable[[Job], Result], jobs: Iterable[Job], *, processes: int
 ) -> Iterator[tuple[Job, Result]]:
-    """Run all jobs, and yield each with its result as it ends.
+    """Run all jobs. As soon as a job ends, yield the job and its result.
 
-    The next job is requested only when a process is free, so the iterable can stop early, for instance when
-    time is short. With `processes=1` the jobs run in this process. Several processes share the machine's
-    cores; GPUs are assigned to them in rotation. If a job fails, its error is printed at once, and
-    raised after all other jobs are done.
+    The next job is taken from `jobs` only when a process is free. So `jobs` can end early, for example when
+    time runs out. With `processes=1`, the jobs run in the calling process. Otherwise the processes share the
+    machine's cores, and each process uses one GPU. If a job fails, its error is printed at once, and the
+    other jobs still run. After the last job, the first error is raised.
     """
     failed: list[Exception] = []
 
@@ -63,7 +63,7 @@ def run_parallel(
 
 @contextmanager
 def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
-    """Open a pool of processes that share the machine; an exception in the caller terminates them at once."""
+    """Open a pool of processes that share the machine. If the caller raises, terminate them at once."""
     context = get_context("spawn")
     numbers: SimpleQueue[int] = context.SimpleQueue()
     for number in range(processes):
@@ -79,7 +79,7 @@ def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
 
 
 class Timetable:
-    """Time limit for jobs: start a job only if there is time left for one as long as the longest so far.
+    """Time limit for jobs. A job starts only if the time left is enough for the longest job so far.
 
     Args:
         limit: seconds from now; None for no limit.
@@ -87,14 +87,14 @@ class Timetable:
 
     def __init__(self, limit: float | None) -> None:
         self.limit, self.begun = limit, time.monotonic()
-        self.at: dict[int, float] = {}  # id of a job → seconds at which it began
+        self.at: dict[int, float] = {}  # id(job) → start of the job, in seconds since `begun`
         self.longest = 0.0
 
     def seconds(self) -> float:
         return time.monotonic() - self.begun
 
     def allows(self, jobs: Sequence[Job]) -> Iterator[Job]:
-        """Yield jobs until the next might not end in time; the caller starts each at once."""
+        """Yield jobs while time is left for another one. The caller must start each job at once."""
         for job in jobs:
             if self.limit and self.seconds() + self.longest > self.limit:
                 print(f"stopped after {self.limit:g} s; run the same command again to continue", flush=True)
@@ -107,7 +107,7 @@ class Timetable:
 
 
 def _take_place(numbers: "SimpleQueue[int]", processes: int, gpus: int) -> None:
-    """Assign this process its GPU and its number of threads, before the first job."""
+    """Initialise a process of the pool: choose its GPU and its number of threads."""
     number = numbers.get()
     if gpus:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(gpus)))

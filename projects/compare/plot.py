@@ -1,10 +1,10 @@
-"""Plot accuracy against measured time of every module → docs/compare-NAME.svg.
+"""Plot each module's accuracy against its measured time → docs/compare-BENCHMARK.svg.
 
     python -m projects.compare.plot --benchmark arrow6
 
-The horizontal axis is milliseconds per clip (projects.compare.speed); the vertical axis is top-1 with its
-standard deviation over seeds (projects.compare.run). The line joins the Pareto-optimal modules, those
-for which no other module is both faster and more accurate. A broken vertical axis interrupts the line.
+The horizontal axis is milliseconds per clip, measured by projects.compare.speed. The vertical axis is top-1,
+with its standard deviation over seeds, measured by projects.compare.run. A line joins the Pareto-optimal
+modules: no other module is both faster and more accurate. If the vertical axis is broken, the line is too.
 """
 
 import argparse
@@ -19,13 +19,13 @@ from projects.compare.cases import BENCHMARKS
 from projects.compare.results import Line, Row, current, lines, timed
 from tanet.visualization.figures import require_plots
 
-OWN, OTHER, LINE = "#D55E00", "#0072B2", "#999999"  # distinguishable for the colour-blind
+OWN, OTHER, LINE = "#D55E00", "#0072B2", "#999999"  # colours that colour-blind people can distinguish
 OF_TAM = ("tam", "tanet-r", "global", "local", "global+se")
 
 
 @dataclass(frozen=True)
 class Point:
-    """One module."""
+    """A module in the plot."""
 
     name: str
     ms: float
@@ -57,7 +57,9 @@ def main() -> None:
     except ValueError as error:
         raise SystemExit(str(error)) from error
     if not found:
-        raise SystemExit(f"no case of {flags.benchmark} has both accuracy and speed: run both benchmarks")
+        raise SystemExit(
+            f"no case of {flags.benchmark} has accuracy and speed; run projects.compare.run and .speed"
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     draw(found, title=flags.benchmark, machine=next(iter(timings.values()))["machine"], out=out)
     print(out)
@@ -69,17 +71,21 @@ def points(
     """Return a point for each case of the table that has both accuracy and speed.
 
     Raises:
-        ValueError: the cases were trained on different videos, one case was trained from different initial
+        ValueError: the cases were trained on different videos, a case was trained from two kinds of initial
             weights, or the cases were timed under different conditions.
     """
     key = (benchmark, changes, "")
     own = [row for row in accuracies if (row["benchmark"], row["changes"], row["made"]) == key]
     if len(videos := sorted({row["videos"] for row in own})) > 1:
-        raise ValueError(f"{benchmark} was trained on different videos, keep one kind: {', '.join(videos)}")
+        raise ValueError(
+            f"{benchmark} was trained on several sets of videos; keep the rows of one: {', '.join(videos)}"
+        )
     found: dict[str, Line] = {}
     for line in lines(table, benchmark, changes, own, speeds):
         if (other := found.setdefault(line.case.name, line)).start != line.start:
-            raise ValueError(f"{line.case.name} was trained from {other.start} and from {line.start}")
+            raise ValueError(
+                f"{line.case.name} was trained from {other.start} and from {line.start}; keep the rows of one"
+            )
     return [
         Point(name, 1e3 / line.clips_s, fmean(top1), stdev(top1) if len(top1) > 1 else 0.0)
         for name, line in found.items()
@@ -89,7 +95,7 @@ def points(
 
 
 def frontier(found: list[Point]) -> list[Point]:
-    """Return the Pareto-optimal points (no other is both faster and more accurate), the fastest first."""
+    """Return the Pareto-optimal points, fastest first: no other point is both faster and more accurate."""
     best: list[Point] = []
     for point in sorted(found, key=lambda point: (point.ms, -point.top1)):
         if not best or point.top1 > best[-1].top1:
@@ -98,7 +104,7 @@ def frontier(found: list[Point]) -> list[Point]:
 
 
 def bands(found: Sequence[Point]) -> list[tuple[float, float]]:
-    """Choose the ranges of accuracy to show, highest first: several if one range would be mostly empty."""
+    """Return the ranges of accuracy to show, highest first. Large gaps without points are left out."""
     whole = max(point.top1 for point in found) - min(point.top1 for point in found)
     parts: list[tuple[float, float]] = []
     for point in sorted(found, key=lambda point: -point.top1):
@@ -143,7 +149,7 @@ def draw(found: list[Point], *, title: str, machine: str, out: Path) -> None:
         axes.set_ylim(low - space, high + space)
         axes.grid(color="#DDDDDD", linewidth=0.6)
         axes.set_axisbelow(True)
-    for above, below in pairwise(panels):  # mark the break of the axis between two panels
+    for above, below in pairwise(panels):  # mark the break of the axis between two neighbouring panels
         above.spines.bottom.set_visible(False)
         above.tick_params(bottom=False)
         below.spines.top.set_visible(False)
@@ -157,7 +163,8 @@ def draw(found: list[Point], *, title: str, machine: str, out: Path) -> None:
     panels[0].set_title(
         f"{title}: accuracy against measured time (bars: ± standard deviation over seeds)", fontsize=11
     )
-    with rc_context({"svg.hashsalt": title}):  # so that the same results give the same file
+    # Matplotlib derives the ids in the SVG from this salt. With a fixed salt, equal results give equal files.
+    with rc_context({"svg.hashsalt": title}):
         figure.savefig(out, metadata={"Date": None} if out.suffix == ".svg" else None)
 
 

@@ -1,4 +1,4 @@
-"""Results of projects/compare/run.py as lines of the paper's tables, each compared with TAM."""
+"""Rows of results/compare.csv as lines of the paper's tables. Each line is compared with TAM."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ Row = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Line:
-    """A case with all its results."""
+    """A line of a table: a case with its results for all seeds."""
 
     case: Case
     row: str
@@ -21,11 +21,11 @@ class Line:
     start: str
     """Initial weights: scratch or ImageNet."""
     runs: dict[int, Row]
-    """Seed → row."""
+    """Seed → row of results/compare.csv."""
     baseline: str
-    """Name of the case to compare with: TAM in the same 2D network. For TAM itself, it is its own name."""
+    """Name of the case to compare with: TAM in the same 2D network. For TAM itself, this is its own name."""
     paper: float | None
-    """The paper's top-1 in per cent, if it has this row."""
+    """The paper's top-1 in per cent; None if the paper does not have this row."""
     classes: int
     size: int
     """Side of the test views, in pixels."""
@@ -56,18 +56,18 @@ class Compared:
 
     line: Line
     differences: list[float]
-    """Differences to TAM, seed by seed; empty for TAM itself, and for a line that shares no seed with TAM."""
+    """Differences of top-1 to TAM, one per common seed. Empty for TAM itself, or without a common seed."""
     told_apart: bool
-    """Whether the differences are statistically significant."""
+    """Whether the mean difference to TAM is statistically significant."""
 
 
 def current(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
-    """Return the rows whose recipe is still the benchmark's; drop those of older recipes."""
+    """Return the rows that were trained with the benchmark's current recipe, not with an older one."""
     return [row for row in rows if row["recipe"] == recipe_id(recipe_of(row["benchmark"], row["changes"]))]
 
 
 def lines(table: str, benchmark: str, changes: str, rows: Sequence[Row], speeds: Sequence[Row]) -> list[Line]:
-    """Return the rows of a table that were run, in the paper's order; TAM only with the others' seeds."""
+    """Return the lines of a table, in the paper's order. TAM's line has only the seeds that others have."""
     recipe = recipe_of(benchmark, changes)
     measured = {case: float(row["clips_s"]) for case, row in timed(speeds, benchmark, changes).items()}
     runs: dict[tuple[str, str], dict[int, Row]] = {}  # by case and start
@@ -112,13 +112,13 @@ def compare(found: Sequence[Line]) -> list[Compared]:
 
 
 def ways_of(row: Row) -> dict[str, float]:
-    """Parse the column `val_ways`: action → share of right directions where the action is right."""
+    """Parse the column `val_ways`: action → share of right directions among videos with the right action."""
     parts = [text.rpartition(" ") for text in row["val_ways"].split("; ") if text]
     return {action: float(part) for action, _, part in parts}
 
 
 def timed(speeds: Sequence[Row], benchmark: str, changes: str) -> dict[str, Row]:
-    """Return the speed row of each case of a benchmark, at the benchmark's test size.
+    """Return case → row of `speeds` for one benchmark, timed at the size at which the benchmark tests.
 
     Raises:
         ValueError: the rows were measured under different conditions, so their times cannot be compared.
@@ -126,7 +126,9 @@ def timed(speeds: Sequence[Row], benchmark: str, changes: str) -> dict[str, Row]
     key = (benchmark, changes, str(recipe_of(benchmark, changes).eval.size))
     own = [row for row in speeds if (row["benchmark"], row["changes"], row["size"]) == key]
     if len(ways := sorted({way_timed(row) for row in own})) > 1:
-        raise ValueError(f"{benchmark} was timed under several conditions, keep one: {'; '.join(ways)}")
+        raise ValueError(
+            f"{benchmark} was timed under several conditions; keep the rows of one: {'; '.join(ways)}"
+        )
     return {row["case"]: row for row in own}
 
 
@@ -135,7 +137,10 @@ def way_timed(row: Row) -> str:
 
 
 def _of_common_seeds(line: Line, found: Sequence[Line]) -> Line:
-    """Drop TAM's extra seeds: TAM is in every table and often has more seeds than the other rows."""
+    """Remove the seeds from TAM's line that no other line has; return any other line unchanged.
+
+    TAM is in every table, and often has more seeds than the other lines.
+    """
     if line.case.name != line.baseline:
         return line
     beside = [other for other in found if (other.baseline, other.start) == (line.baseline, line.start)]

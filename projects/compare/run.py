@@ -1,16 +1,16 @@
-"""The paper's comparisons on open data: all modules, several seeds, one recipe → results/compare.csv.
+"""Run the paper's comparisons on open data: all modules, several seeds, one recipe → results/compare.csv.
 
     python -m projects.compare.run --benchmark arrow6 --data arrow6 --weights mobilenet_v2=FILE
     tanet synthesize synthetic
     python -m projects.compare.run --benchmark synthetic --data synthetic --seeds 0 1 2 3 4 --tables 2
 
-Each row of the file is one training, tested after its last epoch with the recipe's views. It holds the
-command that repeats it. Existing rows are not run again, so a comparison can be stopped at any time and
-continued later. Seeds are the outer loop, so at any time all cases have about as many rows. The seed fixes
-the order of the videos and their crops. All cases with the same number of frames see the same clips, so they
-can be compared seed by seed. `--processes` runs several trainings at once, on all GPUs: one of these networks
-is too small to fill a GPU, so several share it through MPS (`nvidia-cuda-mps-control -d`).
-`python -m projects.compare.page` then writes docs/compare.md.
+Each row of the file is one training, tested after its last epoch with the recipe's views. The row holds the
+command that repeats the training. Existing rows are not run again, so a comparison can be stopped at any time
+and continued later. The outer loop is over seeds, so all cases always have about the same number of rows.
+The seed fixes the order of the videos and their crops. All cases with the same number of frames see the same
+clips, so they can be compared seed by seed. `--processes` runs several trainings at once, on all GPUs. One
+training is too small to fill a GPU. Several trainings can share a GPU if NVIDIA's MPS runs; start it with
+`nvidia-cuda-mps-control -d`. Afterwards, write docs/compare.md with `python -m projects.compare.page`.
 
 The recipes were chosen on `none` and `tsm`; see projects/compare/cases.py.
 """
@@ -67,9 +67,11 @@ def main() -> None:
     timetable = Timetable(flags.seconds)
     try:
         if flags.processes < 1:
-            raise ValueError(f"--processes {flags.processes}: give at least 1")
+            raise ValueError(f"--processes must be at least 1, not {flags.processes}")
         if taken := [text for text in flags.change if text.partition("=")[0] in OWN]:
-            raise ValueError(f"--change {taken[0]}: the benchmark sets {', '.join(OWN)} itself; leave it out")
+            raise ValueError(
+                f"--change {taken[0]}: the benchmark sets {', '.join(OWN)} itself; leave this change out"
+            )
         usual = change(BENCHMARKS[flags.benchmark], flags.change)
         chosen = buildable(choose(cases(flags.tables, usual), flags.only))
         data = replace(usual.data, root=flags.data, workers=flags.workers, transform_on="device")
@@ -118,13 +120,13 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Job:
-    """A run that will become a row."""
+    """A training to run. Its result becomes one row of results/compare.csv."""
 
     key: Mapping[str, str]
-    """Columns of `KEY` → their values."""
+    """Column of `KEY` → value in the row."""
     recipe: Recipe
     graph: bool
-    """Capture its forward and backward pass as a CUDA graph, if there is a GPU."""
+    """Whether to capture the forward and the backward pass as CUDA graphs, if there is a GPU."""
     command: str
     """The command that repeats this row alone."""
 
@@ -133,10 +135,10 @@ class Job:
 
 
 def missing(jobs: Sequence[Job], out: Path) -> list[Job]:
-    """Return the jobs that have no row in `out` yet, and print the others."""
+    """Return the jobs that have no row in `out` yet, and print the other jobs."""
     found = read_csv(out)
     if found and (lacking := [name for name in KEY if name not in found[0]]):
-        raise SystemExit(f"{out} is of an earlier version, without {', '.join(lacking)}: move it elsewhere")
+        raise SystemExit(f"{out} is of an earlier version and lacks {', '.join(lacking)}; move it elsewhere")
     rows = {tuple(row[name] for name in KEY) for row in found}
     due = []
     for job in jobs:
@@ -148,7 +150,7 @@ def missing(jobs: Sequence[Job], out: Path) -> list[Job]:
 
 
 def do(job: Job, *, root: Path) -> dict[str, object]:
-    """Run a job on the decoded videos in `root`, and return the figures of its row."""
+    """Run a job on the decoded videos in `root`, and return the results for its row."""
     return run(replace(job.recipe, data=replace(job.recipe.data, root=str(root))), graph=job.graph)
 
 
@@ -168,29 +170,30 @@ def weights_of(texts: Sequence[str]) -> dict[str, str]:
 
 
 def split_of(recipe: Recipe) -> Split:
-    """Read the recipe's videos.
+    """Find the training and test videos of the recipe.
 
     Raises:
-        ValueError: reading the videos gives a warning, for instance that there is no validation split.
+        ValueError: there is a warning about the videos, for example that they have no val/ folder.
     """
     split = read_split(recipe.data, seed=recipe.seed)
     if split.warnings:
-        raise ValueError(f"no data for a benchmark: {split.warnings[0]}")
+        raise ValueError(f"the benchmark cannot use these videos: {split.warnings[0]}")
     return split
 
 
 def counted(split: Split, *, as_files: bool) -> str:
-    """Count training and test videos, and note if both directions of a clip are played from one file."""
+    """Return a text: the numbers of videos, and whether both directions of a clip come from one file."""
     pairs = not as_files and any(twins(sample.path) for sample in split.val)
     return f"{len(split.train)} + {len(split.val)}{', both ways from one file, in turn' if pairs else ''}"
 
 
 def order(report: Report) -> dict[str, object]:
-    """Return how often the action is right, and how often its direction is right as well.
+    """Return the columns that separate wrong actions from wrong directions.
 
-    The action counts as right in either direction. The direction is judged only where the action is right,
-    over all actions and for each action by itself, as `Diving 0.95; …`. Only the order of frames tells the
-    direction: a network that ignores this order is right half the time.
+    `val_action` is the share of videos whose action is right, in either direction. The other columns are
+    about these videos only: `val_order` is the share whose direction is right too, and `val_ways` is that
+    share for each action (`Diving 0.95; …`). A network that ignores the order of frames gets half the
+    directions right.
     """
     names = actions_of(report.classes)
     actions = torch.tensor([names.index(name) for name in names])
@@ -210,12 +213,12 @@ def order(report: Report) -> dict[str, object]:
 
 
 def start(model: Network2D) -> str:
-    """Name the initial weights of a network."""
+    """Return the name of a network's initial weights: ImageNet or scratch."""
     return "ImageNet" if model.weights else "scratch"
 
 
 def run(recipe: Recipe, *, graph: bool) -> dict[str, object]:
-    """Train a network and test it after its last epoch; `graph` uses CUDA graphs if there is a GPU."""
+    """Train a network, test it after its last epoch, and return the results. `graph` allows CUDA graphs."""
     split = split_of(recipe)
     results: list[EpochResult] = []
 
@@ -229,7 +232,7 @@ def run(recipe: Recipe, *, graph: bool) -> dict[str, object]:
 
     with tempfile.TemporaryDirectory() as out:
         train(recipe, out=out, on_event=keep, on_network=capture)
-        gc.collect()  # a captured network refers to itself, so only the collector frees its memory
+        gc.collect()  # a captured network refers to itself, so reference counting does not free its memory
         trained = checkpoint.load(Path(out) / "last.safetensors", device=pick_device())
         report = evaluate.evaluate(trained.network, split.val, classes=split.classes, recipe=recipe)
     last = results[-1]
@@ -266,16 +269,16 @@ def _flags() -> argparse.Namespace:
     parser.add_argument("--benchmark", choices=list(BENCHMARKS), required=True, help="data set and recipe")
     parser.add_argument("--data", required=True, help="folder with train/ and val/")
     parser.add_argument("--weights", nargs="+", default=[], help="ImageNet weights: BACKBONE=FILE …")
-    parser.add_argument("--tables", nargs="+", default=["2"], help="of the paper, 2 1a 1b 3 5a 5b; or: start")
-    parser.add_argument("--only", nargs="+", help="cases of the tables to run: tam, 'tam kernel=5', …")
+    parser.add_argument("--tables", nargs="+", default=["2"], help="paper tables (2 1a 1b 3 5a 5b), or start")
+    parser.add_argument("--only", nargs="+", help="run only these cases: tam, 'tam kernel=5', …")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--change", nargs="+", default=[], help="changes to the recipe: optim.epochs=2 …")
-    parser.add_argument("--seconds", type=float, help="time limit: start no run that would end later")
+    parser.add_argument("--seconds", type=float, help="time limit; start no run that may end later")
     parser.add_argument(
         "--workers", type=int, default=4, help="processes that load clips; 0: the main process"
     )
     parser.add_argument(
-        "--processes", type=int, default=1, help="trainings at once; if several, start NVIDIA's MPS first"
+        "--processes", type=int, default=1, help="number of trainings at once; start MPS if above 1"
     )
     parser.add_argument(
         "--as-files", action="store_true", help="play each direction of a clip from its own file"

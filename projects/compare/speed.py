@@ -2,10 +2,10 @@
 
     python -m projects.compare.speed --benchmark arrow6 --tables 2
 
-Weights and precision are those of `tanet test`: bfloat16 autocast, channels-last. Each network is captured as
-a CUDA graph, so that the GPU's work is measured and not how fast Python launches kernels. All networks take
-turns in blocks, so that disturbances affect all equally. Without a GPU, the networks run eagerly in float32.
-Clips have the size at which the benchmark tests.
+As in `tanet test`, the networks run under bfloat16 autocast and in channels-last. Each network is captured as
+a CUDA graph. So the work of the GPU is measured, and not how fast Python launches kernels. The networks take
+turns in blocks of runs, so that disturbances affect all of them equally. Without a GPU, the networks run
+eagerly in float32. Clips have the size at which the benchmark tests.
 """
 
 import argparse
@@ -37,8 +37,8 @@ CLASSES = {"arrow6": 6, "synthetic": 10}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--benchmark", choices=list(BENCHMARKS), required=True)
-    parser.add_argument("--tables", nargs="+", default=["2"], help="of the paper, 2 1a 1b 3 5a 5b; or: start")
-    parser.add_argument("--only", nargs="+", help="cases of the tables to time: tam, 'tam kernel=5', …")
+    parser.add_argument("--tables", nargs="+", default=["2"], help="paper tables (2 1a 1b 3 5a 5b), or start")
+    parser.add_argument("--only", nargs="+", help="time only these cases: tam, 'tam kernel=5', …")
     parser.add_argument("--change", nargs="+", default=[], help="changes to the recipe: eval.size=40 …")
     parser.add_argument("--clips", type=int, default=32, help="batch size, in clips")
     parser.add_argument("--repeats", type=int, default=30, help="timed runs of each network")

@@ -1,4 +1,4 @@
-"""Statistics of a few seeds: which differences between modules are significant."""
+"""Statistics over a few seeds, to decide which differences between modules are significant."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev, variance
@@ -10,12 +10,11 @@ DRAWS = 100_000
 
 
 def told_apart(rows: Sequence[Mapping[int, float]], references: Sequence[int | None]) -> list[bool]:
-    """Test which rows differ significantly from their reference, with one error rate for all comparisons.
+    """Return for each row whether it differs significantly from its reference row.
 
-    Dunnett's test ("A multiple comparison procedure for comparing several treatments with a control", JASA
-    1955): one pooled variance for all rows, and one bound for all differences. If no row truly differs,
-    only one such set of comparisons in twenty has any difference above the bound. The bound is found by
-    simulation.
+    This is Dunnett's test ("A multiple comparison procedure for comparing several treatments with a control",
+    JASA 1955). It uses one pooled variance for all rows, and one bound for all differences. The bound is
+    found by simulation. If no row truly differs, at least one difference exceeds the bound in 5 % of cases.
 
     Args:
         rows: for each row, seed → value.
@@ -43,7 +42,7 @@ def told_apart(rows: Sequence[Mapping[int, float]], references: Sequence[int | N
 
 
 def spread(values: Sequence[float], *, sign: str = "") -> str:
-    """Format mean ± standard deviation; an empty string if there are no values."""
+    """Format values as mean ± standard deviation; return an empty string if there are no values."""
     deviation = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
     return f"{fmean(values):{sign}.1f}{deviation}" if values else ""
 

@@ -1,1 +1,1 @@
-"""Files of weights: tanet's checkpoint format, initialisation, and conversion from and to other codebases."""
+"""Saving and loading of checkpoints and initial weights, and conversion from and to other projects."""

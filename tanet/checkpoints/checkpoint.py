@@ -1,7 +1,8 @@
-"""Checkpoints: weights, recipe, class names and versions in one self-describing safetensors file.
+"""Saving and loading of checkpoints.
 
-Nothing is inferred from the file name and nothing in the file is executed. A checkpoint is written to a
-temporary file, synced and renamed, so that a file under its final name is always complete.
+A checkpoint is a safetensors file with the weights, the recipe, the class names and the package versions.
+Nothing is inferred from the file name, and no code in the file is executed. A checkpoint is written to a
+temporary file, synced to disk and renamed. So a file under the final name is always complete.
 """
 
 import json
@@ -13,6 +14,8 @@ import safetensors
 import safetensors.torch
 import torch
 
+from tanet.checkpoints.file_kinds import kind_of_file
+from tanet.checkpoints.weights import file_of, read_weights
 from tanet.errors import UserError
 from tanet.models.factory import build
 from tanet.models.temporal import find_temporal
@@ -28,18 +31,18 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A network and everything needed to use it."""
+    """A network, with the recipe and the class names that are needed to use the network."""
 
     network: VideoNet
     recipe: Recipe
     classes: tuple[str, ...]
     """Class names, in the order of the logits."""
     info: dict[str, Any] = field(default_factory=dict)
-    """Further information: epoch, accuracies, versions."""
+    """Further information, for example the epoch, the accuracies and the package versions."""
 
 
 def save(path: str | Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint; the file at `path` is replaced only when the new one is complete.
+    """Write a checkpoint. An existing file at `path` is replaced only when the new file is complete.
 
     Raises:
         OSError: the disk is full, or the folder cannot be written to.
@@ -65,7 +68,7 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> Checkpoint:
     header = read_header(path)
     try:
         network = build(header.recipe.model, classes=len(header.classes), input_spec=header.input_spec)
-        network.load_state_dict(safetensors.torch.load_file(path))
+        network.load_state_dict(safetensors.torch.load_file(file_of(path)))
     except (safetensors.SafetensorError, RuntimeError, TypeError, ValueError) as error:
         cause = " ".join(str(error).split())  # PyTorch's message has many lines
         raise UserError(f"{path}: the weights do not fit the recipe of the checkpoint: {cause}") from error
@@ -76,14 +79,14 @@ def read_recipe(path: str | Path) -> Recipe:
     """Read the recipe of a checkpoint, without its weights.
 
     Raises:
-        UserError: as in `load`.
+        UserError: the file does not exist, is not a tanet checkpoint, or is damaged.
     """
     return read_header(path).recipe
 
 
 @dataclass(frozen=True)
 class Header:
-    """Header of a checkpoint: everything but the weights."""
+    """Header of a checkpoint. The header contains everything except the weights."""
 
     recipe: Recipe
     input_spec: InputSpec
@@ -98,45 +101,68 @@ def read_header(path: str | Path) -> Header:
         UserError: the file does not exist, is not a tanet checkpoint, or is damaged; the message names the
             file and the cause.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
+    path = file_of(path)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get("tanet", "null"))
     except (safetensors.SafetensorError, json.JSONDecodeError, OSError) as error:
-        raise UserError(f"{path}: not a checkpoint, or a damaged one ({error})") from error
+        raise UserError(f"{path}: {_what_else(path, error)}") from error
     if not isinstance(header, dict) or not {"format", "recipe", "classes"} <= set(header):
-        raise UserError(f"{path}: a safetensors file, but not a tanet checkpoint")
+        raise UserError(f"{path}: {_what_else(path, None)}")
     if header["format"] != FORMAT:
-        raise UserError(f"{path}: unknown format {header['format']}; this version of tanet reads {FORMAT}")
+        raise UserError(
+            f"{path}: unknown format {header['format']}; this version of tanet reads format {FORMAT}"
+        )
     classes, info = header["classes"], header.get("info", {})
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise UserError(f"{path}: its class names cannot be read: {classes!r:.80}")
+        raise UserError(f"{path}: the class names cannot be read: {classes!r:.80}")
     if not isinstance(info, dict):
-        raise UserError(f"{path}: its info cannot be read: {info!r:.80}")
+        raise UserError(f"{path}: the field info cannot be read: {info!r:.80}")
     recipe = _recipe(header["recipe"], path)
     return Header(recipe, _input_spec(header.get("input"), recipe, path), tuple(classes), info)
 
 
-def _input_spec(values: Any, recipe: Recipe, path: Path) -> InputSpec:
-    """Read the input specification of a header.
+def _what_else(path: Path, error: Exception | None) -> str:
+    """Say what a file is that is no checkpoint of tanet, and what to do with it."""
+    from tanet.checkpoints import convert  # imports this module
+    from tanet.checkpoints.convert.recognise import recognise_backbone
 
-    tanet 0.1.0 wrote no specification and supported only ImageNet's values.
+    if kind := kind_of_file(path):
+        return f"not a checkpoint but {kind}"
+    try:
+        state = read_weights(path).state
+    except UserError:
+        return f"not a checkpoint, or the file is damaged ({error})"
+    if backbone := recognise_backbone(state):
+        return (
+            f"ImageNet weights of {backbone}, which know no actions; "
+            f"train a network from them: tanet train finetune --init {path} --data.root FOLDER"
+        )
+    try:
+        kind = convert.read(path).kind
+    except UserError as other:
+        return f"not a checkpoint of tanet: {str(other).removeprefix(f'{path}: ')}"
+    return f"a {kind}; convert it first: tanet convert {path} {path.stem}.safetensors"
+
+
+def _input_spec(values: Any, recipe: Recipe, path: Path) -> InputSpec:
+    """Read the input specification (normalisation, frame step and sizes) of a checkpoint's header.
+
+    Checkpoints of tanet 0.1.0 have no input specification. Their networks use ImageNet's normalisation.
     """
     if values is None:
         return spec_of(recipe)
     try:
         return section_from_dict(InputSpec, values, "input")
     except (TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{path}: its input specification cannot be read: {error}") from error
+        raise UserError(f"{path}: the input specification cannot be read: {error}") from error
 
 
 def _recipe(values: Any, path: Path) -> Recipe:
-    """Read the recipe of a header, which may be damaged or edited by hand."""
+    """Read the recipe of a checkpoint's header, and check the recipe. The file may be damaged or edited."""
     try:
         recipe = recipes.from_dict(values)
         find_temporal(recipe.model.temporal)
         return recipe
     except (TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{path}: its recipe cannot be read: {error}") from error
+        raise UserError(f"{path}: the recipe cannot be read: {error}") from error

@@ -1,4 +1,4 @@
-"""Initial weights for training: from a checkpoint of tanet or another project, or from ImageNet."""
+"""Loading of initial weights for training, from a checkpoint or from a file of ImageNet weights."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -26,29 +26,32 @@ def load_initial_weights(
     classes: Sequence[str],
     interpolate: bool = False,
 ) -> list[str]:
-    """Copy a checkpoint's weights into a network that is to be trained further.
+    """Copy a checkpoint's weights into a network that will be trained.
 
-    The classifier is copied only if the classes are the same, in the same order; otherwise it is not changed.
+    The classifier's weights are copied only if the checkpoint has the same classes in the same order.
+    Otherwise the network keeps the initial weights of its classifier.
 
     Args:
-        network: changed in place.
+        network: network that receives the weights. It is changed in place.
         path: a checkpoint of tanet, or one of another project that `convert.read` supports.
-        model: the settings the network was built from. They are compared with those of the checkpoint,
-            because weights alone do not reveal all settings: a temporal shift has no weights, and those of
-            `tam` and `tanet-r` look the same.
+        model: the settings that the network was built from. They are compared with the checkpoint's settings,
+            because weights alone do not show all settings: a temporal shift has no weights, and the weights
+            of `tam` and `tanet-r` have the same names and shapes.
         classes: the class names of the new training.
-        interpolate: adapt weights trained on clips of another length (resize_frames.py) instead of refusing
-            them.
+        interpolate: whether to adapt weights that fit only another clip length (see resize_frames.py). If
+            false, such weights raise UserError.
 
     Returns:
-        Notes, one line each: what was not copied unchanged, and how the network differs from the trained one.
+        Notes for the user, one line each. They name the weights that were adapted or not copied, and the
+        settings in which the network differs from the trained network.
 
     Raises:
-        UserError: the file is not a checkpoint, its weights are for clips of another length, or some do not
-            fit; the message names them.
+        UserError: the file is not a checkpoint, its weights are for clips of another length, or some weights
+            do not fit. The message names the weights that do not fit.
     """
-    state, beside = read_weights(path)
-    if is_tanets(beside):
+    file = read_weights(path)
+    state = file.state
+    if is_tanets(file.beside):
         header = read_header(path)
     else:
         checkpoint = convert.read(path).checkpoint
@@ -61,8 +64,8 @@ def load_initial_weights(
     elif frames != network.frames:
         if not interpolate:
             raise UserError(
-                f"{path}: trained on clips of {frames} frames, not {network.frames}: "
-                "--model.init-frames interpolate adapts its weights"
+                f"{path}: the weights are for clips of {frames} frames, not {network.frames}: "
+                "--model.init-frames interpolate adapts them"
             )
         state = resize_frames(state, frames=network.frames)
         notes.append(f"weights for {frames} frames adapted to {network.frames}")
@@ -70,7 +73,7 @@ def load_initial_weights(
         state |= {name: tensor for name, tensor in own.items() if name.startswith("head.")}
         notes.append(f"trained on other classes ({len(header.classes)}), so the classifier is not copied")
     if difference := state_dict_diff(state, own):
-        raise UserError(f"{path}: its weights do not fit this network; {difference}")
+        raise UserError(f"{path}: the weights do not fit this network; {difference}")
     network.load_state_dict(state, strict=False)
     trained = header.input_spec
     if trained.frame_step and network.input_spec.frame_step not in (0, trained.frame_step):
@@ -82,13 +85,16 @@ def load_initial_weights(
 
 
 def _differences(trained: Network2D, model: Network2D) -> list[str]:
-    """List how a network differs from the trained one in settings that the shapes of weights may not show."""
+    """List the settings of the temporal module in which the new network differs from the trained network.
+
+    The shapes of the weights do not always show these differences.
+    """
     was, now = _temporal(trained), _temporal(model)
     return [f"trained with {k} {was[k]}, now {now[k]}" for k in was if k in now and was[k] != now[k]]
 
 
 def _temporal(model: Network2D) -> dict[str, str | int]:
-    """Return a recipe's settings of the temporal module."""
+    """Return a dictionary with the settings of the temporal module."""
     module = find_temporal(model.temporal)
     if module is None:
         return {"temporal module": "none"}
@@ -101,37 +107,39 @@ def _temporal(model: Network2D) -> dict[str, str | int]:
 
 
 def load_backbone_weights(backbone: nn.Module, path: str | Path) -> None:
-    """Load ImageNet weights with torchvision's names into a 2D network, with or without temporal modules.
+    """Load ImageNet weights with torchvision's names into a 2D network.
 
-    The file's classifier (`fc`, `classifier`, `AuxLogits`) is left out if the network has none.
+    The network may contain temporal modules, whose weights are not changed. If the network has no classifier,
+    the classifier in the file (`fc`, `classifier`, `AuxLogits`) is not loaded.
 
     Raises:
-        UserError: the file cannot be read, or weights do not fit; the message names them.
+        UserError: the file cannot be read, or some weights do not fit. The message names these weights.
     """
-    state, _ = read_weights(path)
+    state = read_weights(path).state
     own = {name: tensor for name, tensor in backbone.state_dict().items() if ".temporal." not in name}
     state = {
         k: v for k, v in state.items() if k in own or not k.startswith(("fc.", "classifier.", "AuxLogits."))
     }
     if difference := state_dict_diff(state, own):
-        raise UserError(f"{path}: its weights do not fit this 2D network; {difference}")
+        raise UserError(f"{path}: the weights do not fit this 2D network; {difference}")
     backbone.load_state_dict(state, strict=False)
 
 
 def model_from_file(path: str | Path, model: Network2D) -> Network2D:
-    """Return the model section of a recipe whose training starts from this file.
+    """Return the settings of a network for a training that starts from the weights in a file.
 
     Args:
-        path: a checkpoint of tanet, of the published codes or of mmaction2, or ImageNet weights with
+        path: a checkpoint of tanet, of another project that `convert.read` supports, or ImageNet weights with
             torchvision's names.
-        model: the recipe's model section. Its dropout is kept. For ImageNet weights only the 2D network is
-            replaced.
+        model: settings in the recipe of the training. A checkpoint replaces all settings except dropout.
+            ImageNet weights replace only the 2D network.
 
     Raises:
         UserError: the file cannot be read, or its network is unknown.
     """
-    state, beside = read_weights(path)
-    if is_tanets(beside):
+    file = read_weights(path)
+    state = file.state
+    if is_tanets(file.beside):
         return _started_from(read_recipe(path).model, path, model)
     if backbone := recognise_backbone(state):
         return dataclasses.replace(model, backbone=backbone, weights=str(path), init="")
@@ -143,5 +151,5 @@ def model_from_file(path: str | Path, model: Network2D) -> Network2D:
 
 
 def _started_from(trained: Network2D, path: str | Path, model: Network2D) -> Network2D:
-    """Return the settings of the trained network, with the dropout of the new training."""
+    """Return the settings of the trained network, but with the dropout of the new training."""
     return dataclasses.replace(trained, dropout=model.dropout, weights="", init=str(path), init_frames="same")

@@ -1,21 +1,26 @@
-"""Adaptation of trained weights to another number of frames T, which shapes TAM's global branch.
+"""Adaptation of trained weights to another number of frames T.
+
+Only the weights of TAM's global branch have shapes that depend on T:
 
     G.0 [αT, T]    G.1 BatchNorm of αT    G.3 [K, αT]        (also in `tanet-r`, `global`, `global+se`)
 
-From T to T' frames, with three matrices whose rows sum to 1:
+Three matrices change these weights from T to T' frames. The rows of each matrix sum to 1:
 
     G.0' = E · G.0 · P        G.1' = E · G.1        G.3' = G.3 · Q
 
-    P [T, T']      time: averages the T' frames over each of T equal intervals of the clip
-    E [αT', αT]    hidden units: copies the old ones; if T' < T, averages groups of them
-    Q [αT, αT']    output weights: divides a unit's weight among its copies; if T' < T, sums over each group
+    P [T, T']      divides the clip into T equal intervals, and averages the T' frames over each interval
+    E [αT', αT]    copies the hidden units; if T' < T, averages groups of hidden units
+    Q [αT, αT']    divides the output weight of a unit among its copies; if T' < T, sums over each group
 
-Preserved: for T' ≥ T, the new module computes from T' frames exactly the kernel Θ that the old one computes
-from their interval means (P). So a clip in which each frame is repeated T'/T times gives the same kernel.
-T → 2T → T restores the weights. Hidden units have no order, so they are copied rather than interpolated.
+For T' ≥ T, the new module computes the same kernel Θ from T' frames as the old module computes from the T
+interval means of these frames. So a clip in which each frame is repeated T'/T times gives the same kernel as
+the original clip. A change from T to 2T and back to T restores the weights. Hidden units have no order, so
+they are copied and not interpolated.
 
-Lost: after T → 2T, neighbouring frames are half as far apart in time, but the kernel and the local branch
-still reach one frame in each direction. Fine-tune the result.
+One thing is lost. After a change from T to 2T, neighbouring frames are half as far apart in time, but the
+kernel and the local branch still reach only one frame in each direction. So fine-tune the network afterwards.
+
+This command changes the number of frames of a checkpoint:
 
     tanet convert mine8.safetensors mine16.safetensors --frames 16 --change-frames interpolate
 """
@@ -31,19 +36,19 @@ GLOBAL_BRANCH = ".temporal.G."
 
 
 def depends_on_frames(state: Mapping[str, torch.Tensor]) -> bool:
-    """Return whether a VideoNet's weights depend on T, so that they fit only one clip length."""
+    """Return whether a VideoNet's weights fit only one number of frames per clip."""
     return any(GLOBAL_BRANCH in name for name in state)
 
 
 def resize_frames(state: dict[str, torch.Tensor], *, frames: int) -> dict[str, torch.Tensor]:
-    """Return weights for clips of another length. `state` is not changed.
+    """Return weights adapted to clips of another length. The given state dict is not changed.
 
     Args:
         state: a VideoNet's state dict. Only the weights of global branches are replaced.
-        frames: T'.
+        frames: new number of frames per clip.
 
     Raises:
-        UserError: T' is not positive.
+        UserError: `frames` is not positive.
     """
     if frames < 1:
         raise UserError(f"frames must be positive, not {frames}")
@@ -54,7 +59,7 @@ def resize_frames(state: dict[str, torch.Tensor], *, frames: int) -> dict[str, t
 
 
 def _resized(name: str, tensor: torch.Tensor, state: dict[str, torch.Tensor], frames: int) -> torch.Tensor:
-    if tensor.ndim == 0:  # BatchNorm's batch counter
+    if tensor.ndim == 0:  # BatchNorm's batch counter has no shape to change
         return tensor
     branch, _, part = name.rpartition(GLOBAL_BRANCH)
     hidden, old = state[f"{branch}{GLOBAL_BRANCH}0.weight"].shape
@@ -68,15 +73,18 @@ def _resized(name: str, tensor: torch.Tensor, state: dict[str, torch.Tensor], fr
 
 
 def _interval_means(old: int, new: int) -> torch.Tensor:
-    """Return P [old, new]: the fraction of each of `old` intervals that each of `new` frames covers."""
-    # The unit is 1 / (old · new) of the clip, so that all edges are integers.
+    """Return the matrix P [old, new], where P[i, j] is the fraction of interval i that frame j covers.
+
+    The clip is divided into `old` equal intervals, and independently into `new` frames of equal length.
+    """
+    # Measure time in units of 1 / (old · new) of the clip, so that all edges of intervals are integers.
     interval, frame = torch.arange(old)[:, None] * new, torch.arange(new) * old
     overlap = torch.minimum(interval + new, frame + old) - torch.maximum(interval, frame)
     return overlap.clamp(min=0).double() / new
 
 
 def _hidden_units(old: int, new: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return E [new, old] and Q [old, new]. If new ≥ old, Q · E is the identity."""
+    """Return the matrices E [new, old] and Q [old, new]. If new ≥ old, the product Q · E is the identity."""
     few, many = sorted((old, new))
     copies = torch.eye(few, dtype=torch.float64)[torch.arange(many) * few // many]  # [many, few]
     means = (copies / copies.sum(0)).mT  # [few, many]

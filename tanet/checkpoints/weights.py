@@ -1,53 +1,173 @@
 """Reading of state dicts from PyTorch and safetensors files, and comparison of two state dicts."""
 
-import json
 import pickle
 import re
-import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
 
+from tanet.checkpoints.file_kinds import kind_of_file
+from tanet.checkpoints.inert_pickle import (
+    HarmfulFile,
+    is_module,
+    is_torchscript,
+    load_inert,
+    weights_of_module,
+)
 from tanet.errors import UserError, abbreviate
 
+# Keys under which people store a state dict, the likeliest first.
+STATE_KEYS = (
+    *("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights", "params"),
+    *("module", "state", "ema_state_dict", "state_dict_ema", "model_ema", "ema", "ema_model"),
+)
+# Prefixes that wrappers add to every name: data parallelism, torch.compile, trainers, averaged copies.
+PREFIXES = (
+    *("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.", "encoder."),
+    *("ema_model.", "ema.", "student."),
+)
+# Parts of names that wrappers insert anywhere.
+INSERTED = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
+# Tensors that are no weights of the network: normalisation in the file, counters of FLOP counters, losses.
+NO_WEIGHTS = re.compile(r"data_preprocessor\..*|n_averaged|(.*\.)?total_(ops|params)|(loss|criterion)\..*")
 
-def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Read the state dict in a PyTorch or safetensors file, and the other values stored beside it (epoch, …).
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """The content of a file of weights."""
+
+    state: dict[str, torch.Tensor]
+    """Weights by name, without prefixes of wrappers."""
+    beside: dict[str, Any]
+    """Other values in the file, for example the epoch; a checkpoint of tanet has `tanet`."""
+    notes: tuple[str, ...] = ()
+    """What was left out, one line per kind."""
+
+
+def file_of(path: str | Path) -> Path:
+    """Return the path of a file; of a training's folder, return the path of its best checkpoint.
 
     Raises:
-        UserError: the file cannot be read, holds no state dict, or needs code to be executed.
+        UserError: there is no such file, or it is empty.
     """
     path = Path(path)
-    if not path.is_file():
+    if path.is_dir():
+        best = path / "best.safetensors"
+        if not best.is_file():
+            raise UserError(f"{path}: a folder; name a file in it (a training's folder has best.safetensors)")
+        return best
+    if not path.exists():
         raise UserError(f"{path}: no such file")
+    if not path.stat().st_size:
+        raise UserError(f"{path}: the file is empty; download or copy it again")
+    return path
+
+
+def read_weights(path: str | Path) -> WeightsFile:
+    """Read the weights in a PyTorch or safetensors file. Nothing in the file is executed.
+
+    The state dict may lie under a usual key, inside a whole pickled network, and below prefixes of wrappers.
+
+    Raises:
+        UserError: the file does not exist, is damaged, holds no weights, or asks to run commands.
+    """
+    path = file_of(path)
+    skipped: tuple[str, ...] = ()
     try:
         if _is_safetensors(path):
             with safetensors.safe_open(path, framework="pt") as file:
-                return safetensors.torch.load_file(path), dict(file.metadata() or {})
-        with path.open("rb") as file:  # given a path, torch.load would look at its suffix
-            content = torch.load(file, map_location="cpu", weights_only=True)
+                content, beside = safetensors.torch.load_file(path), dict(file.metadata() or {})
+            return _normalised(path, content, beside, [])
+        if is_torchscript(path):
+            cause = "a TorchScript archive, which holds a program; save the network's state_dict() instead"
+            raise UserError(f"{path}: {cause}")
+        content, skipped = load_inert(path)
+    except UserError:
+        raise
+    except HarmfulFile as error:
+        raise UserError(
+            f"{path}: the file asks to call {error}, which can run commands; tanet runs nothing in a file "
+            "and does not use this one"
+        ) from error
     except Exception as error:  # a damaged file can make torch.load raise almost any exception
         raise UserError(f"{path}: cannot be read as weights ({_describe_failure(path, error)})") from error
-    beside = content if isinstance(content, dict) else {}
-    state = beside.get("state_dict", content)
-    if not (isinstance(state, dict) and state) or not all(
-        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
-    ):
-        raise UserError(f"{path}: holds no state dict")
-    return state, {} if state is content else {k: v for k, v in beside.items() if k != "state_dict"}
+    key, state = _find_state(content)
+    if state is None:
+        keys = ", ".join(map(str, list(content)[:8])) if isinstance(content, dict) else type(content).__name__
+        raise UserError(f"{path}: the file holds no state dict, only {keys or 'nothing'}")
+    beside = {k: v for k, v in content.items() if k != key and not is_module(v)} if key else {}
+    notes = (
+        [f"not loaded, because no code of a file is used: {abbreviate(list(skipped), 4)}"] if skipped else []
+    )
+    others = [name for name in STATE_KEYS if name != key and isinstance(beside.get(name), dict)]
+    if key and (others := [name for name in others if _as_state(beside[name])]):
+        notes.append(f"the weights are those under {key}; left out: {', '.join(others)}")
+    return _normalised(path, state, beside, notes)
+
+
+def _find_state(content: Any) -> tuple[str, dict[str, torch.Tensor] | None]:
+    """Return the state dict in the content of a file, and its key; the key is "" for the content itself."""
+    if state := _as_state(content):
+        return "", state
+    if not isinstance(content, dict):
+        return "", None
+    for key in (*STATE_KEYS, *content):
+        if key in content and (state := _as_state(content[key])):
+            return key, state
+    for key in STATE_KEYS:  # one level further down, for example in {"model": {"state_dict": …}}
+        if isinstance(inner := content.get(key), dict) and (state := _find_state(inner)[1]):
+            return key, state
+    return "", None
+
+
+def _as_state(value: Any) -> dict[str, torch.Tensor] | None:
+    """Return a value as a state dict if it is one, or a pickled network."""
+    if is_module(value):
+        return dict(weights_of_module(value))
+    if not isinstance(value, dict) or not value:
+        return None
+    tensors = {name: tensor for name, tensor in value.items() if isinstance(tensor, torch.Tensor)}
+    others = [name for name in value if name not in tensors]
+    named = all(isinstance(name, str) for name in tensors)
+    return tensors if named and len(tensors) > len(others) else None
+
+
+def _normalised(
+    path: Path, state: dict[str, torch.Tensor], beside: dict[str, Any], notes: list[str]
+) -> WeightsFile:
+    """Remove what wrappers add to the names of weights."""
+    left_out = [name for name in state if NO_WEIGHTS.fullmatch(name.removeprefix("module."))]
+    state = {name: tensor.detach() for name, tensor in state.items() if name not in left_out}
+    if not state:
+        raise UserError(f"{path}: the file holds no weights of a network")
+    for part in INSERTED:
+        state = {name.replace(part, ""): tensor for name, tensor in state.items()}
+    while prefix := _common_prefix(state):
+        state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    if left_out:
+        notes = [*notes, f"left out, because they are no weights: {abbreviate(left_out, 4)}"]
+    return WeightsFile(state, beside, tuple(notes))
+
+
+def _common_prefix(state: Mapping[str, torch.Tensor]) -> str:
+    """Return the prefix of a wrapper that all names have, else ""."""
+    if any(".conv.weight" in name for name in state):  # mmaction2's names keep `backbone.`
+        return next((p for p in PREFIXES if p != "backbone." and all(n.startswith(p) for n in state)), "")
+    return next((prefix for prefix in PREFIXES if all(name.startswith(prefix) for name in state)), "")
 
 
 def is_tanets(beside: Mapping[str, Any]) -> bool:
-    """Return whether tanet wrote a file, given the values stored beside its state dict."""
+    """Return whether tanet wrote a file, given the values that the file stores beside the state dict."""
     return "tanet" in beside
 
 
 def state_dict_diff(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> str:
-    """Describe how weights differ from the expected ones in names and shapes; "" if they do not."""
-    # Many published files are older than PyTorch's batch counters.
+    """Describe how names and shapes of weights differ from the expected ones, or return "" if they agree."""
+    # BatchNorm's batch counters may be missing: many published files are older than these counters.
     missing = sorted(k for k in expected.keys() - state.keys() if not k.endswith("num_batches_tracked"))
     left_over = sorted(state.keys() - expected.keys())
     shapes = {k: (list(state[k].shape), list(expected[k].shape)) for k in state.keys() & expected.keys()}
@@ -63,22 +183,14 @@ def state_dict_diff(state: Mapping[str, torch.Tensor], expected: Mapping[str, to
 
 
 def _is_safetensors(path: Path) -> bool:
-    """Return whether a file starts like safetensors: eight bytes of length, then JSON. Ignores its suffix."""
+    """Return whether a file starts like a safetensors file: with eight bytes of length and then with JSON."""
     with path.open("rb") as file:
         return file.read(9)[8:] == b"{"
 
 
 def _describe_failure(path: Path, error: Exception) -> str:
-    asked = re.search(r"GLOBAL (\S+)", str(error))
-    if asked:
-        code = (
-            f'import torch; x = torch.load({json.dumps(str(path))}, map_location="cpu", weights_only=False); '
-            'torch.save(x["state_dict"], "weights.pth")'
-        )
-        return (
-            f"it holds an object of {asked[1]}, and tanet executes nothing in a file; "
-            f"if you trust it, extract its weights: python -c {shlex.quote(code)}"
-        )
+    if kind := kind_of_file(path):
+        return kind
     if isinstance(error, pickle.UnpicklingError):
         return "damaged, or not a PyTorch file"
     return str(error).split(". ")[0].splitlines()[0] if str(error) else type(error).__name__

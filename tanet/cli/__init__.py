@@ -1,4 +1,6 @@
-"""The command `tanet`: one file for each subcommand. Only this package prints.
+"""The command line of tanet. Each subcommand, for example `tanet train`, has its own file in this package.
+
+Only this package prints to the terminal. The most important subcommands are:
 
 tanet train RECIPE --data.root videos --out runs/mine
 tanet test CHECKPOINT --data.root videos
@@ -42,11 +44,13 @@ COMMANDS = ("train", "test", "predict", "show", "cost", "convert", "data", "synt
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status: 0, 2 for an error that the user can fix, 130 for Ctrl-C.
+    """Run a command and return its exit status.
 
-    An error that the user can fix is printed as one line on standard error;
-    TANET_TRACEBACK=1 adds the traceback. Any other exception is a bug in tanet and keeps its traceback.
+    The status is 0 after success, 2 after an error that the user can fix, and 130 after Ctrl-C.
     `tanet data check` returns 1 if it finds bad videos.
+
+    An error that the user can fix is printed as one line on standard error. The environment variable
+    TANET_TRACEBACK=1 adds the traceback. Any other exception is a bug in tanet and is not caught.
     """
     name, *rest = list(sys.argv[1:] if args is None else args) or ["--help"]
     if name in ("-h", "--help"):
@@ -66,7 +70,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return fail(_memory(name))
     except (OSError, UserError) as error:
         if isinstance(error, BrokenPipeError) and _reader_left():
-            return 141  # as for a process that SIGPIPE ends
+            return 141  # the status that a shell reports for a process killed by SIGPIPE
         if isinstance(error, RankError):
             exit_unless_main()
         if os.environ.get("TANET_TRACEBACK"):
@@ -77,7 +81,10 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _reader_left() -> bool:
-    """Return whether nobody reads standard output any more (`| head`); then discard further output."""
+    """Return whether the program that reads standard output has ended, for example `head`.
+
+    If it has ended, send all further output to /dev/null.
+    """
     output = select.poll()
     output.register(sys.stdout.fileno(), select.POLLOUT)
     if not any(event & select.POLLERR for _, event in output.poll(0)):
@@ -87,7 +94,7 @@ def _reader_left() -> bool:
 
 
 def _memory(command: str) -> str:
-    """Return the message for a GPU that has run out of memory, with a remedy."""
+    """Return the error message for a GPU without enough memory. The message says what to do."""
     if command == "train":
         way = "start a new run (another --out) with --optim.accumulate 2 or more: same batch, less memory"
     else:

@@ -1,4 +1,7 @@
-"""Helpers of all commands: flags from dataclasses, old flag names, one-line errors, output files."""
+"""Functions that all commands share.
+
+They parse flags into dataclasses, replace old flag names, print errors on one line and write output files.
+"""
 
 import inspect
 import io
@@ -29,17 +32,18 @@ WIDTH = 80  # columns of the help
 
 
 def parse(default: F, args: list[str], *, prog: str, usage: str = "") -> F:
-    """Parse flags into a dataclass, whose docstring is the command's help.
+    """Parse command-line flags into a dataclass. The docstring of the dataclass is shown in the help.
 
     Args:
-        default: instance that holds the defaults. Flags of a section start with its name (--optim.lr).
+        default: instance of the dataclass with the default values. A field that is itself a dataclass is a
+            section, and the flags of a section start with its name, for example --optim.lr.
         args: command-line arguments.
         prog: name of the command in the help text.
-        usage: command with its positional arguments, for the error message if one is missing.
+        usage: command with its positional arguments, shown to the user if a positional argument is missing.
 
     Raises:
         UserError: a positional argument is missing, or a section rejects a value.
-        SystemExit: tyro has shown the help (--help), or explained a wrong flag.
+        SystemExit: tyro has printed the help (--help), or an error message about a wrong flag.
     """
     try:
         return _silent_cli(default, args)
@@ -48,26 +52,31 @@ def parse(default: F, args: list[str], *, prog: str, usage: str = "") -> F:
             raise error from None
         if usage and stop.code and _lacks_positionals(default, args):
             raise UserError(f"usage: {usage} (see `{prog} --help`)") from None
-    kind = type(default)  # the silent parse failed: parse again, so that tyro shows the help or the error
+    # The silent parse has failed. Parse once more, and let tyro print the help or the error message.
+    kind = type(default)
     if {"-h", "--help"} & set(args):
-        say(_wrapped(inspect.getdoc(kind) or "") + "\n")  # tyro does not wrap descriptions
+        # Print the docstring here, because tyro would not wrap its lines.
+        say(_wrapped(inspect.getdoc(kind) or "") + "\n")
     return tyro.cli(kind, default=default, args=args, prog=prog, description="")
 
 
 def _wrapped(text: str) -> str:
-    """Wrap the paragraphs of a docstring to the width of the help; indented lines are examples and stay."""
+    """Wrap the paragraphs of a docstring to WIDTH columns. Keep indented paragraphs unchanged."""
     paragraphs = text.split("\n\n")
     return "\n\n".join(part if part.startswith(" ") else fill(part, WIDTH) for part in paragraphs)
 
 
 def _silent_cli(default: F, args: list[str]) -> F:
-    """Parse without showing anything."""
+    """Parse flags, and discard everything that tyro prints."""
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         return tyro.cli(type(default), default=default, args=args)
 
 
 def _user_error(stop: BaseException) -> UserError | None:
-    """Find the UserError that a section raised; tyro would show it in a box of several lines."""
+    """Return the UserError that made tyro stop, or None if there was another cause.
+
+    The caller prints this error on one line. tyro would print the error in a box of several lines.
+    """
     error = stop.__context__
     while error is not None and not isinstance(error, UserError):
         error = error.__cause__ or error.__context__
@@ -75,7 +84,7 @@ def _user_error(stop: BaseException) -> UserError | None:
 
 
 def _lacks_positionals(default: object, args: list[str], most: int = 2) -> bool:
-    """Return whether parsing fails only because positional arguments (at most `most`) are missing."""
+    """Return whether the flags can be parsed after 1 to `most` positional arguments have been added."""
     for missing in range(1, most + 1):
         try:
             _silent_cli(default, [*args, *["x"] * missing])
@@ -86,7 +95,7 @@ def _lacks_positionals(default: object, args: list[str], most: int = 2) -> bool:
 
 
 def with_new_flags(args: Sequence[str]) -> list[str]:
-    """Replace old names of flags by the new ones, with a note for each."""
+    """Replace old flag names by new ones, and print a note for each replaced name."""
     new = []
     for arg in args:
         flag, equals, value = arg.partition("=")
@@ -99,7 +108,7 @@ def with_new_flags(args: Sequence[str]) -> list[str]:
 
 
 def load_checkpoint(path: Path, device: str) -> Checkpoint:
-    """Load a checkpoint onto the device given by --device."""
+    """Load a checkpoint onto the device that the flag --device selects."""
     return checkpoints.load(path, device=pick_device(device))
 
 
@@ -110,7 +119,7 @@ def fail(message: str, *, status: int = 2) -> int:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically: an interruption leaves no partial file."""
+    """Write a text file atomically, so that an interruption leaves no partial file."""
     write_atomically(path, text.encode())
 
 

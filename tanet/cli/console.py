@@ -1,6 +1,7 @@
 """Terminal output of the commands: progress bars, lines and tables.
 
-Results go to standard output, progress and warnings to standard error: a pipe receives only results.
+Results go to standard output. Progress bars and warnings go to standard error, so that a pipe receives only
+the results.
 """
 
 from types import TracebackType
@@ -26,7 +27,7 @@ err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 
 def say(line: str) -> None:
-    """Print a line verbatim: brackets in it, for instance in a path, are not interpreted as markup."""
+    """Print a line unchanged. Square brackets in the line are not markup for the library rich."""
     out.print(line, markup=False, soft_wrap=True)
 
 
@@ -36,7 +37,7 @@ def warn(line: str) -> None:
 
 
 def progress_bar() -> Progress:
-    """Return a progress bar on standard error. Each task needs a field `note`, which is shown at the end."""
+    """Return a progress bar on standard error. Each task needs a field `note`, the text after the bar."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -49,7 +50,10 @@ def progress_bar() -> Progress:
 
 
 class TrainingScreen:
-    """Display of a training run: a bar with loss, accuracy, speed and time left, and one line per epoch."""
+    """Terminal display of a training run: a progress bar, and one line with the results of each epoch.
+
+    The bar shows the loss, accuracy, learning rate, speed and time left.
+    """
 
     def __init__(self, recipe: Recipe) -> None:
         self.model, self.epochs, self.bar = recipe.model, recipe.optim.epochs, progress_bar()
@@ -66,7 +70,7 @@ class TrainingScreen:
         self.bar.stop()
 
     def show(self, event: Event) -> None:
-        """Show an event that `train` reports."""
+        """Show an event that the training function `train` reports, for example a warning."""
         if isinstance(event, Split):
             for warning in event.warnings:
                 warn(warning)
@@ -84,7 +88,8 @@ class TrainingScreen:
             if event.memory is not None:
                 note += f"  {event.memory / 2**30:.1f} GiB"
             total = self.epochs * event.steps
-            if not self.at_work:  # after a resume, estimate the time left from new steps only
+            # Start the bar at the steps done before a resume. Then only new steps count in the time left.
+            if not self.at_work:
                 self.bar.reset(self.task, completed=done, total=total)
             self.at_work = True
             self.bar.update(self.task, completed=done, total=total, note=note)
@@ -106,7 +111,7 @@ class TrainingScreen:
 
 
 def _speed(event: StepProgress | EpochResult) -> str:
-    """Format clips per second, and the share of the time spent waiting for data."""
+    """Format the number of clips per second and the fraction of time spent waiting for data."""
     return f"{event.clips_per_second:.1f} clips/s, {event.wait:.0%} waiting for data"
 
 
@@ -136,7 +141,7 @@ def show_accuracy(report: Report, *, views: str) -> None:
 
 
 def show_mistakes(report: Report, *, count: int) -> None:
-    """Print the most frequent confusions, and the wrong answers with the highest scores."""
+    """Print the pairs of classes confused most often, and the wrong answers with the highest scores."""
     wrong = report.confusion.fill_diagonal_(0)
     totals = report.labels.bincount(minlength=len(wrong)).tolist()
     pairs = wrong.flatten().topk(min(count, wrong.numel()))

@@ -1,4 +1,4 @@
-"""`tanet convert IN OUT`."""
+"""The command `tanet convert IN OUT`, which converts a checkpoint to another format."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,35 +18,37 @@ OWN = "(default: the file's own, or {})"
 
 @dataclass(frozen=True)
 class ConvertFlags:
-    r"""Convert a checkpoint of another project to tanet's format, or a TANet to theirs.
+    r"""Convert another project's checkpoint to tanet's format, or a TANet from tanet's format to another.
+
+    Examples:
 
       tanet convert ckpt.best.pth.tar mine.safetensors --class-names names.txt
       tanet convert mine.safetensors theirs.pth --to mmaction2
       tanet convert 8f.safetensors 16f.safetensors --frames 16 \
           --change-frames interpolate
 
-    Supported inputs: TANet, TSM and 2D networks (TSN), from their published code or from mmaction2;
-    torchvision's ImageNet weights with their classifier; and tanet's own checkpoints. The backbone, the
-    number of classes and (for a TANet) the number of frames are inferred from the weights. No code in a file
-    is executed.
+    The input can be a TANet, a TSM or a 2D network (TSN) from published code or from mmaction2. The input
+    can also be a file of torchvision's ImageNet weights with the classifier, or a checkpoint of tanet. The
+    backbone and the number of classes are inferred from the weights, and for a TANet also the number of
+    frames. No code in a file is executed.
     """
 
     source: Annotated[Positional[Path], arg(metavar="IN")]
     """Checkpoint to read: a PyTorch or a safetensors file."""
     out: Annotated[Positional[Path], arg(metavar="OUT")]
-    """File to write: .safetensors for tanet, .pth for the other targets."""
+    """File to write. The name must end in .safetensors for tanet, and in .pth for the other targets."""
     to: convert.Target = "tanet"
-    """Target project: tanet, official (TANet's published code) or mmaction2."""
+    """Project that can read the output file: tanet, official (TANet's published code) or mmaction2."""
     class_names: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint=OWN.format("0, 1, …"))] = None
-    """File of class names, one per line in the order of the labels."""
+    """Text file with one class name per line, in the order of the labels."""
     recipe: Annotated[str | None, arg(metavar="NAME", help_behavior_hint=OWN.format("finetune's"))] = None
-    """Recipe whose sampling and views are stored with the weights: kinetics400, something-v1, …"""
+    """Recipe to store with the weights, for example kinetics400. The recipe sets the sampling and views."""
     frames: Annotated[int | None, arg(metavar="T", help_behavior_hint=OWN.format("8"))] = None
-    """Frames per clip. Set it where the weights do not determine it: TSM, 2D networks, others without TAM."""
+    """Frames per clip. Set this number for TSM and 2D networks, because the weights do not show it."""
     change_frames: Literal["no", "interpolate"] = "no"
-    """With --frames: interpolate the weights that depend on the number of frames. Fine-tune the result."""
+    """With --frames: interpolate adapts the weights to the new number of frames. Fine-tune the result."""
     temporal: Literal["tam", "tanet-r"] = "tam"
-    """Variant of another project's TANet; its weights do not show which. All published files are tam."""
+    """Temporal module of another project's TANet. Weights do not show the module. Published files use tam."""
 
 
 def run(args: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""`tanet cost RECIPE`, `tanet cost CHECKPOINT`, `tanet cost --table 2`."""
+"""The command `tanet cost`, which counts the parameters and operations of a network and can time it."""
 
 import json
 from collections.abc import Sequence
@@ -25,7 +25,8 @@ from tanet.runtime.device import pick_device
 from tanet.runtime.files import versions, write_atomically
 
 KINETICS = 400  # classes
-ROUNDING = 0.02  # GFLOPs; a row that differs from the paper by more is shown with the reason
+# If the FLOPs differ from the paper's by more than ROUNDING (in GFLOPs), the reason is printed.
+ROUNDING = 0.02
 
 
 @dataclass(frozen=True)
@@ -38,16 +39,18 @@ class CostFlags:
       tanet cost runs/mine/best.safetensors  a trained network
       tanet cost --table 2                   a table of the paper beside our counts
 
-    No videos are needed and nothing is trained. Operations are counted per clip.
-    Multiply-adds: convolutions, linear layers, temporal filters and attention.
-    FLOPs as in the paper: the same without the matrix products of attention,
-    plus two for each output element of a BatchNorm.
+    No videos are needed and nothing is trained. Operations are counted for one clip.
+
+    The multiply-adds are those of convolutions, linear layers, temporal filters and attention.
+
+    The FLOPs follow the paper: one for each multiply-add, except for the matrix products of attention, and
+    two for each output element of a BatchNorm.
     """
 
     network: Positional[Annotated[str, arg(metavar="[RECIPE|CHECKPOINT]", help_behavior_hint="")]] = ""
-    """A recipe, a row of a table of the paper (table2/tsm), or a checkpoint of `tanet train`."""
+    """A recipe, a row of a table in the paper (for example table2/tsm), or a checkpoint of `tanet train`."""
     table: Annotated[str, arg(metavar=f"{{{','.join(TABLES)}}}", help_behavior_hint="")] = ""
-    """Show all rows of a table of the paper instead of one network."""
+    """Table of the paper. All rows of the table are counted instead of one network."""
     size: Annotated[
         int | None, arg(metavar="PIXELS", help_behavior_hint="(default: the recipe's eval.size)")
     ] = None
@@ -57,19 +60,19 @@ class CostFlags:
     ] = None
     """Number of classes."""
     measure: bool = False
-    """Time the network on random clips; on a GPU, measure its memory too."""
+    """Time the network on random clips. On a GPU, also measure the memory that the network needs."""
     batch: int = 8
-    """With --measure: batch size to time in addition to a single clip; 1 times only the single clip."""
+    """With --measure: batch size. A single clip is always timed; a larger batch is timed in addition."""
     device: Device = "auto"
     """With --measure: device to time on; auto uses a GPU if there is one."""
     json: OptionalFile = None
-    """JSON file for the results, in operations, seconds and bytes."""
+    """JSON file to write the results to. The units are operations, seconds and bytes."""
     model: Network2D = Network2D()
 
 
 @dataclass(frozen=True)
 class NetworkCost:
-    """A network and what it costs."""
+    """A network with its number of parameters and operations, and its measured speed."""
 
     name: str
     model: Network2D
@@ -84,7 +87,7 @@ def run(args: list[str]) -> int:
     """Run `tanet cost …`."""
     flags = parse(CostFlags(), args, prog="tanet cost")
     if bool(flags.network) == bool(flags.table):
-        raise UserError("name a recipe, a checkpoint or a --table, and only one (see `tanet cost --help`)")
+        raise UserError("name a recipe, a checkpoint or a --table, but only one (see `tanet cost --help`)")
     rows = find_table(flags.table) if flags.table else {}
     if flags.table:
         _keep_model(args, f"the rows of table {flags.table}")
@@ -104,16 +107,19 @@ def run(args: list[str]) -> int:
 
 
 def _network_cost(flags: CostFlags, args: list[str]) -> NetworkCost:
-    """Return the cost of the named network: a checkpoint if such a file exists, else a recipe."""
+    """Return the cost of the network that the user has named.
+
+    The name of an existing file is the name of a checkpoint. Any other name is the name of a recipe.
+    """
     name = flags.network
     if not Path(name).is_file():
         try:
             recipe = find_recipe(name)
         except UserError as error:
-            raise UserError(f"{error}; and there is no file of this name") from error
-        # Parse again, now with the values of the recipe as defaults.
+            raise UserError(f"{error}; there is also no file of this name") from error
+        # Parse the flags again, now with the values of the recipe as defaults.
         flags = parse(CostFlags(model=recipe.model), args, prog="tanet cost")
-        # Do not put flags.model into the recipe: the recipe's sampling may reject that number of frames.
+        # Do not put flags.model into the recipe: the frames of flags.model may not fit the recipe's sampling.
         return _cost_of(name, flags.model, recipe, flags)
     _keep_model(args, "a checkpoint")
     trained = load_checkpoint(Path(name), "cpu")
@@ -126,13 +132,16 @@ def _network_cost(flags: CostFlags, args: list[str]) -> NetworkCost:
 
 def _keep_model(args: list[str], what: str) -> None:
     if any(arg.startswith("--model.") for arg in args):
-        raise UserError(f"--model flags change a recipe, not {what}")
+        raise UserError(f"--model flags apply only to a recipe, not to {what}: remove them")
 
 
 def _cost_of(
     name: str, model: Network2D, recipe: Recipe, flags: CostFlags, *, network: VideoNet | None = None
 ) -> NetworkCost:
-    """Return the cost of a model, with the frame size, views and precision of its recipe."""
+    """Return the cost of a model. With --measure, also time the model.
+
+    The recipe gives the test views, the precision and the frame size. --size overrides the frame size.
+    """
     classes = KINETICS if flags.classes is None else flags.classes
     size = recipe.eval.size if flags.size is None else flags.size
     counted = count_cost(network or build_on_meta(model, classes=classes), size=size)
@@ -146,7 +155,7 @@ def _cost_of(
 
 
 def _speeds(network: VideoNet, recipe: Recipe, *, size: int, batch: int) -> tuple[Latency, ...]:
-    """Time a single clip, and a batch of `batch` clips."""
+    """Time the forward pass of a single clip, and of a batch of `batch` clips."""
     precision = recipe.optim.precision
     try:
         return tuple(
@@ -181,7 +190,7 @@ def _show_network(line: NetworkCost) -> None:
 
 
 def _show_table(name: str, lines: Sequence[NetworkCost], rows: Sequence[Row]) -> None:
-    """Print our counts next to the paper's, and the reasons for differences."""
+    """Print tanet's counts next to those of a table in the paper, and the reason for each difference."""
     size, classes, paper_size = lines[0].size, lines[0].classes, rows[0].recipe.eval.size
     say(f"Table {name}: one clip of {size} × {size}, {classes} classes; FLOPs as the paper counts them")
     has_costs = any(row.gflops for row in rows)
@@ -205,7 +214,7 @@ def _show_table(name: str, lines: Sequence[NetworkCost], rows: Sequence[Row]) ->
 
 
 def _show_speeds(lines: Sequence[NetworkCost], device: str) -> None:
-    """Print the results of --measure."""
+    """Print the times and the memory that --measure has measured."""
     say(f"\nTime of a forward pass, clips already on the device: {device}, {lines[0].speeds[0].precision}")
     table = _table("", "batch\nsize", "median\nms", "p20–p80\nms", "clips/s", "memory\nMiB")
     for line in lines:
@@ -237,7 +246,7 @@ def _describe(device: torch.device) -> str:
 
 
 def _as_dict(line: NetworkCost, row: Row | None) -> dict[str, Any]:
-    """Return a line as plain values for JSON; operations are per clip."""
+    """Return the cost of a network as a dict for the JSON file. Operations are counted for one clip."""
     total = line.cost.total
     return {
         "name": line.name,

@@ -1,4 +1,4 @@
-"""`tanet data index DATASET ROOT`, `tanet data check ROOT|LIST`, `tanet data pack ROOT|LIST OUT`."""
+"""The command `tanet data`, with the subcommands `index`, `check` and `pack`."""
 
 from tanet.cli import data_check, data_index, data_pack
 from tanet.cli.console import say
@@ -12,7 +12,7 @@ Run `tanet data COMMAND --help` for the flags of a command."""
 
 
 def run(args: list[str]) -> int:
-    """Run `tanet data …`; return exit status 1 if `check` found bad videos."""
+    """Run `tanet data …` and return its exit status, which is 1 if `check` has found bad videos."""
     commands = {"index": data_index.run, "check": data_check.run, "pack": data_pack.run}
     name, *rest = args or ["--help"]
     if name in ("-h", "--help"):

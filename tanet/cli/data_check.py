@@ -1,4 +1,4 @@
-"""`tanet data check ROOT|LIST`."""
+"""The command `tanet data check ROOT|LIST`, which finds videos that cannot be decoded."""
 
 import json
 from collections import Counter
@@ -23,19 +23,22 @@ from tanet.errors import UserError
 from tanet.runtime.device import available_cores
 from tanet.runtime.files import name_below, versions
 
-ROWS = 40  # bad videos shown on the terminal; --json and --quarantine list all
+# The terminal shows at most this many bad videos. The files of --json and --quarantine list every bad video.
+ROWS = 40
 
 
 @dataclass(frozen=True)
 class CheckFlags:
-    """Decode every video completely and name the bad ones; exit with status 1 if there are any.
+    """Decode every video completely and list the bad videos. The exit status is 1 if a video is bad.
+
+    Examples:
 
       tanet data check videos/ --quarantine bad.txt --json report.json
       tanet train finetune --data.root videos --data.quarantine bad.txt
 
     A video is bad if it cannot be read, is truncated, empty or too short, has no video stream, or hangs or
-    crashes the process that decodes it. Odd videos (variable frame rate, rotated, odd width or height) are
-    usable; they are only noted.
+    crashes the process that decodes it. A video is odd if it has a variable frame rate, a rotation, or an odd
+    width or height. Odd videos are usable and are only mentioned.
     """
 
     videos: Annotated[Positional[Path], arg(metavar="ROOT|LIST")]
@@ -43,21 +46,21 @@ class CheckFlags:
     root: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: the list's folder)")] = (
         None
     )
-    """With a list: folder that its paths are relative to."""
+    """With a list: folder that the paths in the list are relative to."""
     json: OptionalFile = None
-    """JSON file for the findings on all videos."""
+    """JSON file to write the findings on all videos to."""
     quarantine: OptionalFile = None
-    """File for the names of the bad videos, one per line; pass it to training as --data.quarantine."""
+    """File to write the names of bad videos to. With --data.quarantine FILE, training skips these videos."""
     min_frames: int = 8
-    """Fewest frames of a usable video; a video with fewer is reported as short."""
+    """Minimum number of frames. A video with fewer frames is reported as short."""
     workers: int = field(default_factory=available_cores)
     """Number of decoding processes."""
     limit: float = 10.0
-    """Seconds to decode one video before it is reported as hanging."""
+    """Time limit for each video, in seconds. A video that takes longer is reported as hanging."""
 
 
 def run(args: list[str]) -> int:
-    """Run `tanet data check`; return exit status 1 if it found bad videos."""
+    """Run `tanet data check` and return its exit status, which is 1 if a video is bad."""
     flags = parse(CheckFlags(tyro.MISSING), args, prog="tanet data check", usage="tanet data check ROOT|LIST")
     if flags.min_frames < 1:
         raise UserError(f"--min-frames must be positive, not {flags.min_frames}")
@@ -101,7 +104,9 @@ def _videos(flags: CheckFlags) -> list[Path]:
     if path.is_file() and path.suffix.lower() not in VIDEO_SUFFIXES:
         return list(dict.fromkeys(listed_videos(path, root=str(flags.root or ""))))
     if flags.root:
-        raise UserError("--root applies to a list, and no list is given: remove --root, or name a list")
+        raise UserError(
+            "--root applies to a list of videos, but no list is given: remove --root, or name a list"
+        )
     videos = [path] if path.is_file() else find_videos(path)
     if not videos:
         raise UserError(f"{path}: no videos in this folder")
@@ -109,7 +114,11 @@ def _videos(flags: CheckFlags) -> list[Path]:
 
 
 def _named(finding: Finding, flags: CheckFlags) -> str:
-    """Return a video's name for the quarantine list: its path relative to ROOT, or else its full path."""
+    """Return the name of a video for the quarantine list.
+
+    The name is the path relative to the root folder, or the absolute path if that folder is unknown or does
+    not contain the video.
+    """
     root = flags.videos if flags.videos.is_dir() else flags.root
     return name_below(finding.path, root) or str(Path(finding.path).absolute())
 

@@ -1,4 +1,4 @@
-"""`tanet data index DATASET ROOT`."""
+"""The command `tanet data index DATASET ROOT`, which lists the videos of a public data set."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -22,34 +22,36 @@ from tanet.video import VideoInfo
 
 @dataclass(frozen=True)
 class IndexFlags:
-    """Find the videos of a public data set in a folder, and write the list of them that training needs.
+    """Find the videos of a public data set in a folder, and write a list of these videos for training.
+
+    Examples:
 
       tanet data index something-v2 /data/sthv2 --split train --out train.csv
       tanet train something-v2 --data.root /data/sthv2 --data.train train.csv …
 
-    Videos are found by name, with or without class folders. Next to the list, the command writes the class
-    names in their published order, the missing videos and the unreadable ones. You can stop it at any time:
-    the same command resumes, and a later run probes only new videos.
+    Videos are found by their file names, in any arrangement of folders. Three more files are written next to
+    the list: the class names in their published order, the missing videos, and the unreadable videos. You can
+    stop the command at any time. Run the command again to continue: it skips videos that were already read.
     """
 
     dataset: Annotated[Positional[str], arg(metavar="DATASET")]
-    """kinetics400, kinetics600, kinetics700, something-v1, something-v2, ucf101, hmdb51 or jester."""
+    """Data set: kinetics400, kinetics600, kinetics700, something-v1, something-v2, ucf101, hmdb51, jester."""
     root: Annotated[Positional[Path], arg(metavar="ROOT")]
-    """Folder of the videos; they may be in subfolders."""
+    """Folder of the videos. The videos may lie in subfolders."""
     split: Literal["train", "val", "test"] = "train"
-    """Split of the data set. ucf101 and hmdb51 have train and test; something and jester train and val."""
+    """Split of the data set. ucf101 and hmdb51 have train, test; something and jester have train, val."""
     fold: Literal[1, 2, 3] = 1
-    """Which of the three official splits of ucf101 and hmdb51 to use."""
+    """Number of the official split to use. ucf101 and hmdb51 have three splits."""
     annotations: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="(default: ROOT or near)")] = (
         None
     )
     """Folder of the official annotation files, or the annotation file of this split."""
     out: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: DATASET-SPLIT.csv)")] = None
-    """List to write; the name must end in .csv."""
+    """List to write. The name must end in .csv."""
     workers: int = field(default_factory=available_cores)
     """Number of processes that read videos."""
     limit: float = 10.0
-    """Seconds to read one video before it is reported as unreadable."""
+    """Time limit for each video, in seconds. A video that takes longer is reported as unreadable."""
 
 
 def run(args: list[str]) -> int:
@@ -62,7 +64,7 @@ def run(args: list[str]) -> int:
     )
     target = flags.out or Path(f"{flags.dataset}-{flags.split}.csv")
     if target.suffix != ".csv":
-        raise UserError(f"{target}: the list is a CSV file: choose a name that ends in .csv")
+        raise UserError(f"{target}: the list is a CSV file, so choose a name that ends in .csv")
     listing = public_datasets.read_listing(
         flags.dataset, split=flags.split, root=flags.root, annotations=flags.annotations, fold=flags.fold
     )
@@ -98,7 +100,7 @@ def _probe(flags: IndexFlags, paths: Sequence[str], *, journal: Path) -> dict[st
 def _write_index(
     target: Path, listing: DatasetListing, found: LocatedVideos, answers: Mapping[str, VideoInfo | str]
 ) -> None:
-    """Write the list and the files next to it, and print a summary."""
+    """Write the list of videos and the files next to the list, and print a summary."""
     infos = {path: answer for path, answer in answers.items() if isinstance(answer, VideoInfo)}
     bad = {path: answer for path, answer in answers.items() if isinstance(answer, str)}
     write_text(target, indexing.as_csv(found, infos))

@@ -1,4 +1,4 @@
-"""`tanet data pack ROOT|LIST OUT`."""
+"""The command `tanet data pack ROOT|LIST OUT`, which packs videos into tar shards."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,42 +22,44 @@ from tanet.runtime.device import available_cores
 
 @dataclass(frozen=True)
 class PackFlags:
-    """Pack videos into tar shards. Training reads them like a folder of videos, but faster.
+    """Pack videos into tar shards. Training reads shards faster than a folder of videos.
+
+    Examples:
 
       tanet data pack videos/ packed/ --format jpeg
       tanet train finetune --data.root packed
 
-    JPEG frames are fastest to read, h264 needs the least space. The shards follow the WebDataset layout, with
-    an index next to them. Unreadable videos are named and left out. You can stop the command at any time: run
-    it again, and it continues after the last full shard.
+    JPEG frames are the fastest to read, and h264 needs the least space. The shards follow the WebDataset
+    layout, and an index is written next to the shards. Unreadable videos are reported and left out. You can
+    stop the command at any time. Run the command again to continue after the last full shard.
     """
 
     videos: Annotated[Positional[Path], arg(metavar="ROOT|LIST")]
-    """A folder of class folders, with or without train/ and val/; or a list that training can read."""
+    """Folder of class folders (which may lie in train/ and val/), or a list that training can read."""
     out: Annotated[Positional[Path], arg(metavar="OUT")]
     """Folder to write the shards to."""
     root: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: the list's folder)")] = (
         None
     )
-    """With a list: folder that its paths are relative to."""
+    """With a list: folder that the paths in the list are relative to."""
     split: Literal["train", "val"] = "train"
-    """With a list: split that it contains."""
+    """With a list: split that the videos in the list belong to."""
     class_names: OptionalFile = None
-    """File of class names, one per line in the order of the labels. Default: names of folders or lists."""
+    """Text file with one class name per line, in label order. Default: names from the folders or the list."""
     format: Format = "jpeg"
-    """jpeg: one JPEG image per frame. h264: an mp4 file with a key frame every 4 frames."""
+    """jpeg stores one JPEG image per frame. h264 stores an mp4 file with a key frame every 4 frames."""
     short_side: int = 256
-    """Short side of the packed frames, in pixels. Smaller videos keep their size; 0 keeps every size."""
+    """Short side of the packed frames, in pixels. Smaller videos are not enlarged. 0 keeps all sizes."""
     quality: int = 90
     """JPEG quality, 1 to 100."""
     crf: int = 20
     """h264 constant rate factor, 0 (lossless) to 51."""
     shard_size: float = 1000.0
-    """Size at which a shard is full, in MB."""
+    """Size at which a shard is full and the next shard starts, in MB."""
     workers: int = field(default_factory=available_cores)
     """Number of processes that decode and encode."""
     limit: float = 120.0
-    """Seconds to pack one video before it is left out."""
+    """Time limit for each video, in seconds. A video that takes longer is left out."""
 
 
 def run(args: list[str]) -> int:
@@ -115,7 +117,7 @@ def _splits(flags: PackFlags) -> tuple[dict[str, Sequence[Sample]], tuple[str, .
         found = read_split(Data(root=str(flags.root or ""), class_names=names, train=str(path)))
         return {flags.split: found.train}, found.classes, flags.root or path.parent
     if flags.root or flags.split != "train":
-        raise UserError("--root and --split apply to a list, and no list is given: remove them")
+        raise UserError("--root and --split apply to a list of videos, but no list is given: remove them")
     found = read_split(Data(root=str(path), class_names=names, val_fraction=0.0))
     if found.val:
         return {"train": found.train, "val": found.val}, found.classes, path

@@ -1,4 +1,4 @@
-"""`tanet demo`."""
+"""The command `tanet demo`, which trains and tests two networks on synthetic videos."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +10,13 @@ from tanet.demo import run as demo
 
 @dataclass(frozen=True)
 class DemoFlags:
-    """Make videos that differ only in the order of their frames, train TANet and the plain 2D network on
-    them, test both, and write a report. Takes a few minutes."""
+    """Train and test TANet and a plain 2D network on synthetic videos, and write a report.
+
+    The classes of the videos differ only in the order of the frames. The demo takes a few minutes.
+    """
 
     out: Path = Path("demo")
-    """Folder for videos, checkpoints and report.html. An earlier demo in it is replaced."""
+    """Folder for videos, checkpoints and report.html. An earlier demo in this folder is replaced."""
     device: Device = "auto"
     """Device to train and test on; auto uses a GPU if there is one."""
 

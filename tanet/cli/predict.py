@@ -1,4 +1,4 @@
-"""`tanet predict CHECKPOINT VIDEO …`."""
+"""The command `tanet predict CHECKPOINT VIDEO …`, which predicts the class of each video."""
 
 import json
 from collections.abc import Sequence
@@ -21,24 +21,24 @@ USAGE = "tanet predict CHECKPOINT VIDEO …"
 
 @dataclass(frozen=True)
 class PredictFlags:
-    """Label videos: video files, folders of videos, or folders of frame images."""
+    """Predict the class of each video. A video can be a file or a folder of frame images."""
 
     checkpoint: CheckpointPath
     """Checkpoint written by `tanet train`."""
     videos: Videos = ()
-    """Video files, or folders of them."""
+    """Video files, folders of frame images, or folders of videos."""
     json: bool = False
-    """Print one line of JSON per video."""
+    """Print one line of JSON for each video."""
     eval: Eval = Eval()
     device: Device = "auto"
     """Device to run on; auto uses a GPU if there is one."""
 
 
 def run(args: list[str]) -> int:
-    """Run `tanet predict CHECKPOINT VIDEO …`; return exit status 2 if a video could not be read."""
+    """Run `tanet predict CHECKPOINT VIDEO …` and return the exit status, 2 if a video is unreadable."""
     flags = parse(PredictFlags(tyro.MISSING), args, prog="tanet predict", usage=USAGE)
     if not flags.videos:
-        raise UserError(f"no video given: {USAGE}")
+        raise UserError(f"no video given; usage: {USAGE}")
     trained = checkpoints.read_recipe(flags.checkpoint)
     flags = parse(PredictFlags(tyro.MISSING, eval=trained.eval), args, prog="tanet predict")
     model = load_checkpoint(flags.checkpoint, flags.device)

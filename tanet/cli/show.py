@@ -1,4 +1,4 @@
-"""`tanet show CHECKPOINT VIDEO|DATA`."""
+"""The command `tanet show CHECKPOINT VIDEO|DATA`, which draws the gates and kernels of TAM."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,39 +23,47 @@ from tanet.visualization.record import RecordedClip, record_clip, require_adapti
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-STAGES = ("res4", "res5")  # stages in the figures over many clips, as in the paper
+# Stages in the figures of many clips. The paper shows the same stages.
+STAGES = ("res4", "res5")
 
 
 @dataclass(frozen=True)
 class ShowFlags:
-    """Draw the gates and kernels of TAM for one video or many; needs matplotlib (pip install 'tanet[plots]').
+    """Draw the gates and kernels of TAM for one video, or for many videos.
+
+    Examples:
 
       tanet show best.safetensors jump.mp4 --out jump.svg
       tanet show best.safetensors videos/ --against i3d.safetensors
 
-    For one video: its frames, with the gates of each stage's last block below them and the kernels at the
-    right. For a folder of videos by class (its val/ if it has one): the distributions of kernels and gates as
-    in Figures 4 to 8 of the paper, in three pictures, …-kernels, …-gates and …-motion.
+    For one video, the picture shows the frames. The gates of each stage's last block are drawn below the
+    frames, and the kernels to the right of the gates.
+
+    For a folder of videos by class (or its subfolder val/, if there is one), three pictures show the kernels
+    and gates as Figures 4 to 8 of the paper do. The names of the pictures end in -kernels, -gates and
+    -motion.
+
+    Drawing needs matplotlib: pip install 'tanet[plots]'.
     """
 
     checkpoint: CheckpointPath
-    """Checkpoint written by `tanet train`, of a network with TAM or one of its branches."""
+    """Checkpoint written by `tanet train`. The network must contain TAM or one of the branches of TAM."""
     source: Annotated[Positional[Path], arg(metavar="VIDEO|DATA")]
-    """A video, a folder of frame images, or a folder of videos by class."""
+    """A video, a folder of frame images, or a folder that contains a folder of videos for each class."""
     out: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: show-NAME.png)")] = None
-    """Picture to write: .png, .pdf or .svg."""
+    """Picture to write. The name ends in .png, .pdf or .svg."""
     against: Annotated[Path | None, arg(metavar="CHECKPOINT")] = None
-    """With many videos: checkpoint with fixed kernels (i3d, tconv, tei, tam-ibm) to draw next to TAM's."""
+    """With many videos: checkpoint whose fixed kernels (i3d, tconv, tei, tam-ibm) are drawn next to TAM's."""
     clips: int = 4
     """With many videos: number of clips to draw individually."""
     limit: int = 200
-    """With many videos: largest number of videos to use, spread evenly over the classes."""
+    """With many videos: maximum number of videos to use. They are spread evenly over the classes."""
     device: Device = "auto"
     """Device to run on; auto uses a GPU if there is one."""
 
 
 def run(args: list[str]) -> int:
-    """Run `tanet show CHECKPOINT VIDEO|DATA`; return exit status 2 if a video could not be read."""
+    """Run `tanet show CHECKPOINT VIDEO|DATA` and return the exit status, 2 if a video is unreadable."""
     flags = parse(
         ShowFlags(tyro.MISSING, tyro.MISSING),
         args,
@@ -64,7 +72,7 @@ def run(args: list[str]) -> int:
     )
     out = flags.out or Path(f"show-{flags.source.resolve().stem}.png")
     if out.suffix.lower() not in figures.SUFFIXES:
-        raise UserError(f"{out}: a picture's name ends in {', '.join(figures.SUFFIXES)}")
+        raise UserError(f"{out}: the name of a picture must end in {', '.join(figures.SUFFIXES)}")
     if min(flags.clips, flags.limit) < 1:
         raise UserError(f"--clips and --limit must be positive, not {flags.clips} and {flags.limit}")
     if not flags.source.exists():
@@ -78,19 +86,19 @@ def run(args: list[str]) -> int:
     if flags.source.is_dir() and find_videos(flags.source) != [flags.source]:
         return _many(flags, model, out)
     if flags.against:
-        raise UserError("--against needs many videos: name a folder of videos by class")
+        raise UserError("--against works only with many videos: name a folder of videos by class")
     clip = record_clip(model, Sample(str(flags.source), 0))
     _save(figures.clip_figure(clip), captions.clip_caption(clip), out)
     return 0
 
 
 def _many(flags: ShowFlags, model: Checkpoint, out: Path) -> int:
-    """Draw the three pictures for a folder of videos by class."""
+    """Draw the pictures of kernels, gates and motion for a folder of videos by class."""
     fixed = load_checkpoint(flags.against, flags.device) if flags.against else None
     kernels = fixed_kernels(fixed, stages=STAGES) if fixed else []
     against = fixed.recipe.model.temporal if fixed else ""
     clips, failures = _watch_all(flags, model)
-    # As in the paper's Figure 4: two clips of the first class, then one clip of each further class.
+    # Draw two clips of the first class and one clip of each further class, as in the paper's Figure 4.
     first = [clip for clip in clips if clip.truth == clips[0].truth][:2]
     others = {clip.truth: clip for clip in reversed(clips) if clip.truth != clips[0].truth}
     some = (first + sorted(others.values(), key=clips.index))[: flags.clips]
@@ -117,7 +125,11 @@ def _many(flags: ShowFlags, model: Checkpoint, out: Path) -> int:
 
 
 def _watch_all(flags: ShowFlags, model: Checkpoint) -> tuple[list[RecordedClip], int]:
-    """Record the clips of all readable videos; return them and the number of unreadable videos."""
+    """Record the gates and kernels for one clip of each readable video.
+
+    Returns:
+        The recorded clips, and the number of videos that could not be read.
+    """
     data = Data(root=str(flags.source))
     classes = read_split(data).classes
     samples = spread_over_classes(read_test_samples(data, classes=classes), limit=flags.limit)

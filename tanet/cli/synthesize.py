@@ -1,4 +1,4 @@
-"""`tanet synthesize OUT`."""
+"""The command `tanet synthesize OUT`, which makes a synthetic data set."""
 
 import dataclasses
 import json
@@ -19,32 +19,37 @@ from tanet.synthetic import HARD, VERBS, Difficulty, make_dataset
 
 @dataclass(frozen=True)
 class SynthesizeFlags:
-    r"""Make a synthetic data set whose classes differ only in the order of frames, of adjustable difficulty.
+    r"""Make synthetic videos whose classes differ only in the order of the frames.
+
+    Examples:
 
       tanet synthesize verbs
       tanet synthesize easy --videos 800 --val 200 \
           --camera 0.03 --tempo 0 --activity 0 --distractors 0
 
-    The classes are ten verbs in five pairs; the second verb of a pair is the first played backwards. Writes
-    OUT/{train,val}/VERB/00000.mp4 …: h264 clips of 24 to 48 frames. The same flags give the same videos.
-    At any difficulty, a network that ignores frame order confuses the verbs of a pair half of the time.
+    The classes are ten verbs in five pairs. The second verb of a pair is the first verb played backwards. The
+    videos OUT/{train,val}/VERB/00000.mp4 and so on are h264 files of 24 to 48 frames. The same flags always
+    give the same videos.
+
+    Further flags set the difficulty. At any difficulty, a network that ignores the order of the frames can
+    only guess between the two verbs of a pair, so half of its guesses are wrong.
     """
 
     out: Annotated[Positional[Path], arg(metavar="OUT")]
-    """Folder for the videos; it must be new or empty."""
+    """Folder for the videos. The folder must be new or empty."""
     videos: int = 2000
-    """Number of training videos over all verbs: a multiple of ten."""
+    """Total number of training videos. It must be a multiple of ten, the number of verbs."""
     val: int = 500
-    """Number of validation videos over all verbs: a multiple of ten."""
+    """Total number of validation videos. It must be a multiple of ten, the number of verbs."""
     seed: int = 0
     """Seed of the random numbers."""
     height: int = 96
-    """Height of the frames, in pixels: even, at least 32."""
+    """Height of the frames, in pixels. It must be even and at least 32."""
     width: int = 128
-    """Width of the frames, in pixels: even, at least 32."""
+    """Width of the frames, in pixels. It must be even and at least 32."""
     dials: Annotated[Difficulty, arg(name="")] = HARD
     workers: int = field(default_factory=available_cores)
-    """Number of processes; the videos do not depend on it."""
+    """Number of processes. The videos do not depend on this number."""
 
 
 def run(args: list[str]) -> int:
@@ -52,9 +57,9 @@ def run(args: list[str]) -> int:
     flags = parse(SynthesizeFlags(tyro.MISSING), args, prog="tanet synthesize", usage="tanet synthesize OUT")
     for name, count in (("videos", flags.videos), ("val", flags.val)):
         if count < 0 or count % len(VERBS):
-            raise UserError(f"--{name} must be a multiple of {len(VERBS)}, the number of verbs, not {count}")
+            raise UserError(f"--{name} must be a multiple of {len(VERBS)} (the number of verbs), not {count}")
     if not flags.videos + flags.val:
-        raise UserError("--videos and --val are both 0: raise one of them")
+        raise UserError("--videos and --val are both 0: increase one of them")
     if flags.workers < 1:
         raise UserError(f"--workers must be positive, not {flags.workers}")
     with progress_bar() as progress:

@@ -1,4 +1,8 @@
-"""`tanet test CHECKPOINT … --data.root videos`; on several GPUs `torchrun … -m tanet test …`."""
+"""The command `tanet test`, which measures the accuracy of checkpoints on labelled videos.
+
+tanet test CHECKPOINT … --data.root videos      on one GPU or CPU
+torchrun … -m tanet test …                      on several GPUs
+"""
 
 import csv
 import dataclasses
@@ -28,43 +32,46 @@ from tanet.runtime.distributed import ProcessGroup, is_main_process, join_proces
 from tanet.runtime.events import Note
 from tanet.runtime.files import write_atomically
 
-# Seconds that a rank waits for the slowest rank: a day, because torchrun already ends all ranks if one fails.
+# A rank waits up to this many seconds for the slowest rank. If a rank fails, torchrun ends all the others.
 PATIENCE = 24 * 3600.0
 
 
 @dataclass(frozen=True)
 class TestFlags:
-    """Test a checkpoint, or an ensemble of several, on labelled videos: top-1, top-5, mean-class accuracy."""
+    """Test a checkpoint, or an ensemble of several checkpoints, on labelled videos.
+
+    The command prints the top-1, top-5 and mean-class accuracy.
+    """
 
     models: Annotated[
         tyro.conf.Positional[tuple[Path, ...]],
         tyro.conf.arg(metavar="CHECKPOINT|SCORES …", help_behavior_hint=""),
     ] = ()
-    """Files written by `tanet train` or --save-scores. With several files, their scores are averaged."""
+    """Checkpoints, or score files written with --save-scores. The scores of several files are averaged."""
     protocol: Annotated[
         str, tyro.conf.arg(name="eval", metavar="{" + ",".join(PROTOCOLS) + "}", help_behavior_hint="")
     ] = ""
-    """Test protocol of a paper: its frames and views. Default: the checkpoint's own.
-    Single flags override it: --eval k400-10x3 --eval.clips 5."""
+    """Test protocol of a paper. The protocol sets the frames and views. Default: the checkpoint's settings.
+    Other flags override single values of the protocol, for example: --eval k400-10x3 --eval.clips 5."""
     weights: Annotated[tuple[float, ...], tyro.conf.arg(metavar="WEIGHT …", help_behavior_hint="")] = ()
-    """Weight of each model in the average; only their ratios matter. Default: equal weights."""
+    """Weight of each model in the average. Only the ratios of the weights matter. Default: equal weights."""
     data: Data = Data()
     eval: Eval = Eval()
     worst: int = 5
-    """Number of most frequent confusions, and of wrong answers with the highest scores, to show."""
+    """Length of the two lists of mistakes: classes confused most often, and most confident wrong answers."""
     confusion: OptionalFile = None
-    """CSV file for the confusion matrix: a row per true class, a column per answer."""
+    """CSV file to write the confusion matrix to. Rows are true classes, columns are predicted classes."""
     save_scores: OptionalFile = None
-    """File for the scores of all videos; `tanet test` reads it in place of a checkpoint."""
+    """File to write the scores of all videos to. `tanet test` accepts this file in place of a checkpoint."""
     json: OptionalFile = None
-    """JSON file for the accuracies and the answer for each video."""
+    """JSON file that receives the accuracies and the answer for each video."""
     device: Device = "auto"
     """Device to run on; auto uses a GPU if there is one."""
 
 
 @dataclass(frozen=True)
 class _Model:
-    """A checkpoint, and the videos to test it on."""
+    """A checkpoint, and the videos that the checkpoint is tested on."""
 
     checkpoint: Checkpoint
     source: ScoredModel
@@ -75,7 +82,10 @@ class _Model:
         return Scores(self.source.checkpoint, report, root, (self.source,))
 
     def nothing(self) -> Scores:
-        """Return zero scores for all videos, used to check before testing that the models can be averaged."""
+        """Return scores of zero for all videos.
+
+        The command uses these scores to check, before hours of testing, that the models can be averaged.
+        """
         classes = self.checkpoint.classes
         return self.scores(Report(self.samples, classes, torch.zeros(len(self.samples), len(classes))))
 
@@ -118,7 +128,7 @@ def _tell(found: Scores, flags: TestFlags) -> None:
 def _check(flags: TestFlags) -> None:
     """Check the flags before any checkpoint or score file is loaded."""
     if not flags.models:
-        raise UserError("no checkpoint given: tanet test CHECKPOINT …")
+        raise UserError("no checkpoint given; usage: tanet test CHECKPOINT …")
     if flags.protocol:
         find_protocol(flags.protocol)
     if flags.worst < 0:
@@ -127,7 +137,7 @@ def _check(flags: TestFlags) -> None:
     for out in filter(None, (flags.save_scores, flags.confusion, flags.json)):
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.is_dir() or not os.access(out.parent, os.W_OK):
-            raise UserError(f"{out}: cannot be written")
+            raise UserError(f"{out}: cannot be written; choose another file")
         if out.exists() and out.resolve() in {path.resolve() for path in flags.models}:
             raise UserError(f"{out} is an input file, and would be overwritten: choose another file")
     if all(score_files.is_scores(path) for path in flags.models) and (
@@ -140,12 +150,12 @@ def _model(path: Path, args: list[str], device: torch.device) -> _Model:
     trained = checkpoints.read_recipe(path)
     flags = parse(TestFlags(), args, prog="tanet test")
     tested = find_protocol(flags.protocol).apply(trained) if flags.protocol else trained
-    # Parse again, now with the checkpoint's values as defaults.
+    # Parse the flags again, now with the checkpoint's values as defaults.
     flags = parse(TestFlags(data=tested.data, eval=tested.eval), args, prog="tanet test")
     if flags.data.sampling != trained.data.sampling:
         _note(Note(f"{path}: trained on {trained.data.sampling} clips, tested on {flags.data.sampling} ones"))
     model = checkpoints.load(path, device=device)
-    # If training set videos of this folder aside for validation, test only those; else test all.
+    # If training has held out videos of this folder for validation, test only on these videos.
     same = Path(flags.data.root).resolve() == Path(trained.data.root).resolve()
     samples = read_test_samples(
         flags.data, classes=model.classes, seed=trained.seed if same else None, on_event=_note
@@ -182,13 +192,13 @@ def _test(model: _Model, group: ProcessGroup) -> Scores:
 
 
 def _note(note: Note) -> None:
-    """Print a note on rank 0."""
+    """Print a note, but only on rank 0."""
     if is_main_process():
         warn(note.text)
 
 
 def _table(report: Report) -> bytes:
-    """Return the confusion matrix as CSV: a row for each true class, a column for each answer."""
+    """Return the confusion matrix as CSV. Rows are true classes, columns are predicted classes."""
     text = io.StringIO()
     table = csv.writer(text)
     table.writerow(["class", *report.classes])

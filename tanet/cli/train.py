@@ -1,4 +1,8 @@
-"""`tanet train RECIPE --data.root videos --out runs/mine`; on several GPUs: `torchrun … -m tanet train …`."""
+"""The command `tanet train`, which trains a network.
+
+tanet train RECIPE --data.root videos --out runs/mine      on one GPU or CPU
+torchrun … -m tanet train RECIPE …                         on several GPUs
+"""
 
 import dataclasses
 from contextlib import nullcontext
@@ -25,19 +29,19 @@ class TrainFlags(Recipe):
     """Train a network on videos."""
 
     init: OptionalFile = None
-    """File to start from: a checkpoint, which also sets the network, or ImageNet weights of a 2D network."""
+    """Initial weights. A checkpoint also sets the network; ImageNet weights set only the 2D network."""
     out: Path = Path("runs/train")
-    """Folder for checkpoints and metrics. It must not hold another run."""
+    """Folder for checkpoints and metrics. The folder must not contain another run."""
     device: Device = "auto"
     """Device to train on; auto uses a GPU if there is one."""
     resume: bool = False
-    """Continue the run in the folder OUT from its last saved state; start it if there is none yet."""
+    """Continue the run in --out from the last saved state. Without a saved state, start the run."""
     save_minutes: float = 10.0
-    """Minutes between two saved states, besides the one at the end of each epoch."""
+    """Minutes between two saved states. The state is also saved at the end of each epoch."""
     compile: bool = False
-    """Compile the network: faster on a GPU, after minutes of compiling."""
+    """Compile the network. On a GPU, training is faster, but compiling takes minutes."""
     tensorboard: bool = False
-    """Also write losses, accuracies and speed to OUT/tensorboard; needs pip install 'tanet[train]'."""
+    """Also write losses, accuracies and speed to OUT/tensorboard. To install: pip install 'tanet[train]'."""
 
 
 def run(args: list[str]) -> int:
@@ -88,7 +92,7 @@ def run(args: list[str]) -> int:
 
 
 def _show_recipes() -> None:
-    """Print the usage and all recipes."""
+    """Print the usage and a list of all recipes."""
     flags = "[--init FILE] [--out FOLDER] [--SECTION.FIELD VALUE …]"
     say(f"usage: tanet train RECIPE --data.root FOLDER {flags}\n")
     for name, recipe in RECIPES.items():
@@ -106,7 +110,10 @@ def _sections(recipe: Recipe) -> dict[str, Any]:
 
 
 def _parse(name: str, args: list[str], recipe: Recipe) -> TrainFlags:
-    """Parse flags with the recipe's values as defaults; with --init, the file sets the network's defaults."""
+    """Parse flags, with the recipe's values as defaults.
+
+    With --init, the defaults of the network's flags come from the given file.
+    """
     prog, sections = f"tanet train {name}", _sections(recipe)
     flags = parse(TrainFlags(**sections, out=Path("runs") / name), args, prog=prog)
     if not flags.init:
@@ -115,8 +122,9 @@ def _parse(name: str, args: list[str], recipe: Recipe) -> TrainFlags:
         if getattr(flags.model, field) != getattr(recipe.model, field):
             raise UserError(f"--init and --model.{field} both set the weights to start from: give only one")
     if flags.resume and not flags.init.exists() and has_recipe(flags.out):
-        model = read_run_recipe(flags.out).model  # a resumed run does not need its --init file any more
+        # A resumed run reads its network from the run folder, so it does not need the --init file any more.
+        model = read_run_recipe(flags.out).model
     else:
         model = model_from_file(flags.init, recipe.model)
-    # Parse again, now with the network of the file as the default; flags override it.
+    # Parse the flags again, now with the network of the file as the default. Flags override this default.
     return parse(TrainFlags(**{**sections, "model": model}, out=flags.out), args, prog=prog)

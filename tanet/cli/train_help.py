@@ -1,4 +1,4 @@
-"""The short help of `tanet train RECIPE --help`: the most important flags, and where to find the others."""
+"""Short help that `tanet train RECIPE --help` prints. The help lists only the most important flags."""
 
 import ast
 import inspect
@@ -9,7 +9,8 @@ from textwrap import dedent, fill
 from tanet.cli.common import WIDTH
 from tanet.recipes.recipe import Recipe
 
-# Flag → its kind of value. Each flag is a field of a dataclass; the field's docstring is its help.
+# The most important flags, each with the placeholder for its value.
+# The help text of a flag is the docstring of the dataclass field that the flag sets.
 FIRST = {
     "data.root": "FOLDER",
     "init": "FILE",
@@ -25,7 +26,7 @@ FIRST = {
 
 
 def short_help(name: str, recipe: Recipe, flags: type) -> str:
-    """Describe the flags of FIRST, with the recipe's values as defaults.
+    """Return the help text for the most important flags, with the recipe's values as defaults.
 
     Args:
         name: the recipe's name.
@@ -43,7 +44,7 @@ def short_help(name: str, recipe: Recipe, flags: type) -> str:
         owner = getattr(recipe, section) if section else flags
         text = field_help(type(owner) if section else flags)[field]
         if section and (value := getattr(owner, field)) != "":
-            text += f" (default:\u00a0{value})"  # a no-break space keeps both words on one line
+            text += f" (default:\u00a0{value})"  # the no-break space prevents a line break
         lines.append(f"  --{flag.replace('_', '-')} {metavar}".rstrip())
         wrapped = fill(text, WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
         lines.append(wrapped.replace("\u00a0", " "))
@@ -53,7 +54,7 @@ def short_help(name: str, recipe: Recipe, flags: type) -> str:
 
 @cache
 def field_help(kind: type) -> dict[str, str]:
-    """Return the docstring after each field of a dataclass, as one line."""
+    """Map the name of each field of a dataclass to the docstring below the field, joined to one line."""
     definition = ast.parse(dedent(inspect.getsource(kind))).body[0]
     body = definition.body if isinstance(definition, ast.ClassDef) else []
     return {

@@ -1,1 +1,1 @@
-"""Loading of videos: from a folder or a list to batches on the device."""
+"""Load videos from a folder or a list, and prepare batches of them on the device."""

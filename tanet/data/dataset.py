@@ -1,8 +1,8 @@
-"""Datasets that turn labelled videos into views; they run in the data loader's workers.
+"""Datasets that turn labelled videos into views, the cropped clips that a network gets.
 
-A dataset does not depend on the model. All random choices for a sample are seeded
-with (seed, epoch, sample number), so they depend neither on the number of workers nor on the order of the
-samples. loader.py collects the samples into batches.
+The datasets run in the data loader's workers and do not depend on the network. The random choices for a
+sample are seeded with (seed, epoch, sample number). So the same sample gets the same view for any number of
+workers and any order of the samples. loader.py collects the samples into batches.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,17 +22,19 @@ from tanet.video import Video, VideoError, open_video
 
 
 class TrainClips(Dataset[Any]):
-    """One random view of each video, and its label: uint8 [T, 3, S, S], or a deferred view.
+    """Dataset that returns a random training view of each video, and the label of the view.
 
-    The key of a sample is epoch · len + number. Because the key contains the epoch, workers that persist
-    across epochs need not be told when a new one starts.
+    The view is uint8 [T, 3, S, S], or `DeferredViews` if the device makes the views (data.transform_on).
+    A sample is requested by its key: epoch · len(dataset) + sample number. Because the key contains the
+    epoch, persistent workers need not be told when a new epoch starts.
     """
 
     def __init__(
         self, samples: Sequence[Sample], data: Data, *, frames: int, classes: Sequence[str], seed: int = 0
     ) -> None:
         self.samples, self.data, self.frames, self.seed = samples, data, frames, seed
-        # Label of each class after mirroring; None if its videos must not be mirrored.
+        self.notes: list[str] = []  # notes about unusual videos; the loader collects the notes
+        # For each class: the label of its mirrored videos, or None if its videos must not be mirrored.
         self.mirrored: Sequence[int | None] = [None] * len(classes)
         if data.flip == "plain":
             self.mirrored = range(len(classes))
@@ -56,6 +58,7 @@ class TrainClips(Dataset[Any]):
                     generator=generator,
                 )
                 frames = clip.read(indices)  # [T, H, W, 3]
+                self.notes += [f"{sample.path}: {note}" for note in clip.notes]
         except VideoError as error:
             return error
         other = self.mirrored[sample.label]
@@ -72,10 +75,11 @@ class TrainClips(Dataset[Any]):
 
 
 class EvalClips(Dataset[Any]):
-    """All views of each video: (uint8 [V·crops, T, 3, S, S], label)."""
+    """Dataset that returns all evaluation views of each video, uint8 [V·crops, T, 3, S, S], and its label."""
 
     def __init__(self, samples: Sequence[Sample], data: Data, eval: Eval, *, frames: int) -> None:
         self.samples, self.data, self.eval, self.frames = samples, data, eval, frames
+        self.notes: list[str] = []  # notes about unusual videos; the loader collects the notes
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -86,16 +90,17 @@ class EvalClips(Dataset[Any]):
             with _open(sample) as clip:
                 count = frame_count(sample, clip.frames)
                 views = read_views(clip, frames=self.frames, data=data, eval=self.eval, count=count)
+                self.notes += [f"{sample.path}: {note}" for note in clip.notes]
         except VideoError as error:
             return error
         return views, sample.label
 
 
 class EpochSampler(Sampler[int]):
-    """The keys of one epoch, shuffled by (seed, epoch) and sharded over the ranks.
+    """Sampler of the keys that a rank reads in one epoch. The order depends only on (seed, epoch).
 
-    `epoch` and `start` may be set between epochs. A resumed epoch skips its first `start` keys; `len` still
-    returns the length of the full epoch.
+    Keys are explained in `TrainClips`. Set the attributes `epoch` and `start` only between epochs. A resumed
+    epoch skips its first `start` keys, but `len` still returns the length of the full epoch.
     """
 
     def __init__(self, length: int, *, seed: int, rank: int = 0, world_size: int = 1) -> None:
@@ -109,7 +114,7 @@ class EpochSampler(Sampler[int]):
         return iter(self.keys()[self.start :])
 
     def keys(self) -> list[int]:
-        """Return all keys of this rank's epoch, in order."""
+        """Return all keys of this rank in the current epoch, in order. `start` has no effect on them."""
         keys = epoch_keys(
             self.length, seed=self.seed, epoch=self.epoch, rank=self.rank, world_size=self.world_size
         )
@@ -117,9 +122,10 @@ class EpochSampler(Sampler[int]):
 
 
 def epoch_keys(length: int, *, seed: int, epoch: int, rank: int = 0, world_size: int = 1) -> np.ndarray:
-    """Return the keys that a rank reads in an epoch, in order: int64.
+    """Return the sample keys that a rank reads in an epoch, in order, as int64.
 
-    Each sample appears exactly once over all ranks. Nothing is padded, so ranks may differ by one sample.
+    Over all ranks, each sample appears exactly once. No sample is repeated to give all ranks the same number
+    of samples, so the ranks' numbers of samples may differ by one.
     """
     order = np.random.default_rng((seed, epoch)).permutation(length)
     return epoch * length + order[rank::world_size]

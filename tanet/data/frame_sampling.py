@@ -1,9 +1,11 @@
-"""Selection of the T frames of a clip from a video of n frames, as frame numbers from 0.
+"""Choose the T frames of a clip from a video of n frames. Frame numbers count from 0.
 
-dense (Kinetics, "64 consecutive frames"): every (64 // T)-th frame of a window of 64; numbers past the end
-wrap around to the start. uniform (TSN; Wang et al., ECCV 2016): the video is cut into T segments of n/T
-frames, and each segment contributes one frame.
-Both match the code that produced the published numbers exactly.
+- Dense sampling (for Kinetics, "64 consecutive frames") takes every (64 // T)-th frame of a window of 64
+  frames. Frame numbers past the end of the video wrap around to its start.
+- Uniform sampling (TSN; Wang et al., ECCV 2016) divides the video into T segments of n/T frames, and takes
+  one frame from each segment.
+
+Both kinds of sampling choose exactly the same frames as the code behind the published results.
 """
 
 from typing import Literal
@@ -18,11 +20,11 @@ Sampling = Literal["dense", "uniform"]
 def train_indices(
     n: int, *, frames: int, sampling: Sampling, generator: np.random.Generator, window: int = 64
 ) -> np.ndarray:
-    """Draw random frames for training from a video of n frames: int64 [T]."""
+    """Draw the frames of a random training clip from a video of n frames. Return int64 [T]."""
     _check(n, frames=frames, clips=1)
     if sampling == "dense":
         starts = _dense_starts(n, window=window)
-        # Like the published code, never draw the last start.
+        # Never draw the last possible start of the window, because the published code never draws it.
         start = 0 if starts == 1 else int(generator.integers(starts - 1))
         return _dense(start, n, frames=frames, window=window)
     segment = n // frames
@@ -32,7 +34,7 @@ def train_indices(
 
 
 def middle_indices(n: int, *, frames: int, sampling: Sampling, window: int = 64) -> np.ndarray:
-    """Return the middle clip of a video of n frames: int64 [T]."""
+    """Return the frame numbers of the middle clip of a video of n frames, as int64 [T]."""
     _check(n, frames=frames, clips=1)
     if sampling == "dense":
         return _dense(_dense_starts(n, window=window) // 2, n, frames=frames, window=window)
@@ -41,7 +43,10 @@ def middle_indices(n: int, *, frames: int, sampling: Sampling, window: int = 64)
 
 
 def eval_indices(n: int, *, frames: int, clips: int, sampling: Sampling, window: int = 64) -> np.ndarray:
-    """Spread V = `clips` clips evenly over a video of n frames: int64 [V, T]. One clip is the middle clip."""
+    """Return the frame numbers of V = `clips` clips, spread evenly over a video of n frames, as int64 [V, T].
+
+    If `clips` is 1, the function returns the middle clip.
+    """
     _check(n, frames=frames, clips=clips)
     if clips == 1:
         return middle_indices(n, frames=frames, sampling=sampling, window=window)[None]
@@ -59,10 +64,13 @@ def _dense_starts(n: int, *, window: int) -> int:
 
 def _dense(start: int | np.ndarray, n: int, *, frames: int, window: int) -> np.ndarray:
     if frames > window:
-        raise UserError(f"{frames} frames do not fit into a window of {window}")
+        raise UserError(f"{frames} frames do not fit into a window of {window}: increase --data.window")
     return (start + np.arange(frames) * (window // frames)) % n
 
 
 def _check(n: int, *, frames: int, clips: int) -> None:
     if min(n, frames, clips) < 1:
-        raise UserError(f"a clip needs at least one frame: video of {n}, clip of {frames}, {clips} clips")
+        raise UserError(
+            f"the number of frames in the video ({n}), frames in a clip ({frames}) and clips ({clips}) must "
+            "be at least 1"
+        )

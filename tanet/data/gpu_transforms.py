@@ -1,17 +1,19 @@
-"""Training views made on the device, one batch at a time: resize, crop, resize again, mirror.
+"""Make training views on the device, a batch at a time: resize, crop, resize again, mirror.
 
     view = [Y₂ · [[Y₁ · [frames · X₁]] · X₂]]
 
-X and Y are the weights along width and height. Index 1 is the resize to the short side, index 2 the resize
-from the crop box to the view. Brackets round to integer pixel values. For each view, the workers hand over
-the decoded pixels that the view needs, and a table of weights for each axis. Antialiased bilinear resizing
-uses the same few weights for every row, so both resizes of a batch are four batched matrix products. The crop
-selects rows of a table; the mirror reverses their order.
+X and Y are matrices of resize weights along the width and the height. X₁ and Y₁ resize the short side of the
+frames; X₂ and Y₂ resize the crop box to the view. Square brackets mean rounding to integer pixel values.
 
-Weights are integer multiples of a power of two, as in PyTorch's (and PIL's) resizing of uint8, and values are
-rounded at the same points. The sums of products are exact in float32 as long as a resize shrinks by less than
-a factor of two: the views then equal those of `transforms.train_view` bit for bit. Beyond that, about one
-value in a hundred thousand differs by one.
+The workers decode the pixels that each view needs, and compute the weights of each matrix. Antialiased
+bilinear resizing uses the same weights for all rows of an image, and the same weights for all columns. So the
+two resizes of a batch are four batched matrix products. To crop, X₁ and Y₁ compute only the outputs inside
+the crop box. To mirror, X₂ computes its outputs in reverse order.
+
+As in PyTorch's and PIL's resizing of uint8, the weights are integer multiples of a power of two, and values
+are rounded after each axis. If both resizes shrink by less than a factor of two, the sums in float32 are
+exact, and the views equal those of `transforms.train_view` bit for bit. Otherwise, about one value in 100,000
+differs by one.
 """
 
 from __future__ import annotations
@@ -27,40 +29,43 @@ from torch.nn import functional as F
 
 from tanet.data.transforms import CropSpec
 
-# Number of values processed at once: 256 MiB of float32 frames, and as much again for the result.
+# Number of pixel values to resize at once. In float32, the frames take 256 MiB, and so do the results.
 CHUNK_VALUES = 2**26
 
 
 @dataclass(frozen=True)
 class ResizeWeights:
-    """Weights that resize one axis: output i of view b is Σ_k weights[b, i, k] · input[first[b, i] + k]."""
+    """Weights that resize one axis of B views to n outputs. Each output is a weighted sum of K inputs.
+
+    output[b, i] = Σ_k weights[b, i, k] · input[b, first[b, i] + k]
+    """
 
     first: torch.Tensor
-    """int64 [B, n]."""
+    """int64 [B, n]: the index of the first input of each output."""
     weights: torch.Tensor
-    """float32 [B, n, K]."""
+    """float32 [B, n, K]: the weights of the K inputs of each output."""
 
     def matrix(self, length: int) -> torch.Tensor:
-        """Return the weights as a dense matrix [B, n, length], for inputs of this length."""
+        """Return the weights as dense matrices [B, n, length], for inputs with `length` pixels."""
         taps = self.weights.shape[2]
         columns = self.first[..., None] + torch.arange(taps, device=self.first.device)
-        # The last taps of a table can lie beyond the end of the input; their weights are zero there.
+        # Taps beyond the end of the input have zero weights, so the columns past `length` can be dropped.
         empty = self.weights.new_zeros(*self.first.shape, length + taps)
         return empty.scatter_(2, columns, self.weights)[..., :length]
 
 
 @dataclass(frozen=True)
 class DeferredViews:
-    """A batch of B views that the device has yet to make."""
+    """The pixels and resize weights of B training views. `make_views` computes the views on the device."""
 
     pixels: torch.Tensor
-    """uint8, the flattened pixels of all views in order, each [T, H, W, 3]; H and W differ between views."""
+    """uint8, one-dimensional: the pixels [T, H, W, 3] of all views in order. H and W differ between views."""
     shapes: tuple[tuple[int, int, int], ...]
-    """T, H, W of each view."""
+    """T, H and W of the pixels of each view."""
     taps: tuple[ResizeWeights, ResizeWeights, ResizeWeights, ResizeWeights]
-    """Width and height weights of the resize to the short side, then those from the crop box to the view."""
+    """Resize weights: width and height for the short side, then width and height from crop box to view."""
     resized: bool
-    """Whether any view is resized to a short side; if not, the first two weights are the identity."""
+    """Whether the short side of any view is resized. If False, the first two of the `taps` are not used."""
 
     def __len__(self) -> int:
         return len(self.shapes)
@@ -74,18 +79,18 @@ class DeferredViews:
         )
 
     def clips(self) -> Iterator[torch.Tensor]:
-        """Yield the pixels of each view: uint8 [T, H, W, 3]."""
+        """Yield the decoded pixels of each view, uint8 [T, H, W, 3]."""
         for shape, part in zip(
             self.shapes, self.pixels.split([3 * t * h * w for t, h, w in self.shapes]), strict=True
         ):
             yield part.view(*shape, 3)
 
     def pin_memory(self) -> DeferredViews:
-        """Return a copy in page-locked memory, which a GPU can read directly; called by the DataLoader."""
+        """Return a copy in page-locked memory, which a GPU can read directly. The DataLoader calls this."""
         return self._each(torch.Tensor.pin_memory)
 
     def to(self, device: torch.device) -> DeferredViews:
-        """Copy the batch to the device; asynchronously if it is in page-locked memory."""
+        """Copy the batch to the device. The copy is asynchronous if the batch is in page-locked memory."""
         return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> DeferredViews:
@@ -97,11 +102,11 @@ Views = torch.Tensor | DeferredViews
 
 
 def defer_view(frames: torch.Tensor, cut: CropSpec, *, size: int) -> DeferredViews:
-    """Prepare one view for `make_views`: its pixels and resize weights.
+    """Prepare one view for `make_views`: select the pixels that the view needs, and compute resize weights.
 
     Args:
-        frames: uint8 [T, H, W, 3].
-        cut: size, crop and mirroring of the view.
+        frames: the decoded frames of a clip, uint8 [T, H, W, 3].
+        cut: size of the resized frames, crop box, and whether to mirror.
         size: S, side of the view in pixels.
     """
     clips, height, width, _ = frames.shape
@@ -121,7 +126,7 @@ def defer_view(frames: torch.Tensor, cut: CropSpec, *, size: int) -> DeferredVie
 
 
 def concatenate_views(batches: Sequence[DeferredViews]) -> DeferredViews:
-    """Concatenate batches in order; all have the same T and S."""
+    """Concatenate batches in order. All views must have the same T and S."""
     x1, y1, x2, y2 = (_stack_weights([batch.taps[axis] for batch in batches]) for axis in range(4))
     return DeferredViews(
         torch.cat([batch.pixels for batch in batches]),
@@ -133,10 +138,11 @@ def concatenate_views(batches: Sequence[DeferredViews]) -> DeferredViews:
 
 @torch.no_grad()
 def make_views(raw: DeferredViews) -> torch.Tensor:
-    """Make the views, on the device of the pixels: float32 [B, T, 3, S, S], integer values from 0 to 255.
+    """Compute the views on the device that holds the pixels.
 
-    The computation runs in float32. If the user has allowed TF32 for matrix products (off by default in
-    PyTorch), weights are rounded to 11 bits, and some pixels differ by one.
+    The views are float32 [B, T, 3, S, S], with integer values from 0 to 255. The computation runs in float32.
+    If the user has allowed TF32 for matrix products (off by default in PyTorch), weights are rounded to 11
+    bits, and some pixels differ by one.
     """
     frames, heights, widths = zip(*raw.shapes, strict=True)
     step = max(1, CHUNK_VALUES // (3 * frames[0] * max(heights) * max(widths)))
@@ -148,7 +154,7 @@ def make_views(raw: DeferredViews) -> torch.Tensor:
 def _make(raw: DeferredViews) -> torch.Tensor:
     frames = raw.shapes[0][0]
     height, width = (max(shape[axis] for shape in raw.shapes) for axis in (1, 2))
-    # With the height first, no copy is needed between the products along the two axes.
+    # With the height directly after the batch, no copy is needed between the two matrix products of a resize.
     maps = torch.zeros(len(raw), height, frames, 3, width, device=raw.pixels.device)
     for place, clip in zip(maps, raw.clips(), strict=True):
         place[: clip.shape[1], ..., : clip.shape[2]] = clip.permute(1, 0, 3, 2)
@@ -160,9 +166,9 @@ def _make(raw: DeferredViews) -> torch.Tensor:
 
 
 def _resize(maps: torch.Tensor, x: ResizeWeights, y: ResizeWeights) -> torch.Tensor:
-    """Resize [B, H, F, W] → [B, H', F, W'], rounding after each axis.
+    """Resize height and width: [B, H, F, W] → [B, H', F, W']. Round to integers after each axis.
 
-    No weight is negative and the weights sum to one, so all values stay within 0 to 255.
+    All values stay within 0 to 255, because the weights of each output are not negative and sum to one.
     """
     batch, height, depth, width = maps.shape
     wide = maps.flatten(1, 2) @ x.matrix(width).mT  # [B, H·F, W']
@@ -171,7 +177,10 @@ def _resize(maps: torch.Tensor, x: ResizeWeights, y: ResizeWeights) -> torch.Ten
 
 
 def _crop_weights(before: int, after: int, *, start: int, length: int) -> tuple[slice, ResizeWeights]:
-    """Return the input pixels of one axis that outputs [start, start + length) need, and their weights."""
+    """Return a slice and resize weights for a part of one axis: the outputs [start, start + length).
+
+    The slice selects the input pixels that these outputs need.
+    """
     taps = _resize_weights(before, after)
     first, weights = taps.first[:, start : start + length], taps.weights[:, start : start + length]
     low, high = int(first[0, 0]), min(before, int(first[0, -1]) + weights.shape[2])
@@ -180,7 +189,10 @@ def _crop_weights(before: int, after: int, *, start: int, length: int) -> tuple[
 
 @lru_cache(1024)
 def _resize_weights(before: int, after: int) -> ResizeWeights:
-    """Compute the antialiased bilinear weights of an axis: `first` [1, after], `weights` [1, after, K]."""
+    """Compute the antialiased bilinear weights that resize an axis from `before` to `after` pixels.
+
+    The result describes one view (B = 1): `first` is [1, after], and `weights` is [1, after, K].
+    """
     if before == after:
         return ResizeWeights(torch.arange(after)[None], torch.ones(1, after, 1))
     scale = before / after
@@ -189,18 +201,18 @@ def _resize_weights(before: int, after: int) -> ResizeWeights:
     first = (centres - wide + 0.5).clip(0).astype(np.int64)
     ends = (centres + wide + 0.5).clip(None, before).astype(np.int64)
     inputs = first[:, None] + np.arange((ends - first).max())
-    # The order of operations is PyTorch's, so that each operation rounds identically.
+    # Use the same order of operations as PyTorch, so that each operation rounds to the same value.
     weights = (1 - np.abs((inputs - centres[:, None] + 0.5) * (1 / wide))).clip(0)
     weights[inputs >= ends[:, None]] = 0
     weights /= weights.cumsum(1)[:, -1:]
-    # Use as many fractional bits as possible, at most 22, such that the largest weight fits into 15 bits.
+    # Find the largest number of fractional bits, up to 22, with which the largest weight fits into 15 bits.
     bits = next((bits for bits in range(22) if int(weights.max() * 2 ** (bits + 1) + 0.5) >= 2**15), 22)
     weights = np.floor(weights * 2**bits + 0.5) / 2**bits
     return ResizeWeights(torch.from_numpy(first)[None], torch.from_numpy(weights).float()[None])
 
 
 def _stack_weights(parts: Sequence[ResizeWeights]) -> ResizeWeights:
-    """Stack the weights of several views, padded with zeros to the same numbers of outputs and taps."""
+    """Concatenate the weights of several batches. Pad with zeros to equal numbers of outputs and taps."""
     outputs, taps = (max(part.weights.shape[axis] for part in parts) for axis in (1, 2))
     first, weights = [], []
     for part in parts:

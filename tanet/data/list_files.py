@@ -1,70 +1,189 @@
-"""Video lists in text files: `path label` or `path frames label` (TSN's and TSM's format), or CSV.
+"""Read lists of videos from text files and CSV files.
 
-A path may contain spaces. The columns of a CSV file are path, label and, optionally, frames.
+Each line is `path label` or `path frames label`, the format of TSN and TSM. The separator is a space, a tab,
+a comma or a semicolon. The first line may be a header with the names of the columns (path, label and,
+optionally, frames); other columns are ignored. A path may contain spaces. A label is a class name, or a
+number that counts from 0.
 """
 
 import csv
+import re
 from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tanet.data.listed_video import ListedVideo
 from tanet.errors import UserError, abbreviate
 
-ListRow = tuple[str | None, str | None, str | None]  # path, label, frames
+SEPARATORS = (",", ";", "\t")
+COLUMNS = {  # column → possible names of the column in a header
+    "path": ("path", "video", "video_path", "file", "filename", "file_path", "filepath"),
+    "label": ("label", "class", "action", "target", "category"),
+    "frames": ("frames", "num_frames", "n_frames", "nframes"),
+}
+NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a list. The label and the number of frames are not converted to integers yet."""
+
+    path: str
+    label: str
+    frames: str | None = None
 
 
 def read_lines(path: Path) -> list[str]:
-    """Read the lines of a text file that are not blank, stripped of surrounding whitespace.
+    """Return the lines of a text file, without blank lines and without whitespace around each line.
+
+    Bytes that are not UTF-8 become surrogate escapes, as in Python's file names. So a list can name files
+    whose names are not UTF-8.
 
     Raises:
         UserError: the file cannot be read.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    if b"\0" in data[:1024]:
+        raise UserError(f"{path}: not a text file; a list must be UTF-8 text")
+    text = data.decode("utf-8-sig", errors="surrogateescape")
+    return [line.strip() for line in re.split(r"\r\n|\r|\n", text) if line.strip()]
 
 
 def read_class_names(path: Path) -> list[str]:
-    """Read class names, one per line, in the order of the labels.
+    """Read a file of class names, one per line, in the order of the labels.
 
     Raises:
-        UserError: the file cannot be read, is empty, or names a class twice.
+        UserError: the file cannot be read, is empty, or contains a class name twice.
     """
     names = read_lines(path)
     if not names:
         raise UserError(f"{path}: holds no class names")
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise UserError(f"{path}: names a class twice: {abbreviate(twice)}; each label needs its own name")
+        raise UserError(
+            f"{path}: contains a class name twice ({abbreviate(twice)}); make all names different"
+        )
     return names
 
 
-def read_list(path: Path) -> list[ListRow]:
-    """Read path, label and number of frames of each video in a list; frames are None if not listed.
+def read_list(path: Path, *, base: Path) -> tuple[list[ListedVideo], list[str]]:
+    """Read the videos in a text or CSV list. Also return notes for the user about unusual labels.
+
+    Args:
+        path: path of the list.
+        base: folder that the paths in the list are relative to.
 
     Raises:
-        UserError: the file cannot be read, or is not in one of the two formats.
+        UserError: the list cannot be read, is empty, or has a line in an unknown format.
     """
-    return _csv(path) if path.suffix == ".csv" else _words(path)
+    lines = read_lines(path)
+    if not lines:
+        raise UserError(f"{path}: the list is empty")
+    separator = _separator(lines[0], path)
+    rows = _rows_by_words(lines, path, base) if separator is None else _rows_by_cells(lines, path, separator)
+    if not rows:
+        raise UserError(f"{path}: the list is empty")
+    videos = []
+    for number, row in enumerate(rows, 1):
+        if not row.path or not row.label:
+            raise UserError(f"{path}: entry {number} lacks its path or its label")
+        if row.frames and not (row.frames.isdecimal() and int(row.frames)):
+            raise UserError(
+                f"{path}: entry {number}: the number of frames must be a positive integer, not '{row.frames}'"
+            )
+        label = _whole_number(row.label, f"{path}: entry {number} ({row.path})")
+        videos.append(ListedVideo(base / row.path, label, int(row.frames) if row.frames else None))
+    changed = sum(video.label != row.label for video, row in zip(videos, rows, strict=True))
+    notes = [f"{path}: {changed} labels such as 1.0 were read as the numbers 1, …"] if changed else []
+    return videos, notes
 
 
-def _words(path: Path) -> list[ListRow]:
-    found: list[ListRow] = []
-    for line in read_lines(path):
+def _separator(line: str, path: Path) -> str | None:
+    """Return the character that separates the columns of a list, or None if spaces separate the columns."""
+    for separator in SEPARATORS:
+        if separator in line and (path.suffix == ".csv" or separator == "\t"):
+            return separator
+    # In a text list, a comma may be part of a path. A comma before the last word separates columns.
+    words = line.split()
+    for separator in SEPARATORS:
+        if separator in line and (len(words) == 1 or words[-2].endswith(separator)):
+            return separator
+    return None
+
+
+def _rows_by_words(lines: list[str], path: Path, base: Path) -> list[Row]:
+    rows = []
+    for line in lines:
         words = line.rsplit(maxsplit=2)
-        if len(words) == 3 and words[1].isdigit():
-            found.append((words[0], words[2], words[1]))
-        elif len(words) >= 2:
-            name, label = line.rsplit(maxsplit=1)
-            found.append((name, label, None))
-        else:
+        if len(words) < 2:
             raise UserError(f"{path}: expected `path label` or `path frames label`, not `{line}`")
-    return found
+        name, label = line.rsplit(maxsplit=1)
+        row = Row(name.strip(), label)
+        # The last word of a path may be a number: `take 12 0` means the video `take 12` if this file exists.
+        if len(words) == 3 and words[1].isdecimal():
+            counted = Row(words[0], words[2], words[1])
+            known = not (base / counted.path).exists() and (base / row.path).exists()
+            row = row if known else counted
+        rows.append(row)
+    header = [word.lower() for word in lines[0].split()]
+    return rows[1:] if header in (["path", "label"], ["path", "frames", "label"]) else rows
 
 
-def _csv(path: Path) -> list[ListRow]:
-    table = csv.DictReader(read_lines(path))
-    if not {"path", "label"} <= set(table.fieldnames or ()):
-        raise UserError(f"{path}: the first line must name the columns path, label and, optionally, frames")
-    return [(row["path"], row["label"], row.get("frames") or None) for row in table]
+def _rows_by_cells(lines: list[str], path: Path, separator: str) -> list[Row]:
+    table = [
+        [cell.strip() for cell in cells]
+        for cells in csv.reader(lines, delimiter=separator, skipinitialspace=True)
+    ]
+    header = [cell.lower() for cell in table[0]]
+    columns = {
+        column: header.index(name) for column, names in COLUMNS.items() for name in names if name in header
+    }
+    if not columns:  # no header
+        columns = _columns_of(table[0], path)
+        return [_row(cells, columns) for cells in table]
+    if lacking := {"path", "label"} - columns.keys():
+        raise UserError(
+            f"{path}: the first line names no column {' and '.join(sorted(lacking))}; "
+            "the header must name path, label and, optionally, frames"
+        )
+    return [_row(cells, columns) for cells in table[1:]]
+
+
+def _columns_of(cells: list[str], path: Path) -> dict[str, int]:
+    """Return the indices of the columns in a list without a header, based on the cells of the first line."""
+    if len(cells) == 2:
+        return {"path": 0, "label": 1}
+    if len(cells) == 3 and cells[1].isdecimal():
+        return {"path": 0, "frames": 1, "label": 2}
+    if len(cells) == 3 and cells[2].isdecimal():
+        return {"path": 0, "label": 1, "frames": 2}
+    raise UserError(
+        f"{path}: the first line must name the columns path, label and, optionally, frames, "
+        f"because the list has {len(cells)} columns"
+    )
+
+
+def _row(cells: list[str], columns: dict[str, int]) -> Row:
+    found = {name: cells[place] if place < len(cells) else "" for name, place in columns.items()}
+    return replace(Row(found["path"], found["label"]), frames=found.get("frames") or None)
+
+
+def _whole_number(label: str, place: str) -> str:
+    """Return the label, with a number such as 1.0 rewritten as 1.
+
+    Raises:
+        UserError: the label is a negative or fractional number.
+    """
+    if not NUMBER.fullmatch(label) and (label.isdecimal() or not label.isdigit()):
+        return label
+    if label.isdecimal():
+        return label
+    if NUMBER.fullmatch(label) and float(label) >= 0 and float(label).is_integer() and label[0] != "-":
+        return str(int(float(label)))
+    raise UserError(
+        f"{place}: label {label}: numbers of classes count from 0; use class names, or remove videos "
+        "without a label"
+    )

@@ -1,8 +1,8 @@
-"""Data loader that copes with unreadable files, and with workers that hang or die.
+"""Data loader that handles unreadable videos, and workers that hang or die.
 
-A sample that cannot be read is left out, and its batch is filled with the samples that follow in the order
-of the epoch. So each good video appears once per epoch, and the same seed gives the same batches for any
-number of workers. If a worker hangs or dies, the run ends and the error names the file that it was reading.
+If a video cannot be read, the next readable sample of the epoch takes its slot in the batch. So each readable
+video appears once per epoch, and the same seed gives the same batches for any number of workers. If a worker
+hangs or dies, the run ends with an error that names the video that the worker was reading.
 """
 
 import gc
@@ -23,65 +23,65 @@ from tanet.data.gpu_transforms import DeferredViews, Views, concatenate_views
 from tanet.errors import UserError
 from tanet.recipes.recipe import Data
 from tanet.runtime.device import available_cores
-from tanet.runtime.events import OnEvent, ignore
+from tanet.runtime.events import Note, OnEvent, ignore
 from tanet.video import VideoError
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch of samples."""
+    """A batch of views, with their labels and sample keys."""
 
     views: Views
-    """uint8 [B, …]; after `prefetch_to_device`, float32 and normalised."""
+    """uint8 [B, …], or deferred views; after `prefetch_to_device`, float32 [B, …], normalised."""
     labels: torch.Tensor
     """int64 [B]."""
     keys: tuple[int, ...]
-    """Keys of the samples in their dataset: epoch · len + number."""
+    """Keys of the samples: epoch · len(dataset) + sample number."""
     used: int
-    """Number of the epoch's keys consumed up to and including this batch; a resumed epoch starts there."""
+    """Number of keys that all batches of the epoch up to this batch have used; a resumed epoch skips them."""
 
 
 @dataclass(frozen=True)
 class BadVideo:
-    """Event: a video could not be read. Its slot in the batch goes to the next video."""
+    """Event that reports an unreadable video. The next readable video takes its slot in the batch."""
 
     number: int
-    """Number of the sample in its dataset."""
+    """Index of the video in its dataset."""
     error: VideoError
 
 
 def check_bad_fraction(bad: Mapping[int, VideoError], *, videos: int, max_bad: float) -> None:
-    """Check that not too many videos are bad.
+    """Raise an error if too many videos are unreadable.
 
     Raises:
-        UserError: more than the fraction `max_bad` of all `videos` cannot be read.
+        UserError: the number of unreadable videos is more than `max_bad` times the number of all `videos`.
     """
     if len(bad) > max_bad * videos:
         last = list(bad.values())[-1]
         raise UserError(
-            f"{len(bad)} of {videos} videos cannot be read, more than the allowed fraction {max_bad:g} "
-            f"(--data.max-bad); the last: {last}"
+            f"{len(bad)} of {videos} videos cannot be read, more than the fraction of {max_bad:g} that "
+            f"--data.max-bad allows; last error: {last}"
         )
 
 
 class ClipLoader:
-    """Iterable over the batches of a dataset. Use it as a context manager: it translates worker errors.
+    """Iterable over the batches of a dataset. As a context manager, it turns worker errors into `UserError`.
 
-    With an `order` (training), every batch is full: an incomplete last batch is dropped, unless it is the
-    only one. Without an order (testing), all samples are returned, in the order of the dataset.
+    With an `order` (training), every batch is full: the loader drops an incomplete last batch, unless the
+    epoch has no other batch. Without an `order` (testing), it returns all samples in the dataset's order.
 
     Args:
         clips: the dataset.
         batch: samples per batch.
         data: the loader uses `workers`, `bad_files`, `max_bad` and `timeout`.
-        order: sampler of the keys of one epoch.
+        order: sampler that yields the sample keys of one epoch.
         device: device that the batches will be copied to.
-        videos: number of videos that data.max_bad is a fraction of; None for the length of `clips`.
-        on_event: receives each `BadVideo`, once.
+        videos: number of videos to which the fraction data.max_bad applies; None means all of `clips`.
+        on_event: receives each `BadVideo` once, and a `Note` for each unusual video.
 
     Raises:
         VideoError: a video cannot be read, and data.bad_files is "strict".
-        UserError: too many videos cannot be read, or a worker died or exceeded the timeout.
+        UserError: too many videos cannot be read, a worker died, or a batch took longer than data.timeout.
     """
 
     def __init__(
@@ -99,9 +99,10 @@ class ClipLoader:
         self.clips, self.data, self.order, self.on_event = clips, data, order, on_event
         self.batch = min(batch, len(clips) if order is None else len(order))
         self.pinned = torch.device(device).type == "cuda"
-        self.bad: dict[int, VideoError] = {}  # number → cause, over all epochs so far
+        self.bad: dict[int, VideoError] = {}  # index of each unreadable video → error, over all epochs
+        self.told: set[str] = set()  # notes already reported
         workers = min(data.workers, available_cores())
-        # Shared memory. A row holds a worker's process ID, and 1 + the key of the sample it reads, or 0.
+        # Shared memory, one row per worker: process ID, and 1 + key of the sample being read (0 if none).
         self.worker_status = torch.zeros(workers, 2, dtype=torch.int64).share_memory_()
         self.loader = DataLoader(
             _ReportingDataset(clips, self.worker_status),
@@ -113,11 +114,11 @@ class ClipLoader:
             timeout=data.timeout if workers else 0,
             collate_fn=_collate,
             worker_init_fn=_init_worker,
-            generator=torch.Generator(),  # the default one also serves dropout: leave its state alone
+            generator=torch.Generator(),  # the default generator also serves dropout: do not change its state
         )
 
     def __len__(self) -> int:
-        """Return the number of batches if no video is bad."""
+        """Return the number of batches per epoch, assuming that all videos can be read."""
         if self.order is None:
             return len(self.loader)
         return len(self.order) // self.batch
@@ -128,21 +129,23 @@ class ClipLoader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # PyTorch raises the error of a dead worker at whatever line the main process is executing.
+        # If a worker dies, PyTorch raises an error in the main process, at the line that is being executed.
         if isinstance(error, RuntimeError) and str(error).startswith(
             ("DataLoader worker", "DataLoader timed")
         ):
             raise UserError(self._describe_dead_worker(str(error).splitlines()[0])) from error
 
     def __iter__(self) -> Iterator[Batch]:
-        kept: _Samples | None = None  # samples that do not fill a batch yet
+        kept: _Samples | None = None  # samples left over for the next batch
         read = self.order.start if self.order else 0
         yielded = read > 0  # whether this epoch has already produced a batch
         with _garbage_collection_off():
             batches = iter(self.loader)  # starts the workers
-        for views, labels, keys, bad, good in batches:
+        for views, labels, keys, bad, good, notes in batches:
             for video in bad:
                 self.record_bad(video)
+            for note in notes:
+                self._tell(note)
             places = tuple(read + place for place in good)
             read += len(good) + len(bad)
             if views is None:
@@ -157,7 +160,7 @@ class ClipLoader:
             yield kept.batch(self.batch, used=read)
 
     def record_bad(self, video: BadVideo) -> None:
-        """Record a video that this or another rank could not read, so that it is left out."""
+        """Record and report a video that this rank or another rank could not read."""
         if self.data.bad_files == "strict":
             raise video.error
         if video.number in self.bad:
@@ -166,8 +169,14 @@ class ClipLoader:
         self.on_event(video)
         check_bad_fraction(self.bad, videos=self.videos, max_bad=self.data.max_bad)
 
+    def _tell(self, note: str) -> None:
+        """Report a note about an unusual video, unless the same note was reported before."""
+        if note not in self.told:
+            self.told.add(note)
+            self.on_event(Note(note))
+
     def _describe_dead_worker(self, cause: str) -> str:
-        """Describe in one line which worker hangs or died, and what it was reading."""
+        """Describe in one line how a worker failed, and which videos were being read."""
         samples, count = self.clips.samples, len(self.clips)
         busy = {pid: samples[(key - 1) % count].path for pid, key in self.worker_status.tolist() if key}
         if "timed out" in cause:
@@ -183,23 +192,23 @@ class ClipLoader:
 
 @dataclass(frozen=True)
 class _Samples:
-    """Readable samples in the order of the epoch."""
+    """Readable samples that are not in a batch yet, in the order of the epoch."""
 
     views: Views
     labels: torch.Tensor
     keys: tuple[int, ...]
     places: tuple[int, ...]
-    """Positions in the order of the epoch."""
+    """Position of each sample in the order of the epoch."""
 
     def followed_by(self, new: "_Samples", *, pinned: bool) -> "_Samples":
-        """Append samples; the result is in page-locked memory if `pinned`."""
+        """Append samples. If `pinned`, put the result into page-locked memory."""
         views, labels = _concatenate(self.views, new.views), torch.cat((self.labels, new.labels))
         if pinned:
             views, labels = views.pin_memory(), labels.pin_memory()
         return _Samples(views, labels, self.keys + new.keys, self.places + new.places)
 
     def after(self, count: int) -> "_Samples | None":
-        """Return the samples after the first `count`; None if there are none."""
+        """Return all samples after the first `count`, or None if there are no more."""
         if len(self.labels) <= count:
             return None
         return _Samples(self.views[count:], self.labels[count:], self.keys[count:], self.places[count:])
@@ -210,7 +219,7 @@ class _Samples:
 
 
 class _ReportingDataset(Dataset[Any]):
-    """Dataset wrapper that records what each worker reads, and returns bad videos as values."""
+    """Dataset wrapper that records which sample each worker reads. It returns bad videos as `BadVideo`."""
 
     def __init__(self, clips: TrainClips | EvalClips, worker_status: torch.Tensor) -> None:
         self.clips, self.worker_status = clips, worker_status
@@ -218,7 +227,7 @@ class _ReportingDataset(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, key: int) -> tuple[Views, int, int] | BadVideo:
+    def __getitem__(self, key: int) -> tuple[Views, int, int, list[str]] | BadVideo:
         worker = get_worker_info()
         status = self.worker_status[worker.id] if worker else torch.zeros(2, dtype=torch.int64)
         status[0], status[1] = os.getpid(), key + 1
@@ -227,20 +236,21 @@ class _ReportingDataset(Dataset[Any]):
         if isinstance(item, VideoError):
             return BadVideo(key % len(self), item)
         views, label = item
-        return views, label, key
+        notes, self.clips.notes = self.clips.notes, []
+        return views, label, key, notes
 
 
 def _collate(
     items: list[Any],
-) -> tuple[Views | None, torch.Tensor, tuple[int, ...], list[BadVideo], list[int]]:
-    """Return views, labels and keys of the good samples, the bad videos, and the good samples' positions."""
+) -> tuple[Views | None, torch.Tensor, tuple[int, ...], list[BadVideo], list[int], list[str]]:
+    """Collate the readable samples. Return views, labels, keys, bad videos, the samples' positions, notes."""
     bad = [item for item in items if isinstance(item, BadVideo)]
     good = [place for place, item in enumerate(items) if not isinstance(item, BadVideo)]
     if not good:
-        return None, torch.empty(0, dtype=torch.int64), (), bad, good
-    views, labels, keys = zip(*(items[place] for place in good), strict=True)
+        return None, torch.empty(0, dtype=torch.int64), (), bad, good, []
+    views, labels, keys, notes = zip(*(items[place] for place in good), strict=True)
     batch = concatenate_views(views) if isinstance(views[0], DeferredViews) else default_collate(list(views))
-    return batch, torch.tensor(labels), keys, bad, good
+    return batch, torch.tensor(labels), keys, bad, good, [note for own in notes for note in own]
 
 
 def _concatenate(kept: Views, more: Views) -> Views:
@@ -253,7 +263,7 @@ def _concatenate(kept: Views, more: Views) -> Views:
 
 @contextmanager
 def _garbage_collection_off() -> Iterator[None]:
-    """Disable garbage collection. Processes forked meanwhile start with it disabled; see `_init_worker`."""
+    """Disable garbage collection, so that workers forked in this context start without garbage collection."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -264,19 +274,19 @@ def _garbage_collection_off() -> Iterator[None]:
 
 
 def _init_worker(_: int) -> None:
-    """Prepare a worker process."""
-    # Garbage inherited from the main process may hold GPU resources, for instance a captured CUDA graph.
-    # Freeing such garbage here would kill this process, which cannot use the GPU. So never collect it.
+    """Set up garbage collection and signal handling in a new worker process."""
+    # Objects inherited from the main process may hold GPU resources, for example a captured CUDA graph.
+    # A worker cannot use the GPU and would die on freeing GPU resources. So never free inherited objects.
     gc.freeze()
     gc.enable()
     _ignore_signals()
 
 
 def _ignore_signals() -> None:
-    """Leave signals to the main process, which decides what to do about them."""
+    """Protect the worker from signals that are meant for the main process."""
     if os.name == "posix":
-        # torchrun and SLURM send SIGTERM to the whole process group. If workers ended with it, the main
-        # process would wait in vain for the batch after which it saves its state.
+        # torchrun and SLURM send SIGTERM to the whole process group, so move the worker to its own group.
+        # Workers must survive SIGTERM: the main process needs another batch before it can save its state.
         os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # how the main process ends workers
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the main process sends SIGTERM to end a worker

@@ -1,7 +1,7 @@
-"""Prefetching to the device: while the network processes a batch, the next one is copied and normalised.
+"""Prefetch batches: while the network processes a batch, copy the next batch to the device and normalise it.
 
-On a GPU, copying and making views run in a separate stream, to use the capacity that the step leaves idle.
-On a CPU, prefetching is a plain loop.
+On a GPU, a separate stream copies and prepares batches, to use the capacity that the training step leaves
+idle. On a CPU, nothing runs ahead: each batch is prepared when the network needs the batch.
 """
 
 import time
@@ -19,9 +19,10 @@ from tanet.recipes.input_spec import IMAGENET, InputSpec
 
 
 def timed(batches: Iterable[Batch], add_wait: Callable[[float], None]) -> Iterator[Batch]:
-    """Yield the batches, and report the seconds spent waiting for each to `add_wait`.
+    """Yield the batches. Before each batch, call `add_wait` with the seconds spent waiting for the batch.
 
-    Wrap the loader, not `prefetch_to_device`: then time spent waiting for the GPU is not counted.
+    Apply this function to the loader, not to the result of `prefetch_to_device`: otherwise the time spent
+    waiting for the GPU is counted, too.
     """
     remaining = iter(batches)
     while True:
@@ -35,13 +36,13 @@ def timed(batches: Iterable[Batch], add_wait: Callable[[float], None]) -> Iterat
 
 @dataclass(frozen=True)
 class _PendingBatch:
-    """A batch whose copy to the device may still be running, and the event that marks the end of the copy."""
+    """A batch whose copy to the device may still be running. The event `ready` marks the end of the copy."""
 
     batch: Batch
     ready: torch.cuda.Event
 
     def take(self) -> Batch:
-        """Make the current stream wait for the copy, and register the memory as in use by that stream."""
+        """Make the current stream wait for the copy, and mark the batch's memory as used by this stream."""
         assert isinstance(self.batch.views, torch.Tensor)
         stream = torch.cuda.current_stream(self.batch.views.device)
         stream.wait_event(self.ready)
@@ -53,15 +54,16 @@ class _PendingBatch:
 def prefetch_to_device(
     batches: Iterable[Batch], device: torch.device, spec: InputSpec = IMAGENET
 ) -> Iterator[Batch]:
-    """Move batches of a `ClipLoader` to the device and normalise them, one ahead of the network.
+    """Move the batches of a `ClipLoader` to the device and normalise them, one batch ahead of the network.
 
-    Views become float32 [B, T, 3, S, S]. Use a batch in the stream that is current when it is requested.
-    The next batch is requested before a batch is yielded, so errors of `batches` are raised one batch early.
+    The views become float32 [B, T, 3, S, S]. Use each batch in the CUDA stream that was current when you
+    requested the batch. On a GPU, the function requests the next batch from `batches` before it yields the
+    current batch. So an error that occurs in `batches` is raised one batch early.
 
     Args:
-        batches: batches of uint8 views, or of deferred views that the device has yet to make.
+        batches: batches of uint8 views, or of `DeferredViews`, from which the device makes the views.
         device: device of the network.
-        spec: normalisation that the network expects.
+        spec: input specification of the network, which defines the normalisation.
     """
     if device.type != "cuda":
         for batch in batches:
@@ -70,11 +72,11 @@ def prefetch_to_device(
     side = _side_stream(device)
     side.wait_stream(torch.cuda.current_stream(device))
     ahead: _PendingBatch | None = None
-    steps: deque[torch.cuda.Event] = deque(maxlen=2)  # the ends of the last two steps
+    steps: deque[torch.cuda.Event] = deque(maxlen=2)  # recorded after the last two steps
     for batch in batches:
         if len(steps) == 2:
-            # Wait for the step before the latest, or a fast loader would fill the GPU's memory with batches.
-            # The latest step keeps running meanwhile.
+            # Wait for the second-last step: otherwise a fast loader would fill the GPU's memory with batches.
+            # Let the last step run during this wait, so that the GPU stays busy.
             steps[0].synchronize()
         with torch.cuda.stream(side):
             ready = torch.cuda.Event()
@@ -91,12 +93,15 @@ def prefetch_to_device(
 
 @cache
 def _side_stream(device: torch.device) -> torch.cuda.Stream:
-    """Return one stream for all epochs: PyTorch reuses freed memory only in the stream that allocated it."""
+    """Return the stream in which batches are copied. All epochs use the same stream.
+
+    PyTorch reuses freed memory only in the stream that allocated the memory.
+    """
     return torch.cuda.Stream(device)
 
 
 def _prepared(batch: Batch, device: torch.device, spec: InputSpec) -> Batch:
-    """Copy a batch to the device, make its views there if they are deferred, and normalise them."""
+    """Copy a batch to the device, make the views if they are deferred, and normalise the views."""
     views = batch.views
     if isinstance(views, DeferredViews):
         made = make_views(views.to(device))

@@ -1,4 +1,4 @@
-"""Value classes for labelled videos: one sample, and the split of a data set."""
+"""Data classes for a labelled video, and for the training and validation videos of a data set."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,36 +14,42 @@ class Sample:
     path: str
     label: int
     frames: int | None = None
-    """Number of frames to use, counted from the first; None for all."""
+    """Number of frames to use, counted from the first frame; None uses all frames."""
     shard_entry: ShardEntry | None = None
-    """Location in a shard; None for a video in its own file or folder."""
+    """Location of the video in a shard; None if the video is not in a shard."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """The labelled videos of one data set."""
+    """The training and validation videos of a data set, with the names of its classes."""
 
     train: tuple[Sample, ...]
     val: tuple[Sample, ...]
     classes: tuple[str, ...]
     """Class names in the order of the labels."""
     warnings: tuple[str, ...] = ()
-    """Warnings to the user about how the split was made."""
+    """Warnings for the user, for example that some classes have no training videos."""
 
 
 def frame_count(sample: Sample, found: int) -> int:
-    """Return the number of frames to draw from: the listed number, or all `found` frames.
+    """Return how many frames of a video, counted from the first frame, may be used for clips.
+
+    The function returns the number in the video's list. If the list states no number, it returns `found`, the
+    number of frames in the video.
 
     Raises:
         VideoError: the list states more frames than the video has.
     """
     if sample.frames is not None and sample.frames > found:
-        raise VideoError(sample.path, f"the list says {sample.frames} frames, but it has {found}")
+        raise VideoError(sample.path, f"the list states {sample.frames} frames, but the video has {found}")
     return sample.frames or found
 
 
 def spread_over_classes(samples: Sequence[Sample], *, limit: int) -> list[Sample]:
-    """Choose at most `limit` samples, balanced over the classes: the first of each class, the second, …"""
+    """Choose at most `limit` samples, balanced over the classes.
+
+    The function chooses the first sample of each class, then the second sample of each class, and so on.
+    """
     turns: dict[int, int] = {}
     order = []
     for sample in samples:

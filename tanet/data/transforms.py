@@ -1,8 +1,8 @@
-"""Transforms from frames to views: crop, mirror and normalise; pure functions on uint8 [T, H, W, 3].
+"""Pure functions that turn frames, uint8 [T, H, W, 3], into views: resize, crop, mirror and normalise.
 
-Views stay uint8 until they are on the computing device: uint8 has a quarter of the bytes of float32 to copy,
-and `normalise` costs nothing there. Resizing is bilinear with antialiasing, like that of PIL, which the
-published code used.
+Views stay uint8 until they are on the device of the network. There are two reasons: a copy of uint8 moves
+only a quarter of the bytes of float32, and `normalise` costs nothing on the device. Resizing is bilinear with
+antialiasing, like the resizing in PIL, which the published code used.
 """
 
 import re
@@ -18,8 +18,8 @@ from torch.nn import functional as F
 from tanet.errors import UserError
 from tanet.recipes.input_spec import IMAGENET, InputSpec
 
-# The 13 positions of a crop, as (down, right) in quarters of the margin around it. The first line has the
-# corners and the centre, the second the edge midpoints, the third the quarter points.
+# The 13 positions of a crop, as offsets (down, right). The unit is a quarter of frame size minus crop size.
+# Line 1 lists the corners and the centre, line 2 the midpoints of the edges, line 3 the quarter points.
 CROP_POSITIONS = (
     *((0, 0), (0, 4), (4, 0), (4, 4), (2, 2)),
     *((2, 0), (2, 4), (4, 2), (0, 2)),
@@ -29,7 +29,7 @@ CROP_POSITIONS = (
 
 @dataclass(frozen=True)
 class Box:
-    """Crop box, in pixels."""
+    """Position and size of a crop in a frame, in pixels."""
 
     top: int
     left: int
@@ -39,7 +39,7 @@ class Box:
 
 @dataclass(frozen=True)
 class CropSpec:
-    """Parameters of a training view: the frames are resized, cropped to the box, and mirrored or not."""
+    """Parameters of a training view: size of the resized frames, crop box, and whether to mirror."""
 
     height: int
     """Height of the resized frames, in pixels."""
@@ -57,15 +57,16 @@ def draw_crop(
     scales: tuple[float, ...] = (1.0, 0.875, 0.75, 0.66),
     flip: bool = True,
 ) -> CropSpec:
-    """Draw a multi-scale crop and a random mirroring (TSN), for frames of height × width pixels.
+    """Draw a random multi-scale crop, and draw whether to mirror, as in TSN.
 
     Args:
-        height: H.
-        width: W.
-        generator: random generator of crop and mirroring.
-        resize: short side before the crop, in pixels; 0 keeps the frames' size, as the published code does.
-        scales: sides of the crop as fractions of the short side.
-        flip: mirror with probability 1/2; False never mirrors.
+        height: height of the decoded frames, in pixels.
+        width: width of the decoded frames, in pixels.
+        generator: generator of the random numbers.
+        resize: short side to which frames are resized before the crop, in pixels. 0 keeps the size of the
+            frames, as the published code does.
+        scales: possible sides of the crop, as fractions of the short side.
+        flip: True mirrors with probability 1/2; False never mirrors.
     """
     height, width = size_for_short_side(height, width, resize) if resize else (height, width)
     box = multi_scale_box(height, width, scales=scales, generator=generator)
@@ -73,9 +74,10 @@ def draw_crop(
 
 
 def train_view(frames: torch.Tensor, cut: CropSpec, *, size: int) -> torch.Tensor:
-    """Make one view of a clip, with the same crop in all frames: uint8 [T, H, W, 3] → uint8 [T, 3, S, S].
+    """Make one training view of a clip: uint8 [T, H, W, 3] → uint8 [T, 3, S, S].
 
-    `gpu_transforms.make_views` does the same for a whole batch.
+    All frames are resized, cropped and mirrored in the same way.
+    `gpu_transforms.make_views` makes the same views on the device, for a whole batch.
     """
     frames = _resize(frames, cut.height, cut.width).permute(0, 2, 3, 1)
     view = _resize(_crop(frames, cut.box), size, size)  # [T, 3, S, S]
@@ -83,19 +85,19 @@ def train_view(frames: torch.Tensor, cut: CropSpec, *, size: int) -> torch.Tenso
 
 
 def eval_views(frames: torch.Tensor, *, resize: int, size: int, crops: Literal[1, 3] = 1) -> torch.Tensor:
-    """Cut the centre crop, or three crops along the longer side.
+    """Cut the centre crop of each clip, or three crops along the longer side.
 
     Args:
-        frames: clips of one video, uint8 [V, T, H, W, 3].
-        resize: short side, in pixels.
+        frames: V clips of one video, uint8 [V, T, H, W, 3].
+        resize: short side to which frames are resized before the crop, in pixels.
         size: S, side of the crops in pixels; at most `resize`.
-        crops: 1 for the centre; 3 for left, centre, right (in a portrait video top, centre, bottom).
+        crops: 1 cuts the centre. 3 cuts left, centre and right; in a portrait video top, centre and bottom.
 
     Returns:
-        uint8 [V·crops, T, 3, S, S]; the crops of a clip are consecutive.
+        The views, uint8 [V·crops, T, 3, S, S]. The crops of a clip are consecutive.
     """
     if size > resize:
-        raise UserError(f"a crop of {size} does not fit into a short side of {resize}")
+        raise UserError(f"a crop of {size} pixels does not fit into a short side of {resize} pixels")
     clips = frames.shape[0]
     resized = resize_short_side(frames.flatten(0, 1), resize)  # [V·T, H, W, 3]
     boxes = eval_boxes(*resized.shape[1:3], size=size, crops=crops)
@@ -104,7 +106,7 @@ def eval_views(frames: torch.Tensor, *, resize: int, size: int, crops: Literal[1
 
 
 def normalise(views: torch.Tensor, spec: InputSpec = IMAGENET) -> torch.Tensor:
-    """Normalise RGB pixels, uint8 [..., 3, H, W], for a network: float32 of the same shape."""
+    """Normalise RGB pixels for a network: uint8 [..., 3, H, W] → float32 [..., 3, H, W]."""
     if spec.channels == "bgr":
         views = views.flip(-3)
     mean, std = _constants(views.device, spec)
@@ -114,9 +116,9 @@ def normalise(views: torch.Tensor, spec: InputSpec = IMAGENET) -> torch.Tensor:
 @cache
 @torch.inference_mode(False)
 def _constants(device: torch.device, spec: InputSpec) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return mean and standard deviation in pixel values, [3, 1, 1], cached on the device.
+    """Return the mean and the standard deviation of pixel values on the device, each [3, 1, 1].
 
-    Copying them with every batch would make the host wait for the device.
+    The two tensors are cached, because copying them with every batch would make the host wait for the device.
     """
     low, high = spec.range
     mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (spec.mean, spec.std))
@@ -124,13 +126,13 @@ def _constants(device: torch.device, spec: InputSpec) -> tuple[torch.Tensor, tor
 
 
 def resize_short_side(frames: torch.Tensor, size: int) -> torch.Tensor:
-    """Resize uint8 [T, H, W, 3] so that the short side is `size`; the longer side is rounded down."""
+    """Resize frames, uint8 [T, H, W, 3], to a short side of `size` pixels. Round the longer side down."""
     height, width = size_for_short_side(frames.shape[1], frames.shape[2], size)
     return _resize(frames, height, width).permute(0, 2, 3, 1)
 
 
 def size_for_short_side(height: int, width: int, size: int) -> tuple[int, int]:
-    """Return height and width after the short side is resized to `size`."""
+    """Return the height and width of a frame after its short side is resized to `size` pixels."""
     if height <= width:
         return size, int(size * width / height)
     return int(size * height / width), size
@@ -139,9 +141,10 @@ def size_for_short_side(height: int, width: int, size: int) -> tuple[int, int]:
 def multi_scale_box(
     height: int, width: int, *, scales: tuple[float, ...], generator: np.random.Generator
 ) -> Box:
-    """Draw a crop at one of CROP_POSITIONS.
+    """Draw a crop box of random size at one of CROP_POSITIONS.
 
-    Its height and width are the short side times one of `scales` each, at most one entry of `scales` apart.
+    The height is the short side times one entry of `scales`. The width is the short side times the same entry
+    or a neighbouring entry.
     """
     sides = [int(min(height, width) * scale) for scale in scales]
     steps = range(len(sides))
@@ -154,7 +157,7 @@ def multi_scale_box(
 
 
 def eval_boxes(height: int, width: int, *, size: int, crops: Literal[1, 3]) -> list[Box]:
-    """Return the crop boxes of `eval_views`: along the longer side, centred on the shorter one."""
+    """Return the crop boxes for `eval_views`, spread along the longer side of the frame."""
     top, left = round((height - size) / 2), round((width - size) / 2)
     if crops == 1:
         return [Box(top, left, size, size)]
@@ -166,18 +169,19 @@ def eval_boxes(height: int, width: int, *, size: int, crops: Literal[1, 3]) -> l
 
 
 def mirror_labels(classes: tuple[str, ...]) -> list[int | None]:
-    """Return the label of each class after mirroring: the label of the name with left and right exchanged.
+    """Return, for each class, the label of its mirrored videos.
 
-    A class without left or right in its name keeps its label. If the exchanged name is not a class, the label
-    is None, and the videos of the class cannot be mirrored.
+    The function exchanges left and right in the name of the class, and returns the label of the new name. A
+    name without left or right keeps its label. If no class has the new name, the label is None: videos of
+    the class must not be mirrored.
 
     Raises:
-        UserError: the class names are numbers, which do not tell left from right.
+        UserError: all class names are numbers, so the function cannot recognise left and right.
     """
     if all(name.isdigit() for name in classes):
         raise UserError(
-            "the classes need names, so that mirrored videos get the right labels (--data.class-names); "
-            "or choose --data.flip none or plain"
+            "--data.flip mirror needs the names of the classes to find the labels of mirrored videos: give "
+            "--data.class-names, or choose --data.flip none or plain"
         )
     numbers = {name: label for label, name in enumerate(classes)}
     return [numbers.get(_mirrored(name)) for name in classes]
@@ -186,7 +190,7 @@ def mirror_labels(classes: tuple[str, ...]) -> list[int | None]:
 def _mirrored(name: str) -> str:
     pairs = (("left", "right"), ("Left", "Right"), ("LEFT", "RIGHT"))
     other = {a: b for pair in pairs for a, b in (pair, pair[::-1])}
-    # Match whole words, also within turnLeft and turn_left, but not within bright or leftover.
+    # Match left and right as words, also inside turnLeft and turn_left, but not inside bright or leftover.
     pattern = r"(?<![A-Za-z])(left|right)(?![a-z])|(Left|Right)(?![a-z])|(?<![A-Z])(LEFT|RIGHT)(?![A-Z])"
     return re.sub(pattern, lambda word: other[word[0]], name)
 

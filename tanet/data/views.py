@@ -1,4 +1,4 @@
-"""Reading of evaluation views: the only path from an opened video to the input of a network under test."""
+"""Read evaluation views. Testing and prediction share `read_views`, so both see a video in the same way."""
 
 import torch
 
@@ -10,14 +10,14 @@ from tanet.video import Video
 def read_views(
     video: Video, *, frames: int, data: Data, eval: Eval, count: int | None = None
 ) -> torch.Tensor:
-    """Read V clips of a video and cut their crops: uint8 [V·crops, T, 3, S, S].
+    """Read V clips of a video, and cut crops from each clip. Return uint8 [V·crops, T, 3, S, S].
 
     Args:
         video: an opened video.
         frames: T, frames per clip.
         data: the function uses `sampling` and `window`.
-        eval: numbers of clips and crops, and their sizes.
-        count: number of leading frames to choose from; None for all.
+        eval: the function uses `clips`, `crops`, `resize` and `size`.
+        count: number of leading frames from which the clips are taken; None uses all frames.
 
     Raises:
         VideoError: a frame cannot be read.

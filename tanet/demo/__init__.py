@@ -1,1 +1,1 @@
-"""The demo: make videos, train two networks on them, and compare the two on an HTML page."""
+"""Demo that makes videos, trains two networks on the videos and compares the networks on an HTML page."""

@@ -1,4 +1,4 @@
-"""The demo's report: a self-contained HTML page with film strips, predictions and the two accuracies."""
+"""Report of the demo: an HTML page that shows frames of videos and the predictions of the two networks."""
 
 import base64
 import html
@@ -54,7 +54,7 @@ def write_page(path: str | Path, reports: Mapping[str, Report], *, backbone: str
 
     Args:
         path: HTML file to write.
-        reports: test results by temporal module (the keys of `COMPARED`), all on the same videos.
+        reports: test results of each network, all on the same videos. The keys are those of `COMPARED`.
         backbone: name of the 2D network.
         train: number of training videos.
     """
@@ -73,7 +73,10 @@ def write_page(path: str | Path, reports: Mapping[str, Report], *, backbone: str
 
 
 def film_strip(video: str | Path, *, frames: int = 8, gap: int = 4) -> np.ndarray:
-    """Return frames spread evenly over a video, side by side with `gap` pixels between: uint8 [H, W', 3]."""
+    """Draw frames of a video side by side, in one image: uint8 [H, W', 3].
+
+    The frames are spread evenly over the video. Gaps of `gap` white pixels separate them.
+    """
     with open_video(video) as clip:
         pictures = clip.read(middle_indices(clip.frames, frames=frames, sampling="uniform"))  # [T, H, W, 3]
     padded = torch.nn.functional.pad(pictures, (0, 0, 0, gap), value=255)
@@ -87,7 +90,8 @@ def encode_png(image: np.ndarray) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     height, width, _ = image.shape
-    rows = np.zeros((height, 1 + 3 * width), np.uint8)  # the first byte of a row is its PNG filter: 0, none
+    # Each row of a PNG image begins with the number of its filter. The number 0 means no filter.
+    rows = np.zeros((height, 1 + 3 * width), np.uint8)
     rows[:, 1:] = image.reshape(height, -1)
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)  # 8 bits, RGB
     parts = (chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows.tobytes(), 9)), chunk(b"IEND", b""))

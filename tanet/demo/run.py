@@ -1,4 +1,6 @@
-"""All of tanet in a few minutes: make videos, train two networks on them, test, predict, write a report.
+"""Demo of all of tanet: it makes videos, trains and tests two networks, and writes a report.
+
+The demo takes a few minutes and writes these files and folders:
 
 out/videos        synthetic videos: ten verbs, in pairs that differ only in the order of frames
 out/tam           TANet
@@ -28,14 +30,15 @@ from tanet.runtime.device import available_cores, pick_device
 from tanet.training.trainer import Event, train
 
 TRAIN, VAL = 80, 20  # clips per verb
-# Easy enough for a small network to learn in a few minutes: the camera moves and the speed changes, but
-# there is no second object, and in every turn the object sweeps past straight up. With turns that start at
-# any angle, the network does not learn their direction in that time.
+# The videos are so easy that a small network learns the verbs in a few minutes.
+# The camera moves and the speed of the object changes, but there is no second object.
+# When the object turns, it points almost straight up halfway through the turn.
+# If turns could start at any angle, a few minutes would not be enough to learn the direction of turns.
 DIFFICULTY = synthetic.Difficulty(camera=0.03, speed=0.4, distractors=0, facing=0.1)
 
 
 class Screen(Protocol):
-    """Display of a training run."""
+    """Display that shows the progress of a training run."""
 
     def show(self, event: Event) -> None:
         """Show an event of the training run."""
@@ -51,16 +54,16 @@ def run_demo(
     """Run the demo and return the path of its report.
 
     Args:
-        out: folder for all files. An earlier demo in it is replaced.
+        out: folder for all files. An earlier demo in this folder is replaced.
         device: device to train and test on.
-        watch: opens a screen that shows one training run.
+        watch: returns a context manager that opens a screen for one training run.
         say: prints a line.
 
     Raises:
         UserError: `out` holds files that do not belong to an earlier demo.
     """
     target = pick_device(device)
-    # Leave a core to each decoding worker: with networks this small, sharing a core slows training down.
+    # Leave one core free for each decoding worker: sharing cores slows down the training of a small network.
     torch.set_num_threads(max(1, available_cores() - VERBS.data.workers))
     _clear(out)
     say(f"making {len(synthetic.VERBS) * (TRAIN + VAL)} videos in {out / 'videos'}")
@@ -88,7 +91,7 @@ def run_demo(
 
 
 def _clear(out: Path) -> None:
-    """Remove an earlier demo from `out`. Raise UserError if the folder holds anything else."""
+    """Remove an earlier demo from `out`. Raise UserError if the folder holds files but no demo."""
     marker = out / ".tanet-demo"
     if out.exists() and any(out.iterdir()) and not marker.exists():
         raise UserError(f"{out} holds other files: choose a new folder with --out")

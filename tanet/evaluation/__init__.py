@@ -1,1 +1,1 @@
-"""Evaluation on labelled videos: testing, metrics, protocols, score files, ensembles."""
+"""Evaluation of networks on labelled videos: tests, metrics, protocols, score files and ensembles."""

@@ -1,9 +1,10 @@
-"""Ensembles: averaged scores of models tested on the same videos, each with its own frames and views.
+"""Ensembles: the weighted mean of the scores that several models give to the same videos.
 
     p(video) = Σ_m w_m · p_m(video) / Σ_m w_m        p_m: probabilities of model m
 
-TANet-En (Liu et al., ICCV 2021) is the mean of an 8- and a 16-frame model. Saved scores are enough; the
-networks need not run again.
+The models may use different numbers of frames and different views. For example, TANet-En (Liu et al.,
+ICCV 2021) is the mean of an 8-frame and a 16-frame model. An ensemble needs only saved scores: the networks
+do not run again.
 """
 
 import dataclasses
@@ -21,14 +22,16 @@ from tanet.evaluation.score_files import Scores
 def average_models(parts: Sequence[Scores], *, weights: Sequence[float] = ()) -> Scores:
     """Return the weighted mean of the scores of models that were tested on the same videos.
 
-    A video that one of the models could not read is left out for all.
+    If a model could not read a video, the result does not include this video.
 
     Args:
-        parts: scores of each model; each may itself be a mean.
-        weights: one for each part; by default all are equal. Only their ratios matter.
+        parts: the scores of each model. A part may itself be the mean of several models.
+        weights: one weight for each part; by default, all weights are equal. Only the ratios of the weights
+            matter.
 
     Raises:
-        UserError: the parts differ in classes or videos, or the weights are invalid; the message says how.
+        UserError: two parts have different classes, videos or labels; no video could be read by all models;
+            or the weights are invalid.
     """
     shares = check_weights(weights, parts=len(parts))
     first = parts[0]
@@ -36,7 +39,7 @@ def average_models(parts: Sequence[Scores], *, weights: Sequence[float] = ()) ->
     kept = [row for row, name in enumerate(first.names) if name not in unreadable]
     keys = [_keys(first)[row] for row in kept]
     if not keys:
-        raise UserError(f"no video could be read by all of {', '.join(part.name for part in parts)}")
+        raise UserError(f"no video could be read by all models: {', '.join(part.name for part in parts)}")
     mean = torch.zeros(len(keys), len(first.report.classes))
     for part, share in zip(parts, shares, strict=True):
         _check_classes(part, first)
@@ -53,10 +56,10 @@ def average_models(parts: Sequence[Scores], *, weights: Sequence[float] = ()) ->
 
 
 def check_weights(weights: Sequence[float], *, parts: int) -> list[float]:
-    """Return normalised weights, which sum to 1; if none are given, all are equal.
+    """Scale weights so that they sum to 1. If `weights` is empty, all weights are equal.
 
     Raises:
-        UserError: there is not exactly one positive weight for each part.
+        UserError: the number of weights is not `parts`, or a weight is not positive and finite.
     """
     weights = weights or [1.0] * parts
     if len(weights) != parts:
@@ -68,17 +71,21 @@ def check_weights(weights: Sequence[float], *, parts: int) -> list[float]:
 
 
 def _keys(part: Scores) -> list[tuple[str, int]]:
-    """Return the keys that identify the videos: name and label."""
+    """Return the key of each video: its name and its label."""
     return list(zip(part.names, part.report.labels.tolist(), strict=True))
 
 
 def _rows(part: Scores, keys: list[tuple[str, int]], unreadable: Container[str], first: Scores) -> list[int]:
-    """Return for each key the row of its video in `part`; raise UserError if the videos differ."""
+    """Return the row of each video in the scores of `part`. A key is the name and the label of a video.
+
+    Raises:
+        UserError: `part` has other videos or labels.
+    """
     places = {key: row for row, key in enumerate(_keys(part)) if key[0] not in unreadable}
     if odd := sorted(places.keys() ^ set(keys)):
         raise UserError(
-            f"{part.name} and {first.name} were not tested on the same videos: {len(odd)} are in only "
-            f"one of them, or have other labels; for instance {odd[0][0]}"
+            f"{part.name} and {first.name} were not tested on the same videos: {len(odd)} videos are "
+            f"in only one of them, or have different labels, for example {odd[0][0]}"
         )
     return [places[key] for key in keys]
 

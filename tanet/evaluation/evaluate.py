@@ -1,7 +1,12 @@
-"""Testing: scores of videos, each averaged over its V clips × crops.
+"""Testing: a network scores the views (clips × crops) of each video, and the scores are averaged.
 
-evaluate(network, samples, …)                        in one process
-merge_scores([score_samples(…, numbers=…), …], …)    in several processes, each with a share of the videos
+Call `evaluate` to test in one process:
+
+    evaluate(network, samples, …)
+
+To test in several processes, let each process score a share of the videos, and merge the shares:
+
+    merge_scores([score_samples(…, numbers=…), …], …)
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,7 +28,7 @@ from tanet.video import VideoError
 
 @dataclass(frozen=True)
 class VideosDone:
-    """Event: progress of a test, in videos."""
+    """Event: a test has finished `done` of its `total` videos, including unreadable videos."""
 
     done: int
     total: int
@@ -31,14 +36,14 @@ class VideosDone:
 
 @dataclass(frozen=True)
 class PartialScores:
-    """Scores of a share of the videos, which one process can send to another."""
+    """Scores of a share of the videos. One process computes the scores and can send them to another."""
 
     numbers: tuple[int, ...]
     """Indices of the samples that were scored."""
     scores: torch.Tensor
-    """Class probabilities of these samples, [videos, classes]."""
+    """Class probabilities of the scored samples, [videos, classes]."""
     bad: dict[int, VideoError]
-    """Errors of the samples that could not be read, by index."""
+    """Samples that could not be read: index of the sample → error."""
 
 
 def evaluate(
@@ -52,16 +57,18 @@ def evaluate(
     """Test a network on labelled videos.
 
     Args:
-        network: clips [B, T, 3, H, W] → logits, on the device to use. It is left in evaluation mode.
+        network: module that maps clips [B, T, 3, H, W] to logits. The test runs on the device of its
+            parameters, and leaves the module in evaluation mode.
         samples: labelled videos, as returned by `read_split`.
         classes: class names in the order of the logits.
-        recipe: its model's frames, its precision, its eval section, and the sampling, workers and bad-file
-            settings of its data section are used.
-        on_event: called with `VideosDone`, each `BadVideo`, and a `Note` when memory runs short.
+        recipe: the test uses `model.frames`, `optim.precision`, the `eval` section, and the settings of the
+            `data` section for sampling, workers and bad files.
+        on_event: called with a `VideosDone` after each batch, with a `BadVideo` for each unreadable video,
+            and with a `Note` if the GPU runs out of memory.
 
     Raises:
         VideoError: a video cannot be read, and recipe.data.bad_files is "strict".
-        UserError: there are no videos, too few can be read, or a worker hangs or has died.
+        UserError: there are no videos, too many videos are unreadable, or a worker process hangs or died.
         torch.OutOfMemoryError: the GPU has too little memory for one view.
     """
     if not samples:
@@ -78,10 +85,11 @@ def score_samples(
     numbers: Iterable[int] | None = None,
     on_event: OnEvent = ignore,
 ) -> PartialScores:
-    """Score the samples with the given indices, by default all. The other arguments are those of `evaluate`.
+    """Score the samples with the indices `numbers` (default: all samples).
 
-    `recipe.data.max_bad` is a fraction of all samples, not only of those with the given indices. If several
-    processes score shares, the bad videos may be spread unevenly, so `merge_scores` checks their total.
+    For the other arguments, see `evaluate`. The call fails if the unreadable videos are more than the
+    fraction `recipe.data.max_bad` of all `samples`, not only of `numbers`. Each process sees only the
+    unreadable videos of its own share, so `merge_scores` checks the total over all shares.
     """
     wanted = range(len(samples)) if numbers is None else tuple(numbers)
     if not wanted:
@@ -89,7 +97,7 @@ def score_samples(
     eval = recipe.eval
 
     def pass_on(event: object) -> None:
-        # The loader's indices count within the share; those of events count within all samples.
+        # The loader counts videos within this share. Translate this number to the index within all samples.
         if isinstance(event, BadVideo):
             event = BadVideo(wanted[event.number], event.error)
         on_event(event)
@@ -104,7 +112,7 @@ def score_samples(
         clips, batch=videos, data=recipe.data, device=device, videos=len(samples), on_event=pass_on
     ) as loader:
         for batch in loader:
-            assert isinstance(batch.views, torch.Tensor)  # EvalClips yields only tensors
+            assert isinstance(batch.views, torch.Tensor)  # `EvalClips` returns all views as one tensor
             scores.append(scorer(batch.views))
             on_event(VideosDone(sum(map(len, scores)) + len(loader.bad), len(wanted)))
     return PartialScores(
@@ -124,14 +132,14 @@ def merge_scores(
     """Merge the scores of several shares into one report.
 
     Args:
-        shares: scores of the shares; each sample must be in exactly one.
+        shares: the scores of each share. Each sample must be in exactly one share.
         samples: all samples.
         classes: class names in the order of the logits.
         max_bad: largest fraction of all samples that may be unreadable.
 
     Raises:
-        ValueError: a sample is in no share, or in two.
-        UserError: too many samples cannot be read, or none can.
+        ValueError: a sample is in no share, or in two shares.
+        UserError: too many samples are unreadable, or all samples are.
     """
     scores: dict[int, torch.Tensor] = {}
     bad: dict[int, VideoError] = {}

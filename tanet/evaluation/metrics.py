@@ -1,4 +1,4 @@
-"""Metrics: averaged scores of a video's views, accuracy, confusion matrix, worst errors, rank correlation."""
+"""Metrics of a test: mean over views, accuracy, confusion matrix, worst errors and rank correlation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,11 +24,12 @@ class Accuracy:
 
 
 def average(logits: torch.Tensor, *, how: Average = "logits") -> torch.Tensor:
-    """Average predictions over the views of a video: [..., views, classes] → probabilities [..., classes].
+    """Average the predictions for the views of a video, and return probabilities [..., classes].
 
     Args:
-        logits: [..., views, classes].
-        how: "logits" averages before the softmax (published code), "softmax" after it (mmaction2).
+        logits: predictions for each view, [..., views, classes].
+        how: "logits" averages the logits and then applies the softmax, as in the published TANet code.
+            "softmax" applies the softmax and then averages the probabilities, as in mmaction2.
     """
     if how == "logits":
         return logits.mean(-2).softmax(-1)
@@ -55,7 +56,7 @@ def accuracy(scores: torch.Tensor, labels: torch.Tensor) -> Accuracy:
 
 
 def confusion(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Count the predictions of each class: int64 [true class, predicted class]."""
+    """Return the confusion matrix: numbers of videos, int64 [true class, predicted class]."""
     classes = scores.shape[1]
     return (labels * classes + scores.max(1).indices).bincount(minlength=classes**2).view(classes, classes)
 
@@ -70,7 +71,7 @@ def worst(scores: torch.Tensor, labels: torch.Tensor, count: int) -> list[int]:
 def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
     """Compute Spearman's rank correlation of two sequences, -1 to 1.
 
-    The result is nan for fewer than three values, and if all values of a sequence are equal.
+    The result is nan if there are fewer than three values, or if all values of a sequence are equal.
     """
     if len(one) < 3:
         return float("nan")
@@ -78,7 +79,7 @@ def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
 
 
 def _ranks(values: Sequence[float]) -> torch.Tensor:
-    """Return the rank of each value, float64; equal values share their mean rank."""
+    """Return the rank of each value, float64. Equal values get the mean of their ranks."""
     numbers = torch.tensor(values, dtype=torch.float64)
     _, which, counts = numbers.unique(return_inverse=True, return_counts=True)
     return (counts.cumsum(0) - (counts - 1) / 2).double()[which]

@@ -1,9 +1,11 @@
 """Test protocols of the papers, by name: which frames and crops are scored, and how scores are averaged.
 
-k400-10x3   Kinetics, 8 frames: 10 clips × 3 crops          k400-4x3   16 frames: 4 clips × 3 crops
-sth-1x1     Something-Something V1: the centre of one clip   sth-2x3    V2: 2 clips × 3 crops
+    k400-10x3   10 clips × 3 crops: Kinetics-400, networks with 8 frames
+    k400-4x3    4 clips × 3 crops: Kinetics-400, networks with 16 frames
+    sth-1x1     1 clip × 1 crop (the centre): Something-Something V1
+    sth-2x3     2 clips × 3 crops: Something-Something V2
 
-A name states clips × crops. Single flags of `tanet test` (`--eval.clips`) override a protocol's settings.
+For example, `tanet test --eval k400-10x3 --eval.clips 5` uses a protocol, but with 5 clips.
 """
 
 import dataclasses
@@ -30,10 +32,10 @@ class Protocol:
     window: int = 64
     """Window length for dense sampling, in frames of the video."""
     average: Average = "logits"
-    """What is averaged over the views. The default is that of the published code."""
+    """Whether logits or probabilities are averaged over the views. The published code averages logits."""
 
     def apply(self, recipe: Recipe) -> Recipe:
-        """Return the recipe with this protocol's settings. Other settings, such as `eval.batch`, are kept."""
+        """Return a copy of the recipe with the settings of this protocol, which replace the recipe's own."""
         values = dataclasses.asdict(self)
         data = {name: values.pop(name) for name in ("sampling", "window")}
         return dataclasses.replace(
@@ -55,7 +57,7 @@ def find_protocol(name: str) -> Protocol:
     """Return the protocol with this name.
 
     Raises:
-        UserError: there is no such protocol; the message lists the known ones.
+        UserError: there is no such protocol. The message lists the known protocols.
     """
     if name not in PROTOCOLS:
         raise UserError(f"unknown protocol '{name}': choose from {', '.join(PROTOCOLS)}")

@@ -31,7 +31,7 @@ class Report:
     scores: torch.Tensor
     """Probabilities [videos, classes], float32."""
     bad: Mapping[str, VideoError] = field(default_factory=dict)
-    """Videos that could not be read, by their samples' paths. They are not part of the accuracies."""
+    """Videos that could not be read: path → error. The accuracies do not include these videos."""
 
     @property
     def labels(self) -> torch.Tensor:
@@ -45,7 +45,7 @@ class Report:
 
     @property
     def answers(self) -> list[Answer]:
-        """Predictions, one for each video."""
+        """The prediction for each video."""
         best = zip(self.samples, *(column.tolist() for column in self.scores.max(1)), strict=True)
         return [
             Answer(sample.path, self.classes[sample.label], self.classes[answer], score)
@@ -54,7 +54,7 @@ class Report:
 
     @property
     def confusion(self) -> torch.Tensor:
-        """Confusion matrix: counts, int64 [true class, predicted class]."""
+        """Confusion matrix: numbers of videos, int64 [true class, predicted class]."""
         return metrics.confusion(self.scores, self.labels)
 
     def worst(self, count: int) -> list[Answer]:
@@ -63,7 +63,7 @@ class Report:
         return [answers[number] for number in metrics.worst(self.scores, self.labels, count)]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return accuracies and the prediction for each video as plain values for JSON."""
+        """Return the accuracies and the prediction for each video as plain values for JSON."""
         accuracy = self.accuracy
         per_class = zip(self.classes, accuracy.per_class, strict=True)
         return {

@@ -1,7 +1,7 @@
-"""Score files: the scores of a test in a self-describing file, to be inspected or averaged later.
+"""Score files store the scores of a test, so that they can be inspected or averaged later.
 
-A score file is one safetensors file: scores and labels are tensors; videos, classes and the models with their
-recipes are JSON. Nothing in it is executed.
+A score file is a safetensors file. Scores and labels are stored as tensors. The names of videos and classes,
+and the tested models with their recipes, are stored as JSON. Loading a score file executes no code from it.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from tanet.video import VideoError
 
 FORMAT = 1
 KEY = "tanet-scores"
-MAX_HEADER_BYTES = 100_000_000  # largest header that safetensors allows
+MAX_HEADER_BYTES = 100_000_000  # safetensors allows no larger header
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,14 @@ class ScoredModel:
     """One model that contributed to the scores."""
 
     checkpoint: str
-    """Path of the checkpoint when it was tested."""
+    """Path of the checkpoint at the time of the test."""
     sha256: str
     """SHA-256 of the checkpoint file."""
     recipe: Recipe
-    """The recipe it was tested with: model, sampling, views and precision."""
+    """Recipe of the test: model, sampling, views and precision."""
     versions: dict[str, str]
     weight: float = 1.0
-    """Weight in the mean. The weights of all models sum to 1."""
+    """Weight of this model in the mean of the scores. The weights of all models sum to 1."""
 
 
 @dataclass(frozen=True)
@@ -48,38 +48,38 @@ class Scores:
     """Results of a test, and the models that produced them."""
 
     name: str
-    """Name to use in messages: the file that the scores come from."""
+    """Path of the score file or checkpoint that the scores come from, used in messages."""
     report: Report
     root: str
-    """Folder that the videos' names are relative to, for videos inside it."""
+    """Folder of the videos. The names of videos in this folder are relative to it."""
     sources: tuple[ScoredModel, ...]
-    """The models, one entry for each."""
+    """The models that produced the scores."""
 
     @property
     def names(self) -> list[str]:
-        """Names of the scored videos: paths relative to the root, hence the same on every machine."""
+        """Names of the scored videos: their paths relative to `root`, which are the same on every machine."""
         return [_relative_name(sample.path, self.root) for sample in self.report.samples]
 
     @property
     def unreadable(self) -> dict[str, VideoError]:
-        """The videos that could not be read, by name."""
+        """Videos that could not be read: name → error."""
         return {_relative_name(path, self.root): error for path, error in self.report.bad.items()}
 
 
 def describe_model(checkpoint: Path, *, recipe: Recipe) -> ScoredModel:
-    """Describe a model that was tested: its checkpoint file and the recipe it was tested with."""
+    """Describe a tested model by its checkpoint file and the recipe of the test."""
     with checkpoint.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return ScoredModel(str(checkpoint), digest, recipe, versions())
 
 
 def relative_root(data: Data) -> str:
-    """Return the folder that the paths of a data set are relative to."""
+    """Return the folder that the paths of the validation videos are relative to."""
     return data.root or (str(Path(data.val).parent) if data.val else "")
 
 
 def save(path: str | Path, scores: Scores) -> None:
-    """Write scores; the file at `path` is replaced only when the new one is complete.
+    """Write a score file. An existing file at `path` is replaced only when the new file is complete.
 
     Raises:
         OSError: the disk is full, or the folder cannot be written to.
@@ -98,8 +98,8 @@ def save(path: str | Path, scores: Scores) -> None:
 
 
 def is_scores(path: str | Path) -> bool:
-    """Return whether a file's header says that it holds scores. File name and truncation do not matter."""
-    # Read only the header here: safetensors refuses to read the metadata of a truncated file.
+    """Return whether a file is a score file, according to its header. The file may be truncated."""
+    # Parse the header here, because safetensors cannot read the metadata of a truncated file.
     try:
         with Path(path).open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -113,7 +113,7 @@ def load(path: str | Path) -> Scores:
     """Read a score file.
 
     Raises:
-        UserError: the file does not exist, is not a score file, or is damaged; the message names the file
+        UserError: the file does not exist, is not a score file, or is damaged. The message names the file
             and the cause.
     """
     if not Path(path).is_file():
@@ -122,21 +122,24 @@ def load(path: str | Path) -> Scores:
         with safetensors.safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get(KEY, "null"))
         if header is None:
-            raise UserError("a safetensors file without scores")
+            raise UserError("this safetensors file contains no scores")
         if header["format"] != FORMAT:
-            raise UserError(f"unknown format {header['format']}; this version of tanet reads {FORMAT}")
+            raise UserError(f"unknown format {header['format']}; this version of tanet reads format {FORMAT}")
         return _from_header(str(path), header, safetensors.torch.load_file(path))
     except (safetensors.SafetensorError, KeyError, TypeError, AttributeError, ValueError) as error:
-        raise UserError(f"{path}: not a score file, or a damaged one ({error})") from error
+        raise UserError(f"{path}: this is not a score file, or it is damaged ({error})") from error
 
 
 def _from_header(name: str, header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Scores:
     scores, labels, root = tensors["scores"], tensors["labels"].tolist(), header["root"]
     videos, classes = header["videos"], tuple(header["classes"])
     if scores.shape != (len(videos), len(classes)) or scores.dtype != torch.float32:
-        raise UserError(f"{list(scores.shape)} scores for {len(videos)} videos and {len(classes)} classes")
+        raise UserError(
+            f"the scores have shape {list(scores.shape)}, but must be float32 for {len(videos)} videos "
+            f"and {len(classes)} classes"
+        )
     if len(labels) != len(videos) or not all(0 <= label < len(classes) for label in labels):
-        raise UserError("its labels do not fit its videos and classes")
+        raise UserError("the labels do not fit the videos and classes: each video needs the index of a class")
     samples = tuple(Sample(str(Path(root) / name), label) for name, label in zip(videos, labels, strict=True))
     bad = {str(Path(root) / name): VideoError(*error) for name, error in header["unreadable"].items()}
     sources = tuple(

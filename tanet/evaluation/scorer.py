@@ -1,4 +1,4 @@
-"""Scoring of videos: a forward pass over their views, averaged over the views of each video."""
+"""Scoring of videos: the network scores each view, and the scores of a video's views are averaged."""
 
 from typing import Literal
 
@@ -16,15 +16,17 @@ Precision = Literal["float32", "bfloat16"]
 
 
 class Scorer:
-    """Scores views of videos: uint8 [B, V·crops, T, 3, S, S] → probabilities [B, classes] on the CPU.
+    """Callable that scores B videos with V clips each.
 
-    The network processes at most `eval.batch` views at once. If a GPU runs out of memory, this number is
-    halved for the rest of the run, which changes the scores only by rounding.
+    It maps the views, uint8 [B, V·crops, T, 3, S, S], to probabilities [B, classes] on the CPU. The network
+    processes at most `eval.batch` views at once. If a GPU runs out of memory, the scorer halves this number
+    for the rest of the run. This changes the scores only by rounding.
 
     Args:
-        network: clips [B, T, 3, H, W] → logits, in evaluation mode. Its `input_spec` defines how clips are
-            normalised; without one, ImageNet's values are used.
-        eval: only `average` and `batch` are used.
+        network: module in evaluation mode that maps clips [B, T, 3, H, W] to logits. Its attribute
+            `input_spec` defines how clips are normalised. A network without this attribute gets ImageNet's
+            normalisation.
+        eval: the scorer uses only the fields `average` and `batch`.
         precision: floating-point precision of the forward pass on a GPU.
         on_event: called with a `Note` when the number of views is halved.
 
@@ -48,7 +50,7 @@ class Scorer:
 
     @torch.inference_mode()
     def __call__(self, views: torch.Tensor) -> torch.Tensor:
-        """Score views of B videos; see the class for the shapes."""
+        """Score B videos. The docstring of the class lists the shapes."""
         flat = views.flatten(0, 1)  # [B·V·crops, T, 3, S, S]
         while (logits := self._logits(flat)) is None:
             self.batch = min(self.batch, len(flat)) // 2
@@ -57,7 +59,7 @@ class Scorer:
         return metrics.average(logits.unflatten(0, views.shape[:2]), how=self.eval.average).cpu()
 
     def _logits(self, views: torch.Tensor) -> torch.Tensor | None:
-        """Compute logits [B·V·crops, classes]; if memory runs out, free everything and return None."""
+        """Compute logits [B·V·crops, classes]. If GPU memory runs out, free the results and return None."""
         logits = []
         try:
             for part in views.split(self.batch):

@@ -1,1 +1,1 @@
-"""Inference: labels for videos from a trained network."""
+"""Inference: predict the labels of videos with a trained network."""

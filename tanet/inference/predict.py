@@ -1,7 +1,9 @@
-"""Labels for videos: a video file, a folder of images or an array, processed as in testing.
+"""Predict the label of a video file, a folder of frame images, or an array of frames.
 
-model = tanet.load("best.safetensors")
-tanet.predict("jump.mp4", model).label
+    model = tanet.load("best.safetensors")
+    tanet.predict("jump.mp4", model).label
+
+Videos are processed in the same way as in testing.
 """
 
 from collections.abc import Iterable, Iterator
@@ -37,7 +39,7 @@ class Prediction:
     frames: int
     """Number of frames in the video, or of readable frames if the video is damaged."""
     note: str = ""
-    """What was wrong with a damaged video that could still be classified; else ""."""
+    """Description of what is wrong with a damaged or unusual video; "" for other videos."""
 
 
 def predict(video: VideoSource, model: Checkpoint, *, eval: Eval | None = None) -> Prediction:
@@ -45,12 +47,12 @@ def predict(video: VideoSource, model: Checkpoint, *, eval: Eval | None = None) 
 
     Args:
         video: path of a video file or of a folder of frame images; or the frames, uint8 [frames, H, W, 3].
-        model: checkpoint, on the device to compute on.
-        eval: settings of the views; None uses those of the checkpoint's recipe.
+        model: checkpoint; the prediction runs on the checkpoint's device.
+        eval: number and size of the views; None uses the settings of the checkpoint's recipe.
 
     Raises:
         VideoError: the video cannot be read.
-        UserError: the array is not uint8 [frames, H, W, 3], or the network's scores are not numbers.
+        UserError: the array is not uint8 [frames, H, W, 3], or the network's scores are NaN.
     """
     eval = eval or model.recipe.eval
     return _answer(video, _views(video, model, eval), model, eval)
@@ -63,15 +65,15 @@ def predict_all(
 
     Args:
         videos: paths of video files or of folders of frame images.
-        model: checkpoint, on the device to compute on.
-        eval: settings of the views; None uses those of the checkpoint's recipe.
-        workers: number of threads that decode ahead.
+        model: checkpoint; the predictions run on the checkpoint's device.
+        eval: number and size of the views; None uses the settings of the checkpoint's recipe.
+        workers: number of threads that decode the next videos in advance.
 
     Yields:
-        For each video, in order, its prediction, or the VideoError if it cannot be read.
+        The prediction for each video, in order, or a VideoError if the video cannot be read.
 
     Raises:
-        UserError: the network's scores are not numbers.
+        UserError: the network's scores are NaN.
     """
     eval = eval or model.recipe.eval
     remaining = iter(videos)
@@ -88,7 +90,7 @@ def predict_all(
 
 @dataclass(frozen=True)
 class _Views:
-    """The views of a video, and the fields `frames` and `note` of its prediction."""
+    """The views of a video, and the fields `frames` and `note` of the `Prediction` for the video."""
 
     views: torch.Tensor
     """uint8 [V·crops, T, 3, S, S]."""
@@ -97,12 +99,13 @@ class _Views:
 
 
 def _views(source: VideoSource, model: Checkpoint, eval: Eval) -> _Views:
-    """Read the views of a video. If it is damaged, use the frames that can be read."""
+    """Read the views of a video. If the video is damaged, use only the frames before the damage."""
     frames, data = model.recipe.model.frames, model.recipe.data
     with open_video(source) if isinstance(source, str | Path) else FrameArray(source) as video:
         promised = video.frames
         try:
-            return _Views(read_views(video, frames=frames, data=data, eval=eval), promised)
+            views = read_views(video, frames=frames, data=data, eval=eval)
+            return _Views(views, promised, "; ".join(video.notes))
         except DamagedVideo as damage:
             if not damage.frames:
                 raise

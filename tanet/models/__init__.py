@@ -1,1 +1,1 @@
-"""Networks: 2D backbones, temporal modules, their insertion, and the factory that builds them."""
+"""Networks that classify video clips: 2D networks into which temporal modules are inserted."""

@@ -3,8 +3,9 @@
     create_model("tanet-resnet50", frames=8, classes=174)
     build(Network2D(backbone="mobilenet_v2", temporal="tsm"), classes=10)
 
-A name selects an architecture, that is, settings for one family of networks. Each family has a section of
-settings (recipes/recipe.py) and a builder in this file, and is independent of the other families.
+`create_model` looks up the settings that belong to a name, and `build` takes the settings directly. The class
+of the settings determines the family of networks. Each family has a settings class (recipes/recipe.py) and a
+builder function in this file, and does not depend on other families. Network2D is the only family so far.
 """
 
 import warnings
@@ -81,8 +82,8 @@ def create_model(
         dropout: dropout probability before the classifier; None for the architecture's default.
         input_spec: how clips are normalised.
         backbone: deprecated; pass a name, or call `build(Network2D(…))`.
-        temporal: deprecated.
-        position: deprecated.
+        temporal: deprecated, like `backbone`.
+        position: deprecated, like `backbone`.
 
     Raises:
         UserError: the name is unknown, or a value is not allowed.
@@ -109,15 +110,16 @@ def create_model(
 
 
 def build(model: Network2D, *, classes: int, input_spec: InputSpec = IMAGENET) -> VideoNet:
-    """Build the network that a recipe's model section describes, with random weights. No file is read.
+    """Build a network with random weights from the model section of a recipe. No file is read.
 
     Args:
-        model: settings of one family of networks.
+        model: settings of the network; their class selects the family of networks.
         classes: number of classes.
         input_spec: how clips are normalised.
 
     Raises:
-        UserError: a backbone, temporal module, position or stage is unknown, or values do not fit together.
+        UserError: the backbone, temporal module, position or a stage is unknown, or two settings contradict
+            each other.
     """
     if classes < 1:
         raise UserError(f"classes must be positive, not {classes}")
@@ -125,7 +127,7 @@ def build(model: Network2D, *, classes: int, input_spec: InputSpec = IMAGENET) -
 
 
 def _build_2d(model: Network2D, classes: int, input_spec: InputSpec) -> VideoNet:
-    """Build a 2D network, remove its classifier and plug a temporal module into it."""
+    """Build a 2D network, remove its classifier and insert temporal modules."""
     if model.backbone not in BACKBONES:
         raise UserError(f"unknown backbone '{model.backbone}': choose from {', '.join(BACKBONES)}")
     backbone = BACKBONES[model.backbone]()

@@ -1,4 +1,4 @@
-"""The interface of all networks: clips in, logits out, with access to features, head and input specification.
+"""Interface of all networks, which map clips to logits and give access to the features and the classifier.
 
     network(clips)             [B, T, 3, H, W] → logits [B, classes]
     network.features(clips)    input of the classifier, [B, F]
@@ -14,11 +14,11 @@ from tanet.recipes.input_spec import IMAGENET, InputSpec
 
 
 class Network(nn.Module):
-    """Base class of all networks. Subclasses define a module `head`: features [B, F] → logits [B, classes].
+    """Base class of all networks. Subclasses define the classifier `head`: [B, F] → logits [B, classes].
 
     Args:
         frames: T, frames per clip.
-        input_spec: how clips must be normalised, and the frame step and sizes that the network is meant for.
+        input_spec: how clips must be normalised, and the frame step and frame size the network is meant for.
     """
 
     def __init__(self, *, frames: int, input_spec: InputSpec = IMAGENET) -> None:
@@ -30,6 +30,6 @@ class Network(nn.Module):
         raise NotImplementedError
 
     def check_clips(self, clips: torch.Tensor) -> None:
-        """Raise ValueError unless clips have the shape [B, T, 3, H, W] with this network's T."""
+        """Raise ValueError unless the clips have the shape [B, T, 3, H, W], where T is `frames`."""
         if clips.ndim != 5 or clips.shape[1] != self.frames:
             raise ValueError(f"expected clips [B, {self.frames}, 3, H, W], not {list(clips.shape)}")

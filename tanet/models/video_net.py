@@ -1,9 +1,10 @@
-"""VideoNet: a 2D network that runs on each frame of a clip; the frames' logits are averaged.
+"""VideoNet runs a 2D network with temporal modules on the frames of a clip and averages the frames' logits.
 
-    [B, T, 3, H, W] → [B·T, 3, H, W] → 2D network, plugged → [B·T, F] → linear → mean over T → [B, classes]
+    clips [B, T, 3, H, W] → images [B·T, 3, H, W] → 2D network with temporal modules → features [B·T, F]
+    → linear layer → logits of frames [B·T, classes] → mean over T → logits of clips [B, classes]
 
-The mean over frames is the consensus of TSN (Wang et al., ECCV 2016). Apart from this mean, only the plugged
-temporal modules exchange information between frames.
+The mean over frames is the consensus of TSN (Wang et al., ECCV 2016). Apart from this mean, only the temporal
+modules exchange information between frames.
 """
 
 import copy
@@ -23,7 +24,7 @@ from tanet.recipes.input_spec import IMAGENET, InputSpec
 
 
 class VideoNet(Network):
-    """A 2D network on each frame, then the mean of the frames' logits: [B, T, 3, H, W] → [B, classes].
+    """2D network that runs on each frame; the frames' logits are averaged: [B, T, 3, H, W] → [B, classes].
 
     Args:
         backbone: 2D network, images [B·T, 3, H, W] → features [B·T, F].
@@ -59,17 +60,18 @@ class VideoNet(Network):
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         """Average the logits of the frames: [B, T, 3, H, W] → [B, classes], in float32 or wider.
 
-        `head(features(clips))` would be cheaper, but dropout draws a mask for each frame, and published
-        results come from averaged logits.
+        `head(features(clips))` would be cheaper, because it averages the features before the classifier.
+        But dropout must draw a separate mask for each frame, and published results come from averaged logits.
         """
         return self._mean_over_frames(self.head(self.dropout(self._frame_features(clips))))
 
     def _frame_features(self, clips: torch.Tensor) -> torch.Tensor:
         """Compute the features of each frame: [B, T, 3, H, W] → [B·T, F]."""
-        # torch.compile does not compare hooks when it looks up compiled code: it could run the code of a
-        # plain 2D network for a TANet. Reading `plugged` adds a guard that compares the plugged modules.
+        # torch.compile ignores hooks when it looks up compiled code.
+        # torch.compile could therefore run the code of a plain 2D network, although this network is a TANet.
+        # Reading `self.plugged` makes torch.compile compare the names of the temporal modules too.
         if self.plugged is None:
-            raise RuntimeError("the network does not know its plugged modules")
+            raise RuntimeError("the network does not know its plugged modules: self.plugged must list them")
         self.check_clips(clips)
         return self.backbone(clips.flatten(0, 1))
 
@@ -79,13 +81,17 @@ class VideoNet(Network):
         return rows.unflatten(0, (-1, self.frames)).mean(1, dtype=precision)
 
     def absorb_batch_norms(self) -> int:
-        """Make each TAM absorb the BatchNorm and activation before it, in place; return how many did."""
+        """Make each TAM absorb the BatchNorm and the activation before the TAM, in place.
+
+        Returns:
+            Number of TAMs that absorbed a BatchNorm.
+        """
         absorbed = absorb_batch_norms(self.backbone)
         self.plugged = _plugged_modules(self.backbone)
         return absorbed
 
     def fuse(self) -> int:
-        """Call `absorb_batch_norms`; this is its deprecated name."""
+        """Call `absorb_batch_norms`. The name `fuse` is deprecated."""
         warnings.warn("fuse is called absorb_batch_norms now", DeprecationWarning, stacklevel=2)
         return self.absorb_batch_norms()
 
@@ -94,21 +100,21 @@ class VideoNet(Network):
     ) -> nn.Module:
         """Return a faster copy for inference, with the same outputs up to rounding.
 
-        BatchNorms are folded into the convolutions before them. On a GPU, each TAM instead absorbs the
-        BatchNorm and the activation before it, and in bfloat16 also the 1×1 convolution before those
-        (fuse_tam.py). The memory format is channels-last. The first call with each input shape compiles the
-        network, which takes time; on a GPU the call is captured as a CUDA graph. The state dict of the copy
-        does not fit any other network.
+        Each BatchNorm of the copy is folded into the convolution before it. But on a GPU, a BatchNorm and an
+        activation directly before a TAM are absorbed by the TAM; in bfloat16, the TAM also absorbs the 1×1
+        convolution before the BatchNorm (fuse_tam.py). The memory format is channels-last.
+        The first call with each input shape is slow, because it compiles the network and, on a GPU, captures
+        a CUDA graph. The state dict of the copy does not fit any other network.
 
         Args:
             precision: data type of weights and feature maps; clips must have the same type. A GPU is
                 fastest in bfloat16.
-            graph: capture a CUDA graph (GPU only). Each call then overwrites the output of the previous one:
-                clone outputs that you keep.
+            graph: capture a CUDA graph (GPU only). Each call then overwrites the output of the previous call,
+                so clone outputs that you keep.
 
         Returns:
-            Module with clips [B, T, 3, H, W] → logits [B, classes], on the network's current device. Call it
-            under `torch.inference_mode()`.
+            Module with clips [B, T, 3, H, W] → logits [B, classes], on the network's current device.
+            Call the module under `torch.inference_mode()`.
         """
         dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
         if precision not in dtypes:
@@ -128,13 +134,14 @@ class VideoNet(Network):
             if isinstance(module, TAM):
                 module.to_kernel_layout()
         for norm, pair in zip(taken, frozen, strict=True):
-            norm.frozen = pair  # computed before the cast, so still in float32
+            # The scale and shift are still in float32, because they were computed before the cast.
+            norm.frozen = pair
         mode = "reduce-overhead" if graph and on_gpu else None
         return torch.compile(network, mode=mode)  # type: ignore[return-value]
 
 
 def _plugged_modules(backbone: nn.Module) -> str:
-    """List the names and types of a 2D network's temporal modules and absorbed BatchNorms in one string."""
+    """Return a string with the names and types of all temporal modules and absorbed BatchNorms."""
     return " ".join(
         f"{name}:{type(module).__name__}"
         for name, module in backbone.named_modules()

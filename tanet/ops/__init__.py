@@ -1,4 +1,4 @@
-"""Functions on tensors from which the temporal modules are built."""
+"""Tensor operations from which the temporal modules are built."""
 
 from tanet.ops.adaptive_convolution.op import adaptive_conv
 from tanet.ops.common.batch_norm import BatchNormValues

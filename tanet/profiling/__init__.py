@@ -1,1 +1,1 @@
-"""The cost of a network: parameters, operations, latency, memory."""
+"""Measure the cost of a network: parameters, operations, latency and memory."""

@@ -1,14 +1,15 @@
-"""Count the parameters of a network and its operations for one clip; `tanet cost RECIPE` prints them.
+"""Count the parameters of a network and its operations for one clip. `tanet cost RECIPE` prints the counts.
 
     multiply-adds    convolutions + linear layers + temporal taps + attention's matrix products
     paper's FLOPs    convolutions + linear layers + temporal taps + 2 · elements that BatchNorms output
 
-The first line is the true number of multiply-adds. The second line follows the paper's Table 2: one operation
-per multiply-add and two per output element of a BatchNorm, none for attention's matrix products, activations
-and pooling. The paper does not state this rule; it was found by trial, and gives the paper's 42.95 G for the
-2D network and 43.02 G for TANet.
-To count, one clip passes through a copy of the network on PyTorch's meta device, which tracks shapes but
-holds no data: weights are not copied, and nothing is computed.
+The first line is the true number of multiply-adds. The second line reproduces the FLOPs in Table 2 of the
+paper. It counts one operation per multiply-add and two per output element of a BatchNorm. It does not count
+attention's matrix products, activations and pooling. The paper does not state its rule. The rule here was
+found by trial. As in the paper, the result is 42.95 G for the 2D network and 43.02 G for TANet.
+
+Operations are counted during a forward pass of one clip through a copy of the network on PyTorch's meta
+device. This device tracks shapes but holds no data, so no weights are copied and nothing is computed.
 """
 
 import copy
@@ -30,17 +31,17 @@ AnyBatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 
 @dataclass(frozen=True)
 class Count:
-    """Parameters, and operations for one clip."""
+    """Number of parameters, and numbers of operations for one clip."""
 
     parameters: int = 0
     dense: int = 0
     """Multiply-adds of convolutions and linear layers."""
     taps: int = 0
-    """Multiply-adds of temporal filters that are not layers, for example the adaptive convolution."""
+    """Multiply-adds of temporal filters that are not PyTorch layers, such as the adaptive convolution."""
     products: int = 0
     """Multiply-adds of attention's matrix products."""
     norms: int = 0
-    """Output elements of BatchNorms."""
+    """Number of elements that BatchNorms output."""
 
     @property
     def macs(self) -> int:
@@ -64,12 +65,12 @@ class Count:
 
 @dataclass(frozen=True)
 class Cost:
-    """The counts of a network, by part."""
+    """Parameters and operations of the three parts of a network."""
 
     backbone: Count
-    """The 2D network."""
+    """Counts of the 2D network, without its classifier."""
     temporal: Count
-    """All temporal modules."""
+    """Counts of all temporal modules together."""
     classifier: Count
 
     @property
@@ -79,24 +80,29 @@ class Cost:
 
 
 def build_on_meta(model: Network2D, *, classes: int) -> VideoNet:
-    """Build the network of a recipe's model section on the meta device, without data, for `count_cost`.
+    """Build a network on PyTorch's meta device, which needs no memory for the weights.
+
+    Args:
+        model: model section of a recipe.
+        classes: number of classes.
 
     Raises:
-        UserError: for the same reasons as in `factory.build`.
+        UserError: the network cannot be built; see `factory.build`.
     """
     with torch.device("meta"):
         return build(model, classes=classes)
 
 
 def count_cost(network: VideoNet, *, size: int) -> Cost:
-    """Count a network's parameters, and its operations for one clip of T frames.
+    """Count the parameters of a network, and its operations for one clip.
 
     Args:
-        network: on any device; it is not changed.
+        network: network on any device. It is not changed, because a copy is used for counting.
         size: side of the square frames, in pixels.
 
     Raises:
-        UserError: the operations of a layer cannot be counted, or the frames are too small for the network.
+        UserError: size is not positive, the frames do not fit the network, or the operations of a layer
+            cannot be counted.
     """
     if size < 1:
         raise UserError(f"size must be positive, not {size}")
@@ -116,8 +122,8 @@ def count_cost(network: VideoNet, *, size: int) -> Cost:
 
 
 def _without_numbers(network: VideoNet) -> VideoNet:
-    """Copy a network to the meta device, without copying its data first."""
-    # deepcopy does not copy objects in its memo: enter a meta tensor there for each buffer and parameter.
+    """Copy a network to the meta device without copying its weights."""
+    # If `memo` has an entry for a tensor, deepcopy uses the entry. Enter meta tensors for all weights.
     memo: dict[int, object] = {id(b): torch.empty_like(b, device="meta") for b in network.buffers()}
     for p in network.parameters():
         memo[id(p)] = nn.Parameter(torch.empty_like(p, device="meta"), requires_grad=False)
@@ -125,7 +131,7 @@ def _without_numbers(network: VideoNet) -> VideoNet:
 
 
 def _part(name: str) -> Literal["backbone", "temporal", "classifier"]:
-    """Return the part of a VideoNet to which a parameter or module belongs, from its dotted name."""
+    """Return which part of a VideoNet contains the parameter or module with this dotted name."""
     if "temporal" in name.split("."):
         return "temporal"
     return "classifier" if name.startswith("head") else "backbone"
@@ -144,12 +150,12 @@ def _count_call(
     inputs: tuple[torch.Tensor],
     output: torch.Tensor,
 ) -> None:
-    """Forward hook: add the cost of one call of a module to the counts of its part."""
+    """Add the operations of one call of a module to the counts of the module's part (as a forward hook)."""
     counts[part] += _operations(module, inputs, output)
 
 
 def _operations(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> Count:
-    """Return the operations of one call of a module, without those of its children."""
+    """Count the operations of one call of a module. Operations of its child modules are not included."""
     elements = output.numel()
     if isinstance(module, AnyConv):
         return Count(dense=elements * module.weight[0].numel())
@@ -157,7 +163,7 @@ def _operations(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Te
         return Count(dense=elements * module.in_features)
     if isinstance(module, AnyBatchNorm):
         return Count(norms=elements)
-    # Temporal modules declare the operations that are not in layers.
+    # Temporal modules declare operations outside of PyTorch layers as `taps` and `attention_products`.
     products = getattr(module, "attention_products", None)
     return Count(
         taps=elements * getattr(module, "taps", 0),

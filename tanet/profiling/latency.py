@@ -1,4 +1,4 @@
-"""Measure the time that a network takes for a batch of clips, and the memory that it needs."""
+"""Measure the time that a network takes for a batch of clips, and the memory that the network needs."""
 
 import time
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from tanet.errors import UserError
 from tanet.models.video_net import VideoNet
 from tanet.runtime.device import autocast
 
-WARM_UP = 2  # untimed runs: PyTorch selects kernels and allocates memory in them
+WARM_UP = 2  # number of untimed runs, in which PyTorch selects kernels and allocates memory
 
 
 AT_LEAST, AT_MOST, ENOUGH = 5, 100, 3.0  # minimum runs, maximum runs, seconds after which to stop
@@ -18,7 +18,7 @@ AT_LEAST, AT_MOST, ENOUGH = 5, 100, 3.0  # minimum runs, maximum runs, seconds a
 
 @dataclass(frozen=True)
 class Latency:
-    """Time for one batch in seconds, from clips on the device to logits on the device, as percentiles."""
+    """Percentiles of the time for one batch, in seconds. Transfers to and from a GPU are not included."""
 
     batch: int
     """Clips per batch."""
@@ -29,8 +29,8 @@ class Latency:
     p50: float
     p80: float
     peak_memory: int | None
-    """Peak memory of all tensors on the GPU in bytes, including weights and clips; None on a CPU, where
-    PyTorch does not track it."""
+    """Peak memory of all tensors on the GPU, including weights and clips, in bytes. None on a CPU, where
+    PyTorch does not track memory."""
 
 
 @torch.inference_mode()
@@ -40,10 +40,10 @@ def measure_latency(
     """Time a network on random clips, on its current device. Other load on the machine distorts the result.
 
     Args:
-        network: the network; it is left in evaluation mode.
+        network: network to time. It is set to evaluation mode and stays in that mode.
         size: side of the square frames, in pixels.
         batch: clips per batch.
-        precision: autocast precision on a GPU, as in testing; a CPU always computes in float32.
+        precision: autocast precision on a GPU, as in testing. A CPU always computes in float32.
 
     Raises:
         UserError: size or batch is not positive.
@@ -68,7 +68,7 @@ def measure_latency(
 
 
 def _run(network: VideoNet, clips: torch.Tensor) -> float:
-    """Return the seconds from clips to logits. GPU calls are asynchronous: wait for the GPU to finish."""
+    """Run the network once and return the time in seconds, including the wait for the GPU to finish."""
     start = time.perf_counter()
     network(clips)
     if clips.device.type != "cpu":

@@ -1,11 +1,16 @@
-"""Estimate the memory that training needs before it starts: bytes per device, for c clips and p parameters.
+"""Estimate how many bytes training will need on each device, before training starts.
 
-    p · (4 weights + 4 gradients + 4 momentum, 8 with AdamW)  +  in bfloat16: p · 2
-    + c · bytes that autograd keeps of one clip, halved in bfloat16  +  c · bytes of the clip in float32
+The estimate is the sum of:
 
-One forward pass on PyTorch's meta device, which holds no data, counts the bytes that autograd keeps. Real
-usage is lower where kernels recompute activations, and higher because of gaps in the allocator's memory:
-compiled training of ResNet-50 was measured at 0.93 (with TAM) and 0.99 (without) of the estimate.
+    for each parameter    4 bytes for the weight, 4 for the gradient, and 4 for momentum (8 with AdamW)
+                          2 more bytes if training is in bfloat16
+    for each clip         the bytes that autograd keeps for the backward pass (half of them in bfloat16)
+                          the bytes of the clip in float32
+
+The bytes that autograd keeps are counted in a forward pass on PyTorch's meta device, which holds no data.
+Actual usage can be lower, because some kernels recompute activations. It can also be higher, because of gaps
+in the allocator's memory. Measured usage of compiled training of ResNet-50 was 0.93 of the estimate with
+TAM, and 0.99 without TAM.
 """
 
 import torch
@@ -20,13 +25,13 @@ def training_memory(recipe: Recipe, *, classes: int, clips: int, half: bool) -> 
     """Estimate the bytes that training needs on one device.
 
     Args:
-        recipe: its model, optimizer and frame size determine the memory.
+        recipe: recipe of the training. Only its model, optimizer and frame size are used.
         classes: number of classes.
-        clips: clips of one step on this device.
-        half: train in bfloat16, which halves the bytes that autograd keeps.
+        clips: number of clips per training step on this device.
+        half: whether training is in bfloat16, which halves the bytes that autograd keeps.
 
     Raises:
-        UserError: the network cannot be built, or frames of data.size pixels do not fit it.
+        UserError: the network cannot be built, or frames of data.size pixels do not fit the network.
     """
     network, size = build_on_meta(recipe.model, classes=classes), recipe.data.size
     parameters = sum(parameter.numel() for parameter in network.parameters())
@@ -37,14 +42,14 @@ def training_memory(recipe: Recipe, *, classes: int, clips: int, half: bool) -> 
 
 
 def _kept_by_autograd(network: VideoNet, *, size: int) -> int:
-    """Return the bytes that the float32 forward pass of one clip keeps for backward, without the weights."""
+    """Return how many bytes autograd keeps for one clip's backward pass in float32, without the weights."""
     own = {tensor.untyped_storage()._cdata for tensor in (*network.parameters(), *network.buffers())}
     kept: dict[int, torch.UntypedStorage] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         if storage._cdata not in own:
-            kept[storage._cdata] = storage  # hold it, so that its address is not reused
+            kept[storage._cdata] = storage  # hold the storage, so that its address is not reused
         return tensor
 
     clip = torch.empty(1, network.frames, 3, size, size, device="meta")

@@ -1,4 +1,4 @@
-"""Recipes: frozen dataclasses, one experiment per file; and the paper's tables, one table per file."""
+"""All recipes and the tables of the paper, by name. Each recipe and each table has its own file."""
 
 from tanet.errors import UserError
 from tanet.recipes.arrow6 import ARROW6
@@ -41,10 +41,13 @@ TABLES: dict[str, dict[str, Row]] = {
 
 
 def find_table(name: str) -> dict[str, Row]:
-    """Return the rows of a table of the paper in the paper's order, given its number: 1a, 2, …
+    """Return the rows of a table of the paper, in the paper's order.
+
+    Args:
+        name: number of the table, for example "1a" or "2".
 
     Raises:
-        UserError: there is no such table; the message lists the known ones.
+        UserError: there is no such table. The message lists the known tables.
     """
     if name not in TABLES:
         raise UserError(f"unknown table '{name}': choose from {', '.join(TABLES)}")
@@ -52,10 +55,13 @@ def find_table(name: str) -> dict[str, Row]:
 
 
 def find_recipe(name: str) -> Recipe:
-    """Return the recipe with this name: one of RECIPES, or a row of one of the paper's tables (`table2/tsm`).
+    """Return the recipe with this name.
+
+    Args:
+        name: a key of `RECIPES`, or a row of one of the paper's tables, for example "table2/tsm".
 
     Raises:
-        UserError: there is no such recipe, table or row; the message lists the known ones.
+        UserError: there is no such recipe, table or row. The message lists the known names.
     """
     if name in RECIPES:
         return RECIPES[name]

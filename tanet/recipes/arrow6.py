@@ -1,10 +1,12 @@
-"""The arrow of time: six classes, three actions of UCF-101 played forwards and backwards.
+"""Recipe for arrow6, which has six classes: three actions of UCF-101, each played forwards and backwards.
+
+The first command makes the videos from UCF-101; the second command trains on them:
 
     python -m projects.compare.arrow6_videos UCF-101 arrow6
     tanet train arrow6 --data.root arrow6 --model.weights mobilenet_v2_imagenet.pth
 
-No single frame shows the direction of time, so a network that ignores frame order should not exceed 50 %.
-Such a network can still reach 58 %, because the two directions were encoded separately and their codec
+No single frame shows the direction of time, so a network that ignores the order of frames should not exceed
+50 %. In practice, such a network can reach 58 %: the two directions are encoded separately, so their codec
 artefacts differ (LOG.md).
 """
 

@@ -1,4 +1,4 @@
-"""Comparison of a recipe with its reference: the fields that differ."""
+"""Comparison of a recipe with a reference recipe."""
 
 import dataclasses
 
@@ -7,10 +7,10 @@ from tanet.recipes.recipe import Recipe
 
 
 def changed_fields(recipe: Recipe, reference: Recipe) -> list[str]:
-    """List `section.field now (was)` for each changed field that affects what is learned.
+    """Describe each changed field that affects what is learned, as `section.field new (old)`.
 
-    Fields about file locations and the machine are left out. `center_tap_bias` is also left out if
-    a checkpoint is given, because the checkpoint's weights overwrite the initial bias.
+    Fields that only give file locations or machine settings are left out. If the recipe starts from
+    a checkpoint, `center_tap_bias` is left out too, because the checkpoint overwrites the initial bias.
     """
     changed = []
     for section in ("data", "model", "optim", "eval"):

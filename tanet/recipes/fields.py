@@ -1,9 +1,10 @@
-"""Fields of a recipe. The declaration of a field states its default, its bounds and its role.
+"""Fields of a recipe. The declaration of a field states its default, its bounds and what it affects (role):
 
     epochs: int = setting(50, least=1)
     workers: int = setting(4, least=0, role="machine", on_resume="free")
 
-A section checks its fields whenever it is created: from Python, from flags, or from a checkpoint.
+A section of a recipe checks its fields whenever the section is created: in Python, from flags or from a
+checkpoint.
 """
 
 import dataclasses
@@ -22,26 +23,27 @@ OnResume = Literal["same", "content", "free"]
 
 @dataclass(frozen=True)
 class Rule:
-    """Values that a field allows, and what the field affects."""
+    """Rule for a field of a recipe: its allowed values, and what the field affects."""
 
     least: float | None = None
     """Smallest allowed value."""
     most: float | None = None
     """Largest allowed value."""
     above: float | None = None
-    """Exclusive lower bound."""
+    """Lower bound. The value must be larger than the bound."""
     below: float | None = None
-    """Exclusive upper bound."""
+    """Upper bound. The value must be smaller than the bound."""
     may_be_empty: bool = False
-    """Whether a tuple may be empty."""
+    """Whether an empty tuple is an allowed value."""
     role: Role = "learning"
-    """learning: changes what is learned. place: says where files are. machine: says how the work is done."""
+    """What the field affects. learning: what the network learns. place: where files are.
+    machine: how the work is done, for example the number of workers."""
     on_resume: OnResume = "same"
-    """Whether a resumed run may change the value. same: it must not. free: it may.
-    content: it may give another path, but the file must list the same videos or classes."""
+    """Whether a resumed run may have another value. same: no. free: yes.
+    content: the path may differ, but the file must list the same videos or classes."""
 
     def violation(self, value: float) -> str:
-        """Return the bound that a number violates, worded as "at least 1"; "" if it violates none."""
+        """Return the violated bound as text, such as "at least 1". Return "" if the value is allowed."""
         broken = {
             f"at least {_shown(self.least)}": self.least is not None and not value >= self.least,
             f"at most {_shown(self.most)}": self.most is not None and not value <= self.most,
@@ -63,7 +65,7 @@ def setting(
     role: Role = "learning",
     on_resume: OnResume = "same",
 ) -> T:
-    """Declare a field of a section with its default and its rule; see `Rule`."""
+    """Declare a field of a recipe section: its default value, and its rule (see `Rule`)."""
     rule = Rule(least, most, above, below, may_be_empty, role, on_resume)
     return dataclasses.field(default=default, metadata={"rule": rule})
 
@@ -74,10 +76,10 @@ def rule_of(field: "dataclasses.Field[Any]") -> Rule:
 
 
 class Section:
-    """Section of a recipe: a frozen dataclass that rejects values its fields do not allow.
+    """Base class of the sections of a recipe. A section is a frozen dataclass that checks its values.
 
     Raises:
-        UserError: a value has the wrong type, is not a known choice, or breaks a bound.
+        UserError: a value has the wrong type, is not a known choice, or is out of bounds.
     """
 
     section: ClassVar[str]
@@ -94,24 +96,24 @@ S = TypeVar("S", bound=Section)
 
 
 def section_from_dict(cls: type[S], values: Mapping[str, Any], where: str) -> S:
-    """Build a section from plain values read from JSON. A missing field takes its default.
+    """Build a section from a dictionary read from JSON. A missing field gets its default.
 
     Raises:
-        UserError: a field is unknown (the message lists the known ones), or a value is not allowed.
+        UserError: a field is unknown, or a value is not allowed.
     """
     reject_unknown_fields(cls, values, where)
     return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})  # JSON has no tuples
 
 
 def reject_unknown_fields(cls: type, values: Mapping[str, Any], where: str) -> None:
-    """Raise UserError if values have a key that is no field of a dataclass; `where` begins the message."""
+    """Raise UserError if a key of `values` is not a field of the dataclass. `where` starts the message."""
     known = [field.name for field in dataclasses.fields(cls)]
     if unknown := sorted(set(values) - set(known)):
         raise UserError(f"{where}: unknown field {', '.join(unknown)}; choose from {', '.join(known)}")
 
 
 def _check(name: str, value: Any, kind: Any, rule: Rule) -> None:
-    """Check the value of one field, or each value of a tuple."""
+    """Check the value of one field. If the value is a tuple, check each element."""
     values = (value,)
     if typing.get_origin(kind) is tuple:
         if not isinstance(value, tuple):

@@ -1,12 +1,14 @@
 """Fine-tuning on your own videos: `tanet train finetune --data.root my_videos --init checkpoint.safetensors`.
 
-For about 300 to 50,000 videos in class folders. `--init` takes a checkpoint or ImageNet weights of a 2D
-network. From a checkpoint, the whole network is trained further, and the classifier trains at 10 times the
-learning rate of the other layers.
+Use this recipe for about 300 to 50,000 videos in class folders. `--init` takes a checkpoint, or ImageNet
+weights of a 2D network.
 
-From ImageNet weights, TAM is added so that it disturbs the features little: at first it only scales them.
-TAM and the classifier then train at 10 times the learning rate of the 2D network. LOG.md lists what else was
-tried.
+If `--init` is a checkpoint, the whole network is trained further. The classifier has 10 times the learning
+rate of the other layers.
+
+If `--init` has ImageNet weights, TAM is added to the 2D network. At first, TAM only scales the features, so
+it disturbs them little. TAM and the classifier have 10 times the learning rate of the 2D network. LOG.md
+lists the other settings that were tried.
 """
 
 from tanet.recipes.recipe import Data, Eval, Network2D, Optim, Recipe
@@ -17,7 +19,7 @@ FINETUNE = Recipe(
     optim=Optim(
         method="adamw",
         epochs=150,
-        max_steps=40_000,  # 4,266 videos are trained for all 150 epochs, 50,000 videos for 12
+        max_steps=40_000,  # for up to 4,266 videos, all 150 epochs fit; for 50,000 videos, 12 epochs fit
         lr=2e-4,
         new_layer_lr_scale=10.0,
         schedule="cosine",

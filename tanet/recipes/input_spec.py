@@ -1,8 +1,9 @@
-"""Input specification, stored in each checkpoint: how a network expects its clips to be prepared.
+"""Input specification: how a network expects its clips to be prepared. Each checkpoint contains it.
 
     x = (v - mean) / std,    v = low + (high - low) · pixel / 255,  (low, high) = range
 
-The defaults are ImageNet's values. Other codebases use the range [-1, 1] or [0, 255], or BGR channels.
+The defaults are ImageNet's values. Networks of other codebases may expect the range [-1, 1] or [0, 255], or
+BGR channels.
 """
 
 from dataclasses import dataclass, replace
@@ -14,20 +15,20 @@ from tanet.recipes.recipe import Recipe
 
 @dataclass(frozen=True)
 class InputSpec(Section):
-    """Normalisation of a network's clips, and the frame step and sizes it was trained with."""
+    """Normalisation, frame step and sizes of the clips that a network expects."""
 
     section: ClassVar[str] = "input"
 
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    """Mean of each channel, subtracted from values in `range`."""
+    """Mean of each channel. It is subtracted from values in `range`."""
     std: tuple[float, ...] = setting((0.229, 0.224, 0.225), above=0)
-    """Standard deviation of each channel, the divisor."""
+    """Standard deviation of each channel. Values are divided by it after the mean is subtracted."""
     range: tuple[float, ...] = (0.0, 1.0)
-    """Values of black (0) and white (255) before the mean is subtracted."""
+    """Values of black (pixel 0) and white (pixel 255) before the mean is subtracted."""
     channels: Literal["rgb", "bgr"] = "rgb"
-    """Order of the channels, also in `mean` and `std`."""
+    """Order of the colour channels in the clips, in `mean` and in `std`."""
     frame_step: int = setting(0, least=0)
-    """Distance between two frames of a clip, in frames of the video; 0: the clip spans the whole video."""
+    """Distance between two frames of a clip, in frames of the video. 0: the clip spans the whole video."""
     resize: int = setting(256, least=0)
     """Short side of the video before the crop, in pixels."""
     size: int = setting(224, least=1)
@@ -39,7 +40,7 @@ IMAGENET = InputSpec()
 
 
 def spec_like(spec: InputSpec, trained: InputSpec) -> InputSpec:
-    """Return `spec` with the normalisation of `trained`, which the network was trained with."""
+    """Return a copy of `spec` with the normalisation of `trained`, the spec of the pretrained weights."""
     return replace(spec, mean=trained.mean, std=trained.std, range=trained.range, channels=trained.channels)
 
 

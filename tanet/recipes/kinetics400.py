@@ -1,16 +1,20 @@
-"""Kinetics-400, as in the paper (appendix A.1): `tanet train kinetics400 --data.root videos`, or …400-16f.
+"""Recipes for Kinetics-400, as in the paper (appendix A.1), with 8 and with 16 frames.
 
-The published script has the same values, except that it does not resize frames before the crop. The paper
-does not state which layers have 5 × the learning rate. This recipe uses the values marked (here):
+    tanet train kinetics400 --data.root videos
+    tanet train kinetics400-16f --data.root videos
+
+The authors' published code has the same values as the paper, except that it does not resize frames before
+the crop. The paper does not state which layers have 5 times the learning rate. Where sources differ, this
+recipe uses the value marked (here), and a flag sets the other value:
 
     frames before the crop   paper: short side 256 (here)       published code: --data.resize 0
     5 × learning rate        published code: all Linear (here)  mmaction2: --optim.linear-lr-boost classifier
 
-Dropout 0.5 is taken from the script.
+Dropout 0.5 is taken from the published code.
 
-Published top-1 / top-5: 76.1 / 92.3 % for 8 frames with 10 clips × 3 crops,
-76.9 / 92.9 % for 16 frames with 4 × 3 (Tables 2, 4). The published code averages the logits of the views;
-mmaction2 averages their softmax: `tanet test --eval.average softmax`.
+Published top-1 / top-5 (Tables 2, 4): 76.1 / 92.3 % for 8 frames and 10 clips × 3 crops; 76.9 / 92.9 % for 16
+frames and 4 clips × 3 crops. The published code averages the logits of the views. To average the softmax
+probabilities instead, as in mmaction2, use `tanet test --eval.average softmax`.
 """
 
 from dataclasses import replace

@@ -2,8 +2,8 @@
 
 Recipes and their sections are frozen dataclasses; there are no settings files. Change a recipe with
 `dataclasses.replace`, or field by field on the command line (`--optim.lr 0.02`). Every checkpoint contains
-its recipe. The docstring under a field is its help text. Its declaration states its bounds and its role
-(fields.py).
+its recipe. The docstring below a field is the help text of its flag. The declaration of a field states its
+bounds and what it affects (fields.py).
 """
 
 import dataclasses
@@ -22,11 +22,11 @@ class Data(Section):
     section: ClassVar[str] = "data"
 
     root: str = setting("", role="place", on_resume="free")
-    """Folder of videos: ROOT/{train,val}/CLASS/… or ROOT/CLASS/…, or root of the paths in the lists."""
+    """Folder of videos, as ROOT/{train,val}/CLASS/… or ROOT/CLASS/…. Paths in lists are relative to it."""
     train: str = setting("", role="place", on_resume="content")
-    """List of training videos: lines `path label` or `path frames label`, or a CSV file."""
+    """File that lists the training videos, with lines `path label` or `path frames label`, or as CSV."""
     val: str = setting("", role="place", on_resume="content")
-    """List of validation videos, in the same format as `train`."""
+    """File that lists the validation videos, in the same format as `train`."""
     class_names: str = setting("", role="place", on_resume="content")
     """File of class names, one per line, in label order. Default: names from the folders or lists."""
     quarantine: str = setting("", role="place", on_resume="content")
@@ -34,7 +34,7 @@ class Data(Section):
     val_fraction: float = setting(0.2, least=0, below=1)
     """Fraction of the videos held out for validation if there is no val/ folder and no list."""
     sampling: Literal["dense", "uniform"] = "uniform"
-    """How frames are sampled. dense: from `window` consecutive frames (Kinetics).
+    """How frames are sampled. dense: evenly spaced frames from `window` consecutive frames (Kinetics).
     uniform: one frame from each of T equal segments of the video."""
     window: int = setting(64, least=1)
     """Window length for dense sampling, in frames of the video."""
@@ -45,17 +45,18 @@ class Data(Section):
     scales: tuple[float, ...] = setting((1.0, 0.875, 0.75, 0.66), above=0, most=1)
     """Side lengths of the random multi-scale crop, as fractions of the short side."""
     flip: Literal["none", "plain", "mirror"] = "plain"
-    """Random horizontal flip. none: never. plain: keep the label. mirror: swap left and right in labels."""
+    """Random horizontal flip. none: no flips. plain: a flipped video keeps its label.
+    mirror: left and right are swapped in the label of a flipped video."""
     workers: int = setting(4, least=0, role="machine", on_resume="free")
     """Number of decoding processes, limited to one per CPU core; 0 decodes in the main process."""
     transform_on: Literal["workers", "device"] = setting("workers", role="machine")
     """Where training frames are resized, cropped and flipped. Choose device if the GPU waits for data."""
     bad_files: Literal["skip", "strict"] = setting("skip", role="machine", on_resume="free")
-    """Unreadable videos. skip: report the video and use the next one instead. strict: end the run."""
+    """What to do with an unreadable video. skip: report it and use the next video. strict: end the run."""
     max_bad: float = setting(0.1, least=0, most=1, role="machine", on_resume="free")
-    """Maximum fraction of unreadable videos. Above it, the run ends."""
+    """Maximum fraction of unreadable videos. The run ends if the fraction is larger."""
     timeout: float = setting(300.0, above=0, role="machine", on_resume="free")
-    """Maximum wait for a batch, in seconds, after which the run ends. No effect without workers."""
+    """Seconds to wait for a batch before the run ends. The value has no effect without workers."""
 
 
 @dataclass(frozen=True)
@@ -68,50 +69,52 @@ class Network2D(Section):
     backbone: str = "resnet50"
     """Name of the 2D network."""
     temporal: str = "tam"
-    """Name of the temporal module; none gives the plain 2D network."""
+    """Name of the temporal module, or none for the plain 2D network."""
     frames: int = setting(8, least=1)
     """Number of frames per clip, T."""
     weights: str = setting("", role="place", on_resume="free")
-    """File of ImageNet weights for the 2D network, with torchvision's names. Default: random weights."""
+    """File of ImageNet weights for the 2D network, named as in torchvision. Default: random weights."""
     init: str = setting("", role="place", on_resume="free")
-    """Checkpoint to start from. Its classifier is used only if the classes are the same."""
+    """Checkpoint to start from. The checkpoint's classifier is used only if the classes are the same."""
     init_frames: Literal["same", "interpolate"] = setting("same", role="place")
-    """If `init` was trained with another T. same: refuse it. interpolate: adapt its weights to this T."""
+    """What to do if `init` was trained with another number of frames. same: end with an error.
+    interpolate: adapt the weights of `init` to `frames`."""
     dropout: float = setting(0.5, least=0, below=1)
     """Dropout probability before the classifier."""
     position: Literal["auto", "a", "b", "c", "d"] = "auto"
-    """Position of the module in a block. auto: the module's default (b for TAM).
+    """Position of the temporal module in a residual block. auto: the module's default (b for TAM).
     a, b, c: before conv1, conv2, conv3. d: before the residual addition (Figure 3)."""
     stages: tuple[Literal["res2", "res3", "res4", "res5"], ...] = ("res2", "res3", "res4", "res5")
-    """Stages of the network that get the module. Their feature maps have stride 4, 8, 16 and 32."""
+    """Stages of the 2D network that get the temporal module. res2 to res5 have stride 4, 8, 16 and 32."""
     alpha: int = setting(2, least=1)
-    """TAM: hidden units of the global branch, as a multiple of T."""
+    """TAM: the hidden layer of the global branch has alpha · T units (T: frames per clip)."""
     beta: int = setting(4, least=1)
-    """TAM: factor by which the local branch reduces the number of channels."""
+    """TAM: the hidden layer of the local branch has C / beta channels (C: channels of its input)."""
     kernel: int = setting(3, least=1)
-    """Number of temporal taps K: of TAM's adaptive kernel, and of tconv, i3d and pool."""
+    """Number of temporal taps, K, of the kernels of TAM (adaptive kernel), tconv, i3d and pool."""
     local_kernel: int = setting(3, least=1)
-    """TAM: temporal taps of the local branch. Paper: 3; published code: as many as `kernel`."""
+    """TAM: number of taps of the local branch. The paper uses 3. The published code uses `kernel` taps."""
     center_tap_bias: float = setting(0.0, least=0)
-    """TAM, global: initial lead of the centre tap's logit. Published: 0. With 6, the tap's weight is 0.96."""
+    """TAM, global: mean amount by which the centre tap's logit exceeds the others at the start.
+    The paper uses 0. With 6, the weight of the centre tap is 0.96."""
 
 
 @dataclass(frozen=True)
 class Optim(Section):
-    """How the weights are trained. The defaults are those shared by all the compared papers."""
+    """How the weights are trained. The defaults are the values that all compared papers share."""
 
     section: ClassVar[str] = "optim"
 
     method: Literal["sgd", "adamw"] = "sgd"
-    """Optimizer. sgd: SGD with momentum. adamw: needs fewer steps from random weights."""
+    """Optimizer. sgd: SGD with momentum. adamw: AdamW, which needs fewer steps from random weights."""
     epochs: int = setting(50, least=1)
     """Number of passes over the training videos."""
     lr: float = setting(0.01, above=0)
     """Peak learning rate, reached at the start or after the warm-up."""
     lr_batch: int = setting(0, least=0)
-    """Batch size that `lr` is meant for: `lr` is multiplied by batch / lr_batch. 0: no scaling."""
+    """Batch size that `lr` was chosen for. `lr` is multiplied by batch / lr_batch. 0: no scaling."""
     schedule: Literal["step", "cosine"] = "step"
-    """Learning rate schedule. step: multiply by `gamma` at milestones. cosine: half a cosine to zero."""
+    """Learning rate schedule. step: multiply by `gamma` at milestones. cosine: half a cosine, down to 0."""
     milestones: tuple[int, ...] = setting((30, 40, 45), least=0, may_be_empty=True)
     """Epochs after which the learning rate is multiplied by `gamma`."""
     gamma: float = setting(0.1, above=0, most=1)
@@ -119,19 +122,20 @@ class Optim(Section):
     warmup: float = setting(0.0, least=0)
     """Length of the linear warm-up, in epochs; must be below `epochs`. The paper has none."""
     max_steps: int = setting(0, least=0)
-    """Maximum number of steps. If `epochs` needs more, the whole schedule is shortened. 0: no limit."""
+    """Maximum number of steps. If `epochs` epochs need more steps, the schedule is shortened. 0: no limit."""
     batch: int = setting(64, least=1)
-    """Batch size: clips per step over all processes, whatever the number of GPUs that share them."""
+    """Batch size: number of clips per step, over all GPUs together."""
     accumulate: int = setting(1, least=1, role="machine")
-    """Number of parts a process splits its batch into, to save memory. Their gradients are summed."""
+    """Number of parts that each process splits its batch into, to save memory. Gradients are summed."""
     momentum: float = setting(0.9, least=0, below=1)
     """Momentum of SGD, or beta1 of AdamW."""
     weight_decay: float = setting(1e-4, least=0)
     """Weight decay of convolution and linear weights. BatchNorms and biases have none."""
     clip_norm: float = setting(20.0, above=0)
-    """Maximum gradient norm; larger gradients are clipped."""
+    """Maximum gradient norm. Gradients with a larger norm are scaled down."""
     linear_lr_boost: Literal["classifier", "all", "none"] = "all"
-    """Linear layers with 5 × the learning rate (biases 10 ×). Published code: all; mmaction2: classifier."""
+    """Which Linear layers get 5 times the learning rate (biases 10 times): all, as in the published
+    code; classifier, as in mmaction2; or none."""
     new_layer_lr_scale: float = setting(1.0, above=0)
     """Learning rate multiplier for new layers: the classifier, and temporal modules that `init` lacks."""
     smoothing: float = setting(0.0, least=0, below=1)
@@ -139,7 +143,8 @@ class Optim(Section):
     sync_norm: bool = False
     """Compute BatchNorm statistics over the batch of all processes (SyncBatchNorm). Needs GPUs."""
     nonfinite: Literal["stop", "skip"] = setting("stop", role="machine", on_resume="free")
-    """If a loss or gradient is not finite: stop the run, or skip the step. The step's videos are reported."""
+    """What to do if a loss or gradient is not finite. stop: end the run. skip: skip the step.
+    The videos of the step are reported."""
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     """Precision of convolutions and matrix products on a GPU (autocast). CPUs always use float32."""
 
@@ -159,7 +164,7 @@ class Eval(Section):
     size: int = setting(224, least=1)
     """Side length of the crops, in pixels."""
     average: Literal["logits", "softmax"] = "logits"
-    """What is averaged over the views: logits, as in the published code, or softmax, as in mmaction2."""
+    """Values to average over the views. logits: as in the published code. softmax: as in mmaction2."""
     batch: int = setting(32, least=1, role="machine")
     """Number of views per forward pass; halved if a GPU runs out of memory."""
     every: int = setting(1, least=1, role="machine")
@@ -202,18 +207,19 @@ class Recipe:
 
 
 def to_dict(recipe: Recipe) -> dict[str, Any]:
-    """Convert a recipe to plain values for JSON. The model section names its family."""
+    """Convert a recipe to plain values for JSON. The value of `model.family` names the network family."""
     values = dataclasses.asdict(recipe)
     return {**values, "model": {"family": recipe.model.family, **values["model"]}}
 
 
 def from_dict(values: dict[str, Any]) -> Recipe:
-    """Rebuild a recipe from the output of `to_dict`, including that of older versions of tanet.
+    """Rebuild a recipe from the output of `to_dict`.
 
-    Missing fields take their defaults and old field names are accepted, so older checkpoints keep loading.
+    The output may be from an older version of tanet: missing fields get their defaults, and old field names
+    are accepted. So older checkpoints can still be loaded.
 
     Raises:
-        UserError: a field or family is unknown (the message lists the known ones), or a value is invalid.
+        UserError: a field or network family is unknown, or a value is invalid.
     """
     sections = {"data": Data, "optim": Optim, "eval": Eval}
     _check_fields("recipe", values)
@@ -238,7 +244,7 @@ def _check_fields(where: str, values: object) -> None:
 
 def _network_from_dict(values: dict[str, Any]) -> Network2D:
     settings = dict(values)
-    family = settings.pop("family", "2d")  # tanet 0.1.0 had no other family and did not write it
+    family = settings.pop("family", "2d")  # tanet 0.1.0 wrote no family: all networks were 2D
     if family not in NETWORKS:
         raise UserError(f"recipe.model: unknown family '{family}': choose from {', '.join(NETWORKS)}")
     return section_from_dict(NETWORKS[family], settings, "recipe.model")

@@ -1,7 +1,7 @@
-"""Old names of recipe fields. They keep working for one release, with a warning that gives the new name.
+"""Old names of recipe fields. The old names keep working for one release.
 
-The old names are accepted in checkpoints and run folders of tanet 0.1.0, as keyword arguments and
-attributes in Python, and as flags (cli/common.py).
+They are accepted in checkpoints and run folders of tanet 0.1.0. As keyword arguments and attributes in
+Python, and as flags (cli/common.py), they are accepted with a warning that gives the new name.
 """
 
 import functools
@@ -21,10 +21,10 @@ RENAMED: dict[str, str] = {
 
 
 def with_new_names(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a recipe of plain values with the new field names. The argument is not changed.
+    """Return a copy of a recipe's plain values with the new field names.
 
-    tanet 0.1.0 also allowed scales above 1 and a warm-up as long as the training. Such values are replaced
-    by the nearest allowed ones, so that the checkpoints still load.
+    tanet 0.1.0 also allowed scales above 1, and a warm-up as long as the training. These values are replaced
+    by the nearest allowed values, so that checkpoints of tanet 0.1.0 still load.
     """
     new = {
         section: {RENAMED.get(f"{section}.{name}", name): value for name, value in values.items()}
@@ -33,7 +33,7 @@ def with_new_names(recipe: Mapping[str, Any]) -> dict[str, Any]:
         for section, values in recipe.items()
     }
     if "family" in new.get("model", {"family": ""}):
-        return new  # written by a later version than 0.1.0
+        return new  # the recipe was written by a version after 0.1.0
     data, optim = new.get("data", {}), new.get("optim", {})
     if "scales" in data:
         data["scales"] = [min(1.0, scale) for scale in data["scales"]]
@@ -43,13 +43,13 @@ def with_new_names(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def new_field_name(name: str) -> str:
-    """Return the current name of SECTION.FIELD."""
+    """Return the current name of a field. Old and new names have the form SECTION.FIELD."""
     section, _, _ = name.partition(".")
     return f"{section}.{RENAMED[name]}" if name in RENAMED else name
 
 
 def accept_old_names(cls: type) -> None:
-    """Make a section accept old names as arguments and attributes, with a DeprecationWarning."""
+    """Make a section class accept old field names as arguments and attributes, with a DeprecationWarning."""
     section = cls.section  # type: ignore[attr-defined]
     old = {name.partition(".")[2]: new for name, new in RENAMED.items() if name.startswith(f"{section}.")}
     make = cls.__init__

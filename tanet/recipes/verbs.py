@@ -1,4 +1,4 @@
-"""Synthetic actions that differ only in the order of their frames (synthetic/), trained by `tanet demo`."""
+"""Recipe of `tanet demo`: synthetic actions that differ only in the order of their frames (synthetic/)."""
 
 from tanet.recipes.recipe import Data, Eval, Network2D, Optim, Recipe
 

@@ -1,1 +1,1 @@
-"""The machine and its processes: devices, ranks, interrupts, process pools, atomic files."""
+"""Utilities for devices, ranks, interrupts, process pools and atomic file writes."""

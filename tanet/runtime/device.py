@@ -10,7 +10,9 @@ from tanet.errors import UserError
 
 
 def pick_device(name: str | torch.device | None = None) -> torch.device:
-    """Return the named device and check that it works. Without a name: a GPU if there is one, else the CPU.
+    """Return the device with this name, and check that the device works.
+
+    If the name is None or "auto", return a GPU if there is one, else the CPU.
 
     Raises:
         UserError: the device does not exist or cannot be used.
@@ -26,12 +28,12 @@ def pick_device(name: str | torch.device | None = None) -> torch.device:
 
 
 def parse_device(name: str | torch.device | None) -> torch.device:
-    """Return the named device as `pick_device` does, without checking it.
+    """Return the device with this name, like `pick_device`, but do not check that the device works.
 
     The check would allocate memory on the named GPU, or on the first GPU if the name has no number.
 
     Raises:
-        UserError: the name is not the name of a device.
+        UserError: the name is not a valid device name.
     """
     if name is None or name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -42,7 +44,7 @@ def parse_device(name: str | torch.device | None) -> torch.device:
 
 
 def available_cores() -> int:
-    """Return the number of CPU cores that this process may use, possibly fewer than the machine has."""
+    """Return the number of CPU cores that this process may use. The machine may have more cores."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -51,25 +53,27 @@ def _unusable(name: str | torch.device, error: Exception) -> UserError:
 
 
 def tune_cpu() -> None:
-    """Set options of the whole process that make a CPU compute and read faster, with unchanged results.
+    """Set process-wide options that make a CPU compute and read videos faster. The results do not change.
 
-    Channels with a tiny variance produce denormal numbers, on which a CPU is a hundred times slower.
-    So denormals are flushed to zero. Also, glibc returns large memory blocks to the system when they are
-    freed, so allocating them again causes a page fault for each page. The page faults cost a quarter of a
-    training step, and one or two milliseconds per video that is read. So glibc is told to keep the memory;
-    without glibc, memory allocation stays as it is.
+    The first option flushes denormal numbers to zero, because a CPU computes with denormal numbers a hundred
+    times more slowly. Channels with a tiny variance produce denormal numbers.
+
+    The other options make glibc keep freed memory. By default, glibc returns large blocks to the operating
+    system, and a new allocation then causes a page fault for each page. These page faults cost a quarter of
+    a training step, and one or two milliseconds per video that is read. Without glibc, memory allocation
+    does not change.
     """
     torch.set_flush_denormal(True)
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, TypeError, AttributeError):
         return
-    at_once, mapped = -1, -4  # M_TRIM_THRESHOLD, M_MMAP_MAX
+    at_once, mapped = -1, -4  # numbers of the glibc options M_TRIM_THRESHOLD and M_MMAP_MAX
     mallopt(at_once, 2**31 - 1)
     mallopt(mapped, 0)
 
 
 def autocast(device: torch.device, precision: Literal["float32", "bfloat16"]) -> torch.autocast:
-    """Return the autocast context: mixed precision on a GPU if asked for, always float32 on a CPU."""
+    """Return an autocast context. It uses bfloat16 if `precision` is bfloat16 and the device is a GPU."""
     enabled = device.type == "cuda" and precision == "bfloat16"
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)

@@ -1,10 +1,11 @@
-"""Processes that train or test together: several started by torchrun, one per GPU, or a single one.
+"""Processes that train or test together. torchrun starts several processes, one per GPU.
 
     torchrun --nproc-per-node 2 -m tanet train kinetics400 --data.root …
 
-torchrun sets RANK, LOCAL_RANK and WORLD_SIZE for each process. Ranks exchange a few numbers on the CPU
-(gloo). They exchange gradients (training/gradient_sync.py), and the initial weights and buffers, on the
-device of these tensors; between GPUs this uses NCCL.
+Without torchrun, there is a single process. torchrun sets RANK, LOCAL_RANK and WORLD_SIZE for each process.
+
+The ranks exchange small values on the CPU, with gloo. The ranks exchange gradients
+(training/gradient_sync.py), initial weights and buffers on the device of these tensors, with NCCL on GPUs.
 """
 
 import os
@@ -22,16 +23,16 @@ import torch.distributed as dist
 from tanet.errors import UserError
 from tanet.runtime.device import parse_device, pick_device
 
-SECONDS_TO_PRINT = 10  # the other ranks wait before they exit, so that rank 0 prints the error first
+SECONDS_TO_PRINT = 10  # seconds that other ranks wait before they exit, so that rank 0 prints its error first
 
 
 class RankError(UserError):
-    """An error that all ranks raise; rank 0 prints it."""
+    """Error that all ranks raise together. Only rank 0 prints the message."""
 
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """The processes that work together; a rank is one of them."""
+    """The processes that work together. Each of these processes is called a rank."""
 
     rank: int
     """Number of this process, from 0."""
@@ -40,7 +41,7 @@ class ProcessGroup:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is rank 0, which writes and reports."""
+        """Whether this process is rank 0, which writes files and reports progress."""
         return self.rank == 0
 
     def all_reduce_max(self, *values: int) -> list[int]:
@@ -52,7 +53,11 @@ class ProcessGroup:
         return values_.tolist()
 
     def all_gather_objects(self, value: Any) -> list[Any]:
-        """Return the values of all ranks, in order of rank: plain values, or small tensors on the CPU."""
+        """Return a list of the values of all ranks, in order of rank.
+
+        Args:
+            value: the value of this rank, which must be a plain object or a small CPU tensor.
+        """
         if self.world_size == 1:
             return [value]
         values: list[Any] = [None] * self.world_size
@@ -63,21 +68,21 @@ class ProcessGroup:
         """Copy the tensors of rank 0 to all ranks, in place."""
         if self.world_size > 1:
             for tensor in tensors:
-                whole = tensor.contiguous()  # copies a channels-last tensor, which cannot be sent as it is
+                whole = tensor.contiguous()  # copy a channels-last tensor, because broadcast cannot send it
                 dist.broadcast(whole, 0)
                 tensor.copy_(whole)
 
     def all_reduce_mean_async(self, tensor: torch.Tensor) -> Callable[[], object]:
-        """Start averaging a tensor over the ranks, in place; return a function that waits for the average.
+        """Start averaging a tensor over the ranks, in place. Return a function that waits for the average.
 
-        All ranks must start their averages in the same order. On a GPU, only the current stream waits, and
-        the host continues.
+        All ranks must start their averages in the same order. On a GPU, the returned function makes only the
+        current stream wait, and the host continues.
         """
         work = dist.all_reduce(tensor.div_(self.world_size), async_op=True) if self.world_size > 1 else None
         return work.wait if work else lambda: None
 
     def broadcast_object(self, value: Any) -> Any:
-        """Return the value of rank 0."""
+        """Send the value of rank 0 to all ranks, and return this value."""
         if self.world_size == 1:
             return value
         values = [value]
@@ -85,11 +90,14 @@ class ProcessGroup:
         return values[0]
 
     def raise_on_all_ranks(self, error: UserError | OSError | None) -> None:
-        """Raise an error on all ranks if it occurred on any. All ranks must call this.
+        """Raise an error on all ranks if one rank has an error. All ranks must call this together.
+
+        Args:
+            error: the error of this rank; None if this rank has no error.
 
         Raises:
-            UserError, OSError: the error itself, in a single process.
-            RankError: the rank and the message of the error, if there are several processes.
+            UserError, OSError: in a single process, `error` itself.
+            RankError: with several processes, an error that names the failed rank and repeats its message.
         """
         if self.world_size == 1 and error:
             raise error
@@ -99,7 +107,7 @@ class ProcessGroup:
 
     @contextmanager
     def errors_on_all_ranks(self) -> Iterator[None]:
-        """Raise an error in this block on all ranks if it occurs on any; see `raise_on_all_ranks`."""
+        """Run a `with` block. If it fails on one rank, raise an error on all ranks (`raise_on_all_ranks`)."""
         failed: UserError | OSError | None = None
         try:
             yield
@@ -114,14 +122,15 @@ SINGLE_PROCESS = ProcessGroup(0, 1)
 
 
 def is_main_process() -> bool:
-    """Tell whether this is rank 0. This also works outside `join_process_group`."""
+    """Tell whether this process is rank 0. This function also works outside `join_process_group`."""
     return os.environ.get("RANK", "0") == "0" or not is_distributed()
 
 
 def exit_unless_main() -> None:
-    """Exit unless this is rank 0. All ranks fail with the same error, and rank 0 prints it.
+    """Exit unless this process is rank 0. If all ranks call this on an error, only rank 0 prints the error.
 
-    torchrun ends all processes as soon as one has failed, so the other ranks first wait for rank 0 to print.
+    torchrun ends all processes as soon as one process has failed. The other ranks therefore wait before they
+    exit, so that rank 0 can print the error.
     """
     if not is_main_process():
         time.sleep(SECONDS_TO_PRINT)
@@ -137,11 +146,12 @@ def is_distributed() -> bool:
 def join_process_group(
     device: str | torch.device | None, *, timeout: float
 ) -> Iterator[tuple[ProcessGroup, torch.device]]:
-    """Join the processes that were started together; yield their group and the device of this process.
+    """Join the processes that were started together. Yield their group and the device of this process.
 
     Args:
-        device: the kind of device; with GPUs, each process of a machine uses a different one.
-        timeout: seconds that a process waits for the others before it fails.
+        device: device to use. If torchrun started several processes, each process on a machine uses a
+            different GPU, and a GPU number in `device` is ignored.
+        timeout: seconds that a process waits for the other processes before it fails.
 
     Raises:
         UserError: this machine has more processes than GPUs, the device cannot be used, or another process
@@ -159,26 +169,26 @@ def join_process_group(
         if line := _describe_lost_rank(error, timeout):
             raise UserError(line) from error
         raise
-    # Skip this after an error: other ranks may then wait for data that never comes, until torchrun ends them.
+    # After an error, do not destroy the group, because other ranks may wait in it until torchrun ends them.
     dist.destroy_process_group()
 
 
 def _own_device(device: str | torch.device | None) -> torch.device:
-    """Return the device of this process. Do not touch other GPUs: this would allocate memory on them."""
+    """Return the device of this process. Do not use other GPUs: any use of a GPU allocates memory on it."""
     target, count = parse_device(device), torch.cuda.device_count()
     if target.type != "cuda" or not count:
         return pick_device(device)
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if local >= count:
         raise UserError(
-            f"this machine has {count} GPUs, too few for its processes: lower torchrun's --nproc-per-node"
+            f"this machine has more processes than its {count} GPUs: lower torchrun's --nproc-per-node"
         )
     torch.cuda.set_device(local)
     return pick_device(torch.device("cuda", local))
 
 
 def _describe_lost_rank(error: RuntimeError, timeout: float) -> str:
-    """Describe the error in one line if another process caused it; otherwise return ""."""
+    """Return one line that describes the error if another process caused the error. Otherwise, return ""."""
     text = str(error)
     signs = ("Connection", "Broken pipe", "imed out", "NCCL")
     if isinstance(error, torch.OutOfMemoryError) or not any(sign in text for sign in signs):

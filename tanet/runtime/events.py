@@ -1,7 +1,7 @@
-"""Events of long-running functions: each such function reports its progress to one callback, `on_event`.
+"""Events of long-running functions. Such a function reports its progress by calling `on_event` with an event.
 
-The events themselves are plain values, defined next to the code that emits them: `BadVideo` in
-data/loader.py, `VideosDone` in evaluation/evaluate.py, `Progress` and `EpochResult` in training/events.py.
+Events are dataclasses, defined next to the code that emits them: `BadVideo` in data/loader.py, `VideosDone`
+in evaluation/evaluate.py, `Progress` and `EpochResult` in training/events.py.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Note:
-    """A message that the user should see; the work continues."""
+    """A message that the user should see. A note is not an error, so the work continues."""
 
     text: str
 
@@ -20,4 +20,4 @@ OnEvent = Callable[[Any], None]
 
 
 def ignore(_: object) -> None:
-    """Ignore an event; this is the default of `on_event`."""
+    """Ignore an event. This function is the default of `on_event`."""

@@ -1,4 +1,4 @@
-"""Write files that are either complete or absent, and return the versions of the software that wrote them."""
+"""Functions for files: write a file atomically, name a file relative to a folder, list package versions."""
 
 import errno
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of the packages that produce a result; "source" if one is not installed."""
+    """Return the version of each package that affects results; "source" for a package not installed."""
     found = {}
     for name in ("tanet", "torch", "numpy", "av"):
         try:
@@ -26,10 +26,10 @@ def name_below(path: str | Path, root: str | Path | None) -> str | None:
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:
-    """Write a file that is either complete under its name or absent, even after a power failure.
+    """Write a file atomically: even after a power failure, the file is either complete or unchanged.
 
     Raises:
-        OSError: the disk is full, or the folder cannot be written; the error names the file.
+        OSError: the disk is full, or the folder cannot be written. The error names the file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,13 +48,13 @@ def write_atomically(path: str | Path, content: bytes) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Sync a folder, so that a new file name in it is on the disk; Windows cannot sync folders."""
+    """Sync a folder to disk, so that a new file in it survives a power failure. Do nothing on Windows."""
     if os.name == "posix":
         number = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(number)
         except OSError as error:
-            if error.errno != errno.EINVAL:  # some network mounts cannot sync folders
+            if error.errno != errno.EINVAL:  # EINVAL comes from network mounts that cannot sync folders
                 raise
         finally:
             os.close(number)

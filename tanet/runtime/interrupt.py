@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request to stop: the running work finishes its step, saves, and ends."""
+"""Handling of Ctrl-C and SIGTERM: the running work finishes its current step, saves its state and ends."""
 
 import signal
 from types import FrameType, TracebackType
@@ -6,13 +6,14 @@ from typing import Self
 
 
 class Interrupted(KeyboardInterrupt):
-    """The work was stopped early on request; the message says where."""
+    """Error raised when work stops early on request. The message says where the work stopped."""
 
 
 class StopRequest:
-    """Context manager that records SIGINT and SIGTERM in `asked`. A second SIGINT stops the work at once.
+    """Context manager that sets `asked` when SIGINT or SIGTERM arrives.
 
-    Signals reach only the main thread: in any other thread, this changes and records nothing.
+    A second SIGINT stops the work at once. Only the main thread can handle signals. In any other thread, this
+    context manager does nothing.
     """
 
     def __init__(self) -> None:

@@ -1,9 +1,8 @@
-"""Run one function over many files in worker processes, so that a bad file costs only its own result.
-
-A file is bad if it makes its worker hang or crash.
+"""Run one function over many files in worker processes, even if some files make a worker hang or crash.
 
 Each worker has its own pipe and processes one file at a time, so the parent always knows which file a worker
-has. A worker that dies, or exceeds the time limit, is replaced, and its file is reported as failed.
+is processing. If a worker dies or exceeds the time limit, the parent replaces the worker and reports the file
+as failed. Other files are not affected.
 """
 
 import math
@@ -23,7 +22,8 @@ import torch
 from tanet.errors import UserError
 
 T = TypeVar("T")
-SPAWN = get_context("spawn")  # a fork would copy the parent while its threads are in the middle of their work
+# Do not fork the workers, because a fork would copy the parent while the parent's threads are working.
+SPAWN = get_context("spawn")
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ def map_files(
     Closing the generator ends the worker processes.
 
     Args:
-        work: function to call with each file; it must be at the top level of a module, so that a worker can
-            import it, and it should return expected errors of a file as values.
+        work: function to call with each file. The function must be defined at the top level of a module, so
+            that a worker can import it. It should return expected errors as values instead of raising them.
         paths: the files.
         workers: number of worker processes.
-        limit: seconds allowed per file, not counting the start of a worker.
+        limit: seconds allowed per file. The start of a worker does not count.
 
     Raises:
         UserError: `workers` or `limit` is not positive, or a worker died before it received a file.
@@ -84,8 +84,8 @@ class _Worker(Generic[T]):
         self.limit, self.deadline = limit, math.inf
         self.pipe, theirs = SPAWN.Pipe()
         self.process = SPAWN.Process(target=_serve, args=(work, theirs), daemon=True)
-        # Ctrl-C reaches every process of a terminal. Workers inherit this mask, so only the parent handles
-        # the signal.
+        # Ctrl-C sends SIGINT to the parent and the workers, but only the parent should handle the signal.
+        # Block SIGINT during the start of a worker, because the worker inherits the blocked signals.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self.process.start()
@@ -95,11 +95,15 @@ class _Worker(Generic[T]):
 
     def start(self, path: Path) -> None:
         self.path, self.deadline = path, time.monotonic() + self.limit
-        with suppress(OSError):  # the worker has just died: `result` will notice
+        # Sending fails if the worker has just died. The next call of `result` then reports the dead worker.
+        with suppress(OSError):
             self.pipe.send(path)
 
     def result(self) -> Any:
-        """Return the worker's message, or a FailedFile; None if nothing has happened yet."""
+        """Return the worker's message, or a `FailedFile` if the worker died or took too long.
+
+        Return None while the worker is still busy.
+        """
         if self.pipe.poll():
             try:
                 return self.pipe.recv()
@@ -108,7 +112,7 @@ class _Worker(Generic[T]):
                 if self.path is None:
                     raise UserError(
                         f"a process that reads videos could not start ({_end(self.process.exitcode)}), "
-                        "perhaps for lack of memory: try fewer --workers"
+                        "perhaps because memory is short: try fewer --workers"
                     ) from None
                 return FailedFile("crashed", f"the process that read it died ({_end(self.process.exitcode)})")
         if time.monotonic() > self.deadline:
@@ -122,7 +126,7 @@ class _Worker(Generic[T]):
 
 
 def _serve(work: Callable[[Path], Any], pipe: Connection) -> None:
-    """Process the files from a pipe until it is closed; this is the main function of a worker."""
+    """Process the files that arrive on a pipe, until the pipe is closed. Each worker runs this function."""
     torch.set_num_threads(1)
     pipe.send("ready")
     while True:
@@ -132,7 +136,7 @@ def _serve(work: Callable[[Path], Any], pipe: Connection) -> None:
             return
         try:
             result = work(path)
-        except Exception as error:  # report it for this file, then continue with the next one
+        except Exception as error:  # report the error as this file's result, and continue with the next file
             result = FailedFile("crashed", f"{type(error).__name__}: {error}")
         pipe.send(result)
 

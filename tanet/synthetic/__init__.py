@@ -1,14 +1,16 @@
-"""Synthetic videos that can be labelled only by the order of their frames: ten verbs in five pairs.
+"""Synthetic videos whose labels depend on the order of the frames. There are ten verbs in five pairs.
 
-    frames(second verb of a pair) = frames(first verb of the pair)[::-1]        exactly, before encoding
+Before encoding, a clip of the second verb of a pair is a clip of the first verb played backwards:
 
-A clip shows a textured background under a slowly panning camera, one object that performs the verb at a
-changing speed, and distractors that only wander. Everything but the verb (camera, speed, distractors, light,
-noise) has the same distribution forwards and backwards. The frames without their order therefore carry no
-information about which verb of a pair they show: a network that ignores order, however large, is right half
-of the time.
+    frames(second verb of a pair) = frames(first verb of the pair)[::-1]
 
-    tanet synthesize OUT        flags set the difficulty: see Difficulty in tracks.py
+A clip shows a textured background, which is filmed by a slowly panning camera. One object performs the verb
+at a changing speed. Other objects, the distractors, wander and perform no verb. Everything but the verb
+(camera, speed, distractors, light, noise) has the same distribution forwards and backwards. Without their
+order, the frames therefore carry no information about which verb of a pair they show. A network that ignores
+the order, however large, confuses the two verbs of a pair half of the time.
+
+`tanet synthesize OUT` makes a data set. Its flags set the difficulty; see `Difficulty` in tracks.py.
 """
 
 from tanet.synthetic.clip import render

@@ -1,4 +1,4 @@
-"""Rendering of one synthetic clip: tracks.py places the objects, drawing.py draws them."""
+"""Rendering of one synthetic clip. tracks.py computes where the objects are, and drawing.py draws them."""
 
 import math
 
@@ -22,7 +22,8 @@ def render(
 ) -> ndarray:
     """Render one clip, uint8 [T, H, W, 3].
 
-    The scene's random numbers are drawn before the verb's, so one seed gives all verbs the same scene.
+    For the same seed, all verbs get the same scene, because the scene's random numbers are drawn before the
+    random numbers of the verb.
 
     Raises:
         UserError: the verb is unknown, there are fewer than 2 frames, or a side is below 32 pixels.
@@ -30,7 +31,7 @@ def render(
     if verb not in VERBS:
         raise UserError(f"unknown verb {verb!r}; known: {', '.join(VERBS)}")
     if frames < 2 or min(height, width) < 32:
-        raise UserError(f"need at least 2 frames of 32 x 32 pixels, got {frames} of {height} x {width}")
+        raise UserError(f"need at least 2 frames, each at least 32 x 32, got {frames} of {height} x {width}")
     forward, backward = next(pair for pair in PAIRS if verb in pair)
     times, size, unit = np.linspace(0, 1, frames), (height, width), min(height, width)
     # Pan background and objects by whole pixels, so that the background needs no resampling.
@@ -51,8 +52,9 @@ def render(
         for shape, track in cast:
             draw(frame, grid, shape, track[:, t])
         frame *= np.float32(light[t])
-        # Uniform noise costs a fifth of normal noise; √12 gives it the standard deviation `noise`.
-        # The three colours of a pixel share one value.
+        # Uniform noise takes a fifth of the time of normal noise.
+        # The factor √12 gives the uniform noise the standard deviation `difficulty.noise`.
+        # The three colours of a pixel get the same noise.
         frame += np.float32(255 * 12**0.5 * difficulty.noise) * (generator.random(size, np.float32) - 0.5)
         clip[t] = np.clip(np.rint(frame), 0, 255).transpose(1, 2, 0)
     return clip[::-1] if verb == backward else clip

@@ -1,6 +1,6 @@
-"""Drawing of synthetic videos: a shape that no rotation maps to itself, and a textured background.
+"""Drawing of the shapes and the textured background of synthetic videos.
 
-Lengths are in pixels, y points down, angles are counter-clockwise.
+Lengths are in pixels, y points down, and angles are counter-clockwise.
 """
 
 import colorsys
@@ -14,17 +14,20 @@ from numpy.random import Generator
 
 @dataclass(frozen=True)
 class Shape:
-    """Convex patches from rear to front, in the shape's own axes; its radius is the unit of length."""
+    """Shape made of convex patches, which are painted in order. Coordinates are in units of its radius."""
 
-    sides: ndarray  # [S, 3]: times (x, y, 1) gives the distances to the sides of all patches
-    patches: tuple[slice, ...]  # rows of `sides` that belong to each patch
+    sides: ndarray  # [S, 3]: sides @ (x, y, 1) gives the distances of a point to the S sides
+    patches: tuple[slice, ...]  # for each patch, its rows in `sides`
     colors: ndarray  # [patches, 3]
     rim: float  # grey value of the outline, 0 to 255
-    stripes: tuple[float, float]  # frequency (per radius, along x) and phase of the texture
+    stripes: tuple[float, float]  # angular frequency along x and phase of the stripes
 
 
 def random_shape(generator: Generator) -> Shape:
-    """Return a long striped body with a pale nose and a fin at one side: no rotation maps it to itself."""
+    """Return a long striped body with a pale nose and a fin at one side.
+
+    No rotation maps the body to itself.
+    """
     uniform, hue, round_ = generator.uniform, generator.uniform(), 12  # 12 sides look round
     kinds = [int(generator.choice(of)) for of in ((3, 4, round_), (4, 5, 6, round_), (3, 4, round_))]
     ends, hand = np.cumsum(kinds), generator.choice([-0.5, 0.5])
@@ -40,7 +43,7 @@ def random_shape(generator: Generator) -> Shape:
 
 
 def _polygon(sides: int, center: tuple[float, float], axes: tuple[float, float]) -> ndarray:
-    """Return the sides of a regular polygon that has a corner at +x and is stretched to two half-axes."""
+    """Return the sides of a regular polygon with a corner at +x, stretched to the two half-axes `axes`."""
     normal = np.pi * (2 * np.arange(sides) + 1) / sides
     x, y = np.cos(normal) / axes[0], np.sin(normal) / axes[1]
     offset = -np.cos(np.pi / sides) - x * center[0] - y * center[1]
@@ -53,8 +56,8 @@ def draw(frame: ndarray, grid: ndarray, shape: Shape, pose: ndarray) -> None:
     Args:
         frame: float [3, H, W], 0 to 255.
         grid: homogeneous coordinates (x, y, 1) of the pixels: [3, H, W].
-        shape: the shape.
-        pose: one column of a track (tracks.act): x, y, radius, angle, opacity and uncovered.
+        shape: shape to paint.
+        pose: x, y, radius, angle, opacity and uncovered. This is one column of the result of `tracks.act`.
     """
     x, y, radius, angle, opacity, uncovered = pose.tolist()
     reach = 1.2 * radius + 2  # includes the outline and the soft edge
@@ -64,11 +67,12 @@ def draw(frame: ndarray, grid: ndarray, shape: Shape, pose: ndarray) -> None:
     cos, sin = math.cos(angle) / radius, math.sin(angle) / radius
     own = np.array([[cos, -sin, sin * y - cos * x], [-sin, -cos, sin * x + cos * y], [0, 0, 1]])
     planes = np.concatenate([shape.sides @ own, own[:1]]).astype(np.float32)
-    # Use einsum, not `@`: BLAS would start threads for every frame, which costs more than it saves.
-    lines = np.einsum("sk,khw->shw", planes, grid[:, rows, columns])  # [S + 1, h, w]; last: x in own axes
+    # Use einsum, because `@` would start BLAS threads for every frame, which take more time than they save.
+    # `lines` is [S + 1, h, w]: the distances to the S sides, and then x in the shape's own axes.
+    lines = np.einsum("sk,khw->shw", planes, grid[:, rows, columns])
     depth = [np.maximum.reduce(lines[patch]) for patch in shape.patches]  # each [h, w], negative inside
 
-    def inside(distance: ndarray) -> ndarray:  # 0 to 1, with a soft edge one pixel wide
+    def inside(distance: ndarray) -> ndarray:  # 1 inside, 0 outside, with a soft edge of one pixel
         return np.clip(0.5 - radius * distance, 0, 1)
 
     paint = np.full_like(box, shape.rim)
@@ -85,12 +89,12 @@ def _color(hue: float, saturation: float, value: float) -> ndarray:
 def background(height: int, width: int, unit: int, generator: Generator) -> ndarray:
     """Return a textured background, float [3, H, W].
 
-    It is smooth noise of four grain sizes, proportional to `unit` (in pixels): patches of three muted colours
-    under finer mottling.
+    The background shows patches of three muted colours, with finer mottling on top. Patches and mottling are
+    smooth noise with four grain sizes, which are proportional to `unit` (in pixels).
     """
 
     def noise(cell: float) -> ndarray:
-        # Blend random values on a grid with a Gaussian about one cell wide, along y and then along x.
+        # Interpolate random values on a grid with a Gaussian about one cell wide, along y and then along x.
         place = np.arange(max(height, width))[:, None] / cell
         blend = np.exp(-2 * (place - np.arange(-1, place.max() + 3)) ** 2)
         values = generator.standard_normal((blend.shape[1], blend.shape[1]))

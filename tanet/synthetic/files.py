@@ -18,7 +18,7 @@ from tanet.synthetic.tracks import DEFAULT, VERBS, Difficulty
 def write_video(path: str | Path, frames: ndarray, *, fps: int = 25) -> None:
     """Write frames as an h264 video in an mp4 file.
 
-    Like common video files, the file has B-frames; every 12th frame is a key frame. Missing folders are
+    Like common video files, the file has B-frames. Every 12th frame is a key frame. Missing folders are
     created.
 
     Args:
@@ -27,16 +27,16 @@ def write_video(path: str | Path, frames: ndarray, *, fps: int = 25) -> None:
         fps: frames per second.
 
     Raises:
-        UserError: the frames have another type or shape, or an odd height or width.
+        UserError: `frames` is empty, or is not uint8 [T, H, W, 3] with even H and W.
         OSError: the file cannot be written; the error names its path.
     """
     import av
 
-    # 4:2:0 halves the height and width of the chroma planes.
+    # H and W must be even, because the format yuv420p halves the height and width of the colour planes.
     even = frames.ndim == 4 and frames.shape[1] % 2 == frames.shape[2] % 2 == 0
     if frames.dtype != np.uint8 or not even or frames.shape[3] != 3 or not frames.size:
         raise UserError(f"need uint8 [T, H, W, 3] with even H and W, got {frames.dtype} {list(frames.shape)}")
-    # With coarser encoding than crf 18, artefacts in just uncovered regions would reveal time's direction.
+    # At lower quality than crf 18, artefacts in newly uncovered regions would reveal the direction of time.
     options = {"preset": "superfast", "crf": "18", "g": "12", "bf": "2", "threads": "1"}
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -63,9 +63,10 @@ def make_dataset(
     workers: int = 1,
     report: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write a data set of clips of 24 to 48 frames: root/{train,val}/VERB/00000.mp4 ….
+    """Write a data set of clips with 24 to 48 frames. The files are root/{train,val}/VERB/00000.mp4 ….
 
-    A clip depends only on its seed, split, verb and number (and on size and difficulty), not on `workers`.
+    A clip is determined by its seed, split, verb, number, size and difficulty. The number of workers does not
+    change the clips.
 
     Args:
         root: folder for the data set; it must be new or empty.
@@ -77,7 +78,7 @@ def make_dataset(
         width: width of the frames in pixels: even, at least 32.
         difficulty: see `Difficulty`.
         workers: number of processes.
-        report: called after each clip with the number of clips done and their total number.
+        report: called after each clip with the number of finished clips and the total number of clips.
 
     Raises:
         UserError: a verb is unknown, `root` is not empty, or the size of the frames is invalid.
@@ -92,7 +93,7 @@ def make_dataset(
     for split, count in enumerate((train, val)):
         keys += [(split, VERBS.index(verb), number) for verb in verbs for number in range(count)]
     make = partial(_make_clip, root, seed, partial(render, height=height, width=width, difficulty=difficulty))
-    # Spawn, not fork: a fork would break threads that the caller may have (torch's or a decoder's).
+    # Spawn processes: a fork would break threads of the caller, such as those of torch or a decoder.
     many = ProcessPoolExecutor(workers, mp_context=get_context("spawn")) if workers > 1 else nullcontext()
     with many as pool:
         for done, _ in enumerate(pool.map(make, keys, chunksize=8) if pool else map(make, keys), start=1):

@@ -1,9 +1,9 @@
-"""Positions of everything in a synthetic video over time: verbs, their pace, camera, distractors.
+"""Tracks in a synthetic video: how the object, the distractors and the camera move over time.
 
-At any difficulty, everything but the verb has the same distribution forwards and backwards, so the two verbs
-of a pair cannot be told apart by their frames without the order.
+At any difficulty, everything but the verb has the same distribution forwards and backwards. The two verbs of
+a pair therefore cannot be told apart without the order of the frames.
 
-Lengths are in pixels, y points down, angles are counter-clockwise; times run from 0 to 1 over a clip.
+Lengths are in pixels, y points down, and angles are counter-clockwise. Times run from 0 to 1 over a clip.
 """
 
 import math
@@ -27,29 +27,33 @@ VERBS: tuple[str, ...] = tuple(verb for pair in PAIRS for verb in pair)
 
 @dataclass(frozen=True)
 class Difficulty:
-    """Difficulty of synthetic videos. At 0 everywhere, the background is still and the verb's speed constant.
+    """Difficulty of synthetic videos.
 
-    `camera`, `speed`, `tempo` and `activity` imitate what makes real motion complex: the camera moves, the
+    If all values are 0, the background is still and the verb's speed is constant.
+
+    `camera`, `speed`, `tempo` and `activity` imitate the complexity of real motion: the camera moves, the
     same action has different speeds, and bodies do several things at once.
     """
 
     camera: float = 0.05
-    """Largest pan of the camera, as a fraction of the short side. The object moves relative to the scene."""
+    """Largest pan of the camera, as a fraction of the short side. The pan moves background and objects."""
     speed: float = 0.6
-    """Variation of the pace within a clip: up to a factor of e^±speed."""
+    """Variation of the verb's speed within a clip: by factors from e^-speed to e^speed."""
     tempo: float = 0.0
-    """Pace between clips: the verb fills e^-tempo to 1 of a clip; the object waits before and after it."""
+    """Variation of the verb's duration: the verb takes a fraction from e^-tempo to 1 of each clip.
+    Before and after the verb, the object waits."""
     activity: float = 0.0
-    """Motion besides the verb. 1 means sway by up to 0.3 of the short side, growth by e^±0.5, turns by ±90°.
-    The component of motion that the verb uses is left out."""
+    """Strength of the object's motion besides the verb, without the kind of motion that the verb uses.
+    At 1, the object sways by up to 0.3 of the short side, turns by up to ±90°, and grows by up to e^±0.5."""
     distractors: int = 1
     """Number of other objects, which wander and perform no verb."""
     noise: float = 0.01
     """Standard deviation of the sensor noise, as a fraction of full brightness."""
     light: float = 0.05
-    """Largest drift of the brightness, as a fraction."""
+    """Largest change of the brightness during a clip, as a fraction of the brightness."""
     facing: float = 1.0
-    """For turns: largest angle from up to the object's direction halfway through, as a fraction of 180°."""
+    """Only for the turn verbs: variation of the object's direction halfway through a turn.
+    The direction differs from straight up by at most this fraction of 180°."""
 
     def __post_init__(self) -> None:
         if min(vars(self).values()) < 0:
@@ -64,14 +68,17 @@ HARD = Difficulty(camera=0.3, speed=0.8, tempo=0.5, activity=0.4, distractors=2)
 def wander(times: ndarray, generator: Generator) -> ndarray:
     """Return a smooth random path [T] within ±1.
 
-    The path is the sum of two slow sines of random phase, so its distribution is the same backwards.
+    The path is the sum of two slow sines of random phase, so its distribution is the same when reversed.
     """
     sines = [np.sin(generator.uniform(2, 6) * times + generator.uniform(0, 2 * np.pi)) for _ in range(2)]
     return 0.7 * sines[0] + 0.3 * sines[1]  # [T]
 
 
 def progress(times: ndarray, dials: Difficulty, generator: Generator) -> ndarray:
-    """Return the progress of the verb [T], rising from 0 to 1: the integral of a random positive pace."""
+    """Return the progress of the verb over time, [T], from 0 to 1.
+
+    The progress is the integral of a random positive speed.
+    """
     pace = np.exp(dials.speed * wander(times, generator))
     passed = np.concatenate([[0.0], np.cumsum(pace[1:] + pace[:-1])])
     passed = passed / passed[-1]  # [T]
@@ -85,7 +92,9 @@ def progress(times: ndarray, dials: Difficulty, generator: Generator) -> ndarray
 def act(
     verb: str, progress: ndarray, pan: ndarray, size: tuple[int, int], dials: Difficulty, generator: Generator
 ) -> ndarray:
-    """Return the object's track for the first verb of a pair, within the centred square if it fits.
+    """Return the object's track for the first verb of a pair.
+
+    The track lies within the centred square of the frame if it fits there.
 
     Args:
         verb: first verb of a pair.
@@ -96,8 +105,8 @@ def act(
         generator: source of random numbers.
 
     Returns:
-        [6, T]: x, y, radius, angle, opacity and uncovered. The shape is visible only where x in its
-        own axes is below `uncovered` (in radii).
+        [6, T]: x, y, radius, angle, opacity and uncovered. In the shape's own axes, with its radius as the
+        unit of length, only the part where x < uncovered is visible.
     """
     (height, width), unit, uniform = size, min(size), generator.uniform
     x = y = np.zeros_like(progress)
@@ -109,7 +118,7 @@ def act(
         radius = unit * uniform(0.32, 0.4) * uniform(2.0, 2.7) ** (progress - 1)
     elif verb == "turn_left":
         radius = np.array(unit * uniform(0.26, 0.32))
-        # Up to speed 1, 8 evenly spaced frames are less than 45° apart: the direction is unambiguous.
+        # For speed ≤ 1, 8 evenly spaced frames are less than 45° apart, so the direction is unambiguous.
         angle = np.pi / 2 + dials.facing * (angle - np.pi) + np.radians(uniform(100, 140)) * (progress - 0.5)
         # The object turns about its rear, like the hand of a clock.
         x, y = 0.8 * radius * np.stack([np.cos(angle), -np.sin(angle)])
@@ -128,10 +137,10 @@ def act(
 
 
 def _besides(verb: str, activity: float, frames: int, generator: Generator) -> ndarray:
-    """Return the object's motion besides its verb [4, T]: along x, along y, growth, rotation.
+    """Return the object's motion besides its verb, [4, T]: motion along x, motion along y, growth, rotation.
 
-    The component that the verb itself uses is 0, so that this motion does not reveal the verb: an object that
-    moves left sways only up and down.
+    The component that the verb itself uses is 0, so that the motion of the verb stays unchanged. For
+    example, an object that moves left does not sway left and right, but only up and down.
     """
     kept = {"move_left": 0, "move_up": 1, "approach": 2, "turn_left": 3}.get(verb)
     ways = activity * np.stack([wander(np.linspace(0, 1, frames), generator) for _ in range(4)])
@@ -149,5 +158,5 @@ def distract(times: ndarray, pan: ndarray, size: tuple[int, int], generator: Gen
 
 
 def _place(path: ndarray, low: float, high: float, generator: Generator) -> ndarray:
-    """Shift a path to a random position within [low, high]; a path longer than that overhangs both ends."""
+    """Shift a path to a random position within [low, high]. A longer path extends beyond both ends."""
     return path + generator.uniform(*sorted((low - path.min(), high - path.max())))

@@ -1,4 +1,4 @@
-"""The events that a training run emits, as plain values."""
+"""Dataclasses for the events that a training run passes to `on_event`."""
 
 from dataclasses import dataclass
 
@@ -24,22 +24,25 @@ class Progress:
     """Steps per epoch."""
     loss: float
     top1: float
-    """Top-1 accuracy, as a fraction. `loss` and `top1` are means over the epoch so far."""
+    """Top-1 accuracy, from 0 to 1. Both `loss` and `top1` are averages over the epoch so far."""
     lr: float
     """Learning rate of the last step."""
     clips_per_second: float
-    """Speed of all ranks together, since the start of the epoch or since the run was resumed."""
+    """Clips per second of all ranks together, since the start of the epoch or the resume of the run."""
     wait: float
-    """Fraction of the same time that this process spent waiting for data."""
+    """Fraction of its time that this process spent waiting for data.
+
+    The time counts from the start of the epoch or the resume of the run.
+    """
     memory: int | None
     """Peak memory allocated on this process's GPU, in bytes; None on a CPU."""
 
 
 @dataclass(frozen=True)
 class EpochResult:
-    """One line of metrics.csv. Accuracies are fractions.
+    """The results of one epoch, which form one line of metrics.csv. Accuracies are from 0 to 1.
 
-    Validation uses one view per video; its accuracies are None in an epoch without validation.
+    Validation uses one view per video. In an epoch without validation, the `val_` fields are None.
     """
 
     epoch: int
@@ -51,11 +54,11 @@ class EpochResult:
     val_mean_class: float | None
     clips_per_second: float
     wait: float
-    """Fraction of the epoch's time spent waiting for data."""
+    """Fraction of the epoch's time that was spent waiting for data."""
     memory_gib: float | None
     """Peak memory allocated on the GPU, in GiB; None on a CPU."""
     seconds: float
-    """Time since the start of training, excluding the pauses between a stop and a resume."""
+    """Training time since the start of the run. The time between a stop and a resume does not count."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,12 @@ class BadStep:
 
     epoch: int
     step: int
-    """Number of the step in its epoch; `epoch` and `step` count from 1."""
+    """Number of the step within the epoch. Both `epoch` and `step` count from 1."""
     videos: tuple[str, ...]
-    """Videos in the batches of ranks whose loss was not finite, or of all ranks if all losses were finite."""
+    """Videos in the batches of the ranks whose loss was not finite.
+
+    If the loss was finite on all ranks and only the gradient was not, these are the videos of all ranks.
+    """
 
     def __str__(self) -> str:
         videos = abbreviate(self.videos)
@@ -78,7 +84,7 @@ Event = Split | Plan | Note | BadVideo | BadStep | Progress | EpochResult
 
 
 def epoch_result(trained: Progress, val: Report | None, *, lr: float, seconds: float) -> EpochResult:
-    """Combine the training progress of an epoch and the report of its validation, if there was one."""
+    """Build the result of an epoch from its training progress and its validation report, if any."""
     accuracy = val.accuracy if val else None
     return EpochResult(
         epoch=trained.epoch,

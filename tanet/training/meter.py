@@ -1,4 +1,4 @@
-"""Meter of an epoch: loss, accuracy and speed, over all ranks."""
+"""Meter for the loss, accuracy and speed of an epoch, over all ranks."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -13,15 +13,18 @@ from tanet.training.step import StepResult
 
 
 class Meter:
-    """Loss, accuracy and speed of one epoch, over all ranks. Only `total` and `read` wait for the device.
+    """Meter for the loss, accuracy and speed of one epoch, over all ranks.
+
+    Only the methods `total` and `read` wait for the GPU.
 
     Args:
         epoch: number of the epoch, from 1.
-        done: steps of this epoch that were made before the run was stopped and resumed.
-        steps: steps in the epoch.
-        sums: sums of loss, correct answers and clips over those earlier steps; only rank 0 uses them.
-        group: the ranks; all of them call `read` at the same step.
-        device: device that holds the sums.
+        done: number of steps of this epoch that were made before the run was stopped and resumed.
+        steps: number of steps in the epoch.
+        sums: sums of the loss, of correct predictions and of clips over the first `done` steps and all ranks.
+            Only rank 0 adds these sums, so that they count once.
+        group: the ranks. All ranks must call `total` and `read` at the same step.
+        device: device on which the meter keeps its sums.
     """
 
     def __init__(
@@ -43,7 +46,7 @@ class Meter:
         self.started = time.monotonic()
 
     def timed(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """Pass batches on, and count the time spent waiting for them."""
+        """Yield the batches, and measure the time spent waiting for each batch."""
 
         def add(seconds: float) -> None:
             self.waited += seconds
@@ -51,7 +54,10 @@ class Meter:
         return timed(batches, add)
 
     def add(self, result: StepResult, labels: torch.Tensor, *, lr: float) -> None:
-        """Add a step and the labels [B] of its batch. Loss and accuracy leave out a skipped step."""
+        """Add the result of a step and the labels [B] of its batch.
+
+        A skipped step does not count in the loss and the accuracy.
+        """
         self.step, self.lr = self.step + 1, lr
         self.clips += len(labels)
         correct = (result.logits.argmax(1) == labels).sum()
@@ -60,11 +66,11 @@ class Meter:
         self.sums += torch.where(result.bad.bool(), torch.zeros_like(new), new)
 
     def total(self) -> torch.Tensor:
-        """Return the sums over all ranks, on the CPU."""
+        """Return the sums of the loss, of correct predictions and of clips over all ranks, on the CPU."""
         return torch.stack(self.group.all_gather_objects(self.sums.cpu())).sum(0)
 
     def read(self) -> Progress:
-        """Wait for the device and return the progress of the epoch."""
+        """Wait for the GPU, and return the progress of the epoch."""
         loss, correct, clips = self.total().tolist()
         seconds = max(1e-9, time.monotonic() - self.started)
         gpu = self.device.type == "cuda"

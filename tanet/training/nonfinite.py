@@ -1,4 +1,8 @@
-"""Report steps whose loss or gradient was not finite, with their videos, without waiting for the device."""
+"""Report the steps whose loss or gradient was not finite, and the videos of these steps.
+
+Each step leaves a flag on the GPU. `check` reads the flags of many steps at once, so training does not wait
+for the GPU at each step.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,7 +14,8 @@ from tanet.runtime.events import OnEvent
 from tanet.training.events import BadStep
 from tanet.training.step import StepResult
 
-MAX_IN_A_ROW = 20  # after this many skipped steps in a row, the network no longer learns
+# End the run after MAX_IN_A_ROW skipped steps in a row, because the network no longer learns.
+MAX_IN_A_ROW = 20
 
 
 @dataclass(frozen=True)
@@ -23,12 +28,12 @@ class _Step:
 
 
 class NonFiniteMonitor:
-    """Monitor that keeps the steps' flags (`StepResult.bad`) on the device until `check` reads them.
+    """Monitor for bad steps. A step is bad if its loss or gradient was not finite (`StepResult.bad`).
 
     Args:
         choice: "stop" ends the run at the first bad step; "skip" continues without that step.
-        group: the ranks; all of them call `check` at the same step.
-        on_event: receives each `BadStep`.
+        group: the ranks. All ranks must call `check` at the same step.
+        on_event: receives a `BadStep` for each bad step.
     """
 
     def __init__(self, choice: Literal["stop", "skip"], *, group: ProcessGroup, on_event: OnEvent) -> None:
@@ -41,10 +46,10 @@ class NonFiniteMonitor:
         self.pending.append(_Step(epoch, step, videos, result.bad, result.loss))
 
     def check(self) -> None:
-        """Check the steps since the last call. Bad steps have not changed the network.
+        """Report each bad step since the last call. A bad step has not changed the network.
 
         Raises:
-            RankError: a step was bad and the choice is "stop", or too many in a row were bad.
+            RankError: a step was bad and `choice` is "stop", or `MAX_IN_A_ROW` steps in a row were bad.
         """
         steps, self.pending = self.pending, []
         if not steps:
@@ -58,14 +63,19 @@ class NonFiniteMonitor:
             if self.choice == "stop":
                 raise RankError(
                     f"{event}: inspect these videos; to skip such steps, use --resume with --optim.nonfinite "
-                    "skip; for a lower learning rate (--optim.lr), start a new run with another --out"
+                    "skip; to lower the learning rate (--optim.lr), start a new run with another --out"
                 )
             self.on_event(event)
             if self.in_a_row == MAX_IN_A_ROW:
-                raise RankError(f"{MAX_IN_A_ROW} steps in a row were skipped, the last: {event}")
+                raise RankError(
+                    f"training stopped, because {MAX_IN_A_ROW} steps in a row were skipped (last: {event})"
+                )
 
     def _videos(self, step: _Step) -> tuple[str, ...]:
-        """Return the videos of ranks whose loss was not finite, or of all ranks if all losses were finite."""
+        """Return the videos of a step, but only from the ranks whose loss was not finite.
+
+        If the loss was finite on all ranks, return the videos from all ranks.
+        """
         told = self.group.all_gather_objects((step.videos, bool(step.loss.isfinite())))
         guilty = [videos for videos, finite in told if not finite] or [videos for videos, _ in told]
         return tuple(video for videos in guilty for video in videos)

@@ -1,14 +1,15 @@
-"""The optimizer and its parameter groups, as in the published code: learning rates and weight decay.
+"""The optimizer and its parameter groups. Learning rates and weight decay follow the published code.
 
-kind                              learning rate    weight decay
-convolution, Linear weight        ×1               yes
-bias of a convolution             ×2               no
-BatchNorm weight and bias         ×1               no
-Linear weight, where `linear_lr_boost`  ×5               yes
-Linear bias, where `linear_lr_boost`    ×10              no
+parameter                               learning rate    weight decay
+weight of a convolution or Linear       ×1               yes
+bias of a convolution or Linear         ×2               no
+weight or bias of a BatchNorm           ×1               no
+weight of a boosted Linear              ×5               yes
+bias of a boosted Linear                ×10              no
 
-The learning rate of the classifier, and of temporal modules whose weights no checkpoint supplied, is also
-multiplied by `new_layer_lr_scale`.
+`linear_lr_boost` selects the Linear layers that are boosted: all, only the classifier, or none.
+`new_layer_lr_scale` multiplies the learning rates of new layers as well. New layers are the classifier, and
+temporal modules that get no weights from a checkpoint.
 """
 
 from typing import Any
@@ -22,12 +23,12 @@ from tanet.recipes.recipe import Optim
 
 
 def param_groups(network: nn.Module, optim: Optim, *, trained: bool = False) -> list[dict[str, Any]]:
-    """Return the network's parameters in groups {name, params, lr, lr_scale, weight_decay}.
+    """Return the parameter groups of a network: dicts with name, params, lr, lr_scale and weight_decay.
 
     Args:
-        network: a VideoNet; each of its parameters is in exactly one group.
+        network: a VideoNet. Each of its parameters is in exactly one group.
         optim: optimizer settings of the recipe.
-        trained: whether the network's temporal modules start with trained weights.
+        trained: whether the network's temporal modules start from trained weights.
     """
     groups: dict[str, dict[str, Any]] = {}
     for name, module in network.named_modules():
@@ -47,27 +48,32 @@ def param_groups(network: nn.Module, optim: Optim, *, trained: bool = False) -> 
 
 
 def is_fresh(parameter: str, *, trained: bool = False) -> bool:
-    """Tell whether `new_layer_lr_scale` applies to the VideoNet parameter of this name.
+    """Tell whether a parameter belongs to a new layer, so that `new_layer_lr_scale` applies to it.
 
-    The weights of a 2D network supply neither the classifier nor the temporal modules. The weights of a video
-    network (`trained`) supply the temporal modules, but rarely a classifier for the same classes.
+    The classifier always counts as new, because a checkpoint rarely has the same classes.
+    The temporal modules are new if the initial weights come from a 2D network, which has no temporal modules.
+    The temporal modules are not new if the initial weights come from a video network (`trained`).
+
+    Args:
+        parameter: name of the parameter in a VideoNet.
+        trained: whether the temporal modules start from trained weights.
     """
     return parameter.startswith("head.") or (".temporal." in parameter and not trained)
 
 
 def make_optimizer(network: nn.Module, optim: Optim, *, trained: bool = False) -> torch.optim.Optimizer:
-    """Build the recipe's optimizer over `param_groups`."""
+    """Build the optimizer that a recipe describes. Its parameter groups are those of `param_groups`."""
     groups = param_groups(network, optim, trained=trained)
     if optim.method == "sgd":
         sgd = torch.optim.SGD(groups, lr=optim.lr, momentum=optim.momentum, fused=True)
         for param in network.parameters():
-            # Allocate the buffers here: the first step would allocate them otherwise, and would leave them
-            # uninitialised if that step is skipped (step.py).
+            # Fill the momentum buffers with zeros now, because the first step may be skipped (step.py).
+            # A skipped first step would allocate the momentum buffers, but leave them uninitialised.
             sgd.state[param]["momentum_buffer"] = torch.zeros_like(param)
         return sgd
     if optim.method == "adamw":
         return torch.optim.AdamW(groups, lr=optim.lr, betas=(optim.momentum, 0.999), fused=True)
-    raise UserError(f"unknown method '{optim.method}': choose from sgd, adamw")
+    raise UserError(f"unknown optimizer method '{optim.method}': choose from sgd, adamw")
 
 
 def _rule(name: str, module: nn.Module, kind: str, optim: Optim) -> tuple[str, float, bool]:

@@ -1,9 +1,10 @@
-"""The plan printed before training starts: samples, steps, schedule, estimated memory, and warnings.
+"""The plan of a training run, which is printed before training starts.
 
-A recipe is compared with its reference, the unchanged recipe of the same name in recipes/. The plan lists the
-fields that were changed, and warns about changes that usually do harm (a batch size without its learning
-rate, milestones that are never reached). The warnings never stop a run. profiling/memory.py estimates the
-memory.
+The plan shows the number of videos, the steps, the learning-rate schedule, the estimated memory
+(profiling/memory.py), changed fields and warnings. To find changed fields, the recipe is compared with its
+reference, which is the unchanged recipe of the same name in recipes/. The warnings are about settings that
+usually do harm: for example, the batch size was changed but not the learning rate, or a milestone is never
+reached. A warning never stops a run.
 """
 
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from tanet.training.schedule import peak_lr, shorten_schedule
 
 @dataclass(frozen=True)
 class Plan:
-    """The plan of a training run in numbers."""
+    """The plan of a training run, as numbers and texts."""
 
     train: int
     """Number of training videos."""
@@ -35,19 +36,19 @@ class Plan:
     """Steps per epoch."""
     epochs: int
     schedule: str
-    """Description of the learning-rate schedule, in steps."""
+    """Text that describes the learning-rate schedule, in steps."""
     start: str
-    """Where the initial weights come from."""
+    """Text that says where the initial weights come from."""
     memory: int
     """Estimated memory for training on each device, in bytes."""
     changed: tuple[str, ...] = ()
-    """Fields that differ from the reference, with the old value in brackets: `optim.lr 0.02 (0.01)`."""
+    """Fields that differ from the reference, such as `optim.lr 0.02 (0.01)`. The old value is in brackets."""
     warnings: tuple[str, ...] = ()
-    """Settings that are probably mistakes."""
+    """Warnings about settings that are probably mistakes."""
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The plan as lines of text, without its warnings."""
+        """The plan as lines of text, without the warnings."""
         many = self.world_size > 1
         each = f", {self.batch // self.world_size} on each of {self.world_size} devices" if many else ""
         steps = self.epochs * self.steps
@@ -73,14 +74,15 @@ def plan(
     world_size: int = 1,
     device: torch.device | str = "cpu",
 ) -> Plan:
-    """Plan the training of this recipe on these videos. No video is read, and no weights are allocated.
+    """Plan the training of a recipe on the videos of a split. This reads no video and allocates no weights.
 
     Args:
         recipe: the experiment.
-        split: its videos.
-        reference: the recipe before its fields were changed; None skips the comparison.
-        world_size: number of processes that train together; `optim.batch` is split over them.
-        device: device to train on; on a GPU, `optim.precision` applies and the available memory is checked.
+        split: the training and validation videos.
+        reference: the recipe before its fields were changed. None skips the comparison.
+        world_size: number of processes that train together. `optim.batch` is split over these processes.
+        device: device to train on. For a GPU, the memory estimate takes account of `optim.precision`, and
+            the plan warns if the GPU has less memory than estimated.
 
     Raises:
         UserError: the recipe's network cannot be built.
@@ -120,12 +122,12 @@ def plan(
 
 
 def _memory_of(device: torch.device) -> int | None:
-    """Return the memory of a GPU in bytes, or None for a CPU, whose memory other programs share."""
+    """Return the memory of a GPU in bytes. Return None for a CPU, because other programs share its memory."""
     return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
 
 
 def _schedule(optim: Optim, steps: int) -> str:
-    """Describe the learning rate over the steps."""
+    """Return a line of text that describes the learning-rate schedule, in steps."""
     rate = f"learning rate {peak_lr(optim):g}"
     rate += f" after {round(optim.warmup * steps)} warm-up steps" if optim.warmup else ""
     if optim.schedule == "cosine":

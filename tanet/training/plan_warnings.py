@@ -1,4 +1,4 @@
-"""Warn about settings that contradict each other, or that do not suit the videos."""
+"""Warnings about recipe settings that contradict each other, or that do not suit the videos."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ LEARN_FROM_SCRATCH = ("resnet18_w16",)  # backbones small enough to train withou
 
 
 def _of_data(recipe: Recipe, split: Split) -> list[str]:
-    """Return warnings about a recipe that does not suit these videos."""
+    """Return warnings about settings of a recipe that do not suit the videos of a split."""
     data, model = recipe.data, recipe.model
     found = []
     if not (model.weights or model.init or model.backbone in LEARN_FROM_SCRATCH):
@@ -34,7 +34,7 @@ def _of_data(recipe: Recipe, split: Split) -> list[str]:
 
 
 def _sided(classes: Sequence[str], most: int = 4) -> list[str]:
-    """Return up to `most` class names that change when left and right are swapped; "…" if there are more."""
+    """Return the first `most` class names that contain left or right, and then "…" if there are more."""
     if all(name.isdigit() for name in classes):
         return []
     others = mirror_labels(tuple(classes))
@@ -55,7 +55,10 @@ def _of_optim(optim: Optim) -> list[str]:
 
 
 def _against(recipe: Recipe, reference: Recipe) -> list[str]:
-    """Return warnings about fields that were changed without the fields that depend on them."""
+    """Compare a recipe with its reference, and return warnings about changes that usually do harm.
+
+    For example, warn if the batch size was changed but the learning rate was not.
+    """
     ours, theirs = recipe.optim, reference.optim
     found = []
     if ours.method != theirs.method:
@@ -86,10 +89,10 @@ def _against(recipe: Recipe, reference: Recipe) -> list[str]:
 
 
 def _of_sizes(recipe: Recipe, reference: Recipe | None) -> list[str]:
-    """Return a warning if tests do not show objects at the same size as training does."""
+    """Return a warning if objects appear larger or smaller in testing than in training."""
     data, eval = recipe.data, recipe.eval
-    # A crop whose side is s times the short side, resized to size × size, shows the video
-    # as if its short side were size / s pixels.
+    # The side of a training crop is `scale` times the video's short side. Crops are resized to size × size.
+    # Objects in a resized crop are as large as in a video with a short side of size / scale pixels.
     least, most = data.size / max(data.scales), data.size / min(data.scales)
     if least - 1 < eval.resize < most + 1:
         return []

@@ -1,4 +1,4 @@
-"""Agreement of the ranks between two steps: if one must stop, save or report, all do."""
+"""Agreement of the ranks between two steps: if one rank must stop, save or report, all ranks do."""
 
 import time
 from dataclasses import dataclass
@@ -10,24 +10,24 @@ from tanet.runtime.interrupt import StopRequest
 
 @dataclass(frozen=True)
 class StepDecision:
-    """The decision about what to do before the next step, the same on all ranks."""
+    """Decision about what to do before the next step. All ranks get the same decision."""
 
     over: bool
-    """End the epoch, because a rank has no batch left."""
+    """Whether to end the epoch, because a rank has no batch left."""
     stop: bool
-    """Save the state and stop training."""
+    """Whether to save the state and then stop training."""
     save: bool
-    """Save the state."""
+    """Whether to save the state."""
     report: bool
-    """Report progress."""
+    """Whether to report progress."""
 
 
 class RankSync:
-    """Agreement of all ranks before each step, with a single all-reduce.
+    """Function that the ranks call before each step to agree on what to do. One call is one all-reduce.
 
     Args:
         group: the ranks.
-        stop: a request to stop; any rank may have received it.
+        stop: this rank's request to stop (Ctrl-C or SIGTERM). A request on one rank stops all ranks.
         save_after: seconds between two saved states.
         report_after: seconds between two reports of progress.
     """
@@ -39,16 +39,16 @@ class RankSync:
         self.saved = self.reported = time.monotonic()
 
     def __call__(self, *, over: bool, failed: UserError | None, news: bool) -> StepDecision:
-        """Agree with the other ranks on what to do. All ranks call this together.
+        """Agree with the other ranks on what to do. All ranks must call this method together.
 
         Args:
-            over: whether this rank has no batch left.
-            failed: the error that prevented a batch, if any.
-            news: whether there is progress to report.
+            over: whether this rank has no batch left in the epoch.
+            failed: the error that occurred when this rank read its next batch; None without an error.
+            news: whether this rank has progress to report.
 
         Raises:
-            UserError: `failed`, if there is only one process.
-            RankError: the error of any rank, if there are several ranks.
+            UserError: in a single process, the error `failed`.
+            RankError: with several ranks, the error `failed` of any rank.
         """
         now = time.monotonic()
         wrong, ends, stops, saves, reports = self.group.all_reduce_max(

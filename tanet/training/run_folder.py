@@ -1,10 +1,10 @@
-"""The folder of a training run: its files, and the check whether a run may resume in it.
+"""The folder of a training run. `RunFolder` writes the files and checks whether a run may resume.
 
 out/best.safetensors    the checkpoint with the best validation accuracy
 out/last.safetensors    the checkpoint after the last complete epoch
-out/metrics.csv         one line per epoch
+out/metrics.csv         the results, one line per epoch
 out/recipe.json         the recipe of the run
-out/state-STEPS.pt      the last two states (training_state.py), until the run is finished
+out/state-STEPS.pt      the last two training states (training_state.py); removed when the run is finished
 """
 
 import csv
@@ -36,7 +36,7 @@ class RunFolder:
     """The folder of one training run.
 
     Args:
-        folder: path of the folder; it need not exist yet.
+        folder: path of the folder, which need not exist yet.
         recipe: the recipe to train.
         split: the videos to train and validate on.
     """
@@ -52,16 +52,19 @@ class RunFolder:
         self.results: list[dict[str, str]] = []
 
     def open(self, *, resume: bool, world_size: int, on_event: OnEvent) -> TrainingState | None:
-        """Create the folder for a new run, or return the state from which the run in it resumes.
+        """Create the folder of a new run, or load the state of the run in the folder.
 
         Args:
-            resume: resume from the newest state; start a new run if there is none.
+            resume: whether to resume from the newest state. If the folder holds no run, start a new run.
             world_size: number of processes that train together.
             on_event: receives `Note`s that say where the run resumes, and which states are damaged.
 
+        Returns:
+            The state to resume from; None for a new run.
+
         Raises:
-            UserError: the folder holds a run and `resume` is false, or the run cannot be resumed because
-                it differs from this run, has no state, or all its states are damaged.
+            UserError: the folder holds a run and `resume` is false; or the run in the folder differs from
+                this run, has no state, or has only damaged states.
             OSError: the folder cannot be written.
         """
         found = states.load_newest(self.folder, on_event=on_event) if resume else None
@@ -75,9 +78,9 @@ class RunFolder:
             on_event(Note(f"{self.folder}: resuming after epoch {state.epoch}, step {state.step}"))
             return state
         if self.last.exists() or states.list_states(self.folder):
-            how = ", but no state to resume from:" if resume else ": continue it with --resume, or"
+            how = ", but no state to resume from" if resume else ": continue it with --resume"
             raise UserError(
-                f"{self.folder} already holds a training run{how} choose another folder with --out"
+                f"{self.folder} already holds a training run{how}; for a new run, choose another --out"
             )
         if resume:
             on_event(Note(f"{self.folder}: no state to resume from yet, starting a new run"))
@@ -89,10 +92,10 @@ class RunFolder:
         return None
 
     def finished(self) -> bool:
-        """Tell whether the folder holds this run and the run is finished.
+        """Tell whether the folder holds this run and this run has trained all its epochs.
 
         Raises:
-            UserError: the folder holds a finished run, but a different one.
+            UserError: the folder holds a finished run with a different recipe.
         """
         rows = self._read_results()
         if states.list_states(self.folder) or not (rows and self.last.exists()):
@@ -101,11 +104,11 @@ class RunFolder:
         return int(rows[-1]["epoch"]) == self.recipe.optim.epochs
 
     def identity(self, world_size: int) -> dict[str, Any]:
-        """Return the values, by name, that identify a run. They are compared when a run resumes."""
+        """Return the values that identify a run, by name. `open` compares these values when a run resumes."""
         return {**_fields(self.recipe), **self.videos, "processes": world_size}
 
     def save(self, network: VideoNet, result: EpochResult, *, best: bool) -> None:
-        """Save the results of an epoch: its checkpoint (also as the best if `best`), and its metrics line."""
+        """Write the checkpoint and the metrics of an epoch. If `best`, write best.safetensors too."""
         paths = (self.last, self.best) if best else (self.last,)
         for path in paths:
             checkpoints.save(path, Checkpoint(network, self.recipe, self.classes, asdict(result)))
@@ -113,13 +116,13 @@ class RunFolder:
         self._write_results()
 
     def finish(self) -> None:
-        """Remove the states: a finished run has nothing left to resume."""
+        """Remove the saved states, because a finished run is not resumed."""
         for path in states.list_states(self.folder):
             path.unlink()
 
     def _compare(self, before: dict[str, Any], now: dict[str, Any], *, allowed: tuple[OnResume, ...]) -> None:
-        """Refuse to resume if any field differs, except fields whose resume rule is in `allowed`."""
-        # A field that tanet did not have when the run started counts as its default, as in checkpoints.
+        """Raise UserError if `before` and `now` differ, except in fields whose rule (`_rules`) is allowed."""
+        # A run of an older tanet may lack a field. A missing field gets its default value, as in checkpoints.
         before = {**_fields(Recipe()), **{new_field_name(name): value for name, value in before.items()}}
         rules = _rules(self.recipe)
         different = [
@@ -127,8 +130,8 @@ class RunFolder:
             for name in dict.fromkeys((*before, *now))
             if before.get(name) != now.get(name) and rules.get(name, "same") not in allowed
         ]
-        # The path in model.init may change, but it must stay set or stay empty, because this decides which
-        # layers are new.
+        # The path in model.init may change, but an empty path must stay empty and a set path must stay set.
+        # Whether model.init is set decides which layers are new and get new_layer_lr_scale.
         if before["optim.new_layer_lr_scale"] != 1 and bool(before["model.init"]) != bool(now["model.init"]):
             different.append(f"model.init was {before['model.init']!r}, now {now['model.init']!r}")
         if different:
@@ -149,7 +152,7 @@ class RunFolder:
         write_atomically(self.folder / "metrics.csv", text.getvalue().encode())
 
     def _clear(self) -> None:
-        """Remove temporary files that a killed process left unfinished."""
+        """Remove the unfinished temporary files that a killed process left behind."""
         unfinished = r"\.(state-\d+\.pt|(best|last)\.safetensors|metrics\.csv|recipe\.json)\.\d+"
         for path in self.folder.glob(".*"):
             if re.fullmatch(unfinished, path.name):
@@ -183,7 +186,7 @@ def _fields(recipe: Recipe) -> dict[str, Any]:
 
 
 def _rules(recipe: Recipe) -> dict[str, OnResume]:
-    """Return, for each field of a recipe, whether a resumed run may change it."""
+    """Return the `on_resume` rule of each field of a recipe: whether a resumed run may change the field."""
     return {
         f"{part.name}.{field.name}": rule_of(field).on_resume
         for part in fields(recipe)
@@ -193,7 +196,10 @@ def _rules(recipe: Recipe) -> dict[str, OnResume]:
 
 
 def _videos(samples: tuple[Sample, ...], root: str) -> str:
-    """Return the count and a checksum of a list of videos, independent of where their folder is."""
+    """Return the number of videos and a checksum of their list.
+
+    The checksum uses paths relative to `root`, so moving the folder of the videos does not change it.
+    """
     lines = []
     for sample in samples:
         name = name_below(sample.path, root) or sample.path

@@ -1,4 +1,4 @@
-"""The learning rate during training: its peak, its decay, and how a long schedule is shortened."""
+"""The learning-rate schedule: warm-up, peak and decay. A long schedule can be shortened."""
 
 import math
 from bisect import bisect_right
@@ -11,9 +11,13 @@ from tanet.recipes.recipe import Optim, Recipe
 
 
 def shorten_schedule(recipe: Recipe, *, videos: int) -> Recipe:
-    """Shorten the schedule to at most `max_steps` steps, but at least one epoch.
+    """Shorten a recipe's schedule to at most `optim.max_steps` steps, but keep at least one epoch.
 
-    Epochs, milestones, warm-up and the validation interval shrink by the same factor.
+    The number of epochs, the milestones, the warm-up and the validation interval shrink by the same factor.
+
+    Args:
+        recipe: the experiment.
+        videos: number of training videos.
     """
     optim = recipe.optim
     steps = max(1, videos // optim.batch)
@@ -28,12 +32,15 @@ def shorten_schedule(recipe: Recipe, *, videos: int) -> Recipe:
 
 
 def peak_lr(optim: Optim) -> float:
-    """Return the peak learning rate: as given, or scaled with the batch size (Goyal et al. 2017)."""
+    """Return the peak learning rate.
+
+    If `optim.lr_batch` is set, `optim.lr` is scaled in proportion to the batch size (Goyal et al. 2017).
+    """
     return optim.lr * optim.batch / optim.lr_batch if optim.lr_batch else optim.lr
 
 
 def lr_at(epoch: float, optim: Optim) -> float:
-    """Return the learning rate at a time in epochs from the start (1.5: the middle of the second epoch)."""
+    """Return the learning rate at a point in training. Epoch 1.5 is the middle of the second epoch."""
     height = peak_lr(optim)
     if epoch < optim.warmup:
         return height * epoch / optim.warmup
@@ -42,7 +49,7 @@ def lr_at(epoch: float, optim: Optim) -> float:
     if optim.schedule == "cosine":
         part = (epoch - optim.warmup) / (optim.epochs - optim.warmup)
         return height * (1 + math.cos(math.pi * part)) / 2
-    raise UserError(f"unknown schedule '{optim.schedule}': choose from step, cosine")
+    raise UserError(f"unknown learning-rate schedule '{optim.schedule}': choose from step, cosine")
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

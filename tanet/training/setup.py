@@ -1,7 +1,8 @@
-"""Prepare a training run: find its videos, and build the network and everything else that the loop uses."""
+"""Prepare a training run: read the lists of videos, and build the network, optimizer and data loader."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -9,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tanet.checkpoints.initialize import load_backbone_weights, load_initial_weights
 from tanet.data.annotations import read_split
+from tanet.data.class_folders import one_class
 from tanet.data.dataset import EpochSampler, TrainClips
 from tanet.data.loader import ClipLoader
 from tanet.data.samples import Split
@@ -24,12 +26,13 @@ from tanet.training.nonfinite import NonFiniteMonitor
 from tanet.training.optimizer import make_optimizer
 from tanet.training.validation import Validation
 
-RANK_SEED_STEP = 1_000_003  # a prime, so that seeds of ranks and of neighbouring runs do not coincide
+# Difference between the seeds of two neighbouring ranks. A large prime keeps runs with similar seeds apart.
+RANK_SEED_STEP = 1_000_003
 
 
 @dataclass(frozen=True)
 class TrainingContext:
-    """Where and how a training run is executed, apart from its recipe."""
+    """Settings of a training run that are not part of its recipe, such as the ranks and the device."""
 
     group: ProcessGroup
     device: torch.device
@@ -39,7 +42,7 @@ class TrainingContext:
     save_after: float
     """Seconds between two saved states."""
     on_network: Callable[[VideoNet], None] | None = None
-    """Receives the network in training mode, before its first step."""
+    """Function that is called with the network, in training mode, before the first step."""
 
 
 @dataclass(frozen=True)
@@ -55,20 +58,18 @@ class TrainingParts:
 
 
 def read_training_split(recipe: Recipe, *, world_size: int) -> Split:
-    """Read the split of a recipe, and check that `world_size` processes can train on it.
+    """Read the lists of videos of a recipe, and check that `world_size` processes can train on these videos.
 
     Raises:
-        UserError: there are no training videos, fewer than two classes, or fewer training videos than
-            processes; or the batch cannot be split evenly.
+        UserError: there are no training videos, fewer training videos than processes, or fewer than two
+            classes; or the batch cannot be split into equal parts.
     """
     split, optim = read_split(recipe.data, seed=recipe.seed), recipe.optim
     if not split.train:
         raise UserError("no training videos found")
     if len(split.classes) < 2:
         names = ", ".join(split.classes)
-        raise UserError(
-            f"only one class found ({names}): should data.root be a folder in {recipe.data.root}?"
-        )
+        raise UserError(one_class(Path(recipe.data.root), names))
     if optim.batch % (world_size * optim.accumulate):
         raise UserError(
             f"optim.batch {optim.batch} cannot be split into equal parts "
@@ -84,12 +85,12 @@ def prepare(recipe: Recipe, split: Split, context: TrainingContext, *, resumed: 
 
     Args:
         recipe: the experiment.
-        split: its videos.
-        context: where and how the run is executed.
-        resumed: whether the weights come from a saved state; then no weights file is read.
+        split: the training and validation videos.
+        context: the ranks, the device and other settings of the run.
+        resumed: whether the weights come from a saved state. In this case, no weights file is read.
 
     Raises:
-        UserError: the network cannot be built, or its initial weights do not fit.
+        UserError: the network cannot be built, or the initial weights do not fit the network.
     """
     optim, group, device = recipe.optim, context.group, context.device
     network = build_network(recipe, split.classes, context, resumed=resumed)
@@ -116,20 +117,20 @@ def prepare(recipe: Recipe, split: Split, context: TrainingContext, *, resumed: 
 def build_network(
     recipe: Recipe, classes: tuple[str, ...], context: TrainingContext, *, resumed: bool
 ) -> VideoNet:
-    """Build the recipe's network on its device, in channels-last memory.
+    """Build the network of a recipe on the training device, in channels-last memory format.
 
-    Afterwards each rank has its own random seed. If the network is compiled for a GPU, each TAM absorbs the
-    BatchNorm before it (fuse_tam.py).
+    The ranks build the network with the same random seed, and each rank continues with its own seed.
+    If the network is compiled for a GPU, each TAM also computes the BatchNorm before the TAM (fuse_tam.py).
 
     Args:
-        recipe: `model`, `seed`, `optim.sync_norm` and its input specification are used.
+        recipe: the experiment. Only `model`, `seed`, `optim.sync_norm` and the input specification are used.
         classes: class names, in the order of the logits.
-        context: where the network is trained; its `on_event` receives `Note`s about the initial weights.
-        resumed: whether the weights come from a saved state; then no weights file is read.
+        context: the ranks and the device. `context.on_event` receives `Note`s about the initial weights.
+        resumed: whether the weights come from a saved state. In this case, no weights file is read.
 
     Raises:
-        UserError: the network cannot be built, its initial weights do not fit, or `optim.sync_norm` is set
-            on a CPU.
+        UserError: the network cannot be built, the initial weights do not fit the network, or
+            `optim.sync_norm` is set on a CPU.
     """
     group, device = context.group, context.device
     torch.manual_seed(recipe.seed)
@@ -158,8 +159,9 @@ def build_network(
 def convert_sync_batch_norms(network: nn.Module) -> None:
     """Replace every BatchNorm in the network by a SyncBatchNorm, in place.
 
-    PyTorch creates new modules and leaves the hooks on the old ones, so the hooks are copied here: a temporal
-    module after a BatchNorm (position d) works through such a hook (plug.py).
+    PyTorch's conversion creates new modules without the hooks of the old modules, so this function copies the
+    hooks. The hooks are needed because a temporal module after a BatchNorm (position d) runs in a hook of the
+    BatchNorm (plug.py).
     """
     norms = {name: module for name, module in network.named_modules() if isinstance(module, _BatchNorm)}
     nn.SyncBatchNorm.convert_sync_batchnorm(network)

@@ -1,8 +1,8 @@
 """One training step: forward and backward pass in parts, gradient clipping, and the weight update.
 
-A step whose loss or gradient is not finite changes nothing: the optimizer's kernel reads a flag on the device
-and leaves weights and momenta unchanged, and BatchNorm's running statistics are restored.
-The host never waits for that flag.
+A step is skipped if its loss or gradient is not finite. A flag on the GPU marks such a step. The kernel of a
+fused optimizer reads the flag and leaves weights and momenta unchanged, and the running statistics of the
+BatchNorms are restored. The step reads the flag only on the GPU, so the host does not wait for the GPU.
 """
 
 from contextlib import nullcontext
@@ -21,24 +21,24 @@ from tanet.training.gradient_sync import GradientSync
 
 @dataclass(frozen=True)
 class StepResult:
-    """The results of a step, on the device."""
+    """The results of a training step, as tensors on the training device."""
 
     loss: torch.Tensor
-    """Mean over this rank's batch."""
+    """Mean loss over this rank's batch."""
     logits: torch.Tensor
-    """[B, classes]."""
+    """Logits of this rank's batch: [B, classes]."""
     bad: torch.Tensor
-    """1 if the loss or the gradient was not finite on any rank, so that the step was skipped; else 0."""
+    """1 if the step was skipped because the loss or gradient of a rank was not finite; else 0."""
 
 
 class TrainStep:
     """Function that makes one training step per call.
 
     Args:
-        network: the network to train, on its device. Each rank keeps its own running statistics; those of
-            rank 0 are validated and saved.
-        optimizer: a fused optimizer, because its fused kernel reads the flag.
-        optim: `accumulate`, `clip_norm`, `precision` and `smoothing` are used.
+        network: the network to train, on its device. Each rank has its own BatchNorm statistics. Validation
+            and checkpoints use the BatchNorm statistics of rank 0.
+        optimizer: a fused optimizer, because only the kernel of a fused optimizer can skip a step.
+        optim: optimizer settings. Only `accumulate`, `clip_norm`, `precision` and `smoothing` are used.
         group: the ranks over which gradients are averaged.
         compile: whether to compile the network with torch.compile.
     """
@@ -57,8 +57,9 @@ class TrainStep:
         self.device = self.params[0].device
         several = group.world_size * optim.accumulate > 1
         self.gradients = GradientSync(network, group=group) if several else None
-        self.statistics = _RunningStatistics(network)  # those of rank 0, which GradientSync has broadcast
-        # No CUDA graphs with SyncBatchNorm, which communicates with the other ranks inside the network.
+        # With several ranks, GradientSync has just copied the running statistics of rank 0 to all ranks.
+        self.statistics = _RunningStatistics(network)
+        # Do not use CUDA graphs with SyncBatchNorm, because its forward pass communicates with other ranks.
         synced = any(isinstance(module, nn.SyncBatchNorm) for module in network.modules())
         self.graphed = compile and self.device.type == "cuda" and not synced
         self.model: nn.Module = network
@@ -86,7 +87,15 @@ class TrainStep:
     def _part(
         self, clips: torch.Tensor, labels: torch.Tensor, *, share: float, number: int, of: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Compute the gradients of one part of the batch; return its share of the loss, and its logits."""
+        """Compute the gradients of one part of the batch. Return the part's share of the loss and its logits.
+
+        Args:
+            clips: clips of the part: [b, T, 3, S, S].
+            labels: labels of the clips: [b].
+            share: fraction of the batch that is in this part.
+            number: number of the part, from 0.
+            of: number of parts.
+        """
         if self.graphed:
             torch.compiler.cudagraph_mark_step_begin()
         with autocast(self.device, self.optim.precision):
@@ -94,16 +103,19 @@ class TrainStep:
             loss = F.cross_entropy(logits, labels, label_smoothing=self.optim.smoothing) * share
         meeting = self.gradients.part(first=number == 0, last=number == of - 1) if self.gradients else None
         with meeting or nullcontext():
-            # A loss that is not finite can have a finite gradient. This factor makes the gradient NaN,
-            # and averaging spreads the NaN to all ranks, so that all of them skip the step.
+            # A loss that is not finite can have a finite gradient, so multiply such a loss by NaN.
+            # Averaging the gradients over the ranks spreads the NaN, so that all ranks skip the step.
             (loss * torch.where(loss.isfinite(), 1.0, torch.nan)).backward()
-        # Copy the logits: the CUDA graph's run on the next part overwrites them.
+        # Copy the logits, because the CUDA graph overwrites them when it runs on the next part of the batch.
         kept = logits.detach().clone() if self.graphed and of > 1 else logits.detach()
         return loss.detach(), kept
 
 
 class _RunningStatistics:
-    """BatchNorm's running statistics. A skipped step may fill them with NaN, so they are then restored."""
+    """Copy of the BatchNorms' running statistics.
+
+    A skipped step may fill the running statistics with NaN. `settle` then restores them from the copy.
+    """
 
     def __init__(self, network: nn.Module) -> None:
         self.buffers = [buffer for buffer in network.buffers() if buffer.is_floating_point()]

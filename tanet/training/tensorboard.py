@@ -1,8 +1,8 @@
-"""TensorBoard curves of the events of a training run, over its steps and epochs.
+"""Write the progress and the results of a training run as TensorBoard curves, over steps and epochs.
 
     tensorboard --logdir runs
 
-This needs an optional extra: pip install 'tanet[train]'.
+TensorBoard is an optional dependency: pip install 'tanet[train]'.
 """
 
 from pathlib import Path
@@ -12,10 +12,10 @@ from tanet.training.events import EpochResult, Event, Progress
 
 
 class TensorBoardWriter:
-    """Writer of curves into a folder. It flushes each event to disk.
+    """Writer of TensorBoard curves. It flushes each event to disk.
 
     Args:
-        folder: folder for the curves; a resumed run adds to the files in it.
+        folder: folder for the curves. A resumed run continues the curves in the folder.
 
     Raises:
         UserError: TensorBoard is not installed.
@@ -30,7 +30,7 @@ class TensorBoardWriter:
         self.writer: SummaryWriter | None = None
 
     def show(self, event: Event) -> None:
-        """Add the numbers of an event."""
+        """Add the numbers of a `Progress` or an `EpochResult` to the curves. Ignore other events."""
         if isinstance(event, Progress):
             done = (event.epoch - 1) * event.steps + event.step
             values = {
@@ -46,7 +46,7 @@ class TensorBoardWriter:
             values = {f"epoch/{name}": getattr(event, name) for name in names}
         else:
             return
-        # Create the writer only when training runs: before that, the folder may still be refused.
+        # Create the writer after training has started, because `train` may refuse the folder at the start.
         self.writer = self.writer or self.make(str(self.folder))
         for name, value in values.items():
             if value is not None:

@@ -1,12 +1,12 @@
-"""Training: a plain loop over batches of clips, the same on a CPU, on one GPU and on several.
+"""The training loop: a plain loop over batches of clips, the same on a CPU, on one GPU and on several GPUs.
 
     for each epoch
-        for each batch            the ranks agree whether to go on (rank_sync.py)
+        for each batch            the ranks agree on what to do next (rank_sync.py)
             train_step(batch)     forward and backward pass, optimizer (step.py)
             update the meter, check for non-finite steps
         save the state, validate, write the checkpoints (run_folder.py)
 
-A run may be stopped at any moment and resumes as if it had never stopped (training_state.py).
+A run may be stopped at any moment. A resumed run continues as if it had never stopped (training_state.py).
 events.py lists the events that a run emits.
 """
 
@@ -41,7 +41,7 @@ from tanet.training.step import TrainStep
 from tanet.training.training_state import Position, RankState, TrainingState, restore_rng, rng_state
 
 __all__ = ["BadStep", "EpochResult", "Event", "Interrupted", "Note", "Progress", "train"]
-GRACE = 300.0  # seconds that a rank waits for the others, in addition to the data timeout
+GRACE = 300.0  # seconds that a rank waits for other ranks, in addition to `data.timeout`
 
 
 def train(
@@ -59,33 +59,33 @@ def train(
 ) -> Path:
     """Train the network of a recipe.
 
-    If torchrun started this process, it trains together with the other processes: each step's batch is split
-    over the ranks, and rank 0 writes files and reports.
+    If torchrun started this process, the process trains together with the other processes (ranks). Each batch
+    is split over the ranks. Only rank 0 writes files and calls `on_event`.
 
     Args:
         recipe: the experiment.
         out: folder for checkpoints and metrics; it must not hold another run.
-        device: device to train on; None selects a GPU if there is one.
+        device: device to train on. None selects a GPU if there is one, else the CPU.
         on_event: receives the videos that were found (`Split`), the plan (`Plan`), the progress
             (`Progress`), the results of each epoch (`EpochResult`), each unreadable video once (`BadVideo`),
             skipped steps (`BadStep`), and other messages (`Note`).
-        resume: continue the run in `out` from its newest complete state; start a new run if it has none yet.
-        save_minutes: minutes between two saved states. The end of each epoch is also saved.
-        compile: compile the network, which is faster on a GPU but takes minutes at the start.
-        reference: the recipe before its fields were changed; the plan lists the changes.
-        on_network: receives the network once, on its device and in training mode, before the first step; it
-            may change how the network runs, for example capture it as a CUDA graph.
+        resume: continue the run in `out` from its newest complete state. If `out` holds no run, start one.
+        save_minutes: minutes between two saved states. The state is also saved at the end of each epoch.
+        compile: compile the network. On a GPU, training is then faster, but the start takes minutes.
+        reference: the recipe before its fields were changed. The plan lists the changes.
+        on_network: called once before the first step with the network, on its device and in training mode.
+            The function may change how the network runs, for example capture it as a CUDA graph.
         report: deprecated name of `on_event`.
 
     Returns:
         The path of the best checkpoint.
 
     Raises:
-        UserError: the recipe cannot be trained, or differs from that of the run to resume; more videos than
-            data.max_bad cannot be read, or one if data.bad_files is "strict"; a worker hangs or died;
-            a step was not finite and optim.nonfinite is "stop"; another rank failed.
+        UserError: the recipe cannot be trained, or differs from the recipe of the run in `out`; too many
+            videos cannot be read (more than data.max_bad, or any if data.bad_files is "strict"); a worker
+            hangs or died; a step was not finite and optim.nonfinite is "stop"; another rank failed.
         OSError: the folder cannot be written.
-        Interrupted: SIGINT or SIGTERM was received; the step was finished and the state saved.
+        Interrupted: SIGINT or SIGTERM was received. The current step was finished, and the state was saved.
     """
     if report is not None:
         warnings.warn("report is called on_event now", DeprecationWarning, stacklevel=2)
@@ -135,7 +135,8 @@ class _Training:
         self.network, self.loader = self.parts.network, self.parts.loader
         self.steps = max(1, len(split.train) // recipe.optim.batch)
         self.position = Position()
-        self.sums: torch.Tensor | None = None  # sums of this epoch from before the run was stopped
+        # The meter's sums over the steps of this epoch that were made before the run was stopped.
+        self.sums: torch.Tensor | None = None
         self.best_top1, self.seconds = -1.0, 0.0
         if state is not None:
             self._restore(state)
@@ -148,7 +149,7 @@ class _Training:
         self.started = time.monotonic()
 
     def run(self) -> None:
-        """Synchronise the networks of all ranks and train to the end. All ranks call this together."""
+        """Synchronise the networks of the ranks and train to the end. All ranks must call this together."""
         optim, bad_train, bad_val = self.recipe.optim, self.loader.bad, self.parts.validation.bad
         train_step = TrainStep(
             self.network,
@@ -190,8 +191,11 @@ class _Training:
                     break
                 self._make_step(train_step, batch, meter)
         if not self.position.step:
-            raise UserError("no batch of training videos could be filled: are too many videos unreadable?")
-        self.position = replace(self.position, step=self.steps)  # bad videos make an epoch shorter
+            raise UserError(
+                "too few readable training videos for one batch: check them with `tanet data check`"
+            )
+        # Set the step explicitly, because unreadable videos make the epoch shorter than `self.steps`.
+        self.position = replace(self.position, step=self.steps)
         self._share_bad()
         self._save(meter)
         trained = meter.read()
@@ -199,7 +203,7 @@ class _Training:
         return trained
 
     def _next(self, batches: Iterator[Batch]) -> tuple[Batch | None, UserError | None]:
-        """Return the next batch of the epoch (None at its end) and the error that prevented one, if any."""
+        """Return (batch, None), (None, error) if reading failed, or (None, None) at the end of the epoch."""
         try:
             with self.loader:
                 return next(batches, None) if self.position.step < self.steps else None, None
@@ -207,7 +211,7 @@ class _Training:
             return None, error
 
     def _obey(self, decision: StepDecision, meter: Meter) -> None:
-        """Save, stop or report between two steps, as the ranks have agreed."""
+        """Save the state, stop training or report progress, as the ranks have decided."""
         if decision.save:
             self._save(meter)
         if decision.stop:
@@ -232,7 +236,10 @@ class _Training:
         meter.add(result, batch.labels, lr=lr)
 
     def _finish_epoch(self, trained: Progress) -> None:
-        """Validate and write the checkpoints. If the run is stopped here, a resumed run repeats this."""
+        """Validate the network and write the checkpoints.
+
+        If the run is stopped during this method, the resumed run validates again.
+        """
         epoch, validation = self.position.epoch, self.parts.validation
         val = validation(self.network) if validation.is_due(trained.epoch) else None
         lr = lr_at(epoch + 0.5, self.recipe.optim)
@@ -246,7 +253,7 @@ class _Training:
         self.position, self.sums = Position(epoch + 1), None
 
     def _save(self, meter: Meter) -> None:
-        """Write the state. All ranks call this together."""
+        """Save the training state. All ranks must call this together."""
         self.parts.nonfinite.check()
         sums, position = meter.total(), self.position
         ranks = self.group.all_gather_objects(RankState(position.used, *rng_state(self.device)))
@@ -285,7 +292,7 @@ class _Training:
         restore_rng(own, self.device)
 
     def _share_bad(self) -> None:
-        """Exclude on all ranks the videos that any rank could not read."""
+        """Make all ranks leave out each video that any rank could not read."""
         found = self.group.all_gather_objects(self.loader.bad)
         with self.group.errors_on_all_ranks():
             for number, error in sorted({n: e for bad in found for n, e in bad.items()}.items()):

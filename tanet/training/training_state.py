@@ -1,12 +1,14 @@
-"""The state of a training run, from which it resumes as if it had never stopped: out/state-STEPS.pt.
+"""The state of a training run, which is saved in the file out/state-STEPS.pt.
 
-    tanet training state 1\n
-    SHA-256 of everything that follows, in hexadecimal\n
-    a dict, written by torch.save
+A run that resumes from its state continues as if it had never stopped. The file has this content:
 
-Each file is written under a temporary name, synced to disk and then renamed; the previous file is kept.
-A file that was truncated or changed afterwards does not match its checksum and is skipped.
-Loading a file never executes code from it.
+    first line     tanet training state 1
+    second line    SHA-256 checksum of the rest, in hexadecimal
+    rest           a dict, written by torch.save
+
+Each file is written under a temporary name, synced to disk and then renamed. The previous file is kept.
+A file that was truncated or changed later does not match its checksum, so the file is skipped on resume.
+Loading a file never executes code that the file contains.
 """
 
 import hashlib
@@ -25,8 +27,8 @@ from tanet.runtime.files import write_atomically
 from tanet.video import VideoError
 
 MAGIC = b"tanet training state 1\n"
-ERRORS = ("bad", "bad_val")  # fields whose errors are written as plain values
-KEPT_STATES = 2  # number of files kept: the newest and the one before it
+ERRORS = ("bad", "bad_val")  # fields with VideoErrors, which are saved as tuples (path, cause)
+KEPT_STATES = 2  # number of state files to keep: the newest one and the previous one
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Position:
     step: int = 0
     """Steps done in the current epoch."""
     used: int = 0
-    """Number of keys of this epoch's `EpochSampler` that this rank has already consumed."""
+    """Number of samples of this epoch's `EpochSampler` that this rank has already used."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class RankState:
     """The part of the state that differs between ranks."""
 
     used: int
-    """Number of keys of this epoch's `EpochSampler` that this rank has already consumed."""
+    """Number of samples of this epoch's `EpochSampler` that this rank has already used."""
     generator: torch.Tensor
     """State of the CPU's random number generator."""
     device_generator: torch.Tensor | None
@@ -62,26 +64,26 @@ class TrainingState:
     epoch: int
     """Number of complete epochs."""
     step: int
-    """Steps done in the current epoch: all of the epoch's steps if only its validation remains."""
+    """Steps done in the current epoch. If only the validation remains, all steps of the epoch are done."""
     seconds: float
-    """Training time so far."""
+    """Training time so far, in seconds."""
     best_top1: float
-    """Best validation accuracy so far; below 0 if there is none."""
+    """Best validation accuracy so far, from 0 to 1. A negative value means that there is none yet."""
     network: dict[str, torch.Tensor]
     optimizer: dict[str, Any]
     sums: torch.Tensor
-    """Sums of loss, correct answers and clips in the current epoch, over all ranks."""
+    """Sums of the loss, of correct predictions and of clips over all ranks in the current epoch."""
     ranks: tuple[RankState, ...]
     bad: dict[int, VideoError]
-    """Training videos that cannot be read: number of the video → error."""
+    """Training videos that cannot be read, as a dict from the number of the video to the error."""
     bad_val: dict[int, VideoError]
-    """Validation videos that cannot be read: number of the video → error."""
+    """Validation videos that cannot be read, as a dict from the number of the video to the error."""
     input_spec: dict[str, Any] | None = None
-    """The network's input specification as plain values; None in states of tanet 0.1.0."""
+    """The network's input specification as a plain dict; None in states that tanet 0.1.0 wrote."""
 
 
 def save(folder: Path, state: TrainingState, *, total: int) -> None:
-    """Write a state, and remove all older ones except the previous one.
+    """Write a state, and remove old states, so that only the new state and the previous one remain.
 
     Args:
         folder: folder of the run.
@@ -109,14 +111,16 @@ def list_states(folder: Path) -> list[Path]:
 
 
 def load_newest(folder: Path, *, on_event: OnEvent) -> tuple[Path, TrainingState] | None:
-    """Return the newest complete state in a folder and its file, or None if the folder has no states.
+    """Load the newest undamaged state in a folder, and return its path and the state.
+
+    If the folder has no state files, return None.
 
     Args:
         folder: folder of the run.
         on_event: receives a `Note` about each damaged file.
 
     Raises:
-        UserError: there are states, but all of them are damaged.
+        UserError: the folder has state files, but all of them are damaged.
     """
     paths = list_states(folder)
     for path in reversed(paths):
@@ -127,14 +131,18 @@ def load_newest(folder: Path, *, on_event: OnEvent) -> tuple[Path, TrainingState
         else:
             return path, state
     if paths:
-        raise UserError(f"{folder}: none of its {len(paths)} states can be read; the newest is {paths[-1]}")
+        raise UserError(
+            f"{folder}: none of its {len(paths)} states can be read (the newest is {paths[-1]}); "
+            "start a new run with another --out"
+        )
     return None
 
 
 def remove_newer(path: Path) -> None:
     """Remove the unreadable states that are newer than the state at `path`.
 
-    Otherwise `save` would still count them as the newest and remove good states instead.
+    `save` keeps only the states with the highest numbers of steps. Without this function, `save` would keep
+    the unreadable states and remove good states.
     """
     for other in list_states(path.parent):
         if other.name > path.name:
@@ -157,7 +165,7 @@ def load(path: Path) -> TrainingState:
         raise UserError(f"{path}: damaged, or not a training state of this version of tanet")
     data = memoryview(content)[start + 65 :]
     if hashlib.sha256(data).hexdigest().encode() != content[start : start + 64]:
-        raise UserError(f"{path}: damaged, its checksum does not match its content")
+        raise UserError(f"{path}: damaged, because its checksum does not match its content")
     try:
         values = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         values["ranks"] = tuple(RankState(**rank) for rank in values["ranks"])
@@ -165,17 +173,20 @@ def load(path: Path) -> TrainingState:
             values[name] = {number: VideoError(*error) for number, error in values[name].items()}
         return TrainingState(**values)
     except (pickle.UnpicklingError, TypeError, KeyError) as error:
-        raise UserError(f"{path}: not a training state of this version of tanet: {error}") from error
+        raise UserError(f"{path}: not a training state of this version of tanet ({error})") from error
 
 
 def rng_state(device: torch.device) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Return the state of the CPU's random number generator, and the GPU's state or None."""
+    """Return the states of the random number generators of the CPU and of the GPU.
+
+    On a CPU, the second state is None.
+    """
     gpu = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
     return torch.get_rng_state(), gpu
 
 
 def restore_rng(state: RankState, device: torch.device) -> None:
-    """Restore the random number generators of a rank."""
+    """Restore the random number generators of this rank from its saved state."""
     torch.set_rng_state(state.generator)
     if state.device_generator is not None and device.type == "cuda":
         torch.cuda.set_rng_state(state.device_generator, device)

@@ -1,4 +1,4 @@
-"""Validation during training: one view of each video, with the videos split over the ranks."""
+"""Validation during training. It uses one view of each video, and each rank tests a share of the videos."""
 
 import dataclasses
 
@@ -15,15 +15,16 @@ from tanet.video import VideoError
 
 
 class Validation:
-    """Test of a network on the validation videos of a split.
+    """Function that tests a network on the validation videos of a split.
 
     Args:
-        recipe: the experiment. Its number of views is meant for `tanet test` and ignored here: one central
-            view of each video is enough.
+        recipe: the experiment. Validation uses one central view of each video. The numbers of views,
+            `eval.clips` and `eval.crops`, are only for `tanet test`.
         split: the labelled videos.
-        group: the ranks; each tests its share of the videos.
+        group: the ranks. Each rank tests a share of the videos.
         on_event: receives each `BadVideo` once, and a `Note` when memory runs short.
-        stop: a request to stop; a single process obeys it between two batches.
+        stop: the request to stop. A single process stops between two batches. Several ranks stop only after
+            the validation.
     """
 
     def __init__(
@@ -35,16 +36,16 @@ class Validation:
         self.bad: dict[int, VideoError] = {}
 
     def is_due(self, epoch: int) -> bool:
-        """Tell whether an epoch (counted from 1) ends with a validation. The last epoch always does."""
+        """Tell whether to validate after this epoch, counted from 1. The last epoch is always validated."""
         last = epoch == self.recipe.optim.epochs
         return bool(self.split.val) and (last or epoch % self.recipe.eval.every == 0)
 
     def __call__(self, network: VideoNet) -> Report:
-        """Validate the network on all ranks, with the running statistics of rank 0.
+        """Validate the network on all ranks, with the BatchNorm statistics of rank 0.
 
         Raises:
-            UserError: too few videos can be read, a worker hangs or died, or another rank failed.
-            Interrupted: a stop was requested.
+            UserError: too many videos cannot be read, a worker hangs or died, or another rank failed.
+            Interrupted: a stop was requested, and there is only one process.
         """
         group, val = self.group, self.split.val
         group.broadcast_tensors_([buffer for buffer in network.buffers() if buffer.is_floating_point()])
@@ -58,7 +59,8 @@ class Validation:
             )
         shares = group.all_gather_objects(share)
         bad = {number: error for share in shares for number, error in share.bad.items()}
-        for number in sorted(bad.keys() - self.bad.keys()):  # every validation finds the same ones
+        # Report only new unreadable videos, because every validation finds the earlier ones again.
+        for number in sorted(bad.keys() - self.bad.keys()):
             self.on_event(BadVideo(number, bad[number]))
         self.bad.update(bad)
         max_bad = self.recipe.data.max_bad
@@ -67,6 +69,6 @@ class Validation:
     def _pass_on(self, event: object) -> None:
         if isinstance(event, Note):
             self.on_event(event)
-        # With several ranks, some may already wait for the others, so all of them stop together later.
+        # Stop here only in a single process. With several ranks, other ranks may already wait for this rank.
         if isinstance(event, evaluate.VideosDone) and self.stop.asked and self.group.world_size == 1:
             raise Interrupted("stopped during validation")

@@ -2,16 +2,16 @@
 
     frame i = the i-th picture of plain sequential decoding, upright, RGB                     uint8 [H, W, 3]
 
-    base.py           Video: the interface of every opened video; errors
+    base.py           Video, the interface of every opened video, and its errors
     video_file.py     a video file, or its bytes: packets → frames
-    packet_index.py   which packets hold which frames, without decoding
-    avi_packets.py    the packets of an AVI file by its own index, without demuxing all of them
+    packet_index.py   finds the packets of a frame, without decoding
+    avi_packets.py    finds the packets of an AVI file in the file's own index, without demuxing the file
     frame_folder.py   a folder of pictures
     frame_array.py    decoded frames, in memory or in a .npy file
     frame_to_rgb.py   a decoded frame → RGB
 
-A Video must be used by one thread, and decodes in one thread; parallelism comes from the loader's workers.
-Only pictures packed in shards are decoded elsewhere, in data/shards/read.py.
+Use each `Video` in one thread only. A `Video` decodes in one thread; the loader's worker processes decode in
+parallel. Pictures packed in shards are not decoded by this package, but in data/shards/read.py.
 """
 
 from pathlib import Path
@@ -47,10 +47,10 @@ def open_video(source: str | Path | bytes, *, name: str | Path | None = None) ->
 
     Args:
         source: a path, or the content of a file.
-        name: name of the video in errors; by default its path, or "video in memory" for bytes.
+        name: name of the video in errors. By default, this is its path, or "video in memory" for bytes.
 
     Raises:
-        VideoError: the source is none of these, or has no frames.
+        VideoError: the source cannot be opened as a video, or has no frames.
     """
     if isinstance(source, bytes):
         return VideoFile(source, name=Path(name or "video in memory"))
@@ -65,12 +65,12 @@ def open_video(source: str | Path | bytes, *, name: str | Path | None = None) ->
 
 
 def probe(path: str | Path, *, decode: bool = False) -> VideoInfo:
-    """Return a video's `VideoInfo` as its file states it, or with `decode` as decoding all of it finds."""
+    """Return the `VideoInfo` that a video's file states. With `decode`, decode and count all frames first."""
     with open_video(path) as video:
         return video.verify() if decode else video.info
 
 
 def read_frames(path: str | Path, indices: ArrayLike | torch.Tensor) -> torch.Tensor:
-    """Open a video and read frames: uint8 [*S, H, W, 3] for indices of shape S; see `Video.read`."""
+    """Open a video and read frames. Indices of shape S give uint8 [*S, H, W, 3]; see `Video.read`."""
     with open_video(path) as video:
         return video.read(indices)

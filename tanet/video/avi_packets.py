@@ -1,16 +1,21 @@
-"""Packets of an AVI file, located by the file's own index, without demuxing all of them.
+"""Packets of an AVI file, found in the file's own index, without demuxing the whole file.
 
     … LIST size 'movi' [ '00dc' size data | '01wb' size data | … ] 'idx1' size [ name flags place size | … ]
 
-The index locates the packets, but may be incomplete, and the file may be damaged. So the index is used only
-if its chunks are contiguous and fill the list, each chunk header agrees with the index, and the entries that
-FFmpeg has read from the index agree too. Then the packets equal those of FFmpeg's demuxer.
-Only MPEG-4 video is supported: this codec is the most common in AVI files in this field, and its pictures
-begin with their type.
+The list `movi` contains chunks; each chunk is one packet of video or audio. The index `idx1` gives the place
+of each chunk, but it may be incomplete, and the file may be damaged. So the index is used only if
+
+- the chunks in the index fill the list without gaps,
+- the header of each chunk agrees with the index, and
+- the index entries that FFmpeg has read agree with the index.
+
+Then the packets equal those of FFmpeg's demuxer. Only MPEG-4 video is supported. It is the most common codec
+of AVI files in action recognition, and each of its pictures begins with the type of the picture.
 """
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, cast, overload
 
@@ -22,24 +27,25 @@ from tanet.video.packet_index import PacketTable
 if TYPE_CHECKING:
     import av
 
-HEADER = 8  # bytes: four letters and the size
+Content = bytes | mmap.mmap
+HEADER = 8  # bytes of a chunk's header: a name of four letters, and the size
 ENTRY = np.dtype([("name", "<u4"), ("flags", "<u4"), ("place", "<u4"), ("size", "<u4")])  # index entry
 KEY = 0x10  # the key frame flag
-PICTURE = b"\x00\x00\x01\xb6"  # MPEG-4's start code of a picture; the two bits after it are its type
+PICTURE = b"\x00\x00\x01\xb6"  # MPEG-4's start code of a picture; the next two bits are the picture's type
 BIDIRECTIONAL = 2
-SEARCHED = 512  # a packet must contain the start code of its picture within its first 512 bytes
+SEARCHED = 512  # the start code of a picture must be in the first 512 bytes of its packet
 
 
 class AviPackets(Sequence["av.Packet"]):
-    """The video packets of an AVI file; each is created when it is requested."""
+    """The video packets of an AVI file. A packet is created when it is requested."""
 
-    def __init__(self, data: bytes, places: NDArray[np.int64], heads: PacketTable) -> None:
+    def __init__(self, data: Content, places: NDArray[np.int64], heads: PacketTable) -> None:
         self._data, self.heads = memoryview(data), heads
         self._places, self._sizes, self._keys = places.tolist(), heads.size.tolist(), heads.key.tolist()
 
     @classmethod
-    def of(cls, data: bytes, stream: av.VideoStream) -> AviPackets | None:
-        """Locate the packets; None if the index and the chunks differ, or if pictures may be reordered."""
+    def of(cls, data: Content, stream: av.VideoStream) -> AviPackets | None:
+        """Find the packets. Return None if index and chunks differ, or if pictures may be reordered."""
         codec, entries = stream.codec_context, stream.index_entries
         if codec.name != "mpeg4" or codec.has_b_frames or not len(entries):
             return None
@@ -47,7 +53,7 @@ class AviPackets(Sequence["av.Packet"]):
         if listed is None or (video := _pictures(listed, stream.index)) is None:
             return None
         last = len(video.places) - 1
-        # FFmpeg counts skipped pictures in its timestamps: then the last timestamp exceeds the last place.
+        # If FFmpeg's timestamps count skipped pictures, the last timestamp is larger than `last`.
         if len(entries) - 1 != last or entries[last].timestamp != last or _reordered(data, video):
             return None
         keys = np.flatnonzero(video.keys)
@@ -72,7 +78,8 @@ class AviPackets(Sequence["av.Packet"]):
         if isinstance(at, slice):
             return [self[number] for number in range(*at.indices(len(self)))]
         begin, size = self._places[at] + HEADER, self._sizes[at]
-        packet = av.Packet(size)  # in FFmpeg's own memory: decoders read past the data, into its zero padding
+        # Copy the data to FFmpeg's own memory, which ends in zeros, because decoders read past the data.
+        packet = av.Packet(size)
         packet.update(cast("bytes", self._data[begin : begin + size]))
         packet.pts = packet.dts = at
         packet.is_keyframe = self._keys[at]
@@ -80,11 +87,11 @@ class AviPackets(Sequence["av.Packet"]):
 
 
 class Chunks(NamedTuple):
-    """Chunks of the list, as columns."""
+    """Table of the chunks in a file, as one array for each property."""
 
-    names: NDArray[np.uint32]  # four letters, as a little-endian number
-    places: NDArray[np.int64]  # offsets of the headers in the file, in bytes
-    sizes: NDArray[np.int64]  # sizes of the data, in bytes
+    names: NDArray[np.uint32]  # name of each chunk: four letters, as a little-endian number
+    places: NDArray[np.int64]  # offset of each chunk's header in the file, in bytes
+    sizes: NDArray[np.int64]  # size of each chunk's data, in bytes
     keys: NDArray[np.bool_]
 
 
@@ -92,13 +99,13 @@ def _number(letters: bytes) -> int:
     return int.from_bytes(letters, "little")
 
 
-def _words(data: bytes) -> NDArray[np.int64]:
-    """Return for each offset the eight bytes that start there, as a little-endian number."""
+def _words(data: Content) -> NDArray[np.int64]:
+    """Return an array whose element i is the little-endian number in the eight bytes from offset i."""
     return np.ndarray(len(data) - 7, "<i8", data, strides=(1,))
 
 
-def _listed(data: bytes, first: int) -> Chunks | None:
-    """Return all chunks from `first` on; None unless they agree with the index and both fill the file."""
+def _listed(data: Content, first: int) -> Chunks | None:
+    """Return the chunks from offset `first` on. Return None if they differ from the index, or leave gaps."""
     end = first - 4 + _number(data[first - 8 : first - 4])
     table = end + HEADER
     if first < 12 or data[end : end + 4] != b"idx1" or (len(data) - table) % ENTRY.itemsize:
@@ -117,7 +124,7 @@ def _listed(data: bytes, first: int) -> Chunks | None:
 
 
 def _pictures(chunks: Chunks, stream: int) -> Chunks | None:
-    """Return the video chunks of the stream; None if any other chunk is not audio."""
+    """Return the chunks of the video stream. Return None if any other chunk is not audio."""
     names, places, sizes, keys = chunks
     pictures = (names == _number(b"%02ddc" % stream)) | (names == _number(b"%02ddb" % stream))
     if pictures.all():
@@ -127,16 +134,17 @@ def _pictures(chunks: Chunks, stream: int) -> Chunks | None:
     return Chunks(names[pictures], places[pictures], sizes[pictures], keys[pictures]) if sound else None
 
 
-def _reordered(data: bytes, video: Chunks) -> bool:
-    """Return whether a picture may be displayed before another picture that is stored earlier."""
+def _reordered(data: Content, video: Chunks) -> bool:
+    """Return whether any picture may be displayed before a picture that is stored earlier in the file."""
     words = _words(data)[video.places + HEADER]
     plain = (words & 0xFFFFFFFF == _number(PICTURE)) & (video.sizes > len(PICTURE))
     if (plain & (words >> 38 & 3 == BIDIRECTIONAL)).any():
         return True
-    start = PICTURE  # plus the headers before it: most packets that have headers share the same ones
+    # `start` is the beginning of a packet up to the picture's type. Most packets begin with the same bytes.
+    start = PICTURE
     for place, size in zip(video.places[~plain].tolist(), video.sizes[~plain].tolist(), strict=True):
         begin = place + HEADER
-        if not data.startswith(start, begin):
+        if data[begin : begin + len(start)] != start:
             end = data.find(PICTURE, begin, begin + min(size, SEARCHED)) + len(PICTURE)
             start = data[begin:end]
         if not len(PICTURE) <= len(start) < size or data[begin + len(start)] >> 6 == BIDIRECTIONAL:

@@ -1,4 +1,4 @@
-"""Interface of every opened video, and the errors raised when a video is read."""
+"""Interface of all opened videos, and the errors that are raised when a video is read."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from tanet.errors import UserError
 from tanet.video.frame_to_rgb import to_rgb, upright_size
 
 if TYPE_CHECKING:
-    import av  # loaded only when something is decoded
+    import av  # at run time, PyAV is imported only when a video is decoded
 
 
 class VideoError(UserError):
-    """A video cannot be read; the message is its path and the cause, on one line."""
+    """Error: a video cannot be read. The message is one line with the path and the cause."""
 
     def __init__(self, path: str | Path, cause: str) -> None:
-        super().__init__(path, cause)  # not the whole message, so that pickle can rebuild the error
+        # Pickle rebuilds an error by calling its class with these arguments, so do not pass the message.
+        super().__init__(path, cause)
         self.path, self.cause = Path(path), cause
 
     def __str__(self) -> str:
@@ -31,7 +32,7 @@ class VideoError(UserError):
 
 
 class DamagedVideo(VideoError):
-    """A requested frame does not decode; frames 0 … `frames`-1 do."""
+    """Error: a requested frame cannot be decoded. The frames 0 … `frames`-1 can be decoded."""
 
     def __init__(self, path: str | Path, cause: str, frames: int) -> None:
         super().__init__(path, cause)
@@ -42,8 +43,8 @@ class DamagedVideo(VideoError):
 class VideoInfo:
     """Length, frame rate and upright size (in pixels) of a video."""
 
-    frames: int  # promised by the file; after `Video.verify`, the actual number
-    fps: float | None  # average; None for a folder of pictures
+    frames: int  # the number that the file promises; after `Video.verify`, the actual number
+    fps: float | None  # average frame rate; None for a folder of pictures
     height: int
     width: int
 
@@ -55,11 +56,13 @@ class Video:
     frames: int
     """Number of frames that the file promises; after `verify`, the actual number."""
     fps: float | None = None
-    _size: tuple[int, int] | None = None  # height and width of the first decoded frame, upright
+    notes: tuple[str, ...] = ()
+    """Unusual properties of the video, found while its frames were read. Each note is one line."""
+    _size: tuple[int, int] | None = None  # upright height and width of all frames that `read` returns
 
     @property
     def info(self) -> VideoInfo:
-        """Number of frames, frame rate and size. The size needs a decoded frame.
+        """Number of frames, frame rate and size. If the size is not known yet, one frame is decoded.
 
         Raises:
             VideoError: no frame decodes.
@@ -70,7 +73,10 @@ class Video:
         return VideoInfo(self.frames, self.fps, *self._size)
 
     def read(self, indices: ArrayLike | torch.Tensor) -> torch.Tensor:
-        """Read frames by their numbers; each is decoded once.
+        """Read the frames with these numbers. A frame whose number is repeated is decoded only once.
+
+        A frame with another size than the first frame is scaled to the size of the first frame, and a note
+        is added to `notes`.
 
         Args:
             indices: integers of shape S, in any order.
@@ -80,9 +86,9 @@ class Video:
 
         Raises:
             ValueError: an index is not an integer, or not in 0 … frames-1.
-            DamagedVideo: the file has fewer frames than promised. From then on `frames` is the actual
-                number, and these frames can be read.
-            VideoError: a frame cannot be read, or differs in size from the first.
+            DamagedVideo: the file has fewer frames than promised. After this error, `frames` is the actual
+                number, and all these frames can be read.
+            VideoError: a frame cannot be read.
         """
         wanted = self._checked(indices)
         from av.video.reformatter import VideoReformatter
@@ -92,14 +98,14 @@ class Video:
         numbers = sorted(set(every))
         frames: np.ndarray | None = None
         row_of = {number: row for row, number in enumerate(numbers)}
-        for number, frame, path in self._decode(numbers):
-            if (found := upright_size(frame)) != (self._size or found):
-                raise VideoError(path, f"a frame of {found} pixels, but another has {self._size}")
-            self._size = found
+        for number, frame, _ in self._decode(numbers):
+            self._size = self._size or upright_size(frame)
+            if upright_size(frame) != self._size:
+                self._note_size(upright_size(frame))
             if frames is None:
-                frames = np.empty((len(numbers), *found, 3), np.uint8)
-            # Keep no reference to the RGB picture: its memory, still in the cache, then serves the next one.
-            frames[row_of[number]] = to_rgb(frame, reformatter=reformatter)
+                frames = np.empty((len(numbers), *self._size, 3), np.uint8)
+            # Keep no reference to the RGB picture, so that the next one reuses its memory in the CPU cache.
+            frames[row_of[number]] = to_rgb(frame, reformatter=reformatter, size=self._size)
         if frames is None:
             frames = np.empty((0, self.info.height, self.info.width, 3), np.uint8)
         if every != numbers:
@@ -107,26 +113,36 @@ class Video:
         return torch.from_numpy(frames.reshape(*wanted.shape, *frames.shape[1:]))
 
     def verify(self) -> VideoInfo:
-        """Decode everything; from then on `frames` is the actual number of frames."""
+        """Decode all frames. Afterwards, `frames` is the actual number of frames."""
         for number in range(self.frames):
             self.read(number)
         return self.info
 
     def close(self) -> None:
-        """Release all resources; afterwards nothing can be read."""
+        """Release all resources. Afterwards, no frame can be read."""
 
     def _checked(self, indices: ArrayLike | torch.Tensor) -> np.ndarray:
-        """Return the indices as an int64 array; raise a ValueError unless each is the number of a frame."""
+        """Return the indices as an int64 array. Raise ValueError if an index is not the number of a frame."""
         wanted = np.asarray(indices)
         if wanted.size and wanted.dtype.kind not in "iu":
             raise ValueError(f"{self.path}: frame indices must be integers, not {wanted.dtype}")
         for number in (wanted.min(), wanted.max()) if wanted.size else ():
             if not 0 <= number < self.frames:
-                raise ValueError(f"{self.path}: no frame {number}, there are {self.frames}")
+                raise ValueError(f"{self.path}: no frame {number}; the video has {self.frames} frames")
         return wanted.astype(np.int64)
 
+    def _note_size(self, found: tuple[int, int]) -> None:
+        """Add a note that pictures of another size are scaled, unless there is a note already."""
+        if self.notes or self._size is None:
+            return
+        (height, width), (other_height, other_width) = self._size, found
+        self.notes = (
+            f"the picture size changes from {width} × {height} to {other_width} × {other_height}; "
+            "all frames are scaled to the first size",
+        )
+
     def _decode(self, numbers: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame, Path]]:
-        """Yield number, frame and file for each of these distinct, ascending numbers, in any order."""
+        """Yield (number, frame, file) for each number, in any order. The numbers are distinct and ascend."""
         raise NotImplementedError
 
     def __enter__(self) -> Self:
@@ -146,4 +162,4 @@ def translate_errors(path: Path) -> Iterator[None]:
     except (FFmpegError, OSError) as error:
         raise VideoError(path, error.strerror or type(error).__name__) from error
     except UnicodeDecodeError as error:
-        raise VideoError(path, "metadata that is not UTF-8, which needs PyAV 19") from error
+        raise VideoError(path, "the metadata is not UTF-8: PyAV 19 is needed to read it") from error

@@ -1,4 +1,4 @@
-"""Video made of decoded frames: an array in memory, or a .npy file, which is mapped and not loaded."""
+"""Video made of decoded frames: an array in memory, or a memory-mapped .npy file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class FrameArray(Video):
         name: name of the video in errors.
 
     Raises:
-        UserError: the array has another type or shape, or is empty.
+        UserError: the array has another dtype or shape, or is empty.
     """
 
     def __init__(self, frames: np.ndarray | torch.Tensor, *, name: str | Path = "array") -> None:
@@ -33,26 +33,26 @@ class FrameArray(Video):
 
     @classmethod
     def of_file(cls, path: Path, *, name: str | Path | None = None) -> Self:
-        """Map a file that `numpy.save` wrote.
+        """Memory-map a .npy file, written by `numpy.save`.
 
         Raises:
-            VideoError: the file cannot be read, or holds something else.
+            VideoError: the file cannot be read, or does not contain frames.
         """
         name = Path(name or path)
         try:
             frames = np.load(path, mmap_mode="r", allow_pickle=False)
         except OSError as error:
-            raise VideoError(name, error.strerror or "not a file of numpy.save") from error
+            raise VideoError(name, error.strerror or "not a .npy file written by numpy.save") from error
         except (ValueError, EOFError) as error:
-            raise VideoError(name, "not a file of numpy.save, or truncated") from error
+            raise VideoError(name, "not a .npy file written by numpy.save, or a truncated file") from error
         try:
             return cls(frames, name=name)
         except UserError as error:
             raise VideoError(name, str(error)) from error
 
     def read(self, indices: ArrayLike | torch.Tensor) -> torch.Tensor:
-        """Return frames by their numbers, on the CPU; see `Video.read`."""
+        """Read the frames with these numbers, as a tensor on the CPU; see `Video.read`."""
         wanted = self._checked(indices)
         if isinstance(self._array, np.ndarray):
-            return torch.from_numpy(self._array[wanted])  # indexed by an array, so this is a copy
+            return torch.from_numpy(self._array[wanted])  # indexing by an array copies the frames
         return self._array[torch.from_numpy(wanted).to(self._array.device)].cpu()

@@ -1,8 +1,14 @@
-"""Video made of a folder of frame pictures, in natural order of their names: img_2 before img_10."""
+"""Video made of a folder of frame pictures. The names are sorted by their numbers: img_2 before img_10.
+
+Pictures whose names differ only in numbers are a series. The frames are one series, but the folder may also
+contain a series of optical flow, a cover and hidden files. A series is ignored if its name is usual for flow,
+masks or thumbnails. If several series are left, the folder is refused.
+"""
 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -14,22 +20,61 @@ if TYPE_CHECKING:
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 PICTURE_CODECS = {b"\xff\xd8": "mjpeg", b"\x89P": "png", b"BM": "bmp", b"RI": "webp"}  # first bytes → codec
+# Names of pictures that are not frames: optical flow (as in TSN, TSM, mmaction2 and I3D), covers, thumbnails.
+OTHER_SERIES = re.compile(r"(flow|flow_?[xyuv]|[xyuv]|thumb(nail)?|cover|folder|poster|depth|mask)s?")
 
 
 class PictureFolder(Video):
-    """A folder of pictures of one size, read as a video; other files are ignored."""
+    """Folder of pictures, read as a video. Hidden files and files that are not pictures are ignored."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        files = [file for file in path.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES]
-        if not files:
-            raise VideoError(path, f"a folder without pictures ({', '.join(PICTURE_SUFFIXES)})")
-        self._files = sorted(files, key=lambda file: re.sub("[0-9]+", lambda n: n[0].zfill(20), file.name))
-        self.frames = len(files)
+        self._files = sorted(_frames_of(path), key=lambda file: _natural(file.name))
+        self.frames = len(self._files)
 
     def _decode(self, numbers: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame, Path]]:
         for number in numbers:
             yield number, _decode_picture(self._files[number]), self._files[number]
+
+
+def is_picture(file: Path) -> bool:
+    """Return whether a file has a picture's suffix and is not hidden. For example, ._img_1.jpg is hidden."""
+    return file.suffix.lower() in PICTURE_SUFFIXES and not file.name.startswith(".")
+
+
+def _natural(name: str) -> str:
+    return re.sub("[0-9]+", lambda number: number[0].zfill(20), name)
+
+
+def _frames_of(path: Path) -> list[Path]:
+    """Return the pictures of the series of frames in a folder.
+
+    Raises:
+        VideoError: the folder has no pictures, or pictures of several series.
+    """
+    with translate_errors(path):
+        files = sorted(file for file in path.iterdir() if is_picture(file))
+    if not files:
+        raise VideoError(path, f"a folder without pictures ({', '.join(PICTURE_SUFFIXES)})")
+    twice = len({file.stem for file in files}) < len(files)  # whether a name occurs with several suffixes
+    series: dict[str, list[Path]] = defaultdict(list)
+    for file in files:
+        name = re.sub("[0-9]+", "#", file.stem)
+        series[name + file.suffix.lower() if twice else name].append(file)
+    frames = {name: own for name, own in series.items() if not _is_other(name)} or series
+    if any(len(own) > 1 for own in frames.values()):
+        # If there are several pictures of one series, a single picture without a number is a cover.
+        frames = {name: own for name, own in frames.items() if len(own) > 1 or "#" in name}
+        if len(frames) > 1:
+            ones, twos = sorted(frames.values(), key=len, reverse=True)[:2]
+            kinds = f"{len(ones)} like {ones[0].name}, {len(twos)} like {twos[0].name}"
+            raise VideoError(path, f"several series of pictures: {kinds}; keep one series in a folder")
+    return [file for own in frames.values() for file in own]
+
+
+def _is_other(series: str) -> bool:
+    letters = re.sub("[^a-z]+", "_", series.lower()).strip("_")
+    return OTHER_SERIES.fullmatch(letters) is not None
 
 
 def _decode_picture(file: Path) -> av.VideoFrame:
@@ -40,7 +85,8 @@ def _decode_picture(file: Path) -> av.VideoFrame:
         if (name := PICTURE_CODECS.get(data[:2])) is None:
             raise VideoError(file, "not a picture")
         codec = cast("av.VideoCodecContext", av.CodecContext.create(name, "r"))
-        packet = av.Packet(len(data))  # in FFmpeg's own memory: decoders read past the end of the data
+        # Copy the data to FFmpeg's own memory, which ends in zeros, because decoders read past the data.
+        packet = av.Packet(len(data))
         packet.update(data)
         for frame in (*codec.decode(packet), *codec.decode(None)):
             return frame

@@ -12,24 +12,45 @@ if TYPE_CHECKING:
     from av.video.reformatter import VideoReformatter
 
 
-def quarter_turns(frame: av.VideoFrame) -> int:
-    """Return the counterclockwise quarter turns that make a frame upright, from its metadata."""
-    return round(frame.rotation / 90)
+def orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
+    """Return the three steps that make a frame upright: transpose, flip left-right, flip upside down.
+
+    Each value says whether the step is needed; the steps are done in this order. The display matrix of a file
+    maps a stored position (x, y) to (a·x + c·y, b·x + d·y). There are eight cases: four quarter turns, each
+    with and without mirroring. Any other matrix is treated as the nearest case.
+    """
+    if (matrix := frame.side_data.get("DISPLAYMATRIX")) is None:
+        return False, False, False
+    a, b, _, c, d, *_ = np.frombuffer(bytes(matrix), np.int32).tolist()
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        return True, c < 0, b < 0
+    return False, a < 0, d < 0
 
 
 def upright_size(frame: av.VideoFrame) -> tuple[int, int]:
     """Return height and width of the upright frame, in pixels."""
-    return (frame.width, frame.height) if quarter_turns(frame) % 2 else (frame.height, frame.width)
+    return (frame.width, frame.height) if orientation(frame)[0] else (frame.height, frame.width)
 
 
-def to_rgb(frame: av.VideoFrame, *, reformatter: VideoReformatter) -> NDArray[np.uint8]:
-    """Convert a decoded frame to RGB [H, W, 3], upright.
+def to_rgb(
+    frame: av.VideoFrame, *, reformatter: VideoReformatter, size: tuple[int, int] | None = None
+) -> NDArray[np.uint8]:
+    """Convert a decoded frame to upright RGB [H, W, 3].
 
-    The result is a view of FFmpeg's memory if its rows have no padding. Reuse the reformatter: it keeps its
-    conversion tables for frames of the same kind.
+    If the rows in FFmpeg's memory have no padding, the result is a view of this memory.
+
+    Args:
+        frame: the decoded frame.
+        reformatter: object that converts the pixels. Use one reformatter for all frames of a video, because
+            it keeps its conversion tables for frames of the same kind.
+        size: height and width to scale the upright frame to. By default, the frame keeps its own size.
     """
-    rgb = reformatter.reformat(frame, frame.width, frame.height, "rgb24", threads=1)
+    transposed, mirrored, upside_down = orientation(frame)
+    height, width = (frame.height, frame.width) if size is None else size[::-1] if transposed else size
+    rgb = reformatter.reformat(frame, width, height, "rgb24", threads=1)
     plane = rgb.planes[0]
     rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
-    pixels = rows[: frame.height, : 3 * frame.width].reshape(frame.height, frame.width, 3)
-    return np.rot90(pixels, quarter_turns(frame))
+    pixels = rows[:height, : 3 * width].reshape(height, width, 3)
+    if transposed:
+        pixels = pixels.swapaxes(0, 1)
+    return pixels[:: -1 if upside_down else 1, :: -1 if mirrored else 1]

@@ -1,14 +1,15 @@
-"""Index from frames to packets, built without decoding.
+"""Index from frames to packets, built from the times of the packets, without decoding.
 
-Packets sorted by time are in display order, also for variable frame rates. To read a frame, only its group of
-pictures must be decoded, from the key packet up to it. Packets are numbered as stored, frames as displayed.
+Sorting packets by display time gives the order of the frames, also for variable frame rates. To read a frame,
+decode the packets of its group of pictures, from the key packet up to the frame's own packet. Packets are
+numbered in the order in which the file stores them. Frames are numbered in display order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,28 +17,40 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import av
 
-# Decoders with one picture per packet → whether skipping pictures that are marked as unreferenced leaves the
-# other frames unchanged. In HEVC, a higher temporal layer may still refer to a marked picture. The last three
-# decoders skip nothing.
+# Decoders that expect one picture per packet. The value says whether the decoder may skip pictures.
+# A decoder may skip a picture that is marked as unreferenced if the other frames stay the same.
+# In HEVC, a picture of a higher temporal layer may refer to a picture that is marked as unreferenced.
+# The decoders for VP9, AV1 and MJPEG do not skip pictures.
 SKIPS_EXACTLY = {"h264": True, "mpeg4": True, "hevc": False, "vp9": False, "libdav1d": False, "mjpeg": False}
-# Containers that store display times. In other containers, the times of reordered pictures are guesses.
+# Containers that store display times. In other containers, FFmpeg guesses the times of reordered pictures.
 STORES_TIMES = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flv")
-UNKNOWN = np.iinfo(np.int64).min  # sorts before all other times
+UNKNOWN = np.iinfo(np.int64).min  # time of a packet without a time; it sorts before all other times
+
+
+class Head(NamedTuple):
+    """Metadata of a packet, without its data."""
+
+    pts: int | None
+    dts: int | None
+    size: int
+    is_keyframe: bool
+    is_discard: bool
+    pos: int | None  # offset of the packet in the file, in bytes
 
 
 @dataclass(frozen=True)
 class PacketTable:
-    """Metadata of packets, without their data, as columns."""
+    """Metadata of all packets, without their data. Each property is one array."""
 
     time: NDArray[np.int64]  # display time
     decoded: NDArray[np.int64]  # decoding time
     size: NDArray[np.int64]  # in bytes
     key: NDArray[np.bool_]
-    discard: NDArray[np.bool_]  # hidden by the file's edit list
+    discard: NDArray[np.bool_]  # whether the file's edit list hides the packet
 
     @classmethod
-    def of(cls, packets: Sequence[av.Packet]) -> Self:
-        """Collect the columns from packets."""
+    def of(cls, packets: Sequence[av.Packet] | Sequence[Head]) -> Self:
+        """Build the table from the metadata of packets."""
         return cls(
             np.array([UNKNOWN if p.pts is None else p.pts for p in packets], np.int64),
             np.array([UNKNOWN if p.dts is None else p.dts for p in packets], np.int64),
@@ -51,18 +64,19 @@ class PacketTable:
 class PacketIndex:
     """Mapping from frames to the packets that must be decoded for them."""
 
-    times: list[int]  # packet → its display time, which the decoder passes on to its frame
+    times: list[int]  # packet → display time, which the decoder copies to the frame
     order: list[int]  # frame → packet
-    start: list[int]  # packet → the key packet at which decoding must start
-    delay: int  # reorder delay: largest number of pictures decoded before one, but displayed after it
-    skips: bool  # whether the decoder may skip unreferenced pictures
+    start: list[int]  # packet → key packet where decoding must start
+    # Reorder delay: the largest number of pictures that are decoded before a picture but displayed after it.
+    delay: int
+    skips: bool  # whether the decoder may skip pictures that are marked as unreferenced
 
     @classmethod
     def of(cls, heads: PacketTable, codec: av.VideoCodecContext, *, container: str) -> Self | None:
-        """Build the index; None if the packets do not determine the frames and their order for certain."""
+        """Build the index. Return None if the packets do not determine the frames and their order."""
         times = heads.time
         if codec.name not in SKIPS_EXACTLY or codec.field_order > 1 or heads.discard.all():
-            return None  # field_order: an interlaced frame may be split over two packets
+            return None  # a frame of interlaced video (field_order > 1) may be split over two packets
         if not heads.key[0] or times[0] == UNKNOWN or times.min() < times[0]:
             return None  # a time is missing, or the first frames refer to pictures that were cut off
         as_stored = not codec.has_b_frames and np.array_equal(times, heads.decoded)
@@ -73,17 +87,19 @@ class PacketIndex:
         keys, group = np.flatnonzero(heads.key), np.cumsum(heads.key) - 1
         # A picture displayed before the key picture of its group may refer to the previous group.
         start = np.where(times < times[keys[group]], keys[np.maximum(group - 1, 0)], keys[group])
-        # The largest distance of a picture's stored position behind its display position is the number of
-        # pictures that are stored before it but displayed after it.
+        # The delay is the largest number of places by which a picture is stored later than it is displayed.
         delay = int((in_order - np.arange(len(times))).max())
         return cls(times.tolist(), order.tolist(), start.tolist(), delay, SKIPS_EXACTLY[codec.name])
 
     def without(self, silent: Set[int]) -> Self:
-        """Return the index without these packets, which show no frame."""
+        """Return a copy of the index without these packets, for which the decoder outputs no frame."""
         return replace(self, order=[at for at in self.order if at not in silent])
 
     def runs(self, packets: Iterable[int]) -> list[range]:
-        """Return the packets to decode for the frames of these packets; overlapping runs are merged."""
+        """Return the ranges of packets that must be decoded to get the frames of these packets.
+
+        Overlapping ranges are merged.
+        """
         runs: list[range] = []
         for start, at in sorted((self.start[at], at) for at in packets):
             if runs and start in runs[-1]:
@@ -93,13 +109,14 @@ class PacketIndex:
 
 
 def maybe_empty_packets(heads: PacketTable, codec: av.VideoCodecContext) -> list[int]:
-    """Return the packets that may show no frame.
+    """Return the packets for which the decoder may output no frame. Only MPEG-4 video has such packets.
 
-    A coded MPEG-4 picture has at least one bit per macroblock. A picture that repeats the previous picture
-    may instead be marked as not coded, and then takes a dozen bytes.
+    If a picture repeats the previous picture, it may be marked as not coded. Its packet then has only a dozen
+    bytes. A coded picture has at least one bit for each macroblock. So all packets below that size are
+    returned.
     """
     if codec.name != "mpeg4":
         return []
-    # In bytes; the minimum of 32 leaves a margin above a dozen.
+    # The size limit in bytes is at least 32, well above the dozen bytes of a picture that is not coded.
     enough = max(-(-codec.width // 16) * -(-codec.height // 16) / 8, 32)
     return np.flatnonzero(heads.size < enough).tolist()

@@ -1,1 +1,1 @@
-"""Recording and drawing of the gates and kernels that TAM computes for a clip."""
+"""Record and draw the gates and kernels that TAM computes for a clip."""

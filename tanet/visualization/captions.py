@@ -1,6 +1,6 @@
-"""Captions of the pictures of `tanet show`: what is drawn, with statistics of the drawn clips.
+"""Captions for the pictures of `tanet show`. A caption says what is drawn, and gives statistics of the clips.
 
-Where the paper makes a claim about such a picture, the caption states the claim next to the numbers.
+If the paper makes a claim about a picture of this kind, the caption states the claim next to the numbers.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from tanet.visualization.record import RecordedClip
 
 
 def clip_caption(clip: RecordedClip) -> str:
-    """Return the caption for one clip: what the rows show, how much the gates vary, and the mean kernels."""
+    """Return the caption for the picture of one clip, with statistics of its gates and kernels."""
     parts = []
     for part in clip.adaptations:
         found = []
@@ -30,13 +30,14 @@ def clip_caption(clip: RecordedClip) -> str:
 
 
 def kernels_caption(clips: Sequence[RecordedClip], fixed: Sequence[FixedKernels], *, against: str) -> str:
-    """Return the caption for the kernels of many clips: their variation, and the fixed kernels."""
+    """Return the caption for the picture of kernels, with their medians and their variation over clips."""
     parts = []
     for row, part in enumerate(clips[0].adaptations):
         kernels = torch.stack([kernel_of(clip, row) for clip in clips])  # [clips, C, K]
         text = f"{part.stage}: median Θ {_weights(kernels.flatten(0, 1).median(0).values)}"
         if len(clips) > 1:
-            between = kernels.std(0).mean()  # deviation of one channel's weight over the clips, averaged
+            # Take the standard deviation of each weight over the clips, and average over channels and taps.
+            between = kernels.std(0).mean()
             text += f", std {between:.4f} over clips, {kernels.std(1).mean():.4f} over channels"
         parts.append(text)
     parts += [
@@ -51,7 +52,10 @@ def kernels_caption(clips: Sequence[RecordedClip], fixed: Sequence[FixedKernels]
 
 
 def gates_caption(clips: Sequence[RecordedClip]) -> str:
-    """Return the caption for gates and kernels: whether V is smoother than Θ, as the paper finds."""
+    """Return the caption for the picture of gates V and kernels Θ.
+
+    The paper finds the distributions of V smoother than those of Θ. The caption compares their kurtosis.
+    """
     parts = []
     for row, part in enumerate(clips[0].adaptations):
         if part.gate is None or part.kernel is None:
@@ -67,7 +71,11 @@ def gates_caption(clips: Sequence[RecordedClip]) -> str:
 
 
 def motion_caption(clips: Sequence[RecordedClip]) -> str:
-    """Return the caption for motion: whether the weight at t grows with motion, as the paper finds."""
+    """Return the caption for the picture of kernels for small and for large motion.
+
+    The paper finds a lower weight at the middle tap (frame t) for clips with small motion. The caption gives
+    this weight for small and for large motion.
+    """
     small, large = quarters(clips)
     motion = [clip.motion for clip in clips]
     parts = []
@@ -84,21 +92,24 @@ def motion_caption(clips: Sequence[RecordedClip]) -> str:
 
 
 def quarters(clips: Sequence[RecordedClip]) -> tuple[list[RecordedClip], list[RecordedClip]]:
-    """Return the quarters of clips with the smallest and the largest motion; at least one clip each."""
+    """Return the quarter of the clips with the smallest motion, and the quarter with the largest motion.
+
+    Each quarter has at least one clip.
+    """
     ordered = sorted(clips, key=lambda clip: clip.motion)
     count = max(1, len(clips) // 4)
     return ordered[:count], ordered[-count:]
 
 
 def kernel_of(clip: RecordedClip, row: int) -> torch.Tensor:
-    """Return the kernel Θ [C, K] of a clip at the site with index `row`."""
+    """Return the kernel Θ [C, K] that the recorded module with index `row` computed for a clip."""
     kernel = clip.adaptations[row].kernel
     assert kernel is not None
     return kernel
 
 
 def center_weight(clip: RecordedClip, row: int) -> float:
-    """Return the weight of the middle tap (frame t), averaged over channels."""
+    """Return the weight of the kernel's middle tap (frame t), averaged over channels."""
     kernel = kernel_of(clip, row)
     return float(kernel[:, kernel.shape[1] // 2].mean())
 

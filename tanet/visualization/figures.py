@@ -1,9 +1,9 @@
-"""Pictures of TAM's gates and kernels, for `tanet show`. Needs matplotlib, the optional extra `plots`.
+"""Pictures of TAM's gates and kernels, for `tanet show`. They need matplotlib (optional extra `plots`).
 
-    clip_figure      one clip: its frames, the gates of each frame below it, the kernels at the right
-    kernel_figure    kernels of single clips, of all clips, and fixed ones, as violins (the paper's Figure 4)
-    gate_figure      gates and kernels of single clips below their frames              (Figures 5 and 6)
-    motion_figure    histograms of the kernels of clips with small and large motion    (Figures 7 and 8)
+    clip_figure      frames of one clip, with gates below the frames and kernels at the right
+    kernel_figure    violins of kernels of single clips and all clips, and of fixed kernels (paper's Figure 4)
+    gate_figure      violins of gates and kernels of single clips, below the frames (paper's Figures 5 and 6)
+    motion_figure    histograms of kernels for small and for large motion (paper's Figures 7 and 8)
 
 Each function returns a matplotlib Figure without a window. The caption (captions.py) is part of the figure.
 """
@@ -24,27 +24,28 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, safe for colour-blind readers: past frame, frame t, future frame.
+# Colours of past, present and future frames, which colour-blind readers can distinguish (Okabe and Ito).
 PAST, PRESENT, FUTURE = "#0072B2", "#7F7F7F", "#D55E00"
 SMALL, LARGE = "#56B4E9", "#D55E00"
-WIDTH = 10.0  # inches; WIDTH · DPI is the width in pixels of the pictures in README
+WIDTH = 10.0  # inches; the pictures in README.md are WIDTH · DPI pixels wide
 DPI = 110
-MOST = 20_000  # largest number of values per violin; more would make no visible difference
+MOST = 20_000  # largest number of values per violin; more values would not change the picture visibly
 SUFFIXES = (".png", ".pdf", ".svg")
 
 
 def require_plots() -> None:
-    """Raise UserError, which says what to install, if matplotlib is missing."""
+    """Check that matplotlib is installed. Otherwise, raise a UserError that says what to install."""
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise UserError("drawing needs matplotlib: pip install matplotlib, or tanet[plots]") from error
+        raise UserError("matplotlib is not installed: pip install matplotlib, or tanet[plots]") from error
 
 
 def clip_figure(clip: RecordedClip) -> "Figure":
-    """Draw a clip: its frames, the gates of each frame and stage below them, and the kernels at the right."""
+    """Draw the frames of a clip, the gates of each stage below the frames, and the kernels at the right."""
     stages = clip.adaptations
-    strip_height = 7 / len(clip.frames)  # square frames over the whole width of the gates
+    # In inches. With this height, the frames are square and together as wide as the gates.
+    strip_height = 7 / len(clip.frames)
     figure = _figure(1.2 + strip_height + 1.4 * len(stages), captions.clip_caption(clip))
     columns = [4.2, 0.12, 1.3] if any(part.gate is not None for part in stages) else [4.2, 0.001, 1.3]
     heights = [strip_height] + [1.1] * len(stages)
@@ -77,13 +78,15 @@ def kernel_figure(
     *,
     against: str,
 ) -> "Figure":
-    """Draw kernels as a violin per tap. Rows: stages. Columns: single clips, all clips, fixed kernels.
+    """Draw one violin per tap of the kernels.
+
+    Each row shows a stage. The columns show single clips, all clips together, and fixed kernels.
 
     Args:
         clips: clips to draw, each in its own column.
         everything: all clips, which are pooled in one column.
-        fixed: kernels of another network at the same stages; may be empty.
-        against: name of that network's temporal module.
+        fixed: fixed kernels of another network at the same stages; may be empty.
+        against: name of the temporal module of the other network.
     """
     stages = [part.stage for part in clips[0].adaptations]
     figure = _figure(1.9 + 1.9 * len(stages), captions.kernels_caption(everything, fixed, against=against))
@@ -116,7 +119,7 @@ def kernel_figure(
 
 
 def gate_figure(clips: Sequence[RecordedClip]) -> "Figure":
-    """Draw each clip in a row: its frames, and for each stage the gates by frame and kernels by tap."""
+    """Draw each clip's frames and, below the frames, violins of its gates per frame and kernels per tap."""
     stages = clips[0].adaptations
     figure = _figure(1.0 + 1.95 * len(clips), captions.gates_caption(clips))
     figure.suptitle("Gate V by frame, kernel Θ by tap", fontweight="bold")
@@ -137,7 +140,7 @@ def gate_figure(clips: Sequence[RecordedClip]) -> "Figure":
 
 
 def motion_figure(clips: Sequence[RecordedClip]) -> "Figure":
-    """Draw, for each stage, a histogram per tap for small and large motion, and plot Θ at t over motion."""
+    """Draw one row per stage: a histogram of Θ for each tap, and a scatter plot of Θ at t over motion."""
     small, large = quarters(clips)
     stages = clips[0].adaptations
     taps = kernel_of(clips[0], 0).shape[1]
@@ -146,7 +149,7 @@ def motion_figure(clips: Sequence[RecordedClip]) -> "Figure":
     grid = figure.add_gridspec(len(stages), taps + 1)
     for row, part in enumerate(stages):
         pools = [torch.cat([kernel_of(clip, row) for clip in group]) for group in (small, large)]
-        # Leave out the outermost 0.1 % at each end: they would squeeze the rest into a thin spike.
+        # Leave out the smallest and the largest 0.1 % of the weights, because they would stretch the axis.
         pooled = torch.cat(pools).flatten()
         low, high = (float(pooled.kthvalue(1 + int(q * (len(pooled) - 1))).values) for q in (0.001, 0.999))
         first: Axes | None = None
@@ -171,7 +174,7 @@ def motion_figure(clips: Sequence[RecordedClip]) -> "Figure":
 
 
 def _histograms(axes: "Axes", pools: Sequence[torch.Tensor], *, low: float, high: float) -> None:
-    """Draw histograms of the weights for small and large motion; each sums to 1."""
+    """Draw a histogram of the weights for small motion and one for large motion. Each histogram sums to 1."""
     bins: Any = torch.linspace(low, high, 41).tolist()
     for pool, color, label in zip(pools, (SMALL, LARGE), ("small motion", "large motion"), strict=True):
         axes.hist(
@@ -187,7 +190,7 @@ def _histograms(axes: "Axes", pools: Sequence[torch.Tensor], *, low: float, high
 
 
 def _figure(height: float, caption: str) -> "Figure":
-    """Return an empty figure with its caption below. The figure has no window, so it need not be closed."""
+    """Return an empty figure with a caption below. The figure has no window and need not be closed."""
     from matplotlib.figure import Figure
 
     text = textwrap.fill(caption, 140)
@@ -197,7 +200,7 @@ def _figure(height: float, caption: str) -> "Figure":
 
 
 def _strip(axes: "Axes", frames: torch.Tensor) -> None:
-    """Draw the frames [T, 3, S, S] side by side with small gaps, and their numbers below."""
+    """Draw the frames [T, 3, S, S] side by side with small gaps, and the frame numbers below."""
     for number, frame in enumerate(frames):
         image: Any = frame.permute(1, 2, 0).numpy()
         axes.imshow(image, extent=(number + 0.02, number + 0.98, 0, 0.96), aspect="auto")
@@ -211,7 +214,7 @@ def _strip(axes: "Axes", frames: torch.Tensor) -> None:
 
 
 def _picture(axes: "Axes", clip: RecordedClip) -> None:
-    """Draw the middle frame, with the class as its title."""
+    """Draw the middle frame of a clip, with the class name and the file name as its title."""
     image: Any = clip.frames[len(clip.frames) // 2].permute(1, 2, 0).numpy()
     axes.imshow(image)
     axes.set_title(f"{clip.truth or clip.label}\n{_short(clip.video)}", fontsize=8)
@@ -219,7 +222,7 @@ def _picture(axes: "Axes", clip: RecordedClip) -> None:
 
 
 def _heat_map(axes: "Axes", gate: torch.Tensor) -> Any:
-    """Draw gates [C, T] as a heat map, channels sorted by their mean with the largest on top."""
+    """Draw gates [C, T] as a heat map. The channels are sorted by mean, with the largest mean on top."""
     values: Any = gate[gate.mean(1).argsort(descending=True)].numpy()
     picture = axes.imshow(values, aspect="auto", interpolation="nearest", cmap="cividis")
     axes.set_yticks([])
@@ -230,7 +233,7 @@ def _heat_map(axes: "Axes", gate: torch.Tensor) -> Any:
 
 
 def _violins(axes: "Axes", values: torch.Tensor, *, taps: bool) -> None:
-    """Draw a violin per column of values [channels, taps or frames], with bars at min, median and max."""
+    """Draw a violin per column of `values` [channels, taps or frames], with bars at min, median and max."""
     shown = values[:: max(1, len(values) // MOST)].T.tolist()  # [columns, channels]
     count, places = len(shown), range(1, len(shown) + 1)
     bodies: Any = []
@@ -251,13 +254,13 @@ def _violins(axes: "Axes", values: torch.Tensor, *, taps: bool) -> None:
 
 
 def _tap_names(taps: int) -> list[str]:
-    """Return the names of the taps: t−1, t, t+1 for three."""
+    """Return the names of the taps, for example t−1, t and t+1 for three taps."""
     names = [f"t{k - taps // 2:+d}".replace("-", "−") for k in range(taps)]
     names[taps // 2] = "t"
     return names
 
 
 def _short(video: str) -> str:
-    """Return the file name of a video; shorten a long name in its middle."""
+    """Return the file name of a video. Shorten a long name by leaving out its middle."""
     name = video.replace("\\", "/").rstrip("/").rpartition("/")[2]
     return name if len(name) <= 24 else f"{name[:12]}…{name[-11:]}"

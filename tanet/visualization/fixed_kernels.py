@@ -1,9 +1,9 @@
-"""Temporal kernels that are the same for all clips: those of i3d, tconv, tei and tam-ibm.
+"""Temporal kernels that are the same for all clips (fixed kernels), as in i3d, tconv, tei and tam-ibm.
 
-`tanet show --against` draws them next to the kernels Θ of TAM. Their weights do not come from a softmax and
-have no common scale, so each filter is converted to shares |w_k| / Σ_j |w_j|, which like Θ are non-negative
-and sum to 1.
-(The paper draws the kernels of I3D in its Figure 4, and does not say how it scales them.)
+`tanet show --against` draws fixed kernels next to the kernels Θ of TAM. TAM's kernels come from a softmax, so
+they are non-negative and sum to 1. The weights w of a fixed kernel have no common scale. So each fixed kernel
+is converted to shares |w_k| / Σ_j |w_j|, which are also non-negative and sum to 1.
+(The paper's Figure 4 shows kernels of I3D, but the paper does not say how these kernels are scaled.)
 """
 
 from collections.abc import Sequence
@@ -26,23 +26,24 @@ FIXED = ("i3d", "tconv", "tei", "tam-ibm")
 
 @dataclass(frozen=True)
 class FixedKernels:
-    """The kernels that the temporal module at one site uses for all clips."""
+    """The fixed kernels of one temporal module, which uses the same kernels for all clips."""
 
     site: str
     stage: str
     shares: torch.Tensor
-    """|w_k| / Σ_j |w_j| of each filter: [filters, K]."""
+    """Shares |w_k| / Σ_j |w_j| of each filter's taps: [filters, K]."""
 
 
 def fixed_kernels(model: Checkpoint, *, stages: Sequence[str] = STAGES) -> list[FixedKernels]:
-    """Return the fixed temporal kernels of a network, at the last site of each stage.
+    """Return the fixed temporal kernels of a network, from the last temporal module of each stage.
 
     Raises:
         UserError: the network's temporal modules learn no fixed kernels.
     """
     if (name := model.recipe.model.temporal) not in FIXED:
         raise UserError(
-            f"the temporal module '{name}' learns no fixed kernel; those that do are {', '.join(FIXED)}"
+            f"the temporal module '{name}' learns no fixed kernel: "
+            f"choose a checkpoint with one of {', '.join(FIXED)}"
         )
     return [
         FixedKernels(site.name, site.stage, tap_shares(_filters(site)))
@@ -51,7 +52,10 @@ def fixed_kernels(model: Checkpoint, *, stages: Sequence[str] = STAGES) -> list[
 
 
 def _filters(site: Site) -> torch.Tensor:
-    """Return the temporal weights [filters, K] of a site: a filter per channel, or per pair of channels."""
+    """Return the temporal weights [filters, K] of a temporal module.
+
+    There is one filter per channel, or one per pair of input and output channels.
+    """
     module = site.module.get_submodule("temporal")
     if isinstance(module, TEI | TemporalAggregation):
         weight = module.weight  # [C, K]
@@ -67,7 +71,7 @@ def _filters(site: Site) -> torch.Tensor:
 
 
 def tap_shares(filters: torch.Tensor) -> torch.Tensor:
-    """Return |w_k| / Σ_j |w_j| for filters [filters, K]. Filters that are all zero are left out."""
+    """Return the shares |w_k| / Σ_j |w_j| of filters w [filters, K]. Leave out filters that are all zero."""
     sizes = filters.abs()
     total = sizes.sum(1, keepdim=True)
     return (sizes / total)[total[:, 0] > 0]

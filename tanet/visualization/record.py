@@ -1,8 +1,8 @@
-"""Recording of TAM's gates and kernels during a forward pass, for `tanet show`.
+"""Record TAM's gates and kernels during a forward pass, for `tanet show`.
 
     gate V [N, C, T]    kernel Θ [N, C, K]    computed for each clip, as in models/temporal/tam.py
 
-fixed_kernels.py reads the kernels of modules that use the same kernel for all clips.
+Some temporal modules use the same kernel for all clips. fixed_kernels.py reads the kernels of these modules.
 """
 
 from collections.abc import Sequence
@@ -34,10 +34,10 @@ Parts = tuple[torch.Tensor | None, torch.Tensor | None]  # gate [N, C, T], kerne
 
 @dataclass(frozen=True)
 class SiteRecord:
-    """Gate and kernel that the temporal module at one site computed for one clip; float32 on the CPU."""
+    """Gate and kernel that one temporal module computed for one clip, as float32 tensors on the CPU."""
 
     site: str
-    """Dotted name of the site in the 2D network."""
+    """Dotted name of the layer of the 2D network at which the temporal module is inserted."""
     stage: str
     gate: torch.Tensor | None
     """Gate V [C, T], 0 to 1; None if the module has no gate."""
@@ -52,15 +52,15 @@ class RecordedClip:
     video: str
     """Path of the video."""
     truth: str
-    """True class name; "" if it is not known."""
+    """Name of the true class; "" if the true class is not known."""
     label: str
-    """Predicted class name."""
+    """Name of the predicted class."""
     score: float
     """Probability of the predicted class."""
     frames: torch.Tensor
-    """uint8 [T, 3, S, S]: the middle clip, centre crop."""
+    """Frames of the middle clip, centre crop: uint8 [T, 3, S, S]."""
     adaptations: tuple[SiteRecord, ...]
-    """Records of the last site of each requested stage."""
+    """One record per requested stage, from the last temporal module of the stage."""
 
     @property
     def motion(self) -> float:
@@ -69,7 +69,7 @@ class RecordedClip:
 
 
 def last_sites(model: Checkpoint, *, stages: Sequence[str] = STAGES) -> list[Site]:
-    """Return the last site with a temporal module in each stage, in network order.
+    """Return the site of the last temporal module in each stage, in network order.
 
     Raises:
         UserError: the network has no temporal module in any of the stages.
@@ -87,11 +87,11 @@ def last_sites(model: Checkpoint, *, stages: Sequence[str] = STAGES) -> list[Sit
 
 
 def require_adaptive(model: Checkpoint) -> None:
-    """Raise UserError unless the checkpoint's temporal module computes a gate or a kernel per clip."""
+    """Raise UserError if the checkpoint's temporal module computes neither a gate nor a kernel per clip."""
     if (name := model.recipe.model.temporal) not in ADAPTIVE:
         raise UserError(
             f"the checkpoint has no TAM: its temporal module '{name}' computes no gate and no kernel "
-            f"per clip; those that do are {', '.join(ADAPTIVE)}"
+            f"per clip; choose a checkpoint with one of {', '.join(ADAPTIVE)}"
         )
 
 
@@ -101,10 +101,10 @@ def record_clip(
     """Run the network on the middle clip of a video and record its gates and kernels.
 
     Args:
-        model: checkpoint, on the device to compute on. Its network is left in evaluation mode.
+        model: checkpoint with its network on the device to use. The network is left in evaluation mode.
         sample: the video. Its label is not used.
         truth: name of the true class.
-        stages: stages whose last site is recorded.
+        stages: stages to record. Only the last temporal module of each stage is recorded.
 
     Raises:
         VideoError: the video cannot be read.
@@ -139,14 +139,15 @@ def record_batch(
     """Run the network on a batch of clips and record its gates and kernels.
 
     Args:
-        model: checkpoint. Its network is left in evaluation mode. Its TAMs may have absorbed their BatchNorms
-            (`network.absorb_batch_norms()`).
+        model: checkpoint. Its network is left in evaluation mode. `network.absorb_batch_norms()` may have
+            been called before.
         views: N clips, uint8 [N, T, 3, S, S].
-        stages: stages whose last site is recorded.
+        stages: stages to record. Only the last temporal module of each stage is recorded.
 
     Returns:
-        Probabilities [N, classes], and for the last site of each stage its gates [N, C, T] and kernels
-        [N, C, K].
+        The probabilities [N, classes], and a list with one entry per recorded module. An entry is the site
+        and a pair of gates [N, C, T] and kernels [N, C, K]. Gates or kernels are None if the module
+        does not compute them.
     """
     network = model.network.eval()
     device = next(network.parameters()).device
@@ -166,16 +167,16 @@ def record_batch(
 
 
 def _keep(found: dict[str, Parts], name: str, module: nn.Module, inputs: tuple[torch.Tensor]) -> None:
-    """Record the gate and kernel that a module computes from its input; a forward pre-hook.
+    """Forward pre-hook that records the gate and the kernel that a module computes from its input.
 
-    This computes both a second time, because the module's fused operations do not return them.
+    The module itself computes the gate and the kernel again, because its fused operations do not return them.
     """
     gate, kernel = _branches(module, inputs[0])
     found[name] = (_kept(gate), _kept(kernel))
 
 
 def _branches(module: nn.Module, x: torch.Tensor) -> Parts:
-    """Compute the gate [N, C, T] and kernel [N, C, K] for feature maps x [N·T, C, H, W]."""
+    """Compute a module's gate [N, C, T] and kernel [N, C, K] from its input x [N·T, C, H, W]."""
     if isinstance(module, TAM):
         return module.branches(x)
     s = squeeze(x)  # [N·T, C]

@@ -1,4 +1,4 @@
-"""Every benchmark, run once and tiny: it starts with its defaults and writes its rows."""
+"""Run every benchmark once at a tiny size and check that it writes its rows."""
 
 import csv
 import importlib
@@ -12,16 +12,17 @@ from tests.support.tiny_videos import make
 ROOT = Path(__file__).parents[2]
 ON_CPU = ["--device", "cpu", "--backbone", "resnet18_w16", "--size", "32"]
 ONE_KIND = {"h264": ("12.mp4", "libx264", 12, {"bf": "3", "threads": "1"})}
-ANY_CORE = {"use_one_core": lambda: None}  # pinning would outlast the test
+# Do not pin the process to one core, because that would outlast the test.
+ANY_CORE = {"use_one_core": lambda: None}
 
 
-def one_video(folder):
+def write_one_video(folder):
     path = folder / "one" / "a" / "video.mp4"
     path.parent.mkdir(parents=True)
     return {"tiny": make(path, frames=30)}
 
 
-# Benchmark → constants that make it tiny, and flags. DEMO is the fixture's folder.
+# Benchmark → constants that make it tiny, and flags. DEMO stands for the folder of the `demo` fixture.
 TINY = {
     "decode": ({"REAL": {}, "GENERATED": ONE_KIND, "REPEATS": 2, **ANY_CORE}, ["--alone"]),
     "feeding": ({"BLOCKS": 2, "VIDEOS": 2}, [*ON_CPU, *["--batch", "1", "--steps", "4", "--workers", "1"]]),
@@ -32,7 +33,7 @@ TINY = {
             *ON_CPU,
         ],
     ),
-    "shards": ({"REPEATS": 2, "CLIPS": 1, "videos": one_video, **ANY_CORE}, []),
+    "shards": ({"REPEATS": 2, "CLIPS": 1, "videos": write_one_video, **ANY_CORE}, []),
     "speed": (
         {},
         [
@@ -48,7 +49,7 @@ TINY = {
             *ON_CPU[2:],
         ],
     ),
-    "views": ({"TESTS": (("sth-1x1", 8),), "REPEATS": 2, "videos": one_video, **ANY_CORE}, []),
+    "views": ({"TESTS": (("sth-1x1", 8),), "REPEATS": 2, "videos": write_one_video, **ANY_CORE}, []),
 }
 NEEDS_GPU = {"ops"}
 
@@ -62,13 +63,13 @@ def demo(tmp_path):
     return folder
 
 
-def test_every_benchmark_is_listed_and_run():
+def test_every_benchmark_is_listed_and_tested():
     entries = {path.stem for path in (ROOT / "bench").glob("*.py") if "\ndef rows(" in path.read_text()}
     assert entries == TINY.keys() | NEEDS_GPU
     assert entries == {name for names in BENCHMARKS.values() for name in names}
 
 
-def test_the_runner_lists_benchmarks_and_shows_their_help(capsys):
+def test_runner_lists_benchmarks_and_shows_help(capsys):
     main(["--list"])
     assert "  speed      Measure clips per second" in capsys.readouterr().out
     with pytest.raises(SystemExit) as stop:
@@ -79,7 +80,7 @@ def test_the_runner_lists_benchmarks_and_shows_their_help(capsys):
         main(["sped"])
 
 
-def test_a_row_replaces_the_row_with_the_same_key(tmp_path, monkeypatch):
+def test_new_row_replaces_row_with_same_key(tmp_path, monkeypatch):
     out = tmp_path / "out.csv"
 
     def run(*rows, key):
@@ -95,7 +96,7 @@ def test_a_row_replaces_the_row_with_the_same_key(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TINY)
-def test_a_benchmark_runs(name, demo, tmp_path, monkeypatch):
+def test_benchmark_writes_rows(name, demo, tmp_path, monkeypatch):
     constants, words = TINY[name]
     for constant, value in constants.items():
         monkeypatch.setattr(importlib.import_module(f"bench.{name}"), constant, value)

@@ -1,4 +1,4 @@
-"""The benchmark of several GPUs: honest rows, teams that fail alone; a small run on the CPU."""
+"""The scaling benchmark computes its rows correctly, isolates failing teams, and runs on a CPU."""
 
 from functools import partial
 
@@ -14,7 +14,7 @@ SETTING = Setting(device="cuda", backbone="resnet50", clips=32, size=224, steps=
 
 
 def worker(text, group, device):
-    """Answers who it is; the second of a team fails at the word that the text is."""
+    """Return a function that answers with rank, world size and device. Rank 1 fails on the word `text`."""
 
     def answer(word):
         if word == text and group.rank == 1:
@@ -24,7 +24,7 @@ def worker(text, group, device):
     return answer
 
 
-def test_ratios_are_rates_over_one_gpus():
+def test_ratio_is_speed_relative_to_one_gpu():
     eager, compiled, synced = FORMS
     cases = [
         Case(form, gpus, None, times=[0.5 * ms, ms, ms, ms, 3 * ms])
@@ -35,16 +35,16 @@ def test_ratios_are_rates_over_one_gpus():
     assert rows[1]["clips_s_p50"] == f"{4 * 32 / 0.1:.1f}"
 
 
-def test_processes_that_part_are_noticed():
+def test_different_weights_of_ranks_are_detected():
     far = np.array([1.0, -2.0])
     assert differ([far, far * (1 + 1e-6)]) == ""
-    assert differ([far, far * 1.01]) == "process 1 has other weights than the first"
+    assert differ([far, far * 1.01]) == "process 1 has other weights than process 0"
     assert differ([far, far * 0]) == "process 1 has not changed its weights"
     assert differ([far * np.nan, far]) == "process 0 had steps that were not finite"
 
 
 @pytest.mark.slow
-def test_a_team_fails_alone():
+def test_failing_team_does_not_affect_other_team():
     teams = [Team("x", gpus=2, make=partial(worker, text), device="cpu") for text in ("go", "-")]
     try:
         for team in teams:
@@ -60,12 +60,12 @@ def test_a_team_fails_alone():
 
 
 @pytest.mark.slow
-def test_runs_on_a_cpu(tmp_path):
+def test_scaling_benchmark_runs_on_cpu(tmp_path):
     words = ["--device", "cpu", "--gpus", "1", "2", "--forms", "eager", "--backbone", "resnet18_w16"]
     words += ["--size", "32", "--clips", "2", "--steps", "2", "--blocks", "2", "--out", str(tmp_path / "out")]
     run("scaling", words)
     one, two = read_csv(tmp_path / "out")
     assert (one["gpus"], one["ratio"], one["average_ms"]) == ("1", "1.000", "")
     assert float(two["ratio"]) == pytest.approx(2 * float(one["ms_p50"]) / float(two["ms_p50"]), rel=1e-2)
-    with pytest.raises(SystemExit, match="1 must be among them"):
+    with pytest.raises(SystemExit, match="must be positive and include 1, because"):
         run("scaling", [*words, "--gpus", "2"])

@@ -1,4 +1,4 @@
-"""A file of weights brings its network: no flag is needed to start from it."""
+"""`--init FILE` sets the network from the file, so that no other flag is needed."""
 
 import dataclasses
 
@@ -15,26 +15,26 @@ from tanet.recipes.recipe import Network2D
 from tests.support.tiny_videos import TINY, make_folders
 
 
-def saved(path, model):
+def save_checkpoint(path, model):
     network = build(model, classes=3)
     recipe = dataclasses.replace(TINY, model=model)
     checkpoint.save(path, checkpoint.Checkpoint(network, recipe, ("a", "b", "c")))
     return path
 
 
-def test_a_checkpoint_brings_its_network(tmp_path):
+def test_checkpoint_sets_network(tmp_path):
     trained = Network2D(backbone="resnet18_w16", temporal="tsm", frames=5, dropout=0.9, weights="gone.pth")
-    path = saved(tmp_path / "trained.safetensors", trained)
+    path = save_checkpoint(tmp_path / "trained.safetensors", trained)
     model = model_from_file(path, FINETUNE.model)
     assert (model.backbone, model.temporal, model.frames) == ("resnet18_w16", "tsm", 5)
     assert (model.weights, model.init) == ("", str(path))
-    assert model.dropout == FINETUNE.model.dropout  # that of the training to come
+    assert model.dropout == FINETUNE.model.dropout  # dropout comes from the recipe of the new training
     load_initial_weights(build(model, classes=2), path, model=model, classes=("x", "y"))
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "shufflenet_v2_x1_0"])
 @pytest.mark.parametrize("classifier", [True, False])
-def test_image_weights_bring_their_2d_network(name, classifier, tmp_path):
+def test_image_weights_set_backbone(name, classifier, tmp_path):
     state = BACKBONES[name]().state_dict()
     if not classifier:
         state = {k: v for k, v in state.items() if not k.startswith(("fc.", "classifier."))}
@@ -47,9 +47,9 @@ def test_image_weights_bring_their_2d_network(name, classifier, tmp_path):
 
 
 @pytest.mark.parametrize("to", ["official", "mmaction2"])
-def test_a_published_video_network_is_known(to, tmp_path):
+def test_published_tanet_sets_network(to, tmp_path):
     trained = Network2D(backbone="resnet50", temporal="tam", frames=4)
-    source = checkpoint.load(saved(tmp_path / "trained.safetensors", trained))
+    source = checkpoint.load(save_checkpoint(tmp_path / "trained.safetensors", trained))
     convert.write(tmp_path / "theirs.pth", source, to=to)
     model = model_from_file(tmp_path / "theirs.pth", FINETUNE.model)
     assert (model.backbone, model.temporal, model.frames) == ("resnet50", "tam", 4)
@@ -63,9 +63,13 @@ def test_a_published_video_network_is_known(to, tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "cannot be read as weights"), ({"a.weight": torch.zeros(2)}, "unknown kind of weights")],
+    [
+        (b"", "the file is empty"),
+        (b"\x80noise", "cannot be read as weights"),
+        ({"a.weight": torch.zeros(2)}, "unknown kind of weights"),
+    ],
 )
-def test_what_starts_nothing_is_named(content, message, tmp_path):
+def test_unusable_file_is_rejected_with_cause(content, message, tmp_path):
     path = tmp_path / "weights.pth"
     path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
     with pytest.raises(ValueError, match=f"weights.pth: .*{message}"):
@@ -74,9 +78,9 @@ def test_what_starts_nothing_is_named(content, message, tmp_path):
         model_from_file(tmp_path / "absent.pth", FINETUNE.model)
 
 
-def test_the_command_needs_no_other_flag_for_the_network(tmp_path, capsys):
+def test_init_flag_of_train_command_sets_network(tmp_path, capsys):
     videos = make_folders(tmp_path / "videos")
-    start = saved(
+    start = save_checkpoint(
         tmp_path / "start.safetensors", Network2D(backbone="resnet18_w16", temporal="tsm", frames=5)
     )
     flags = [
@@ -95,11 +99,11 @@ def test_the_command_needs_no_other_flag_for_the_network(tmp_path, capsys):
     assert "optim.epochs 1 instead of 150" in shown.err
     trained = checkpoint.load(tmp_path / "a" / "best.safetensors")
     assert (trained.recipe.model.temporal, trained.classes) == ("tsm", ("move_left", "move_right"))
-    # But not about where to start, of which there can be but one.
+    # Two flags that set the initial weights are rejected.
     assert main([*flags, "--out", str(tmp_path / "b"), "--model.init", "other"]) == 2
     assert capsys.readouterr().err == (
         "tanet: --init and --model.init both set the weights to start from: give only one\n"
     )
-    # A flag has the last word: another module does not fit these weights.
+    # A model flag overrides the file, so the weights no longer fit the network.
     assert main([*flags, "--out", str(tmp_path / "b"), "--model.temporal", "tam"]) == 2
-    assert "start.safetensors: its weights do not fit this network" in capsys.readouterr().err
+    assert "start.safetensors: the weights do not fit this network" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Other numbers of frames: which kernel comes out, what stays, and a training's start from a checkpoint."""
+"""Adapting weights to another number of frames, and starting a training from a checkpoint."""
 
 import dataclasses
 
@@ -19,7 +19,7 @@ SITE = "backbone.layer1.0.conv2.temporal."
 
 
 def random_tam(frames, kernel=3):
-    """A module whose every weight and statistic counts."""
+    """Build a TAM with random weights and statistics."""
     module = TAM(8, frames=frames, kernel=kernel).eval()
     with torch.no_grad():
         for name, tensor in module.state_dict().items():
@@ -30,59 +30,59 @@ def random_tam(frames, kernel=3):
     return module
 
 
-def changed(module, frames):
-    """The module for another number of frames."""
+def resized_tam(module, frames):
+    """Build a TAM for another number of frames with weights adapted from `module`."""
     state = resize_frames({f"{SITE}{k}": v for k, v in module.state_dict().items()}, frames=frames)
     other = TAM(8, frames=frames, kernel=module.taps).eval()
     other.load_state_dict({name.removeprefix(SITE): tensor for name, tensor in state.items()})
     return other
 
 
-def kernel_of(module, s):
+def predict_kernel(module, s):
     return module.G(s.flatten(0, 1)).unflatten(0, s.shape[:2])
 
 
 @pytest.mark.parametrize(("frames", "times", "kernel"), [(4, 2, 3), (8, 2, 5), (3, 3, 3), (1, 5, 3)])
-def test_repeated_frames_have_the_same_kernel(frames, times, kernel):
+def test_repeated_frames_give_same_kernel(frames, times, kernel):
     torch.manual_seed(0)
     module = random_tam(frames, kernel)
     x = torch.randn(2 * frames, 8, 3, 3)
     theta = module.branches(x)[1]
-    repeated = changed(module, frames * times).branches(x.repeat_interleave(times, 0))[1]
+    repeated = resized_tam(module, frames * times).branches(x.repeat_interleave(times, 0))[1]
     assert theta.std() > 0.02
     torch.testing.assert_close(repeated, theta)
 
 
 @pytest.mark.parametrize(("frames", "more"), [(4, 6), (8, 13), (2, 3)])
-def test_more_frames_give_the_kernel_of_their_means(frames, more):
+def test_kernel_of_more_frames_equals_kernel_of_their_means(frames, more):
     torch.manual_seed(0)
     module, s = random_tam(frames), torch.randn(2, 8, more)
-    # Each frame cut into equal pieces, as many as make both divisions whole.
+    # Repeat every frame `frames` times, then average groups of `more` pieces to get `frames` means.
     means = s.repeat_interleave(frames, -1).unflatten(-1, (frames, more)).mean(-1)
-    torch.testing.assert_close(kernel_of(changed(module, more), s), kernel_of(module, means))
+    torch.testing.assert_close(predict_kernel(resized_tam(module, more), s), predict_kernel(module, means))
 
 
 @pytest.mark.parametrize(("frames", "more"), [(4, 8), (8, 16), (4, 16)])
-def test_there_and_back_gives_the_weights_back(frames, more):
+def test_resizing_there_and_back_restores_weights(frames, more):
     torch.manual_seed(0)
     module = random_tam(frames)
-    back = changed(changed(module, more), frames).state_dict()
+    back = resized_tam(resized_tam(module, more), frames).state_dict()
     for name, tensor in module.state_dict().items():
         assert torch.equal(back[name], tensor), name
 
 
-def test_fewer_frames_by_hand():
+def test_resized_weights_match_values_worked_out_by_hand():
     state = {
         f"{SITE}G.0.weight": torch.tensor([[1.0, 2.0], [3.0, 6.0]]),  # T 2, α 1
         f"{SITE}G.1.running_var": torch.tensor([1.0, 3.0]),
         f"{SITE}G.3.weight": torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]),
     }
     one = resize_frames(state, frames=1)
-    assert one[f"{SITE}G.0.weight"].tolist() == [[6.0]]  # both units' mean, on the frame that stands for both
+    assert one[f"{SITE}G.0.weight"].tolist() == [[6.0]]  # mean over both units, summed over both frames
     assert one[f"{SITE}G.1.running_var"].tolist() == [2.0]
     assert one[f"{SITE}G.3.weight"].tolist() == [[3.0], [7.0], [11.0]]
     three = resize_frames(state, frames=3)
-    # Units 0, 0, 1; the middle frame belongs by halves to both of the old ones.
+    # The new units copy units 0, 0 and 1. The middle frame covers half of each old frame.
     expected = [[2 / 3, 1, 4 / 3], [2 / 3, 1, 4 / 3], [2, 3, 4]]
     torch.testing.assert_close(three[f"{SITE}G.0.weight"], torch.tensor(expected))
     assert three[f"{SITE}G.1.running_var"].tolist() == [1.0, 1.0, 3.0]
@@ -90,7 +90,7 @@ def test_fewer_frames_by_hand():
 
 
 @pytest.mark.parametrize("temporal", TEMPORAL)
-def test_what_comes_out_fits_a_network_of_that_length(temporal):
+def test_resized_weights_fit_network_with_new_number_of_frames(temporal):
     model = Network2D(backbone="resnet18_w16", temporal=temporal, frames=4)
     state = build(model, classes=3).state_dict()
     before = {name: tensor.clone() for name, tensor in state.items()}
@@ -103,7 +103,7 @@ def test_what_comes_out_fits_a_network_of_that_length(temporal):
     assert {name: t.dtype for name, t in after.items()} == {name: t.dtype for name, t in before.items()}
 
 
-def test_no_frames_are_refused():
+def test_zero_frames_are_rejected():
     with pytest.raises(ValueError, match="frames must be positive, not 0"):
         resize_frames({}, frames=0)
 
@@ -117,8 +117,8 @@ def trained(tmp_path):
     return network, path
 
 
-def start(path, *, interpolate=False, **fields):
-    """A network with other values of its model, started from a file; and the notes without its name."""
+def build_from_file(path, *, interpolate=False, **fields):
+    """Build a network with other model fields, load its initial weights, and return it with the notes."""
     model = dataclasses.replace(TINY.model, **fields)
     network = build(model, classes=2)
     notes = load_initial_weights(
@@ -128,15 +128,15 @@ def start(path, *, interpolate=False, **fields):
     return network, [note.removeprefix(f"{path}: ") for note in notes]
 
 
-def test_a_start_copies_all_weights(trained):
+def test_initial_weights_are_copied(trained):
     source, path = trained
-    network, notes = start(path)
+    network, notes = build_from_file(path)
     assert notes == []
     assert all(map(torch.equal, network.state_dict().values(), source.state_dict().values()))
 
 
 @pytest.mark.parametrize("classes", [("right", "left"), ("left", "right", "up")])
-def test_a_start_with_other_classes_has_a_fresh_classifier(trained, classes):
+def test_classifier_is_new_if_classes_differ(trained, classes):
     source, path = trained
     network = build(TINY.model, classes=len(classes))
     head = network.head.weight.clone()
@@ -147,26 +147,26 @@ def test_a_start_with_other_classes_has_a_fresh_classifier(trained, classes):
     assert torch.equal(network.backbone.conv1.weight, source.backbone.conv1.weight)
 
 
-def test_a_start_with_other_frames_must_be_asked_for(trained):
+def test_other_number_of_frames_needs_interpolate(trained):
     source, path = trained
     with pytest.raises(ValueError, match=r"clips of 4 frames, not 8: --model\.init-frames interpolate"):
-        start(path, frames=8)
-    network, notes = start(path, frames=8, interpolate=True)
+        build_from_file(path, frames=8)
+    network, notes = build_from_file(path, frames=8, interpolate=True)
     assert notes == ["weights for 4 frames adapted to 8"]
     expected = resize_frames(source.state_dict(), frames=8)
     assert all(torch.equal(tensor, expected[name]) for name, tensor in network.state_dict().items())
 
 
-def test_a_start_from_another_network_names_what_does_not_fit(trained):
+def test_initial_weights_of_other_network_are_rejected(trained):
     _, path = trained
     with pytest.raises(
         ValueError, match=r"missing: none; unexpected: backbone\.layer1\.0\.conv2\.temporal\.G"
     ):
-        start(path, temporal="none")
+        build_from_file(path, temporal="none")
     with pytest.raises(ValueError, match=r"temporal\.G\.3\.weight \[3, 8\] instead of \[5, 8\]"):
-        start(path, kernel=5)
+        build_from_file(path, kernel=5)
     with pytest.raises(ValueError, match="no such file"):
-        start("absent.safetensors")
+        build_from_file("absent.safetensors")
 
 
 def save(path, **fields):
@@ -177,9 +177,9 @@ def save(path, **fields):
 
 @pytest.mark.parametrize("interpolate", [False, True])
 @pytest.mark.parametrize("temporal", ["none", "tsm", "local"])
-def test_a_start_with_other_frames_where_weights_do_not_know_them(tmp_path, temporal, interpolate):
+def test_frames_may_differ_if_weights_do_not_depend_on_them(tmp_path, temporal, interpolate):
     path = save(tmp_path / "a.safetensors", temporal=temporal)
-    network, notes = start(path, temporal=temporal, frames=8, interpolate=interpolate)
+    network, notes = build_from_file(path, temporal=temporal, frames=8, interpolate=interpolate)
     assert notes == ["trained on clips of 4 frames, now 8: its weights fit both"]
     assert network(torch.randn(1, 8, 3, 32, 32)).shape == (1, 2)
 
@@ -198,11 +198,11 @@ def test_a_start_with_other_frames_where_weights_do_not_know_them(tmp_path, temp
                 "trained with stages res2, res3, res4, res5, now res4, res5",
             ],
         ),
-        # The same by other words, and what a network without a module does not have.
+        # No notes: b is the default position, and a network without a module has no such settings.
         ({}, {"position": "b"}, []),
         ({"temporal": "none"}, {"temporal": "none", "position": "a", "stages": ("res2",), "kernel": 5}, []),
     ],
 )
-def test_a_start_says_what_weights_do_not_show(tmp_path, was, now, notes):
+def test_initialisation_reports_settings_that_weights_do_not_show(tmp_path, was, now, notes):
     path = save(tmp_path / "a.safetensors", **was)
-    assert start(path, **now)[1] == notes
+    assert build_from_file(path, **now)[1] == notes

@@ -1,4 +1,4 @@
-"""`tanet data` as a user meets it: lists that train, bad videos named, and a quarantine that is honoured."""
+"""`tanet data` from the command line: index, check and pack, and the quarantine list in training."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ HEAD = "label,youtube_id,time_start,time_end,split"
 
 @pytest.fixture
 def kinetics(tmp_path):
-    """Three of five videos of Kinetics, one of which is none."""
+    """Annotations of five Kinetics videos, of which three files exist and one of them is no video."""
     rows = "".join(f"{label},id{number},0,10,train\n" for number, label in enumerate("bbaac"))
     (tmp_path / "annotations").mkdir()
     (tmp_path / "annotations" / "train.csv").write_text(f"{HEAD}\n{rows}")
@@ -30,14 +30,14 @@ def kinetics(tmp_path):
     return tmp_path
 
 
-def index(root, *flags):
+def run_index(root, *flags):
     out = root / "lists" / "mine.csv"
     command = ["data", "index", "kinetics400", str(root), "--out", str(out), "--workers", "1", *flags]
     return main(command), out
 
 
-def test_index_writes_what_training_reads_and_says_what_lacks(kinetics, capsys, monkeypatch):
-    status, out = index(kinetics)
+def test_index_writes_list_for_training_and_reports_missing_videos(kinetics, capsys, monkeypatch):
+    status, out = run_index(kinetics)
     assert status == 0
     shown = capsys.readouterr()
     assert f"{out}: 2 of 5 videos, 3 classes" in shown.out
@@ -57,7 +57,7 @@ def test_index_writes_what_training_reads_and_says_what_lacks(kinetics, capsys, 
     assert split.classes == ("a", "b", "c")
     assert [(sample.label, sample.frames) for sample in split.train] == [(1, 12), (0, 9)]
 
-    # Once more with a video that has come since: only that is probed.
+    # Run again after one video was added: only that one is probed.
     shutil.copy(kinetics / "train/id3_000000_000010.mp4", kinetics / "train/id4_000000_000010.mp4")
     asked = []
 
@@ -66,18 +66,18 @@ def test_index_writes_what_training_reads_and_says_what_lacks(kinetics, capsys, 
         return [(path, VideoInfo(9, 25.0, 32, 48)) for path in paths]
 
     monkeypatch.setattr(indexing, "map_files", answer)
-    assert index(kinetics) == (0, out)
+    assert run_index(kinetics) == (0, out)
     assert asked == ["id4_000000_000010.mp4"]
     assert "3 of 5 videos" in capsys.readouterr().out
 
 
-def test_index_stopped_in_the_middle_keeps_what_it_has(kinetics, capsys, monkeypatch):
+def test_interrupted_index_keeps_its_probes(kinetics, capsys, monkeypatch):
     def stopped(work, paths, **_):
         yield paths[0], VideoInfo(12, 25.0, 32, 48)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(indexing, "map_files", stopped)
-    status, out = index(kinetics)
+    status, out = run_index(kinetics)
     assert status == 130
     assert "run the same command again to continue" in capsys.readouterr().err
     assert not out.exists()
@@ -85,17 +85,17 @@ def test_index_stopped_in_the_middle_keeps_what_it_has(kinetics, capsys, monkeyp
 
 
 @pytest.fixture(scope="module")
-def spoilt(tmp_path_factory):
-    """Folders of classes with two bad videos."""
+def videos(tmp_path_factory):
+    """Class folders with two bad videos: one empty, one too short."""
     root = make_folders(tmp_path_factory.mktemp("videos") / "my videos", train=2, val=2)
     (root / "train/move_left/0.mp4").write_bytes(b"")
     make(root / "val/move_right/[b].mp4", frames=5)
     return root
 
 
-def test_check_names_the_bad_and_training_leaves_them_out(spoilt, tmp_path, capsys):
+def test_check_reports_bad_videos_and_training_omits_them(videos, tmp_path, capsys):
     report, bad = tmp_path / "report.json", tmp_path / "bad.txt"
-    command = ["data", "check", str(spoilt), "--json", str(report), "--quarantine", str(bad)]
+    command = ["data", "check", str(videos), "--json", str(report), "--quarantine", str(bad)]
     assert main([*command, "--workers", "2"]) == 1
     shown = capsys.readouterr().out
     assert "7 ok, 1 empty, 1 short of 9 videos" in shown
@@ -107,55 +107,55 @@ def test_check_names_the_bad_and_training_leaves_them_out(spoilt, tmp_path, caps
     assert values["counts"] == {"ok": 7, "empty": 1, "short": 1}
     first = values["findings"][0]
     assert (first["path"], first["verdict"], first["frames"]) == (
-        f"{spoilt}/train/move_left/0.mp4",
+        f"{videos}/train/move_left/0.mp4",
         "empty",
         None,
     )
 
-    whole, kept = (read_split(Data(root=str(spoilt), quarantine=name)) for name in ("", str(bad)))
+    whole, kept = (read_split(Data(root=str(videos), quarantine=name)) for name in ("", str(bad)))
     assert len(whole.train) == len(kept.train) + 1 == 4
     assert len(whole.val) == len(kept.val) + 1 == 5
     assert {s.path for s in (*whole.train, *whole.val)} - {s.path for s in (*kept.train, *kept.val)} == {
-        f"{spoilt}/train/move_left/0.mp4",
-        f"{spoilt}/val/move_right/[b].mp4",
+        f"{videos}/train/move_left/0.mp4",
+        f"{videos}/val/move_right/[b].mp4",
     }
     said = f"{bad}: 1 training and 1 validation videos left out, of 2 that it names"
     assert kept.warnings == (said,)
-    assert len(read_test_samples(Data(root=str(spoilt), quarantine=str(bad)), classes=kept.classes)) == 4
+    assert len(read_test_samples(Data(root=str(videos), quarantine=str(bad)), classes=kept.classes)) == 4
 
 
-def test_check_of_a_list(spoilt, tmp_path, capsys):
+def test_check_reads_list(videos, tmp_path, capsys):
     (tmp_path / "list.csv").write_text("path,label\nmove_left/1.mp4,0\nmove_left/0.mp4,0\nabsent.mp4,1\n")
     bad = tmp_path / "bad.txt"
-    command = ["data", "check", str(tmp_path / "list.csv"), "--root", str(spoilt / "train"), "--workers", "1"]
+    command = ["data", "check", str(tmp_path / "list.csv"), "--root", str(videos / "train"), "--workers", "1"]
     assert main([*command, "--quarantine", str(bad)]) == 1
     assert bad.read_text() == "absent.mp4\nmove_left/0.mp4\n"
     assert "no such file or folder" in capsys.readouterr().out
 
 
-def test_check_of_good_videos_is_status_0(spoilt, tmp_path, capsys):
+def test_check_of_good_videos_returns_status_0(videos, tmp_path, capsys):
     bad = tmp_path / "bad.txt"
-    video = spoilt / "train/move_left/1.mp4"
+    video = videos / "train/move_left/1.mp4"
     assert main(["data", "check", str(video), "--workers", "1", "--quarantine", str(bad)]) == 0
     assert capsys.readouterr().out == "1 ok of 1 videos\n"
     assert bad.read_text() == ""
 
 
-def test_check_stopped_in_the_middle_reports_what_it_has(spoilt, tmp_path, capsys, monkeypatch):
+def test_interrupted_check_reports_its_findings(videos, tmp_path, capsys, monkeypatch):
     def stopped(paths, **_):
         yield Finding(str(paths[0]), "unreadable", "no frames")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(inspection, "check_videos", stopped)
     report = tmp_path / "report.json"
-    assert main(["data", "check", str(spoilt), "--json", str(report)]) == 130
+    assert main(["data", "check", str(videos), "--json", str(report)]) == 130
     assert "stopped after 1 of 9 videos" in capsys.readouterr().err
     assert json.loads(report.read_text())["counts"] == {"unreadable": 1}
 
 
-def test_pack_writes_what_training_reads_and_names_the_bad(spoilt, tmp_path, capsys):
+def test_pack_writes_shards_for_training_and_reports_bad_videos(videos, tmp_path, capsys):
     out = tmp_path / "packed"
-    assert main(["data", "pack", str(spoilt), str(out), "--format", "h264", "--workers", "2"]) == 0
+    assert main(["data", "pack", str(videos), str(out), "--format", "h264", "--workers", "2"]) == 0
     shown = capsys.readouterr()
     assert "train: 3 of 4 videos, 2 classes, 1 shards" in shown.out
     assert "val: 5 of 5 videos" in shown.out
@@ -165,13 +165,13 @@ def test_pack_writes_what_training_reads_and_names_the_bad(spoilt, tmp_path, cap
     assert (len(split.train), len(split.val), split.classes) == (3, 5, ("move_left", "move_right"))
 
 
-def test_pack_of_lists_into_one_folder(spoilt, tmp_path, capsys, monkeypatch):
+def test_pack_writes_several_lists_into_one_folder(videos, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(packing, "map_files", lambda work, paths, **_: ((path, work(path)) for path in paths))
     (tmp_path / "names.txt").write_text("right\nleft\n")
     for split, row in (("train", "move_left/1.mp4,1"), ("val", "move_right/1.mp4,0")):
         (tmp_path / f"{split}.csv").write_text(f"path,label\n{split}/{row}\n")
         command = ["data", "pack", str(tmp_path / f"{split}.csv"), str(tmp_path / "out"), "--split", split]
-        command += ["--root", str(spoilt), "--class-names", str(tmp_path / "names.txt")]
+        command += ["--root", str(videos), "--class-names", str(tmp_path / "names.txt")]
         assert main(command) == 0
     found = read_split(Data(root=str(tmp_path / "out")))
     assert found.classes == ("right", "left")
@@ -181,18 +181,18 @@ def test_pack_of_lists_into_one_folder(spoilt, tmp_path, capsys, monkeypatch):
     ]
 
 
-def test_pack_stopped_in_the_middle(spoilt, tmp_path, capsys, monkeypatch):
+def test_interrupted_pack_keeps_only_full_shards(videos, tmp_path, capsys, monkeypatch):
     def stopped(work, paths, **_):
         yield paths[0], work(paths[0])
         raise KeyboardInterrupt
 
     monkeypatch.setattr(packing, "map_files", stopped)
-    assert main(["data", "pack", str(spoilt), str(tmp_path / "out")]) == 130
+    assert main(["data", "pack", str(videos), str(tmp_path / "out")]) == 130
     assert "run the same command again to continue after the last full shard" in capsys.readouterr().err
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_a_class_stays_one_though_its_videos_are_left_out(tmp_path):
+def test_quarantine_keeps_class_without_videos(tmp_path):
     for name in ("train/a/1.mp4", "train/b/1.mp4", "val/b/1.mp4"):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).touch()
@@ -203,7 +203,7 @@ def test_a_class_stays_one_though_its_videos_are_left_out(tmp_path):
     assert [sample.label for sample in split.train] == [1]
     assert "1 training and 0 validation videos left out, of 2 that it names" in split.warnings[0]
     bad.write_text("val/b/1.mp4\n")
-    with pytest.raises(ValueError, match=r"bad\.txt: leaves no video to train on, or none to test on"):
+    with pytest.raises(ValueError, match=r"bad\.txt: the quarantine list excludes all training videos"):
         read_split(Data(root=str(tmp_path), quarantine=str(bad)))
     with pytest.raises(ValueError, match=r"absent\.txt: cannot be read"):
         read_split(Data(root=str(tmp_path), quarantine="absent.txt"))
@@ -228,7 +228,7 @@ def test_a_class_stays_one_though_its_videos_are_left_out(tmp_path):
         (["check", "VIDEO", "--workers", "0"], "workers and limit must be positive, not 0 and 10"),
     ],
 )
-def test_what_is_wrong_is_one_line_and_status_2(args, message, tmp_path, capsys):
+def test_errors_are_one_line_with_status_2(args, message, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     (tmp_path / "list.csv").write_text("path,label\n,1\n")
     (tmp_path / "video.mp4").touch()
@@ -239,7 +239,7 @@ def test_what_is_wrong_is_one_line_and_status_2(args, message, tmp_path, capsys)
     assert line.startswith("tanet: ")
 
 
-def test_help(capsys):
+def test_help_shows_usage(capsys):
     assert main(["data"]) == main(["data", "--help"]) == 0
     assert "tanet data check ROOT|LIST" in capsys.readouterr().out
     for name in ("index", "check", "pack"):

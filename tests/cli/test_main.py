@@ -1,4 +1,4 @@
-"""The command as a user meets it: exit status, one clear line for what is wrong, results on stdout."""
+"""The `tanet` command line: exit status, one-line errors on stderr, results on stdout, and help texts."""
 
 import json
 import subprocess
@@ -34,7 +34,7 @@ def checkpoint(videos, tmp_path_factory):
     return out / "best.safetensors"
 
 
-def test_train_says_how_to_go_on(videos, tmp_path, capsys):
+def test_train_prints_next_command(videos, tmp_path, capsys):
     out = tmp_path / "run"
     assert main(["train", "finetune", "--data.root", str(videos), "--out", str(out), *TINY_FLAGS]) == 0
     shown = capsys.readouterr().out
@@ -53,7 +53,7 @@ def test_test_prints_accuracies_and_writes_json(checkpoint, videos, tmp_path, ca
     assert main(["test", str(checkpoint), "--data.root", str(videos), "--device", "cpu"]) == 0
 
 
-def test_predict(checkpoint, videos, tmp_path, capsys):
+def test_predict_reads_folder_and_file(checkpoint, videos, tmp_path, capsys):
     assert main(["predict", str(checkpoint), str(videos / "val")]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 4
     path = make(tmp_path / "a [red] b.mp4")
@@ -61,7 +61,7 @@ def test_predict(checkpoint, videos, tmp_path, capsys):
     assert str(path) in capsys.readouterr().out
 
 
-def test_predict_json_answers_the_good_among_the_bad(checkpoint, tmp_path, capsys):
+def test_predict_json_contains_answers_and_errors(checkpoint, tmp_path, capsys):
     good = make(tmp_path / "good.mp4", frames=12)
     bad = tmp_path / "bad.mp4"
     bad.write_bytes(b"x")
@@ -95,7 +95,7 @@ def test_predict_json_answers_the_good_among_the_bad(checkpoint, tmp_path, capsy
         (["test", "CHECKPOINT", "--eval.size", "99"], "eval.size 99 must not exceed eval.resize 32"),
     ],
 )
-def test_what_is_wrong_is_one_line_and_status_2(args, message, checkpoint, videos, tmp_path, capsys):
+def test_errors_are_one_line_with_status_2(args, message, checkpoint, videos, tmp_path, capsys):
     message = message.replace("EMPTY", str(tmp_path))
     known = {"CHECKPOINT": str(checkpoint), "VIDEOS": str(videos), "EMPTY": str(tmp_path)}
     assert main([known.get(arg, arg) for arg in args]) == 2
@@ -107,7 +107,7 @@ def test_what_is_wrong_is_one_line_and_status_2(args, message, checkpoint, video
 @pytest.mark.parametrize(
     ("flags", "message"), [(["--data.rot", "x"], "--data.root"), (["--data.sampling", "dens"], "uniform")]
 )
-def test_a_wrong_flag_or_value_is_explained(flags, message, capsys):
+def test_wrong_flag_or_value_gets_suggestion(flags, message, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["train", "finetune", *flags])
     assert stop.value.code == 2
@@ -130,7 +130,7 @@ def test_a_wrong_flag_or_value_is_explained(flags, message, capsys):
         ),
     ],
 )
-def test_a_value_out_of_bounds_is_one_line(flags, message, capsys):
+def test_value_out_of_bounds_gives_one_line_error(flags, message, capsys):
     assert main(["train", "finetune", *flags]) == 2
     assert capsys.readouterr().err == f"tanet: {message}\n"
 
@@ -149,13 +149,13 @@ def test_a_value_out_of_bounds_is_one_line(flags, message, capsys):
         (["data", "pack", "videos"], "tanet data pack ROOT|LIST OUT"),
     ],
 )
-def test_a_missing_argument_is_one_line_with_the_usage(args, usage, capsys):
+def test_missing_argument_gives_one_line_usage(args, usage, capsys):
     assert main(args) == 2
     command = " ".join(usage.split()[: 3 if args[0] == "data" else 2])
     assert capsys.readouterr().err == f"tanet: usage: {usage} (see `{command} --help`)\n"
 
 
-def test_old_names_of_flags_work_and_tell_the_new(capsys):
+def test_old_flag_names_work_with_note(capsys):
     assert main(["train", "finetune", "--optim.fresh-lr=0", "--eval.fuse", "softmax"]) == 2
     assert capsys.readouterr().err.splitlines() == [
         "note: --optim.fresh-lr is now called --optim.new-layer-lr-scale",
@@ -165,7 +165,7 @@ def test_old_names_of_flags_work_and_tell_the_new(capsys):
 
 
 @pytest.mark.slow
-def test_a_reader_that_leaves_is_no_error():
+def test_closed_pipe_is_no_error():
     command = f"{sys.executable} -m tanet train finetune --help | true"
     done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False
@@ -173,7 +173,7 @@ def test_a_reader_that_leaves_is_no_error():
     assert done.stderr == ""
 
 
-def test_a_fault_of_ours_keeps_its_traceback(monkeypatch, capsys):
+def test_unexpected_error_keeps_traceback(monkeypatch, capsys):
     def broken(args):
         raise ValueError("a fault of ours")
 
@@ -183,12 +183,12 @@ def test_a_fault_of_ours_keeps_its_traceback(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("args", [[], ["--help"], ["train"], ["train", "--help"]])
-def test_help_is_short(args, capsys):
+def test_help_returns_status_0(args, capsys):
     assert main(args) == 0
     assert "tanet" in capsys.readouterr().out
 
 
-def test_the_version_comes_from_the_package(capsys):
+def test_version_matches_pyproject(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"tanet {tanet.__version__}\n"
     stated = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["version"]
@@ -202,7 +202,7 @@ COMMANDS_WITH_FLAGS = (
 
 
 @pytest.mark.parametrize("command", COMMANDS_WITH_FLAGS)
-def test_help_of_a_command_fits_into_80_columns(command, capsys, monkeypatch):
+def test_help_of_command_fits_in_80_columns(command, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     flag = "--help-all" if command.startswith("train") else "--help"
     with pytest.raises(SystemExit) as stop:
@@ -211,28 +211,28 @@ def test_help_of_a_command_fits_into_80_columns(command, capsys, monkeypatch):
     shown = capsys.readouterr().out
     assert f"usage: tanet {command}" in shown
     assert max(map(len, shown.splitlines())) <= 80
-    assert "{None}" not in shown  # values are named: FILE, CHECKPOINT
+    assert "{None}" not in shown  # flags name their values, for example FILE or CHECKPOINT
     assert "(default: )" not in shown
 
 
-def test_short_help_of_train(capsys):
+def test_short_help_of_train_lists_first_flags(capsys):
     assert main(["train", "finetune", "--help"]) == 0
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= 80
     assert shown.count("\n  --") == len(FIRST) == 10
-    assert "(default: 0.0002)" in shown  # the recipe's own
+    assert "(default: 0.0002)" in shown  # from the recipe
     with pytest.raises(SystemExit):
         main(["train", "finetune", "--help-all"])
     every = capsys.readouterr().out
     assert all(f"--{flag}" in every for flag in FIRST)
 
 
-def test_help_of_tanet_fits_into_80_columns(capsys):
+def test_help_of_tanet_fits_in_80_columns(capsys):
     assert main([]) == 0
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
 
 
-def test_help_of_convert(capsys):
+def test_help_of_convert_lists_flags(capsys):
     with pytest.raises(SystemExit):
         main(["convert", "--help"])
     shown = capsys.readouterr().out
@@ -248,8 +248,8 @@ def test_train_lists_recipes_and_tables(capsys):
     assert "choose from none, pool" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("name", "way"), [("train", "--optim.accumulate 2"), ("test", "--device cpu")])
-def test_too_little_memory_is_one_line(monkeypatch, capsys, name, way):
+@pytest.mark.parametrize(("name", "remedy"), [("train", "--optim.accumulate 2"), ("test", "--device cpu")])
+def test_out_of_memory_gives_one_line_with_remedy(monkeypatch, capsys, name, remedy):
     def run(_):
         raise torch.OutOfMemoryError("CUDA out of memory\nand a page more")
 
@@ -257,12 +257,12 @@ def test_too_little_memory_is_one_line(monkeypatch, capsys, name, way):
     assert main([name]) == 2
     line = " ".join(capsys.readouterr().err.split())
     assert line.startswith("tanet: the GPU has too little memory: ")
-    assert way in line
+    assert remedy in line
     assert "page" not in line
-    assert "--optim.batch" not in line  # another batch is another training, which --resume refuses
+    assert "--optim.batch" not in line  # --resume rejects a changed batch size
 
 
-def test_ctrl_c_is_no_trace(monkeypatch, capsys):
+def test_ctrl_c_prints_no_traceback(monkeypatch, capsys):
     def stop(_):
         raise KeyboardInterrupt
 
@@ -271,14 +271,14 @@ def test_ctrl_c_is_no_trace(monkeypatch, capsys):
     assert capsys.readouterr().err.strip() == "tanet: stopped"
 
 
-def test_flags_may_come_before_the_checkpoint(checkpoint, capsys):
+def test_flags_may_precede_checkpoint(checkpoint, capsys):
     assert main(["test", "--eval.clips", "2", "--device", "cpu", str(checkpoint)]) == 0
     first = capsys.readouterr().out
     assert main(["test", str(checkpoint), "--eval.clips", "2"]) == 0
     assert capsys.readouterr().out == first
 
 
-def test_demo_leaves_other_folders_alone(tmp_path, capsys):
+def test_demo_does_not_overwrite_other_folder(tmp_path, capsys):
     make(tmp_path / "videos" / "mine.mp4")
     assert main(["demo", "--out", str(tmp_path)]) == 2
     assert "holds other files" in capsys.readouterr().err

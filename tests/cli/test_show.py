@@ -1,4 +1,4 @@
-"""`tanet show`: pictures where they were asked for, and one clear line for what is wrong."""
+"""`tanet show` writes figures to the requested files and reports errors in one line."""
 
 from dataclasses import replace
 
@@ -26,46 +26,49 @@ def folder(tmp_path_factory):
     return folder
 
 
-def show(folder, *args):
+def run_show(folder, *args):
     return main(["show", *map(str, args), "--device", "cpu"])
 
 
-def one_line(capsys):
+def read_one_error_line(capsys):
     error = capsys.readouterr().err
     assert len(error.strip().splitlines()) == 1
     return error
 
 
-def test_one_video(folder, tmp_path, monkeypatch, capsys):
+def test_show_draws_one_video(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     video = make(tmp_path / "jump.mp4")
-    assert show(folder, folder / "tam.safetensors", video) == 0
+    assert run_show(folder, folder / "tam.safetensors", video) == 0
     assert (tmp_path / "show-jump.png").stat().st_size > 10_000
     assert capsys.readouterr().out.startswith("show-jump.png: Gate V")
-    assert show(folder, folder / "tam.safetensors", video) == 0
+    assert run_show(folder, folder / "tam.safetensors", video) == 0
     assert "show-jump.png (replaced an existing file): Gate V" in capsys.readouterr().out
-    assert show(folder, folder / "tam.safetensors", video, "--out", "new/a.svg") == 0
+    assert run_show(folder, folder / "tam.safetensors", video, "--out", "new/a.svg") == 0
     assert (tmp_path / "new" / "a.svg").exists()
 
 
-def test_many_videos_of_classes_that_the_checkpoint_need_not_know(folder, tmp_path, capsys):
+def test_show_draws_videos_of_unknown_classes(folder, tmp_path, capsys):
     out = tmp_path / "all.pdf"
     args = [folder / "tam.safetensors", folder / "videos", "--out", out, "--limit", "4"]
-    assert show(folder, *args, "--against", folder / "i3d.safetensors") == 0
+    assert run_show(folder, *args, "--against", folder / "i3d.safetensors") == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "all-gates.pdf",
         "all-kernels.pdf",
         "all-motion.pdf",
     ]
     shown = capsys.readouterr().out
-    assert "i3d in res5: median share 0.000 / 1.000 / 0.000" in shown  # untrained, it is the 2D network
+    # An untrained i3d equals the 2D network.
+    assert "i3d in res5: median share 0.000 / 1.000 / 0.000" in shown
     assert "of 4 with the smallest" in shown
 
 
-def test_a_bad_video_is_named_and_the_others_drawn(folder, tmp_path, capsys):
+def test_bad_video_is_reported_and_others_are_drawn(folder, tmp_path, capsys):
     make_folders(tmp_path / "videos", train=1, val=1)
     (tmp_path / "videos" / "val" / "move_left" / "bad.mp4").write_bytes(b"no video")
-    assert show(folder, folder / "local.safetensors", tmp_path / "videos", "--out", tmp_path / "x.png") == 2
+    assert (
+        run_show(folder, folder / "local.safetensors", tmp_path / "videos", "--out", tmp_path / "x.png") == 2
+    )
     streams = capsys.readouterr()
     assert "bad.mp4" in streams.err
     assert "the temporal module has a gate but no kernel: kernels are not drawn" in streams.out
@@ -78,7 +81,10 @@ def test_a_bad_video_is_named_and_the_others_drawn(folder, tmp_path, capsys):
         (["tsm.safetensors", "videos/val/move_left/0.mp4"], "tsm.safetensors: the checkpoint has no TAM"),
         (["tam.safetensors", "none.mp4"], "none.mp4: no such file or folder"),
         (["none.safetensors", "videos"], "none.safetensors"),
-        (["tam.safetensors", "videos", "--out", "a.jpg"], "a.jpg: a picture's name ends in .png, .pdf, .svg"),
+        (
+            ["tam.safetensors", "videos", "--out", "a.jpg"],
+            "a.jpg: the name of a picture must end in .png, .pdf, .svg",
+        ),
         (["tam.safetensors", "videos", "--limit", "0"], "must be positive, not 4 and 0"),
         (["tam.safetensors", "videos", "--against", "tam.safetensors"], "'tam' learns no fixed kernel"),
         (
@@ -89,9 +95,9 @@ def test_a_bad_video_is_named_and_the_others_drawn(folder, tmp_path, capsys):
         (["tam.safetensors", "empty"], "empty"),
     ],
 )
-def test_what_is_wrong_is_one_line(folder, monkeypatch, capsys, args, line):
+def test_errors_are_one_line(folder, monkeypatch, capsys, args, line):
     monkeypatch.chdir(folder)
     (folder / "empty").mkdir(exist_ok=True)
-    assert show(folder, *args) == 2
-    assert line in one_line(capsys)
+    assert run_show(folder, *args) == 2
+    assert line in read_one_error_line(capsys)
     assert not list(folder.glob("*.png"))

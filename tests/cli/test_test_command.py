@@ -1,4 +1,4 @@
-"""`tanet test` as a user meets it: protocols by name, ensembles, scores that are saved, what is confused."""
+"""`tanet test` from the command line: protocols, ensembles, saved scores and confusion."""
 
 import csv
 import dataclasses
@@ -27,7 +27,7 @@ def videos(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def models(videos, tmp_path_factory):
-    """Checkpoints of 4 and of 8 frames, of the same videos."""
+    """Checkpoints with 4 and 8 frames for the same videos."""
     paths = []
     for frames in (4, 8):
         recipe = dataclasses.replace(
@@ -43,14 +43,15 @@ def models(videos, tmp_path_factory):
     return paths
 
 
-def test_protocol_by_name_and_by_numbers(models, tmp_path, capsys):
+def test_protocol_name_equals_its_flags(models, tmp_path, capsys):
     named, out = tmp_path / "named", ["--device", "cpu", "--save-scores"]
     assert main(["test", models[0], "--eval", "sth-2x3", "--eval.size", "224", *out, str(named)]) == 0
     shown = capsys.readouterr()
     assert "2 × 3 views of 4 videos" in shown.out
     assert f"scores: {named}" in shown.out.splitlines()
     eval = score_files.load(named).sources[0].recipe.eval
-    assert (eval.clips, eval.crops, eval.resize, eval.size) == (2, 3, 256, 224)  # the last by number
+    # --eval.size overrides the protocol.
+    assert (eval.clips, eval.crops, eval.resize, eval.size) == (2, 3, 256, 224)
     numbers = ["--eval.clips", "2", "--eval.crops", "3", "--eval.resize", "256", "--eval.size", "224"]
     assert main(["test", models[0], *numbers, *out, str(tmp_path / "numbers")]) == 0
     assert torch.equal(
@@ -58,13 +59,13 @@ def test_protocol_by_name_and_by_numbers(models, tmp_path, capsys):
     )
 
 
-def test_other_sampling_than_in_training_is_said(models, capsys):
+def test_sampling_that_differs_from_training_gives_note(models, capsys):
     flags = ["--eval", "k400-4x3", "--eval.resize", "32", "--eval.size", "32"]
     assert main(["test", models[0], *flags, "--device", "cpu"]) == 0
     assert "trained on uniform clips, tested on dense ones" in capsys.readouterr().err
 
 
-def test_ensemble_with_networks_and_without_is_the_same(models, tmp_path, capsys):
+def test_ensemble_from_checkpoints_equals_ensemble_from_scores(models, tmp_path, capsys):
     flags = ["--weights", "1", "3", "--device", "cpu"]
     both = tmp_path / "both"
     assert main(["test", *models, *flags, "--save-scores", str(both)]) == 0
@@ -78,11 +79,11 @@ def test_ensemble_with_networks_and_without_is_the_same(models, tmp_path, capsys
     assert capsys.readouterr().out == with_networks.replace(f"scores: {both}\n", "")
     a, b = (score_files.load(file).report.scores for file in files)
     assert torch.allclose(score_files.load(both).report.scores, 0.25 * a + 0.75 * b)
-    assert main(["test", files[0], models[1], *flags]) == 0  # one of each
+    assert main(["test", files[0], models[1], *flags]) == 0  # one score file and one checkpoint
     assert capsys.readouterr().out == with_networks.replace(f"scores: {both}\n", "")
 
 
-def test_views_of_each_model_are_its_own(videos, tmp_path, models, capsys):
+def test_each_model_of_ensemble_uses_its_own_views(videos, tmp_path, models, capsys):
     model = checkpoint.load(models[1])
     eval = dataclasses.replace(model.recipe.eval, clips=2, crops=3)
     other = tmp_path / "other.safetensors"
@@ -91,7 +92,7 @@ def test_views_of_each_model_are_its_own(videos, tmp_path, models, capsys):
     assert "1 × 1 + 2 × 3 views" in capsys.readouterr().out
 
 
-def test_what_is_confused(models, videos, tmp_path, capsys):
+def test_confusion_and_worst_answers_are_shown(models, videos, tmp_path, capsys):
     table, answers = tmp_path / "confusion.csv", tmp_path / "answers.json"
     files = ["--confusion", str(table), "--json", str(answers)]
     assert main(["test", models[0], "--worst", "1", *files, "--device", "cpu"]) == 0
@@ -116,7 +117,7 @@ def test_what_is_confused(models, videos, tmp_path, capsys):
     assert "classified as" not in capsys.readouterr().out
 
 
-def test_what_was_set_aside_is_tested_however_the_folder_is_spelt(tmp_path, monkeypatch, capsys):
+def test_validation_part_is_tested_for_every_spelling_of_folder(tmp_path, monkeypatch, capsys):
     root = make_folders(tmp_path / "all", train=5)
     (root / "train").rename(tmp_path / "v")
     monkeypatch.chdir(tmp_path)
@@ -126,7 +127,7 @@ def test_what_was_set_aside_is_tested_however_the_folder_is_spelt(tmp_path, monk
     for spelt in ("v", "v/", "./v", str(tmp_path / "v")):
         assert main(["test", "model", "--data.root", spelt, "--device", "cpu"]) == 0
         shown = capsys.readouterr()
-        assert "views of 2 videos" in shown.out  # a fifth of ten
+        assert "views of 2 videos" in shown.out  # a fifth of ten videos is split off for validation
         assert not shown.err.strip()
     (tmp_path / "w").symlink_to(root / "val")
     assert main(["test", "model", "--data.root", "w", "--device", "cpu"]) == 0
@@ -135,7 +136,7 @@ def test_what_was_set_aside_is_tested_however_the_folder_is_spelt(tmp_path, monk
     assert "w has no val/ folder: all of its videos are tested, perhaps some" in shown.err
 
 
-def test_bad_videos_are_named_and_stay_named(models, tmp_path, capsys):
+def test_bad_videos_are_reported_also_from_saved_scores(models, tmp_path, capsys):
     root = make_folders(tmp_path / "videos", train=1)
     (root / "val" / "move_left" / "0.mp4").write_bytes(b"no video")
     flags = ["--data.root", str(root), "--data.max-bad", "0.5", "--device", "cpu"]
@@ -151,7 +152,7 @@ def test_bad_videos_are_named_and_stay_named(models, tmp_path, capsys):
     assert again.out == first.out.replace(f"scores: {file}\n", "")
 
 
-def test_a_network_that_broke_gets_no_accuracy(models, tmp_path, capsys):
+def test_network_with_nan_weights_is_rejected(models, tmp_path, capsys):
     model = checkpoint.load(models[0])
     torch.nn.init.constant_(model.network.head.weight, float("nan"))
     checkpoint.save(tmp_path / "broken", model)
@@ -162,7 +163,7 @@ def test_a_network_that_broke_gets_no_accuracy(models, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_two_processes_find_what_one_finds(models, tmp_path):
+def test_two_ranks_give_same_scores_as_one(models, tmp_path):
     file, alone = tmp_path / "two", tmp_path / "one"
     command = [*(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")]
     flags = ["--device", "cpu", "--save-scores"]
@@ -173,7 +174,7 @@ def test_two_processes_find_what_one_finds(models, tmp_path):
         check=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    assert done.stdout.count("views of 4 videos") == 1  # one of them tells it
+    assert done.stdout.count("views of 4 videos") == 1  # only rank 0 prints
     assert main(["test", models[0], *flags, str(alone)]) == 0
     assert score_files.load(file).names == score_files.load(alone).names
     assert torch.allclose(
@@ -184,7 +185,7 @@ def test_two_processes_find_what_one_finds(models, tmp_path):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ([], "no checkpoint given: tanet test CHECKPOINT …"),
+        ([], "no checkpoint given; usage: tanet test CHECKPOINT …"),
         (
             ["A", "--eval", "k400"],
             "unknown protocol 'k400': choose from k400-10x3, k400-4x3, sth-1x1, sth-2x3",
@@ -207,7 +208,7 @@ def test_two_processes_find_what_one_finds(models, tmp_path):
         (["SAVED", "A", "--data.root", "ELSEWHERE"], "A and SAVED were not tested on the same videos: "),
     ],
 )
-def test_what_is_wrong_is_one_line(args, message, models, videos, tmp_path, capsys):
+def test_errors_are_one_line(args, message, models, videos, tmp_path, capsys):
     saved, three = tmp_path / "saved", tmp_path / "three.safetensors"
     assert main(["test", models[0], "--device", "cpu", "--save-scores", str(saved)]) == 0
     recipe = checkpoint.load(models[0]).recipe

@@ -1,4 +1,4 @@
-"""`tanet train` as a user meets it: Ctrl-C, resuming, TensorBoard, wrong input in one line."""
+"""`tanet train` from the command line: Ctrl-C, resuming, TensorBoard and one-line errors."""
 
 import os
 import shutil
@@ -29,7 +29,7 @@ def command(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_in_one_line_with_status_130_and_resume_goes_on(command, tmp_path, capsys):
+def test_ctrl_c_prints_one_line_and_resume_checks_recipe(command, tmp_path, capsys):
     out = ["--out", str(tmp_path / "run")]
     process = subprocess.Popen(
         [sys.executable, "-m", "tanet", *command, *out, "--optim.epochs", "1000", "--save-minutes", "0"],
@@ -51,24 +51,24 @@ def test_ctrl_c_ends_in_one_line_with_status_130_and_resume_goes_on(command, tmp
     assert "optim.epochs was 1000, now 2" in capsys.readouterr().err
 
 
-def test_resume_needs_no_file_that_the_run_started_from(command, tmp_path, monkeypatch):
+def test_resume_does_not_need_init_file(command, tmp_path, monkeypatch):
     out, start = ["--out", str(tmp_path / "run")], tmp_path / "start.safetensors"
     assert main([*command, "--out", str(tmp_path / "first")]) == 0
     shutil.copy(tmp_path / "first" / "best.safetensors", start)
 
     def stop(*_):
-        raise KeyboardInterrupt  # after the epoch's state is written
+        raise KeyboardInterrupt  # at this point the state of the epoch is saved
 
     monkeypatch.setattr("tanet.training.trainer._Training._finish_epoch", stop)
     assert main([*command, *out, "--init", str(start)]) == 130
     monkeypatch.undo()
     start.unlink()
     assert main([*command, *out, "--init", str(start), "--resume"]) == 0
-    # Without a state the file is needed, and named.
+    # Without a state to resume from, the init file is required.
     assert main([*command, "--out", str(tmp_path / "new"), "--init", str(start), "--resume"]) == 2
 
 
-def test_resume_of_what_is_finished_says_so(command, tmp_path, capsys):
+def test_resume_of_finished_run_prints_note(command, tmp_path, capsys):
     out = ["--out", str(tmp_path)]
     assert main([*command, *out]) == 0
     first = capsys.readouterr().out.splitlines()[-2:]
@@ -94,22 +94,22 @@ def test_resume_of_what_is_finished_says_so(command, tmp_path, capsys):
         (["--optim.milestones", "4", "2"], "optim.milestones must ascend, not 4, 2"),
     ],
 )
-def test_what_is_wrong_is_one_line(command, tmp_path, capsys, flags, message):
+def test_errors_are_one_line(command, tmp_path, capsys, flags, message):
     try:
         status = main([*command, "--out", str(tmp_path), *flags])
-    except SystemExit as stop:  # a value that a field does not take
+    except SystemExit as stop:  # argparse exits for a value it cannot parse
         status = stop.code
     assert status == 2
     assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
-def test_tensorboard_is_an_extra(command, tmp_path, capsys, monkeypatch):
+def test_missing_tensorboard_gives_install_hint(command, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     assert main([*command, "--out", str(tmp_path), "--tensorboard"]) == 2
     assert "TensorBoard is not installed: pip install 'tanet[train]'" in capsys.readouterr().err
 
 
-def test_tensorboard_gets_the_curves(command, tmp_path, monkeypatch):
+def test_tensorboard_receives_curves(command, tmp_path, monkeypatch):
     written = {}
 
     class SummaryWriter:

@@ -1,4 +1,4 @@
-"""What workers hand over: shapes, labels, choices that depend on (seed, epoch, number) alone, bad files."""
+"""The datasets return views, labels and bad files. Random choices depend only on seed, epoch and index."""
 
 import dataclasses
 
@@ -27,7 +27,7 @@ def split(tmp_path_factory):
     return read_split(Data(root=str(make_folders(tmp_path_factory.mktemp("videos")))))
 
 
-def epoch(split, number, *, workers=0, seed=0):
+def load_epoch(split, number, *, workers=0, seed=0):
     clips = TrainClips(split.train, DATA, frames=4, classes=split.classes, seed=seed)
     order = EpochSampler(len(clips), seed=seed)
     order.epoch = number
@@ -35,8 +35,8 @@ def epoch(split, number, *, workers=0, seed=0):
     return [part for batch in feed for part in zip(batch.views, batch.labels, strict=True)]
 
 
-def test_training_views(split):
-    items = epoch(split, 0)
+def test_training_views_have_shape_and_labels(split):
+    items = load_epoch(split, 0)
     assert len(items) == 8
     for view, _ in items:
         assert view.shape == (4, 3, 24, 24)
@@ -44,13 +44,13 @@ def test_training_views(split):
     assert sorted(int(label) for _, label in items) == [0] * 4 + [1] * 4
 
 
-def test_workers_change_nothing(split):
-    for one, two in zip(epoch(split, 1), epoch(split, 1, workers=2), strict=True):
+def test_views_do_not_depend_on_workers(split):
+    for one, two in zip(load_epoch(split, 1), load_epoch(split, 1, workers=2), strict=True):
         assert torch.equal(one[0], two[0])
         assert one[1] == two[1]
 
 
-def test_the_device_makes_what_the_workers_make(split, tmp_path):
+def test_views_made_on_device_equal_views_of_workers(split, tmp_path):
     samples = [*split.train]
     for number, (height, width) in enumerate(((64, 48), (40, 40), (36, 70))):
         path = tmp_path / f"{number}.mp4"
@@ -70,7 +70,7 @@ def test_the_device_makes_what_the_workers_make(split, tmp_path):
             assert label == same
 
 
-def test_shards_are_left_to_the_device_as_files_are(tmp_path):
+def test_views_from_shards_are_same_on_device_and_workers(tmp_path):
     folders, shards = make_folders(tmp_path / "videos", train=2, val=1), tmp_path / "shards"
     whole = read_split(Data(root=str(folders)))
     done = pack(
@@ -98,40 +98,40 @@ def test_shards_are_left_to_the_device_as_files_are(tmp_path):
         assert left[key][1] == made[key][1]
 
 
-def test_epochs_and_seeds_differ(split):
-    first = torch.stack([view for view, _ in epoch(split, 0)])
-    assert torch.equal(first, torch.stack([view for view, _ in epoch(split, 0)]))
-    assert not torch.equal(first, torch.stack([view for view, _ in epoch(split, 1)]))
-    assert not torch.equal(first, torch.stack([view for view, _ in epoch(split, 0, seed=1)]))
+def test_views_depend_on_epoch_and_seed(split):
+    first = torch.stack([view for view, _ in load_epoch(split, 0)])
+    assert torch.equal(first, torch.stack([view for view, _ in load_epoch(split, 0)]))
+    assert not torch.equal(first, torch.stack([view for view, _ in load_epoch(split, 1)]))
+    assert not torch.equal(first, torch.stack([view for view, _ in load_epoch(split, 0, seed=1)]))
 
 
-def test_an_epoch_sees_every_video_once():
+def test_epoch_contains_every_video_once():
     order = EpochSampler(10, seed=0)
     for number in (0, 3):
         order.epoch = number
         assert sorted(order) == list(range(10 * number, 10 * number + 10))
 
 
-def test_mirror_exchanges_labels(split):
+def test_mirror_swaps_left_and_right_labels(split):
     data = Data(sampling="uniform", resize=0, size=24, flip="mirror")
     clips = TrainClips(split.train, data, frames=4, classes=split.classes)
     plain = TrainClips(split.train, DATA, frames=4, classes=split.classes)
     mirrored = 0
     for key in range(80):
         (view, label), (other, own) = clips[key], plain[key]
-        assert torch.equal(view, other)  # the same coin
+        assert torch.equal(view, other)  # both draw the same flip
         assert own == split.train[key % 8].label
         mirrored += label != own
     assert 20 < mirrored < 60
 
 
-def test_testing_views(split):
+def test_evaluation_views_have_shape_and_label(split):
     views, label = EvalClips(split.val, DATA, EVAL, frames=4)[0]
     assert views.shape == (6, 4, 3, 32, 32)
     assert label == 0
 
 
-def test_a_bad_file_is_a_value_that_names_it(tmp_path):
+def test_bad_file_is_returned_as_error_with_its_path(tmp_path):
     bad = tmp_path / "bad.mp4"
     bad.write_bytes(b"no video")
     samples = [Sample(str(bad), 0)]
@@ -143,7 +143,7 @@ def test_a_bad_file_is_a_value_that_names_it(tmp_path):
         assert str(error).startswith(f"{bad}: ")
 
 
-def test_the_lists_frame_count_bounds_the_clip(tmp_path):
+def test_number_of_frames_in_list_limits_clip(tmp_path):
     path = str(make(tmp_path / "a.mp4", frames=12))
     clips = EvalClips([Sample(path, 0, 4), Sample(path, 0, 12), Sample(path, 0)], DATA, EVAL, frames=4)
     short, whole, unstated = (clips[i][0] for i in range(3))
@@ -152,7 +152,7 @@ def test_the_lists_frame_count_bounds_the_clip(tmp_path):
     assert isinstance(EvalClips([Sample(path, 0, 13)], DATA, EVAL, frames=4)[0], VideoError)
 
 
-def test_order_is_a_permutation_that_numpy_draws():
+def test_order_is_seeded_numpy_permutation():
     order = EpochSampler(5, seed=7)
     order.epoch = 2
     assert list(order) == (10 + np.random.default_rng((7, 2)).permutation(5)).tolist()

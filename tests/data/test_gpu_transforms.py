@@ -1,4 +1,4 @@
-"""Views made in a batch are those that the workers make, bit for bit where it is promised."""
+"""Views made on the device equal the views of the workers, bit for bit except after strong downscaling."""
 
 import numpy as np
 import pytest
@@ -17,8 +17,8 @@ def noise(height, width, *, seed=0, frames=2):
     return torch.from_numpy(pixels)
 
 
-def both(sources, *, size, resize, seed=0, device="cpu"):
-    """Views as workers make them, and as the device does, of the same cuts."""
+def make_on_workers_and_device(sources, *, size, resize, seed=0, device="cpu"):
+    """Make the same crops on the workers' path and on the device's path. Return both and the crop specs."""
     frames = [noise(*source, seed=i) for i, source in enumerate(sources)]
     cuts = [
         draw_crop(*clip.shape[1:3], resize=resize, generator=np.random.default_rng((seed, i)))
@@ -32,10 +32,10 @@ def both(sources, *, size, resize, seed=0, device="cpu"):
 
 
 @pytest.mark.parametrize("resize", [0, 128, 256])
-def test_bit_for_bit_what_the_workers_make(resize):
+def test_device_views_equal_worker_views_bitwise(resize):
     seen = set()
     for seed in range(4):
-        views, made, cuts = both(SOURCES * 2, size=112, resize=resize, seed=seed)
+        views, made, cuts = make_on_workers_and_device(SOURCES * 2, size=112, resize=resize, seed=seed)
         assert made.dtype == torch.float32
         assert made.is_contiguous()
         assert torch.equal(made, views.float())
@@ -43,14 +43,14 @@ def test_bit_for_bit_what_the_workers_make(resize):
     assert len(seen) == 4
 
 
-def test_what_shrinks_more_than_twofold_is_off_by_a_level_in_few_pixels():
-    views, made, _ = both([(480, 640), (360, 640), (720, 1280)], size=64, resize=0)
+def test_strong_downscaling_differs_by_one_level_in_few_pixels():
+    views, made, _ = make_on_workers_and_device([(480, 640), (360, 640), (720, 1280)], size=64, resize=0)
     error = (made - views).abs()
     assert error.max() <= 1
     assert (error > 0).float().mean() < 1e-4
 
 
-def test_sizes_that_nobody_would_choose():
+def test_unusual_sizes_differ_by_at_most_one_level():
     generator = np.random.default_rng(0)
     for _ in range(150):
         height, width, inner_height, inner_width, size = (int(n) for n in generator.integers(20, 110, 5))
@@ -65,17 +65,17 @@ def test_sizes_that_nobody_would_choose():
         assert (error > 0).sum() <= 2
 
 
-def test_weights_are_those_of_pytorch():
+def test_resize_weights_match_pytorch():
     for before, after in ((240, 256), (256, 224), (168, 224), (37, 90), (90, 61)):
         ramp = torch.randint(0, 256, (1, 3, 1, before), dtype=torch.uint8)
         wanted = F.interpolate(ramp, (1, after), mode="bilinear", antialias=True)
         taps = gpu_transforms._resize_weights(before, after)
         made = (ramp.float() @ taps.matrix(before).mT + 0.5).floor()
         assert torch.equal(made, wanted.float())
-        assert taps.weights.sum(2).sub(1).abs().max() < 2**-11  # so that none leaves 0 to 255
+        assert taps.weights.sum(2).sub(1).abs().max() < 2**-11  # so that results stay within 0 to 255
 
 
-def test_only_the_pixels_that_are_needed_travel():
+def test_deferred_view_keeps_only_needed_pixels():
     frames = noise(240, 320)
     cut = CropSpec(256, 341, Box(32, 40, 192, 168), mirrored=False)
     raw = defer_view(frames, cut, size=224)
@@ -88,7 +88,7 @@ def test_only_the_pixels_that_are_needed_travel():
     assert torch.equal(clip, frames[:, 5:105, 7:127])
 
 
-def test_batches_are_joined_and_parted():
+def test_deferred_views_can_be_concatenated_and_sliced():
     frames = [noise(*source, seed=i) for i, source in enumerate(SOURCES)]
     cuts = [draw_crop(*clip.shape[1:3], resize=128, generator=np.random.default_rng(7)) for clip in frames]
     parts = [defer_view(clip, cut, size=48) for clip, cut in zip(frames, cuts, strict=True)]
@@ -103,33 +103,34 @@ def test_batches_are_joined_and_parted():
     assert len(batch[6:]) == 0
 
 
-def test_little_memory_at_once_changes_nothing(monkeypatch):
-    views, made, _ = both(SOURCES, size=48, resize=128)
-    monkeypatch.setattr(gpu_transforms, "CHUNK_VALUES", 3 * 2 * 240 * 426 * 2)  # two views
-    _, again, _ = both(SOURCES, size=48, resize=128)
+def test_chunk_size_does_not_change_views(monkeypatch):
+    views, made, _ = make_on_workers_and_device(SOURCES, size=48, resize=128)
+    monkeypatch.setattr(gpu_transforms, "CHUNK_VALUES", 3 * 2 * 240 * 426 * 2)  # chunks of two views
+    _, again, _ = make_on_workers_and_device(SOURCES, size=48, resize=128)
     assert torch.equal(made, again)
     assert torch.equal(views.float(), again)
 
 
-def test_a_batch_with_and_without_a_short_side_to_reach():
-    views, made, _ = both([(128, 160), (96, 128)], size=64, resize=128)  # the first has it
+def test_batch_mixes_views_with_and_without_resized_short_side():
+    # Only the first clip already has the short side 128
+    views, made, _ = make_on_workers_and_device([(128, 160), (96, 128)], size=64, resize=128)
     assert torch.equal(made, views.float())
 
 
-def test_autocast_around_it_changes_nothing():
+def test_autocast_does_not_change_views():
     with torch.autocast("cpu", torch.bfloat16):
-        views, made, _ = both([(128, 160)], size=64, resize=96)
+        views, made, _ = make_on_workers_and_device([(128, 160)], size=64, resize=96)
     assert torch.equal(made, views.float())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_on_a_gpu():
+def test_gpu_views_equal_worker_views_bitwise():
     for resize in (0, 256):
-        views, made, _ = both(SOURCES * 4, size=224, resize=resize, device="cuda")
+        views, made, _ = make_on_workers_and_device(SOURCES * 4, size=224, resize=resize, device="cuda")
         assert torch.equal(made, views.float())
 
 
-def test_it_goes_through_the_loaders_hands():
+def test_deferred_views_can_be_moved_and_pinned():
     raw = defer_view(noise(40, 50), draw_crop(40, 50, generator=np.random.default_rng(0), resize=32), size=24)
     moved = raw.to(torch.device("cpu"))
     assert isinstance(moved, DeferredViews)

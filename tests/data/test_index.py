@@ -1,4 +1,4 @@
-"""From names to a list: videos are found wherever they lie, probed once, and the list trains."""
+"""Indexing a data set: find its videos by name, probe each one once, and write a list for training."""
 
 import csv
 import json
@@ -39,7 +39,7 @@ def test_videos_are_found_in_class_folders_or_flat(tmp_path, place, suffix):
     assert found.notes == ()
 
 
-def test_of_several_the_one_of_its_class_is_taken(tmp_path):
+def test_file_in_folder_of_its_class_is_preferred(tmp_path):
     touch(tmp_path, "draw_sword/a.avi", "fencing/a.avi", "x/b.avi", "frames/b/1.jpg", "x/c.txt")
     fencing, drawing, b = (
         DatasetVideo("a", "fencing"),
@@ -48,11 +48,11 @@ def test_of_several_the_one_of_its_class_is_taken(tmp_path):
     )
     found = locate_videos(tmp_path, [fencing, drawing])
     assert found.paths == {fencing: "fencing/a.avi", drawing: "draw_sword/a.avi"}
-    assert found.notes == ()  # one name, two videos: as in HMDB-51
+    assert found.notes == ()  # two videos with the same name, as in HMDB-51
     found = locate_videos(tmp_path, [b])
     assert found.paths == {b: "x/b.avi"}
     assert found.notes == ("1 names are found more than once, such as frames/b and x/b.avi; using x/b.avi",)
-    with pytest.raises(ValueError, match="holds none of the 1 videos; c, for example, is missing"):
+    with pytest.raises(ValueError, match="holds none of the 1 videos; for example, c is missing"):
         locate_videos(tmp_path, [DatasetVideo("c", "run")])
     with pytest.raises(ValueError, match="no such folder"):
         locate_videos(tmp_path / "absent", [b])
@@ -67,21 +67,21 @@ def videos(tmp_path_factory):
     return root
 
 
-def probed(root, journal, paths=("run, fast/a.mp4", "run, fast/b.mp4", "c.mp4")):
+def probe_with_journal(root, journal, paths=("run, fast/a.mp4", "run, fast/b.mp4", "c.mp4")):
     with Journal(journal, root=root) as known:
         return dict(probe_all(root, paths, journal=known, workers=1, limit=60))
 
 
-def test_what_was_probed_is_not_probed_again(videos, tmp_path, monkeypatch):
+def test_journal_avoids_probing_again(videos, tmp_path, monkeypatch):
     root, journal = tmp_path / "videos", tmp_path / "list.probed.jsonl"
     shutil.copytree(videos, root)
-    # Stopped after the first answer, and the power went while the next was written.
+    # Stop after the first answer, and leave a half-written second line as after a power cut.
     with Journal(journal, root=root) as known:
         answers = probe_all(root, ["run, fast/a.mp4", "c.mp4"], journal=known, workers=1, limit=60)
         first = next(answers)
         answers.close()
     journal.write_text(journal.read_text() + '{"path": "run, fa')
-    found = probed(root, journal)
+    found = probe_with_journal(root, journal)
     assert [first] == [item for item in found.items() if item[0] == first[0]]
     assert found["run, fast/a.mp4"] == VideoInfo(12, 25.0, 32, 48)
     assert found["run, fast/b.mp4"] == VideoInfo(9, 25.0, 32, 48)
@@ -89,15 +89,15 @@ def test_what_was_probed_is_not_probed_again(videos, tmp_path, monkeypatch):
 
     asked = []
     monkeypatch.setattr(indexing, "map_files", lambda work, paths, **_: asked.extend(paths) or ())
-    assert probed(root, journal) == found
+    assert probe_with_journal(root, journal) == found
     assert asked == []
-    make(root / "c.mp4", frames=10)  # mended, so what was known of it does not count
+    make(root / "c.mp4", frames=10)  # the file is replaced, so its journal entry is outdated
     os.utime(root / "run, fast/b.mp4", ns=(0, 0))
-    assert list(probed(root, journal)) == ["run, fast/a.mp4"]
+    assert list(probe_with_journal(root, journal)) == ["run, fast/a.mp4"]
     assert asked == [root / "run, fast/b.mp4", root / "c.mp4"]
 
 
-def test_the_list_trains_and_its_counts_are_those_of_the_videos(videos, tmp_path):
+def test_written_list_gives_same_training_clips(videos, tmp_path):
     entries = [DatasetVideo("b", "run, fast"), DatasetVideo("c", "run, fast"), DatasetVideo("a", "run, fast")]
     found = locate_videos(videos, entries)
     infos = {"run, fast/a.mp4": VideoInfo(12, 25.0, 32, 48), "run, fast/b.mp4": VideoInfo(9, None, 32, 48)}
@@ -112,7 +112,7 @@ def test_the_list_trains_and_its_counts_are_those_of_the_videos(videos, tmp_path
     listed = read_split(data)
     assert [sample.frames for sample in listed.train] == [9, 12]
     assert listed.classes == ("run, fast",)
-    # The count in the list is the video's own: drawing from it is as drawing from all of the video.
+    # The list states the true number of frames, so sampling gives the same clips as without it.
     rows = "".join(f'"run, fast/{name}.mp4","run, fast"\n' for name in "ba")
     (tmp_path / "plain.csv").write_text(f"path,label\n{rows}")
     plain = read_split(Data(root=str(videos), train=str(tmp_path / "plain.csv")))
@@ -125,8 +125,8 @@ def test_the_list_trains_and_its_counts_are_those_of_the_videos(videos, tmp_path
         assert view[0].equal(same[0])
 
 
-def test_a_journal_is_json_lines(videos, tmp_path):
+def test_journal_is_written_as_json_lines(videos, tmp_path):
     with Journal(tmp_path / "new" / "j.jsonl", root=videos) as known:
         known.add("c.mp4", "no video stream")
-        row = json.loads((tmp_path / "new" / "j.jsonl").read_text())  # at once, before it is closed
+        row = json.loads((tmp_path / "new" / "j.jsonl").read_text())  # written before the journal is closed
     assert (row["path"], row["cause"]) == ("c.mp4", "no video stream")

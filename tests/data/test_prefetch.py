@@ -1,4 +1,4 @@
-"""Batches on the device: the same, in order, one ahead, whichever way their views are made."""
+"""`prefetch_to_device` yields the same batches in the same order, wherever their views are made."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -16,8 +16,8 @@ from tanet.data.transforms import draw_crop, normalise, train_view
 CPU = torch.device("cpu")
 
 
-def batches(count, *, raw, views=6):
-    """Of clips that differ in size, as a loader gives them."""
+def make_batches(count, *, raw, views=6):
+    """Yield batches of clips of different sizes, like those of a loader."""
     for number in range(count):
         frames = [
             torch.full((2, 40 + i, 60, 3), (10 * number + i) % 256, dtype=torch.uint8) for i in range(views)
@@ -35,9 +35,9 @@ def batches(count, *, raw, views=6):
 
 
 @pytest.mark.parametrize("raw", [False, True])
-def test_normalised_views_and_labels_in_order(raw):
-    wanted = list(batches(5, raw=False))
-    got = list(prefetch_to_device(batches(5, raw=raw), CPU))
+def test_batches_are_normalised_and_in_order(raw):
+    wanted = list(make_batches(5, raw=False))
+    got = list(prefetch_to_device(make_batches(5, raw=raw), CPU))
     assert len(got) == 5
     for batch, made in zip(got, wanted, strict=True):
         assert batch.views.shape == (6, 2, 3, 24, 24)
@@ -46,13 +46,13 @@ def test_normalised_views_and_labels_in_order(raw):
         assert (batch.keys, batch.used) == (made.keys, made.used)
 
 
-def test_waiting_for_the_loader_is_counted_and_nothing_else(monkeypatch):
+def test_timed_counts_only_waiting_for_loader(monkeypatch):
     now = 0.0
     monkeypatch.setattr("tanet.data.prefetch.time", SimpleNamespace(monotonic=lambda: now))
 
     def slow():
         nonlocal now
-        for batch in batches(3, raw=False):
+        for batch in make_batches(3, raw=False):
             now += 2.0
             yield batch
 
@@ -65,13 +65,13 @@ def test_waiting_for_the_loader_is_counted_and_nothing_else(monkeypatch):
     assert sum(waits) == 6.0
 
 
-def test_nothing_comes_of_nothing():
+def test_empty_loader_gives_no_batches():
     assert list(prefetch_to_device(iter(()), CPU)) == []
 
 
-def test_errors_of_the_loader_pass():
+def test_errors_of_loader_are_raised():
     def broken():
-        yield from batches(2, raw=False)
+        yield from make_batches(2, raw=False)
         raise ValueError("a worker died")
 
     got = prefetch_to_device(broken(), CPU)
@@ -80,7 +80,7 @@ def test_errors_of_the_loader_pass():
         list(got)
 
 
-def test_every_epoch_has_the_same_stream(monkeypatch):
+def test_one_side_stream_per_device(monkeypatch):
     monkeypatch.setattr("torch.cuda.Stream", lambda device: object())
     prefetch._side_stream.cache_clear()
     try:
@@ -88,15 +88,15 @@ def test_every_epoch_has_the_same_stream(monkeypatch):
         assert one is same
         assert prefetch._side_stream(torch.device("cuda", 1)) is not one
     finally:
-        prefetch._side_stream.cache_clear()  # of what is no stream
+        prefetch._side_stream.cache_clear()  # remove the fake streams
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_epochs_do_not_strand_memory():
+def test_gpu_memory_does_not_grow_with_epochs():
     gpu = torch.device("cuda")
     sizes = []
     for _ in range(4):
-        for _ in prefetch_to_device(batches(5, raw=False), gpu):
+        for _ in prefetch_to_device(make_batches(5, raw=False), gpu):
             pass
         torch.cuda.synchronize()
         sizes.append(torch.cuda.memory_reserved())
@@ -105,21 +105,21 @@ def test_epochs_do_not_strand_memory():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("raw", [False, True])
-def test_on_a_gpu_they_come_whole_while_it_is_busy(raw):
+def test_gpu_batches_are_complete_while_gpu_is_busy(raw):
     gpu = torch.device("cuda")
     pinned = (
         replace(batch, views=batch.views.pin_memory(), labels=batch.labels.pin_memory())
-        for batch in batches(30, raw=raw)
+        for batch in make_batches(30, raw=raw)
     )
     work = torch.randn(2048, 2048, device=gpu)
     got = []
     for batch in prefetch_to_device(pinned, gpu):
         for _ in range(20):
-            work = work @ work * 1e-2  # a step that the copies could overtake
+            work = work @ work * 1e-2  # a step long enough for the next copies to overtake it
         views = batch.views + 0 * work.flatten()[0].nan_to_num(0, 0, 0)
         got.append((views.clone(), batch.labels.clone()))
-        del batch, views  # memory that is given back too early would be overwritten
+        del batch, views  # memory freed too early would be overwritten
     torch.cuda.synchronize()
-    for (views, labels), made in zip(got, batches(30, raw=False), strict=True):
+    for (views, labels), made in zip(got, make_batches(30, raw=False), strict=True):
         assert torch.equal(views.cpu(), normalise(made.views.to(gpu)).cpu())
         assert torch.equal(labels.cpu(), made.labels)

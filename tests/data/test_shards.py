@@ -1,4 +1,4 @@
-"""Shards: the frames that went in, found by number, tarfile and WebDataset; damage named; runs resumed."""
+"""Packing videos into shards, reading them back, reporting damage, and resuming a killed packing run."""
 
 import dataclasses
 import io
@@ -34,8 +34,8 @@ FRAMES, BITS = 40, 6
 CODINGS = {"jpeg": Encoding("jpeg", short_side=48), "h264": Encoding("h264", short_side=48)}
 
 
-def painted(path):
-    """A clip of 96 × 64 whose frame i shows i in binary: a bright or dark bar a digit."""
+def write_numbered_video(path):
+    """Write a clip of 96 × 64 pixels whose frame i shows i in binary, as one bright or dark bar per digit."""
     frames = np.full((FRAMES, 64, 96, 3), 40, np.uint8)
     for number in range(FRAMES):
         for bit in range(BITS):
@@ -45,19 +45,21 @@ def painted(path):
     return path
 
 
-def numbers(frames):
-    """The number that each frame shows: frames [..., H, W, 3] → [...]."""
+def read_numbers(frames):
+    """Read the number that each frame shows: frames [..., H, W, 3] → [...]."""
     bars = frames.float().mean((-3, -1)).unflatten(-1, (BITS, -1)).mean(-1) > 128
     return (bars * 2 ** torch.arange(BITS)).sum(-1)
 
 
-def in_turn(work, paths, **_):
-    """What map_files gives, without its processes, whose start takes longer than all else here."""
+def map_sequentially(work, paths, **_):
+    """Replace `map_files` without starting processes, which would take longer than the tests themselves."""
     return ((path, work(path)) for path in paths)
 
 
-def packed(root, out, *, encoding=CODINGS["jpeg"], shard_size=10**9, data=None, map_files=in_turn):
-    """Pack a folder of class folders as `tanet data pack` does; names and causes."""
+def pack_folder(
+    root, out, *, encoding=CODINGS["jpeg"], shard_size=10**9, data=None, map_files=map_sequentially
+):
+    """Pack a folder of class folders as `tanet data pack` does. Return the names and error causes."""
     split = read_split(data or Data(root=str(root), val_fraction=0.0))
     parts = {"train": split.train, "val": split.val} if split.val else {"videos": split.train}
     with mock.patch.object(packing, "map_files", map_files):
@@ -86,14 +88,16 @@ def folders(tmp_path_factory):
 @pytest.fixture(scope="module")
 def shards(folders, tmp_path_factory):
     out = tmp_path_factory.mktemp("packed")
-    assert {cause for _, cause in packed(folders, out, shard_size=40_000)} == {None}
+    assert {cause for _, cause in pack_folder(folders, out, shard_size=40_000)} == {None}
     return out
 
 
 @pytest.mark.parametrize("format", CODINGS)
-def test_frames_are_those_that_went_in(tmp_path, format):
-    source = painted(tmp_path / "videos" / "a" / "x.y.mp4")
-    assert packed(tmp_path / "videos", tmp_path / "out", encoding=CODINGS[format]) == [("a/x.y.mp4", None)]
+def test_packed_frames_match_source(tmp_path, format):
+    source = write_numbered_video(tmp_path / "videos" / "a" / "x.y.mp4")
+    assert pack_folder(tmp_path / "videos", tmp_path / "out", encoding=CODINGS[format]) == [
+        ("a/x.y.mp4", None)
+    ]
     (row,), classes = read_index(tmp_path / "out" / "videos.index.json")
     assert (row.video, row.label, row.frames, classes) == ("a/x.y.mp4", 0, FRAMES, ("a",))
     with open_packed_video(row.shard_entry, name=row.video) as video:
@@ -102,7 +106,7 @@ def test_frames_are_those_that_went_in(tmp_path, format):
         generator = np.random.default_rng(0)
         for shape in ((8,), (3, 5), (1,)):
             indices = generator.integers(FRAMES, size=shape)
-            assert numbers(video.read(indices)).tolist() == indices.tolist()
+            assert read_numbers(video.read(indices)).tolist() == indices.tolist()
         frames = video.read(range(FRAMES))
         with pytest.raises(ValueError, match="no frame 40"):
             video.read([FRAMES])
@@ -112,9 +116,9 @@ def test_frames_are_those_that_went_in(tmp_path, format):
     assert error.flatten(1).mean(1).max() < 4
 
 
-def test_h264_has_a_key_picture_every_4_frames(tmp_path):
-    painted(tmp_path / "videos" / "a" / "x.mp4")
-    packed(tmp_path / "videos", tmp_path / "out", encoding=CODINGS["h264"])
+def test_h264_has_key_frame_every_4_frames(tmp_path):
+    write_numbered_video(tmp_path / "videos" / "a" / "x.mp4")
+    pack_folder(tmp_path / "videos", tmp_path / "out", encoding=CODINGS["h264"])
     with tarfile.open(tmp_path / "out" / "videos-000000.tar") as tar:
         (mp4,) = (tar.extractfile(name).read() for name in tar.getnames() if name.endswith(".mp4"))
     with av.open(io.BytesIO(mp4)) as container:
@@ -123,7 +127,7 @@ def test_h264_has_a_key_picture_every_4_frames(tmp_path):
     assert [at for at, key in enumerate(keys) if key] == list(range(0, FRAMES, 4))
 
 
-def test_pictures_keep_their_sides_where_they_are_small_and_may_be_odd(tmp_path):
+def test_small_images_keep_their_size(tmp_path):
     folder = tmp_path / "videos" / "a" / "frames"
     folder.mkdir(parents=True)
     for number in range(3):
@@ -134,7 +138,7 @@ def test_pictures_keep_their_sides_where_they_are_small_and_may_be_odd(tmp_path)
         (folder / f"{number}.png").write_bytes(bytes(packet))
     for format, shape in (("jpeg", (21, 33)), ("h264", (20, 32))):
         out = tmp_path / format
-        packed(tmp_path / "videos", out, encoding=Encoding(format))
+        pack_folder(tmp_path / "videos", out, encoding=Encoding(format))
         (row,), _ = read_index(out / "videos.index.json")
         with open_packed_video(row.shard_entry, name=row.video) as video:
             frames = video.read(range(3))
@@ -142,14 +146,14 @@ def test_pictures_keep_their_sides_where_they_are_small_and_may_be_odd(tmp_path)
         assert [round(float(frame.float().mean()) / 60) for frame in frames] == [0, 1, 2]
 
 
-def test_a_long_video_is_coded_in_parts(tmp_path, monkeypatch):
-    path = painted(tmp_path / "x.mp4")
+def test_long_video_is_encoded_in_chunks(tmp_path, monkeypatch):
+    path = write_numbered_video(tmp_path / "x.mp4")
     whole = encode(path, encoding=Encoding(), counts={})
     monkeypatch.setattr(coding_module, "CHUNK", 1)
     assert encode(path, encoding=Encoding(), counts={}) == whole
 
 
-def test_quality_and_crf_change_the_size(tmp_path):
+def test_quality_and_crf_change_file_size(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (8, 64, 96, 3), dtype=np.uint8)
     synthetic.write_video(tmp_path / "x.mp4", noise)
     for fine, coarse in (
@@ -164,7 +168,7 @@ def test_quality_and_crf_change_the_size(tmp_path):
             Encoding(**wrong)
 
 
-def test_a_packed_folder_is_read_as_its_folder_was(folders, shards):
+def test_packed_folder_gives_same_splits_and_clips(folders, shards):
     data = Data(root=str(folders), sampling="uniform", resize=0, size=24)
     here, there = read_split(data), read_split(Data(root=str(shards)))
     assert there.classes == here.classes
@@ -173,7 +177,7 @@ def test_a_packed_folder_is_read_as_its_folder_was(folders, shards):
         for a, b in zip(own, other, strict=True):
             assert a.path.removeprefix(str(folders)) == b.path.removeprefix(str(shards))
     assert read_test_samples(Data(root=str(shards)), classes=there.classes) == there.val
-    # The same random choices from the same seed, on frames that differ by their coding alone.
+    # The same seed gives the same random choices; the frames differ only by their encoding.
     one, two = (
         TrainClips(split.train, data, frames=4, classes=split.classes, seed=3) for split in (here, there)
     )
@@ -186,8 +190,8 @@ def test_a_packed_folder_is_read_as_its_folder_was(folders, shards):
     assert label == 1
 
 
-def test_without_a_split_the_same_part_is_set_aside(folders, tmp_path):
-    packed(folders / "train", tmp_path)
+def test_packed_folder_without_split_has_same_validation_videos(folders, tmp_path):
+    pack_folder(folders / "train", tmp_path)
     here, there = (
         read_split(Data(root=str(root), val_fraction=0.4)) for root in (folders / "train", tmp_path)
     )
@@ -196,7 +200,7 @@ def test_without_a_split_the_same_part_is_set_aside(folders, tmp_path):
     assert here.val
 
 
-def test_a_quarantine_list_holds_for_both(folders, shards, tmp_path):
+def test_quarantine_list_applies_to_shards(folders, shards, tmp_path):
     (tmp_path / "bad.txt").write_text("train/move_left/1.mp4\n")
     split = read_split(Data(root=str(shards), quarantine=str(tmp_path / "bad.txt")))
     assert len(split.train) == 7
@@ -205,19 +209,19 @@ def test_a_quarantine_list_holds_for_both(folders, shards, tmp_path):
     )
 
 
-def test_a_list_keeps_its_numbers_of_frames(tmp_path):
-    painted(tmp_path / "x.mp4")
+def test_number_of_frames_in_list_is_kept(tmp_path):
+    write_numbered_video(tmp_path / "x.mp4")
     (tmp_path / "list.txt").write_text("x.mp4 10 0\n")
     data = Data(train=str(tmp_path / "list.txt"))
-    packed(tmp_path, tmp_path / "out", data=data)
+    pack_folder(tmp_path, tmp_path / "out", data=data)
     (sample,) = read_split(Data(root=str(tmp_path / "out"), val_fraction=0.0)).train
     assert sample.frames == 10
     (tmp_path / "list.txt").write_text("x.mp4 41 0\n")
-    ((_, cause),) = packed(tmp_path, tmp_path / "again", data=data)
-    assert cause == "the list says 41 frames, but it has 40"
+    ((_, cause),) = pack_folder(tmp_path, tmp_path / "again", data=data)
+    assert cause == "the list states 41 frames, but the video has 40"
 
 
-def test_plain_tarfile_reads_a_shard(shards):
+def test_tarfile_reads_shard(shards):
     rows, _ = read_index(shards / "train.index.json")
     heads = {}
     for shard in sorted(shards.glob("train-*.tar")):
@@ -228,7 +232,7 @@ def test_plain_tarfile_reads_a_shard(shards):
                     heads[key] = json.load(tar.extractfile(member))
                     last, at = key, 0
                 else:
-                    assert (key, field) == (last, f"{at:06d}.jpg")  # a sample's files follow each other
+                    assert (key, field) == (last, f"{at:06d}.jpg")  # the files of a sample are adjacent
                     assert tar.extractfile(member).read(2) == b"\xff\xd8"
                     at += 1
                     assert at <= heads[key]["frames"]
@@ -237,7 +241,7 @@ def test_plain_tarfile_reads_a_shard(shards):
     assert {(h["class"], h["label"]) for h in heads.values()} == {("move_left", 0), ("move_right", 1)}
 
 
-def test_webdataset_reads_a_shard(shards):
+def test_webdataset_reads_shard(shards):
     webdataset = pytest.importorskip("webdataset")
     urls = [str(shard) for shard in sorted(shards.glob("train-*.tar"))]
     samples = list(webdataset.WebDataset(urls, shardshuffle=False))
@@ -248,10 +252,10 @@ def test_webdataset_reads_a_shard(shards):
         assert pictures == [f"{number:06d}.jpg" for number in range(head["frames"])]
 
 
-def test_two_ranks_of_two_workers_see_each_sample_once(shards):
+def test_two_ranks_with_two_workers_read_each_sample_once(shards):
     data = Data(root=str(shards), sampling="uniform", resize=0, size=24, workers=2, flip="none")
     split = read_split(data)
-    # A label of its own for each, so that batches tell which they are.
+    # Every sample gets its own label, so that the labels of a batch identify its samples.
     samples = [Sample(s.path, i, s.frames, s.shard_entry) for i, s in enumerate(split.train)]
     seen = []
     for rank in (0, 1):
@@ -262,16 +266,17 @@ def test_two_ranks_of_two_workers_see_each_sample_once(shards):
     assert sorted(seen) == list(range(8))
 
 
-def test_damage_is_named_and_costs_its_sample_alone(folders, tmp_path):
+def test_damage_in_shard_loses_only_its_sample(folders, tmp_path):
     out = tmp_path / "out"
-    packed(folders, out)
+    pack_folder(folders, out)
     data = Data(root=str(out), sampling="uniform", resize=0, size=24, workers=0)
     split = read_split(data)
     shard = out / "train-000000.tar"
     content = bytearray(shard.read_bytes())
     first, second = (split.train[i].shard_entry for i in (0, 1))
-    content[first.offset + 5] ^= 1  # its head
-    content[second.offset + 3 * 512 + 100 : second.offset + 12_000] = bytes(11_900 - 3 * 512)  # its pictures
+    content[first.offset + 5] ^= 1  # the tar header of the first sample
+    # The images of the second sample.
+    content[second.offset + 3 * 512 + 100 : second.offset + 12_000] = bytes(11_900 - 3 * 512)
     shard.write_bytes(content)
     clips = TrainClips(split.train, data, frames=12, classes=split.classes)
     told = []
@@ -291,7 +296,7 @@ def test_damage_is_named_and_costs_its_sample_alone(folders, tmp_path):
         read_split(data)
 
 
-def test_what_is_no_index_is_named(tmp_path):
+def test_invalid_index_is_rejected(tmp_path):
     index = tmp_path / "train.index.json"
     for text in (
         "",
@@ -305,16 +310,16 @@ def test_what_is_no_index_is_named(tmp_path):
             read_split(Data(root=str(tmp_path)))
 
 
-def test_splits_of_other_classes_are_refused(folders, tmp_path):
-    packed(folders, tmp_path)
+def test_splits_with_different_classes_are_rejected(folders, tmp_path):
+    pack_folder(folders, tmp_path)
     values = json.loads((tmp_path / "val.index.json").read_text())
     (tmp_path / "val.index.json").write_text(json.dumps({**values, "classes": ["b", "a"]}))
     with pytest.raises(ValueError, match="have different classes: pack both with the same --class-names"):
         read_split(Data(root=str(tmp_path)))
 
 
-def test_a_killed_run_goes_on(folders, tmp_path):
-    """Killed without warning: full shards stay, the rest is packed by the next run, nothing twice."""
+def test_killed_packing_resumes(folders, tmp_path):
+    """After kill -9, complete shards stay and the next run packs the rest, without duplicates."""
     out = tmp_path / "out"
     command = ["-c", "from tanet.cli import main; import sys; sys.exit(main())", "data", "pack", str(folders)]
     flags = [str(out), "--workers", "1", "--shard-size", "0.02"]
@@ -326,10 +331,10 @@ def test_a_killed_run_goes_on(folders, tmp_path):
     process.wait()
     kept = {shard: shard.read_bytes() for shard in out.glob("train-*.tar")}
     assert kept
-    if not (out / "train.index.json").exists():  # unless it was quicker
+    if not (out / "train.index.json").exists():  # the run may have finished before it was killed
         with pytest.raises(ValueError, match="no class folders"):
             read_split(Data(root=str(out)))
-    answers = packed(folders, out, encoding=Encoding(), shard_size=20_000)
+    answers = pack_folder(folders, out, encoding=Encoding(), shard_size=20_000)
     assert sorted(name for name, _ in answers) == sorted(
         f"{split}/{verb}/{i}.mp4"
         for split, count in (("train", 4), ("val", 2))
@@ -346,42 +351,42 @@ def test_a_killed_run_goes_on(folders, tmp_path):
             assert len(video.read(range(12))) == 12
 
 
-def test_a_second_run_packs_what_is_new_alone(folders, tmp_path):
+def test_second_run_packs_only_new_videos(folders, tmp_path):
     make_folders(tmp_path / "videos", train=2, val=1)
-    packed(tmp_path / "videos", tmp_path / "out")
+    pack_folder(tmp_path / "videos", tmp_path / "out")
     (tmp_path / "videos/train/move_left/9.mp4").write_bytes((folders / "train/move_left/3.mp4").read_bytes())
     (tmp_path / "videos/train/move_right/0.mp4").unlink()
     asked = []
 
     def ask(work, paths, **_):
         asked.extend(path.name for path in paths)
-        return in_turn(work, paths)
+        return map_sequentially(work, paths)
 
-    packed(tmp_path / "videos", tmp_path / "out", map_files=ask)
+    pack_folder(tmp_path / "videos", tmp_path / "out", map_files=ask)
     assert asked == ["9.mp4"]
     here, there = (read_split(Data(root=str(tmp_path / name))) for name in ("videos", "out"))
     assert [s.path.rsplit("/", 3)[1:] for s in here.train] == [s.path.rsplit("/", 3)[1:] for s in there.train]
     with pytest.raises(ValueError, match="was packed with another encoding or label: remove the shard"):
-        packed(tmp_path / "videos", tmp_path / "out", encoding=Encoding(quality=50))
+        pack_folder(tmp_path / "videos", tmp_path / "out", encoding=Encoding(quality=50))
     shard = tmp_path / "out" / "train-000000.tar"
     shard.write_bytes(b"x" * 4096)
     with pytest.raises(ValueError, match=r"train-000000\.tar: damaged, or not a shard of tanet"):
-        packed(tmp_path / "videos", tmp_path / "out")
+        pack_folder(tmp_path / "videos", tmp_path / "out")
 
 
-def test_bad_videos_are_named_and_a_video_has_one_label(tmp_path):
+def test_bad_and_duplicate_videos_are_reported(tmp_path):
     make_folders(tmp_path / "videos", train=1, val=1)
     (tmp_path / "videos/val/move_left/b.mp4").write_bytes(b"an error page")
-    answers = dict(packed(tmp_path / "videos", tmp_path / "out"))
+    answers = dict(pack_folder(tmp_path / "videos", tmp_path / "out"))
     assert [name for name, cause in answers.items() if cause] == ["val/move_left/b.mp4"]
     assert answers["val/move_left/b.mp4"].startswith("Invalid data")
     assert len(read_split(Data(root=str(tmp_path / "out"))).val) == 2
     (tmp_path / "list.csv").write_text("path,label\ntrain/move_left/0.mp4,a\ntrain/move_left/0.mp4,b\n")
     data = Data(root=str(tmp_path / "videos"), train=str(tmp_path / "list.csv"))
     with pytest.raises(ValueError, match="1 videos are listed more than once"):
-        packed(tmp_path / "videos", tmp_path / "other", data=data)
+        pack_folder(tmp_path / "videos", tmp_path / "other", data=data)
 
 
-def test_trains_from_shards(shards, tmp_path):
+def test_training_reads_shards(shards, tmp_path):
     recipe = dataclasses.replace(TINY, data=dataclasses.replace(TINY.data, root=str(shards)))
     assert train(recipe, out=tmp_path, device="cpu").is_file()

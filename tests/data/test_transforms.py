@@ -1,4 +1,4 @@
-"""Crops, mirror and normalisation, on frames whose pixels tell where they come from."""
+"""Crops, mirroring, resizing and normalisation, tested on frames whose pixels encode their coordinates."""
 
 import numpy as np
 import pytest
@@ -8,16 +8,16 @@ from tanet.data import transforms
 from tanet.data.transforms import Box
 
 
-def map_of(height, width, frames=2):
-    """Frames whose red is the row and green the column."""
+def coordinate_frames(height, width, frames=2):
+    """Make frames whose red value is the row and whose green value is the column."""
     rows = torch.arange(height, dtype=torch.uint8)[:, None].expand(height, width)
     columns = torch.arange(width, dtype=torch.uint8)[None].expand(height, width)
     picture = torch.stack([rows, columns, torch.zeros_like(rows)], -1)
     return picture.expand(frames, -1, -1, -1).clone()
 
 
-def corner(view):
-    """(row, column) of the pixel at the top left, from [..., 3, S, S]."""
+def top_left_pixel(view):
+    """Return the source coordinates (row, column) of the top-left pixel of a view [..., 3, S, S]."""
     return tuple(view[..., :2, 0, 0].flatten()[:2].tolist())
 
 
@@ -29,27 +29,27 @@ def corner(view):
         (200, 200, [(0, 0), (0, 0), (0, 0)]),
     ],
 )
-def test_three_crops_along_the_longer_side(height, width, expected):
-    clips = torch.stack([map_of(height, width)] * 2)
+def test_three_crops_lie_along_longer_side(height, width, expected):
+    clips = torch.stack([coordinate_frames(height, width)] * 2)
     views = transforms.eval_views(clips, resize=200, size=200, crops=3)
     assert views.shape == (6, 2, 3, 200, 200)
-    assert [corner(view) for view in views] == expected * 2
+    assert [top_left_pixel(view) for view in views] == expected * 2
     centre = transforms.eval_views(clips, resize=200, size=200, crops=1)
-    assert [corner(view) for view in centre] == expected[1:2] * 2
+    assert [top_left_pixel(view) for view in centre] == expected[1:2] * 2
 
 
-def test_small_crops_are_central_on_the_shorter_side():
+def test_small_crops_are_centred_on_shorter_side():
     boxes = transforms.eval_boxes(256, 340, size=224, crops=3)
     assert boxes == [Box(16, 0, 224, 224), Box(16, 58, 224, 224), Box(16, 116, 224, 224)]
 
 
-def test_views_of_a_clip_are_consecutive():
-    clips = torch.stack([map_of(20, 30), map_of(20, 30) + 100])
+def test_views_of_one_clip_are_consecutive():
+    clips = torch.stack([coordinate_frames(20, 30), coordinate_frames(20, 30) + 100])
     views = transforms.eval_views(clips, resize=20, size=20, crops=3)
     assert [bool((view[:, 0] >= 100).all()) for view in views] == [False] * 3 + [True] * 3
 
 
-def test_short_side_keeps_the_proportion():
+def test_resize_short_side_keeps_aspect_ratio():
     assert transforms.resize_short_side(torch.zeros(1, 240, 320, 3, dtype=torch.uint8), 256).shape == (
         1,
         256,
@@ -64,7 +64,7 @@ def test_short_side_keeps_the_proportion():
     )
 
 
-def test_multi_scale_crop_has_the_published_sizes_and_places():
+def test_multi_scale_crop_has_published_sizes_and_positions():
     generator = np.random.default_rng(0)
     scales = (1.0, 0.875, 0.75, 0.66)
     boxes = {transforms.multi_scale_box(256, 340, scales=scales, generator=generator) for _ in range(5000)}
@@ -77,20 +77,22 @@ def test_multi_scale_crop_has_the_published_sizes_and_places():
     assert len(set(transforms.CROP_POSITIONS)) == 13
 
 
-def test_train_view_is_one_crop_for_all_frames_and_mirrors_half_of_them():
-    frames = map_of(60, 80, frames=4)
+def test_train_view_uses_one_crop_for_all_frames_and_mirrors_half_of_the_views():
+    frames = coordinate_frames(60, 80, frames=4)
     mirrored = 0
     for seed in range(200):
         cut = transforms.draw_crop(60, 80, resize=0, generator=np.random.default_rng(seed))
         view = transforms.train_view(frames, cut, size=24)
         assert view.shape == (4, 3, 24, 24)
         assert (view == view[:1]).all()
-        assert (view[0, 1, 0, 0] > view[0, 1, 0, -1]) == cut.mirrored  # columns run backwards in the mirror
+        assert (
+            view[0, 1, 0, 0] > view[0, 1, 0, -1]
+        ) == cut.mirrored  # a mirrored view has its columns in reverse order
         mirrored += cut.mirrored
     assert 70 < mirrored < 130
 
 
-def test_a_cut_depends_on_its_generator_alone():
+def test_crop_depends_only_on_its_generator():
     one, two, other = (
         [transforms.draw_crop(40, 50, resize=32, generator=np.random.default_rng(seed + i)) for i in range(9)]
         for seed in (3, 3, 99)
@@ -100,7 +102,7 @@ def test_a_cut_depends_on_its_generator_alone():
     assert {(cut.height, cut.width) for cut in one} == {(32, 40)}
 
 
-def test_without_a_coin_the_same_crop_is_never_mirrored():
+def test_crop_without_flip_is_same_but_never_mirrored():
     for seed in range(20):
         cut, plain = (
             transforms.draw_crop(40, 50, flip=flip, generator=np.random.default_rng(seed))
@@ -110,7 +112,7 @@ def test_without_a_coin_the_same_crop_is_never_mirrored():
         assert not plain.mirrored
 
 
-def test_normalise():
+def test_normalise_uses_imagenet_mean_and_std():
     views = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 1, 1)
     black, white = transforms.normalise(views).flatten(1)
     assert torch.allclose(black, torch.tensor([-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225]))
@@ -120,11 +122,12 @@ def test_normalise():
 def test_resize_is_antialiased():
     stripes = torch.zeros(1, 64, 64, 3, dtype=torch.uint8)
     stripes[:, :, ::2] = 255
-    inner = transforms.resize_short_side(stripes, 16)[:, :, 1:-1]  # grey; every fourth pixel would be white
+    # Grey; without antialiasing, picking every fourth pixel gives white.
+    inner = transforms.resize_short_side(stripes, 16)[:, :, 1:-1]
     assert (inner.int() - 127).abs().max() <= 2
 
 
-def test_mirrored_labels_of_something_something(data):
+def test_mirror_labels_of_something_something(data):
     def pairs(name):
         names = tuple((data / "labels" / name).read_text().strip().splitlines())
         assert len(names) == 174
@@ -136,10 +139,10 @@ def test_mirrored_labels_of_something_something(data):
     assert pairs("sthv2.txt") == {(86, 87), (93, 94), (166, 167)}
 
 
-def test_mirrored_labels_of_other_names():
+def test_mirror_labels_of_other_names():
     assert transforms.mirror_labels(("turn_left", "turn_right", "turn")) == [1, 0, 2]
     assert transforms.mirror_labels(("Swiping Left", "Swiping Right", "bright", "leftover")) == [1, 0, 2, 3]
     assert transforms.mirror_labels(("turnLeft", "turnRight", "LEFT", "RIGHT")) == [1, 0, 3, 2]
     assert transforms.mirror_labels(("left alone", "other")) == [None, 1]  # no partner: never mirrored
-    with pytest.raises(ValueError, match="need names"):
+    with pytest.raises(ValueError, match="needs the names"):
         transforms.mirror_labels(("0", "1"))

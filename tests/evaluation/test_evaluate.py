@@ -1,4 +1,4 @@
-"""Testing against a loop of the test's own, videos that are decoded once, shares, memory, and the report."""
+"""Evaluation equals a plain loop, decodes each frame once, merges ranks and adapts to little memory."""
 
 import dataclasses
 from collections import Counter
@@ -41,8 +41,8 @@ def recipe_for(eval, **data):
     return dataclasses.replace(TINY, data=dataclasses.replace(TINY.data, **data), eval=eval)
 
 
-def plain_loop(network, path, *, dense, clips, fuse):
-    """What a paper says, by hand: 4 frames a clip, three crops of 32² of a short side of 40."""
+def score_by_hand(network, path, *, dense, clips, fuse):
+    """Score a video in a plain loop: 4 frames per clip, three crops of 32² pixels, short side 40."""
     with av.open(path) as container:
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     n, logits = len(frames), []
@@ -70,17 +70,17 @@ def plain_loop(network, path, *, dense, clips, fuse):
 
 @pytest.mark.parametrize("fuse", ["logits", "softmax"])
 @pytest.mark.parametrize("sampling", ["dense", "uniform"])
-def test_equals_a_plain_loop(network, samples, fuse, sampling):
+def test_scores_equal_plain_loop(network, samples, fuse, sampling):
     eval = Eval(clips=3, crops=3, resize=40, size=32, average=fuse, batch=4)
     recipe = recipe_for(eval, sampling=sampling)
     report = evaluate.evaluate(network, samples, classes=("a", "b", "c"), recipe=recipe)
     for sample, scores in zip(samples, report.scores, strict=True):
-        expected = plain_loop(network, sample.path, dense=sampling == "dense", clips=3, fuse=fuse)
+        expected = score_by_hand(network, sample.path, dense=sampling == "dense", clips=3, fuse=fuse)
         assert torch.allclose(scores, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("batch", [1, 4, 100])
-def test_how_many_views_go_together_is_a_matter_of_rounding(network, samples, batch):
+def test_scores_do_not_depend_on_views_per_forward_pass(network, samples, batch):
     eval = Eval(clips=2, crops=3, resize=32, size=32)
     alone = evaluate.evaluate(network, samples, classes=("a", "b", "c"), recipe=recipe_for(eval))
     recipe = recipe_for(dataclasses.replace(eval, batch=batch))
@@ -88,14 +88,14 @@ def test_how_many_views_go_together_is_a_matter_of_rounding(network, samples, ba
     assert torch.allclose(report.scores, alone.scores, atol=1e-6)
 
 
-def test_a_video_is_opened_once_and_each_frame_decoded_once(network, samples, monkeypatch):
+def test_each_video_is_opened_once_and_each_frame_decoded_once(network, samples, monkeypatch):
     opened, asked, decoded = Counter(), Counter(), Counter()
     decode, frames, start = VideoFile._decode, VideoFile._frames, VideoFile.__init__
 
     def counted_start(self, *args, **kwargs):
         start(self, *args, **kwargs)
         opened[str(self.path)] += 1
-        decoded.clear()  # to open a file takes a look at its first frame
+        decoded.clear()  # opening a file decodes its first frame
 
     def counted_decode(self, numbers):
         asked.update((str(self.path), number) for number in numbers)
@@ -112,14 +112,14 @@ def test_a_video_is_opened_once_and_each_frame_decoded_once(network, samples, mo
     recipe = recipe_for(Eval(clips=10, crops=3, resize=40, size=32), sampling="dense")
     evaluate.evaluate(network, samples[:1], classes=("a", "b", "c"), recipe=recipe)
     assert opened == {samples[0].path: 1}
-    assert 10 < len(asked) <= 40  # ten clips of four frames, some of them the same
+    assert 10 < len(asked) <= 40  # ten clips of four frames, with some frames in several clips
     assert set(asked.values()) == {1}
     assert len(decoded) >= len(asked)
     assert set(decoded.values()) == {1}
 
 
-class Small(torch.nn.Module):
-    """A GPU that holds two views."""
+class TwoViewsAtMost(torch.nn.Module):
+    """Network that raises an out-of-memory error for more than two views."""
 
     def __init__(self, network):
         super().__init__()
@@ -132,11 +132,11 @@ class Small(torch.nn.Module):
         return self.network(views)
 
 
-def test_too_little_memory_halves_the_views_that_go_together(network, samples):
+def test_out_of_memory_halves_views_per_forward_pass(network, samples):
     recipe, told = recipe_for(Eval(clips=2, crops=3, resize=32, size=32, batch=32)), []
-    small = Small(network)
+    small = TwoViewsAtMost(network)
     report = evaluate.evaluate(small, samples, classes=("a", "b", "c"), recipe=recipe, on_event=told.append)
-    # Five videos of six views: 30 are too many, 16 as well, … Then it is known.
+    # Five videos have 30 views. The number is halved until two views fit, and stays there.
     assert [size for size in small.sizes if size > 2] == [30, 15, 7, 3]
     notes = [event for event in told if isinstance(event, Note)]
     assert notes[-1] == Note("out of GPU memory: using 1 views per forward pass from now on")
@@ -144,25 +144,25 @@ def test_too_little_memory_halves_the_views_that_go_together(network, samples):
     assert torch.allclose(report.scores, expected.scores, atol=1e-6)
 
 
-def test_a_validation_tells_that_memory_is_too_little(network, samples):
+def test_validation_reports_out_of_memory(network, samples):
     told = []
     split = Split((), tuple(samples), ("a", "b", "c"))
     validation = Validation(TINY, split, group=SINGLE_PROCESS, on_event=told.append, stop=StopRequest())
-    assert len(validation(Small(network)).samples) == 5
+    assert len(validation(TwoViewsAtMost(network)).samples) == 5
     assert told == [Note("out of GPU memory: using 2 views per forward pass from now on")]
 
 
-def test_too_little_memory_for_one_view(network, samples):
-    def none(views):
+def test_out_of_memory_for_one_view_is_raised(network, samples):
+    def always_out_of_memory(views):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     scorer = Scorer(network, eval=Eval(batch=4), precision="float32")
-    scorer.network = none
+    scorer.network = always_out_of_memory
     with pytest.raises(torch.OutOfMemoryError):
         scorer(torch.zeros(1, 6, 4, 3, 32, 32, dtype=torch.uint8))
 
 
-def test_shares_of_several_processes_are_one_report(network, samples, tmp_path):
+def test_scores_of_ranks_merge_into_one_report(network, samples, tmp_path):
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video")
     every = [*samples[:2], Sample(str(broken), 0), *samples[2:]]
@@ -172,9 +172,7 @@ def test_shares_of_several_processes_are_one_report(network, samples, tmp_path):
         evaluate.score_samples(network, every, recipe=recipe, numbers=range(rank, 6, 4), on_event=told.append)
         for rank in (3, 0, 2, 1)
     ]
-    shares.append(
-        evaluate.score_samples(network, every, recipe=recipe, numbers=[])
-    )  # more processes than videos
+    shares.append(evaluate.score_samples(network, every, recipe=recipe, numbers=[]))  # a rank without videos
     merged = evaluate.merge_scores(shares, every, classes=("a", "b", "c"))
     assert merged.samples == alone.samples == tuple(samples)
     assert torch.allclose(merged.scores, alone.scores, atol=1e-6)
@@ -187,7 +185,7 @@ def test_shares_of_several_processes_are_one_report(network, samples, tmp_path):
         evaluate.merge_scores([shares[0], *shares[2:]], every, classes=("a", "b", "c"))
 
 
-def test_bad_videos_are_counted_over_all_shares(network, tmp_path):
+def test_bad_videos_are_counted_over_all_ranks(network, tmp_path):
     samples = [Sample(str(make(tmp_path / f"{i}.mp4", seed=i)), i % 3) for i in range(10)]
     recipe = recipe_for(TINY.eval, max_bad=0.1)
 
@@ -198,14 +196,14 @@ def test_bad_videos_are_counted_over_all_shares(network, tmp_path):
         ]
         return evaluate.merge_scores(shares, samples, classes=("a", "b", "c"), max_bad=0.1)
 
-    (tmp_path / "1.mp4").write_bytes(b"no video")  # a fifth of its share
+    (tmp_path / "1.mp4").write_bytes(b"no video")  # 1 of 5 videos on its rank
     assert len(merged().samples) == 9
-    (tmp_path / "2.mp4").write_bytes(b"no video")  # no share has too many
+    (tmp_path / "2.mp4").write_bytes(b"no video")  # one bad video on each rank, but 2 of 10 in total
     with pytest.raises(ValueError, match=r"2 of 10 videos cannot be read, .*--data\.max-bad"):
         merged()
 
 
-def test_bad_videos_are_named_and_do_not_count(network, tmp_path):
+def test_bad_videos_are_reported_and_left_out(network, tmp_path):
     samples = [Sample(str(make(tmp_path / f"{i}.mp4", seed=i)), i % 3) for i in range(4)]
     (tmp_path / "1.mp4").write_bytes(b"no video")
     recipe = dataclasses.replace(TINY, data=dataclasses.replace(TINY.data, max_bad=0.25))
@@ -235,7 +233,7 @@ def test_bad_videos_are_named_and_do_not_count(network, tmp_path):
         evaluate.evaluate(network, samples[1:2], classes=("a", "b", "c"), recipe=every)
 
 
-def test_report_as_plain_values():
+def test_report_converts_to_plain_values():
     scores = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]])
     report = evaluate.Report((Sample("x.mp4", 0), Sample("y.mp4", 1)), ("a", "b", "c"), scores)
     values = report.as_dict()
@@ -247,6 +245,6 @@ def test_report_as_plain_values():
     assert report.confusion.tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 0]]
 
 
-def test_no_videos(network):
+def test_empty_list_of_videos_is_rejected(network):
     with pytest.raises(ValueError, match="no videos to test on"):
         evaluate.evaluate(network, [], classes=("a",), recipe=TINY)

@@ -1,4 +1,4 @@
-"""The papers' tests, value by value, and what a name changes in a recipe."""
+"""Named protocols set the evaluation of the papers in a recipe and change nothing else."""
 
 import dataclasses
 
@@ -17,7 +17,7 @@ PUBLISHED = {
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_values_and_that_nothing_else_changes(name):
+def test_protocol_sets_published_values_and_nothing_else(name):
     before = Recipe(
         data=Data(root="here", sampling="dense", window=32, workers=1),
         model=Network2D(frames=16),
@@ -27,7 +27,7 @@ def test_values_and_that_nothing_else_changes(name):
     data, eval = after.data, after.eval
     found = (data.sampling, data.window, eval.clips, eval.crops, eval.resize, eval.size)
     assert found == PUBLISHED[name]
-    assert eval.average == "logits"  # as the code whose numbers are on record
+    assert eval.average == "logits"  # as in the published code
     views = {name: getattr(before.eval, name) for name in ("clips", "crops", "resize", "size", "fuse")}
     frames = {name: getattr(before.data, name) for name in ("sampling", "window")}
     restored = dataclasses.replace(
@@ -36,7 +36,7 @@ def test_values_and_that_nothing_else_changes(name):
     assert restored == before
 
 
-def test_no_other_is_known():
+def test_unknown_protocol_is_rejected():
     assert set(PROTOCOLS) == set(PUBLISHED)
     with pytest.raises(ValueError, match="unknown protocol 'k400': choose from k400-10x3, k400-4x3, sth-1x1"):
         find_protocol("k400")

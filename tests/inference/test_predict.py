@@ -1,4 +1,4 @@
-"""Prediction from files, folders of pictures and arrays; what is damaged is answered and said."""
+"""`predict` and `predict_all` for files and arrays, with damaged and unreadable videos."""
 
 import dataclasses
 
@@ -23,7 +23,7 @@ def model():
     return Checkpoint(network, TINY, tuple("abcdefg"))
 
 
-def test_a_file_and_its_frames_as_an_array_give_one_answer(model, tmp_path):
+def test_file_and_array_of_its_frames_give_same_prediction(model, tmp_path):
     path = make(tmp_path / "a.mp4", frames=12)
     of_file = predict(path, model)
     assert of_file.video == str(path)
@@ -37,12 +37,12 @@ def test_a_file_and_its_frames_as_an_array_give_one_answer(model, tmp_path):
     assert predict(str(path), model) == of_file
 
 
-def test_views_are_a_choice(model, tmp_path):
+def test_eval_argument_changes_views(model, tmp_path):
     path = make(tmp_path / "a.mp4")
     assert predict(path, model).top5 != predict(path, model, eval=Eval(3, 3, 40, 32)).top5
 
 
-def test_an_array_of_another_kind_is_refused(model):
+def test_array_of_wrong_type_or_shape_is_rejected(model):
     for array in (
         np.zeros((4, 32, 32, 3)),
         np.zeros((32, 32, 3), np.uint8),
@@ -52,7 +52,7 @@ def test_an_array_of_another_kind_is_refused(model):
             predict(array, model)
 
 
-def test_a_network_that_broke_gives_no_answer(model, tmp_path):
+def test_nan_scores_are_rejected(model, tmp_path):
     path = make(tmp_path / "a.mp4")
     broken = dataclasses.replace(model, network=build(TINY.model, classes=7).eval())
     torch.nn.init.constant_(broken.network.head.weight, float("nan"))
@@ -61,7 +61,7 @@ def test_a_network_that_broke_gives_no_answer(model, tmp_path):
             answer()
 
 
-def test_many_are_answered_in_order_around_the_bad(model, tmp_path):
+def test_predict_all_keeps_order_and_returns_errors_of_bad_videos(model, tmp_path):
     good = [make(tmp_path / f"{i}.mp4", seed=i) for i in range(5)]
     bad = tmp_path / "bad.mp4"
     bad.write_bytes(b"nothing")
@@ -73,7 +73,7 @@ def test_many_are_answered_in_order_around_the_bad(model, tmp_path):
     assert answers[0].top5 == predict(good[0], model).top5
 
 
-def test_a_damaged_video_is_answered_from_what_it_has(model, data):
+def test_damaged_video_is_predicted_from_its_readable_frames(model, data):
     recipe = dataclasses.replace(model.recipe, eval=dataclasses.replace(model.recipe.eval, clips=5))
     answer = predict(data / "clips/odd/corrupted.mp4", dataclasses.replace(model, recipe=recipe))
     assert answer.frames == 28
@@ -81,12 +81,12 @@ def test_a_damaged_video_is_answered_from_what_it_has(model, data):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_frames_on_a_gpu_are_answered_like_those_on_the_cpu(model, tmp_path):
+def test_gpu_frames_give_same_prediction_as_cpu_frames(model, tmp_path):
     frames = read_frames(make(tmp_path / "a.mp4", frames=12), range(12))
     assert predict(frames.cuda(), model).top5 == predict(frames, model).top5
 
 
-def test_frames_on_another_device_are_read_to_the_cpu():
+def test_frame_array_copies_frames_to_cpu():
     array = FrameArray(torch.zeros(5, 4, 6, 3, dtype=torch.uint8, device="meta"))
-    with pytest.raises(NotImplementedError, match="meta"):  # the copy to the CPU, which meta cannot make
+    with pytest.raises(NotImplementedError, match="meta"):  # a meta tensor cannot be copied to the CPU
         array.read([0, 3])

@@ -1,4 +1,4 @@
-"""Random sets of frames equal sequential decoding bit for bit, in files of every kind."""
+"""Reading random sets of frames equals sequential decoding bit for bit, for files of every kind."""
 
 import random
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.long
 
 def check(path, *, leave_out=0):
     """Read random sets of frames, without the last `leave_out`."""
-    truth, choose = encoded_videos.sequential(path), random.Random(path.name)
+    truth, choose = encoded_videos.decode_sequentially(path), random.Random(path.name)
     for _ in range(SETS):
         indices = choose.choices(range(len(truth) - leave_out), k=choose.choice((1, 2, 3, 8, 16)))
         with open_video(path) as video:
@@ -23,7 +23,7 @@ def check(path, *, leave_out=0):
 
 
 def test_generated_files_are_read_exactly(tmp_path):
-    for name, path in encoded_videos.all_kinds(tmp_path).items():
+    for name, path in encoded_videos.encode_all_kinds(tmp_path).items():
         # Leave out the last frame of a truncated file: it may be incomplete, with undefined content.
         check(path, leave_out=name.startswith("cut_"))
 

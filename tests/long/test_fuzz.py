@@ -1,4 +1,4 @@
-"""The reader on 10,000 mutated files, and its memory over 20,000 opens in one process.
+"""Read 10,000 mutated files, and measure the memory of one process that opens 20,000 files.
 
 A file is mutated by flipping bits, by cutting off its end, or by inserting a piece of another file. The file
 is opened from disk or from its bytes, and eight frames are read. The reader passes if it returns frames or
@@ -20,7 +20,7 @@ import pytest
 from tanet.runtime.device import available_cores
 from tanet.runtime.process_pool import FailedFile, map_files
 from tanet.video import DamagedVideo, VideoError, open_video
-from tests.support.encoded_videos import all_kinds
+from tests.support.encoded_videos import encode_all_kinds
 
 pytestmark = pytest.mark.long
 ROOT = Path(__file__).parents[2]
@@ -87,7 +87,7 @@ def read_mutated(number: Path, *, folder: Path) -> Outcome:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("kinds")
-    all_kinds(folder)
+    encode_all_kinds(folder)
     return folder
 
 

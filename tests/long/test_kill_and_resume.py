@@ -1,11 +1,11 @@
-"""A training that was killed at a random moment and resumed equals one that was not, bit for bit.
+"""A training that is killed at random moments and resumed gives the same result as an uninterrupted one.
 
 A small training on the CPU, with dropout, two workers and a bad video, is run to its end. The same training
 is then killed at random moments (SIGKILL to the command and its workers) and resumed: twenty trainings at one
 moment each, and one at all of these moments in turn. A moment is a step, counted from the start of the
-training, plus the seconds since the state of that step was saved; step 0 is the start. Compared are the
-weights of the last and the best checkpoint, and metrics.csv without its times. After each kill, every state
-and checkpoint in the folder must load.
+training, plus the seconds since the state of that step was saved; step 0 is the start. The test compares the
+weights of the last and the best checkpoint bit for bit, and metrics.csv without its times. After each kill,
+every state and checkpoint in the folder must load.
 """
 
 import csv
@@ -39,7 +39,7 @@ FLAGS = [
 ]
 
 
-def test_a_killed_training_resumes_bit_for_bit(tmp_path):
+def test_killed_training_resumes_bit_for_bit(tmp_path):
     videos = tmp_path / "videos"
     synthetic.make_dataset(videos, train=4, val=1, height=32, width=48, workers=0)
     next(videos.rglob("train/*/*.mp4")).write_bytes(b"an error page")
@@ -52,7 +52,7 @@ def test_a_killed_training_resumes_bit_for_bit(tmp_path):
         for moment in case:
             kill(videos, out, *moment)
         assert start(videos, out).wait() == 0
-        assert same(out, whole), case
+        assert same_result(out, whole), case
 
 
 def start(videos: Path, out: Path) -> subprocess.Popen[bytes]:
@@ -90,7 +90,7 @@ def reached(out: Path, step: int) -> bool:
     return any(int(path.stem.removeprefix("state-")) >= step for path in training_state.list_states(out))
 
 
-def same(one: Path, other: Path) -> bool:
+def same_result(one: Path, other: Path) -> bool:
     """Return whether weights are bit-equal, and metrics.csv is equal apart from the times."""
     for name in ("last", "best"):
         a, b = (safetensors.torch.load_file(folder / f"{name}.safetensors") for folder in (one, other))

@@ -1,4 +1,4 @@
-"""The 2D networks are torchvision's: names, shapes, initialisation and numbers."""
+"""The 2D networks match torchvision: parameter names, shapes, initial weights and logits."""
 
 import copy
 import hashlib
@@ -15,7 +15,8 @@ from tanet.models.backbones2d import BACKBONES, remove_classifier
 
 DATA = Path(os.environ.get("TANET_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 
-# Parameters, tensors in the state dict, sha256 of its sorted "name shape" lines; from torchvision 0.28.
+# Number of parameters, number of tensors in the state dict, and sha256 of the sorted lines "name shape".
+# The values were recorded with torchvision 0.28.
 STATE = {
     "resnet18": (11689512, 122, "5191d63ec398959223d67ef37376f9061e6965b859fc2d4e40e23d037147a0d7"),
     "resnet34": (21797672, 218, "f8de2a1812ef85e46b3f60c61589921afee0c2a6d4165e27508ad215f101671b"),
@@ -27,7 +28,7 @@ STATE = {
     "shufflenet_v2_x1_0": (2278604, 338, "c54ed350c00fa178be923c05d6796570c99b6c8a672060871ad995a148b7a30a"),
     "inception_v3": (27161264, 580, "4c9e13f64584de741d008cd24d3aae249cd3871df374ba3da192ffb031ba7376"),
 }
-# One network of a kind is enough from here on: resnet34, 101 and 152 differ from these in depth only.
+# Number of features per network. resnet34, 101 and 152 are left out: they differ from these only in depth.
 FEATURES = {
     "resnet18": 512,
     "resnet50": 2048,
@@ -36,7 +37,7 @@ FEATURES = {
     "shufflenet_v2_x1_0": 1024,
     "inception_v3": 2048,
 }
-# Logits 0, 1 and 999 of two images, computed by torchvision 0.28 with `filled` weights on `images`.
+# Logits 0, 1 and 999 of the two `images`, computed by torchvision 0.28 on weights of `fill_with_patterns`.
 LOGITS = {
     "resnet18": [[-15.5618546, -5.01201545, -32.9388056], [-11.476639, -13.8368991, -38.3282334]],
     "resnet50": [[-6278.06116, -3058.92897, -3852.16867], [-6018.96559, -3384.31625, -5263.11393]],
@@ -51,7 +52,7 @@ LOGITS = {
 
 
 def pattern(shape: torch.Size, *, offset: int) -> torch.Tensor:
-    """Values in [-0.5, 0.5) that scatter, from integers alone: the same on every machine and version."""
+    """Return scattered values in [-0.5, 0.5), computed from integers so that all machines agree."""
     n = torch.arange(1009)
     period = ((n * n * 7 + n + offset) % 1009).double().div(1009).sub(0.5)
     return period.repeat(shape.numel() // 1009 + 1)[: shape.numel()].reshape(shape)
@@ -62,8 +63,8 @@ def images(*, height: int = 75, width: int = 91) -> torch.Tensor:
 
 
 @torch.no_grad()
-def filled(network: nn.Module) -> nn.Module:
-    """The network, from the meta device, in float64 and testing mode, every tensor a pattern."""
+def fill_with_patterns(network: nn.Module) -> nn.Module:
+    """Move a network from the meta device to the CPU in float64 and fill each tensor; set evaluation mode."""
     network = network.to_empty(device="cpu").double().eval()
     for offset, (name, tensor) in enumerate(sorted(network.state_dict().items())):
         values = pattern(tensor.shape, offset=offset)
@@ -75,7 +76,7 @@ def filled(network: nn.Module) -> nn.Module:
     return network
 
 
-def on_meta(name: str, *, classes: int = 1000) -> nn.Module:
+def build_on_meta(name: str, *, classes: int = 1000) -> nn.Module:
     with torch.device("meta"):
         return BACKBONES[name](classes=classes)
 
@@ -88,15 +89,15 @@ def torchvision_models():
         pytest.skip(f"torchvision does not import: {error}")
 
 
-def torchvisions(models, name: str) -> nn.Module:
+def build_torchvision(models, name: str) -> nn.Module:
     if name != "inception_v3":
         return getattr(models, name)()
     return models.inception_v3(aux_logits=True, transform_input=True, init_weights=True)
 
 
 @pytest.mark.parametrize("name", STATE)
-def test_parameters_and_state_dict_are_torchvisions(name):
-    network = on_meta(name)
+def test_parameters_and_state_dict_match_torchvision(name):
+    network = build_on_meta(name)
     state = network.state_dict()
     lines = sorted(f"{key} {tuple(tensor.shape)}" for key, tensor in state.items())
     digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
@@ -105,18 +106,18 @@ def test_parameters_and_state_dict_are_torchvisions(name):
 
 
 @pytest.mark.parametrize("name", LOGITS)
-def test_logits_are_those_that_torchvision_computed(name):
+def test_logits_match_recorded_torchvision_values(name):
     with torch.no_grad():
-        logits = filled(on_meta(name))(images())
+        logits = fill_with_patterns(build_on_meta(name))(images())
     golden = torch.tensor(LOGITS[name], dtype=torch.float64)
     torch.testing.assert_close(logits[:, [0, 1, 999]], golden, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize("name", STATE)
-def test_logits_equal_torchvisions(name, torchvision_models):
+def test_logits_match_installed_torchvision(name, torchvision_models):
     with torch.device("meta"):
-        theirs = torchvisions(torchvision_models, name)
-    theirs, ours = filled(theirs), on_meta(name).to_empty(device="cpu").double().eval()
+        theirs = build_torchvision(torchvision_models, name)
+    theirs, ours = fill_with_patterns(theirs), build_on_meta(name).to_empty(device="cpu").double().eval()
     ours.load_state_dict(theirs.state_dict(), strict=True)
     with torch.no_grad():
         torch.testing.assert_close(ours(images()), theirs(images()), rtol=1e-6, atol=0)
@@ -125,16 +126,16 @@ def test_logits_equal_torchvisions(name, torchvision_models):
 @pytest.mark.parametrize(
     "name", ["resnet18", "resnet50", "mobilenet_v2", "shufflenet_v2_x1_0", "inception_v3"]
 )
-def test_a_seed_gives_torchvisions_initial_weights(name, torchvision_models):
+def test_initial_weights_match_torchvision_for_same_seed(name, torchvision_models):
     torch.manual_seed(0)
-    theirs = torchvisions(torchvision_models, name).state_dict()
+    theirs = build_torchvision(torchvision_models, name).state_dict()
     torch.manual_seed(0)
     ours = BACKBONES[name]().state_dict()
-    # The auxiliary head is never run, so its classifier has no initialisation of its own.
+    # Our auxiliary head never runs, so its classifier keeps the default initialisation.
     assert {key for key in ours if not torch.equal(ours[key], theirs[key])} <= {"AuxLogits.fc.weight"}
 
 
-def test_a_real_imagenet_file_loads():
+def test_published_imagenet_file_loads():
     path = DATA / "weights" / "mobilenet_v2_imagenet.pth"
     if not path.exists():
         pytest.skip(f"no {path}")
@@ -145,13 +146,13 @@ def test_a_real_imagenet_file_loads():
 
 
 @pytest.mark.parametrize("name", FEATURES)
-def test_classes_is_the_width_of_the_answer(name):
-    assert on_meta(name, classes=7)(images().float().to("meta")).shape == (2, 7)
+def test_classes_sets_number_of_logits(name):
+    assert build_on_meta(name, classes=7)(images().float().to("meta")).shape == (2, 7)
 
 
 @pytest.mark.parametrize("name", FEATURES)
 def test_remove_classifier_leaves_pooled_features(name):
-    network = on_meta(name)
+    network = build_on_meta(name)
     assert remove_classifier(network) == FEATURES[name]
     for mode in (True, False):
         assert network.train(mode)(images().float().to("meta")).shape == (2, FEATURES[name])
@@ -160,8 +161,8 @@ def test_remove_classifier_leaves_pooled_features(name):
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "inception_v3"])
-def test_the_classifier_is_linear_in_the_features(name):
-    network = filled(on_meta(name))
+def test_classifier_applied_to_features_gives_logits(name):
+    network = fill_with_patterns(build_on_meta(name))
     linear = network.classifier[1] if name == "mobilenet_v2" else network.fc
     with torch.no_grad():
         logits = network(images())
@@ -169,7 +170,7 @@ def test_the_classifier_is_linear_in_the_features(name):
         torch.testing.assert_close(linear(network(images())), logits)
 
 
-def test_nothing_random_or_idle_is_left_without_the_classifier():
+def test_remove_classifier_leaves_no_dropout_and_no_unused_parameter():
     network = BACKBONES["inception_v3"]()
     remove_classifier(network)
     network(images().float()).sum().backward()
@@ -177,21 +178,21 @@ def test_nothing_random_or_idle_is_left_without_the_classifier():
     assert [name for name, module in network.named_modules() if isinstance(module, nn.Dropout)] == []
 
 
-def test_remove_classifier_names_a_network_without_one():
+def test_remove_classifier_rejects_network_without_classifier():
     network = BACKBONES["resnet18"]()
     remove_classifier(network)
     with pytest.raises(ValueError, match="ResNet has no linear classifier"):
         remove_classifier(network)
 
 
-def test_inception_gives_one_tensor_in_training():
-    network = on_meta("inception_v3").train()
+def test_inception_returns_one_tensor_in_training_mode():
+    network = build_on_meta("inception_v3").train()
     assert network(images().float().to("meta")).shape == (2, 1000)
 
 
 @pytest.mark.parametrize("name", FEATURES)
-def test_every_module_is_called_so_that_hooks_on_it_run(name):
-    network = on_meta(name)
+def test_forward_calls_every_module_so_that_its_hooks_run(name):
+    network = build_on_meta(name)
     called = set()
     for key, module in network.named_modules():
         module.register_forward_hook(lambda *_, key=key: called.add(key))
@@ -206,8 +207,8 @@ def test_every_module_is_called_so_that_hooks_on_it_run(name):
         ("resnet50", "conv1 bn1 relu1 conv2 bn2 relu2 conv3 bn3 downsample relu3"),
     ],
 )
-def test_the_order_within_a_residual_block(name, order):
-    block = on_meta(name).layer2[0]
+def test_residual_block_calls_layers_in_order(name, order):
+    block = build_on_meta(name).layer2[0]
     called = []
     for key, module in block.named_children():
         module.register_forward_hook(lambda *_, key=key: called.append(key))
@@ -216,15 +217,15 @@ def test_the_order_within_a_residual_block(name, order):
 
 
 @pytest.mark.parametrize(("height", "width"), [(65, 47), (33, 1)])
-def test_resnet_takes_odd_sizes(height, width):
+def test_resnet_accepts_odd_image_sizes(height, width):
     network = BACKBONES["resnet18"](classes=5)
     network(images(height=height, width=width).float()).square().sum().backward()
     assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
 
 
 @pytest.mark.parametrize("name", ["resnet18", "shufflenet_v2_x1_0", "inception_v3"])
-def test_a_copy_a_pickle_and_channels_last_answer_alike(name):
-    network = filled(on_meta(name))
+def test_copy_pickle_and_channels_last_give_same_logits(name):
+    network = fill_with_patterns(build_on_meta(name))
     with torch.no_grad():
         logits = network(images())
         assert torch.equal(copy.deepcopy(network)(images()), logits)

@@ -1,4 +1,4 @@
-"""Architectures by name, and the names of 0.1.0."""
+"""`create_model` builds networks by name and still accepts the keywords of version 0.1.0."""
 
 import pytest
 import torch
@@ -12,14 +12,14 @@ from tanet.recipes.recipe import NETWORKS, Network2D
 
 
 @pytest.mark.parametrize("name", tanet.list_models())
-def test_every_name_builds_its_network(name):
+def test_every_name_builds_a_network(name):
     with torch.device("meta"):
         network = tanet.create_model(name, frames=4, classes=7)
         assert network(torch.empty(1, 4, 3, 96, 96)).shape == (1, 7)
         assert network.features(torch.empty(1, 4, 3, 96, 96)).shape == (1, network.head.in_features)
 
 
-def test_a_name_is_its_settings():
+def test_name_builds_same_network_as_its_settings():
     with torch.device("meta"):
         found = tanet.create_model("tsm-resnet50", classes=174).state_dict()
         same = tanet.build(Network2D(backbone="resnet50", temporal="tsm"), classes=174).state_dict()
@@ -27,11 +27,11 @@ def test_a_name_is_its_settings():
     assert tanet.create_model("tanet-resnet18", dropout=0.1).dropout.p == 0.1
 
 
-def test_every_family_has_a_builder():
+def test_every_network_family_has_a_builder():
     assert set(BUILDERS) == set(NETWORKS.values()) == {type(value) for value in ARCHITECTURES.values()}
 
 
-def test_unknown_names_are_refused_with_the_known():
+def test_unknown_name_is_rejected_with_list_of_names():
     with pytest.raises(
         UserError, match=r"^unknown model 'tanet': choose from c2d-resnet50, .*tanet-resnet50"
     ):
@@ -40,7 +40,7 @@ def test_unknown_names_are_refused_with_the_known():
         tanet.create_model("tanet-resnet50", backbone="resnet18")
 
 
-def test_the_keywords_of_0_1_0_work_and_tell_the_new_way():
+def test_keywords_of_0_1_0_work_with_deprecation_warning():
     with pytest.warns(DeprecationWarning, match=r"create_model takes a name now"):
         network = tanet.create_model(backbone="resnet18_w16", temporal="none", frames=3, classes=5)
     assert (network.frames, network.head.out_features) == (3, 5)
@@ -48,7 +48,7 @@ def test_the_keywords_of_0_1_0_work_and_tell_the_new_way():
         assert network.fuse() == 0
 
 
-def test_a_network_normalises_by_its_own_specification():
+def test_network_uses_its_own_input_spec():
     pixels = torch.tensor([0, 51, 255], dtype=torch.uint8).view(3, 1, 1)  # R, G, B
     caffe = InputSpec(mean=(104.0, 117.0, 128.0), std=(1.0, 1.0, 1.0), range=(0.0, 255.0), channels="bgr")
     assert normalise(pixels, caffe).flatten().tolist() == [255 - 104, 51 - 117, 0 - 128]

@@ -1,4 +1,4 @@
-"""Folded and optimized networks answer as before."""
+"""Folding BatchNorms and `optimize` leave the logits of a network unchanged."""
 
 import copy
 
@@ -12,8 +12,8 @@ from tanet.models.fusion.fold_batch_norm import fold_batch_norms
 from tanet.recipes.recipe import Network2D
 
 
-def settled(model):
-    """A network whose BatchNorms are not at their start."""
+def build_with_random_norms(model):
+    """Build a network in evaluation mode whose BatchNorms have random weights and statistics."""
     torch.manual_seed(0)
     network = build(model, classes=5).double()
     for module in network.modules():
@@ -29,8 +29,8 @@ def settled(model):
 @pytest.mark.parametrize(
     "name", ["resnet18", "resnet50", "mobilenet_v2", "shufflenet_v2_x1_0", "inception_v3"]
 )
-def test_folding_changes_no_answer_and_leaves_no_norm(name):
-    network = settled(Network2D(backbone=name, frames=2))
+def test_folding_removes_every_norm_and_keeps_logits(name):
+    network = build_with_random_norms(Network2D(backbone=name, frames=2))
     clips = torch.randn(1, 2, 3, 96, 96, dtype=torch.float64)
     with torch.no_grad():
         expected = network(clips)
@@ -48,8 +48,8 @@ def test_folding_changes_no_answer_and_leaves_no_norm(name):
         Network2D(backbone="inception_v3", temporal="i3d", frames=2),
     ],
 )
-def test_what_stands_between_is_respected(model):
-    network = settled(model)
+def test_folding_keeps_logits_of_networks_with_temporal_modules(model):
+    network = build_with_random_norms(model)
     for name, parameter in network.named_parameters():
         if ".temporal." in name:
             nn.init.normal_(parameter, std=0.1)
@@ -62,8 +62,8 @@ def test_what_stands_between_is_respected(model):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("temporal", ["tam", "none"])
-def test_optimized_answers_as_before(temporal):
-    network = settled(Network2D(backbone="resnet18_w16", temporal=temporal, frames=2)).float()
+def test_optimize_keeps_logits_and_original_weights(temporal):
+    network = build_with_random_norms(Network2D(backbone="resnet18_w16", temporal=temporal, frames=2)).float()
     before = copy.deepcopy(network.state_dict())
     clips = torch.randn(2, 2, 3, 64, 64)
     with torch.inference_mode():
@@ -73,11 +73,12 @@ def test_optimized_answers_as_before(temporal):
 
 
 @pytest.mark.slow
-def test_a_compiled_2d_network_does_not_answer_for_a_tanet():
-    """torch.compile does not guard on hooks by itself."""
+def test_compiled_code_of_2d_network_is_not_reused_for_tanet():
+    """Without the guard in VideoNet, torch.compile would reuse the code: it does not guard on hooks."""
     torch.compiler.reset()
     networks = [
-        settled(Network2D(backbone="resnet18_w16", temporal=name, frames=2)) for name in ("none", "tam")
+        build_with_random_norms(Network2D(backbone="resnet18_w16", temporal=name, frames=2))
+        for name in ("none", "tam")
     ]
     fused = copy.deepcopy(networks[1])
     fused.absorb_batch_norms()
@@ -88,13 +89,13 @@ def test_a_compiled_2d_network_does_not_answer_for_a_tanet():
             torch.testing.assert_close(compiled(clips), network(clips), rtol=1e-9, atol=1e-9)
 
 
-def test_all_networks_are_known():
+def test_norms_of_every_backbone_are_folded():
     with torch.device("meta"):
         for name in BACKBONES:
             assert fold_batch_norms(BACKBONES[name](classes=3)) > 10
 
 
-def test_a_hook_before_the_norm_keeps_it():
+def test_norm_with_hook_or_without_running_statistics_is_kept():
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)).eval()
     network[1].register_forward_pre_hook(lambda _, inputs: (inputs[0].relu(),))
     assert fold_batch_norms(network) == 0
@@ -103,7 +104,7 @@ def test_a_hook_before_the_norm_keeps_it():
     )
 
 
-def test_an_unknown_precision_is_refused():
+def test_optimize_rejects_unknown_precision():
     network = build(Network2D(backbone="resnet18_w16", frames=2), classes=3)
     with pytest.raises(ValueError, match="choose from float32, bfloat16"):
         network.optimize(precision="float16")

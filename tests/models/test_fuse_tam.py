@@ -1,4 +1,4 @@
-"""A fused network computes what the plain one does, learns the same, and keeps its names."""
+"""A network whose TAMs absorb BatchNorms and convolutions keeps logits, gradients and parameter names."""
 
 import copy
 import pickle
@@ -20,7 +20,7 @@ from tanet.recipes.recipe import Network2D
     ("backbone", "sites"),
     [("resnet18_w16", 8), ("resnet50", 16), ("mobilenet_v2", 16), ("shufflenet_v2_x1_0", 16)],
 )
-def test_computes_and_learns_the_same(backbone, sites, order):
+def test_absorbed_norms_keep_logits_gradients_and_state_dict(backbone, sites, order):
     torch.manual_seed(0)
     plain = build(Network2D(backbone=backbone, temporal=order, frames=4, dropout=0.0), classes=5).double()
     nn.init.normal_(plain.head.weight)
@@ -34,7 +34,7 @@ def test_computes_and_learns_the_same(backbone, sites, order):
     assert max((p.grad - q.grad).abs().max() for p, q in gradients) <= 1e-9 * largest
     state = fused.state_dict()
     assert list(state) == list(plain.state_dict())
-    for name, tensor in plain.state_dict().items():  # running statistics among them
+    for name, tensor in plain.state_dict().items():  # includes the running statistics
         torch.testing.assert_close(state[name], tensor, rtol=1e-9, atol=1e-9)
     with torch.no_grad():
         torch.testing.assert_close(fused.eval()(clips), plain.eval()(clips), rtol=1e-9, atol=1e-9)
@@ -43,7 +43,7 @@ def test_computes_and_learns_the_same(backbone, sites, order):
 @pytest.mark.parametrize(
     ("backbone", "order", "convs"),
     [
-        ("resnet18_w16", "tam", 0),  # its convolutions are 3×3
+        ("resnet18_w16", "tam", 0),  # only 1×1 convolutions can be absorbed; these are 3×3
         ("resnet50", "tam", 16),
         ("resnet50", "tanet-r", 16),
         ("mobilenet_v2", "tam", 16),
@@ -51,13 +51,14 @@ def test_computes_and_learns_the_same(backbone, sites, order):
     ],
 )
 @torch.no_grad()
-def test_takes_in_the_convolution_as_well(backbone, order, convs):
+def test_absorbed_convs_keep_logits(backbone, order, convs):
     torch.manual_seed(0)
     network = build(Network2D(backbone=backbone, temporal=order, frames=4), classes=5).double().eval()
     nn.init.normal_(network.head.weight)
     clips = torch.randn(2, 4, 3, 64, 64, dtype=torch.float64)
     expected = network(clips)
-    assert absorb_convs(network.backbone) == 0  # where no norm is taken in, X is not the convolution's
+    # Without an absorbed norm, the input X of a TAM is not the output of the convolution.
+    assert absorb_convs(network.backbone) == 0
     network.absorb_batch_norms()
     assert absorb_convs(network.backbone) == convs
     torch.testing.assert_close(network(clips), expected, rtol=1e-9, atol=1e-9)
@@ -65,8 +66,8 @@ def test_takes_in_the_convolution_as_well(backbone, order, convs):
     assert absorb_convs(network.backbone) == 0
 
 
-def test_learns_the_same_with_the_convolution():
-    """Its parameters are then the module's, and nothing else is new."""
+def test_absorbed_conv_gets_same_gradient():
+    """The TAM then owns the convolution's parameters, also in copies and pickles."""
     torch.manual_seed(0)
     plain = build(Network2D(backbone="shufflenet_v2_x1_0", frames=2, dropout=0.0), classes=5).double()
     nn.init.normal_(plain.head.weight)
@@ -91,7 +92,7 @@ def test_learns_the_same_with_the_convolution():
 
 @pytest.mark.parametrize("where", ["branch2.1", "branch2.2"])
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_what_a_hook_looks_at_is_left(where, when):
+def test_norm_or_relu_with_hook_is_not_absorbed(where, when):
     with torch.device("meta"):
         network = build(Network2D(backbone="shufflenet_v2_x1_0", frames=2), classes=3)
     _hook(network.backbone.stage2[0].get_submodule(where), when)
@@ -99,7 +100,7 @@ def test_what_a_hook_looks_at_is_left(where, when):
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_convolution_that_a_hook_looks_at_is_left(when):
+def test_conv_with_hook_is_not_absorbed(when):
     with torch.device("meta"):
         network = build(Network2D(backbone="shufflenet_v2_x1_0", frames=2), classes=3)
     absorb_batch_norms(network.backbone)
@@ -115,8 +116,8 @@ def _hook(module, when):
 
 
 @torch.no_grad()
-def test_what_stands_in_two_places_is_left():
-    """A TAM of several blocks can take in the norm of one; a norm of several can not be switched off."""
+def test_shared_tam_and_shared_norm_are_not_absorbed():
+    """A TAM shared by several blocks absorbs no norm; a norm shared by several blocks is not absorbed."""
     torch.manual_seed(0)
     network = build(Network2D(backbone="resnet18_w16", temporal="none", frames=2), classes=3).double()
     shared = {}
@@ -137,7 +138,7 @@ def test_what_stands_in_two_places_is_left():
 
 
 @torch.no_grad()
-def test_a_settled_norm_does_the_same():
+def test_frozen_norm_gives_same_maps():
     torch.manual_seed(0)
     tam, norm = TAM(6, frames=4).double().eval(), AbsorbedBatchNorm(6).double().eval()
     for tensor in norm.state_dict().values():
@@ -152,8 +153,8 @@ def test_a_settled_norm_does_the_same():
 
 
 @pytest.mark.parametrize(("kernel", "frames"), [(9, 4), (3, 65)])
-def test_moments_and_filter_are_computed_by_the_same(kernel, frames, monkeypatch):
-    """Or the moments would come without a gradient to one that counts on it."""
+def test_moments_and_filter_use_same_backend(kernel, frames, monkeypatch):
+    """With different backends the moments would lack a gradient that the filter relies on."""
     asked, used = [], []
 
     def choose(x, *, taps=3, frames=8):
@@ -167,14 +168,15 @@ def test_moments_and_filter_are_computed_by_the_same(kernel, frames, monkeypatch
     tam = TAM(4, frames=frames, kernel=kernel)
     tam.norm, tam.act = AbsorbedBatchNorm(4), "relu"
     monkeypatch.setattr("tanet.models.temporal.tam.backend_for", choose)
-    monkeypatch.setattr("tanet.ops.squeeze_filter.op.backend_for", lambda *_, **__: 1 / 0)  # not again
+    # Must not be called again.
+    monkeypatch.setattr("tanet.ops.squeeze_filter.op.backend_for", lambda *_, **__: 1 / 0)
     monkeypatch.setattr("tanet.models.temporal.absorbed_norm.moments", compute)
     tam(torch.randn(frames, 4, 2, 2))
     assert asked[-1] == (kernel, frames)
     assert used == ["torch"]
 
 
-def test_one_filter_for_one_squeeze():
+def test_squeezed_maps_can_be_filtered_only_once():
     taken = squeeze_maps(torch.randn(4, 3, 2, 2), frames=4, taps=3, gated=False)
     kernel = torch.ones(1, 3, 3)
     taken.filter(kernel)
@@ -182,7 +184,7 @@ def test_one_filter_for_one_squeeze():
         taken.filter(kernel)
 
 
-def test_copies_and_pickles_have_their_own_norm():
+def test_copies_and_pickles_own_their_norms():
     torch.manual_seed(0)
     network = build(Network2D(backbone="resnet18_w16", frames=2), classes=3)
     absorb_batch_norms(network.backbone)
@@ -197,22 +199,22 @@ def test_copies_and_pickles_have_their_own_norm():
             assert torch.equal(network(clips), expected)
 
 
-def test_what_can_not_be_taken_in_is_left():
+def test_networks_without_absorbable_norms_are_unchanged():
     for model in (Network2D(temporal="tsm"), Network2D(position="a"), Network2D(temporal="none")):
         with torch.device("meta"):
             network = build(model, classes=3)
         assert absorb_batch_norms(network.backbone) == 0
 
 
-def test_twice_is_once():
+def test_second_absorb_changes_nothing():
     with torch.device("meta"):
         network = build(Network2D(backbone="resnet18", frames=2), classes=3)
     assert absorb_batch_norms(network.backbone) == 8
     assert absorb_batch_norms(network.backbone) == 0
 
 
-def test_a_relu_that_others_share_is_not_taken():
-    """torchvision's blocks have one ReLU for all their places."""
+def test_norm_before_shared_relu_is_not_absorbed():
+    """A block of torchvision calls one ReLU module at several positions, so no TAM may absorb it."""
 
     class Block(nn.Module):
         def __init__(self):
@@ -227,7 +229,7 @@ def test_a_relu_that_others_share_is_not_taken():
     assert absorb_batch_norms(network) == 0
 
 
-def test_a_norm_without_weights_is_left():
+def test_norm_without_weights_is_not_absorbed():
     with torch.device("meta"):
         network = build(Network2D(backbone="resnet18", frames=2), classes=3)
         network.backbone.layer1[0].bn1 = nn.BatchNorm2d(64, affine=False)

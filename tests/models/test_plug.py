@@ -1,4 +1,4 @@
-"""Plugging: every backbone, every position; the 2D network and its state dict stay what they were."""
+"""`plug` inserts modules into every backbone at every position and keeps the state dict of the 2D network."""
 
 import copy
 import pickle
@@ -11,7 +11,7 @@ from tanet import TAM, plug
 from tanet.models.backbones2d import BACKBONES
 from tanet.models.insertion.sites import find_sites
 
-SITES = {  # blocks of res2, res3, res4, res5
+SITES = {  # number of blocks in res2, res3, res4, res5
     "resnet18": [2, 2, 2, 2],
     "resnet18_w16": [2, 2, 2, 2],
     "resnet34": [3, 4, 6, 3],
@@ -24,7 +24,7 @@ SITES = {  # blocks of res2, res3, res4, res5
     "inception_v3": [0, 6, 9, 6],
 }
 POSITIONS = [(name, position) for name in BACKBONES for position in "abcd"]
-MISSING = {
+MISSING = {  # positions that the block of a network does not have
     ("resnet18", "c"),
     ("resnet18_w16", "c"),
     ("resnet34", "c"),
@@ -33,21 +33,21 @@ MISSING = {
 }
 
 
-def skeleton(name):
+def build_on_meta(name):
     with torch.device("meta"):
         return BACKBONES[name](classes=10)
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_every_block_has_one_site(name):
-    stages = [site.stage for site in find_sites(skeleton(name), place="b")]
+def test_every_block_has_one_insertion_site(name):
+    stages = [site.stage for site in find_sites(build_on_meta(name), place="b")]
     assert [stages.count(stage) for stage in ("res2", "res3", "res4", "res5")] == SITES[name]
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_imagenet_state_dict_loads_before_and_after(name):
-    plain = skeleton(name).state_dict()
-    network = plug(skeleton(name), lambda channels: TAM(channels, frames=4))
+def test_plugged_network_loads_state_dict_of_2d_network(name):
+    plain = build_on_meta(name).state_dict()
+    network = plug(build_on_meta(name), lambda channels: TAM(channels, frames=4))
     own = {key for key in network.state_dict() if ".temporal." not in key}
     assert own == set(plain)
     result = network.load_state_dict(plain, strict=False, assign=True)
@@ -56,10 +56,10 @@ def test_imagenet_state_dict_loads_before_and_after(name):
 
 
 @pytest.mark.parametrize(("name", "position"), POSITIONS)
-def test_identity_leaves_the_network_bitwise_as_it_was(name, position):
+def test_plugged_identity_keeps_output_bitwise(name, position):
     if (name, position) in MISSING:
         with pytest.raises(ValueError, match=f"position {position}"):
-            find_sites(skeleton(name), place=position)
+            find_sites(build_on_meta(name), place=position)
         return
     if name in ("resnet18_w16", "resnet34", "resnet101", "resnet152"):
         pytest.skip("differs from resnet18 or resnet50 in depth or width only")
@@ -103,14 +103,16 @@ class Double(nn.Module):
         return 2 * x
 
 
-def test_stages_choose_blocks():
-    network = plug(skeleton("resnet50"), lambda channels: TAM(channels, frames=4), stages=("res4", "res5"))
+def test_stages_select_blocks():
+    network = plug(
+        build_on_meta("resnet50"), lambda channels: TAM(channels, frames=4), stages=("res4", "res5")
+    )
     plugged = {name.split(".")[0] for name, module in network.named_modules() if isinstance(module, TAM)}
     assert plugged == {"layer3", "layer4"}
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "shufflenet_v2_x1_0", "inception_v3"])
-def test_copies_and_pickles_run_their_own_module(name):
+def test_copies_and_pickles_run_their_own_modules(name):
     torch.manual_seed(0)
     network = plug(BACKBONES[name](classes=10), lambda channels: TAM(channels, frames=2)).eval()
     images = torch.randn(2, 3, 75, 75)
@@ -126,19 +128,19 @@ def test_copies_and_pickles_run_their_own_module(name):
             assert torch.equal(network(images), before)
 
 
-def test_refuses_what_it_does_not_know():
+def test_invalid_arguments_are_rejected():
     with pytest.raises(ValueError, match="Sequential is not a supported 2D network"):
         plug(nn.Sequential(nn.Conv2d(3, 3, 1)), nn.Identity)
     with pytest.raises(ValueError, match="choose from res2, res3, res4, res5"):
-        plug(skeleton("resnet18"), nn.Identity, stages=("res6",))
+        plug(build_on_meta("resnet18"), nn.Identity, stages=("res6",))
     with pytest.raises(ValueError, match="has a temporal module already: layer1"):
-        plug(plug(skeleton("resnet18"), lambda c: TAM(c, frames=2)), lambda c: TAM(c, frames=2))
+        plug(plug(build_on_meta("resnet18"), lambda c: TAM(c, frames=2)), lambda c: TAM(c, frames=2))
 
 
 @pytest.mark.parametrize(
     "name", ["resnet18", "resnet50", "mobilenet_v2", "shufflenet_v2_x1_0", "inception_v3"]
 )
-def test_torchvisions_networks_have_the_same_sites(name):
+def test_torchvision_networks_have_same_sites(name):
     try:
         from torchvision import models
     except (ImportError, RuntimeError) as error:
@@ -149,21 +151,21 @@ def test_torchvisions_networks_have_the_same_sites(name):
     for position in "abcd":
         if (name, position) in MISSING:
             continue
-        ours = find_sites(skeleton(name), place=position)
+        ours = find_sites(build_on_meta(name), place=position)
         found = find_sites(theirs, place=position)
         described = [[(s.name, s.channels, s.when, s.stage) for s in each] for each in (found, ours)]
         assert described[0] == described[1]
 
 
-def test_a_failure_leaves_the_network_as_it_was():
-    network, made = skeleton("resnet18"), []
+def test_failed_plug_leaves_network_unchanged():
+    network, made = build_on_meta("resnet18"), []
 
-    def fail_at_the_fourth(channels):
+    def fail_at_fourth_call(channels):
         made.append(channels)
         if len(made) == 4:
             raise ValueError("no")
         return nn.Identity()
 
     with pytest.raises(ValueError, match="no"):
-        plug(network, fail_at_the_fourth)
+        plug(network, fail_at_fourth_call)
     assert not any(name.endswith(".temporal") for name, _ in network.named_modules())

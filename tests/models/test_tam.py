@@ -1,4 +1,4 @@
-"""TAM against the paper's formulas, written independently with PyTorch's own convolutions."""
+"""TAM matches the formulas of the paper, which are implemented here again with PyTorch convolutions."""
 
 import pytest
 import torch
@@ -10,8 +10,8 @@ from tanet.models.temporal.tam_branches import global_branch
 from tanet.recipes.recipe import Network2D
 
 
-def paper(tam, x):
-    """Equations 1 to 4 and 7 (or 8) in training mode, from the module's weights alone."""
+def tam_of_paper(tam, x):
+    """Compute equations 1 to 4 and 7 (or 8) in training mode from the weights of the module."""
     w, frames = dict(tam.state_dict()), tam.frames
     clips, channels = x.shape[0] // frames, x.shape[1]
     video = x.view(clips, frames, channels, *x.shape[2:]).transpose(1, 2)  # [N, C, T, H, W]
@@ -24,7 +24,7 @@ def paper(tam, x):
     local = F.batch_norm(local, None, None, w["L.1.weight"], w["L.1.bias"], training=True)
     v = F.conv1d(local.relu(), w["L.3.weight"]).sigmoid()[..., None, None]
 
-    def aggregate(z):  # a grouped convolution over time, as the published code has it
+    def aggregate(z):  # a grouped convolution over time, as in the published code
         z = z.reshape(1, clips * channels, frames, -1)
         y = F.conv2d(z, theta.view(-1, 1, taps, 1), padding=(taps // 2, 0), groups=clips * channels)
         return y.view_as(video)
@@ -37,17 +37,17 @@ def paper(tam, x):
 @pytest.mark.parametrize(
     "options", [{}, {"kernel": 5}, {"kernel": 5, "local_kernel": 5}, {"order": "tanet-r"}]
 )
-def test_is_the_papers_formula(frames, options):
+def test_tam_matches_formula_of_paper(frames, options):
     torch.manual_seed(0)
     tam = TAM(8, frames=frames, **options).double()
     with torch.no_grad():
         for parameter in tam.parameters():
             parameter.normal_()
     x = torch.randn(2 * frames, 8, 3, 5, dtype=torch.float64)
-    assert (tam(x) - paper(tam, x)).abs().max() <= 1e-10
+    assert (tam(x) - tam_of_paper(tam, x)).abs().max() <= 1e-10
 
 
-def test_gradients():
+def test_gradients_pass_gradcheck():
     torch.manual_seed(0)
     tam = TAM(4, frames=3, beta=2).double()
     x = torch.randn(6, 4, 2, 2, dtype=torch.float64, requires_grad=True)
@@ -59,7 +59,7 @@ def test_gradients():
     assert torch.autograd.gradcheck(run, (x, *values))
 
 
-def test_parameters_have_the_published_names_and_shapes():
+def test_parameters_have_published_names_and_shapes():
     shapes = {name: tuple(p.shape) for name, p in TAM(64, frames=8).named_parameters()}
     assert shapes == {
         "G.0.weight": (16, 8),
@@ -73,7 +73,7 @@ def test_parameters_have_the_published_names_and_shapes():
     }
 
 
-def test_is_not_the_identity_and_mixes_frames_within_a_clip_only():
+def test_tam_mixes_neighbouring_frames_of_one_clip_only():
     torch.manual_seed(0)
     tam = TAM(8, frames=4).eval()
     x = torch.randn(12, 8, 3, 3)
@@ -84,10 +84,10 @@ def test_is_not_the_identity_and_mixes_frames_within_a_clip_only():
     changed = (tam(other) - y).abs().amax((1, 2, 3)) > 1e-7
     assert not changed[:4].any()
     assert not changed[8:].any()
-    assert changed[4:7].all()  # itself and both neighbours
+    assert changed[4:7].all()  # the changed frame and both neighbours
 
 
-def test_every_clip_has_its_own_kernel():
+def test_kernel_depends_on_clip():
     torch.manual_seed(0)
     tam = TAM(8, frames=4).eval()
     gate, kernel = tam.branches(torch.randn(8, 8, 3, 3))
@@ -99,7 +99,7 @@ def test_every_clip_has_its_own_kernel():
 
 @pytest.mark.parametrize("kernel", [3, 5])
 @pytest.mark.parametrize(("frames", "alpha"), [(4, 2), (8, 1), (8, 2), (16, 2), (32, 4)])
-def test_can_begin_near_the_identity(frames, alpha, kernel):
+def test_center_tap_bias_starts_kernel_near_identity(frames, alpha, kernel):
     torch.manual_seed(0)
     rows = torch.randn(256, frames)
     middle = kernel // 2
@@ -110,14 +110,14 @@ def test_can_begin_near_the_identity(frames, alpha, kernel):
         theta = branch(rows)
         weights.append(theta.mean(0)[middle].item())
         theta[:, 0].sum().backward()
-        assert branch[3].weight.grad.abs().max() > 1e-6  # it can still learn to leave
+        assert branch[3].weight.grad.abs().max() > 1e-6  # the branch can still move away from the identity
     assert weights[0] == pytest.approx(1 / kernel, abs=0.15)
     assert 0.8 < weights[1] < 0.999
     assert weights[2] > 0.9
 
 
 @pytest.mark.parametrize("temporal", ["tam", "tanet-r", "global", "global+se"])
-def test_recipes_say_how_near_the_identity(temporal):
+def test_recipe_sets_center_tap_bias(temporal):
     states = []
     for center_tap_bias in (0.0, 6.0):
         torch.manual_seed(0)
@@ -134,8 +134,8 @@ def test_recipes_say_how_near_the_identity(temporal):
             assert torch.equal(ours, usual)
 
 
-def test_limits_are_tsn_and_tsm():
-    """Θ = [0, 1, 0] with an open gate is the plain network, [1, 0, 0] and [0, 0, 1] are shifts."""
+def test_fixed_kernels_reduce_tam_to_tsn_and_tsm():
+    """With gate 1, Θ = [0, 1, 0] is the plain network; [1, 0, 0] and [0, 0, 1] shift by one frame."""
 
     class Fixed(TAM):
         def _branches(self, s):
@@ -164,6 +164,6 @@ def test_limits_are_tsn_and_tsm():
         {"center_tap_bias": -1.0},
     ],
 )
-def test_refuses_what_makes_no_module(options):
+def test_invalid_arguments_are_rejected(options):
     with pytest.raises(ValueError, match=r"kernel|beta|order|frames|center_tap_bias"):
         TAM(8, **{"frames": 4, **options})

@@ -1,4 +1,4 @@
-"""The temporal modules against formulas written independently, frame by frame; and what holds for all."""
+"""The temporal modules match formulas that are written here again, frame by frame."""
 
 import copy
 import pickle
@@ -27,7 +27,7 @@ C = 16
 
 
 def make(name, frames):
-    """One module of each kind; and the frames each frame of its output may look at."""
+    """Build a temporal module of the given kind: a name, or a name and a kernel size."""
     return {
         "pool": lambda: TemporalPool(frames=frames),
         "pool 5": lambda: TemporalPool(frames=frames, kernel=5),
@@ -53,44 +53,46 @@ KINDS = (
 )
 
 
-def at(clip, t):
-    """Frame t of a clip [T, …]; zeros outside."""
+def frame_at(clip, t):
+    """Return frame t of a clip [T, …], or zeros if t is outside the clip."""
     return clip[t] if 0 <= t < len(clip) else torch.zeros_like(clip[0])
 
 
-def taps(clip, weight):
-    """Σ_k weight[:, k] · clip[t + k - K//2] for a clip [T, C, H, W] and weights [C, K]."""
+def filter_frames(clip, weight):
+    """Compute Σ_k weight[:, k] · clip[t + k - K//2] for a clip [T, C, H, W] and weights [C, K]."""
     half = weight.shape[1] // 2
     return torch.stack(
         [
-            sum(weight[:, k, None, None] * at(clip, t + k - half) for k in range(weight.shape[1]))
+            sum(weight[:, k, None, None] * frame_at(clip, t + k - half) for k in range(weight.shape[1]))
             for t in range(len(clip))
         ]
     )
 
 
-def norm(rows, w, name):
-    """BatchNorm in evaluation mode over the last axis of rows, with the statistics a test set."""
+def eval_batch_norm(rows, w, name):
+    """Apply the BatchNorm `name`, with its weights and statistics from w, to the last axis of `rows`."""
     return (rows - w[f"{name}.running_mean"]) / (w[f"{name}.running_var"] + 1e-5).sqrt() * w[
         f"{name}.weight"
     ] + w[f"{name}.bias"]
 
 
 def theta(clip, w):
-    """The global branch's kernels [C, K] of one clip [T, C, H, W]."""
+    """Compute the kernels [C, K] that the global branch predicts for one clip [T, C, H, W]."""
     rows = clip.mean((2, 3)).T  # [C, T]
-    return (norm(rows @ w["G.0.weight"].T, w, "G.1").relu() @ w["G.3.weight"].T).softmax(-1)
+    return (eval_batch_norm(rows @ w["G.0.weight"].T, w, "G.1").relu() @ w["G.3.weight"].T).softmax(-1)
 
 
 def pool(clip, w, k):
-    return taps(clip, torch.full((C, k), 1 / k, dtype=clip.dtype))
+    return filter_frames(clip, torch.full((C, k), 1 / k, dtype=clip.dtype))
 
 
 def tconv(clip, w, k):
     kernel = w["conv.weight"][..., 0]  # [C', C, K]
     return torch.stack(
         [
-            sum(torch.einsum("oc,chw->ohw", kernel[:, :, i], at(clip, t + i - k // 2)) for i in range(k))
+            sum(
+                torch.einsum("oc,chw->ohw", kernel[:, :, i], frame_at(clip, t + i - k // 2)) for i in range(k)
+            )
             for t in range(len(clip))
         ]
     )
@@ -99,18 +101,18 @@ def tconv(clip, w, k):
 def tsm(clip, w, k):
     out = clip.clone()
     for t in range(len(clip)):
-        out[t, : C // 8] = at(clip, t + 1)[: C // 8]
-        out[t, C // 8 : C // 4] = at(clip, t - 1)[C // 8 : C // 4]
+        out[t, : C // 8] = frame_at(clip, t + 1)[: C // 8]
+        out[t, C // 8 : C // 4] = frame_at(clip, t - 1)[C // 8 : C // 4]
     return out
 
 
 def tei(clip, w, k):
     s, gated = clip.mean((2, 3)), []
     for t in range(len(clip) - 1):
-        later = sum(w["next.weight"][:, :, i] @ at(s, t + 1 + i - 1) for i in range(3))
+        later = sum(w["next.weight"][:, :, i] @ frame_at(s, t + 1 + i - 1) for i in range(3))
         moved = w["now.weight"][:, :, 0] @ s[t] - later
         gated.append(clip[t] * (w["expand.weight"][:, :, 0] @ moved).sigmoid()[:, None, None])
-    return taps(torch.stack([*gated, clip[-1]]), w["weight"])
+    return filter_frames(torch.stack([*gated, clip[-1]]), w["weight"])
 
 
 def i3d(clip, w, k):
@@ -120,7 +122,7 @@ def i3d(clip, w, k):
     return torch.stack(
         [
             sum(
-                F.conv2d(at(clip, t + step)[None], one, **geometry)[0]
+                F.conv2d(frame_at(clip, t + step)[None], one, **geometry)[0]
                 for step, one in zip(steps, weight, strict=True)
             )
             for t in range(len(clip))
@@ -136,23 +138,23 @@ def nonlocal_(clip, w, k):
     query = inner["theta"].permute(0, 2, 3, 1).reshape(-1, C // 2)
     key, value = (F.max_pool2d(inner[n], 2).permute(0, 2, 3, 1).reshape(-1, C // 2) for n in ("phi", "g"))
     found = (query @ key.T).softmax(-1) @ value  # [T·H·W, C/2]
-    out = norm(found @ w["out.weight"][..., 0, 0].T + w["out.bias"], w, "norm")
+    out = eval_batch_norm(found @ w["out.weight"][..., 0, 0].T + w["out.bias"], w, "norm")
     return clip + out.view(len(clip), *clip.shape[2:], C).permute(0, 3, 1, 2)
 
 
 def local(clip, w, k):
     s = clip.mean((2, 3))  # [T, C]
     narrow = torch.stack(
-        [sum(w["L.0.weight"][:, :, i] @ at(s, t + i - 1) for i in range(3)) for t in range(len(clip))]
+        [sum(w["L.0.weight"][:, :, i] @ frame_at(s, t + i - 1) for i in range(3)) for t in range(len(clip))]
     )
-    gate = (norm(narrow, w, "L.1").relu() @ w["L.3.weight"][..., 0].T).sigmoid()
+    gate = (eval_batch_norm(narrow, w, "L.1").relu() @ w["L.3.weight"][..., 0].T).sigmoid()
     return clip * gate[..., None, None]
 
 
 def global_se(clip, w, k):
     hidden = (clip.mean((2, 3)) @ w["SE.0.weight"].T + w["SE.0.bias"]).relu()
     gate = (hidden @ w["SE.2.weight"].T + w["SE.2.bias"]).sigmoid()
-    return taps(clip * gate[..., None, None], theta(clip, w))
+    return filter_frames(clip * gate[..., None, None], theta(clip, w))
 
 
 FORMULAS = {
@@ -162,21 +164,21 @@ FORMULAS = {
     "tei": tei,
     "i3d": i3d,
     "nonlocal": nonlocal_,
-    "global": lambda clip, w, k: taps(clip, theta(clip, w)),
+    "global": lambda clip, w, k: filter_frames(clip, theta(clip, w)),
     "local": local,
     "global+se": global_se,
-    "tam-ibm": lambda clip, w, k: taps(clip, w["weight"]).relu(),
+    "tam-ibm": lambda clip, w, k: filter_frames(clip, w["weight"]).relu(),
 }
 
 
-def formula(kind, clip, w):
-    """What a module of a kind with the weights w makes of one clip [T, C, H, W]."""
+def apply_formula(kind, clip, w):
+    """Compute the output of a module of the given kind with weights w for one clip [T, C, H, W]."""
     name, _, k = kind.partition(" ")
     return FORMULAS[name](clip, w, int(k or 3))
 
 
 def randomise(module):
-    """Weights and statistics with nothing at its start, so that no term of a formula is idle."""
+    """Fill weights and statistics with random values, so that every term of a formula has an effect."""
     with torch.no_grad():
         for name, tensor in module.state_dict().items():
             if tensor.is_floating_point():
@@ -186,18 +188,18 @@ def randomise(module):
 
 @pytest.mark.parametrize("frames", [1, 3, 8])
 @pytest.mark.parametrize("kind", KINDS)
-def test_is_its_formula(kind, frames):
+def test_module_matches_its_formula(kind, frames):
     torch.manual_seed(0)
     module = randomise(make(kind, frames).double()).eval()
     clips = torch.randn(2, frames, C, 5, 6, dtype=torch.float64)
     out = module(clips.flatten(0, 1)).unflatten(0, (2, frames))
     w = module.state_dict()
     for clip, found in zip(clips, out, strict=True):
-        assert (found - formula(kind, clip, w)).abs().max() <= 1e-10
+        assert (found - apply_formula(kind, clip, w)).abs().max() <= 1e-10
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_gradients(kind):
+def test_gradients_pass_gradcheck(kind):
     torch.manual_seed(0)
     module = randomise(make(kind, 3).double()).eval()
     x = torch.randn(3, C, 2, 2, dtype=torch.float64, requires_grad=True)
@@ -209,12 +211,12 @@ def test_gradients(kind):
     def run(x, *parameters):
         return torch.func.functional_call(module, dict(zip(names, parameters, strict=True)), (x,))
 
-    # Along random directions: the whole Jacobian of the larger modules would take minutes.
+    # fast_mode checks random directions; the whole Jacobian of the larger modules would take minutes.
     assert torch.autograd.gradcheck(run, (x, *values), fast_mode=True)
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "tam"])
-def test_a_clip_does_not_depend_on_its_neighbours_in_the_batch(kind):
+def test_output_of_clip_does_not_depend_on_other_clips(kind):
     torch.manual_seed(0)
     module = randomise(make(kind, 4)).eval()
     x = torch.randn(12, C, 4, 4)
@@ -225,7 +227,7 @@ def test_a_clip_does_not_depend_on_its_neighbours_in_the_batch(kind):
     assert not torch.equal(module(x)[:4], module(other)[:4])
 
 
-def test_looks_as_far_as_it_says():
+def test_module_reads_frames_within_its_reach():
     for kind, reach in {"pool": 1, "pool 5": 2, "tconv": 1, "tsm": 1, "i3d": 1, "tam-ibm": 1}.items():
         torch.manual_seed(0)
         module = randomise(make(kind, 7)).eval()
@@ -233,12 +235,12 @@ def test_looks_as_far_as_it_says():
         other = x.clone()
         other[3] = torch.rand(C, 4, 4)
         changed = (module(other) != module(x)).flatten(1).any(1)
-        own = [] if kind == "i3d" else [3]  # the convolution beside it looks at the frame itself
+        own = [] if kind == "i3d" else [3]  # the 2D convolution next to it reads the frame itself
         near = sorted([3 - i for i in range(1, reach + 1)] + own + [3 + i for i in range(1, reach + 1)])
         assert changed.nonzero().flatten().tolist() == near
 
 
-def test_a_constant_clip_passes_the_shift_unchanged_inside_the_clip():
+def test_shift_keeps_inner_frames_of_constant_clip():
     x = torch.randn(1, C, 3, 3).expand(5, -1, -1, -1)
     y = TemporalShift(frames=5)(x)
     assert torch.equal(y[1:-1], x[1:-1])
@@ -247,7 +249,7 @@ def test_a_constant_clip_passes_the_shift_unchanged_inside_the_clip():
 
 
 @pytest.mark.parametrize("name", ["i3d", "nonlocal", "tconv", "tam-ibm"])
-def test_starts_as_the_2d_network(name):
+def test_initial_logits_equal_2d_network(name):
     torch.manual_seed(0)
     plain = build(Network2D(backbone="resnet18", temporal="none", frames=4), classes=5).eval()
     other = build(Network2D(backbone="resnet18", temporal=name, frames=4), classes=5).eval()
@@ -258,7 +260,7 @@ def test_starts_as_the_2d_network(name):
     assert torch.equal(plain(clips), other(clips))
 
 
-def test_five_non_local_blocks_of_resnet50_stand_where_the_paper_has_them():
+def test_resnet50_has_five_non_local_blocks_at_positions_of_paper():
     with torch.device("meta"):
         network = build(Network2D(temporal="nonlocal"), classes=5)
     found = [name for name, module in network.named_modules() if isinstance(module, NonLocal)]
@@ -267,14 +269,14 @@ def test_five_non_local_blocks_of_resnet50_stand_where_the_paper_has_them():
 
 
 SMALL = {"inception_v3": 75}
-DEEP = ("resnet101", "resnet152")  # ResNet-50's blocks, more of them
+DEEP = ("resnet101", "resnet152")  # same blocks as ResNet-50, but more of them
 PAIRS = [
     (name, backbone) for name in NAMES for backbone in BACKBONES if name == "tam" or backbone not in DEEP
 ]
 
 
 @pytest.mark.parametrize(("name", "backbone"), PAIRS)
-def test_a_step_of_training_lowers_the_loss(name, backbone):
+def test_training_step_lowers_loss(name, backbone):
     torch.manual_seed(0)
     network = build(Network2D(backbone=backbone, temporal=name, frames=2, dropout=0.0), classes=3).double()
     nn.init.normal_(network.head.weight, std=0.05)
@@ -283,7 +285,7 @@ def test_a_step_of_training_lowers_the_loss(name, backbone):
     before = F.cross_entropy(network(clips), labels)
     before.backward()
     with torch.no_grad():
-        # Near enough that a straight line is what it walks on, even where 152 layers are fresh.
+        # The step is so small that the loss is nearly linear along it, even for 152 untrained layers.
         squared = sum(p.grad.square().sum() for p in network.parameters() if p.grad is not None)
         for parameter in network.parameters():
             if parameter.grad is not None:
@@ -294,8 +296,9 @@ def test_a_step_of_training_lowers_the_loss(name, backbone):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_weights_have_a_channels_last_form(name):
-    torch.manual_seed(0)  # in which every network is trained
+def test_channels_last_keeps_logits(name):
+    # Every network is trained in this memory format.
+    torch.manual_seed(0)
     network = build(Network2D(backbone="resnet18_w16", temporal=name, frames=4), classes=5).double().eval()
     clips = torch.randn(2, 4, 3, 32, 32, dtype=torch.float64)
     before = network(clips)
@@ -303,7 +306,7 @@ def test_weights_have_a_channels_last_form(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_answers_do_not_depend_on_the_batch(name):
+def test_logits_of_clip_do_not_depend_on_batch(name):
     torch.manual_seed(0)
     network = build(Network2D(backbone="resnet18_w16", temporal=name, frames=4), classes=5).eval()
     clips = torch.randn(3, 4, 3, 32, 32)
@@ -313,17 +316,17 @@ def test_answers_do_not_depend_on_the_batch(name):
 
 
 @pytest.fixture
-def small(monkeypatch):
-    """The name of a network of five blocks: tracing takes as long as there are blocks."""
+def small_backbone(monkeypatch):
+    """Return the name of a network of only five blocks, since tracing time grows with their number."""
     make = partial(ResNet, BasicBlock, depths=(1, 1, 2, 1), classes=1, width=16)
     monkeypatch.setitem(BACKBONES, "small", make)
     return "small"
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_copies_pickles_and_exports(name, small):
+def test_network_can_be_copied_pickled_and_exported(name, small_backbone):
     torch.manual_seed(0)
-    network = build(Network2D(backbone=small, temporal=name, frames=4), classes=5).eval()
+    network = build(Network2D(backbone=small_backbone, temporal=name, frames=4), classes=5).eval()
     clips = torch.randn(2, 4, 3, 32, 32)
     with torch.no_grad():
         expected = network(clips)
@@ -337,37 +340,37 @@ def test_copies_pickles_and_exports(name, small):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_compiles_to_one_graph(name, small):
+def test_network_compiles_to_one_graph(name, small_backbone):
     torch.manual_seed(0)
-    torch.compiler.reset()  # it counts the networks that pass through one forward
-    model = Network2D(backbone=small, temporal=name, frames=4, stages=("res4",))
+    torch.compiler.reset()  # Dynamo limits the recompilations of one forward method
+    model = Network2D(backbone=small_backbone, temporal=name, frames=4, stages=("res4",))
     network = build(model, classes=5).eval()
     clips = torch.randn(2, 4, 3, 32, 32)
-    # One graph is a matter of tracing; the code made of it is the compiler's own affair (and takes minutes).
+    # Tracing alone shows whether there is one graph; generating code for it would take minutes.
     answer = torch.compile(network, fullgraph=True, backend="aot_eager")(clips)
     torch.testing.assert_close(answer, network(clips))
     answer.sum().backward()
 
 
 @pytest.mark.parametrize("name", ["i3d", "nonlocal"])
-def test_what_has_its_own_place_keeps_it(name):
+def test_i3d_and_nonlocal_reject_a_position(name):
     with pytest.raises(ValueError, match=f"{name} is placed .*: its position must be auto, not c"):
         build(Network2D(backbone="resnet50", temporal=name, position="c"), classes=5)
 
 
-def test_others_move():
+def test_position_moves_module_within_block():
     with torch.device("meta"):
         network = build(Network2D(backbone="resnet50", temporal="tsm", position="c"), classes=5)
     assert isinstance(network.backbone.layer1[0].conv3.temporal, TemporalShift)
 
 
-def test_stages_are_kept_to():
+def test_modules_are_inserted_in_chosen_stages_only():
     with torch.device("meta"):
         network = build(
             Network2D(backbone="resnet50", temporal="nonlocal", stages=("res4", "res5")), classes=5
         )
     assert sum(isinstance(module, NonLocal) for module in network.modules()) == 3
-    with pytest.raises(ValueError, match="no block of ResNet to plug"):
+    with pytest.raises(ValueError, match="ResNet has no block in the chosen stages"):
         build(Network2D(backbone="resnet50", temporal="nonlocal", stages=("res5",)), classes=5)
 
 
@@ -377,8 +380,8 @@ def test_stages_are_kept_to():
         (lambda: TemporalPool(frames=4, kernel=2), "kernel must be odd"),
         (lambda: TemporalConv(4, frames=0), "frames must be positive"),
         (lambda: TemporalShift(frames=4, divisor=0), "must be positive"),
-        (lambda: TEI(4, frames=4), "reduction ≤ 4"),
-        (lambda: SideTaps(nn.Conv2d(8, 8, 1, groups=2), frames=4), "ungrouped"),
+        (lambda: TEI(4, frames=4), "reduction at most 4"),
+        (lambda: SideTaps(nn.Conv2d(8, 8, 1, groups=2), frames=4), "groups=1"),
         (lambda: NonLocal(4, frames=0), "frames must be positive"),
         (lambda: GlobalBranch(frames=4, kernel=4), "kernel must be odd"),
         (lambda: LocalBranch(4, frames=4, beta=5), "beta must be in"),
@@ -386,18 +389,18 @@ def test_stages_are_kept_to():
         (lambda: TemporalAggregation(4, frames=0), "frames must be positive"),
     ],
 )
-def test_refuses_what_makes_no_module(bad, message):
+def test_invalid_arguments_are_rejected(bad, message):
     with pytest.raises(ValueError, match=message):
         bad()
 
 
-def test_every_module_enters_every_kind_of_backbone():
+def test_every_module_can_be_inserted_in_every_backbone():
     with torch.device("meta"):
         for name, backbone in PAIRS:
             build(Network2D(backbone=backbone, temporal=name, frames=2), classes=3)
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "tam"])
-def test_images_that_make_no_whole_clips_are_refused(kind):
+def test_images_that_do_not_form_whole_clips_are_rejected(kind):
     with pytest.raises(ValueError, match="20 images cannot be divided into clips of 8 frames"):
         make(kind, 8)(torch.randn(20, C, 4, 4))

@@ -1,4 +1,4 @@
-"""VideoNet: sizes on record, and what the order of frames changes."""
+"""VideoNet has the recorded number of parameters, and its logits depend on frame order as they should."""
 
 import pytest
 import torch
@@ -9,21 +9,21 @@ from tanet.models.backbones2d import BACKBONES
 from tanet.recipes.recipe import Network2D
 
 
-def parameters(*, classes=400, **fields):
+def count_parameters(*, classes=400, **fields):
     with torch.device("meta"):
         return sum(p.numel() for p in build(Network2D(**fields), classes=classes).parameters())
 
 
-def test_parameters_on_record():
-    assert parameters(temporal="none") == 24_327_632
-    assert parameters(temporal="tam") == 25_590_320
-    assert parameters(temporal="tanet-r") == 25_590_320
-    assert parameters(temporal="tam", frames=16) == 25_597_744
-    assert parameters(temporal="tam", classes=174) == 25_127_246
+def test_number_of_parameters_matches_recorded_values():
+    assert count_parameters(temporal="none") == 24_327_632
+    assert count_parameters(temporal="tam") == 25_590_320
+    assert count_parameters(temporal="tanet-r") == 25_590_320
+    assert count_parameters(temporal="tam", frames=16) == 25_597_744
+    assert count_parameters(temporal="tam", classes=174) == 25_127_246
 
 
 @pytest.mark.parametrize("temporal", ["tam", "tanet-r"])
-def test_order_of_frames_matters_to_tam_and_not_to_the_2d_network(temporal):
+def test_frame_order_changes_logits_of_tam_but_not_of_2d_network(temporal):
     torch.manual_seed(0)
     clips = torch.randn(2, 4, 3, 32, 32)
     for name, matters in ((temporal, True), ("none", False)):
@@ -34,7 +34,7 @@ def test_order_of_frames_matters_to_tam_and_not_to_the_2d_network(temporal):
         assert not matters or (forwards - backwards).abs().max() > 1e-6
 
 
-def test_is_the_mean_of_the_frames_logits():
+def test_logits_of_2d_network_are_mean_over_frames():
     torch.manual_seed(0)
     network = build(Network2D(backbone="resnet18", temporal="none", frames=3), classes=5).double().eval()
     clips = torch.randn(2, 3, 3, 32, 32, dtype=torch.float64)
@@ -43,7 +43,7 @@ def test_is_the_mean_of_the_frames_logits():
         assert torch.allclose(network(clips), torch.stack(single).mean(0), atol=1e-12)
 
 
-def test_a_clip_is_alone_in_its_batch():
+def test_logits_of_clip_do_not_depend_on_batch():
     torch.manual_seed(0)
     network = build(Network2D(backbone="resnet18", frames=4), classes=5).double().eval()
     clips = torch.randn(3, 4, 3, 32, 32, dtype=torch.float64)
@@ -58,7 +58,7 @@ def test_every_backbone_builds(name):
         assert network(torch.empty(1, 2, 3, 96, 96)).shape == (1, 7)
 
 
-def test_refuses_unknown_names_and_shapes():
+def test_unknown_names_and_wrong_shapes_are_rejected():
     with pytest.raises(ValueError, match=r"unknown backbone 'resnet51': choose from resnet18, resnet18_w16"):
         build(Network2D(backbone="resnet51"), classes=2)
     with pytest.raises(ValueError, match=r"unknown temporal module 'tma': choose from none, pool, "):
@@ -73,7 +73,7 @@ def test_refuses_unknown_names_and_shapes():
 
 
 @pytest.mark.parametrize("temporal", ["tam", "none"])
-def test_the_head_turns_features_into_the_logits(temporal):
+def test_head_applied_to_features_gives_logits(temporal):
     torch.manual_seed(0)
     network = build(Network2D(backbone="resnet18", temporal=temporal, frames=4), classes=5).double().eval()
     torch.nn.init.normal_(network.head.weight)
@@ -84,9 +84,9 @@ def test_the_head_turns_features_into_the_logits(temporal):
         torch.testing.assert_close(network.head(features), network(clips), rtol=1e-10, atol=1e-10)
 
 
-def test_the_guard_against_stale_compiled_code_survives_python_dash_o():
+def test_guard_against_stale_compiled_code_is_no_assert():
     network = build(Network2D(backbone="resnet18_w16", temporal="none", frames=2), classes=3)
     network.plugged = None
-    # An assert would not do: `python -O` removes it.
+    # The library cannot use an assert here: `python -O` removes assert statements.
     with pytest.raises(RuntimeError, match="does not know its plugged modules"):
         network(torch.zeros(1, 2, 3, 32, 32))

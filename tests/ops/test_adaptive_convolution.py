@@ -1,4 +1,4 @@
-"""The operation against equation 7 written out frame by frame."""
+"""Adaptive convolution matches equation 7 of the paper, computed here frame by frame."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from tanet.ops.adaptive_convolution.op import reference
 
 
 def equation_7(x, kernel, gate):
-    """Y[n, t, c] = Σ_k Θ[n, c, k] · Z[n, t + k - K//2, c], one number at a time."""
+    """Compute Y[n, t, c] = Σ_k Θ[n, c, k] · Z[n, t + k - K//2, c] for each clip, frame and tap in turn."""
     clips, _, frames = gate.shape
     taps = kernel.shape[-1]
     z = [[gate[n, :, t, None, None] * x[n * frames + t] for t in range(frames)] for n in range(clips)]
@@ -32,7 +32,7 @@ def arguments(clips=2, frames=5, channels=3, taps=3, **options):
 
 @pytest.mark.parametrize("taps", [1, 3, 5, 7])
 @pytest.mark.parametrize("frames", [1, 2, 3, 8, 16])
-def test_is_equation_7(taps, frames):
+def test_output_matches_equation_7(taps, frames):
     x, kernel, gate = arguments(frames=frames, taps=taps)
     assert (adaptive_conv(x, kernel, gate=gate) - equation_7(x, kernel, gate)).abs().max() <= 1e-12
     open_gate = torch.ones_like(gate)
@@ -40,21 +40,21 @@ def test_is_equation_7(taps, frames):
 
 
 @pytest.mark.parametrize(("taps", "frames"), [(1, 3), (3, 1), (3, 2), (3, 4), (5, 2), (5, 4)])
-def test_gradients_of_all_arguments(taps, frames):
+def test_gradients_of_all_arguments_pass_gradcheck(taps, frames):
     x, kernel, gate = arguments(frames=frames, taps=taps, requires_grad=True)
     assert torch.autograd.gradcheck(
         lambda x, kernel, gate: adaptive_conv(x, kernel, gate=gate), (x, kernel, gate)
     )
 
 
-def test_index_0_weighs_the_frame_before():
+def test_kernel_index_0_weights_previous_frame():
     x = torch.arange(4.0).view(4, 1, 1, 1)  # one clip of frames 0, 1, 2, 3
     before, after = torch.tensor([[[1.0, 0, 0]]]), torch.tensor([[[0, 0, 1.0]]])
     assert adaptive_conv(x, before).flatten().tolist() == [0, 0, 1, 2]
     assert adaptive_conv(x, after).flatten().tolist() == [1, 2, 3, 0]
 
 
-def test_frames_outside_the_clip_are_never_read():
+def test_frames_outside_clip_are_not_read():
     x, kernel, _ = arguments(clips=3, frames=4)
     x[4:8] = torch.nan  # the second clip
     y = adaptive_conv(x, kernel)
@@ -63,8 +63,8 @@ def test_frames_outside_the_clip_are_never_read():
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
-def test_gradients_lie_as_the_maps_do(layout):
-    """Whatever the layout of what comes back, and equal to what autograd makes of the specification."""
+def test_gradients_have_memory_format_of_input(layout):
+    """The gradient of x has the layout of x, and all gradients equal those of the reference."""
     x, kernel, gate = arguments(requires_grad=True)
     maps = x.detach().contiguous(memory_format=layout).requires_grad_()
     came: list[torch.Tensor] = []
@@ -79,7 +79,7 @@ def test_gradients_lie_as_the_maps_do(layout):
         torch.testing.assert_close(one, other)
 
 
-def test_keeps_channels_last():
+def test_output_keeps_channels_last():
     x, kernel, gate = arguments(channels=4)
     plain = adaptive_conv(x, kernel, gate=gate)
     y = adaptive_conv(x.contiguous(memory_format=torch.channels_last), kernel, gate=gate)
@@ -89,7 +89,7 @@ def test_keeps_channels_last():
 
 @pytest.mark.parametrize("act", ["none", "relu", "relu6"])
 @pytest.mark.parametrize("gated", [True, False])
-def test_takes_in_the_affine_map_and_the_activation(act, gated):
+def test_affine_map_and_activation_are_applied_to_input(act, gated):
     torch.manual_seed(0)
     x, kernel = torch.randn(8, 3, 2, 2, dtype=torch.float64), torch.randn(2, 3, 3, dtype=torch.float64)
     gate = torch.rand(2, 3, 4, dtype=torch.float64) if gated else None
@@ -100,7 +100,7 @@ def test_takes_in_the_affine_map_and_the_activation(act, gated):
     torch.testing.assert_close(taken, plain)
 
 
-def test_says_what_computes():
+def test_backend_on_cpu_is_torch():
     assert backend_for(torch.zeros(8, 3, 2, 2)) == "torch"
 
 
@@ -115,7 +115,7 @@ def test_says_what_computes():
         ({"act": "gelu"}, "choose from none, relu, relu6"),
     ],
 )
-def test_refuses_what_does_not_fit(change, message):
+def test_invalid_arguments_are_rejected(change, message):
     arguments = {"x": torch.zeros(8, 3, 2, 2), "kernel": torch.zeros(2, 3, 3), **change}
     x, kernel = arguments.pop("x"), arguments.pop("kernel")
     with pytest.raises(ValueError, match=message):

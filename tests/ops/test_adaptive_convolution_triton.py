@@ -1,4 +1,4 @@
-"""The fused kernels against the specification in float64: outputs, all gradients, odd shapes, any memory."""
+"""The Triton kernels match the float64 reference: outputs and gradients, for odd shapes and any strides."""
 
 import copy
 import importlib
@@ -19,10 +19,10 @@ from tests.support.kernels import (
     DTYPES,
     INTERPRETED,
     assert_as_exact,
-    choose,
-    error,
     need_triton,
     needs_gpu,
+    relative_error,
+    use_backend,
 )
 from tests.support.kernels import nan_buffers as nan_buffers
 
@@ -30,9 +30,9 @@ need_triton()
 
 from tanet.ops.adaptive_convolution.triton_forward import adaptive_conv_triton  # noqa: E402
 
-# The package has a function of the same name.
+# Import by name, because the package exports a function with the name of this module.
 OPS = importlib.import_module("tanet.ops.adaptive_convolution.op")
-FLOOR_NETWORK = 1e-5  # relative, of the norm of all gradients in float32
+FLOOR_NETWORK = 1e-5  # relative error of the norm of all gradients in float32
 NAMES = ("y", "dx", "dkernel", "dgate", "dscale", "dshift")
 OPTIONS = [  # act, gate, affine
     ("none", False, False),
@@ -53,7 +53,7 @@ def make(
     *, frames=4, channels=17, places=(3, 2), taps=3, act="relu", gate=True, affine=True, dtype=torch.float32,
     small=torch.float32, clips=2,
 ):  # fmt: skip
-    """x, kernel, gate, scale, shift; none so near a kink of the activation that rounding crosses it."""
+    """Make x, kernel, gate, scale, shift; keep x away from the kinks of the activation."""
     torch.manual_seed(0)
     new = {"device": DEVICE, "dtype": torch.float64}
     scale, shift = 0.5 + torch.rand(channels, **new), torch.randn(channels, **new)
@@ -70,7 +70,7 @@ def make(
 
 
 def run(inputs, *, act, op=None, cast=None):
-    """The op's output and its gradients for each input there is, those of None left out."""
+    """Return the output of the operator and its gradient for each input that is not None."""
     leaves = [None if i is None else (i.to(cast) if cast else i).detach().requires_grad_() for i in inputs]
     x, kernel, gate, scale, shift = leaves
     if op is None:
@@ -96,28 +96,28 @@ def check(inputs, *, act):
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_every_size(size, nan_buffers):
+def test_every_size_matches_reference(size, nan_buffers):
     frames, channels, places = size
-    # Each precision meets each value of each size, if not all of their combinations.
+    # Each dtype is tested with each value of each dimension, but not with all combinations.
     dtype = torch.float32 if INTERPRETED else DTYPES[(frames + channels + places[0]) % 3]
     check(make(frames=frames, channels=channels, places=places, dtype=dtype), act="relu")
 
 
 @pytest.mark.parametrize("taps", [1, 3, 5, 7])
 @pytest.mark.parametrize(("act", "gate", "affine"), OPTIONS)
-def test_every_option(act, gate, affine, taps, nan_buffers):
+def test_every_option_matches_reference(act, gate, affine, taps, nan_buffers):
     check(make(act=act, gate=gate, affine=affine, taps=taps), act=act)
 
 
 @pytest.mark.parametrize("taps", [1, 3, 5, 7])
 @pytest.mark.parametrize("frames", [2, 9, 20])
-def test_clips_shorter_than_the_kernel_and_of_several_programs(frames, taps, nan_buffers):
-    """One clip does not fill a GPU: its frames are shared out, and not evenly."""
+def test_short_clips_and_clips_split_over_programs(frames, taps, nan_buffers):
+    """One clip does not fill a GPU, so its frames are split over several programs, and not evenly."""
     check(make(clips=1, frames=frames, taps=taps), act="relu")
 
 
 @pytest.mark.parametrize("taps", [3, 5])
-def test_maps_without_places(taps, nan_buffers):
+def test_empty_maps_give_zero_gradients(taps, nan_buffers):
     inputs = make(places=(0, 2), taps=taps)
     y, dx, *of_weights = run(inputs, act="relu", op=adaptive_conv_triton)
     assert y.shape == dx.shape == inputs[0].shape
@@ -127,13 +127,13 @@ def test_maps_without_places(taps, nan_buffers):
 @pytest.mark.parametrize("small", ["float32", "the same"])
 @pytest.mark.parametrize("taps", [3, 5])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_every_precision(dtype, taps, small, nan_buffers):
+def test_every_dtype_matches_reference(dtype, taps, small, nan_buffers):
     small = torch.float32 if small == "float32" else dtype
     check(make(frames=8, places=(7, 5), dtype=dtype, taps=taps, small=small), act="relu")
 
 
-def strided(tensor, layout):
-    """The same values, lying otherwise in memory."""
+def change_strides(tensor, layout):
+    """Return the same values with other strides."""
     if layout == "last dimensions swapped":
         return tensor.mT.contiguous().mT
     if layout == "every second":
@@ -145,28 +145,28 @@ def strided(tensor, layout):
 
 @pytest.mark.parametrize("layout", ["last dimensions swapped", "every second", "expanded"])
 @pytest.mark.parametrize("which", ["kernel", "gate"])
-def test_strides_of_kernel_and_gate(which, layout, nan_buffers):
+def test_kernel_and_gate_may_be_strided(which, layout, nan_buffers):
     inputs = list(make(frames=3))
     place = 1 if which == "kernel" else 2
-    inputs[place] = strided(inputs[place], layout)
+    inputs[place] = change_strides(inputs[place], layout)
     check(inputs, act="relu")
 
 
 @pytest.mark.parametrize("layout", ["every second", "expanded"])
-def test_strides_of_scale_and_shift(layout, nan_buffers):
+def test_scale_and_shift_may_be_strided(layout, nan_buffers):
     inputs = list(make(act="none"))
-    inputs[3:] = [strided(tensor, layout) for tensor in inputs[3:]]
+    inputs[3:] = [change_strides(tensor, layout) for tensor in inputs[3:]]
     check(inputs, act="none")
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "every second", "expanded"])
-def test_strides_of_x(layout, nan_buffers):
+def test_x_may_be_strided(layout, nan_buffers):
     inputs = list(make())
-    inputs[0] = strided(inputs[0], layout)
+    inputs[0] = change_strides(inputs[0], layout)
     check(inputs, act="relu")
 
 
-def test_the_gradient_may_come_in_any_layout(nan_buffers):
+def test_incoming_gradient_may_have_any_layout(nan_buffers):
     x, kernel, *_ = make(gate=False, affine=False, act="none")
     grads = []
     for dy in (torch.ones_like(x), torch.ones(1, 1, 1, 1, device=DEVICE).expand_as(x)):
@@ -176,14 +176,14 @@ def test_the_gradient_may_come_in_any_layout(nan_buffers):
     assert torch.equal(*grads)
 
 
-def test_the_same_bits_every_time():
+def test_repeated_runs_are_bitwise_equal():
     inputs = make(frames=3 if INTERPRETED else 8, places=(3, 2) if INTERPRETED else (28, 28))
     first = run(inputs, act="relu", op=adaptive_conv_triton)
     again = run(inputs, act="relu", op=adaptive_conv_triton)
     assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
 
 
-def test_is_a_well_formed_operator():
+def test_operator_passes_opcheck():
     inputs = [i if i is None else i.requires_grad_() for i in make(frames=3)]
     torch.library.opcheck(adaptive_conv_triton, (*inputs, "relu"))
     torch.library.opcheck(adaptive_conv_triton, (*make(frames=3, gate=False, affine=False), "none"))
@@ -192,19 +192,20 @@ def test_is_a_well_formed_operator():
 @pytest.mark.parametrize("order", ["tam", "tanet-r"])
 @pytest.mark.parametrize("norm", ["none", "batch", "running"])
 @pytest.mark.parametrize("dtype", DTYPES[:2], ids=str)
-def test_gradients_of_a_whole_tam(dtype, norm, order, monkeypatch, nan_buffers):
-    """G's and L's weights, the norm's that is taken in, and x, in training."""
+def test_gradients_of_whole_tam_match_float64(dtype, norm, order, monkeypatch, nan_buffers):
+    """Check the gradients of x, of the weights of G and L, and of the absorbed norm, in training mode."""
     torch.manual_seed(0)
     channels = 16 if INTERPRETED else 96
     tam = TAM(channels, frames=4, order=order).to(DEVICE)
     if norm != "none":
-        # As a child here, so that it is copied and cast with the module.
+        # Register the norm as a child, so that it is copied and cast with the module.
         tam.norm = AbsorbedBatchNorm(channels, device=DEVICE).train(norm == "batch")
         tam.act = "relu6"
     for parameter in tam.parameters():
         nn.init.normal_(parameter, mean=float(parameter.ndim == 1), std=0.3)
 
-    for branch in (tam.G, tam.L):  # far from the kinks of their ReLUs, over which rounding would carry some
+    # Keep the ReLU inputs away from 0, so that rounding does not change their sign.
+    for branch in (tam.G, tam.L):
         bias = branch[1].bias
         bias.data.copy_(4 - 8 * (torch.arange(len(bias)) % 2))
     x = torch.randn(12, channels, 7, 5, device=DEVICE).to(dtype)
@@ -214,7 +215,7 @@ def test_gradients_of_a_whole_tam(dtype, norm, order, monkeypatch, nan_buffers):
         module, leaf = copy.deepcopy(tam), x.detach().requires_grad_()
         if precision == torch.float64:
             module, leaf = module.double(), x.detach().double().requires_grad_()
-        choose(monkeypatch, how)
+        use_backend(monkeypatch, how)
         with torch.autocast(DEVICE.type, torch.bfloat16, enabled=precision == torch.bfloat16):
             y = module(leaf)
         torch.manual_seed(1)
@@ -234,7 +235,7 @@ def test_gradients_of_a_whole_tam(dtype, norm, order, monkeypatch, nan_buffers):
 @needs_gpu
 @pytest.mark.parametrize("dtype", DTYPES[:2], ids=str)
 @pytest.mark.parametrize("backbone", ["resnet18_w16", "mobilenet_v2"])
-def test_a_fused_network_learns_what_the_plain_one_does(backbone, dtype, monkeypatch):
+def test_fused_network_gets_gradients_of_plain_network(backbone, dtype, monkeypatch):
     torch.manual_seed(0)
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     plain = build(Network2D(backbone=backbone, frames=4, dropout=0.0), classes=5).to(DEVICE)
@@ -243,7 +244,7 @@ def test_a_fused_network_learns_what_the_plain_one_does(backbone, dtype, monkeyp
     labels = torch.arange(4, device=DEVICE)
 
     def gradients(network, how):
-        choose(monkeypatch, how)
+        use_backend(monkeypatch, how)
         exact = network.head.weight.dtype == torch.float64
         network = network.to(memory_format=torch.channels_last)
         with torch.autocast("cuda", torch.bfloat16, enabled=dtype == torch.bfloat16 and not exact):
@@ -255,7 +256,8 @@ def test_a_fused_network_learns_what_the_plain_one_does(backbone, dtype, monkeyp
     fused = copy.deepcopy(plain)
     assert absorb_batch_norms(fused.backbone) > 0
     theirs, ours = gradients(plain, "torch"), gradients(fused, "triton")
-    # One weight's error is chance in so deep a network: those of all the temporal modules, and all others.
+    # The error of a single weight is random in such a deep network. Compare the gradients of all temporal
+    # modules together, and those of all other layers together.
     for of_tam in (True, False):
         names = [name for name in exact if (".temporal." in name) is of_tam]
         joined = [torch.cat([g[name].flatten() for name in names]) for g in (exact, theirs, ours)]
@@ -264,7 +266,7 @@ def test_a_fused_network_learns_what_the_plain_one_does(backbone, dtype, monkeyp
 
 
 @needs_gpu
-def test_compiles_as_one_graph():
+def test_operator_compiles_to_one_graph():
     inputs = make(frames=8, places=(14, 14), dtype=torch.bfloat16)
 
     def op(x, kernel, gate, scale, shift, act):
@@ -276,7 +278,7 @@ def test_compiles_as_one_graph():
 
 
 @needs_gpu
-def test_a_network_compiles_as_one_graph():
+def test_network_compiles_to_one_graph():
     torch.manual_seed(0)
     network = build(Network2D(backbone="resnet18_w16", frames=4, dropout=0.0), classes=5).to(DEVICE)
     nn.init.normal_(network.head.weight)
@@ -287,17 +289,17 @@ def test_a_network_compiles_as_one_graph():
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
     network.eval()
     with torch.no_grad():
-        assert error(compiled(clips), network(clips).double()) <= 1e-2  # TF32
+        assert relative_error(compiled(clips), network(clips).double()) <= 1e-2  # TF32
 
 
 @pytest.mark.parametrize("act", ["none", "relu", "relu6"])
-def test_nan_is_not_hidden(act):
+def test_nan_is_propagated(act):
     x, *others = make(act="none", places=(2, 1))
     x[0, 0, 0, 0] = torch.nan
     assert adaptive_conv_triton(x, *others, act)[0, 0, 0, 0].isnan()
 
 
-def test_says_what_computes():
+def test_backend_depends_on_device_and_size():
     x = torch.zeros(8, 3, 2, 2, device=DEVICE)
     assert backend_for(x) == ("triton" if DEVICE.type == "cuda" else "torch")
     assert backend_for(x, taps=9) == "torch"

@@ -1,4 +1,4 @@
-"""Modules whose gradients the fused kernels make give the same ones when they are compiled."""
+"""Modules with Triton kernels have the same gradients with and without torch.compile."""
 
 import copy
 
@@ -10,7 +10,7 @@ from tanet import TAM
 from tanet.models.temporal.absorbed_norm import AbsorbedBatchNorm
 from tanet.models.temporal.tam_ablations import GlobalBranch, GlobalSE
 from tanet.models.temporal.temporal_shift import TemporalShift
-from tests.support.kernels import DEVICE, PRECISIONS, choose, error, need_triton
+from tests.support.kernels import DEVICE, PRECISIONS, need_triton, relative_error, use_backend
 
 need_triton()
 
@@ -25,8 +25,8 @@ MODULES = {
 }
 
 
-class Pair(nn.Module):
-    """A module twice, so that the gradient that one hands on is seen in the other's weights."""
+class TwoModules(nn.Module):
+    """Two equal modules in a row: the input gradient of the second shows in the weights of the first."""
 
     def __init__(self, name: str, *, norm: bool) -> None:
         super().__init__()
@@ -41,11 +41,11 @@ class Pair(nn.Module):
 
 @pytest.mark.parametrize("dtype", PRECISIONS, ids=str)
 @pytest.mark.parametrize(("name", "norm"), [*((name, False) for name in MODULES), ("tam", True)], ids=str)
-def test_gradients(name, norm, dtype, monkeypatch):
-    """torch 2.11 lost that of the squeeze in float32, and said nothing."""
-    choose(monkeypatch, "triton")
+def test_compiled_modules_have_same_gradients(name, norm, dtype, monkeypatch):
+    """torch 2.11 silently dropped the gradient of the squeeze in float32."""
+    use_backend(monkeypatch, "triton")
     torch.manual_seed(0)
-    pair = Pair(name, norm=norm).to(DEVICE)
+    pair = TwoModules(name, norm=norm).to(DEVICE)
     x = torch.randn(2 * FRAMES, CHANNELS, 4, 3, device=DEVICE, dtype=dtype).contiguous(
         memory_format=torch.channels_last
     )
@@ -63,4 +63,6 @@ def test_gradients(name, norm, dtype, monkeypatch):
     plain, *compiled = found
     for other in compiled:
         for key, grad in plain.items():
-            assert error(other[key], grad.double()) <= (1e-5 if dtype == torch.float32 else 2e-2), key
+            assert relative_error(other[key], grad.double()) <= (1e-5 if dtype == torch.float32 else 2e-2), (
+                key
+            )

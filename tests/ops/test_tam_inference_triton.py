@@ -1,4 +1,4 @@
-"""TAM by the kernels for evaluation, against the plain form in float64."""
+"""The Triton kernels for TAM in evaluation mode match the plain PyTorch code in float64."""
 
 import copy
 import itertools
@@ -17,9 +17,9 @@ from tests.support.kernels import (
     INTERPRETED,
     PRECISIONS,
     assert_as_exact,
-    choose,
     need_triton,
     needs_gpu,
+    use_backend,
 )
 from tests.support.kernels import nan_buffers as nan_buffers
 
@@ -37,7 +37,7 @@ SIZES = (
 
 
 def make(*, frames=4, channels=17, places=(3, 2), dtype=torch.float32, affine=True, clips=2, **options):
-    """A TAM in evaluation whose statistics and weights are none of the initial ones; x, scale, shift."""
+    """Make a TAM in evaluation mode with random weights and statistics, an input x, and (scale, shift)."""
     torch.manual_seed(0)
     tam = TAM(channels, frames=frames, **options).to(DEVICE).eval()
     for name, tensor in tam.state_dict().items():
@@ -52,7 +52,7 @@ def make(*, frames=4, channels=17, places=(3, 2), dtype=torch.float32, affine=Tr
 
 
 def arguments(tam, x, maps, act, *, conv=None):
-    """What the operator takes."""
+    """Collect the arguments of the operator."""
     weights = [
         [branch[0].weight, norm.weight, norm.bias, norm.running_mean, norm.running_var, branch[3].weight]
         for branch in (tam.G, tam.L)
@@ -69,13 +69,13 @@ def check(tam, x, maps, *, act, conv=None):
         y = x.to(precision) if conv is None else F.conv2d(x.to(precision), conv.to(precision))
         taken = activate(y, scale=scale, shift=shift, act=act)
         with pytest.MonkeyPatch.context() as monkeypatch:
-            choose(monkeypatch, "torch")
+            use_backend(monkeypatch, "torch")
             return [module(taken)]
 
     def fused():
         return [tam_triton.tam(*arguments(tam, x, maps, act, conv=conv))]
 
-    # However many clips there are, both of its ways are taken.
+    # The kernels differ for few and for many clips; setting FEW tests both.
     for few in (0, 64):
         with pytest.MonkeyPatch.context() as monkeypatch:
             monkeypatch.setattr(tam_triton, "FEW", few)
@@ -83,16 +83,16 @@ def check(tam, x, maps, *, act, conv=None):
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_every_size(size, nan_buffers):
+def test_every_size_matches_reference(size, nan_buffers):
     frames, channels, places = size
-    # Each precision meets each value of each size, if not all of their combinations.
+    # Each dtype is tested with each value of each dimension, but not with all combinations.
     dtype = torch.float32 if INTERPRETED else DTYPES[(frames + channels + places[0]) % 3]
     check(*make(frames=frames, channels=channels, places=places, dtype=dtype), act="relu")
 
 
 @pytest.mark.parametrize(("frames", "places"), [(17, (1, 1)), (18, (33, 32)), (64, (7, 5))])
-def test_long_clips(frames, places, nan_buffers):
-    """Of which a program makes a part, from the frames beside it as well."""
+def test_long_clips_are_split_over_programs(frames, places, nan_buffers):
+    """Each program computes a part of the frames and also reads the frames next to them."""
     check(*make(frames=frames, channels=17, places=places, clips=2), act="relu")
 
 
@@ -108,25 +108,25 @@ def test_long_clips(frames, places, nan_buffers):
     ],
     ids=str,
 )
-def test_every_shape_of_branch(options, nan_buffers):
+def test_every_branch_option_matches_reference(options, nan_buffers):
     check(*make(frames=5, channels=33, **options), act="none")
 
 
 @pytest.mark.parametrize("affine", [False, True])
 @pytest.mark.parametrize("act", ["none", "relu", "relu6"])
-def test_what_is_taken_in(act, affine, nan_buffers):
+def test_absorbed_affine_map_and_activation(act, affine, nan_buffers):
     check(*make(affine=affine), act=act)
 
 
 @pytest.mark.parametrize("dtype", PRECISIONS, ids=str)
-def test_every_precision(dtype, nan_buffers):
+def test_every_dtype_matches_reference(dtype, nan_buffers):
     check(*make(channels=64, frames=8, places=(7, 5), dtype=dtype), act="relu")
 
 
 @pytest.mark.parametrize("dtype", PRECISIONS[1:], ids=str)
 @pytest.mark.parametrize(("inputs", "places"), [(16, (13, 11)), (24, (2, 1)), (64, (28, 28)), (2048, (7, 5))])
-def test_the_convolution_before(inputs, places, dtype, nan_buffers):
-    """Computed by the way, or by PyTorch where that is faster."""
+def test_absorbed_convolution_matches_reference(inputs, places, dtype, nan_buffers):
+    """The kernels compute the convolution, or PyTorch does where that is faster."""
     tam, x, maps = make(channels=72, frames=3, places=places, dtype=dtype, clips=3)
     x = torch.randn(x.shape[0], inputs, *places, device=DEVICE).to(dtype)
     conv = (torch.randn(72, inputs, 1, 1, device=DEVICE) / inputs**0.5).to(dtype)
@@ -134,15 +134,15 @@ def test_the_convolution_before(inputs, places, dtype, nan_buffers):
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "every second"])
-def test_strides_of_x(layout, nan_buffers):
+def test_x_may_be_strided(layout, nan_buffers):
     tam, x, maps = make()
     wide = torch.full((*x.shape, 2), torch.nan, device=DEVICE)
     wide[..., 0] = x
     check(tam, x.contiguous() if layout == "contiguous" else wide[..., 0], maps, act="relu")
 
 
-def test_strides_of_the_weights(nan_buffers):
-    """A network in channels-last may have brought its convolutions into an order of their own."""
+def test_weights_may_be_strided(nan_buffers):
+    """In a channels-last network, the weights of convolutions may have other strides."""
     tam, x, maps = make()
     for branch in (tam.G, tam.L):
         for layer in (branch[0], branch[3]):
@@ -157,25 +157,25 @@ def test_strides_of_the_weights(nan_buffers):
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
-def test_strides_of_the_convolution(layout, nan_buffers):
+def test_weight_of_convolution_may_be_strided(layout, nan_buffers):
     tam, x, maps = make(dtype=PRECISIONS[-1])
     wide = torch.randn(34, 34, 1, 1, device=DEVICE).to(x.dtype).contiguous(memory_format=layout)
     check(tam, x, maps, act="relu", conv=wide[::2, ::2])
 
 
-def test_maps_of_many_parts(monkeypatch, nan_buffers):
+def test_squeeze_with_many_parts(monkeypatch, nan_buffers):
     monkeypatch.setattr(squeeze_triton, "PLACES", 1)
     tam, x, maps = make(frames=2, places=(17, 1))
     assert len(squeeze_triton.squeeze(x, *maps, "relu", few=True)) == 17 > branches_triton.PARTS
     check(tam, x, maps, act="relu")
 
 
-def test_no_clips_are_no_maps():
+def test_empty_batch_gives_empty_maps():
     tam, x, maps = make()
     assert tam_triton.tam(*arguments(tam, x[:0], maps, "relu")).shape == (0, *x.shape[1:])
 
 
-def test_the_default_type_does_not_matter():
+def test_default_dtype_does_not_change_result():
     inputs = arguments(*make(), "relu")
     expected = tam_triton.tam(*inputs)
     torch.set_default_dtype(torch.float16)
@@ -188,7 +188,7 @@ def test_the_default_type_does_not_matter():
 @pytest.mark.parametrize("few", [0, 64])
 @pytest.mark.parametrize("where", ["x", "L.0.weight", "G.1.bias"])
 @torch.no_grad()
-def test_nan_is_not_hidden(where, few, monkeypatch):
+def test_nan_is_propagated(where, few, monkeypatch):
     monkeypatch.setattr(tam_triton, "FEW", few)
     tam, x, maps = make()
     tensor = x if where == "x" else tam.get_parameter(where)
@@ -198,7 +198,7 @@ def test_nan_is_not_hidden(where, few, monkeypatch):
 
 @pytest.mark.parametrize("few", [0, 64])
 @torch.no_grad()
-def test_nan_stays_in_its_clip(few, monkeypatch):
+def test_nan_does_not_reach_other_clips(few, monkeypatch):
     monkeypatch.setattr(tam_triton, "FEW", few)
     tam, x, maps = make(frames=3, clips=4)
     expected = tam_triton.tam(*arguments(tam, x, maps, "relu")).unflatten(0, (4, 3))
@@ -210,13 +210,13 @@ def test_nan_stays_in_its_clip(few, monkeypatch):
             assert torch.equal(found[clip], expected[clip])
 
 
-def test_the_same_bits_every_time():
+def test_repeated_runs_are_bitwise_equal():
     inputs = arguments(*make(channels=96, places=(7, 7)), "relu")
     op = torch.ops.tanet.tam
     assert torch.equal(op(*inputs), op(*inputs))
 
 
-def test_is_a_well_formed_operator():
+def test_operator_passes_opcheck():
     with torch.no_grad():
         tam, x, maps = make()
         tam.requires_grad_(False)
@@ -227,12 +227,12 @@ def test_is_a_well_formed_operator():
 
 @pytest.mark.parametrize("order", ["tam", "tanet-r"])
 @pytest.mark.parametrize("dtype", PRECISIONS[:2], ids=str)
-def test_a_whole_tam_in_evaluation(dtype, order, monkeypatch, nan_buffers):
+def test_whole_tam_in_evaluation_matches_float64(dtype, order, monkeypatch, nan_buffers):
     tam, x, _ = make(channels=64, frames=8, places=(7, 5), dtype=dtype, order=order)
 
     @torch.no_grad()
     def answer(how, precision):
-        choose(monkeypatch, how)
+        use_backend(monkeypatch, how)
         return [copy.deepcopy(tam).to(precision)(x.to(precision))]
 
     assert_as_exact(
@@ -245,8 +245,8 @@ def test_a_whole_tam_in_evaluation(dtype, order, monkeypatch, nan_buffers):
 
 
 @torch.no_grad()
-def test_synced_norms_are_norms(monkeypatch):
-    choose(monkeypatch, "triton")
+def test_sync_batch_norms_give_same_maps(monkeypatch):
+    use_backend(monkeypatch, "triton")
     tam, x, _ = make()
     expected = tam(x)
     assert torch.equal(nn.SyncBatchNorm.convert_sync_batchnorm(tam)(x), expected)
@@ -254,13 +254,13 @@ def test_synced_norms_are_norms(monkeypatch):
 
 @pytest.mark.parametrize("which", ["norm", "G", "L"])
 @torch.no_grad()
-def test_a_norm_that_trains_sees_its_batch(which, monkeypatch):
-    """Also in a module in evaluation."""
+def test_norm_in_training_mode_uses_batch_statistics(which, monkeypatch):
+    """A BatchNorm in training mode does so even if the rest of the module is in evaluation mode."""
     tam, x, _ = make()
     tam.norm = AbsorbedBatchNorm(x.shape[1], device=DEVICE).eval()
     answers = []
     for how in ("torch", "triton"):
-        choose(monkeypatch, how)
+        use_backend(monkeypatch, how)
         module = copy.deepcopy(tam)
         module.get_submodule("norm" if which == "norm" else f"{which}.1").train()
         answers.append(module(x))
@@ -270,8 +270,8 @@ def test_a_norm_that_trains_sees_its_batch(which, monkeypatch):
 @pytest.mark.parametrize("few", [0, 64])
 @pytest.mark.parametrize("dtype", PRECISIONS, ids=str)
 @torch.no_grad()
-def test_the_convolution_under_autocast(dtype, few, monkeypatch):
-    """Maps may come in either type; the weights stay in float32."""
+def test_absorbed_convolution_works_under_autocast(dtype, few, monkeypatch):
+    """The maps may be float32 or the autocast dtype; the weights are float32."""
     monkeypatch.setattr(tam_triton, "FEW", few)
     tam, x, _ = make(channels=16)
     tam.absorb_conv(nn.Conv2d(24, 16, 1, bias=False, device=DEVICE))
@@ -279,7 +279,7 @@ def test_the_convolution_under_autocast(dtype, few, monkeypatch):
     low = PRECISIONS[-1] if dtype == torch.float32 else dtype
     answers = []
     for how in ("torch", "triton"):
-        choose(monkeypatch, how)
+        use_backend(monkeypatch, how)
         with torch.autocast(DEVICE.type, low):
             answers.append(tam(x))
     assert answers[0].dtype == answers[1].dtype == low
@@ -287,7 +287,7 @@ def test_the_convolution_under_autocast(dtype, few, monkeypatch):
 
 
 @needs_gpu
-def test_a_whole_tam_compiles_as_one_graph():
+def test_whole_tam_compiles_to_one_graph():
     tam, x, _ = make(channels=64, frames=8, places=(7, 5))
     with torch.no_grad():
         assert torch.equal(torch.compile(tam, fullgraph=True)(x), tam(x))

@@ -1,4 +1,4 @@
-"""TSM's shift as a fused kernel against the specification: the same bits, the same gradients, any memory."""
+"""The Triton kernel of the temporal shift gives the bits and gradients of the reference, for any strides."""
 
 import importlib
 
@@ -6,21 +6,21 @@ import pytest
 import torch
 
 from tanet.models.temporal.temporal_shift import TemporalShift
-from tests.support.kernels import DEVICE, DTYPES, INTERPRETED, choose, need_triton, needs_gpu
+from tests.support.kernels import DEVICE, DTYPES, INTERPRETED, need_triton, needs_gpu, use_backend
 from tests.support.kernels import nan_buffers as nan_buffers
 
 need_triton()
 
 from tanet.ops.temporal_shift.triton_kernel import shift_triton  # noqa: E402
 
-# The package has a function of the same name.
+# Import by name, because the package exports a function with the name of this module.
 OPS = importlib.import_module("tanet.ops.temporal_shift.op")
 PLACES = [(7, 5), (1, 1)] if INTERPRETED else [(7, 5), (1, 1), (28, 28)]
 BITS = {2: torch.int16, 4: torch.int32}
 
 
 def make(*, frames=4, channels=16, places=(3, 2), dtype=torch.float32, clips=2):
-    """x in channels-last, with values among it that arithmetic would change."""
+    """Make x in channels-last, with values that arithmetic would change: NaN, ±inf, -0 and a denormal."""
     torch.manual_seed(0)
     x = torch.randn(clips * frames, channels, *places)
     odd = torch.tensor([torch.nan, torch.inf, -torch.inf, -0.0, 1e-42])
@@ -50,16 +50,16 @@ def check(x, *, frames, part):
     assert same_bits(y, plain(x))
     assert y.is_contiguous(memory_format=torch.channels_last)
     dy = x.flip(0)
-    # Autograd adds zeros to values, which makes zeros of a sign: compared by value.
+    # Compare gradients by value, because autograd adds zeros, which can change the sign of a zero.
     expected = gradient(plain, x, dy)
     torch.testing.assert_close(gradient(fused, x, dy), expected, rtol=0, atol=0, equal_nan=True)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("places", PLACES, ids=str)
-@pytest.mark.parametrize("channels", [5, 17, 24, 64, 96, 256])  # from no channel that moves, to 32
+@pytest.mark.parametrize("channels", [5, 17, 24, 64, 96, 256])  # channels // 8 shifted: from 0 to 32
 @pytest.mark.parametrize("frames", [1, 2, 8])
-def test_every_size(frames, channels, places, dtype, nan_buffers):
+def test_every_size_matches_reference(frames, channels, places, dtype, nan_buffers):
     check(
         make(frames=frames, channels=channels, places=places, dtype=dtype), frames=frames, part=channels // 8
     )
@@ -68,12 +68,12 @@ def test_every_size(frames, channels, places, dtype, nan_buffers):
 @pytest.mark.parametrize(
     ("channels", "part"), [(16, 16), (16, 8), (16, 12), (1, 1), (24, 8), (20, 8), (12, 3)]
 )
-def test_every_part(channels, part, nan_buffers):
+def test_every_number_of_shifted_channels_matches_reference(channels, part, nan_buffers):
     check(make(channels=channels, frames=3), frames=3, part=part)
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "every second", "expanded", "off by one"])
-def test_any_memory(layout, nan_buffers):
+def test_x_may_have_any_layout(layout, nan_buffers):
     x = make(channels=64, dtype=torch.bfloat16)
     if layout == "contiguous":
         x = x.contiguous()
@@ -81,7 +81,7 @@ def test_any_memory(layout, nan_buffers):
         x = x.repeat_interleave(2, 3)[..., ::2]
     elif layout == "expanded":
         x = x[:1].expand(8, -1, -1, -1)
-    else:  # no address of it is a multiple of 16 bytes
+    else:  # no pixel starts at a multiple of 16 bytes
         x = (
             torch.empty(x.numel() + 1, dtype=x.dtype, device=DEVICE)[1:]
             .as_strided(x.shape, x.stride())
@@ -90,7 +90,7 @@ def test_any_memory(layout, nan_buffers):
     check(x, frames=4, part=8)
 
 
-def test_the_gradient_may_come_in_any_layout(nan_buffers):
+def test_incoming_gradient_may_have_any_layout(nan_buffers):
     x = make(channels=64)
     for dy in (x.contiguous(), x[:1, :1, :1, :1].expand_as(x)):
         found, expected = (
@@ -100,27 +100,27 @@ def test_the_gradient_may_come_in_any_layout(nan_buffers):
         torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
 
 
-def test_the_module_gives_the_same_either_way(monkeypatch, nan_buffers):
+def test_module_gives_same_bits_with_both_backends(monkeypatch, nan_buffers):
     x = make(channels=40)
     module = TemporalShift(frames=4)
     found = []
     for how in ("torch", "triton"):
-        choose(monkeypatch, how)
+        use_backend(monkeypatch, how)
         found.append(module(x))
         with pytest.raises(ValueError, match="7 images cannot be divided into clips of 4 frames"):
             module(x[:7])
     assert same_bits(*found)
 
 
-def test_is_a_well_formed_operator():
+def test_operator_passes_opcheck():
     x = torch.randn(8, 16, 3, 2, device=DEVICE)
     torch.library.opcheck(shift_triton, (x.requires_grad_(), 4, 2, 1))
     torch.library.opcheck(shift_triton, (x.detach().bfloat16()[:, :13, :, :1], 2, 3, -1))
 
 
 @needs_gpu
-def test_says_what_computes(monkeypatch):
-    """On a GPU it is the fused kernel that runs."""
+def test_module_uses_triton_kernel_on_gpu(monkeypatch):
+    """On a GPU, float32 maps use the Triton kernel and float64 maps do not."""
     ran = []
     monkeypatch.setattr(
         "tanet.ops.temporal_shift.triton_kernel.shift_triton", lambda *given: ran.append(given[1:])
@@ -131,7 +131,7 @@ def test_says_what_computes(monkeypatch):
 
 
 @needs_gpu
-def test_compiles_and_exports_as_one_graph():
+def test_module_compiles_and_exports_as_one_graph():
     module, x = TemporalShift(frames=4), make(channels=64, dtype=torch.bfloat16)
     expected, compiled = module(x), torch.compile(module, fullgraph=True)
     assert same_bits(compiled(x), expected)
@@ -144,7 +144,7 @@ def test_compiles_and_exports_as_one_graph():
 
 
 @needs_gpu
-def test_maps_of_more_values_than_an_int32_counts():
+def test_maps_with_more_than_2_to_the_31_values():
     x = torch.empty(
         16, 64, 1536, 1536, device=DEVICE, dtype=torch.bfloat16, memory_format=torch.channels_last
     )
@@ -154,7 +154,7 @@ def test_maps_of_more_values_than_an_int32_counts():
 
 
 @needs_gpu
-def test_more_images_than_a_grid_is_wide():
+def test_more_images_than_grid_limit():
     x = torch.randn(70_000, 16, 1, 1, device=DEVICE)
     assert torch.equal(shift_triton(x, 1, 2, 1), OPS.reference(x, frames=1, part=2))
     x = x[:, :, 0, 0].reshape(140_000, 8, 1, 1)

@@ -1,4 +1,4 @@
-"""Cost: what is counted is what the paper prints, what can be counted by hand, and what the command shows."""
+"""Parameters and FLOPs match the paper and hand counts, and `tanet cost` shows them."""
 
 import json
 import time
@@ -42,22 +42,22 @@ def table2():
     }
 
 
-def test_parameters_on_record(table2):
+def test_number_of_parameters_matches_recorded_values(table2):
     assert {name: table2[name].parameters for name in PARAMETERS} == PARAMETERS
 
 
 @pytest.mark.parametrize("name", TABLES["2"])
-def test_table_2_is_counted_as_the_paper_does(table2, name):
+def test_flops_of_table_2_match_paper(table2, name):
     row, count = TABLES["2"][name], table2[name]
     difference = abs(count.paper_flops / 1e9 - row.gflops)
     assert difference < (0.02 if name in CLOSE else 0.1)
-    # A row says why it differs exactly if it differs.
+    # A row has a note if and only if it differs from the paper.
     assert bool(row.note) == (difference > 0.02)
-    # TEINet's layers are not all on record.
+    # Not all layers of TEINet are published, so its count may differ more.
     assert count.parameters / 1e6 == pytest.approx(row.params_m, abs=0.02 if name == "tei" else 0.005)
 
 
-def test_table_2_to_the_digit(table2):
+def test_flops_of_2d_network_and_tam_match_paper_exactly(table2):
     assert f"{table2['none'].paper_flops / 1e9:.2f}" == "42.95"
     assert f"{table2['tam'].paper_flops / 1e9:.2f}" == "43.02"
 
@@ -73,28 +73,28 @@ def test_multiply_adds_at_224():
     adaptive = count_cost(build_on_meta(Network2D(temporal="tam"), classes=400), size=224)
     assert plain.total.macs / 1e9 == pytest.approx(32.704, abs=5e-4)
     assert adaptive.total.macs / 1e9 == pytest.approx(32.760, abs=5e-4)
-    # The 2D network is the same, with or without the module.
+    # The cost of the 2D network does not depend on the temporal module.
     assert (plain.backbone, plain.classifier) == (adaptive.backbone, adaptive.classifier)
     assert plain.temporal == Count()
     assert adaptive.total.macs - plain.total.macs == adaptive.temporal.macs
 
 
-def test_longer_clips_and_other_classes():
+def test_cost_of_longer_clips_and_other_classes():
     long = count_cost(build_on_meta(Network2D(frames=16), classes=400), size=256).total
     assert long.parameters == 25_597_744
     assert round(long.paper_flops / 1e9) == 86
     assert count_cost(build_on_meta(Network2D(), classes=174), size=224).total.parameters == 25_127_246
 
 
-def test_mobilenet_has_its_papers_300_million():
+def test_mobilenet_has_300_million_multiply_adds():
     model = Network2D(backbone="mobilenet_v2", temporal="none", frames=4)
     assert count_cost(build_on_meta(model, classes=1000), size=224).total.macs / 4 == pytest.approx(
         300e6, rel=0.01
     )
 
 
-class Little(nn.Module):
-    """Grouped convolution, norm, TAM, pooling: [N, 3, H, W] → [N, 6]."""
+class SmallTam(nn.Module):
+    """Grouped convolution, norm, TAM and mean pooling: [N, 3, H, W] → [N, 6]."""
 
     def __init__(self):
         super().__init__()
@@ -106,13 +106,14 @@ class Little(nn.Module):
         return self.temporal(self.norm(self.conv(images)).relu()).mean((2, 3))
 
 
-def test_by_hand():
-    network = VideoNet(Little(), features=6, frames=4, classes=7)
+def test_counts_match_values_worked_out_by_hand():
+    network = VideoNet(SmallTam(), features=6, frames=4, classes=7)
     counted = count_cost(network, size=9)
-    # Frames of 9 × 9 become maps of 4 × 5; a group has one channel, a kernel three rows.
+    # Frames of 9 × 9 become maps of 4 × 5. Each group has one channel, each kernel three rows.
     elements = 4 * 6 * 4 * 5
     assert counted.backbone == Count(parameters=6 * 3 + 12, dense=elements * 3, norms=elements)
-    # Global: six rows of T = 4, hidden 8, K = 5. Local: over T = 4, 6 channels to 3 by three taps, and back.
+    # Global branch: six rows of T = 4, hidden 8, K = 5. Local branch over T = 4: 6 channels to 3 with three
+    # taps, then 3 channels to 6 with one tap.
     weights = {"global": 4 * 8 + 8 * 5, "local": 6 * 3 * 3 + 3 * 6}
     assert counted.temporal == Count(
         parameters=weights["global"] + 2 * 8 + weights["local"] + 2 * 3,
@@ -126,15 +127,15 @@ def test_by_hand():
     assert total.paper_flops == total.macs + 2 * total.norms
 
 
-def test_products_by_hand():
+def test_attention_products_match_values_worked_out_by_hand():
     model = Network2D(backbone="resnet18_w16", temporal="nonlocal", frames=2)
     counted = count_cost(build_on_meta(model, classes=2), size=64)
-    # One block in res3 (8 × 8 maps of 32 channels), one in res4 (4 × 4 of 64); keys are pooled 2 × 2.
+    # One block in res3 (8 × 8 maps, 32 channels) and one in res4 (4 × 4, 64 channels). Keys are pooled 2 × 2.
     expected = [2 * (2 * side**2) * (2 * (side // 2) ** 2) * inner for side, inner in ((8, 16), (4, 32))]
     assert counted.temporal.products == counted.total.products == sum(expected)
 
 
-def test_the_network_is_left_as_it_is():
+def test_counting_does_not_change_network():
     network = build(Network2D(backbone="resnet18_w16"), classes=3).train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     first = count_cost(network, size=32)
@@ -149,7 +150,7 @@ def test_the_network_is_left_as_it_is():
     )
 
 
-def test_no_number_is_copied(monkeypatch):
+def test_counting_copies_no_weights(monkeypatch):
     network = build(Network2D(backbone="resnet18_w16", temporal="nonlocal"), classes=3)
 
     def copied(tensor, memo):
@@ -160,7 +161,7 @@ def test_no_number_is_copied(monkeypatch):
     assert count_cost(network, size=32).total.parameters == sum(p.numel() for p in network.parameters())
 
 
-def test_what_can_not_be_counted_is_refused():
+def test_uncountable_networks_are_rejected():
     network = VideoNet(nn.Sequential(nn.LayerNorm(3)), features=3, frames=1, classes=2)
     with pytest.raises(ValueError, match=r"^backbone\.0: the operations of a LayerNorm cannot be counted$"):
         count_cost(network, size=8)
@@ -171,8 +172,8 @@ def test_what_can_not_be_counted_is_refused():
         count_cost(network, size=0)
 
 
-class Sleeper(nn.Module):
-    """Sleeps 5 ms a call; longer at first, as a network does that has to warm up."""
+class SlowWarmUp(nn.Module):
+    """Network that sleeps 5 ms per call, and longer in the first calls, as if it had to warm up."""
 
     def __init__(self):
         super().__init__()
@@ -185,10 +186,10 @@ class Sleeper(nn.Module):
 
 
 @pytest.mark.parametrize(("enough", "runs"), [(0.0, latency.AT_LEAST), (60.0, 8)])
-def test_measures_warm_runs(monkeypatch, enough, runs):
+def test_latency_is_measured_after_warm_up(monkeypatch, enough, runs):
     monkeypatch.setattr(latency, "ENOUGH", enough)
     monkeypatch.setattr(latency, "AT_MOST", 8)
-    network = VideoNet(Sleeper(), features=3, frames=2, classes=2).train()
+    network = VideoNet(SlowWarmUp(), features=3, frames=2, classes=2).train()
     speed = measure_latency(network, size=4, batch=3, precision="bfloat16")
     assert (speed.batch, speed.runs, speed.precision, speed.peak_memory) == (3, runs, "float32", None)
     assert network.backbone.calls == latency.WARM_UP + runs
@@ -196,14 +197,14 @@ def test_measures_warm_runs(monkeypatch, enough, runs):
     assert not network.training
 
 
-def test_measure_refuses_nothing_to_measure():
+def test_latency_rejects_empty_batch():
     network = build(Network2D(backbone="resnet18_w16"), classes=2)
     with pytest.raises(ValueError, match="size and batch must be positive, not 32 and 0"):
         measure_latency(network, size=32, batch=0, precision="float32")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_memory_of_a_gpu_holds_weights_and_clips():
+def test_peak_gpu_memory_includes_weights_and_clips():
     network = build(Network2D(backbone="resnet18", frames=4), classes=5).cuda()
     speeds = [measure_latency(network, size=64, batch=batch, precision="bfloat16") for batch in (1, 16)]
     weights = sum(p.numel() * p.element_size() for p in network.parameters())
@@ -212,12 +213,12 @@ def test_memory_of_a_gpu_holds_weights_and_clips():
     assert weights < single < batch < 10 * weights
 
 
-def run(*args):
+def run_cost(*args):
     return main(["cost", *args])
 
 
-def test_a_recipe_part_by_part(capsys):
-    assert run("something-v1", "--model.frames", "16", "--size", "224", "--classes", "174") == 0
+def test_cost_command_shows_parts_of_recipe(capsys):
+    assert run_cost("something-v1", "--model.frames", "16", "--size", "224", "--classes", "174") == 0
     shown = capsys.readouterr().out
     assert "16 frames of 224 × 224, 174 classes" in shown
     for line in (("2D network", "23,508,032"), ("temporal modules", "1,270,112"), ("all", "25,134,670")):
@@ -225,17 +226,17 @@ def test_a_recipe_part_by_part(capsys):
     assert "1 × 1, 65.514 G multiply-adds" in shown
 
 
-def test_a_recipe_gives_the_defaults(capsys):
-    assert run("table5b/res5") == 0
+def test_cost_command_uses_defaults_of_recipe(capsys):
+    assert run_cost("table5b/res5") == 0
     shown = capsys.readouterr().out
     assert "8 frames of 256 × 256, 400 classes" in shown
     assert "25,115,456" in shown
     assert "10 × 3" in shown
 
 
-def test_a_table_beside_the_paper(capsys, tmp_path):
+def test_cost_command_compares_table_with_paper(capsys, tmp_path):
     path = tmp_path / "cost.json"
-    assert run("--table", "2", "--json", str(path)) == 0
+    assert run_cost("--table", "2", "--json", str(path)) == 0
     shown = capsys.readouterr().out
     lines = {line.split()[0].rstrip(":"): line.split() for line in shown.splitlines() if line.split()}
     numbers = ["42.78", "25,590,320", "43.02", "43.02G", "25.59M", "76.1", "92.3"]
@@ -253,57 +254,57 @@ def test_a_table_beside_the_paper(capsys, tmp_path):
     assert tam["speeds"] == []
 
 
-def test_another_size_is_not_compared(capsys):
-    assert run("--table", "2", "--size", "64") == 0
+def test_cost_command_does_not_compare_other_sizes(capsys):
+    assert run_cost("--table", "2", "--size", "64") == 0
     shown = capsys.readouterr().out
     assert "The paper's FLOPs and parameters are for 256 × 256, 400 classes." in shown
     assert "in the paper:" not in shown
 
 
-def test_a_table_fits_a_plain_terminal(capsys):
-    assert run("--table", "3", "--size", "96") == 0
+def test_cost_table_fits_in_terminal(capsys):
+    assert run_cost("--table", "3", "--size", "96") == 0
     shown = capsys.readouterr().out
     assert "…" not in shown
     assert "shufflenet_v2_x1_0-none" in shown
 
 
-def test_a_checkpoint(capsys, tmp_path):
+def test_cost_command_reads_checkpoint(capsys, tmp_path):
     path = tmp_path / "best.safetensors"
     network = build(TINY.model, classes=2)
     checkpoint.save(path, Checkpoint(network, TINY, ("a", "b")))
-    assert run(str(path)) == 0
+    assert run_cost(str(path)) == 0
     shown = capsys.readouterr().out
     assert f"{sum(p.numel() for p in network.parameters()):,}" in shown
     assert "4 frames of 32 × 32, 2 classes" in shown
-    # 2 classes × 128 features × 4 frames: too few to show in G.
+    # 2 classes × 128 features × 4 frames are so few operations that the table is in M, not in G.
     assert ["classifier", "258", "0.001", "0.001"] in [line.split() for line in shown.splitlines()]
-    assert run(str(path), "--classes", "3") == 2
+    assert run_cost(str(path), "--classes", "3") == 2
     assert "has 2 classes: they cannot be changed to 3" in capsys.readouterr().err
-    assert run(str(path), "--model.frames", "8") == 2
-    assert "--model flags change a recipe, not a checkpoint" in capsys.readouterr().err
-    # A file is one whatever its name.
-    assert run(str(path.rename(tmp_path / "best"))) == 0
+    assert run_cost(str(path), "--model.frames", "8") == 2
+    assert "--model flags apply only to a recipe, not to a checkpoint" in capsys.readouterr().err
+    # A checkpoint is recognised by its content, not by its name.
+    assert run_cost(str(path.rename(tmp_path / "best"))) == 0
     assert "4 frames of 32 × 32, 2 classes" in capsys.readouterr().out
 
 
-def test_more_frames_than_the_recipe_samples(capsys):
-    assert run("kinetics400", "--model.frames", "128", "--size", "32") == 0
+def test_cost_command_accepts_more_frames_than_sampling_window(capsys):
+    assert run_cost("kinetics400", "--model.frames", "128", "--size", "32") == 0
     shown = capsys.readouterr().out
     assert "128 frames of 32 × 32" in shown
     assert "10 × 3" in shown
 
 
-def test_the_examples_of_the_help_are_lines_of_their_own(capsys):
+def test_cost_help_shows_each_example_on_its_own_line(capsys):
     with pytest.raises(SystemExit):
-        run("--help")
+        run_cost("--help")
     assert capsys.readouterr().out.count("\n  tanet cost ") == 5
 
 
-def test_measuring(capsys, tmp_path, monkeypatch):
+def test_cost_command_measures_latency(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(latency, "ENOUGH", 0.0)
     path = tmp_path / "speed.json"
     flags = ["--model.backbone", "resnet18_w16", "--size", "32", "--classes", "2", "--device", "cpu"]
-    assert run("finetune", *flags, "--measure", "--batch", "3", "--json", str(path)) == 0
+    assert run_cost("finetune", *flags, "--measure", "--batch", "3", "--json", str(path)) == 0
     shown = capsys.readouterr().out
     assert "cpu, 1 threads, float32" in shown
     assert "Memory is measured on a GPU only." in shown
@@ -323,16 +324,19 @@ def test_measuring(capsys, tmp_path, monkeypatch):
         (["kinetics"], "unknown recipe 'kinetics': choose from finetune, kinetics400"),
         (["table2/tma"], "unknown row 'tma' of table 2: choose from none, pool"),
         (["--table", "4"], "unknown table '4': choose from 1a, 1b, 2, 3, 5a, 5b"),
-        (["--table", "2", "--model.frames", "16"], "--model flags change a recipe, not the rows of table 2"),
+        (
+            ["--table", "2", "--model.frames", "16"],
+            "--model flags apply only to a recipe, not to the rows of table 2",
+        ),
         (["none.safetensors"], "unknown recipe 'none.safetensors': choose from finetune, kinetics400"),
-        (["runs/none"], "and there is no file of this name"),
+        (["runs/none"], "there is also no file of this name"),
         (["kinetics400", "--model.temporal", "tma"], "unknown temporal module 'tma': choose from none"),
         (["kinetics400", "--size", "0"], "size must be positive, not 0"),
         (["kinetics400", "--classes", "0"], "must be positive"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(args, message, capsys):
-    assert run(*args) == 2
+def test_errors_are_one_line(args, message, capsys):
+    assert run_cost(*args) == 2
     shown = capsys.readouterr()
     assert message in shown.err
     assert shown.err.count("\n") == 1

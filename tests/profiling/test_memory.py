@@ -1,4 +1,4 @@
-"""The estimate of memory against what a real backward pass keeps, and against what was measured."""
+"""The estimate of training memory matches the tensors saved for backward and measured GPU memory."""
 
 import dataclasses
 
@@ -18,8 +18,8 @@ def with_model(recipe, temporal):
 
 
 @pytest.mark.parametrize("temporal", ["none", "tam", "tsm", "i3d"])
-def test_memory_is_what_a_backward_pass_keeps(temporal):
-    """Against a real forward pass: what its graph keeps is counted tensor by tensor."""
+def test_estimate_matches_tensors_saved_for_backward(temporal):
+    """Run a real forward pass and count the bytes of each tensor that autograd saves."""
     recipe = with_model(TINY, temporal)
     network = build(recipe.model, classes=2).train()
     own = {tensor.data_ptr() for tensor in (*network.parameters(), *network.buffers())}
@@ -39,22 +39,22 @@ def test_memory_is_what_a_backward_pass_keeps(temporal):
     assert training_memory(recipe, classes=2, clips=3, half=False) == pytest.approx(real, rel=0.05)
 
 
-def test_memory_on_record():
-    """ResNet-50, 32 clips of 8 × 224², bfloat16, compiled, on an H100: see LOG.md."""
+def test_estimate_matches_recorded_gpu_memory():
+    """Measured for ResNet-50, 32 clips of 8 × 224², bfloat16, compiled, on an H100 (see LOG.md)."""
     for temporal, measured in (("none", 10.63), ("tam", 10.89)):
         recipe = with_model(RECIPES["kinetics400"], temporal)
         estimate = training_memory(recipe, classes=400, clips=32, half=True)
         assert estimate / 2**30 == pytest.approx(measured, rel=0.1)
 
 
-def test_adamw_keeps_twice_sgds_state():
+def test_adamw_needs_twice_the_state_of_sgd():
     sgd = training_memory(TINY, classes=2, clips=1, half=False)
     recipe = dataclasses.replace(TINY, optim=Optim(method="adamw"))
     adamw = training_memory(recipe, classes=2, clips=1, half=False)
     assert adamw - sgd == 4 * sum(p.numel() for p in build(TINY.model, classes=2).parameters())
 
 
-def test_frames_that_do_not_pass_are_named():
+def test_too_small_frames_are_rejected():
     recipe = dataclasses.replace(TINY, model=Network2D(backbone="inception_v3"))
     with pytest.raises(ValueError, match="frames of 32 × 32 pixels do not fit this network"):
         training_memory(recipe, classes=2, clips=1, half=False)

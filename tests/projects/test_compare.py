@@ -1,4 +1,4 @@
-"""The benchmark that compares modules: runs that go on, the same videos for all."""
+"""The benchmark that compares temporal modules: its cache of decoded videos, its runs and its result rows."""
 
 import contextlib
 import json
@@ -27,7 +27,7 @@ TINY += ["model.frames=4", "optim.epochs=1", "optim.warmup=0", "optim.batch=4", 
 
 
 @pytest.mark.parametrize("few", [0, 50])
-def test_decoded_videos_equal_their_files(few, tmp_path, monkeypatch):
+def test_decoded_cache_equals_video_files(few, tmp_path, monkeypatch):
     monkeypatch.setattr("projects.compare.decoded_cache.FEW", few)
     root = make_folders(tmp_path / "videos", train=1, val=1)
     with decoded(root) as cache:
@@ -43,7 +43,7 @@ def test_decoded_videos_equal_their_files(few, tmp_path, monkeypatch):
     assert not cache.root.exists()
 
 
-def test_both_ways_of_a_clip_are_played_from_one_file(tmp_path):
+def test_forward_and_reversed_clip_are_read_from_one_file(tmp_path):
     root = make_folders(tmp_path / "videos", train=1, val=1)
     one, other = (path.parent for path in sorted((root / "train").rglob("*.mp4")))
     root = tmp_path / "ways"
@@ -63,27 +63,27 @@ def test_both_ways_of_a_clip_are_played_from_one_file(tmp_path):
         with open_video(path) as video:
             return video.read(range(video.info.frames))
 
-    def played(path, cache):
+    def read_cached(path, cache):
         return frames(cache.root / f"{path.relative_to(root)}.npy")
 
     as_files = {path: frames(path) for pair in pairs for path in pair}
     forwards = 0
     with decoded(root, one_file=True) as cache:
         for forward, backward in pairs:
-            assert (played(forward, cache) == played(backward, cache).flip(0)).all()
-            from_forward = bool((played(forward, cache) == as_files[forward]).all())
-            assert from_forward or (played(backward, cache) == as_files[backward]).all()
+            assert (read_cached(forward, cache) == read_cached(backward, cache).flip(0)).all()
+            from_forward = bool((read_cached(forward, cache) == as_files[forward]).all())
+            assert from_forward or (read_cached(backward, cache) == as_files[backward]).all()
             forwards += from_forward
     assert forwards == len(pairs) / 2
     with decoded(root) as cache:
-        assert all((played(path, cache) == as_files[path]).all() for path in as_files)
+        assert all((read_cached(path, cache) == as_files[path]).all() for path in as_files)
     samples = tuple(Sample(str(path), label) for pair in pairs for label, path in enumerate(pair))
     split = Split(samples, samples, ("Dive", "DiveReversed"))
     assert compare.counted(split, as_files=False) == "8 + 8, both ways from one file, in turn"
     assert compare.counted(split, as_files=True) == "8 + 8"
 
 
-def half_of(job):
+def halve_even_number(job):
     if job[0] % 2:
         raise ValueError("an odd one")
     time.sleep(0.5)
@@ -92,17 +92,17 @@ def half_of(job):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
-def test_an_error_loses_no_other_run(capsys, processes):
+def test_error_in_one_run_keeps_results_of_others(capsys, processes):
     found, jobs = [], ((n,) for n in (1, 4, 6, 8))
     with pytest.raises(ValueError, match="an odd one") as raised:
-        found.extend(run_parallel(half_of, jobs, processes=processes))
+        found.extend(run_parallel(halve_even_number, jobs, processes=processes))
     assert sorted(found) == [((4,), 2), ((6,), 3), ((8,), 4)]
     assert raised.value.__notes__ == ["(1,)"]
     assert capsys.readouterr().err == "(1,): an odd one\n"
 
 
 @pytest.mark.slow
-def test_runs_go_on_where_they_were_and_say_how_to_repeat_one(tmp_path, monkeypatch, capsys):
+def test_second_call_keeps_finished_runs_and_rows_contain_their_command(tmp_path, monkeypatch, capsys):
     make_folders(tmp_path / "videos", train=4, val=2)
     out = tmp_path / "compare.csv"
 
@@ -129,7 +129,7 @@ def test_runs_go_on_where_they_were_and_say_how_to_repeat_one(tmp_path, monkeypa
     assert len(read_csv(out)) == 2
     run("--only", "tsm", "none", "--seeds", "1", "--processes", "2", "--out", str(tmp_path / "abreast.csv"))
     again = {row["case"]: row["train_top1"] for row in read_csv(tmp_path / "abreast.csv")}
-    assert again == {row["case"]: row["train_top1"] for row in rows}  # the seed settles it
+    assert again == {row["case"]: row["train_top1"] for row in rows}  # the seed determines the result
     with pytest.raises(SystemExit, match="unknown cases: tma; choose from none, pool"):
         run("--only", "tma")
 
@@ -138,9 +138,9 @@ def test_runs_go_on_where_they_were_and_say_how_to_repeat_one(tmp_path, monkeypa
     "classes",
     [("Dunk", "Dive", "DunkReversed", "DiveReversed"), ("appear", "turn_left", "vanish", "turn_right")],
 )
-def test_order_is_counted_where_the_action_is_told(classes):
+def test_order_accuracy_counts_only_correct_actions(classes):
     labels = [0, 2, 1, 3, 0, 1]
-    answers = [0, 0, 1, 3, 3, 1]  # one the wrong way, one another action
+    answers = [0, 0, 1, 3, 3, 1]  # one in the wrong direction, one with another action
     samples = tuple(Sample(f"{number}.mp4", label) for number, label in enumerate(labels))
     report = Report(samples, classes, torch.eye(4)[answers])
     one, two = compare.actions_of(classes)[:2]
@@ -151,7 +151,7 @@ def test_order_is_counted_where_the_action_is_told(classes):
     }
 
 
-def refused(monkeypatch, root, *flags):
+def run_and_get_error(monkeypatch, root, *flags):
     words = ["--benchmark", "synthetic", "--data", str(root), "--out", str(root / "out.csv")]
     monkeypatch.setattr(sys, "argv", ["compare", *words, *flags])
     with pytest.raises(SystemExit) as stopped:
@@ -159,23 +159,25 @@ def refused(monkeypatch, root, *flags):
     return str(stopped.value)
 
 
-def test_benchmarks_refuse_videos_that_they_would_split_and_fields_that_they_set(tmp_path, monkeypatch):
+def test_benchmark_rejects_unsplit_videos_and_fixed_fields(tmp_path, monkeypatch):
     root = make_folders(tmp_path / "videos", train=2, val=1)
-    assert "train has no val/ folder: 20% of each class was set aside" in refused(monkeypatch, root / "train")
+    assert "train has no val/ folder: 20% of each class was set aside" in run_and_get_error(
+        monkeypatch, root / "train"
+    )
     for field in ("data.workers=3", "data.transform_on=workers", "model.weights=x"):
-        assert refused(monkeypatch, root, "--change", field).startswith(
+        assert run_and_get_error(monkeypatch, root, "--change", field).startswith(
             f"--change {field}: the benchmark sets"
         )
 
 
-def test_other_weights_or_other_videos_are_another_run(tmp_path, monkeypatch):
+def test_other_weights_or_videos_start_new_run(tmp_path, monkeypatch):
     root, runs = make_folders(tmp_path / "videos", train=2, val=2), []
 
     def run(recipe, *, graph):
         runs.append(recipe.model.weights)
         return {"val_top1": 0.5, "seconds": 1}
 
-    def compared(*flags):
+    def count_runs(*flags):
         words = ["--benchmark", "synthetic", "--data", str(root), "--out", str(tmp_path / "out.csv")]
         words += ["--only", "tsm", "--seeds", "0", "--change", *TINY]
         monkeypatch.setattr(sys, "argv", ["compare", *words, *flags])
@@ -186,16 +188,16 @@ def test_other_weights_or_other_videos_are_another_run(tmp_path, monkeypatch):
     monkeypatch.setattr(compare, "decoded", lambda root, **_: contextlib.nullcontext(Decoded(root, 0)))
     (file := tmp_path / "w.pth").touch()
     weights = ("--weights", f"resnet18_w16={file}")
-    assert [compared(), compared(), compared(*weights), compared(*weights)] == [1, 1, 2, 2]
+    assert [count_runs(), count_runs(), count_runs(*weights), count_runs(*weights)] == [1, 1, 2, 2]
     (root / "val" / "move_left" / "0.mp4").rename(root / "train" / "move_left" / "more.mp4")
-    assert compared() == 3
+    assert count_runs() == 3
     still = {"seed": 0, "height": 96, "width": 128, "dials": asdict(HARD) | {"camera": 0.0}}
     (root / "synthetic.json").write_text(json.dumps(still))
-    assert [compared(), compared()] == [4, 4]
+    assert [count_runs(), count_runs()] == [4, 4]
     assert runs == ["", str(file), "", ""]
     rows = read_csv(tmp_path / "out.csv")
     assert [row["start"] for row in rows] == ["scratch", "ImageNet", "scratch", "scratch"]
     assert [row["made"] for row in rows] == ["", "", "", "camera=0"]
     write_csv(tmp_path / "out.csv", [{name: row[name] for name in row if name != "made"} for row in rows])
-    with pytest.raises(SystemExit, match="is of an earlier version, without made: move it elsewhere"):
-        compared()
+    with pytest.raises(SystemExit, match="is of an earlier version and lacks made; move it elsewhere"):
+        count_runs()

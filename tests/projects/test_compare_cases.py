@@ -1,4 +1,4 @@
-"""What the benchmark of modules trains: the paper's rows once each, by one recipe."""
+"""The benchmark of modules trains each different row of the paper's tables once, all with one recipe."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ from tanet.synthetic import HARD
 from tanet.training.plan import plan
 
 
-def test_rows_of_all_tables_are_there_and_equal_ones_run_once():
+def test_cases_cover_all_table_rows_without_duplicates():
     for recipe in BENCHMARKS.values():
         found = cases(list(TABLES), recipe)
         rows = [row for case in found for row in case.rows]
@@ -35,16 +35,17 @@ def test_rows_of_all_tables_are_there_and_equal_ones_run_once():
         assert tam.model == replace(recipe.model, temporal="tam")
 
 
-def test_a_case_changes_what_its_row_changes():
+def test_case_changes_fields_of_its_row():
     recipe = BENCHMARKS["arrow6"]
     by_name = {case.name: case.model for case in cases(["1b", "3", "5b"], recipe)}
     assert by_name["tam frames=16 kernel=5"] == replace(recipe.model, frames=16, kernel=5)
     assert by_name["tam stages=res4+res5"] == replace(recipe.model, stages=("res4", "res5"))
     assert by_name["none backbone=resnet50"] == replace(recipe.model, backbone="resnet50", temporal="none")
-    assert by_name["none"] == replace(recipe.model, temporal="none")  # MobileNetV2 is its usual network
+    # MobileNetV2 is the default backbone of arrow6.
+    assert by_name["none"] == replace(recipe.model, temporal="none")
 
 
-def test_what_the_paper_has_no_row_for_is_a_table_of_its_own():
+def test_cases_without_row_in_paper_form_own_table():
     recipe = BENCHMARKS["arrow6"]
     found = cases(["2", START], recipe)
     assert [case.name for case in found[-3:]] == [
@@ -58,25 +59,26 @@ def test_what_the_paper_has_no_row_for_is_a_table_of_its_own():
     assert paper_top1("2", "tam") == 76.1
 
 
-def test_the_recipe_is_the_same_for_all_but_for_the_model():
+def test_change_sets_fields_of_recipe():
     recipe = change(BENCHMARKS["synthetic"], ["optim.epochs=3", "data.scales=(1.0,)", "data.flip=none"])
     assert recipe.optim == replace(BENCHMARKS["synthetic"].optim, epochs=3)
     assert (recipe.data.scales, recipe.data.flip) == ((1.0,), "none")
 
 
-def test_the_plan_has_nothing_to_say_against_the_recipes():
+def test_plan_of_every_benchmark_has_no_warnings():
     videos = Split((Sample("a.mp4", 0),) * 300, (Sample("b.mp4", 1),) * 100, ("appear", "vanish"))
     for recipe in BENCHMARKS.values():
         ready = replace(recipe, model=replace(recipe.model, weights="w.pth"))
         assert not plan(ready, videos, reference=ready).warnings
 
 
-def test_rows_of_another_recipe_are_told_apart():
+def test_recipe_id_differs_for_other_recipes():
     recipe = BENCHMARKS["synthetic"]
     assert recipe_id(recipe) == recipe_id(replace(recipe, seed=3)) != recipe_id(BENCHMARKS["arrow6"])
     for text in ("optim.epochs=3", "eval.resize=96", "model.dropout=0.5", "data.flip=none"):
         assert recipe_id(change(recipe, [text])) != recipe_id(recipe)
-    assert recipe_id(Recipe()) == hashlib.sha256(b"[]").hexdigest()[:8]  # new fields leave old rows theirs
+    # Fields with default values do not change the id, so new fields keep old rows valid.
+    assert recipe_id(Recipe()) == hashlib.sha256(b"[]").hexdigest()[:8]
 
 
 @pytest.mark.parametrize(
@@ -84,16 +86,16 @@ def test_rows_of_another_recipe_are_told_apart():
     [
         ("optim.epoch=3", "'optim.epoch=3' changes no field"),
         ("seed=3", "changes no field"),
-        ("optim.epochs=many", "many is no value for optim.epochs, now 20"),
+        ("optim.epochs=many", "many is no value for optim.epochs, which is now 20"),
         ("data.flip=up", "unknown data.flip 'up'"),
     ],
 )
-def test_wrong_changes_are_named(text, line):
+def test_invalid_changes_are_rejected(text, line):
     with pytest.raises(ValueError, match=line):
         change(BENCHMARKS["synthetic"], [text])
 
 
-def test_what_a_set_was_made_with_is_read_from_it(tmp_path):
+def test_settings_of_synthetic_set_are_read_from_its_folder(tmp_path):
     assert made_otherwise(tmp_path) == ""
     about = {"out": "x", "videos": 20, "seed": 0, "height": 96, "width": 128, "dials": asdict(HARD)}
     (tmp_path / "synthetic.json").write_text(json.dumps(about))
@@ -103,7 +105,7 @@ def test_what_a_set_was_made_with_is_read_from_it(tmp_path):
     assert made_otherwise(tmp_path) == "seed=1 camera=0"
 
 
-def test_what_a_network_can_not_be_is_left_out_aloud(capsys):
+def test_impossible_networks_are_left_out_with_message(capsys):
     found = buildable(cases(["5a"], BENCHMARKS["synthetic"]))
     assert [case.name for case in found] == ["tam position=a", "tam", "tam position=d"]
     assert "left out: tam position=c: position c is before conv3" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""What the benchmark of modules found, as tables and plots: pairs of a seed, marked differences."""
+"""Tables and plots of the benchmark of modules: differences per seed, significance and speeds."""
 
 import sys
 
@@ -12,7 +12,7 @@ from projects.compare.results import compare, current, lines
 from projects.compare.statistics import told_apart
 
 
-def measured(tmp_path):
+def write_measurements(tmp_path):
     top1 = {"none": (0.40, 0.50), "tsm": (0.80, 0.70), "tam": (0.60, 0.75)}
     rows = [
         {
@@ -24,7 +24,7 @@ def measured(tmp_path):
         for case, values in top1.items()
         for seed, value in enumerate(values)
     ]  # fmt: skip
-    rows.append(rows[0] | {"case": "pool", "seed": 7, "val_top1": 0.5})  # of a seed that TAM has not had
+    rows.append(rows[0] | {"case": "pool", "seed": 7, "val_top1": 0.5})  # a seed without a run of TAM
     rows.append(rows[2] | {"recipe": "of before", "val_top1": 0.1})
     write_csv(tmp_path / "compare.csv", rows)
     speeds = [
@@ -36,10 +36,10 @@ def measured(tmp_path):
     return ["--data", str(tmp_path / "compare.csv"), "--speed", str(tmp_path / "speed.csv")]
 
 
-def test_the_table_pairs_seeds_and_shows_the_papers_figures(tmp_path, monkeypatch):
+def test_table_pairs_seeds_and_shows_figures_of_paper(tmp_path, monkeypatch):
     out = tmp_path / "compare.md"
     out.write_text("# What is seen\n\n" + page.MARK + "\nof yesterday\n")
-    monkeypatch.setattr(sys, "argv", ["table", *measured(tmp_path), "--out", str(out)])
+    monkeypatch.setattr(sys, "argv", ["table", *write_measurements(tmp_path), "--out", str(out)])
     page.main()
     text = out.read_text()
     assert text.startswith("# What is seen\n\n" + page.MARK)
@@ -49,14 +49,14 @@ def test_the_table_pairs_seeds_and_shows_the_papers_figures(tmp_path, monkeypatc
         page.main()
     row = next(line for line in text.splitlines() if line.startswith("| `tsm`"))
     assert "| 5,000 | 75.0 ± 7.1 | +7.5 ± 17.7 | 100.0 ± 0.0 | 75.0 ± 7.1 | 2 | 74.1 |" in row
-    assert "2.23 M" in row  # MobileNetV2 for six classes
-    assert "| 50.0 |  | 100.0 | 40.0 | 1 | 73.1 |" in text  # nothing to pair with
-    assert "Rank correlation" not in text  # of four rows it would be chance
+    assert "2.23 M" in row  # parameters of MobileNetV2 with six classes
+    assert "| 50.0 |  | 100.0 | 40.0 | 1 | 73.1 |" in text  # no run of TAM with the same seed
+    assert "Rank correlation" not in text  # omitted for only four rows
     assert "Table 1a" not in text
 
 
-def test_the_ways_of_actions_stand_below_their_set(tmp_path, monkeypatch):
-    flags, out, ways = measured(tmp_path), tmp_path / "compare.md", tmp_path / "ways.csv"
+def test_page_lists_accuracy_per_action_below_each_set(tmp_path, monkeypatch):
+    flags, out, ways = write_measurements(tmp_path), tmp_path / "compare.md", tmp_path / "ways.csv"
     rows = [
         row | {"val_ways": f"Archery {told}; Diving 1.0000"}
         for row, told in zip(read_csv(tmp_path / "compare.csv")[:3], (0.5, 0.6, 0.9), strict=True)
@@ -71,10 +71,11 @@ def test_the_ways_of_actions_stand_below_their_set(tmp_path, monkeypatch):
     assert "Seed 0, 1, trained on a GPU." in text
 
 
-def test_sets_made_otherwise_stand_beside_the_usual_one_and_out_of_the_tables(tmp_path, monkeypatch):
-    flags, out = measured(tmp_path), tmp_path / "compare.md"
+def test_sets_with_other_settings_get_own_table_next_to_default_set(tmp_path, monkeypatch):
+    flags, out = write_measurements(tmp_path), tmp_path / "compare.md"
     rows = read_csv(tmp_path / "compare.csv")
-    still = [row | {"made": "camera=0", "val_top1": 0.9} for row in rows[2:6]]  # tsm and tam, both seeds
+    # Rows of tsm and tam with both seeds.
+    still = [row | {"made": "camera=0", "val_top1": 0.9} for row in rows[2:6]]
     write_csv(tmp_path / "compare.csv", [*rows, *still])
     monkeypatch.setattr(sys, "argv", ["table", *flags, "--out", str(out)])
     page.main()
@@ -82,7 +83,7 @@ def test_sets_made_otherwise_stand_beside_the_usual_one_and_out_of_the_tables(tm
     assert "| row | start | all | camera=0 |" in text
     assert "| `tsm` | ImageNet | 75.0 ± 7.1 (+7.5 ± 17.7) | 90.0 ± 0.0 (+0.0 ± 0.0) |" in text
     assert "| `tam` | ImageNet | 67.5 ± 10.6 | 90.0 ± 0.0 |" in text
-    assert "| 5,000 | 75.0 ± 7.1 |" in text  # Table 2 has the usual set alone
+    assert "| 5,000 | 75.0 ± 7.1 |" in text  # Table 2 contains only the default set
     write_csv(tmp_path / "compare.csv", still)
     page.main()
     assert "| row | start | camera=0 |" in out.read_text()
@@ -94,23 +95,23 @@ def test_sets_made_otherwise_stand_beside_the_usual_one_and_out_of_the_tables(tm
     plot.main()
 
 
-def test_dunnetts_bound_is_that_of_his_table():
-    five = dict(enumerate((-1.0, -0.5, 0.0, 0.5, 1.0)))  # a variance of 0.625
+def test_significance_bound_matches_dunnetts_table():
+    five = dict(enumerate((-1.0, -0.5, 0.0, 0.5, 1.0)))  # their variance is 0.625
     error = (2 / 5 * 0.625) ** 0.5
 
     def marks(errors, others):
         higher = {seed: value + errors * error for seed, value in five.items()}
         return told_apart([five, higher, *[five] * (others - 1)], [None, *[0] * others])
 
-    for others, bound in ((1, 2.31), (2, 2.51), (4, 2.65)):  # of 8, 12 and 20 degrees of freedom
+    for others, bound in ((1, 2.31), (2, 2.51), (4, 2.65)):  # for 8, 12 and 20 degrees of freedom
         assert marks(bound - 0.03, others) == [False] * (others + 1)
         assert marks(bound + 0.03, others) == [False, True] + [False] * (others - 1)
-    assert told_apart([{0: 1.0}, {0: 9.0}], [None, 0]) == [False, False]  # one seed says nothing
-    assert told_apart([{0: 1.0, 1: 1.1}, {2: 9.0, 3: 9.1}], [None, 0]) == [False, False]  # none is common
+    assert told_apart([{0: 1.0}, {0: 9.0}], [None, 0]) == [False, False]  # one seed is too few
+    assert told_apart([{0: 1.0, 1: 1.1}, {2: 9.0, 3: 9.1}], [None, 0]) == [False, False]  # no seed in common
 
 
-def test_differences_are_to_tam_of_the_same_start_and_2d_network(tmp_path):
-    measured(tmp_path)
+def test_differences_are_to_tam_with_same_start_and_backbone(tmp_path):
+    write_measurements(tmp_path)
     rows = current(read_csv(tmp_path / "compare.csv"))
     rows.append(rows[2] | {"start": "scratch", "val_top1": "0.3"})  # tsm, seed 0
     found = {(of.line.case.name, of.line.start): of for of in compare(lines("2", "arrow6", "", rows, []))}
@@ -125,16 +126,16 @@ def test_differences_are_to_tam_of_the_same_start_and_2d_network(tmp_path):
     assert by_name["mobilenet_v2-none"].differences == pytest.approx([-20, -25])
 
 
-def test_tams_row_is_of_the_seeds_that_others_have(tmp_path):
-    measured(tmp_path)
+def test_row_of_tam_uses_seeds_of_other_rows(tmp_path):
+    write_measurements(tmp_path)
     rows = current(read_csv(tmp_path / "compare.csv"))
     rows.append(next(row for row in rows if row["case"] == "tam") | {"seed": "5"})
     tam = next(line for line in lines("2", "arrow6", "", rows, []) if line.row == "tam")
     assert tam.top1.keys() == tam.order.keys() == {0, 1}
 
 
-def test_speeds_are_of_one_machine_and_of_the_same_changes(tmp_path, monkeypatch):
-    flags = measured(tmp_path)
+def test_speeds_of_several_machines_are_rejected(tmp_path, monkeypatch):
+    flags = write_measurements(tmp_path)
     speeds = read_csv(tmp_path / "speed.csv")
     other = {"changes": "eval.size=40", "clips_s": "1", "machine": "another GPU"}
     write_csv(tmp_path / "speed.csv", [*speeds, *(row | other for row in speeds)])
@@ -142,24 +143,24 @@ def test_speeds_are_of_one_machine_and_of_the_same_changes(tmp_path, monkeypatch
     page.main()
     assert "| 5,000 | 75.0" in (tmp_path / "compare.md").read_text()
     write_csv(tmp_path / "speed.csv", [*speeds, speeds[0] | {"machine": "another GPU"}])
-    line = "arrow6 was timed under several conditions, keep one: .* on a GPU; .* on another GPU"
+    line = "arrow6 was timed under several conditions; keep the rows of one: .* on a GPU; .* on another GPU"
     with pytest.raises(SystemExit, match=line):
         page.main()
     with pytest.raises(ValueError, match=line):
         page.timed(read_csv(tmp_path / "speed.csv"), "arrow6", "")
 
 
-def test_the_plot_has_a_point_for_each_module_that_was_timed(tmp_path, monkeypatch):
+def test_plot_is_written_from_measurements(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     out = tmp_path / "compare.svg"
     monkeypatch.setattr(
-        sys, "argv", ["plot", "--benchmark", "arrow6", *measured(tmp_path), "--out", str(out)]
+        sys, "argv", ["plot", "--benchmark", "arrow6", *write_measurements(tmp_path), "--out", str(out)]
     )
     plot.main()
     assert out.read_text().startswith("<?xml")
 
 
-def test_the_frontier_and_the_parts_of_the_axis():
+def test_plot_has_frontier_and_axis_bands():
     points = [Point("a", 1, 50, 0), Point("b", 2, 40, 1), Point("c", 3, 60, 0), Point("d", 1.01, 50.1, 0)]
     assert [point.name for point in frontier(points)] == ["a", "d", "c"]
     assert bands(points) == [(60, 60), (50, 50.1), (39, 41)]

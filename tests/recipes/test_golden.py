@@ -1,4 +1,4 @@
-"""Every value of the published recipes, written out from the paper and the published scripts."""
+"""The published recipes have the values of the paper and of the published scripts, listed here in full."""
 
 import dataclasses
 import importlib
@@ -14,14 +14,14 @@ from tanet.recipes.recipe import Recipe
 from tanet.training.optimizer import param_groups
 from tanet.training.schedule import lr_at
 
-# What the published trainings have in common.
+# Values that all published trainings share.
 COMMON = {
     "data.size": 224,
     "data.scales": (1, 0.875, 0.75, 0.66),
     "data.resize": 256,  # the paper; the published code: 0
     "model.backbone": "resnet50",
     "model.temporal": "tam",
-    "model.position": "auto",  # TAM's own, b
+    "model.position": "auto",  # the default of TAM, position b
     "model.stages": ("res2", "res3", "res4", "res5"),
     "model.alpha": 2,
     "model.beta": 4,
@@ -68,7 +68,7 @@ V1 = {
     "eval.crops": 1,
     "eval.size": 224,
 }
-V2 = {  # the published script's
+V2 = {  # from the published script
     "data.sampling": "uniform",
     "data.flip": "mirror",
     "model.dropout": 0.5,
@@ -89,8 +89,8 @@ GOLDEN = {
     "something-v2": COMMON | V2 | {"model.frames": 8},
     "something-v2-16f": COMMON | V2 | {"model.frames": 16},
 }
-# The other source's values, where paper and published codes differ, as flags.
-OTHERS = {
+# Where the paper and the published codes differ: the values of the source that the recipe does not follow.
+VALUES_OF_OTHER_SOURCE = {
     "kinetics400": {
         "data.resize": "0",
         "optim.linear_lr_boost": "classifier",
@@ -111,7 +111,7 @@ OTHERS = {
 }
 
 
-def fields(recipe):
+def recipe_values(recipe):
     return {
         f"{section.name}.{field.name}": getattr(getattr(recipe, section.name), field.name)
         for section in dataclasses.fields(recipe)
@@ -121,49 +121,50 @@ def fields(recipe):
 
 
 @pytest.mark.parametrize("name", GOLDEN)
-def test_values_are_the_published(name):
-    values = fields(RECIPES[name])
+def test_recipe_has_published_values(name):
+    values = recipe_values(RECIPES[name])
     assert {key: values[key] for key in GOLDEN[name]} == GOLDEN[name]
 
 
 @pytest.mark.parametrize("name", GOLDEN)
-def test_all_else_is_the_default(name):
-    """What the golden values do not name must not creep into a published recipe."""
-    values, default = fields(RECIPES[name]), fields(Recipe())
+def test_other_fields_have_default_values(name):
+    """A published recipe must not set fields that the golden values do not list."""
+    values, default = recipe_values(RECIPES[name]), recipe_values(Recipe())
     assert {key: values[key] for key in default.keys() - GOLDEN[name].keys()} == {
         key: default[key] for key in default.keys() - GOLDEN[name].keys()
     }
 
 
-@pytest.mark.parametrize("module", OTHERS)
-def test_a_recipe_says_how_to_get_the_other_sources_values(module):
+@pytest.mark.parametrize("module", VALUES_OF_OTHER_SOURCE)
+def test_recipe_docstring_lists_flags_for_other_source(module):
     told = importlib.import_module(f"tanet.recipes.{module}").__doc__
     flags = re.findall(r"--((?:data|model|optim|eval)\.[a-z-]+) ([\w.-]+)", told)
     found = {flag.replace("-", "_"): value for flag, value in flags}
-    del found["data.train" if module.startswith("something") else "data.root"]  # how to run it
-    assert found == OTHERS[module]
-    assert found.keys() <= fields(Recipe()).keys()
+    # Part of the command that runs the recipe.
+    del found["data.train" if module.startswith("something") else "data.root"]
+    assert found == VALUES_OF_OTHER_SOURCE[module]
+    assert found.keys() <= recipe_values(Recipe()).keys()
 
 
 @pytest.mark.parametrize(
     ("name", "falls"),
     [("kinetics400", (50, 75, 90)), ("something-v1", (30, 40, 45)), ("something-v2", (30, 40, 45))],
 )
-def test_the_learning_rate_falls_tenfold_at_the_published_epochs(name, falls):
+def test_learning_rate_falls_tenfold_at_published_epochs(name, falls):
     optim = RECIPES[name].optim
     rates = [lr_at(epoch + 0.5, optim) for epoch in range(optim.epochs)]
     expected = [optim.lr * 0.1 ** sum(epoch >= fall for fall in falls) for epoch in range(optim.epochs)]
     assert rates == pytest.approx(expected)
 
 
-def test_groups_of_parameters_are_the_published_codes():
+def test_parameter_groups_match_published_code():
     recipe = RECIPES["something-v1"]
     network = build(dataclasses.replace(recipe.model, backbone="resnet18"), classes=174)
     found = {g["name"]: (g["lr_scale"], g["weight_decay"]) for g in param_groups(network, recipe.optim)}
     assert found == {"weight": (1, 1e-3), "norm": (1, 0), "linear weight": (5, 1e-3), "linear bias": (10, 0)}
 
 
-def test_frames_come_from_64_consecutive_ones():
+def test_frames_are_sampled_from_64_consecutive_frames():
     for name, stride in (("kinetics400", 8), ("kinetics400-16f", 4)):
         recipe = RECIPES[name]
         indices = frame_sampling.train_indices(

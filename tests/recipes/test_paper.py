@@ -1,4 +1,4 @@
-"""The paper's tables as recipes: its figures as printed, and what each row changes in the Kinetics recipe."""
+"""The tables of the paper as recipes: the printed figures, and the fields that each row changes."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ from tanet.profiling.flops import build_on_meta
 from tanet.recipes import RECIPES, TABLES, find_recipe, find_table
 from tanet.recipes.kinetics400 import KINETICS400
 
-# As the paper prints them: row, top-1, top-5; in Table 2 GFLOPs and millions of parameters before.
+# Rows as printed in the paper: name, top-1, top-5. Table 2 has GFLOPs and parameters (millions) before top-1.
 PRINTED = {
     "1a": """
         alpha1-beta4 75.63 92.10
@@ -64,7 +64,7 @@ PRINTED = {
         res2-5 76.09 92.30
     """,
 }
-# What the rows of a table may change; all else is the Kinetics recipe.
+# Fields that the rows of a table may change. All other fields are those of the Kinetics recipe.
 CHANGES = {
     "1a": {"alpha", "beta"},
     "1b": {"kernel", "frames", "clips"},
@@ -76,7 +76,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_figures_are_the_papers(table):
+def test_figures_match_paper(table):
     rows = [
         [name, *filter(None, (row.gflops, row.params_m)), row.top1, row.top5]
         for name, row in TABLES[table].items()
@@ -85,8 +85,8 @@ def test_figures_are_the_papers(table):
     assert rows == [[name, *map(float, figures)] for name, *figures in printed]
 
 
-def differences(recipe):
-    """Fields that are not the Kinetics recipe's, with their values."""
+def differences_from_kinetics400(recipe):
+    """Return the fields, with values, that differ from the Kinetics recipe."""
     found = {}
     for section in dataclasses.fields(recipe):
         ours, theirs = getattr(recipe, section.name), getattr(KINETICS400, section.name)
@@ -99,11 +99,11 @@ def differences(recipe):
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_a_row_changes_what_its_table_is_about(table):
+def test_row_changes_only_fields_of_its_table(table):
     for name, row in TABLES[table].items():
-        changed = differences(row.recipe)
+        changed = differences_from_kinetics400(row.recipe)
         assert set(changed) <= CHANGES[table]
-        # The row's name tells the values.
+        # The name of the row contains the values.
         for field, value in changed.items():
             if field not in ("stages", "clips"):
                 assert str(value) in name
@@ -111,7 +111,7 @@ def test_a_row_changes_what_its_table_is_about(table):
     assert len(set(recipes)) == len(recipes)
 
 
-def test_the_papers_choice_is_in_every_table():
+def test_default_of_paper_is_in_every_table():
     for table, name in (
         ("1a", "alpha2-beta4"),
         ("1b", "kernel3-frames8"),
@@ -120,22 +120,22 @@ def test_the_papers_choice_is_in_every_table():
     ):
         assert TABLES[table][name].recipe == KINETICS400
     assert TABLES["5b"]["res2-5"].recipe == KINETICS400
-    assert differences(TABLES["5a"]["b"].recipe) == {"position": "b"}
+    assert differences_from_kinetics400(TABLES["5a"]["b"].recipe) == {"position": "b"}
 
 
-def test_longer_clips_are_tested_fewer_times():
+def test_longer_clips_are_tested_with_fewer_clips():
     views = {row.recipe.model.frames: row.recipe.eval.clips for row in TABLES["1b"].values()}
     assert views == {8: 10, 16: 4}
     assert all(row.recipe.eval.crops == 3 for rows in TABLES.values() for row in rows.values())
 
 
-def test_table_2_goes_by_the_names_of_the_modules():
+def test_rows_of_table_2_are_named_after_modules():
     assert all(row.recipe.model.temporal == name for name, row in TABLES["2"].items())
     assert set(TABLES["2"]) == set(TEMPORAL) - {"tam-ibm"}
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_every_row_builds(table):
+def test_network_of_every_row_can_be_built(table):
     for row in TABLES[table].values():
         network = build_on_meta(row.recipe.model, classes=400)
         assert network.head.weight.is_meta
@@ -144,7 +144,7 @@ def test_every_row_builds(table):
             assert network(clip).shape == (1, 400)
 
 
-def test_table_5b_plugs_as_many_blocks_as_the_paper_says():
+def test_table_5b_has_numbers_of_tams_of_paper():
     networks = [build_on_meta(row.recipe.model, classes=400) for row in TABLES["5b"].values()]
     assert [sum(isinstance(m, TAM) for m in n.modules()) for n in networks] == [3, 9, 13, 16]
 
@@ -171,6 +171,6 @@ def test_recipes_are_found_by_name():
         ("table2", r"unknown row '' of table 2: choose from none"),
     ],
 )
-def test_unknown_names_list_the_known(name, message):
+def test_unknown_name_is_rejected_with_known_names(name, message):
     with pytest.raises(ValueError, match=message):
         find_recipe(name)

@@ -1,4 +1,4 @@
-"""Recipes: values of the papers, and the way into a checkpoint and back."""
+"""Recipes have the published values, convert to JSON and back, and reject invalid values."""
 
 import json
 
@@ -10,26 +10,27 @@ from tanet.recipes.recipe import Data, Eval, Network2D, Optim, Recipe
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_survives_json(name):
+def test_recipe_is_unchanged_after_json(name):
     assert recipes.from_dict(json.loads(json.dumps(recipes.to_dict(RECIPES[name])))) == RECIPES[name]
 
 
-def test_unknown_fields_are_named_with_the_known():
+def test_unknown_field_is_rejected_with_known_fields():
     with pytest.raises(ValueError, match=r"recipe.optim: unknown field lrr; choose from method, epochs, lr"):
         recipes.from_dict({"optim": {"lrr": 1}})
 
 
-def test_milestones_out_of_order_are_refused():
+def test_milestones_out_of_order_are_rejected():
     with pytest.raises(ValueError, match=r"^optim\.milestones must ascend, not 75, 50, 90$"):
         Recipe(optim=Optim(milestones=(75, 50, 90)))
-    assert Recipe(optim=Optim(milestones=(2, 2))).optim.milestones == (2, 2)  # rounded by max_steps
+    # Rounding by max_steps can make milestones equal.
+    assert Recipe(optim=Optim(milestones=(2, 2))).optim.milestones == (2, 2)
 
 
-def test_missing_fields_take_their_defaults():
+def test_missing_fields_get_default_values():
     assert recipes.from_dict({"optim": {"lr": 1.0}}).model == recipes.Recipe().model
 
 
-def test_kinetics_is_the_papers():
+def test_kinetics_recipe_has_values_of_paper():
     recipe = RECIPES["kinetics400"]
     optim, data, eval = recipe.optim, recipe.data, recipe.eval
     assert (optim.epochs, optim.lr, optim.milestones, optim.gamma) == (100, 0.01, (50, 75, 90), 0.1)
@@ -40,7 +41,7 @@ def test_kinetics_is_the_papers():
     assert (recipe.model.dropout, recipe.model.frames, recipe.model.position) == (0.5, 8, "auto")
 
 
-def test_something_something_is_the_papers_and_the_scripts():
+def test_something_something_recipes_have_published_values():
     one, two = RECIPES["something-v1"], RECIPES["something-v2"]
     for recipe in (one, two):
         assert (recipe.optim.epochs, recipe.optim.milestones) == (50, (30, 40, 45))
@@ -57,7 +58,7 @@ def test_something_something_is_the_papers_and_the_scripts():
     assert (two.eval.clips, two.eval.crops, two.eval.resize, two.eval.size) == (2, 3, 256, 256)
 
 
-def test_values_that_a_field_does_not_allow_are_refused():
+def test_invalid_field_values_are_rejected():
     for section, fields, message in (
         (Data, {"sampling": "Dense"}, "unknown data.sampling 'Dense': choose from dense, uniform"),
         (Network2D, {"stages": ("res6",)}, "unknown model.stages 'res6'"),

@@ -1,4 +1,4 @@
-"""Settings of a process."""
+"""`tune_cpu` changes the memory allocator and the handling of denormals."""
 
 import platform
 import subprocess
@@ -22,8 +22,8 @@ print(torch.tensor([1e-40]).mul(1).item())
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another libc's allocator is left as it is")
-def test_freed_memory_is_kept_and_denormals_are_not():
+def test_tune_cpu_keeps_freed_memory_and_flushes_denormals():
     lines = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True).stdout
     faults, denormal = lines.split()
-    assert int(faults) < 100  # of 16,384 pages
+    assert int(faults) < 100  # the tensor has 16,384 pages
     assert float(denormal) == 0

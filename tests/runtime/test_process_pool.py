@@ -1,4 +1,4 @@
-"""Processes that hang or die: each file has its answer, each bad one is named, the others are done."""
+"""`map_files` returns a result for every file, even if some worker processes hang or crash."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from tanet.runtime.process_pool import FailedFile, map_files
 
 
 def act(path):
-    """What a file's name asks for."""
+    """Hang, crash, raise or succeed, depending on the name of the file."""
     if path.name.startswith("hang"):
         time.sleep(100)
     if path.name.startswith("die"):
@@ -20,7 +20,7 @@ def act(path):
     return os.getpid(), path.name.upper()
 
 
-def test_every_file_has_its_answer_whatever_the_others_do(tmp_path):
+def test_every_file_gets_result_despite_hanging_and_crashing_ones(tmp_path):
     names = ["a", "hang", "die", "b", "raise", "c", "die too", "d"]
     began = time.monotonic()
     found = dict(map_files(act, [tmp_path / name for name in names], workers=2, limit=1.0))
@@ -36,7 +36,7 @@ def test_every_file_has_its_answer_whatever_the_others_do(tmp_path):
     assert said["raise"] == FailedFile("crashed", "MemoryError: too large")
 
 
-def test_who_stops_early_leaves_no_process(tmp_path):
+def test_closing_early_leaves_no_process(tmp_path):
     answers = map_files(act, [tmp_path / "a", tmp_path / "hang"], workers=1, limit=100)
     _, result = next(answers)
     answers.close()
@@ -45,7 +45,7 @@ def test_who_stops_early_leaves_no_process(tmp_path):
         os.kill(result[0], 0)
 
 
-def test_nothing_to_do_and_nobody_to_do_it(tmp_path):
+def test_empty_list_gives_nothing_and_zero_workers_are_rejected(tmp_path):
     assert list(map_files(act, [], workers=2, limit=1)) == []
     with pytest.raises(ValueError, match="must be positive, not 0 and 1"):
         next(map_files(act, [tmp_path], workers=0, limit=1))

@@ -1,1 +1,1 @@
-"""What tests share: tiny videos, trainings, processes, checkpoints of other codebases."""
+"""Helpers shared by the tests: tiny videos, trainings, rank processes, checkpoints of other codebases."""

@@ -1,4 +1,4 @@
-"""Small video files of every kind that differs for a reader, and what sequential decoding makes of them."""
+"""Encode small video files of every kind that needs its own handling, and decode them sequentially."""
 
 from contextlib import suppress
 from fractions import Fraction
@@ -10,7 +10,7 @@ import numpy as np
 RATE = 25
 X264 = {"preset": "veryfast", "threads": "1"}
 X265 = {"preset": "ultrafast", "x265-params": "log-level=none:pools=none:keyint=12:bframes=3:b-pyramid=1"}
-CLIPS = {  # file name → codec, pictures a group, options of the encoder
+CLIPS = {  # file name → codec, frames per group, encoder options
     "groups_of_12.mp4": ("libx264", 12, {**X264, "bf": "3"}),
     "one_group.mp4": ("libx264", 250, {**X264, "bf": "3"}),
     "no_b_frames.mp4": ("libx264", 12, {**X264, "bf": "0"}),
@@ -31,8 +31,8 @@ CLIPS = {  # file name → codec, pictures a group, options of the encoder
 }
 
 
-def content(number: int) -> np.ndarray:
-    """Texture that moves, on a brightness that tells the frame's number."""
+def draw_frame(number: int) -> np.ndarray:
+    """Draw frame `number`: a moving texture whose brightness depends on the number."""
     y, x = np.mgrid[:72, :104]
     wave = 40 * np.sin((x + 3 * number) / 7) + 40 * np.cos((y - 2 * number) / 5)
     noise = np.random.default_rng(number % 7).integers(-12, 13, (72, 104))
@@ -41,14 +41,14 @@ def content(number: int) -> np.ndarray:
 
 
 def encode(path, codec, group, options, *, times=range(60)) -> Path:
-    """A clip of 104 × 72 pixels, a frame at each of these times, in frames of the rate."""
+    """Encode a clip of 104 × 72 pixels with one frame at each of `times`, in units of 1/RATE seconds."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=RATE, options=options)
         stream.width, stream.height, stream.pix_fmt = 104, 72, "yuvj420p" if codec == "mjpeg" else "yuv420p"
         stream.codec_context.gop_size = group
         stream.codec_context.time_base = Fraction(1, RATE)
         for number, time in enumerate(times):
-            frame = av.VideoFrame.from_ndarray(content(number), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(draw_frame(number), format="rgb24")
             frame.pts, frame.time_base = time, Fraction(1, RATE)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
@@ -56,7 +56,7 @@ def encode(path, codec, group, options, *, times=range(60)) -> Path:
 
 
 def rewrite(source, target, change, *, options=None, title="") -> Path:
-    """Copies packets into another file without decoding; `change` returns those to keep."""
+    """Copy packets into another file without decoding them; `change` returns the packets to write."""
     with av.open(str(source)) as old, av.open(str(target), "w", options=options or {}) as new:
         new.metadata["title"] = title
         stream = new.add_stream_from_template(old.streams.video[0])
@@ -66,8 +66,8 @@ def rewrite(source, target, change, *, options=None, title="") -> Path:
     return target
 
 
-def sequential(path) -> np.ndarray:
-    """The truth: [frames, H, W, 3]."""
+def decode_sequentially(path) -> np.ndarray:
+    """Decode all frames in order: the expected result of every other read, [frames, H, W, 3]."""
     frames = []
     with suppress(av.FFmpegError), av.open(str(path)) as container:
         for frame in container.decode(video=0):
@@ -76,29 +76,30 @@ def sequential(path) -> np.ndarray:
 
 
 def begin_with_frame_17(packets):
-    """For `rewrite`: an edit list leaves out the first 17 frames."""
+    """Change packets for `rewrite` so that an edit list skips the first 17 frames."""
     begin = sorted(packet.pts for packet in packets)[17]
     for packet in packets:
         packet.pts, packet.dts = packet.pts - begin, packet.dts - begin
     return packets
 
 
-EDITED = {"avoid_negative_ts": "disabled", "use_editlist": "1"}
+EDIT_LIST_OPTIONS = {"avoid_negative_ts": "disabled", "use_editlist": "1"}
 
 
 def mark_as_not_coded(data: bytes) -> bytes:
-    """An MPEG-4 picture as encoders write one that repeats the last: a header without a picture."""
+    """Turn an MPEG-4 frame into one that repeats the frame before it: a header without frame data."""
     at = data.index(b"\x00\x00\x01\xb6") + 4
     bits = f"{int.from_bytes(data[at : at + 4]):032b}"
-    # Type, seconds in ones up to a zero, a marker, the time in 1/25 s, a marker; then whether it is coded.
+    # The header holds the type, the seconds (ones up to a zero), a marker, the time in 1/25 s, a marker,
+    # and then the bit that says whether the frame is coded.
     coded = bits.index("0", 2) + 1 + 1 + 5 + 1
     assert bits[coded] == "1"
     bits = f"{bits[:coded]}00".ljust(-(-(coded + 2) // 8) * 8, "1")
     return data[:at] + int(bits, 2).to_bytes(len(bits) // 8)
 
 
-def not_coded(*numbers):
-    """For `rewrite`: these pictures are marked as not coded."""
+def marking_not_coded(*numbers):
+    """Return a change for `rewrite` that marks these frames as not coded."""
 
     def change(packets):
         for number, packet in enumerate(packets):
@@ -110,8 +111,8 @@ def not_coded(*numbers):
     return change
 
 
-def all_kinds(folder: Path) -> dict[str, Path]:
-    """What it is → a file of each kind that has an encoder here."""
+def encode_all_kinds(folder: Path) -> dict[str, Path]:
+    """Encode one file of each kind that this machine has an encoder for; return name → file."""
     kinds = {}
     for name, (codec, group, options) in CLIPS.items():
         if codec in av.codecs_available:
@@ -121,9 +122,9 @@ def all_kinds(folder: Path) -> dict[str, Path]:
         name = f"variable_rate.{suffix}"
         kinds[name] = encode(folder / name, *CLIPS["groups_of_12.mp4"], times=late)
     kinds["edit_list.mp4"] = rewrite(
-        kinds["groups_of_12.mp4"], folder / "edit_list.mp4", begin_with_frame_17, options=EDITED
+        kinds["groups_of_12.mp4"], folder / "edit_list.mp4", begin_with_frame_17, options=EDIT_LIST_OPTIONS
     )
-    kinds["not_coded.avi"] = rewrite(kinds["ucf.avi"], folder / "not_coded.avi", not_coded(7, 20, 21))
+    kinds["not_coded.avi"] = rewrite(kinds["ucf.avi"], folder / "not_coded.avi", marking_not_coded(7, 20, 21))
     for name in ("groups_of_12.mp4", "open_groups.mkv", "ucf.avi", "vp9.webm"):
         if name in kinds:
             first = {"movflags": "faststart"} if name.endswith("mp4") else {}

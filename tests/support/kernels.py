@@ -1,6 +1,6 @@
-"""What the tests of the fused kernels share: a device that runs them, and errors that are measured.
+"""Helpers for the tests of the Triton kernels: the device to run on, and the measurement of errors.
 
-They need a GPU and Triton. Triton's interpreter runs a few small ones on a CPU: TRITON_INTERPRET=1.
+The tests need Triton and a GPU. With TRITON_INTERPRET=1, Triton's interpreter runs the small ones on a CPU.
 """
 
 import math
@@ -15,22 +15,22 @@ import torch
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = torch.device("cpu" if INTERPRETED else "cuda")
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-# The interpreter takes matrices of bfloat16 for matrices of integers.
+# The interpreter treats bfloat16 matrices as integer matrices, so bfloat16 is not tested with it.
 PRECISIONS = tuple(d for d in DTYPES if not INTERPRETED or d != torch.bfloat16)
-FLOOR = 1e-6  # relative; below it float32's own rounding decides
+FLOOR = 1e-6  # relative error; smaller ones are rounding errors of float32
 needs_gpu = pytest.mark.skipif(INTERPRETED, reason="needs a GPU")
 
 
 def need_triton() -> None:
-    """Skip the whole file where its kernels can not run."""
+    """Skip the whole test file if its kernels cannot run on this machine."""
     if find_spec("triton") is None:
         pytest.skip("needs Triton", allow_module_level=True)
     if not (INTERPRETED or torch.cuda.is_available()):
         pytest.skip("needs a GPU, or TRITON_INTERPRET=1", allow_module_level=True)
 
 
-def choose(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Let all of the package compute by "triton" or "torch", wherever the tensors are."""
+def use_backend(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Make the whole package use the backend "triton" or "torch", on any device."""
     for module in [module for key, module in sys.modules.items() if key.startswith("tanet.")]:
         if "backend_for" in vars(module):
             monkeypatch.setattr(module, "backend_for", lambda *_, **__: name)
@@ -44,25 +44,29 @@ def assert_as_exact(
     names: Iterable[str],
     norm: float = math.inf,
 ) -> None:
-    """Each fused tensor errs at most twice as far from float64 as the plain form's in the same precision.
+    """Check that each fused tensor has at most twice the error of the plain PyTorch code in the same dtype.
 
-    By `error`; where many roundings add up before the tensor (`norm` 2) by the mean over its elements.
+    Both errors are measured against float64 by `relative_error`. Use `norm` 2, the mean over all elements,
+    for tensors that accumulate many rounding errors.
     """
     for name, exact, plain, ours in zip(names, run(torch.float64), run(dtype), fused(), strict=True):
         assert ours.dtype == plain.dtype, name
-        found, allowed = error(ours, exact, norm=norm), max(2 * error(plain, exact, norm=norm), FLOOR)
+        found, allowed = (
+            relative_error(ours, exact, norm=norm),
+            max(2 * relative_error(plain, exact, norm=norm), FLOOR),
+        )
         assert found <= allowed, f"{name}: {found:.1e} > {allowed:.1e}"
 
 
-def error(value: torch.Tensor, exact: torch.Tensor, *, norm: float = math.inf) -> float:
-    """The largest error, as a part of the largest exact value; NaN if there is one; norm 2: the mean's."""
+def relative_error(value: torch.Tensor, exact: torch.Tensor, *, norm: float = math.inf) -> float:
+    """Return |value - exact| / |exact| in the given vector norm: by default the maximum. NaN stays NaN."""
     difference = torch.linalg.vector_norm(value.double() - exact, norm)
     return float(difference / torch.linalg.vector_norm(exact, norm).clamp(min=1e-30))
 
 
 @pytest.fixture
 def nan_buffers():
-    """Memory comes filled with NaN, so that an element which nothing writes is seen."""
+    """Fill new memory with NaN, so that a test notices an element that no kernel writes."""
     filled = torch.utils.deterministic.fill_uninitialized_memory
     torch.utils.deterministic.fill_uninitialized_memory = True
     torch.use_deterministic_algorithms(True, warn_only=True)

@@ -1,4 +1,4 @@
-"""Weights as other projects name them, written out from their formats and not from tanet's tables."""
+"""Random weights under the names of other projects, written without the name tables of tanet."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ R50, R101 = (3, 4, 6, 3), (3, 4, 23, 3)
 
 
 def blocks(depths, width, expansion) -> Iterator[tuple[str, int, int, int, bool]]:
-    """(layerS.i, C in, C inside, C out, whether the shortcut has a convolution)."""
+    """Yield (layerS.i, C in, C inside, C out, whether the shortcut has a convolution) for each block."""
     inputs = width
     for stage, depth in enumerate(depths):
         inner = width * 2**stage
@@ -59,7 +59,7 @@ def official(
     plugged="1234",
     wrap="tam",
 ) -> Shapes:
-    """Names and shapes of a file of the published code; wrap: tam, old (its older names), shift or none."""
+    """List names and shapes of a file of the published code. wrap: tam, old (older names), shift or none."""
     found: Shapes = {"base_model.conv1.weight": (width, 3, 7, 7), **norm("base_model.bn1", width)}
     for block, inputs, inner, outputs, shortcut in blocks(depths, width, 1 if basic else 4):
         at = f"base_model.{block}"
@@ -78,7 +78,7 @@ def official(
 
 
 def mmaction2(depths=R50, *, width=64, basic=False, frames=8, kernel=3, classes=5, wrap="tam") -> Shapes:
-    """Names and shapes of a file of mmaction2, in the order of `official`; wrap: tam, shift or none."""
+    """List names and shapes of a file of mmaction2 in the order of `official`. wrap: tam, shift or none."""
     found: Shapes = {"backbone.conv1.conv.weight": (width, 3, 7, 7), **norm("backbone.conv1.bn", width)}
     for block, inputs, inner, outputs, shortcut in blocks(depths, width, 1 if basic else 4):
         at = f"backbone.{block}"
@@ -96,7 +96,7 @@ def mmaction2(depths=R50, *, width=64, basic=False, frames=8, kernel=3, classes=
 
 
 def weights(shapes: Shapes, *, prefix="", device="cpu") -> dict[str, torch.Tensor]:
-    """Random weights of a size that neither dies nor explodes on its way through a network."""
+    """Make random weights, scaled so that activations neither vanish nor explode."""
     made = {}
     for name, shape in shapes.items():
         if name.endswith("num_batches_tracked"):
@@ -111,7 +111,7 @@ def weights(shapes: Shapes, *, prefix="", device="cpu") -> dict[str, torch.Tenso
 
 
 def official_logits(state: dict[str, torch.Tensor], clips: torch.Tensor, *, depths=R50) -> torch.Tensor:
-    """The paper's formulas on a file of the published code: clips [N, T, 3, H, W] → logits [N, classes]."""
+    """Compute logits [N, classes] of clips [N, T, 3, H, W] from published weights by the paper's formulas."""
     p = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     n, t = clips.shape[:2]
 

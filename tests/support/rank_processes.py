@@ -1,4 +1,4 @@
-"""Trainings in processes of their own, alone or as ranks, which tests may kill."""
+"""Start trainings in separate processes, as one or several ranks, so that tests can kill them."""
 
 import json
 import os
@@ -29,21 +29,25 @@ def start(
     norm: bool = True,
     device: str = "cpu",
     compile: bool = False,
-    unbuilt: int | None = None,
+    rank_without_network: int | None = None,
 ) -> list[Any]:
-    """Start or resume a training that saves its state after each step; its processes, at work.
+    """Start or resume a training that saves its state after each step. Return its running processes.
 
-    Each leads a process group, as torchrun and SLURM start them; one that is asked to stop exits with 130.
+    Each process leads its own process group, like one that torchrun or SLURM starts. A process that is asked
+    to stop exits with 130. After each step it appends epoch, step, rank and videos to
+    out/../steps-RANK.jsonl.
 
-    Each leaves a line for each step in out/../steps-RANK.jsonl: epoch, step, videos. Without `norm` the
-    BatchNorms do nothing, so that a batch's samples do not meet. The rank `unbuilt` has no network.
+    Args:
+        norm: if false, the BatchNorms stay in evaluation mode, so that samples do not influence each other.
+        rank_without_network: building the network fails on this rank.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     ranks = [
         _context.Process(
-            target=_train, args=(recipe, out, device, compile, rank, world_size, port, norm, rank == unbuilt)
+            target=_train,
+            args=(recipe, out, device, compile, rank, world_size, port, norm, rank == rank_without_network),
         )
         for rank in range(world_size)
     ]
@@ -52,8 +56,8 @@ def start(
     return ranks
 
 
-def steps(out: Path) -> dict[tuple[int, int, int], list[str]]:
-    """The videos of each (epoch, step, rank); of steps that were made twice, those of the second time."""
+def read_steps(out: Path) -> dict[tuple[int, int, int], list[str]]:
+    """Read the videos of each (epoch, step, rank). If a step ran twice, its second run counts."""
     found = {}
     for path in sorted(out.parent.glob("steps-*.jsonl")):
         for line in path.read_text().splitlines():
@@ -71,12 +75,12 @@ def _train(
     world_size: int,
     port: int,
     norm: bool,
-    unbuilt: bool,
+    no_network: bool,
 ) -> None:
     os.setpgid(0, 0)
     torch.set_num_threads(1)
-    torch.backends.cudnn.allow_tf32 = False  # so that float32 is what it says
-    set_start_method("fork", force=True)  # workers of a forkserver outlive a training that is killed
+    torch.backends.cudnn.allow_tf32 = False  # compute in full float32
+    set_start_method("fork", force=True)  # workers of a forkserver would outlive a killed training
     if world_size > 1:
         os.environ.update(
             RANK=str(rank),
@@ -87,30 +91,30 @@ def _train(
         )
     add = sys.modules["tanet.training.nonfinite"].NonFiniteMonitor.add
 
-    def add_and_tell(self: Any, epoch: int, step: int, videos: tuple[str, ...], made: Any) -> None:
+    def add_and_log(self: Any, epoch: int, step: int, videos: tuple[str, ...], made: Any) -> None:
         with out.with_name(f"steps-{rank}.jsonl").open("a") as file:
             file.write(json.dumps([epoch, step, rank, videos]) + "\n")
         add(self, epoch, step, videos, made)
 
-    sys.modules["tanet.training.nonfinite"].NonFiniteMonitor.add = add_and_tell
+    sys.modules["tanet.training.nonfinite"].NonFiniteMonitor.add = add_and_log
     if not norm:
-        sys.modules["tanet.training.setup"].build = _without_norm
-    if unbuilt:
-        sys.modules["tanet.training.setup"].build = _no_network
+        sys.modules["tanet.training.setup"].build = _build_without_norm
+    if no_network:
+        sys.modules["tanet.training.setup"].build = _fail_to_build
     try:
         train(recipe, out=out, device=device, resume=True, save_minutes=0, compile=compile)
     except Interrupted:
         os._exit(130)
     except UserError as error:
         out.with_name(f"error-{rank}.txt").write_text(str(error))
-        os._exit(2)  # as the command, without a trace
+        os._exit(2)  # exit like the command: no traceback
 
 
-def _no_network(*_: Any, **__: Any) -> nn.Module:
+def _fail_to_build(*_: Any, **__: Any) -> nn.Module:
     raise UserError("no network here")
 
 
-def _without_norm(*args: Any, **kwargs: Any) -> nn.Module:
+def _build_without_norm(*args: Any, **kwargs: Any) -> nn.Module:
     network = build(*args, **kwargs)
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):

@@ -1,8 +1,8 @@
-"""Draw docstrings, comments and messages of the code at random, for a fresh reader to judge.
+"""Print random docstrings, comments and error messages of the code, for a new reader to judge.
 
     python -m tests.support.sample_prose --seed 1 --count 30
 
-A passage that must be read twice is rewritten. Draw again with another seed until all are understood at once.
+Rewrite each passage that must be read twice. Repeat with another seed until all passages are clear.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def passages_of(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield place and text of each docstring, docstring of a field, message of an error, and comment."""
+    """Yield location and text of each docstring, field docstring, error message and comment."""
     source, name = path.read_text(), path.relative_to(ROOT)
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (

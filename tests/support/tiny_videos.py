@@ -1,4 +1,4 @@
-"""Small real videos for tests: verbs that only the order of frames tells apart."""
+"""Small H.264 videos for tests. Only the order of frames distinguishes their classes."""
 
 import dataclasses
 from pathlib import Path
@@ -18,7 +18,7 @@ TINY = Recipe(
 
 
 def changed(recipe: Recipe, **sections: dict[str, Any]) -> Recipe:
-    """The recipe with other values in some fields of some sections."""
+    """Return the recipe with other values in some fields of some sections."""
     return dataclasses.replace(
         recipe,
         **{name: dataclasses.replace(getattr(recipe, name), **fields) for name, fields in sections.items()},
@@ -26,7 +26,7 @@ def changed(recipe: Recipe, **sections: dict[str, Any]) -> Recipe:
 
 
 def make(path: Path, *, verb: str = "move_left", frames: int = 12, seed: int = 0) -> Path:
-    """One clip of a verb, 48 × 32."""
+    """Write one synthetic clip of a verb, 48 × 32 pixels."""
     path.parent.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(seed)
     clip = synthetic.render(verb, frames=frames, height=32, width=48, generator=generator)
@@ -35,7 +35,7 @@ def make(path: Path, *, verb: str = "move_left", frames: int = 12, seed: int = 0
 
 
 def make_folders(root: Path, *, train: int = 4, val: int = 2) -> Path:
-    """ROOT/{train,val}/{move_left,move_right}/N.mp4."""
+    """Write videos to ROOT/{train,val}/{move_left,move_right}/N.mp4."""
     for split, count in (("train", train), ("val", val)):
         for number, verb in enumerate(("move_left", "move_right")):
             for i in range(count):

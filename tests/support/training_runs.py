@@ -1,4 +1,4 @@
-"""Small trainings that tests stop and resume: the recipe, the stop, and whether two runs ended the same."""
+"""Fixtures and helpers for tests that stop a small training, resume it and compare the result."""
 
 import csv
 import sys
@@ -16,7 +16,7 @@ TIMES = ("seconds", "clips_per_second", "wait")  # columns that differ from run 
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
-    """Two epochs of five steps, not six, since a video is bad; with dropout."""
+    """Recipe with dropout of two epochs of five steps; a sixth step is missing because one video is bad."""
     root = make_folders(tmp_path_factory.mktemp("videos"), train=6, val=2)
     (root / "train/move_left/3.mp4").write_bytes(b"an error page")
     return changed(
@@ -25,20 +25,21 @@ def recipe(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole(recipe, tmp_path_factory):
-    """The folder of a run that was never stopped."""
+def finished_run(recipe, tmp_path_factory):
+    """Folder of a training that was never stopped."""
     out = tmp_path_factory.mktemp("whole")
     train(recipe, out=out, device="cpu")
     return out
 
 
 @pytest.fixture
-def tells_each_step(monkeypatch):
+def progress_every_step(monkeypatch):
+    """Make the trainer report progress after every step."""
     monkeypatch.setattr(sys.modules["tanet.training.trainer"], "PROGRESS_INTERVAL", -1.0)
 
 
-def same(one, other):
-    """Weights bit for bit, the best as the last, and what metrics.csv says."""
+def same_result(one, other):
+    """Compare two run folders: weights bit by bit, and metrics.csv without its timing columns."""
     for name in ("last", "best"):
         a, b = (safetensors.torch.load_file(folder / f"{name}.safetensors") for folder in (one, other))
         if a.keys() != b.keys() or not all(torch.equal(a[key], b[key]) for key in a):
@@ -48,10 +49,12 @@ def same(one, other):
 
 
 class Stop(Exception):
-    """Thrown from where a training reports, in place of a crash."""
+    """Raised by the event callback of a training to simulate a crash."""
 
 
 def stop_at(epoch, step):
+    """Return an event callback that raises Stop when the given step is reported."""
+
     def report(event):
         if isinstance(event, Progress) and (event.epoch, event.step) == (epoch, step):
             raise Stop

@@ -1,4 +1,4 @@
-"""The verbs are what they say, each the reverse of its pair, and files and data sets hold what was drawn."""
+"""Synthetic clips show their verb, paired verbs are time reversals, and files contain the drawn frames."""
 
 import json
 from dataclasses import replace
@@ -21,7 +21,7 @@ def draw(verb, seed, *, frames=32, difficulty=synthetic.DEFAULT):
 
 
 def object_mask(verb, seed, *, speed=0):
-    """Where the object is, [T, H, W]: what differs from the same seed's scene without it."""
+    """Return the mask [T, H, W] of the object: the pixels that differ from the same scene without it."""
     empty = draw("appear", seed, frames=2, difficulty=BARE)[0].astype(int)
     return np.abs(draw(verb, seed, difficulty=replace(BARE, speed=speed)) - empty).max(axis=-1) > 16
 
@@ -31,7 +31,7 @@ def centers(masks):
 
 
 def headings(masks):
-    """The long axis's angle, counter-clockwise unwrapped over the clip; or its opposite."""
+    """Return the angle of the long axis per frame: counter-clockwise, modulo π, unwrapped over the clip."""
     angles = []
     for mask in masks:
         y, x = np.nonzero(mask)
@@ -46,7 +46,7 @@ def decode(path):
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids="/".join)
-def test_a_pair_has_the_same_frames_in_reverse(pair):
+def test_paired_verbs_have_same_frames_in_reverse(pair):
     hardest = Difficulty(camera=1, speed=1, tempo=2, activity=1, distractors=3, noise=0.05, light=0.2)
     for difficulty in (BARE, synthetic.DEFAULT, HARD, hardest):
         forward, backward = (draw(verb, 5, frames=9, difficulty=difficulty) for verb in pair)
@@ -54,7 +54,7 @@ def test_a_pair_has_the_same_frames_in_reverse(pair):
         assert not np.array_equal(backward, forward)
 
 
-def test_the_generator_decides():
+def test_clip_depends_on_generator():
     assert np.array_equal(draw("approach", 1), draw("approach", 1))
     assert not np.array_equal(draw("approach", 1), draw("approach", 2))
     assert draw("approach", 1).shape == (32, 96, 128, 3)
@@ -72,17 +72,17 @@ def test_the_generator_decides():
         ),
     ],
 )
-def test_videos_stay_as_they_were_first_drawn(difficulty, wanted):
+def test_clips_match_recorded_checksums(difficulty, wanted):
     found = []
     for seed, verb in enumerate(VERBS):
         generator = np.random.default_rng(seed)
         clip = render(verb, frames=9, height=48, width=64, difficulty=difficulty, generator=generator)
-        # A sum that tells clips apart, and forgives a processor that rounds a pixel otherwise.
+        # This weighted sum differs between clips, but tolerates pixels that another CPU rounds differently.
         found.append((clip.ravel() * (np.arange(clip.size) * 7919 % 1009 - 504)).mean())
     assert np.allclose(found, wanted, atol=0.2)
 
 
-def test_tempo_lets_a_verb_wait_before_and_after():
+def test_tempo_adds_pauses_before_and_after_verb():
     times, generator = np.linspace(0, 1, 41), np.random.default_rng(0)
     drawn = [tracks.progress(times, Difficulty(tempo=1.5), generator) for _ in range(2000)]
     lasts = np.array([((come > 0) & (come < 1)).mean() for come in drawn])
@@ -90,27 +90,28 @@ def test_tempo_lets_a_verb_wait_before_and_after():
     assert lasts.max() > 0.9
     assert all(come[0] == 0 and come[-1] == 1 and (np.diff(come) >= 0).all() for come in drawn)
     before, after = (np.array([(come == end).mean() for come in drawn]) for end in (0, 1))
-    assert abs(before.mean() - after.mean()) < 0.02  # the same backwards
+    # Equal pauses before and after, so reversing time gives the same distribution.
+    assert abs(before.mean() - after.mean()) < 0.02
 
 
 @pytest.mark.parametrize(
     ("verb", "kept"), [("move_left", 0), ("move_up", 1), ("approach", 2), ("turn_left", 3)]
 )
-def test_activity_leaves_the_verb_its_own_way(verb, kept):
+def test_activity_keeps_motion_of_verb(verb, kept):
     times, pan = np.linspace(0, 1, 33), np.zeros((2, 33))
     for seed in SEEDS:
         calm, busy = (
             tracks.act(verb, times, pan, (96, 128), Difficulty(activity=dial), np.random.default_rng(seed))
             for dial in (0, 1)
         )
-        # Along its own way it goes as before, from another place perhaps; otherwise it does not.
+        # The motion of the verb is unchanged, up to an offset; the other motions change.
         own = np.diff(busy[kept]) - np.diff(calm[kept])
         assert np.abs(own).max() < 1e-6
         others = [i for i in range(4) if i != kept]
         assert all(np.ptp(busy[i] - calm[i]) > 0.1 for i in others)
 
 
-def test_what_surrounds_the_verb_is_the_same_backwards():
+def test_background_motion_is_symmetric_in_time():
     times, generator = np.linspace(0, 1, 33), np.random.default_rng(0)
     pace = np.array([np.diff(tracks.progress(times, Difficulty(speed=1.0), generator)) for _ in range(4000)])
     path = np.array([tracks.wander(times, generator) for _ in range(4000)])
@@ -126,7 +127,7 @@ def test_what_surrounds_the_verb_is_the_same_backwards():
     ("verb", "axis", "sign"),
     [("move_left", 1, -1), ("move_right", 1, 1), ("move_up", 0, -1), ("move_down", 0, 1)],
 )
-def test_moves_go_where_they_say(verb, axis, sign):
+def test_moves_have_their_direction(verb, axis, sign):
     for seed in SEEDS:
         moved = centers(object_mask(verb, seed))[[0, -1]]
         way = sign * (moved[1] - moved[0])
@@ -135,25 +136,25 @@ def test_moves_go_where_they_say(verb, axis, sign):
 
 
 @pytest.mark.parametrize(("verb", "sign"), [("approach", 1), ("recede", -1)])
-def test_sizes_change_as_they_say(verb, sign):
+def test_approach_grows_and_recede_shrinks(verb, sign):
     for seed in SEEDS:
         area = object_mask(verb, seed).sum(axis=(1, 2))[::sign]
         assert area[-1] > 1.8**2 * area[0]
-        assert area[0] > 100  # a start that can be seen
+        assert area[0] > 100  # the object is visible at its smallest
 
 
 @pytest.mark.parametrize(("verb", "sign"), [("turn_left", 1), ("turn_right", -1)])
-def test_turns_go_round_as_they_say(verb, sign):
+def test_turns_have_their_direction(verb, sign):
     for seed in SEEDS:
         angle = sign * np.degrees(headings(object_mask(verb, seed)))
         assert 85 < angle[-1] - angle[0] < 155
-        # Eight frames of a clip of the most uneven speed step by less than half of what would be ambiguous.
+        # At the most uneven speed, eight frames of a clip differ by less than 50° (90° would be ambiguous).
         uneven = np.degrees(headings(object_mask(verb, seed, speed=1)))
         assert np.abs(np.diff(uneven[2::4])).max() < 50
 
 
 @pytest.mark.parametrize(("verb", "order"), [("appear", 1), ("vanish", -1)])
-def test_objects_come_out_of_nothing_and_go_into_it(verb, order):
+def test_objects_appear_and_vanish(verb, order):
     for seed in SEEDS:
         area = object_mask(verb, seed).sum(axis=(1, 2))[::order]
         assert area[0] == 0
@@ -161,7 +162,7 @@ def test_objects_come_out_of_nothing_and_go_into_it(verb, order):
         assert area[16] > 100
 
 
-def test_each_dial_changes_the_frames():
+def test_each_difficulty_setting_changes_frames():
     still = draw("move_left", 3, difficulty=BARE)
     for dial in ({"tempo": 0.5}, {"activity": 0.2}):
         assert not np.array_equal(draw("move_left", 3, difficulty=replace(BARE, **dial)), still), dial
@@ -170,7 +171,7 @@ def test_each_dial_changes_the_frames():
         assert not np.array_equal(changed, still), dial
 
 
-def test_wrong_requests_are_named():
+def test_invalid_arguments_are_rejected():
     with pytest.raises(ValueError, match="unknown verb 'jump'; known: move_left, move_right"):
         draw("jump", 0)
     with pytest.raises(ValueError, match="2 frames"):
@@ -179,7 +180,7 @@ def test_wrong_requests_are_named():
         Difficulty(noise=-0.1)
 
 
-def test_files_are_ordinary_h264(tmp_path):
+def test_written_files_are_h264(tmp_path):
     clip = draw("turn_left", 0, frames=30)
     write_video(tmp_path / "new" / "clip.mp4", clip, fps=25)
     frames = decode(tmp_path / "new" / "clip.mp4")
@@ -194,7 +195,7 @@ def test_files_are_ordinary_h264(tmp_path):
         assert container.streams.video[0].average_rate == 25
 
 
-def test_files_that_cannot_be_written_are_named(tmp_path):
+def test_files_that_cannot_be_written_are_reported(tmp_path):
     clip = draw("turn_left", 0, frames=2)
     with pytest.raises(ValueError, match="even"):
         write_video(tmp_path / "odd.mp4", clip[:, :-1])
@@ -206,7 +207,7 @@ def test_files_that_cannot_be_written_are_named(tmp_path):
         write_video(tmp_path / "file" / "inside.mp4", clip)
 
 
-def test_a_data_set_depends_on_its_seed_alone(tmp_path):
+def test_data_set_depends_only_on_seed(tmp_path):
     made = []
     make_dataset(
         tmp_path / "two", train=2, val=1, seed=7, verbs=VERBS[2:4], report=lambda *done: made.append(done)
@@ -230,7 +231,7 @@ def test_a_data_set_depends_on_its_seed_alone(tmp_path):
         assert (tmp_path / "one" / name).read_bytes() == contents[name]
 
 
-def test_processes_make_the_same_files(tmp_path):
+def test_number_of_workers_does_not_change_files(tmp_path):
     for workers in (1, 2):
         make_dataset(
             tmp_path / str(workers), train=1, val=0, verbs=["appear"], height=48, width=64, workers=workers
@@ -239,7 +240,7 @@ def test_processes_make_the_same_files(tmp_path):
     assert one.read_bytes() == two.read_bytes()
 
 
-def test_a_data_set_is_refused_before_anything_is_written(tmp_path):
+def test_invalid_data_set_is_rejected_before_writing(tmp_path):
     with pytest.raises(ValueError, match="unknown verbs: jump; known: move_left"):
         make_dataset(tmp_path / "new", train=1, val=1, verbs=["appear", "jump"])
     with pytest.raises(ValueError, match="even"):
@@ -250,7 +251,7 @@ def test_a_data_set_is_refused_before_anything_is_written(tmp_path):
         make_dataset(tmp_path, train=1, val=1)
 
 
-def test_the_command_makes_what_it_is_told(tmp_path, capsys):
+def test_synthesize_command_writes_data_set(tmp_path, capsys):
     flags = ["--height", "32", "--width", "48", "--workers", "1", "--seed", "3", "--camera", "0.5"]
     assert main(["synthesize", str(tmp_path / "a"), "--videos", "10", "--val", "10", *flags]) == 0
     assert "10 training, 10 validation videos" in capsys.readouterr().out
@@ -274,14 +275,14 @@ def test_the_command_makes_what_it_is_told(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("flags", "line"),
     [
-        (["--videos", "15"], "--videos must be a multiple of 10, the number of verbs, not 15"),
+        (["--videos", "15"], "--videos must be a multiple of 10 (the number of verbs), not 15"),
         (["--videos", "0", "--val", "0"], "--videos and --val are both 0"),
         (["--tempo", "-1"], "difficulty settings must not be negative"),
         (["--workers", "0"], "--workers must be positive, not 0"),
         (["--height", "33", "--workers", "1"], "even H and W"),
     ],
 )
-def test_the_command_names_what_is_wrong(tmp_path, capsys, flags, line):
+def test_synthesize_command_reports_errors(tmp_path, capsys, flags, line):
     assert main(["synthesize", str(tmp_path / "new"), *flags]) == 2
     assert line in capsys.readouterr().err
     assert not (tmp_path / "new").exists()

@@ -1,4 +1,4 @@
-"""Two processes are the same experiment as one; what fails in one ends both, in one line."""
+"""Training on two ranks gives the same result as on one. An error on one rank ends both with one message."""
 
 import csv
 import dataclasses
@@ -30,26 +30,26 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
-    """Two epochs of five steps of four clips; nine validation videos, an odd number."""
+    """Recipe of two epochs of five steps of four clips, with nine validation videos (an odd number)."""
     root = make_folders(tmp_path_factory.mktemp("videos"), train=10, val=4)
     (root / "val/move_left/9.mp4").write_bytes((root / "val/move_left/0.mp4").read_bytes())
     return changed(TINY, data={"root": str(root)}, optim={"epochs": 2, "lr": 0.001})
 
 
-def finish(processes):
+def exit_codes(processes):
     for process in processes:
         process.join()
     return [process.exitcode for process in processes]
 
 
-def curve(out):
+def read_metrics(out):
     return [
         [float(row[name]) for name in ("train_loss", "train_top1", "val_top1")]
         for row in csv.DictReader((out / "metrics.csv").open())
     ]
 
 
-def test_alone_without_torchrun():
+def test_process_group_without_torchrun_is_single_process():
     assert is_main_process()
     with join_process_group("cpu", timeout=1.0) as (group, device):
         assert group == SINGLE_PROCESS
@@ -64,41 +64,46 @@ def test_alone_without_torchrun():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_two_processes_learn_what_one_does(recipe, tmp_path, accumulate):
-    # BatchNorm, of which each process has its own, does nothing here.
+def test_two_ranks_learn_same_weights_as_one(recipe, tmp_path, accumulate):
+    # norm=False disables the BatchNorms, because each rank would compute its own batch statistics.
     for world_size in (1, 2):
         parts = accumulate if world_size == 2 else 1
         one = changed(recipe, optim={"accumulate": parts})
         assert (
-            finish(
+            exit_codes(
                 rank_processes.start(one, tmp_path / f"{world_size}/run", world_size=world_size, norm=False)
             )
             == [0] * world_size
         )
-    one, two = (curve(tmp_path / f"{world_size}/run") for world_size in (1, 2))
+    one, two = (read_metrics(tmp_path / f"{world_size}/run") for world_size in (1, 2))
     assert two == [pytest.approx(row, rel=1e-5) for row in one]
     a, b = (
         safetensors.torch.load_file(tmp_path / f"{world_size}/run/last.safetensors") for world_size in (1, 2)
     )
     assert all(torch.allclose(a[name], b[name], rtol=1e-4, atol=1e-6) for name in a)
-    first, second = rank_processes.steps(tmp_path / "1/run"), rank_processes.steps(tmp_path / "2/run")
+    first, second = (
+        rank_processes.read_steps(tmp_path / "1/run"),
+        rank_processes.read_steps(tmp_path / "2/run"),
+    )
     for epoch, step, _ in first:
         both = second[epoch, step, 0] + second[epoch, step, 1]
         assert sorted(first[epoch, step, 0]) == sorted(both)
-    if accumulate == 1:  # the comparison itself can tell
+    if accumulate == 1:  # check that the comparison above detects other weights
         assert not torch.allclose(
             a["head.weight"],
-            safetensors.torch.load_file(_start(recipe, tmp_path) / "last.safetensors")["head.weight"],
+            safetensors.torch.load_file(_train_with_tiny_lr(recipe, tmp_path) / "last.safetensors")[
+                "head.weight"
+            ],
         )
 
 
-def _start(recipe, tmp_path):
+def _train_with_tiny_lr(recipe, tmp_path):
     train(changed(recipe, optim={"lr": 1e-9}), out=tmp_path / "start", device="cpu")
     return tmp_path / "start"
 
 
 @pytest.mark.slow
-def test_each_sample_of_shards_once_an_epoch_also_after_kills(recipe, tmp_path):
+def test_killed_run_reads_each_shard_sample_once_per_epoch(recipe, tmp_path):
     split = read_split(recipe.data)
     list(
         pack(
@@ -116,7 +121,7 @@ def test_each_sample_of_shards_once_an_epoch_also_after_kills(recipe, tmp_path):
     shards = {"root": str(tmp_path / "shards"), "workers": 2}
     one = changed(recipe, data=shards, optim={"epochs": 2})
     wanted = sorted(sample.path for sample in read_split(one.data).train)
-    assert len(wanted) == 16  # a fifth of each class is set aside
+    assert len(wanted) == 16  # of 20; a fifth of each class is split off for validation
     moments = random.Random(1)
     out = tmp_path / "run" / "run"
     for _ in range(2):
@@ -127,23 +132,23 @@ def test_each_sample_of_shards_once_an_epoch_also_after_kills(recipe, tmp_path):
                 time.sleep(0.001)
         for process in ranks:
             process.kill()
-        finish(ranks)
-    assert finish(rank_processes.start(one, out, world_size=2)) == [0, 0]
-    seen = rank_processes.steps(out)
+        exit_codes(ranks)
+    assert exit_codes(rank_processes.start(one, out, world_size=2)) == [0, 0]
+    seen = rank_processes.read_steps(out)
     for epoch in (1, 2):
         videos = [video for key, videos in seen.items() if key[0] == epoch for video in videos]
         assert sorted(videos) == wanted
 
 
 @pytest.mark.slow
-def test_what_fails_in_one_is_told_by_all(recipe, tmp_path):
+def test_all_ranks_report_error_of_one_rank(recipe, tmp_path):
     one = changed(recipe, data={"bad_files": "strict"})
     bad = Path(read_split(one.data).train[5].path)
     content = bad.read_bytes()
     bad.write_bytes(b"an error page")
     try:
         start = time.monotonic()
-        assert finish(rank_processes.start(one, tmp_path / "run", world_size=2)) == [2, 2]
+        assert exit_codes(rank_processes.start(one, tmp_path / "run", world_size=2)) == [2, 2]
         assert time.monotonic() - start < 60
     finally:
         bad.write_bytes(content)
@@ -154,19 +159,19 @@ def test_what_fails_in_one_is_told_by_all(recipe, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_process_that_dies_ends_the_other(recipe, tmp_path):
+def test_killed_rank_ends_other_rank(recipe, tmp_path):
     ranks = rank_processes.start(changed(recipe, optim={"epochs": 1000}), tmp_path / "run", world_size=2)
     while not states.list_states(tmp_path / "run"):
         time.sleep(0.01)
     ranks[1].kill()
     start = time.monotonic()
-    assert finish(ranks)[0] == 2
+    assert exit_codes(ranks)[0] == 2
     assert time.monotonic() - start < 60
     assert "process 0 of 2: another process ended" in (tmp_path / "error-0.txt").read_text()
 
 
 @pytest.mark.slow
-def test_torchrun_starts_the_command(recipe, tmp_path):
+def test_torchrun_starts_train_command(recipe, tmp_path):
     flags = ["finetune", "--data.root", recipe.data.root, "--out", str(tmp_path / "run"), "--device", "cpu"]
     flags += [
         "--model.backbone",
@@ -198,28 +203,30 @@ def test_torchrun_starts_the_command(recipe, tmp_path):
 
 
 @pytest.mark.slow
-def test_what_fails_while_one_builds_its_network_is_told_by_all(recipe, tmp_path):
-    assert finish(rank_processes.start(recipe, tmp_path / "run", world_size=2, unbuilt=1)) == [2, 2]
+def test_all_ranks_report_error_while_one_builds_its_network(recipe, tmp_path):
+    assert exit_codes(
+        rank_processes.start(recipe, tmp_path / "run", world_size=2, rank_without_network=1)
+    ) == [2, 2]
     for rank in (0, 1):
         assert (tmp_path / f"error-{rank}.txt").read_text() == "process 1 of 2: no network here"
 
 
 @pytest.mark.slow
-def test_bad_videos_of_one_share_are_counted_over_all(recipe, tmp_path):
-    one = changed(recipe, data={"max_bad": 0.12}, optim={"epochs": 1})  # one of nine
+def test_bad_validation_videos_are_counted_over_all_ranks(recipe, tmp_path):
+    one = changed(recipe, data={"max_bad": 0.12}, optim={"epochs": 1})  # 1 of 9 is below 0.12
     bad = Path(read_split(one.data).val[1].path)
     content = bad.read_bytes()
     bad.write_bytes(b"an error page")
     try:
-        assert finish(rank_processes.start(one, tmp_path / "one/run", world_size=2)) == [0, 0]
+        assert exit_codes(rank_processes.start(one, tmp_path / "one/run", world_size=2)) == [0, 0]
         strict = changed(one, data={"max_bad": 0.1})
-        assert finish(rank_processes.start(strict, tmp_path / "two/run", world_size=2)) == [2, 2]
+        assert exit_codes(rank_processes.start(strict, tmp_path / "two/run", world_size=2)) == [2, 2]
     finally:
         bad.write_bytes(content)
     assert "1 of 9 videos cannot be read" in (tmp_path / "two/error-0.txt").read_text()
 
 
-def test_a_process_touches_no_gpu_but_its_own(monkeypatch):
+def test_rank_uses_only_its_own_gpu(monkeypatch):
     touched = []
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
@@ -230,25 +237,25 @@ def test_a_process_touches_no_gpu_but_its_own(monkeypatch):
         assert touched == [("set", 1), ("used", "cuda:1")]
         touched.clear()
     monkeypatch.setenv("LOCAL_RANK", "2")
-    with pytest.raises(ValueError, match="this machine has 2 GPUs, too few"):
+    with pytest.raises(ValueError, match="more processes than its 2 GPUs"):
         distributed._own_device("cuda")
     assert not touched
     assert distributed._own_device("cpu").type == "cpu"
 
 
 @pytest.mark.parametrize("temporal", ["tam", "tsm"])
-def test_sync_norms_leave_temporal_modules_at_work(temporal):
+def test_converting_to_sync_norms_keeps_hooks_of_temporal_modules(temporal):
     network = build(dataclasses.replace(TINY.model, temporal=temporal, position="d"), classes=2).eval()
     clips = torch.randn(1, 4, 3, 32, 32)
-    before, hooks = network(clips), _hooks(network)
+    before, hooks = network(clips), _count_hooks(network)
     convert_sync_batch_norms(network)
     assert any(isinstance(module, torch.nn.SyncBatchNorm) for module in network.modules())
-    assert _hooks(network) == hooks
-    assert len(hooks) == 8  # one a block
+    assert _count_hooks(network) == hooks
+    assert len(hooks) == 8  # one per block
     assert torch.equal(network(clips), before)
 
 
-def _hooks(network):
+def _count_hooks(network):
     return [
         (name, len(module._forward_hooks), len(module._forward_pre_hooks))
         for name, module in network.named_modules()
@@ -256,7 +263,7 @@ def _hooks(network):
     ]
 
 
-def test_what_can_not_be_split_is_refused(recipe, tmp_path):
+def test_unusable_accumulate_and_sync_norm_are_rejected(recipe, tmp_path):
     with pytest.raises(ValueError, match=r"batch 4 cannot be split .*accumulate 3"):
         train(changed(recipe, optim={"accumulate": 3}), out=tmp_path, device="cpu")
     with pytest.raises(ValueError, match=r"optim\.sync_norm needs GPUs"):

@@ -1,4 +1,4 @@
-"""Gradients of parts and processes: their sum and mean, in each weight's format, begun early and in order."""
+"""GradientSync sums gradients over the parts of a batch and averages them over ranks in the backward pass."""
 
 import copy
 import gc
@@ -22,8 +22,8 @@ from tanet.training.step import TrainStep
 
 
 @dataclass(frozen=True)
-class Two(ProcessGroup):
-    """The first of two processes; the other's gradients are three times these."""
+class FirstOfTwoRanks(ProcessGroup):
+    """Rank 0 of 2 without a rank 1: the gradients of rank 1 are taken to be three times those of rank 0."""
 
     rank: int = 0
     world_size: int = 2
@@ -41,7 +41,7 @@ class Two(ProcessGroup):
 
 
 class Layers(nn.Module):
-    """Two convolutions, the first of 54 weights and the second of 12."""
+    """Two convolutions with 54 and 12 weights."""
 
     def __init__(self):
         super().__init__()
@@ -54,19 +54,19 @@ class Layers(nn.Module):
 
 
 @pytest.fixture
-def bucket_a_layer(monkeypatch):
+def one_bucket_per_layer(monkeypatch):
     monkeypatch.setattr(gradient_sync, "BUCKET_BYTES", 1)
 
 
-def plain(network, images):
-    """The gradients by autograd alone."""
+def autograd_gradients(network, images):
+    """Compute the gradients with autograd alone, without GradientSync."""
     found = torch.autograd.grad(network(images).square().sum(), list(network.parameters()))
     return [gradient.clone() for gradient in found]
 
 
-def test_processes_average_while_the_pass_goes_on(bucket_a_layer):
-    network, group, images = Layers(), Two(), torch.randn(2, 3, 5, 5)
-    expected = plain(network, images)
+def test_gradients_are_averaged_during_backward_pass(one_bucket_per_layer):
+    network, group, images = Layers(), FirstOfTwoRanks(), torch.randn(2, 3, 5, 5)
+    expected = autograd_gradients(network, images)
     meeting = GradientSync(network, group=group)
     network.one.weight.register_hook(lambda _: group.events.append("the first layer's"))
     with meeting.part(first=True, last=True):
@@ -77,14 +77,14 @@ def test_processes_average_while_the_pass_goes_on(bucket_a_layer):
         assert param.grad.stride() == param.stride()
 
 
-def test_means_begin_in_one_order_whichever_is_full_first(bucket_a_layer):
+def test_all_reduces_start_in_fixed_order(one_bucket_per_layer):
     class Backwards(Layers):
-        """The layer that was made last comes first, so that its gradient comes last."""
+        """The forward pass calls the layers in the reverse order of their definition."""
 
         def forward(self, images):
             return self.one(self.two(images[:, :2])[:, :3]).mean((2, 3))
 
-    network, group = Backwards(), Two()
+    network, group = Backwards(), FirstOfTwoRanks()
     network.one.weight.register_hook(lambda _: group.events.append("the last layer's"))
     network.two.weight.register_hook(lambda _: group.events.append("the first layer's"))
     meeting = GradientSync(network, group=group)
@@ -94,12 +94,12 @@ def test_means_begin_in_one_order_whichever_is_full_first(bucket_a_layer):
 
 
 @pytest.mark.parametrize("bucket", [1, 10**9])
-def test_parts_are_added_and_averaged_once(monkeypatch, bucket):
+def test_gradients_of_parts_are_summed_and_averaged_once(monkeypatch, bucket):
     monkeypatch.setattr(gradient_sync, "BUCKET_BYTES", bucket)
-    network, group, images = Layers(), Two(), torch.randn(5, 3, 5, 5)
-    expected = plain(network, images)
+    network, group, images = Layers(), FirstOfTwoRanks(), torch.randn(5, 3, 5, 5)
+    expected = autograd_gradients(network, images)
     meeting = GradientSync(network, group=group)
-    for _ in range(2):  # what is left of one step is not in the next
+    for _ in range(2):  # the gradient of one step is not added to the next
         group.events.clear()
         network.zero_grad()
         for number, part in enumerate(images.split(2)):
@@ -112,10 +112,10 @@ def test_parts_are_added_and_averaged_once(monkeypatch, bucket):
 
 
 @pytest.mark.parametrize("bucket", [1, 10**9])
-def test_a_weight_without_a_gradient_is_named(monkeypatch, bucket):
+def test_weight_without_gradient_is_named_in_error(monkeypatch, bucket):
     monkeypatch.setattr(gradient_sync, "BUCKET_BYTES", bucket)
     network = Layers()
-    meeting = GradientSync(network, group=Two())
+    meeting = GradientSync(network, group=FirstOfTwoRanks())
     with (
         pytest.raises(RankError, match=r"the loss does not depend on two\.weight: "),
         meeting.part(first=True, last=True),
@@ -123,10 +123,10 @@ def test_a_weight_without_a_gradient_is_named(monkeypatch, bucket):
         network.one(torch.randn(1, 3, 5, 5)).sum().backward()
 
 
-def test_weights_that_do_not_learn_are_left_alone():
+def test_frozen_weights_get_no_gradient():
     network, images = Layers(), torch.randn(2, 3, 5, 5)
     network.one.requires_grad_(False)
-    meeting = GradientSync(network, group=Two())
+    meeting = GradientSync(network, group=FirstOfTwoRanks())
     with meeting.part(first=True, last=True):
         network(images).square().sum().backward()
     assert network.one.weight.grad is None
@@ -134,23 +134,24 @@ def test_weights_that_do_not_learn_are_left_alone():
     torch.testing.assert_close(network.two.weight.grad, 2 * expected)
 
 
-def test_weights_that_lie_apart_do_not_get_into_each_others_way():
+def test_gradients_of_strided_weight_do_not_overlap():
     network = nn.Linear(3, 4)
     network.weight = nn.Parameter(torch.randn(4, 6)[:, ::2])
     images = torch.randn(2, 3)
-    expected = plain(network, images)
-    meeting = GradientSync(network, group=Two())
+    expected = autograd_gradients(network, images)
+    meeting = GradientSync(network, group=FirstOfTwoRanks())
     with meeting.part(first=True, last=True):
         network(images).square().sum().backward()
     for param, gradient in zip(network.parameters(), expected, strict=True):
         torch.testing.assert_close(param.grad, 2 * gradient)
 
 
-def test_other_passes_are_as_ever():
-    network, group, images = Layers(), Two(), torch.randn(2, 3, 5, 5)
+def test_backward_pass_outside_step_is_unchanged():
+    network, group, images = Layers(), FirstOfTwoRanks(), torch.randn(2, 3, 5, 5)
     meeting = GradientSync(network, group=group)
-    expected = plain(network, images)
-    with pytest.raises(ZeroDivisionError), meeting.part(first=True, last=True):  # what broke off is over
+    expected = autograd_gradients(network, images)
+    # The failed step must not stay active.
+    with pytest.raises(ZeroDivisionError), meeting.part(first=True, last=True):
         raise ZeroDivisionError
     network(images).square().sum().backward()
     assert group.events == []
@@ -158,9 +159,9 @@ def test_other_passes_are_as_ever():
         torch.testing.assert_close(param.grad, gradient)
 
 
-def test_memory_is_given_back():
+def test_freed_sync_releases_its_memory():
     network = Layers()
-    meeting = GradientSync(network, group=Two())
+    meeting = GradientSync(network, group=FirstOfTwoRanks())
     with meeting.part(first=True, last=True):
         network(torch.randn(2, 3, 5, 5)).square().sum().backward()
     left = weakref.ref(meeting), weakref.ref(meeting.buckets[0].flat), weakref.ref(network.one.weight)
@@ -176,7 +177,7 @@ def test_memory_is_given_back():
 
 
 def build_both(group, device):
-    """Of the same network two, that begin otherwise in each process: ours, and the first's in torch's DDP."""
+    """Build one network with GradientSync and a copy with DDP; each rank starts from other weights."""
     torch.manual_seed(group.rank)
     network = nn.Sequential(Layers(), nn.BatchNorm1d(6), nn.Linear(6, 3)).to(device)
     network[1].running_mean += group.rank
@@ -194,7 +195,7 @@ def build_both(group, device):
         theirs.zero_grad()
         for number, part in enumerate(images.split(3)):
             last = number == 2
-            part = torch.cat([part, part.flip(0)])  # more than one for BatchNorm
+            part = torch.cat([part, part.flip(0)])  # BatchNorm needs more than one sample
             with meeting.part(first=number == 0, last=last):
                 network(part).square().sum().backward()
             with nullcontext() if last else theirs.no_sync():
@@ -206,7 +207,7 @@ def build_both(group, device):
 
 
 @pytest.mark.slow
-def test_two_processes_do_what_ddp_does():
+def test_two_ranks_match_ddp():
     team = Team("two", gpus=2, make=build_both, device="cpu")
     try:
         team.wait()
@@ -220,13 +221,15 @@ def test_two_processes_do_what_ddp_does():
                 assert np.array_equal(first, second)
                 assert np.array_equal(first, ddp)
         assert team.ask("differ") == []
-        assert "RankError: the networks of the ranks differ: give all the same command" in team.error
+        assert (
+            "RankError: the networks of the ranks differ: start all ranks with the same command" in team.error
+        )
     finally:
         team.end()
 
 
 @pytest.mark.slow
-def test_parts_add_up_where_the_network_is_compiled():
+def test_compiled_network_sums_parts_of_batch():
     class Head(nn.Module):
         def __init__(self):
             super().__init__()

@@ -1,4 +1,4 @@
-"""A loss that is not finite moves nothing, and is named with its videos; it ends the run or is skipped."""
+"""A step with a loss or gradient that is not finite changes no weight, and ends the run or is skipped."""
 
 import csv
 import sys
@@ -24,45 +24,45 @@ from tests.support.tiny_videos import TINY, changed, make_folders
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
-    """Two epochs of four steps of two."""
+    """Recipe of two epochs of four steps of two clips."""
     root = make_folders(tmp_path_factory.mktemp("videos"), train=4, val=1)
     return changed(TINY, data={"root": str(root)}, optim={"epochs": 2, "batch": 2})
 
 
-def spoil(monkeypatch, *steps):
-    """NaN in these steps' views, from 1."""
+def put_nan_in_steps(monkeypatch, *steps):
+    """Put a NaN into the views of the given steps, counted from 1."""
     module, count = sys.modules["tanet.training.trainer"], 0
-    really = module.prefetch_to_device
+    original = module.prefetch_to_device
 
-    def spoiled(batches, device, spec):
+    def prefetch_with_nan(batches, device, spec):
         nonlocal count
-        for batch in really(batches, device, spec):
+        for batch in original(batches, device, spec):
             count += 1
             if count in steps:
                 batch.views[0, 1, 2, 3, 4] = torch.nan
             yield batch
 
-    monkeypatch.setattr(module, "prefetch_to_device", spoiled)
+    monkeypatch.setattr(module, "prefetch_to_device", prefetch_with_nan)
 
 
-def third_batch(recipe):
+def videos_of_third_batch(recipe):
     samples = read_split(recipe.data).train
     return [samples[number].path for number in EpochSampler(len(samples), seed=0).keys()[4:6]]
 
 
-def test_stop_names_the_step_and_its_videos(recipe, tmp_path, monkeypatch):
-    spoil(monkeypatch, 3)
-    one, other = third_batch(recipe)
+def test_stop_names_step_and_its_videos(recipe, tmp_path, monkeypatch):
+    put_nan_in_steps(monkeypatch, 3)
+    one, other = videos_of_third_batch(recipe)
     with pytest.raises(
         ValueError, match=f"not finite in epoch 1, step 3, with {one}, {other}: inspect these videos"
     ):
         train(recipe, out=tmp_path, device="cpu")
     monkeypatch.undo()
-    train(recipe, out=tmp_path, device="cpu", resume=True)  # the state was not touched by it
+    train(recipe, out=tmp_path, device="cpu", resume=True)  # the failed run can be resumed
 
 
-def test_what_is_advised_can_be_done(recipe, tmp_path, monkeypatch):
-    spoil(monkeypatch, 7)  # of the second epoch, so that there is a state
+def test_advice_in_error_message_works(recipe, tmp_path, monkeypatch):
+    put_nan_in_steps(monkeypatch, 7)  # in the second epoch, when a state has been saved
     with pytest.raises(ValueError, match=r"--resume with --optim\.nonfinite skip; .* another --out"):
         train(recipe, out=tmp_path / "run", device="cpu")
     monkeypatch.undo()
@@ -70,25 +70,25 @@ def test_what_is_advised_can_be_done(recipe, tmp_path, monkeypatch):
     train(changed(recipe, optim={"lr": 0.001}), out=tmp_path / "other", device="cpu")
 
 
-def test_skip_is_as_if_the_step_had_not_been(recipe, tmp_path, monkeypatch):
+def test_skipped_step_changes_nothing(recipe, tmp_path, monkeypatch):
     one = changed(recipe, optim={"nonfinite": "skip"})
-    spoil(monkeypatch, 3)
+    put_nan_in_steps(monkeypatch, 3)
     said = []
     train(one, out=tmp_path / "skipped", device="cpu", on_event=said.append)
     assert [event for event in said if isinstance(event, BadStep)] == [
-        BadStep(1, 3, tuple(third_batch(recipe)))
+        BadStep(1, 3, tuple(videos_of_third_batch(recipe)))
     ]
 
-    steps, really = [], TrainStep.__call__
+    steps, original = [], TrainStep.__call__
 
-    def not_the_third(self, views, labels):
+    def skip_third_step(self, views, labels):
         steps.append(labels)
         if len(steps) == 3:
             return StepResult(torch.tensor(torch.nan), torch.zeros(len(labels), 2), torch.tensor(1.0))
-        return really(self, views, labels)
+        return original(self, views, labels)
 
     monkeypatch.undo()
-    monkeypatch.setattr(TrainStep, "__call__", not_the_third)
+    monkeypatch.setattr(TrainStep, "__call__", skip_third_step)
     train(one, out=tmp_path / "left_out", device="cpu")
     a, b = (
         safetensors.torch.load_file(tmp_path / name / "last.safetensors") for name in ("skipped", "left_out")
@@ -99,18 +99,18 @@ def test_skip_is_as_if_the_step_had_not_been(recipe, tmp_path, monkeypatch):
         [float(row["train_loss"]) for row in csv.DictReader((tmp_path / name / "metrics.csv").open())]
         for name in ("skipped", "left_out")
     ]
-    assert losses[0] == losses[1]  # that of the other steps; NaN would not be equal
+    assert losses[0] == losses[1]  # mean of the other steps; NaN would not be equal
     assert len(losses[0]) == 2
 
 
-def test_many_in_a_row_end_the_run(recipe, tmp_path, monkeypatch):
+def test_many_skipped_steps_in_a_row_end_run(recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(nonfinite, "MAX_IN_A_ROW", 3)
-    spoil(monkeypatch, 2, 4, 5, 6)
-    with pytest.raises(ValueError, match=r"3 steps in a row were skipped, the last: .* epoch 2, step 2, "):
+    put_nan_in_steps(monkeypatch, 2, 4, 5, 6)
+    with pytest.raises(ValueError, match=r"3 steps in a row were skipped \(last: .* epoch 2, step 2, "):
         train(changed(recipe, optim={"nonfinite": "skip"}), out=tmp_path, device="cpu")
 
 
-def test_only_the_process_whose_loss_it_was_is_blamed():
+def test_bad_steps_are_reported_once_with_their_videos():
     told = []
     watch = NonFiniteMonitor("skip", group=SINGLE_PROCESS, on_event=told.append)
     videos = tuple(f"{number}.mp4" for number in range(11))
@@ -125,7 +125,7 @@ def test_only_the_process_whose_loss_it_was_is_blamed():
 
 
 @pytest.mark.parametrize("method", ["sgd", "adamw"])
-def test_the_first_step_may_be_a_bad_one(method):
+def test_first_step_can_be_skipped(method):
     optim = Optim(method=method, lr=0.1)
     views, labels = torch.randn(2, 4, 3, 32, 32), torch.tensor([0, 1])
     ends = []
@@ -147,9 +147,9 @@ def test_the_first_step_may_be_a_bad_one(method):
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
 
-def test_a_loss_without_end_counts_though_its_gradient_has_one():
+def test_infinite_loss_with_finite_gradient_is_bad_step():
     class Far(nn.Module):
-        """Logits so far apart that the loss is infinite and its gradient 0 or 1."""
+        """Returns logits so far apart that the loss is infinite while its gradient is 0 or 1."""
 
         def __init__(self):
             super().__init__()
@@ -169,9 +169,9 @@ def test_a_loss_without_end_counts_though_its_gradient_has_one():
     assert step(torch.ones(1, 1), torch.tensor([1])).bad == 1
 
 
-def test_parts_of_a_batch_add_up():
+def test_loss_and_gradient_do_not_depend_on_number_of_parts():
     class Plain(nn.Module):
-        """Without BatchNorm, in which a batch's samples meet."""
+        """A network without BatchNorm, so that the samples of a batch do not influence each other."""
 
         def __init__(self):
             super().__init__()

@@ -1,4 +1,4 @@
-"""Parameter groups and schedule of the published code."""
+"""Parameter groups and learning-rate schedule match those of the published code."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from tanet.training.schedule import lr_at, peak_lr, set_lr, shorten_schedule
 OPTIM = Optim(lr=0.01, weight_decay=1e-4, milestones=(30, 40, 45))
 
 
-def groups(linear_lr_boost, *, trained=False, **options):
+def lr_scale_and_decay(linear_lr_boost, *, trained=False, **options):
     network = build(Network2D(backbone="resnet18", frames=4), classes=5)
     optim = Optim(lr=0.01, weight_decay=1e-4, linear_lr_boost=linear_lr_boost, **options)
     names = {parameter: name for name, parameter in network.named_parameters()}
@@ -26,8 +26,8 @@ def groups(linear_lr_boost, *, trained=False, **options):
 @pytest.mark.parametrize(
     ("linear_lr_boost", "head", "inner"), [("all", 5, 5), ("classifier", 5, 1), ("none", 1, 1)]
 )
-def test_learning_rates_and_decay(linear_lr_boost, head, inner):
-    found = groups(linear_lr_boost)
+def test_linear_lr_boost_sets_learning_rates_and_decay(linear_lr_boost, head, inner):
+    found = lr_scale_and_decay(linear_lr_boost)
     assert found["backbone.conv1.weight"] == (1, 1e-4)
     assert found["backbone.bn1.weight"] == found["backbone.bn1.bias"] == (1, 0)
     assert found["head.weight"] == (head, 1e-4)
@@ -38,22 +38,24 @@ def test_learning_rates_and_decay(linear_lr_boost, head, inner):
     assert found[f"{site}.G.1.weight"] == found[f"{site}.L.1.bias"] == (1, 0)
 
 
-def test_what_starts_fresh_learns_faster():
-    usual, faster = groups("classifier"), groups("classifier", new_layer_lr_scale=10)
+def test_new_layers_get_higher_learning_rate():
+    usual, faster = lr_scale_and_decay("classifier"), lr_scale_and_decay("classifier", new_layer_lr_scale=10)
     for name, (lr_scale, decay) in usual.items():
         fresh = name.startswith("head.") or ".temporal." in name
         assert faster[name] == (10 * lr_scale if fresh else lr_scale, decay)
-    for name, (lr_scale, decay) in groups("classifier", new_layer_lr_scale=10, trained=True).items():
+    for name, (lr_scale, decay) in lr_scale_and_decay(
+        "classifier", new_layer_lr_scale=10, trained=True
+    ).items():
         old = usual[name]
         assert (lr_scale, decay) == ((10 * old[0], old[1]) if name.startswith("head.") else old)
 
 
-def test_schedule_falls_at_the_milestones():
+def test_learning_rate_falls_at_milestones():
     rates = [lr_at(epoch, OPTIM) for epoch in (0, 29, 30, 39, 40, 44, 45, 49)]
     assert rates == pytest.approx([1e-2, 1e-2, 1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5])
 
 
-def test_groups_keep_their_multiples():
+def test_set_lr_keeps_multiples_of_groups():
     sgd = make_optimizer(torch.nn.Sequential(torch.nn.Conv2d(1, 1, 1)), OPTIM)
     set_lr(sgd, 1.0)
     assert {group["name"]: group["lr"] for group in sgd.param_groups} == {"weight": 1, "bias": 2}
@@ -61,17 +63,17 @@ def test_groups_keep_their_multiples():
     assert sgd.defaults["momentum"] == 0.9
 
 
-def test_cosine_with_warmup():
+def test_cosine_schedule_has_warmup():
     optim = Optim(lr=1.0, schedule="cosine", epochs=11, warmup=1)
     assert [lr_at(epoch, optim) for epoch in (0, 0.5, 1, 6, 11)] == pytest.approx([0, 0.5, 1, 0.5, 0])
 
 
-def test_many_videos_get_fewer_epochs_with_all_of_the_schedule():
+def test_max_steps_shortens_epochs_and_schedule():
     optim = Optim(epochs=50, milestones=(30, 40), warmup=5, batch=16, max_steps=40_000)
     recipe = Recipe(optim=optim, eval=Eval(every=10))
     assert shorten_schedule(recipe, videos=500) == recipe  # 31 × 50 steps
     assert shorten_schedule(recipe, videos=12_800) == recipe  # 800 × 50 steps, just enough
-    fitted = shorten_schedule(recipe, videos=64_000)  # 4000 steps an epoch
+    fitted = shorten_schedule(recipe, videos=64_000)  # 4000 steps per epoch
     optim = fitted.optim
     assert (optim.epochs, optim.milestones, optim.warmup) == (10, (6, 8), 1)
     assert fitted.eval.every == 2
@@ -79,13 +81,13 @@ def test_many_videos_get_fewer_epochs_with_all_of_the_schedule():
     assert shorten_schedule(recipe, videos=10_000_000).optim.epochs == 1
 
 
-def test_linear_scaling_is_a_choice():
+def test_learning_rate_scales_with_batch_only_if_lr_batch_is_set():
     assert peak_lr(Optim(lr=0.01, batch=256)) == 0.01
     scaled = Optim(lr=0.01, batch=256, lr_batch=64, milestones=(1,))
     assert [lr_at(epoch, scaled) for epoch in (0, 1)] == pytest.approx([0.04, 0.004])
 
 
-def test_momentum_starts_at_zero_and_so_does_the_published_one():
+def test_momentum_starts_like_torch_sgd():
     one, other = (torch.nn.Linear(3, 2, bias=False) for _ in range(2))
     other.load_state_dict(one.state_dict())
     optim = Optim(lr=0.1, weight_decay=0.0, linear_lr_boost="none")

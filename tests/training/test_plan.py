@@ -1,4 +1,4 @@
-"""The plan: plain arithmetic, and warnings where they are due."""
+"""The plan computes steps and memory of a training, and warns about settings that do not fit together."""
 
 import dataclasses
 
@@ -23,11 +23,11 @@ def videos(train=100, val=20, classes=("jump", "run")):
     return Split(samples[:train], samples[train:], classes)
 
 
-def warnings(recipe, split=None, **rest):
+def join_warnings(recipe, split=None, **rest):
     return " | ".join(plan(recipe, split or videos(), **rest).warnings)
 
 
-def test_steps_are_whole_batches():
+def test_epoch_has_whole_batches_only():
     found = plan(TINY, videos(train=100, val=20), world_size=2)
     assert (found.train, found.val, found.classes, found.batch) == (100, 20, 2, 16)
     assert (found.steps, found.epochs) == (6, 10)  # 100 // 16
@@ -38,7 +38,7 @@ def test_steps_are_whole_batches():
     assert plan(TINY, videos(train=5)).batch == 5
 
 
-def test_milestones_are_told_in_steps():
+def test_schedule_is_described_in_steps():
     assert "learning rate 0.01, × 0.1 after 30, 48 steps" in plan(TINY, videos()).lines
     cosine = changed(TINY, optim={"schedule": "cosine", "warmup": 1.5})
     assert (
@@ -47,14 +47,14 @@ def test_milestones_are_told_in_steps():
     )
 
 
-def test_most_steps_shorten_the_plan_and_are_no_change():
+def test_max_steps_shortens_plan_without_counting_as_change():
     recipe = changed(TINY, optim={"max_steps": 30})  # of 10 epochs × 6 steps
     found = plan(recipe, videos(), reference=recipe)
     assert (found.epochs, found.steps, found.changed, found.warnings) == (5, 6, (), ())
     assert "learning rate 0.01, × 0.1 after 12, 24 steps" in found.lines
 
 
-def test_a_recipe_as_it_stands_has_nothing_to_warn_of():
+def test_unchanged_recipe_has_no_warnings():
     for name, recipe in RECIPES.items():
         ready = changed(recipe, model={"weights": "image_net.pth"})
         found = plan(ready, videos(train=1000), reference=recipe)
@@ -88,12 +88,12 @@ def test_a_recipe_as_it_stands_has_nothing_to_warn_of():
         ({"model": {"backbone": "resnet18"}}, "no weights to start from: resnet18"),
     ],
 )
-def test_what_was_changed_alone_is_a_warning(sections, warning):
-    assert warning not in warnings(TINY, reference=TINY)
-    assert warning in warnings(changed(TINY, **sections), reference=TINY)
+def test_inconsistent_change_gives_warning(sections, warning):
+    assert warning not in join_warnings(TINY, reference=TINY)
+    assert warning in join_warnings(changed(TINY, **sections), reference=TINY)
 
 
-def test_what_was_changed_with_what_belongs_to_it_is_none():
+def test_consistent_changes_give_no_warning():
     for optim in ({"batch": 32, "lr": 0.02}, {"batch": 32, "lr_batch": 16}):
         found = plan(changed(TINY, optim=optim), videos(), reference=TINY)
         assert not found.warnings
@@ -102,26 +102,26 @@ def test_what_was_changed_with_what_belongs_to_it_is_none():
     assert not plan(longer, videos(), reference=TINY).warnings
 
 
-def test_another_method_does_not_inherit_how_fast_the_fresh_learn():
+def test_new_method_with_inherited_new_layer_lr_scale_gives_warning():
     fresh = changed(TINY, optim={"method": "adamw", "lr": 2e-4, "new_layer_lr_scale": 10.0})
     sgd = changed(fresh, optim={"method": "sgd", "lr": 0.01, "weight_decay": 1e-3})
-    assert "sgd uses the new_layer_lr_scale 10 chosen for adamw" in warnings(sgd, reference=fresh)
-    assert not warnings(changed(sgd, optim={"new_layer_lr_scale": 5.0}), reference=fresh)
+    assert "sgd uses the new_layer_lr_scale 10 chosen for adamw" in join_warnings(sgd, reference=fresh)
+    assert not join_warnings(changed(sgd, optim={"new_layer_lr_scale": 5.0}), reference=fresh)
 
 
-def test_a_start_that_a_checkpoint_replaces_is_no_change():
+def test_center_tap_bias_is_no_change_when_starting_from_checkpoint():
     near = changed(TINY, model={"center_tap_bias": 6.0})
     assert plan(near, videos(), reference=TINY).changed == ("model.center_tap_bias 6 (0)",)
     trained = changed(near, model={"init": "start.safetensors"})
     assert plan(trained, videos(), reference=TINY).changed == ()
 
 
-def test_the_crop_of_a_test_may_be_larger_than_that_of_training():
+def test_evaluation_crop_may_be_larger_than_training_crop():
     for eval in ({"size": 32}, {"resize": 48, "size": 48}, {"resize": 32, "size": 32}):
         assert not plan(changed(TINY, eval=eval), videos(), reference=TINY).warnings
 
 
-def test_all_that_was_changed_is_listed_but_for_place_and_machine():
+def test_changes_are_listed_except_paths_and_machine_settings():
     recipe = changed(
         TINY,
         data={"root": "videos", "workers": 9},
@@ -134,30 +134,30 @@ def test_all_that_was_changed_is_listed_but_for_place_and_machine():
     assert "starts from the checkpoint start.safetensors" in found.lines
 
 
-def test_videos_that_do_not_fit_the_recipe():
-    assert "no validation videos" in warnings(TINY, videos(val=0))
-    assert "batch of 16 is larger than the 5 training videos" in warnings(TINY, videos(train=5))
+def test_videos_that_do_not_fit_recipe_give_warning():
+    assert "no validation videos" in join_warnings(TINY, videos(val=0))
+    assert "batch of 16 is larger than the 5 training videos" in join_warnings(TINY, videos(train=5))
     sided = videos(classes=("turn_left", "turn_right", "jump"))
-    assert "which is wrong for turn_left, turn_right;" in warnings(TINY, sided)
-    assert "which is wrong" not in warnings(changed(TINY, data={"flip": "mirror"}), sided)
-    assert "which is wrong" not in warnings(changed(TINY, data={"flip": "none"}), sided)
-    assert "which is wrong" not in warnings(TINY, videos(classes=("0", "1")))
+    assert "which is wrong for turn_left, turn_right;" in join_warnings(TINY, sided)
+    assert "which is wrong" not in join_warnings(changed(TINY, data={"flip": "mirror"}), sided)
+    assert "which is wrong" not in join_warnings(changed(TINY, data={"flip": "none"}), sided)
+    assert "which is wrong" not in join_warnings(TINY, videos(classes=("0", "1")))
 
 
-def test_too_little_memory_is_said_before(monkeypatch):
+def test_too_little_memory_gives_warning(monkeypatch):
     need = plan(TINY, videos()).memory
     monkeypatch.setattr("tanet.training.plan._memory_of", lambda device: need)
-    assert "training may need" not in warnings(TINY)
+    assert "training may need" not in join_warnings(TINY)
     monkeypatch.setattr("tanet.training.plan._memory_of", lambda device: need - 1)
-    assert "training may need" in warnings(TINY)
+    assert "training may need" in join_warnings(TINY)
 
 
-def test_parts_of_a_batch_need_less():
+def test_accumulation_reduces_memory_estimate():
     whole, parts = plan(TINY, videos()), plan(changed(TINY, optim={"accumulate": 4}), videos(), world_size=2)
     clip = plan(changed(TINY, optim={"batch": 2}), videos()).memory
     assert parts.memory == clip < whole.memory  # 16 clips on 2 devices in 4 parts
 
 
-def test_a_network_that_can_not_be_built_is_named():
+def test_unknown_backbone_is_rejected():
     with pytest.raises(ValueError, match="unknown backbone 'vgg'"):
         plan(changed(TINY, model={"backbone": "vgg"}), videos())

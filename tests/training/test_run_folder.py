@@ -1,4 +1,4 @@
-"""Which training a folder goes on with: the same recipe on the same videos, wherever they lie; no other."""
+"""A run folder resumes only with the same recipe and the same videos; the videos may have moved."""
 
 import dataclasses
 
@@ -12,12 +12,12 @@ from tanet.training import training_state as states
 from tanet.training.trainer import Note
 from tests.support.tiny_videos import changed, make_folders
 from tests.support.training_runs import Stop, stop_at
+from tests.support.training_runs import finished_run as finished_run
+from tests.support.training_runs import progress_every_step as progress_every_step
 from tests.support.training_runs import recipe as recipe
-from tests.support.training_runs import tells_each_step as tells_each_step
-from tests.support.training_runs import whole as whole
 
 
-def test_another_recipe_is_refused_by_its_fields(recipe, tmp_path, tells_each_step):
+def test_resume_with_other_recipe_names_changed_field(recipe, tmp_path, progress_every_step):
     with pytest.raises(Stop):
         train(recipe, out=tmp_path, device="cpu", save_minutes=0, on_event=stop_at(1, 2))
     for other, message in (
@@ -31,7 +31,7 @@ def test_another_recipe_is_refused_by_its_fields(recipe, tmp_path, tells_each_st
         train(recipe, out=tmp_path, device="cpu")
 
 
-def test_a_state_from_before_a_field_was_added(recipe, tmp_path, tells_each_step):
+def test_resume_accepts_state_without_newer_field(recipe, tmp_path, progress_every_step):
     with pytest.raises(Stop):
         train(recipe, out=tmp_path, device="cpu", save_minutes=0, on_event=stop_at(1, 2))
     for path in states.list_states(tmp_path):
@@ -43,7 +43,7 @@ def test_a_state_from_before_a_field_was_added(recipe, tmp_path, tells_each_step
     train(recipe, out=tmp_path, device="cpu", resume=True)
 
 
-def test_that_a_checkpoint_was_the_start_counts_where_fresh_lr_does(recipe, tmp_path, tells_each_step):
+def test_resume_checks_init_when_new_layer_lr_scale_depends_on_it(recipe, tmp_path, progress_every_step):
     start = tmp_path / "start.safetensors"
     save(start, Checkpoint(build(recipe.model, classes=2), recipe, ("a", "b")))
     one = changed(recipe, model={"init": str(start)}, optim={"new_layer_lr_scale": 10.0})
@@ -58,7 +58,7 @@ def test_that_a_checkpoint_was_the_start_counts_where_fresh_lr_does(recipe, tmp_
     train(one, out=out, device="cpu", resume=True)
 
 
-def test_lists_may_move_but_not_change(recipe, tmp_path, tells_each_step):
+def test_resume_accepts_moved_lists_but_not_changed_ones(recipe, tmp_path, progress_every_step):
     one, two = tmp_path / "one", tmp_path / "two"
     split = read_split(recipe.data)
     for folder in (one, two):
@@ -79,7 +79,7 @@ def test_lists_may_move_but_not_change(recipe, tmp_path, tells_each_step):
     train(here, out=tmp_path / "run", device="cpu", resume=True)
 
 
-def test_other_videos_are_refused_and_a_moved_folder_is_not(recipe, tmp_path, tells_each_step):
+def test_resume_accepts_moved_folder_but_not_other_videos(recipe, tmp_path, progress_every_step):
     root = make_folders(tmp_path / "videos", train=4, val=1)
     one = changed(recipe, data={"root": str(root)}, optim={"epochs": 2})
     with pytest.raises(Stop):
@@ -95,17 +95,17 @@ def test_other_videos_are_refused_and_a_moved_folder_is_not(recipe, tmp_path, te
     train(one, out=tmp_path / "elsewhere", device="cpu", resume=True)
 
 
-def test_resuming_what_is_finished_or_not_begun(recipe, whole, tmp_path):
+def test_resume_of_finished_or_unstarted_run(recipe, finished_run, tmp_path):
     said = []
     assert (
-        train(recipe, out=whole, device="cpu", resume=True, on_event=said.append)
-        == whole / "best.safetensors"
+        train(recipe, out=finished_run, device="cpu", resume=True, on_event=said.append)
+        == finished_run / "best.safetensors"
     )
     assert [event.text for event in said if isinstance(event, Note)] == [
-        f"{whole}: this training run is already finished"
+        f"{finished_run}: this training run is already finished"
     ]
     with pytest.raises(ValueError, match=r"optim\.epochs was 2, now 9"):
-        train(changed(recipe, optim={"epochs": 9}), out=whole, device="cpu", resume=True)
+        train(changed(recipe, optim={"epochs": 9}), out=finished_run, device="cpu", resume=True)
     said.clear()
     train(changed(recipe, optim={"epochs": 1}), out=tmp_path, device="cpu", resume=True, on_event=said.append)
     assert any(isinstance(event, Note) and "no state to resume from yet" in event.text for event in said)

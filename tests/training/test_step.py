@@ -1,4 +1,4 @@
-"""One step: what its loss is."""
+"""The loss of one training step with label smoothing."""
 
 import pytest
 import torch
@@ -12,8 +12,8 @@ from tests.support.tiny_videos import TINY, changed
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
-def test_labels_are_spread_over_all_classes(smoothing):
-    """Cross-entropy against (1 - ε) of the label and ε / C of every class (Szegedy et al. 2016)."""
+def test_loss_uses_smoothed_labels(smoothing):
+    """The target is (1 - ε) for the label plus ε / C for every class (Szegedy et al. 2016)."""
     optim = Optim(smoothing=smoothing)
     network = build(TINY.model, classes=3)
     step = TrainStep(
@@ -27,6 +27,6 @@ def test_labels_are_spread_over_all_classes(smoothing):
 
 
 @pytest.mark.parametrize("values", [{"smoothing": 1.0}, {"smoothing": -0.1}, {"new_layer_lr_scale": 0.0}])
-def test_values_that_are_none_are_named(values):
+def test_invalid_values_are_rejected_with_field_name(values):
     with pytest.raises(ValueError, match=f"optim.{next(iter(values))} must be"):
         changed(TINY, optim=values)

@@ -1,4 +1,4 @@
-"""Training: what it writes, that it repeats itself, and that TAM learns the order of frames."""
+"""Training writes its files, gives the same result for the same seed, and learns frame order with TAM."""
 
 import copy
 import csv
@@ -46,7 +46,7 @@ def test_writes_checkpoints_metrics_and_recipe(recipe, tmp_path):
     assert model.info["val_top1"] == max(result.val_top1 for result in results)
 
 
-def test_the_network_is_handed_out_before_its_first_step(recipe, tmp_path):
+def test_on_network_gets_network_before_first_step(recipe, tmp_path):
     seen = []
 
     def keep(network):
@@ -59,28 +59,28 @@ def test_the_network_is_handed_out_before_its_first_step(recipe, tmp_path):
     assert any(not torch.equal(weights[name], trained[name]) for name in weights)
 
 
-def test_best_is_the_best_validated_and_not_the_last(recipe, tmp_path, monkeypatch):
+def test_best_checkpoint_is_the_one_with_best_validation(recipe, tmp_path, monkeypatch):
     scores = iter((0.25, 0.75, 0.5))
 
-    def validated(shares, samples, **_):
+    def fake_merge_scores(shares, samples, **_):
         right = int(len(samples) * next(scores))
         labels = [s.label if i < right else 1 - s.label for i, s in enumerate(samples)]
         return evaluate.Report(tuple(samples), ("a", "b"), torch.eye(2)[labels])
 
-    monkeypatch.setattr(evaluate, "merge_scores", validated)
+    monkeypatch.setattr(evaluate, "merge_scores", fake_merge_scores)
     recipe = changed(recipe, optim={"epochs": 6}, eval={"every": 2})
     best = train(recipe, out=tmp_path, device="cpu")
     assert checkpoint.load(best).info["epoch"] == 4
     assert checkpoint.load(tmp_path / "last.safetensors").info["epoch"] == 6
 
 
-def test_one_class_is_no_task(tmp_path):
+def test_single_class_is_rejected(tmp_path):
     recipe = changed(TINY, data={"root": str(make(tmp_path / "videos/train/only/a.mp4").parents[2])})
     with pytest.raises(ValueError, match="only one class found"):
         train(recipe, out=tmp_path / "run", device="cpu")
 
 
-def test_a_seed_gives_the_same_weights_and_another_does_not(recipe, tmp_path):
+def test_same_seed_gives_same_weights(recipe, tmp_path):
     def weights(name, seed, workers=0):
         one = changed(dataclasses.replace(recipe, seed=seed), data={"workers": workers})
         train(one, out=tmp_path / name, device="cpu")
@@ -93,7 +93,7 @@ def test_a_seed_gives_the_same_weights_and_another_does_not(recipe, tmp_path):
     assert not torch.equal(first["head.weight"], weights("d", 1)["head.weight"])
 
 
-def test_bad_files_are_named_once_counted_and_left_out(tmp_path):
+def test_bad_files_are_reported_once_and_left_out(tmp_path):
     root = make_folders(tmp_path / "videos", train=5, val=5)
     bad = [root / "train/move_left/3.mp4", root / "val/move_right/0.mp4"]
     for path in bad:
@@ -116,7 +116,7 @@ def test_bad_files_are_named_once_counted_and_left_out(tmp_path):
         train(changed(recipe, data={"max_bad": 0.05}), out=tmp_path / "many", device="cpu")
 
 
-def test_starts_from_a_checkpoint_also_of_another_length(recipe, tmp_path):
+def test_training_starts_from_checkpoint_with_other_number_of_frames(recipe, tmp_path):
     first = train(recipe, out=tmp_path / "first", device="cpu")
     on = changed(recipe, model={"init": str(first)}, optim={"lr": 1e-12})
     said = []
@@ -132,7 +132,7 @@ def test_starts_from_a_checkpoint_also_of_another_length(recipe, tmp_path):
     assert any(isinstance(event, Note) and "4 frames adapted to 8" in event.text for event in said)
 
 
-def test_refuses_a_folder_that_holds_a_run(recipe, tmp_path):
+def test_folder_of_another_run_is_rejected(recipe, tmp_path):
     train(recipe, out=tmp_path, device="cpu")
     before = (tmp_path / "last.safetensors").read_bytes()
     with pytest.raises(ValueError, match="already holds a training run"):
@@ -140,18 +140,18 @@ def test_refuses_a_folder_that_holds_a_run(recipe, tmp_path):
     assert (tmp_path / "last.safetensors").read_bytes() == before
 
 
-def test_a_loss_that_is_not_finite_stops_the_training(recipe, tmp_path):
+def test_nonfinite_loss_stops_training(recipe, tmp_path):
     with pytest.raises(ValueError, match=r"loss or gradient not finite in epoch \d, step \d, with "):
         train(changed(recipe, optim={"lr": 1e30, "epochs": 3}), out=tmp_path, device="cpu")
 
 
-def test_unknown_device_is_named(recipe, tmp_path):
+def test_unknown_device_is_rejected(recipe, tmp_path):
     with pytest.raises(ValueError, match="device 'tpu' cannot be used"):
         train(recipe, out=tmp_path, device="tpu")
 
 
 @pytest.mark.slow
-def test_tam_overfits_the_order_of_frames(recipe, tmp_path):
+def test_tam_overfits_frame_order(recipe, tmp_path):
     quick = {"method": "adamw", "lr": 0.003, "schedule": "cosine", "epochs": 40, "batch": 8}
     recipe = changed(recipe, optim=quick, data={"scales": (1.0,)})
     train(recipe, out=tmp_path, device="cpu")

@@ -1,4 +1,4 @@
-"""Decoded frames as a video: arrays in memory and .npy files."""
+"""Arrays of decoded frames, in memory or in .npy files, can be read like videos."""
 
 import numpy as np
 import pytest
@@ -13,21 +13,21 @@ from tanet.video import FrameArray, VideoError, open_video
 FRAMES = np.random.default_rng(0).integers(0, 256, (5, 4, 6, 3), dtype=np.uint8)
 
 
-def test_a_file_of_frames_is_a_video(tmp_path):
+def test_npy_file_is_a_video(tmp_path):
     path = tmp_path / "a.npy"
     np.save(path, FRAMES)
     with open_video(path) as video:
         assert (video.info.frames, video.info.height, video.info.width, video.fps) == (5, 4, 6, None)
         read = video.read([[3, 0], [3, 4]])
         assert (read.numpy() == FRAMES[[[3, 0], [3, 4]]]).all()
-        read.zero_()  # a copy: the file stays as it is
+        read.zero_()  # read returns a copy, so the file does not change
         assert (video.read(range(5)).numpy() == FRAMES).all()
         assert video.read([]).shape == (0, 4, 6, 3)
     assert check_video(path, min_frames=1).verdict == "ok"
     assert (np.load(path) == FRAMES).all()
 
 
-def test_files_of_frames_are_found_in_class_folders(tmp_path):
+def test_npy_files_are_found_in_class_folders(tmp_path):
     for name in ("train/a/0.npy", "train/b/0.npy", "val/a/1.npy"):
         (tmp_path / name).parent.mkdir(parents=True)
         np.save(tmp_path / name, FRAMES)
@@ -36,10 +36,10 @@ def test_files_of_frames_are_found_in_class_folders(tmp_path):
 
 
 @pytest.mark.parametrize("frames", [FRAMES, torch.from_numpy(FRAMES)])
-def test_wrong_indices_are_refused_as_in_files(frames):
+def test_wrong_indices_are_rejected(frames):
     video = FrameArray(frames, name="clip")
     for index in (-1, 5):
-        with pytest.raises(ValueError, match=f"clip: no frame {index}, there are 5"):
+        with pytest.raises(ValueError, match=f"clip: no frame {index}; the video has 5 frames"):
             video.read([0, index])
     with pytest.raises(ValueError, match="clip: frame indices must be integers, not float64"):
         video.read([0.5])
@@ -48,15 +48,15 @@ def test_wrong_indices_are_refused_as_in_files(frames):
 @pytest.mark.parametrize(
     ("content", "cause"),
     [
-        (b"", "not a file of numpy.save, or truncated"),
-        (b"no array", "not a file of numpy.save, or truncated"),
+        (b"", "not a .npy file written by numpy.save, or"),
+        (b"no array", "not a .npy file written by numpy.save, or"),
         (FRAMES.astype(np.float32), r"expected frames uint8 \[frames, H, W, 3\], not float32"),
         (FRAMES[0], r"not uint8 \[4, 6, 3\]"),
         (FRAMES[:0], r"not uint8 \[0, 4, 6, 3\]"),
-        (np.array([{}]), "not a file of numpy.save, or truncated"),  # a pickle, which is not run
+        (np.array([{}]), "not a .npy file written by numpy.save, or"),  # a pickle, which must not be loaded
     ],
 )
-def test_a_file_of_something_else_is_one_clear_error(content, cause, tmp_path):
+def test_npy_file_with_other_content_is_rejected(content, cause, tmp_path):
     path = tmp_path / "a.npy"
     path.write_bytes(content) if isinstance(content, bytes) else np.save(path, content)
     with pytest.raises(VideoError, match=cause) as raised:
@@ -65,7 +65,7 @@ def test_a_file_of_something_else_is_one_clear_error(content, cause, tmp_path):
     assert check_video(path, min_frames=1).verdict in ("unreadable", "empty")
 
 
-def test_a_truncated_file_is_one_clear_error(tmp_path):
+def test_truncated_npy_file_is_rejected(tmp_path):
     path = tmp_path / "a.npy"
     np.save(path, FRAMES)
     path.write_bytes(path.read_bytes()[:-7])
@@ -73,6 +73,6 @@ def test_a_truncated_file_is_one_clear_error(tmp_path):
         open_video(path)
 
 
-def test_an_array_of_another_kind_is_refused():
+def test_array_of_wrong_shape_is_rejected():
     with pytest.raises(UserError, match="expected frames uint8"):
         FrameArray(torch.zeros(5, 3, 4, 6, dtype=torch.uint8))

@@ -1,4 +1,4 @@
-"""Pictures hold what they are given, as files of every kind; and say so where matplotlib is missing."""
+"""Figures show the recorded gates and kernels, can be saved in every format, and need matplotlib."""
 
 import builtins
 
@@ -27,11 +27,11 @@ def make_clip(seed, *, gate=True, kernel=True, taps=3):
     return RecordedClip(f"folder/{seed}.mp4", "jump", "run", 0.5, frames, parts)
 
 
-def texts(figure):
+def figure_text(figure):
     return " ".join(text.get_text() for text in figure.findobj(matplotlib.text.Text))
 
 
-def test_a_clips_gates_stand_under_its_frames_sorted():
+def test_sorted_gates_are_drawn_below_frames():
     clip = make_clip(0)
     figure = figures.clip_figure(clip)
     strip, *maps = [axes for axes in figure.axes if axes.images]
@@ -41,43 +41,44 @@ def test_a_clips_gates_stand_under_its_frames_sorted():
     assert sorted(shown.flatten().tolist()) == sorted(clip.adaptations[0].gate.flatten().tolist())
     assert (shown.mean(1).diff() <= 0).all()
     figure.draw_without_rendering()
-    for number in range(4):  # frame number n is above column n
+    for number in range(4):  # frame n is above column n of the gates
         above = strip.transData.transform((number + 0.5, 0))[0]
         assert above == pytest.approx(maps[0].transData.transform((number, 0))[0], abs=12)
-    assert "0.mp4: run 50%, labelled jump" in texts(figure)
-    assert "layer3.1.conv2" in texts(figure)
+    assert "0.mp4: run 50%, labelled jump" in figure_text(figure)
+    assert "layer3.1.conv2" in figure_text(figure)
 
 
 @pytest.mark.parametrize(("gate", "kernel"), [(True, False), (False, True)])
-def test_parts_that_are_not_there_are_not_drawn(gate, kernel):
+def test_missing_gate_or_kernel_is_not_drawn(gate, kernel):
     figure = figures.clip_figure(make_clip(0, gate=gate, kernel=kernel))
-    assert ("gate V:" in texts(figure)) is gate
-    assert ("kernel Θ:" in texts(figure)) is kernel
+    assert ("gate V:" in figure_text(figure)) is gate
+    assert ("kernel Θ:" in figure_text(figure)) is kernel
     figures.gate_figure([make_clip(0, gate=gate, kernel=kernel)]).draw_without_rendering()
 
 
-def test_kernels_of_clips_of_all_and_fixed_ones_have_a_column_each():
+def test_kernel_figure_has_columns_for_clips_all_and_fixed_kernels():
     clips = [make_clip(seed) for seed in range(5)]
-    fixed = [FixedKernels("x", "res5", torch.full((7, 3), 1 / 3))]  # no spread, and none in res4
+    # All kernels are equal, and there are none in res4.
+    fixed = [FixedKernels("x", "res5", torch.full((7, 3), 1 / 3))]
     figure = figures.kernel_figure(clips[:2], clips, fixed, against="i3d")
     heads, res4, res5 = 4, 3, 4
     assert len(figure.axes) == heads + res4 + res5
-    assert "5 clips" in texts(figure)
-    assert "i3d in res5: median share 0.333 / 0.333 / 0.333" in " ".join(texts(figure).split())
+    assert "5 clips" in figure_text(figure)
+    assert "i3d in res5: median share 0.333 / 0.333 / 0.333" in " ".join(figure_text(figure).split())
     figure.draw_without_rendering()
 
 
-def test_wider_kernels_name_their_taps():
+def test_wide_kernels_have_one_label_per_tap():
     clips = [make_clip(seed, taps=5) for seed in range(4)]
     figure = figures.motion_figure(clips)
     for name in ("t−2", "t−1", "t", "t+1", "t+2"):
-        assert f"weight at {name}" in texts(figure)
+        assert f"weight at {name}" in figure_text(figure)
 
 
-def test_bars_are_of_all_values_though_a_violin_is_of_some(monkeypatch):
+def test_bars_use_all_values_although_violins_use_a_sample(monkeypatch):
     monkeypatch.setattr(figures, "MOST", 10)
     values = torch.rand(1001, 3, generator=torch.Generator().manual_seed(0))
-    values[1], values[2] = -7, 9  # neither is among every hundredth
+    values[1], values[2] = -7, 9  # a sample of every hundredth value contains neither
     axes = matplotlib.figure.Figure().add_subplot()
     figures._violins(axes, values, taps=True)
     median = values.median(0).values.tolist()
@@ -86,21 +87,21 @@ def test_bars_are_of_all_values_though_a_violin_is_of_some(monkeypatch):
 
 
 @pytest.mark.parametrize("suffix", figures.SUFFIXES)
-def test_files_of_every_kind(tmp_path, suffix):
+def test_figure_is_saved_in_every_format(tmp_path, suffix):
     path = tmp_path / f"clip{suffix}"
     figures.clip_figure(make_clip(0)).savefig(path)
     start = {".png": b"\x89PNG", ".pdf": b"%PDF", ".svg": b"<?xml"}[suffix]
     assert path.read_bytes().startswith(start)
 
 
-def test_without_matplotlib_it_says_what_to_install(monkeypatch):
+def test_missing_matplotlib_gives_install_hint(monkeypatch):
     real = builtins.__import__
 
-    def refuse(name, *args, **kwargs):
+    def import_without_matplotlib(name, *args, **kwargs):
         if name.startswith("matplotlib"):
             raise ImportError(name)
         return real(name, *args, **kwargs)
 
-    monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(ValueError, match=r"pip install matplotlib, or tanet\[plots\]"):
+    monkeypatch.setattr(builtins, "__import__", import_without_matplotlib)
+    with pytest.raises(ValueError, match=r"not installed: pip install matplotlib, or tanet\[plots\]"):
         figures.require_plots()

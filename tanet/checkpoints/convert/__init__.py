@@ -1,10 +1,12 @@
-"""Conversion of other projects' checkpoints to tanet's format, and of TANets to the other projects' formats.
+"""Conversion of other projects' checkpoints to tanet's format, and of TANets to other projects' formats.
+
+The command line runs the conversion, for example:
 
     tanet convert ckpt.best.pth.tar mine.safetensors --class-names names.txt --recipe kinetics400
     tanet convert mine.safetensors theirs.pth --to mmaction2
 
-The contents are recognised by the names and shapes of the weights, never by the file name, and nothing in
-the file is executed.
+The network is recognised by the names and shapes of the weights, never by the file name. No code in the file
+is executed.
 """
 
 from tanet.checkpoints.convert.read import ConvertedCheckpoint, read

@@ -1,4 +1,4 @@
-"""Reading of checkpoints from other projects, or from tanet itself, as a `Checkpoint`."""
+"""Reading of a checkpoint from another project, or from tanet itself, as a `Checkpoint`."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from tanet.checkpoints import checkpoint as checkpoints
 from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.checkpoints.convert.recognise import recognise
 from tanet.checkpoints.resize_frames import depends_on_frames, resize_frames
-from tanet.checkpoints.weights import is_tanets, read_weights
+from tanet.checkpoints.weights import WeightsFile, is_tanets, read_weights
 from tanet.errors import UserError
 from tanet.models.factory import build
 from tanet.recipes import find_recipe
@@ -21,13 +21,13 @@ from tanet.recipes.recipe import Recipe
 
 @dataclass(frozen=True)
 class ConvertedCheckpoint:
-    """A converted checkpoint, and what is known about the file it was read from."""
+    """A converted checkpoint, the kind of the original file, and notes on the conversion."""
 
     kind: str
-    """Kind of network and the project it comes from."""
+    """Kind of network and its project, for example "TSM of mmaction2"."""
     checkpoint: Checkpoint
     notes: tuple[str, ...]
-    """What was assumed because the file does not reveal it, and what was changed or left out."""
+    """Notes for the user: settings that had to be assumed, and weights that were changed or left out."""
 
 
 def read(
@@ -43,40 +43,44 @@ def read(
 
     Args:
         path: the file.
-        temporal: which module another project's TANet has; the weights of `tam` and `tanet-r` look the same.
-        frames: T. None takes the file's T, or 8 if the file does not reveal it (TSM and 2D networks of other
-            projects).
-        interpolate: adapt the weights (resize_frames.py) if they depend on T and `frames` differs from the
-            file's T. If false, such a file is refused. Weights that do not depend on T are used as they are.
-        classes: names in the order of the logits. None takes the file's names, or numbers from 0 for files
-            of other projects, which have no names.
-        recipe: name of a recipe that gives everything but the model. None takes the file's recipe, or
-            `finetune` for files of other projects, which have none.
+        temporal: temporal module of another project's TANet. The file does not show the module, because the
+            weights of `tam` and `tanet-r` have the same names and shapes.
+        frames: number of frames per clip, T. None takes T from the file. If the file does not show T (TSM
+            and 2D networks of other projects), None means 8.
+        interpolate: whether to adapt weights to `frames` if the weights depend on T and were trained with
+            another T (see resize_frames.py). If false, such weights raise UserError. Weights that do not
+            depend on T are never changed.
+        classes: class names in the order of the logits. None takes the names from the file. Files of other
+            projects contain no names: for these files, None means the names 0, 1, …
+        recipe: name of a recipe, which gives all settings except the model. None takes the recipe from the
+            file. Files of other projects contain no recipe: for these files, None means `finetune`.
 
     Returns:
-        The checkpoint with its network in evaluation mode, the kind of the file, and notes.
+        The checkpoint with its network in evaluation mode, the kind of network, and notes for the user.
 
     Raises:
         UserError: the file cannot be read, holds an unknown kind of network, lacks weights, has unexpected
             weights, or does not fit the arguments; the message names the cause.
     """
     path = Path(path)
-    state, beside = read_weights(path)
-    own = is_tanets(beside)
+    file = read_weights(path)
+    own = is_tanets(file.beside)
     if own:
         source = ConvertedCheckpoint("checkpoint of tanet", checkpoints.load(path), ())
     else:
-        source = _read_others(path, state, beside, temporal=temporal, frames=frames)
+        source = _read_others(path, file, temporal=temporal, frames=frames)
     checkpoint, notes = source.checkpoint, list(source.notes)
     model = checkpoint.recipe.model
     if temporal != "tam" and (own or model.temporal != temporal):
-        raise UserError(f"{path}: this is a {source.kind}; only others' TANets can be read as {temporal}")
+        raise UserError(
+            f"{path} is a {source.kind}; only a TANet of another project can be read as {temporal}"
+        )
     if frames is not None and frames != model.frames:
         depends = depends_on_frames(checkpoint.network.state_dict())
         if depends and not interpolate:
             raise UserError(
-                f"{path}: for clips of {model.frames} frames, not {frames}: "
-                "--change-frames interpolate adapts its weights"
+                f"{path}: the weights are for clips of {model.frames} frames, not {frames}: "
+                "--change-frames interpolate adapts them"
             )
         checkpoint = _with_frames(checkpoint, frames)
         notes.append(
@@ -89,7 +93,9 @@ def read(
         notes.append(note)
     if classes is not None:
         if len(classes) != len(checkpoint.classes):
-            raise UserError(f"{path}: {len(checkpoint.classes)} classes, but {len(classes)} names for them")
+            raise UserError(
+                f"{path} has {len(checkpoint.classes)} classes, but {len(classes)} class names are given"
+            )
         checkpoint = dataclasses.replace(checkpoint, classes=tuple(classes))
     elif not own:
         notes.append(f"classes are named 0 … {len(checkpoint.classes) - 1}; --class-names sets their names")
@@ -114,26 +120,26 @@ def _with_recipe(checkpoint: Checkpoint, name: str) -> tuple[Checkpoint, str]:
 
 def _read_others(
     path: Path,
-    state: dict[str, torch.Tensor],
-    beside: dict[str, Any],
+    file: WeightsFile,
     *,
     temporal: Literal["tam", "tanet-r"],
     frames: int | None,
 ) -> ConvertedCheckpoint:
     try:
-        found = recognise(state, temporal=temporal, frames=frames)
+        found = recognise(file.state, temporal=temporal, frames=frames)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     network = build(found.model, classes=found.classes)
-    network.load_state_dict(found.state, strict=False)  # old files may lack batch counters; the rest fits
+    # Not strict: old files lack BatchNorm's batch counters. `recognise` has checked all other weights.
+    network.load_state_dict(found.state, strict=False)
     classes = tuple(str(label) for label in range(found.classes))
-    info = {"converted_from": found.kind, **_plain(beside)}
+    info = {"converted_from": found.kind, **_plain(file.beside)}
     checkpoint = Checkpoint(network.eval(), Recipe(model=found.model), classes, info)
-    return ConvertedCheckpoint(found.kind, checkpoint, found.notes)
+    return ConvertedCheckpoint(found.kind, checkpoint, (*file.notes, *found.notes))
 
 
 def _plain(beside: dict[str, Any]) -> dict[str, Any]:
-    """Return the plain values beside the weights (epoch, arch, …), including those in mmaction2's `meta`."""
+    """Return the numbers and strings stored beside the weights, including those in mmaction2's `meta`."""
     plain = {}
     meta = beside.get("meta")
     for name, value in (beside | meta if isinstance(meta, dict) else beside).items():

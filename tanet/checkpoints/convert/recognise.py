@@ -1,4 +1,4 @@
-"""Recognition of the network that weights belong to, by their names and shapes only."""
+"""Recognition of the network that a state dict belongs to. Only names and shapes of weights are used."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,40 +30,38 @@ from tanet.recipes.recipe import Network2D
 State = dict[str, torch.Tensor]
 Stage = Literal["res2", "res3", "res4", "res5"]
 ASSUMED_FRAMES = 8
-"""T if the weights do not reveal it; most published TSMs use 8 frames."""
-KNOWN = (
-    "TANet, TSM and TSN of the published codes and of mmaction2, torchvision's ImageNet files, tanet's own"
-)
+"""Number of frames if the weights do not show it. Most published TSMs use 8 frames."""
+KNOWN = "TANet, TSM and TSN of the published code and of mmaction2, torchvision's ImageNet files, tanet's own"
 
 
 @dataclass(frozen=True)
 class RecognisedNetwork:
-    """The network that weights belong to."""
+    """The network that a state dict belongs to."""
 
     kind: str
-    """Kind of network and the project it comes from."""
+    """Kind of network and its project, for example "TSM of mmaction2"."""
     model: Network2D
-    """Its settings, except for dropout, which the weights do not reveal."""
+    """Settings of the network. Dropout has its default value, because the weights do not show it."""
     classes: int
     state: State
-    """The weights under our names, as in a VideoNet built from `model`."""
+    """The weights, with the names that they have in a VideoNet built from `model`."""
     notes: tuple[str, ...]
-    """What was assumed because the weights do not reveal it, and what was left out."""
+    """Notes for the user: settings that had to be assumed, and weights that were left out."""
 
 
 def recognise(state: State, *, temporal: Literal["tam", "tanet-r"], frames: int | None) -> RecognisedNetwork:
-    """Recognise the network of a state dict from the published codes, mmaction2, torchvision or tanet.
+    """Recognise the network that a state dict belongs to.
 
     Args:
-        state: the weights, by name.
-        temporal: module that a TANet is assumed to have, as weights of `tam` and `tanet-r` look the same.
-        frames: T, used if the weights do not reveal it. None means 8.
+        state: the weights by name, from the published code of TANet, TSM or TSN, from mmaction2, torchvision
+            or tanet.
+        temporal: temporal module that a TANet is assumed to have. The weights do not show the module, because
+            the weights of `tam` and `tanet-r` have the same names and shapes.
+        frames: number of frames per clip, used if the weights do not show this number. None means 8.
 
     Raises:
-        UserError: the network is unknown, or weights are missing, are unexpected or have another shape.
+        UserError: the network is unknown, or a weight is missing, is unexpected or has the wrong shape.
     """
-    if all(name.startswith("module.") for name in state):  # prefix added by multi-GPU training
-        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     owner, table = _owner(state)
     notes: list[str] = []
     if owner == "torchvision" and any(name.startswith("AuxLogits.") for name in state):
@@ -73,7 +71,7 @@ def recognise(state: State, *, temporal: Literal["tam", "tanet-r"], frames: int 
     ours = {names[theirs]: tensor for theirs, tensor in state.items()}
     if len(ours) < len(names):
         twins = [theirs for theirs, own in names.items() if list(names.values()).count(own) > 1]
-        raise UserError(f"several weights for the same parameter: {abbreviate(twins)}")
+        raise UserError(f"the file has several weights for the same parameter: {abbreviate(twins)}")
     backbone = _known_backbone(state, ours, owner)
     if tam_blocks(ours):
         kind, model = "TANet", _tanet(ours, backbone=backbone, temporal=temporal)
@@ -86,42 +84,49 @@ def recognise(state: State, *, temporal: Literal["tam", "tanet-r"], frames: int 
                 f"the weights do not reveal the number of frames: {ASSUMED_FRAMES} assumed; --frames sets it"
             )
     head = ours.get("head.weight")
-    # If the file has no classifier, any number will do: the comparison reports the classifier as missing.
+    # If the file has no classifier, assume 1 class: the comparison below then reports a missing classifier.
     classes = head.shape[0] if head is not None and head.ndim == 2 else 1
     if difference := _differences(ours, names, table, model, classes):
-        raise UserError(f"closest to a {kind} of {owner} ({backbone}), but {difference}")
+        raise UserError(
+            f"the weights are most similar to a {kind} of {owner} ({backbone}), but not equal; {difference}"
+        )
     return RecognisedNetwork(f"{kind} of {owner}", model, classes, ours, tuple(notes))
 
 
 def _known_backbone(state: State, ours: State, owner: str) -> str:
-    """Recognise the 2D network; raise UserError for files that cannot be converted.
+    """Return the name of the 2D network. Raise UserError if the file cannot be converted.
 
     Args:
-        state: the weights, by their original names.
-        ours: the same weights, by our names.
-        owner: the project that the original names come from.
+        state: the weights by their names in the file.
+        ours: the same weights by tanet's names.
+        owner: project that the names in the file come from.
     """
     has_tam = bool(tam_blocks(ours))
     if not has_tam and wrapped_blocks(state):
-        raise UserError("a TSM that shifts whole blocks, which tanet does not support")
+        raise UserError("this TSM shifts whole blocks, which tanet does not support")
     backbone = _backbone(ours)
     if backbone is None:
-        raise UserError(f"unknown kind of weights (known: {KNOWN}); names: {abbreviate(list(state), 4)}")
+        raise UserError(
+            f"unknown kind of weights; known are {KNOWN}; the names here are {abbreviate(list(state), 4)}"
+        )
     if "head.weight" not in ours and owner == "torchvision":
         raise UserError(
-            f"{backbone} without a classifier, so there is nothing to convert yet: "
-            "train a network that starts from this file, with --model.weights FILE"
+            f"{backbone} without a classifier cannot be converted; to train a network that starts from this "
+            "file, use tanet train with --model.weights FILE"
         )
     if not has_tam and owner == "tanet":
         raise UserError(
-            "tanet weights without a recipe and without TAMs: none, pool and tsm look the same; "
-            "use the .safetensors file that tanet wrote"
+            "tanet weights without a recipe and without TAMs cannot be recognised, because the temporal "
+            "modules none, pool and tsm look the same; use the .safetensors file that tanet wrote"
         )
     return backbone
 
 
 def _differences(ours: State, names: Mapping[str, str], table: Names, model: Network2D, classes: int) -> str:
-    """Describe how weights differ from those of a network, by their names in the file; "" if they fit."""
+    """Describe how the weights differ from those of a network, or return "" if they fit.
+
+    The description contains the names that the weights have in the file.
+    """
     with torch.device("meta"):
         expected = build(model, classes=classes).state_dict()
     theirs = to_theirs(expected, table) | {own: name for name, own in names.items()}
@@ -132,7 +137,10 @@ def _differences(ours: State, names: Mapping[str, str], table: Names, model: Net
 
 
 def recognise_backbone(state: State) -> str | None:
-    """Return the 2D network of weights with torchvision's names, with or without classifier; else None."""
+    """Return the name of the 2D network that weights with torchvision's names belong to.
+
+    The weights may lack the classifier. Return None for weights with other names, or of an unknown network.
+    """
     owner, table = _owner(state)
     if owner != "torchvision":
         return None
@@ -151,7 +159,10 @@ def _owner(state: State) -> tuple[str, Names]:
 
 
 def _backbone(ours: State) -> str | None:
-    """Return the 2D network that shares most names and shapes with the weights; None if few are shared."""
+    """Return the name of the 2D network whose weight names and shapes are most similar to the given ones.
+
+    Return None if no 2D network is similar enough.
+    """
     found = {
         (name.removeprefix("backbone."), tensor.shape)
         for name, tensor in ours.items()
@@ -164,7 +175,7 @@ def _backbone(ours: State) -> str | None:
 
 @cache
 def _weights(backbone: str) -> frozenset[tuple[str, torch.Size]]:
-    """Return the names and shapes of a 2D network's weights without its classifier."""
+    """Return the names and shapes of a 2D network's weights, without those of the classifier."""
     with torch.device("meta"):
         network = BACKBONES[backbone]()
     remove_classifier(network)
@@ -172,7 +183,7 @@ def _weights(backbone: str) -> frozenset[tuple[str, torch.Size]]:
 
 
 def _tanet(ours: State, *, backbone: str, temporal: Literal["tam", "tanet-r"]) -> Network2D:
-    """Return the model section of a TANet. T, α, β and K follow from the shapes of its TAMs' weights."""
+    """Return the settings (model section) of a TANet. The shapes of the TAM weights give T, α, β and K."""
     hidden = _tams(ours, "G.0.weight", dims=2)[0]  # [αT, T]
     local = _tams(ours, "L.0.weight", dims=3)  # [C/β, C, taps]
     channels = max(shape[1] for shape in local)
@@ -190,15 +201,20 @@ def _tanet(ours: State, *, backbone: str, temporal: Literal["tam", "tanet-r"]) -
 
 
 def _tams(ours: State, part: str, *, dims: int) -> list[torch.Size]:
-    """Return the shape of one weight in each TAM."""
+    """Return the shapes of the weight `part` in all TAMs of the network."""
     shapes = [tensor.shape for name, tensor in ours.items() if name.endswith(f".temporal.{part}")]
     if not shapes or any(len(shape) != dims or 0 in shape for shape in shapes):
-        raise UserError(f"its TAMs have no weight {part}, or one of an unexpected shape: {shapes[:1]}")
+        raise UserError(
+            f"the TAMs have no weight {part}, or the weight has an unexpected shape: {shapes[:1]}"
+        )
     return shapes
 
 
 def _fixed(ours: State, shifted: list[str], *, backbone: str, frames: int | None) -> tuple[str, Network2D]:
-    """Return the kind and model section of a TSM, or of a 2D network if no block is shifted."""
+    """Return the kind and the settings (model section) of a network without TAM.
+
+    The network is a TSM if it has blocks with a temporal shift, and otherwise a 2D network.
+    """
     frames = ASSUMED_FRAMES if frames is None else frames
     if not shifted:
         return "2D network", Network2D(backbone=backbone, temporal="none", frames=frames)
@@ -206,13 +222,13 @@ def _fixed(ours: State, shifted: list[str], *, backbone: str, frames: int | None
     plain = [b for b in all_blocks(ours) if set(_stages([b])) <= set(stages) and b not in shifted]
     if plain:
         raise UserError(
-            f"a TSM that shifts only some blocks of a stage (not {abbreviate(plain)}), as TSM's code does "
-            "for ResNet-101; tanet can only shift all of them"
+            f"this TSM shifts only some blocks of a stage (not {abbreviate(plain)}), as TSM's code does for "
+            "ResNet-101; tanet can only shift all blocks of a stage"
         )
     return "TSM", Network2D(backbone=backbone, temporal="tsm", frames=frames, stages=stages)
 
 
 def _stages(blocks: list[str]) -> tuple[Stage, ...]:
-    """Return the stages that blocks (layer1.0, …) belong to."""
+    """Return the stages (res2, …) that the given blocks (layer1.0, …) belong to."""
     numbers = {int(block.removeprefix("layer").split(".")[0]) for block in blocks}
     return tuple(stage for number, stage in enumerate(STAGES, 1) if number in numbers)

@@ -1,8 +1,14 @@
-"""Names of a VideoNet's weights in other projects: one table per project, used in both directions.
+"""Translation of weight names between a VideoNet and other projects, in both directions.
 
-A table is a list of pairs (theirs, ours). The first pair whose pattern matches a name gives the name on the
-other side. {block} matches a block with a temporal module, {at} the prefix of any block or nothing, {n} a
-digit, and {p} the rest. The prefix `module.` that multi-GPU training adds to every name is not in the tables.
+Each project has a table: a list of pairs (pattern of the other project's name, pattern of our name). A name
+is translated by the first pair whose pattern matches the name. A pattern can contain these placeholders:
+
+    {block}    a block, for example layer1.0; in our names, only a block with a TAM
+    {at}       a block followed by a dot, or nothing
+    {n}        a digit
+    {p}        the rest of the name
+
+Multi-GPU training adds the prefix `module.` to every name. The tables do not contain this prefix.
 """
 
 import re
@@ -11,8 +17,8 @@ from string import Formatter
 
 Names = tuple[tuple[str, str], ...]
 
-# The published code of TANet, and that of TSM and TSN, on which it builds.
-# Comments mark the names that only some of these files use.
+# Names in the published code of TANet, and in the code of TSM and TSN, which TANet's code is based on.
+# A comment after a pair says which checkpoint files contain these names.
 OFFICIAL: Names = (
     ("base_model.{block}.tam.{p}", "backbone.{block}.conv2.temporal.{p}"),
     ("base_model.{block}.self_conv.conv_f.{p}", "backbone.{block}.conv2.temporal.G.{p}"),  # older files
@@ -47,36 +53,39 @@ PARTS = {"at": rf"(?:{BLOCK}\.)?", "n": r"\d", "p": r".+"}
 
 
 def to_ours(theirs: Iterable[str], table: Names) -> dict[str, str]:
-    """Map their names to ours, {theirs: ours}. Names that match no pair of the table stay as they are."""
+    """Map another project's weight names to ours. Names that match no pair of the table stay unchanged."""
     return {name: _translate(name, table, block=BLOCK) for name in theirs}
 
 
 def to_theirs(ours: Iterable[str], table: Names) -> dict[str, str]:
-    """Map all names of one network, {ours: theirs}. Names that match no pair stay as they are."""
+    """Map our weight names to another project's names. Names that match no pair of the table stay unchanged.
+
+    `ours` must contain all names of one network, because the names show which blocks have a TAM.
+    """
     ours = list(ours)
-    # {block} must match only blocks with a TAM: names in other blocks follow the patterns with {at} or {p}.
+    # Let {block} match only blocks with a TAM. Names in other blocks must match a pattern with {at} or {p}.
     block = "|".join(map(re.escape, tam_blocks(ours))) or "(?!)"
     turned = tuple((own, theirs) for theirs, own in table)
     return {name: _translate(name, turned, block=block) for name in ours}
 
 
 def tam_blocks(ours: Iterable[str]) -> list[str]:
-    """Return the blocks with a TAM before conv2 (layer1.0, …), given our weight names."""
+    """Return the blocks (layer1.0, …) that have a TAM before conv2, given our weight names."""
     return _blocks(ours, rf"backbone\.({BLOCK})\.conv2\.temporal\..+")
 
 
 def shifted_blocks(theirs: Iterable[str]) -> list[str]:
-    """Return the blocks with a temporal shift before conv1 (layer1.0, …), given their weight names."""
+    """Return the blocks (layer1.0, …) with a temporal shift before conv1, given another project's names."""
     return _blocks(theirs, rf".+\.({BLOCK})\.conv1\.(?:conv\.)?net\.weight")
 
 
 def wrapped_blocks(theirs: Iterable[str]) -> list[str]:
-    """Return the blocks that are wrapped as a whole in another module (layer1.0, …), given their names."""
+    """Return the blocks (layer1.0, …) that another module wraps as a whole, given another project's names."""
     return _blocks(theirs, rf".+\.({BLOCK})\.net\..+")
 
 
 def all_blocks(ours: Iterable[str]) -> list[str]:
-    """Return the blocks of a ResNet (layer1.0, …), given our weight names."""
+    """Return all blocks (layer1.0, …) of a ResNet, given our weight names."""
     return _blocks(ours, rf"backbone\.({BLOCK})\..+")
 
 
@@ -85,7 +94,7 @@ def _blocks(names: Iterable[str], pattern: str) -> list[str]:
 
 
 def _translate(name: str, table: Names, *, block: str) -> str:
-    """Translate a name by the first pair whose left side matches it; return it unchanged if none does."""
+    """Translate a name by the first pair whose left side matches. If no pair matches, return the name."""
     parts = {**PARTS, "block": block}
     for left, right in table:
         pieces = Formatter().parse(left)

@@ -1,4 +1,4 @@
-"""Writing of checkpoints in tanet's format, or as the published code or mmaction2 saves a TANet."""
+"""Writing of checkpoints in the format of tanet, of TANet's published code, or of mmaction2."""
 
 import io
 from pathlib import Path
@@ -16,14 +16,15 @@ from tanet.runtime.files import write_atomically
 
 Target = Literal["tanet", "official", "mmaction2"]
 WRITABLE_BACKBONES = ("resnet50", "resnet101", "resnet152")
-"""The 2D networks that TANets of other projects have."""
+"""2D networks that a TANet of another project can contain."""
 
 
 def write(path: str | Path, checkpoint: Checkpoint, *, to: Target) -> tuple[str, ...]:
     """Write a checkpoint in tanet's format (.safetensors), or for another project (.pth).
 
     Returns:
-        Notes, one line each: what the file does not contain, and what must be configured to read it.
+        Notes for the user, one line each. They say what the file does not contain, and which settings
+        mmaction2 needs to read the file.
 
     Raises:
         UserError: `path` has the wrong suffix, or the other project does not support this network.
@@ -46,7 +47,7 @@ def write(path: str | Path, checkpoint: Checkpoint, *, to: Target) -> tuple[str,
 
 
 def to_official(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Return a TANet's checkpoint as the published code saves it, but without the optimizer's state.
+    """Return a TANet's checkpoint in the format of the published code, without the optimizer's state.
 
     Raises:
         UserError: the published code does not support this network.
@@ -56,7 +57,7 @@ def to_official(checkpoint: Checkpoint) -> dict[str, Any]:
     _check(model)
     if found != (2, 4, 3, 3):
         raise UserError(
-            "the published code has TAMs of alpha 2, beta 4, kernel 3 and local_kernel 3; this one has "
+            "the published code has TAMs of alpha 2, beta 4, kernel 3 and local_kernel 3; this network has "
             "{}, {}, {} and {}".format(*found)
         )
     return {
@@ -68,7 +69,7 @@ def to_official(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def to_mmaction2(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Return a TANet's checkpoint as mmaction2 saves it.
+    """Return a TANet's checkpoint in the format of mmaction2.
 
     Raises:
         UserError: mmaction2 does not support this network.
@@ -89,18 +90,18 @@ def _check(model: Network2D) -> None:
         or model.backbone not in WRITABLE_BACKBONES
     ):
         raise UserError(
-            f"published TANets have tam at position b (or auto) of {', '.join(WRITABLE_BACKBONES)}; this one "
-            f"has {model.temporal} at {model.position} of {model.backbone}, which only --to tanet can write"
+            f"published TANets have tam at position b (or auto) of {', '.join(WRITABLE_BACKBONES)}; this "
+            f"network has {model.temporal} at {model.position} of {model.backbone}: use --to tanet"
         )
     if set(model.stages) != set(STAGES):
         raise UserError(
-            f"published TANets have a TAM in every block of {', '.join(STAGES)}; this one only in "
-            f"{', '.join(model.stages)}, which only --to tanet can write"
+            f"published TANets have a TAM in every block of {', '.join(STAGES)}; this network has TAMs only "
+            f"in {', '.join(model.stages)}: use --to tanet"
         )
 
 
 def _tam_cfg(model: Network2D) -> str:
-    """Return the arguments of mmaction2's TAM that differ from its defaults."""
+    """Return the arguments of mmaction2's TAM that differ from mmaction2's defaults."""
     settings = {
         "alpha": (model.alpha, 2),
         "beta": (model.beta, 4),

@@ -1,1 +1,1 @@
-"""Videos packed into tar shards: the file format, and random access to the videos."""
+"""File format of tar shards that contain packed videos, and random access to the videos."""

@@ -1,15 +1,17 @@
-"""File format of tar shards: packed videos, each found by its offset; `tanet data pack` writes them.
+"""File format of the tar shards that `tanet data pack` writes. Each packed video is found by its offset.
 
     OUT/train-000000.tar …      shards in the layout of WebDataset: the files of a sample are consecutive
         KEY.json                metadata: video, class, label, frames, fps, height, width, coding, parts
-        KEY.mp4                 format h264: all frames
-        KEY.000000.jpg …        format jpeg: one file per frame
+        KEY.mp4                 only in format h264: one file with all frames
+        KEY.000000.jpg …        only in format jpeg: one file per frame
     OUT/train.index.json        classes, shards, and the label, number of frames and location of each video
 
-WebDataset uses a file name up to its first dot as the key, so the pictures of a video are one sample with the
-fields 000000.jpg, 000001.jpg, …. KEY is the shortened SHA-256 of the video's path below its root. `parts`
-lists [offset, bytes, CRC-32] of each file after KEY.json; the offset counts from the end of KEY.json in the
-shard. So a clip costs one small read plus one read per frame (or one for its mp4), and damage is detected.
+KEY is the shortened SHA-256 of the video's path below its root. WebDataset uses a file name up to its first
+dot as the key of a sample. So the images of a video are one sample with the fields 000000.jpg, 000001.jpg, ….
+
+`parts` lists [offset, bytes, CRC-32] of each file after KEY.json. Offsets count from the end of KEY.json in
+the shard. So reading a clip takes one small read for KEY.json, plus one read per JPEG or one read for the
+mp4. The CRC-32 checksums detect damage.
 """
 
 import json
@@ -24,12 +26,13 @@ Format = Literal["jpeg", "h264"]
 SPLITS = ("train", "val", "videos")  # "videos": not split
 VERSION = 1
 COLUMNS = ("video", "label", "frames", "shard", "offset", "bytes", "crc32")
-HEADER = BLOCK = 512  # bytes: a file's header in a tar, and the block size that its content is padded to
+# A tar stores a header of 512 bytes before each file, and pads each file to a multiple of 512 bytes.
+HEADER = BLOCK = 512
 
 
 @dataclass(frozen=True)
 class ShardEntry:
-    """Location of a sample's KEY.json."""
+    """Location of a packed video in a shard: position, size and checksum of its file KEY.json."""
 
     shard: str
     offset: int
@@ -40,22 +43,22 @@ class ShardEntry:
 
 @dataclass(frozen=True)
 class PackedVideo:
-    """One packed video."""
+    """Entry of one packed video in the index of a split."""
 
     video: str
-    """Path below the root that was packed."""
+    """Path of the original video below the folder that was packed."""
     label: int
     frames: int
     shard_entry: ShardEntry
 
 
 def index_path(root: Path, split: str) -> Path:
-    """Return the path of the index of one of SPLITS."""
+    """Return the path of the index file of a split. The split is one of SPLITS."""
     return root / f"{split}.index.json"
 
 
 def write_index(rows: Sequence[PackedVideo], *, classes: Sequence[str], encoding: dict[str, Any]) -> bytes:
-    """Serialise the index of shards. The shards must lie in the same folder as the index."""
+    """Return an index of shards as JSON. The index file must be saved in the folder of the shards."""
     shards: dict[str, int] = {}
     for row in rows:
         shards[row.shard_entry.shard] = shards.get(row.shard_entry.shard, 0) + 1
@@ -74,7 +77,7 @@ def write_index(rows: Sequence[PackedVideo], *, classes: Sequence[str], encoding
 
 
 def read_index(path: Path) -> tuple[tuple[PackedVideo, ...], tuple[str, ...]]:
-    """Read the packed videos, and the class names in the order of the labels.
+    """Read an index file. Return the packed videos, and the class names in the order of the labels.
 
     Raises:
         UserError: the file is not an index of shards, or a shard is missing.
@@ -82,7 +85,7 @@ def read_index(path: Path) -> tuple[tuple[PackedVideo, ...], tuple[str, ...]]:
     try:
         values = json.loads(path.read_bytes())
         if values["version"] != VERSION:
-            raise UserError(f"version {values['version']}, but this tanet reads {VERSION}")
+            raise UserError(f"index version {values['version']}; this tanet reads only version {VERSION}")
         rows = tuple(
             PackedVideo(video, label, frames, ShardEntry(str(path.parent / shard), *place))
             for video, label, frames, shard, *place in values["samples"]
@@ -97,10 +100,12 @@ def read_index(path: Path) -> tuple[tuple[PackedVideo, ...], tuple[str, ...]]:
 
 
 def shard_classes(root: Path) -> tuple[str, ...]:
-    """Read the class names of a folder's indexes, in the order of the labels; () if there is no index.
+    """Read the class names from the shard indexes in a folder, in the order of the labels.
+
+    Return () if the folder has no index.
 
     Raises:
-        UserError: a file is not an index of shards, or the classes of two indexes differ.
+        UserError: a file is not an index of shards, a shard is missing, or the classes of two indexes differ.
     """
     paths = [path for part in SPLITS if (path := index_path(root, part)).exists()]
     found = {path: read_index(path)[1] for path in paths}
@@ -113,5 +118,5 @@ def shard_classes(root: Path) -> tuple[str, ...]:
 
 
 def padded_size(size: int) -> int:
-    """Return the bytes that content of this size occupies in a tar."""
+    """Return how many bytes a file of `size` bytes occupies in a tar, without the header of the file."""
     return -(-size // BLOCK) * BLOCK

@@ -1,4 +1,4 @@
-"""Random access to one video in a shard, by its offset."""
+"""Open a packed video in a shard by its offset, without reading other videos."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tanet.data.shards.format import ShardEntry, padded_size
 from tanet.video import Video, VideoError, VideoInfo, open_video
 
 if TYPE_CHECKING:
-    import av  # loaded only when something is decoded
+    import av  # only for type checking; functions import av when they need it
 
 
 def open_packed_video(packed: ShardEntry, *, name: str) -> Video:
@@ -21,7 +21,7 @@ def open_packed_video(packed: ShardEntry, *, name: str) -> Video:
 
     Args:
         packed: location of the video in its shard.
-        name: name of the video in errors, where it follows the path of the shard.
+        name: name of the video. Error messages show the path of the shard, followed by this name.
 
     Raises:
         VideoError: the shard cannot be read, or is damaged where the video is stored.
@@ -37,7 +37,7 @@ def open_packed_video(packed: ShardEntry, *, name: str) -> Video:
 
 
 class PackedPictures(Video):
-    """A video whose frames are JPEG pictures in a shard; `parts` lists their offset, bytes and CRC-32."""
+    """A video whose frames are JPEGs in a shard. `parts` lists offset, bytes and CRC-32 of each JPEG."""
 
     def __init__(
         self, shard: Path, info: VideoInfo, parts: list[tuple[int, int, int]], *, label: Path
@@ -47,7 +47,7 @@ class PackedPictures(Video):
         self.path, self._shard, self._parts = label, shard, parts
         self.frames, self.fps, self._size = info.frames, info.fps, (info.height, info.width)
         self._codec = cast("av.VideoCodecContext", av.CodecContext.create("mjpeg", "r"))
-        self._codec.thread_count = 1  # so that the decoder returns each picture immediately
+        self._codec.thread_count = 1  # with one thread, the decoder returns each frame immediately
 
     def _decode(self, numbers: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame, Path]]:
         import av
@@ -58,7 +58,7 @@ class PackedPictures(Video):
             try:
                 (frame,) = self._codec.decode(av.Packet(data))
             except (FFmpegError, ValueError) as error:
-                raise VideoError(self.path, f"frame {number} does not decode") from error
+                raise VideoError(self.path, f"frame {number} cannot be decoded") from error
             yield number, frame, self.path
 
 

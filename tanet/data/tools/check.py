@@ -1,17 +1,20 @@
-"""Check of video files for faults: open each file, count its packets, and decode all of it.
+"""Check video files for faults: open each file, count its packets, and decode all of its frames.
 
-    unreadable   the file cannot be opened, or nothing decodes
-    no-video     only sound, or no stream at all
+The result is one of these verdicts:
+
+    unreadable   the file cannot be opened, or none of its frames can be decoded
+    no-video     the file contains only sound, or no stream at all
     empty        an empty file, a folder without pictures, or a video stream without frames
-    truncated    fewer frames decode than the file promises: it was cut off or damaged
-    short        intact, but with fewer frames than required
-    hanging      not finished within the time limit
+    truncated    fewer frames can be decoded than the file promises: the file was cut off or damaged
+    short        the file is intact, but has fewer frames than required
+    hanging      the check did not finish within the time limit
     crashed      the process that decoded the video died
     odd          usable, but unusual: variable frame rate, rotated by 90°, an odd number of pixels
     ok           none of the above
 
-A file promises the number of frames that its header or its packets state, whichever is larger. Frames are
-counted but not inspected: damage that the decoder conceals goes unnoticed, and so does an upside-down video.
+The number of frames that a file promises is the number in its header or the number of its packets, whichever
+is larger. The check counts frames, but does not inspect their pixels. So it does not notice damage that the
+decoder conceals, or a video that is upside down.
 """
 
 from __future__ import annotations
@@ -26,10 +29,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
 from tanet.runtime.process_pool import FailedFile, map_files
-from tanet.video import ARRAY_SUFFIX, PICTURE_SUFFIXES, STORES_TIMES, VideoError, open_video
+from tanet.video import ARRAY_SUFFIX, STORES_TIMES, VideoError, open_video
+from tanet.video.frame_folder import is_picture
+from tanet.video.stream_choice import choose_stream
 
 if TYPE_CHECKING:
-    from av.container import InputContainer  # loaded only when something is checked
+    from av.container import InputContainer  # only for type checking; methods import av when they need it
 
 Verdict = Literal["ok", "odd", "unreadable", "truncated", "empty", "no-video", "short", "hanging", "crashed"]
 USABLE: tuple[Verdict, ...] = ("ok", "odd")
@@ -42,14 +47,14 @@ class Finding:
     path: str
     verdict: Verdict
     cause: str = ""
-    """Why the video is bad, or odd."""
+    """Reason for the verdict; empty if the verdict is ok."""
     promised: int | None = None
-    """Number of frames that the file promises; accurate to a frame or two if derived from its duration."""
+    """Number of frames that the file promises; an estimate from the duration may be off by one or two."""
     frames: int | None = None
-    """Number of frames that decode."""
+    """Number of frames that can be decoded."""
     fps: float | None = None
     height: int | None = None
-    """In pixels, of the upright frame."""
+    """Height of the upright frame, in pixels."""
     width: int | None = None
 
     @property
@@ -59,13 +64,13 @@ class Finding:
 
 
 def check_videos(paths: Sequence[Path], *, workers: int, limit: float, min_frames: int) -> Iterator[Finding]:
-    """Yield the findings for many videos, in arbitrary order.
+    """Check many videos. Yield one finding per video, in arbitrary order.
 
     Args:
-        paths: files, or folders of frame pictures.
+        paths: video files, or folders of frame images.
         workers: number of processes.
         limit: time limit for one video, in seconds.
-        min_frames: a video with fewer frames is short.
+        min_frames: a video with fewer frames gets the verdict "short".
     """
     work = partial(check_video, min_frames=min_frames)
     for path, result in map_files(work, paths, workers=workers, limit=limit):
@@ -73,10 +78,10 @@ def check_videos(paths: Sequence[Path], *, workers: int, limit: float, min_frame
 
 
 def check_video(path: Path, *, min_frames: int) -> Finding:
-    """Check one video: open it and decode all of it."""
+    """Check one video: open the video and decode all of its frames."""
     finding, header = Finding(str(path), "ok"), None
     try:
-        if path.is_dir() and not any(file.suffix.lower() in PICTURE_SUFFIXES for file in path.iterdir()):
+        if path.is_dir() and not any(is_picture(file) for file in path.iterdir()):
             return replace(finding, verdict="empty", cause="the folder holds no pictures")
         if path.is_file() and not path.stat().st_size:
             return replace(finding, verdict="empty", cause="the file is empty")
@@ -94,7 +99,7 @@ def check_video(path: Path, *, min_frames: int) -> Finding:
         place = "" if error.path == path else f"{error.path.name}: "
         return replace(finding, verdict="unreadable", cause=f"{place}{error.cause}")
     finding = Finding(str(path), "ok", "", promised, info.frames, info.fps, info.height, info.width)
-    notes = []
+    notes = list(video.notes)
     if header and header.varies:
         notes.append("variable frame rate")
     if header and header.size == (info.width, info.height) != (info.height, info.width):
@@ -105,7 +110,7 @@ def check_video(path: Path, *, min_frames: int) -> Finding:
 
 
 def _judge(finding: Finding, min_frames: int) -> Finding:
-    """Return the finding, with another verdict if the video has too few frames."""
+    """Change the verdict if the video has too few frames. Otherwise, return the finding unchanged."""
     frames, promised = finding.frames or 0, finding.promised or 0
     if frames < promised:
         return replace(finding, verdict="truncated", cause=f"{frames} of {promised} frames decode")
@@ -118,12 +123,12 @@ def _judge(finding: Finding, min_frames: int) -> Finding:
 
 @dataclass(frozen=True)
 class _Header:
-    """What a file states without being decoded."""
+    """Facts about a video file that can be found without decoding frames."""
 
-    videos: int  # number of video streams, without cover pictures
+    videos: int  # 1 if there is a video stream besides cover pictures, else 0
     sounds: int  # number of audio streams
-    packets: int = 0  # number of packets of the first video stream
-    promised: int = 0  # number of frames that the file must have; 0 if unknown
+    packets: int = 0  # number of packets of the video stream
+    promised: int = 0  # number of frames that the file should contain; 0 if unknown
     varies: bool = False  # whether the frame rate varies
     size: tuple[int, int] = (0, 0)  # height and width as stored, before rotation
 
@@ -133,13 +138,13 @@ class _Header:
         from av.error import FFmpegError
 
         try:
-            # A file may hide some of its frames by an edit list. That is no fault, so ignore edit lists.
+            # An edit list can hide frames of a file. Hidden frames are not a fault, so ignore edit lists.
             with av.open(f"file:{path}", options={"ignore_editlist": "1"}) as container:
                 return cls._read(container)
         except (FFmpegError, OSError) as error:
             raise VideoError(path, error.strerror or type(error).__name__) from error
         except UnicodeDecodeError as error:
-            raise VideoError(path, "metadata that is not UTF-8") from error
+            raise VideoError(path, "the metadata is not UTF-8") from error
 
     @classmethod
     def _read(cls, container: InputContainer) -> Self:
@@ -147,12 +152,12 @@ class _Header:
         from av.error import FFmpegError
 
         sounds = len(container.streams.audio)
-        videos = [s for s in container.streams.video if not s.disposition & s.disposition.attached_pic]
-        if not videos:
+        stream, _ = choose_stream(container)
+        if stream is None:
             return cls(0, sounds)
-        stream, codec = videos[0], videos[0].codec_context
+        codec = stream.codec_context
         times, sizes, starts, ends = [], [], [], []
-        with suppress(FFmpegError):  # for a truncated file, use the packets that are left
+        with suppress(FFmpegError):  # in a truncated file, count the packets before the error
             for packet in container.demux():
                 if packet.stream is stream and (packet.size or packet.pts is not None):
                     sizes.append(packet.size)
@@ -163,19 +168,23 @@ class _Header:
         height, width = (codec.height, codec.width) if codec else (0, 0)
         promised = stream.frames if stream.frames > len(sizes) else 0
         if not stream.frames and starts and container.format.name in STORES_TIMES:
-            # Sound may continue after the last picture, so compare the duration with the end of all streams.
-            # The file was cut off if more than half a second and more than a twentieth is missing.
+            # Sound may continue after the last frame, so compare the duration with the end of all streams.
+            # The file was cut off if more than 0.5 s and more than 5 % of the stated duration are missing.
             stated = Fraction(container.duration or 0, av.time_base)
             if stated - (max(ends) - min(starts)) > max(Fraction(1, 2), stated / 20):
                 promised = round(stated * (stream.average_rate or 0))
         elif not promised and container.format.name == "avi" and codec and codec.name == "mpeg4":
-            # A coded MPEG-4 picture has at least one bit per macroblock; a smaller packet may hold no frame.
+            # A coded MPEG-4 frame has at least one bit per macroblock, so smaller packets are not frames.
             macroblocks = -(-width // 16) * -(-height // 16)
             promised = sum(8 * size >= macroblocks for size in sizes)
-        return cls(len(videos), sounds, len(sizes), promised, _varies(times), (height, width))
+        return cls(1, sounds, len(sizes), promised, _varies(times), (height, width))
 
 
 def _varies(times: list[int]) -> bool:
-    """Return whether frame intervals differ by more than rounding (2 ticks) and a tenth of their median."""
+    """Return whether the frame rate varies.
+
+    The rate varies if the longest and the shortest interval between frames differ by more than 2 ticks (the
+    rounding error) and by more than a tenth of the median interval.
+    """
     gaps = sorted(after - before for before, after in pairwise(sorted(times)))
     return bool(gaps) and gaps[-1] - gaps[0] > max(2, gaps[len(gaps) // 2] / 10)

@@ -1,4 +1,4 @@
-"""Re-encoding of videos for shards: one JPEG per frame, or h264 with closely spaced key frames.
+"""Re-encode videos for shards, as one JPEG per frame or as h264 with closely spaced key frames.
 
 Both formats store colour at half resolution (4:2:0), as nearly all videos do.
 """
@@ -19,43 +19,44 @@ from tanet.errors import UserError
 from tanet.video import Video, VideoError, open_video
 
 if TYPE_CHECKING:
-    import av  # loaded only when something is encoded
+    import av  # only for type checking; functions import av when they need it
 
-GROUP = 4  # distance of h264 key frames: reading one frame decodes at most this many pictures
-CHUNK = 2**28  # bytes of decoded frames to hold at once
-QP2LAMBDA = 118  # FFmpeg's factor from a quantiser step to `global_quality`
+# Distance between h264 key frames. To read one frame, the decoder decodes at most this many frames.
+GROUP = 4
+CHUNK = 2**28  # maximum size of the decoded frames in memory, in bytes
+QP2LAMBDA = 118  # FFmpeg's option `global_quality` is 118 times the quantiser step
 BLIND_RATE = 25  # frames per second to assume if the video does not state its frame rate
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """How frames are stored."""
+    """Settings for storing frames in shards."""
 
     format: Format = "jpeg"
     short_side: int = 256
-    """Short side in pixels; smaller videos are not resized. 0 resizes none."""
+    """Short side of the stored frames, in pixels. Smaller frames keep their size. 0 keeps all sizes."""
     quality: int = 90
-    """jpeg: 1 to 100, roughly libjpeg's scale: FFmpeg has only 31 steps, and its own quantisation table."""
+    """JPEG quality from 1 to 100, only roughly on libjpeg's scale: FFmpeg has just 31 quality steps."""
     crf: int = 20
-    """h264: constant rate factor, from 0 (lossless) to 51."""
+    """Constant rate factor of h264, from 0 (lossless) to 51."""
 
     def __post_init__(self) -> None:
         bounds = {"short_side": (0, 16384), "quality": (1, 100), "crf": (0, 51)}
         for name, (low, high) in bounds.items():
             if not low <= getattr(self, name) <= high:
-                raise UserError(f"{name} must be in {low} to {high}, not {getattr(self, name)}")
+                raise UserError(f"{name} must be in the range {low} to {high}, not {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
 class EncodedVideo:
-    """A video as a shard stores it."""
+    """A re-encoded video, ready to be written to a shard."""
 
     frames: int
     fps: float | None
     height: int
     width: int
     parts: list[bytes]
-    """The mp4, or one JPEG per frame."""
+    """Contents of the encoded files: one mp4, or one JPEG per frame."""
 
 
 def encode(path: Path, *, encoding: Encoding, counts: Mapping[str, int]) -> EncodedVideo | str:
@@ -63,8 +64,8 @@ def encode(path: Path, *, encoding: Encoding, counts: Mapping[str, int]) -> Enco
 
     Args:
         path: the video.
-        encoding: how frames are stored.
-        counts: path → number of leading frames to use; a video not listed is used in full.
+        encoding: settings for storing frames.
+        counts: path → number of leading frames to use. If a path is missing, all frames are used.
 
     Returns:
         The encoded video, or the reason why it cannot be read.
@@ -83,7 +84,10 @@ def encode(path: Path, *, encoding: Encoding, counts: Mapping[str, int]) -> Enco
 
 
 def _pictures(video: Video, frames: int, encoding: Encoding) -> Iterator[av.VideoFrame]:
-    """Yield the first frames of a video, shrunk. h264 needs even sides: an odd row or column is cropped."""
+    """Yield the first `frames` frames of a video, shrunk to `encoding.short_side`.
+
+    h264 needs an even height and an even width, so the last row or column is dropped if necessary.
+    """
     import av
 
     chunk = max(GROUP, CHUNK // (3 * video.info.height * video.info.width))
@@ -103,8 +107,8 @@ def _jpegs(pictures: Iterator[av.VideoFrame], encoding: Encoding) -> tuple[int, 
     """Encode one JPEG per frame. Return height, width and the JPEGs."""
     import av
 
-    # libjpeg scales its quantisation table by 2 - quality/50; FFmpeg scales another table by the step.
-    # On average, both are equally coarse if step = 17 · (2 - quality/50).
+    # libjpeg scales its quantisation table by 2 - quality/50. FFmpeg scales another table by `step`.
+    # On average, FFmpeg quantises as coarsely as libjpeg if `step` is 17 · (2 - quality/50).
     step = str(min(31, max(1, round(17 * (2 - encoding.quality / 50)))))
     options = {"flags": "+qscale", "global_quality": str(QP2LAMBDA * int(step)), "qmin": step, "qmax": step}
     codec, parts = None, []
@@ -122,7 +126,7 @@ def _jpegs(pictures: Iterator[av.VideoFrame], encoding: Encoding) -> tuple[int, 
 def _mp4(
     pictures: Iterator[av.VideoFrame], encoding: Encoding, fps: float | None
 ) -> tuple[int, int, list[bytes]]:
-    """Encode an mp4 in memory. Return height, width and the mp4."""
+    """Encode the frames as an mp4 in memory. Return height, width and the mp4."""
     import av
 
     rate = Fraction(fps or BLIND_RATE).limit_denominator(1001)

@@ -1,12 +1,12 @@
-"""Index of a data set: from the names of its videos to a list for training, with paths, frames and sizes.
+"""Index a data set: find its videos by name, and write a CSV list of them for training.
 
-    locate_videos   names → paths below ROOT, and the names that are missing
-    probe_all       paths → VideoInfo or an error, in many processes; a Journal stores each result at once
-    as_csv          path,label,frames,fps,height,width
+    locate_videos   find the path of each video below ROOT; collect the names of missing videos
+    probe_all       probe the videos in many processes; write each result to a Journal immediately
+    as_csv          format the list: path,label,frames,fps,height,width
 
-A journal is a file of JSON lines, one result each. A result is valid as long as the size and modification
+A journal is a file with one result per line, in JSON. A result is valid as long as the size and modification
 time of its video stay the same. So an interrupted run continues where it stopped, and a later run probes only
-new videos.
+new or changed videos.
 """
 
 import csv
@@ -31,21 +31,21 @@ COLUMNS = ("path", "label", "frames", "fps", "height", "width")
 
 @dataclass(frozen=True)
 class LocatedVideos:
-    """Paths of the videos of a listing."""
+    """Result of `locate_videos`: the paths of the videos that were found, and the names of missing videos."""
 
     paths: Mapping[DatasetVideo, str]
-    """Relative to the root, with forward slashes; in the order of the listing."""
+    """Path of each video relative to the root, with forward slashes; in the order of the annotations."""
     missing: tuple[str, ...]
     """Names of the videos that were not found below the root."""
     notes: tuple[str, ...]
-    """Notes to the user."""
+    """Notes for the user, for example that several files have the same name."""
 
 
 def locate_videos(root: Path, entries: Sequence[DatasetVideo]) -> LocatedVideos:
-    """Search for videos by name, at any depth below the root: files, or folders of frame pictures.
+    """Search for videos by name, at any depth below the root. A video is a file or a folder of frame images.
 
-    If several videos have the same name, the video in a folder named after its class is preferred (words
-    separated by spaces or underscores), then a file over a folder.
+    If several videos have the same name, the function prefers a video in a folder named after its class. In
+    the folder's name, underscores may replace spaces. If several videos remain, a file is preferred.
 
     Raises:
         UserError: the root is not a folder, or holds none of the videos.
@@ -59,7 +59,7 @@ def locate_videos(root: Path, entries: Sequence[DatasetVideo]) -> LocatedVideos:
     missing = tuple(entry.name for entry in entries if entry.name not in places)
     if not paths:
         raise UserError(
-            f"{root}: holds none of the {len(entries)} videos; {entries[0].name}, for example, is missing"
+            f"{root}: holds none of the {len(entries)} videos; for example, {entries[0].name} is missing"
         )
     notes: tuple[str, ...] = ()
     wanted = Counter(entry.name for entry in paths)
@@ -76,7 +76,7 @@ def _places(root: Path, names: set[str]) -> dict[str, list[str]]:
         for name in folders:
             if name in names:
                 places[name].append((inside / name).as_posix())
-        # Do not descend into folders of frame pictures: there may be a hundred thousand.
+        # Do not search inside folders of frame images: a data set may have 100,000 of these folders.
         folders[:] = [name for name in folders if name not in names and not name.startswith(".")]
         for file in files:
             name, dot, suffix = file.rpartition(".")
@@ -103,18 +103,18 @@ def _words(name: str) -> str:
 def probe_all(
     root: Path, paths: Sequence[str], *, journal: "Journal", workers: int, limit: float
 ) -> Generator[tuple[str, VideoInfo | str], None, None]:
-    """Probe many videos. Results that the journal already has come first.
+    """Probe many videos. First yield the results that the journal already contains.
 
     Args:
         root: folder that the paths are relative to.
-        paths: the videos.
-        journal: receives each result at once. A video whose process hung or died is not recorded, and is
-            probed again next time.
+        paths: paths of the videos.
+        journal: receives each new result immediately. If the process of a video hung or died, the journal
+            receives no result, and the next run probes the video again.
         workers: number of processes.
         limit: time limit for one video, in seconds.
 
     Yields:
-        The path of each video, and its VideoInfo or the reason why it cannot be read.
+        The path of each video, and its VideoInfo or the reason why the video cannot be read.
     """
     new = []
     for path in paths:
@@ -135,12 +135,12 @@ def _probe(path: Path) -> VideoInfo | str:
     try:
         return probe(path)
     except VideoError as error:
-        # For a bad picture in a folder, the error names the picture.
+        # If an image in a folder of frame images is bad, report the name of the image, too.
         return error.cause if error.path == path else f"{error.path.name}: {error.cause}"
 
 
 class Journal:
-    """Results of probing the videos below a root, in a file that grows by one line per result."""
+    """File that stores the results of probing videos, so that a later run need not probe them again."""
 
     def __init__(self, path: Path, *, root: Path) -> None:
         self.path, self.root = path, root
@@ -151,21 +151,21 @@ class Journal:
                 row = json.loads(line)
                 self._known[row["path"]] = row
             except (json.JSONDecodeError, KeyError, TypeError):
-                continue  # a line cut off, for example by a power failure: its video is probed again
+                continue  # the line was cut off, for example by a power failure: probe the video again
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("a", encoding="utf-8")
         if text and not text.endswith("\n"):
             self._file.write("\n")
 
     def answer(self, path: str) -> VideoInfo | str | None:
-        """Return the recorded result for a video; None without a result, or if the video has changed."""
+        """Return the stored result for a video, or None if there is no result or the video has changed."""
         row = self._known.get(path)
         if row is None or row.get("state") != self._state(path):
             return None
         return row["cause"] if "cause" in row else VideoInfo(**row["info"])
 
     def add(self, path: str, answer: VideoInfo | str) -> None:
-        """Write a result to the file immediately."""
+        """Append a result to the file immediately."""
         said = {"cause": answer} if isinstance(answer, str) else {"info": asdict(answer)}
         row = {"path": path, "state": self._state(path), **said}
         self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
@@ -185,7 +185,7 @@ class Journal:
 
 
 def as_csv(found: LocatedVideos, infos: Mapping[str, VideoInfo]) -> str:
-    """Format the list of the videos that could be probed, in the order of the listing."""
+    """Return a CSV list of all videos that could be probed, in the order of the annotations."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(COLUMNS)

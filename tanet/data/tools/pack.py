@@ -1,8 +1,9 @@
 """Implementation of `tanet data pack`: decode videos, shrink and re-encode them, and write them into shards.
 
-Worker processes decode and encode, one video at a time; the main process writes. A full shard is renamed into
-place, and videos in such shards are not packed again: an interrupted run continues, and new videos are added.
-Videos are packed in random order, so that each shard holds many classes if the shards are streamed.
+Each worker process decodes and encodes one video at a time. The main process writes the shards. A shard gets
+its final name when the shard is complete. Videos in complete shards are not packed again, so an interrupted
+run can continue, and a later run can add new videos. Videos are packed in random order, so that each shard
+contains many classes. This order matters if the shards are streamed.
 """
 
 import hashlib
@@ -44,24 +45,25 @@ def pack(
     Args:
         samples: labelled videos.
         classes: class names in the order of the labels.
-        root: videos below this folder are named by their path relative to it.
+        root: folder of the videos. In the shards, a video is named by its path relative to this folder.
         out: folder of the shards.
-        split: prefix of the file names of shards and index.
-        encoding: how frames are stored.
+        split: prefix of the file names of the shards and of the index.
+        encoding: settings for storing frames.
         shard_size: size in bytes at which a shard is full.
         workers: number of processes that decode and encode.
         limit: time limit for one video, in seconds.
 
     Yields:
-        The name of each video when it is done, and None or the reason why it cannot be packed.
+        The name of each finished video, and None or the reason why the video cannot be packed.
 
     Raises:
-        UserError: a video is listed twice, or shards in `out` were packed with another encoding or label.
+        UserError: a video is listed twice, a shard in `out` is damaged, or a shard in `out` contains a video
+            that was packed with another encoding or label.
     """
     named = {_name(sample, root): sample for sample in samples}
     if len(named) < len(samples):
         raise UserError(
-            f"{len(samples) - len(named)} videos are listed more than once: a packed video has one label"
+            f"{len(samples) - len(named)} videos are listed more than once: list each video only once"
         )
     out.mkdir(parents=True, exist_ok=True)
     rows = _packed_before(out, split, named, encoding)
@@ -91,7 +93,7 @@ def pack(
 def _packed_before(
     out: Path, split: str, named: Mapping[str, Sample], encoding: Encoding
 ) -> dict[str, PackedVideo]:
-    """Find the videos that complete shards already hold, by name."""
+    """Return the videos that complete shards already contain, by name."""
     rows: dict[str, PackedVideo] = {}
     for shard in sorted(out.glob(f"{split}-*.tar")):
         for head, entry in scan_shard(shard):
@@ -99,14 +101,15 @@ def _packed_before(
                 continue  # the video is no longer in the list
             if head["coding"] != asdict(encoding) or head["label"] != sample.label:
                 raise UserError(
-                    f"{shard}: {head['video']} was packed with another encoding or label: remove the shard"
+                    f"{shard}: {head['video']} was packed with another encoding or label: remove the shard "
+                    "to pack its videos again"
                 )
             rows[head["video"]] = PackedVideo(head["video"], sample.label, head["frames"], entry)
     return rows
 
 
 class ShardWriter:
-    """Writer of the shards of a split; on an error it removes the unfinished shard."""
+    """Context manager that writes the shards of a split. On an error, it removes the unfinished shard."""
 
     def __init__(self, out: Path, split: str, *, size: int) -> None:
         self.out, self.split, self.size = out, split, size
@@ -115,11 +118,11 @@ class ShardWriter:
         self.tar: tarfile.TarFile | None = None
 
     def add(self, coded: EncodedVideo, *, about: dict[str, Any]) -> ShardEntry:
-        """Write a sample and return its location."""
+        """Write an encoded video to the open shard, and return the location of the video."""
         if self.tar is None:
             while self._path().exists():
                 self.number += 1
-            self.tar = tarfile.open(  # noqa: SIM115, `finish` closes it
+            self.tar = tarfile.open(  # noqa: SIM115, `finish` closes the file
                 self.unfinished, "w", format=tarfile.USTAR_FORMAT
             )
         key = hashlib.sha256(about["video"].encode()).hexdigest()[:20]
@@ -173,7 +176,7 @@ def scan_shard(shard: Path) -> Iterator[tuple[dict[str, Any], ShardEntry]]:
     """Yield the metadata and location of each sample of a shard.
 
     Raises:
-        UserError: the shard is damaged, or `pack` did not write it.
+        UserError: the shard is damaged, or was not written by `pack`.
     """
     try:
         with tarfile.open(shard, "r:") as tar:
@@ -182,12 +185,15 @@ def scan_shard(shard: Path) -> Iterator[tuple[dict[str, Any], ShardEntry]]:
                     data = tar.extractfile(member).read()  # type: ignore[union-attr]
                     head = json.loads(data)
                     if not {"video", "label", "frames", "coding"} <= head.keys():
-                        raise UserError(f"{member.name} lacks video, label, frames or coding")
+                        raise UserError(f"{member.name} must contain video, label, frames and coding")
                     yield head, ShardEntry(shard.name, member.offset_data, len(data), zlib.crc32(data))
     except (tarfile.TarError, OSError, KeyError, ValueError) as error:
-        raise UserError(f"{shard}: damaged, or not a shard of tanet ({error}): remove it") from error
+        raise UserError(f"{shard}: damaged, or not a shard of tanet ({error}); remove the file") from error
 
 
 def _name(sample: Sample, root: Path) -> str:
-    """Return the name of a video in the shards: its path below the root, or else its absolute path."""
+    """Return the name of a video in the shards.
+
+    The name is the path of the video relative to the root, or the absolute path if the video is elsewhere.
+    """
     return name_below(sample.path, root) or Path(sample.path).absolute().as_posix()

@@ -1,4 +1,4 @@
-"""Public data sets: names and formats of their annotation files, and names of their videos.
+"""Read the annotation files of public data sets. The files and the videos have these names and formats:
 
     data set          list of a split                              classes                  a video
     kinetics400, …    train.csv: label,youtube_id,time_start,…     from the list, sorted    ID_000010_000020
@@ -8,7 +8,8 @@
     ucf101            trainlist01.txt: CLASS/name.avi              classInd.txt             name.avi
     hmdb51            CLASS_test_split1.txt: name.avi 0|1|2        from the lists' names    name.avi
 
-Videos are identified by name alone; the user may arrange and name the folders in any way.
+In a list of hmdb51, 1 marks a training video and 2 marks a test video. Videos are found by name alone, so the
+user may arrange and name the folders in any way.
 """
 
 import csv
@@ -20,10 +21,10 @@ from pathlib import Path, PurePosixPath
 from tanet.data.annotations import read_lines
 from tanet.errors import UserError
 
-# Folders to search for annotation files, relative to the folder of the videos and to its parent.
+# Annotation files are searched for in these folders, below the folder of the videos and below its parent.
 FOLDERS = (".", "annotations", "labels", "ucfTrainTestlist", "testTrainMulti_7030_splits")
 Lists = Mapping[str, Sequence[str]]
-"""File name of a list → its lines."""
+"""File name of a list → lines of the list."""
 
 
 @dataclass(frozen=True)
@@ -31,33 +32,33 @@ class DatasetVideo:
     """One labelled video."""
 
     name: str
-    """Name of its file without the suffix, or of its folder of frame pictures."""
+    """Name of the video file without the suffix, or name of the folder of frame images."""
     label: str
 
 
 @dataclass(frozen=True)
 class DatasetListing:
-    """The videos of a split, whether or not their files exist."""
+    """The videos of a split according to the annotation files. The videos need not exist."""
 
     entries: tuple[DatasetVideo, ...]
     classes: tuple[str, ...]
     """Class names in the published order."""
     notes: tuple[str, ...] = ()
-    """Notes to the user about the annotation files."""
+    """Notes for the user about the annotation files."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """The annotation files of a data set."""
+    """Names and formats of the annotation files of a data set."""
 
     size: int
     """Number of classes."""
     lists: Mapping[str, tuple[str, ...]]
-    """Split → file names to try for its list, in order. {fold} is replaced by the fold number."""
+    """Possible file names of each split's list; the first match is used. {fold} is the fold number."""
     names: tuple[str, ...]
-    """File names to try for the class names, in order; () if the lists define the classes."""
+    """Possible file names of the class names; the first match is used. () if the lists define the classes."""
     read: Callable[[Lists, str, Sequence[str]], DatasetListing]
-    """Parser: (lists, split, lines of the class file) → listing."""
+    """Function that parses the files: (lists, split, lines of the class file) → listing."""
 
     @property
     def folds(self) -> bool:
@@ -71,11 +72,12 @@ def read_listing(
     """Read the official annotation files of a data set.
 
     Args:
-        dataset: one of DATASETS.
-        split: one of its splits, for example train or val.
-        root: folder of the videos; annotation files are searched for in FOLDERS of it and of its parent.
-        annotations: folder of the annotation files, or the list itself, if they are elsewhere.
-        fold: number of the official split, if there are several (UCF-101 and HMDB-51: 1, 2, 3).
+        dataset: name of the data set, one of DATASETS.
+        split: name of a split of the data set, for example train or val.
+        root: folder of the videos.
+        annotations: folder of the annotation files, or the file with the list. None searches the FOLDERS
+            below `root` and below the parent of `root`.
+        fold: number of the official split, for data sets with three official splits (UCF-101, HMDB-51).
 
     Raises:
         UserError: the data set or split is unknown, or an annotation file is missing or malformed.
@@ -95,7 +97,7 @@ def read_listing(
         _check(found)
     except (KeyError, TypeError, ValueError) as error:
         cause = f"it lacks {error}" if isinstance(error, KeyError) else error
-        raise UserError(f"{files[0]}: not as {dataset} publishes it: {cause}") from error
+        raise UserError(f"{files[0]}: differs from the published format of {dataset}: {cause}") from error
     if len(found.classes) == known.size:
         return found
     note = f"{files[0]}: {len(found.classes)} classes, where {dataset} has {known.size}"
@@ -103,7 +105,7 @@ def read_listing(
 
 
 def _list_files(patterns: tuple[str, ...], *, root: Path, annotations: Path | None) -> list[Path]:
-    """Find the list of a split; if each class has its own list, find all of them."""
+    """Return the files with the list of a split: one file, or one file per class."""
     if annotations is None:
         return _first_existing(
             [base / name for base in (root, root.absolute().parent) for name in FOLDERS], patterns
@@ -113,25 +115,27 @@ def _list_files(patterns: tuple[str, ...], *, root: Path, annotations: Path | No
     if annotations.is_dir():
         return _first_existing([annotations], patterns)
     if "*" in patterns[0]:
-        raise UserError(f"{annotations}: the list of one class; give the folder that holds all {patterns[0]}")
+        raise UserError(
+            f"{annotations}: this is the list of one class; give the folder that holds all {patterns[0]}"
+        )
     return [annotations]
 
 
 def _first_existing(folders: Sequence[Path], patterns: Sequence[str]) -> list[Path]:
-    """Return the files that match a pattern: the first folder with a match, and its first such pattern."""
+    """Search each folder for each pattern, in order. Return the files that match the first pattern found."""
     for folder in folders:
         for pattern in patterns:
             if files := sorted(folder.glob(pattern)):
                 return files
     raise UserError(
-        f"{folders[0]}: no {' or '.join(patterns[:2])}: name the folder of the official annotation files "
-        "(--annotations)"
+        f"{folders[0]}: no {' or '.join(patterns[:2])} here; give the folder of the official annotation "
+        "files with --annotations"
     )
 
 
 def _check(found: DatasetListing) -> None:
     if not found.entries:
-        raise UserError("it lists no video of this split")
+        raise UserError("the list contains no video of this split")
     classes = set(found.classes)
     for entry in found.entries:
         if entry.label not in classes:
@@ -140,7 +144,7 @@ def _check(found: DatasetListing) -> None:
 
 def _parse_kinetics(lists: Lists, split: str, _: Sequence[str]) -> DatasetListing:
     (rows,) = (list(csv.DictReader(text)) for text in lists.values())
-    # A list of all splits has a column `split`. It says val in some published lists, validate in others.
+    # A list of all splits has a column `split`. Its entry for validation is "val" or "validate".
     mine = [row for row in rows if not row.get("split") or row["split"].startswith(split)]
     entries = tuple(
         DatasetVideo(

@@ -1,6 +1,7 @@
-"""2D networks: images [N, 3, H, W] → logits [N, classes].
+"""2D networks, which classify images: [N, 3, H, W] → logits [N, classes].
 
-Parameters and buffers are named as in torchvision, so any ImageNet state dict loads with strict=True.
+Parameters and buffers are named as in torchvision, so torchvision's ImageNet state dicts load with
+strict=True.
 """
 
 from collections.abc import Callable
@@ -36,13 +37,14 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
 
 
 def remove_classifier(network: nn.Module) -> int:
-    """Remove the classifier, in place, so that network(images) returns pooled features [N, F]; return F.
+    """Remove the classifier of a 2D network in place. Return F, the classifier's number of inputs.
 
-    The classifier is the child `fc` or `classifier` that contains a linear layer, so networks of torchvision
-    and timm work as well. The dropout before the classifier and the auxiliary head are removed too.
+    Afterwards, network(images) returns the pooled features [N, F]. The classifier is the child named `fc` or
+    `classifier` that contains a linear layer. Networks of torchvision and timm have such a child, so they
+    work as well. The dropout before the classifier and the auxiliary head of Inception-v3 are also removed.
 
     Raises:
-        UserError: the network has no such child.
+        UserError: no child named `fc` or `classifier` contains a linear layer.
     """
     for name in ("fc", "classifier"):
         classifier = getattr(network, name, None)

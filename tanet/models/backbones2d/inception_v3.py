@@ -1,12 +1,14 @@
-"""Inception-v3: images [N, 3, H, W], H and W at least 75 (trained at 299) → logits [N, classes].
+"""Inception-v3: images [N, 3, H, W] → logits [N, classes]. H and W must be at least 75.
 
-    y = concatenation of branches of x: chains of small convolutions, and one branch that pools first
+    y = concatenate(branch1(x), branch2(x), …, branch_pool(pool(x)))
+
+Each branch is a chain of small convolutions. The published weights were trained on 299×299 images.
 
 Szegedy et al., "Rethinking the Inception architecture for computer vision", CVPR 2016,
 https://arxiv.org/abs/1512.00567. Parameters are named as in torchvision. torchvision's ImageNet weights were
-converted from TensorFlow and expect images in [-1, 1]. All of our networks take images normalised with
-ImageNet's mean and standard deviation, so the forward pass first rescales them to [-1, 1], as torchvision
-does for these weights.
+converted from TensorFlow and expect images in [-1, 1]. But all networks of tanet take images normalised with
+ImageNet's mean and standard deviation. The forward pass therefore first rescales its input to [-1, 1], as
+torchvision does for these weights.
 """
 
 import torch
@@ -16,12 +18,12 @@ Kernel = int | tuple[int, int]
 Step = tuple[int, *tuple[Kernel, ...]]
 Branches = dict[str, tuple[Step, ...]]
 
-# From ImageNet's normalisation (mean 0.485 …, standard deviation 0.229 …) to [-1, 1].
+# SCALE · x + SHIFT maps images with ImageNet's normalisation (mean 0.485 …, std 0.229 …) to [-1, 1].
 SCALE = (0.229 / 0.5, 0.224 / 0.5, 0.225 / 0.5)
 SHIFT = ((0.485 - 0.5) / 0.5, (0.456 - 0.5) / 0.5, (0.406 - 0.5) / 0.5)
 
-# A branch is a chain of steps. A step is (channels, kernel), or (channels, kernel, kernel) for two parallel
-# convolutions.
+# A branch is a chain of steps. A step with one convolution is written (output channels, kernel).
+# A step with two parallel convolutions is written (output channels, kernel, kernel).
 GRID_35_REDUCE: Branches = {
     "branch3x3": ((384, 3),),
     "branch3x3dbl": ((64, 1), (96, 3), (96, 3)),
@@ -60,7 +62,11 @@ def _grid_17(*, inner: int) -> Branches:
 
 
 class BasicConv2d(nn.Module):
-    """Convolution, BatchNorm, ReLU. `pad` keeps H and W (at stride 1); without it there is no padding."""
+    """Convolution, BatchNorm and ReLU.
+
+    If `pad` is true, the convolution pads its input with zeros, so that stride 1 keeps H and W. If `pad` is
+    false, there is no padding.
+    """
 
     def __init__(
         self, channels: int, *, outputs: int, kernel: Kernel, stride: int = 1, pad: bool = False
@@ -78,11 +84,15 @@ class BasicConv2d(nn.Module):
 
 
 class Mixed(nn.Module):
-    """Parallel branches of one input, concatenated; `branch_pool` pools the input first.
+    """Inception block: parallel branches that share one input; their outputs are concatenated.
 
-    With `reduce`, the last convolution of every branch and the pooling have stride 2 and no padding.
-    Names are torchvision's: a single step has the name of its branch, several steps have the suffixes
-    _1, _2, …, and two parallel convolutions have the suffixes a and b.
+    Each branch is a chain of steps, and each step is one convolution or two parallel convolutions. The branch
+    `branch_pool` pools the input first. If `reduce` is true, the pooling and the last convolution of every
+    branch have stride 2 and no padding.
+    Convolutions are named as in torchvision. If a branch has only one step, its convolution has the name of
+    the branch. If a branch has several steps, the number of the step is appended: _1, _2, … Two parallel
+    convolutions of a step also get the suffixes a and b. For example, `branch3x3_2a` and `branch3x3_2b` are
+    the two convolutions of the second step of `branch3x3`.
     """
 
     def __init__(self, channels: int, *, branches: Branches, reduce: bool = False) -> None:
@@ -115,11 +125,13 @@ class Mixed(nn.Module):
 
 
 class InceptionV3(nn.Module):
-    """A stem of five convolutions, then eleven Mixed blocks on three grids (35, 17 and 8 wide at 299).
+    """Inception-v3: a stem of five convolutions, eleven Mixed blocks and a classifier.
 
-    The auxiliary head exists only so that ImageNet state dicts load unchanged. It never runs, because
-    networks for video are trained without it. The forward pass therefore always returns one tensor.
-    The shapes in the comments are for 299×299 images.
+    The blocks have three resolutions: 35×35, 17×17 and 8×8 for 299×299 images. The shapes in the comments are
+    also for 299×299 images.
+    The auxiliary head exists only so that ImageNet state dicts load unchanged. The auxiliary head never runs,
+    because networks for video are trained without an auxiliary loss. The forward pass therefore always
+    returns one tensor.
     """
 
     def __init__(self, *, classes: int) -> None:
@@ -152,7 +164,7 @@ class InceptionV3(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Classify images: [N, 3, H, W] → logits [N, classes]."""
-        # Use Python numbers, not tensors: a CUDA graph cannot capture a copy from the CPU.
+        # Rescale with Python numbers, because a CUDA graph cannot capture the copy of a tensor from the CPU.
         rescaled = [
             images[:, place, None] * scale + shift
             for place, (scale, shift) in enumerate(zip(SCALE, SHIFT, strict=True))

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-# Table 2 of the paper: expansion, channels, number of blocks, stride of the first block.
+# One row per stage (Table 2 of the paper): expansion, channels, number of blocks, stride of the first block.
 STAGES = (
     (1, 16, 1, 1),
     (6, 24, 2, 2),
@@ -33,7 +33,12 @@ def _conv_bn_relu6(
 
 
 class InvertedResidual(nn.Module):
-    """Expand, depthwise convolution, project: [N, C, H, W] → [N, outputs, H/stride, W/stride]."""
+    """Inverted residual block: [N, C, H, W] → [N, outputs, H/stride, W/stride].
+
+    The first 1×1 convolution multiplies the number of channels by `expansion`. A depthwise 3×3 convolution
+    follows. The last 1×1 convolution maps to `outputs` channels. If `expansion` is 1, the block has no first
+    1×1 convolution.
+    """
 
     def __init__(self, channels: int, *, outputs: int, expansion: int, stride: int) -> None:
         super().__init__()
@@ -53,7 +58,10 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """A 3×3 stem, the blocks of STAGES and a 1×1 convolution, all in `features`; H and W shrink to 1/32."""
+    """MobileNetV2: a 3×3 stem, the blocks of STAGES, a 1×1 convolution and a classifier.
+
+    The child `features` holds all layers before the pooling and reduces H and W to 1/32.
+    """
 
     def __init__(self, *, classes: int) -> None:
         super().__init__()

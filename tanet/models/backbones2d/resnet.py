@@ -6,9 +6,10 @@ He et al., "Deep residual learning for image recognition", CVPR 2016, https://ar
 Xie et al., "Aggregated residual transformations for deep neural networks", CVPR 2017,
 https://arxiv.org/abs/1611.05431
 
-Parameters are named as in torchvision. Each ReLU is a separate module, so that a temporal module can absorb
-it (fusion/fuse_tam.py). As in torchvision, a bottleneck has its stride in the 3×3 convolution, not in the
-first 1×1 (known as v1.5): the published ImageNet weights were trained that way.
+Parameters are named as in torchvision. Each ReLU is a separate module, so that a temporal module after the
+ReLU can compute the ReLU itself (fusion/fuse_tam.py). The stride of a bottleneck is in its 3×3 convolution,
+not in its first 1×1 convolution. This variant is known as ResNet v1.5. torchvision uses the same variant, and
+the published ImageNet weights were trained with this variant.
 """
 
 import torch
@@ -20,14 +21,14 @@ def _conv(channels: int, *, outputs: int, kernel: int, stride: int = 1, groups: 
 
 
 def _downsample(channels: int, *, outputs: int, stride: int) -> nn.Sequential | None:
-    """Build the layers that give the shortcut the residual's shape; None if the shapes already agree."""
+    """Build layers that give the shortcut the residual's shape. Return None if the shapes already agree."""
     if stride == 1 and channels == outputs:
         return None
     return nn.Sequential(_conv(channels, outputs=outputs, kernel=1, stride=stride), nn.BatchNorm2d(outputs))
 
 
 class BasicBlock(nn.Module):
-    """Two 3×3 convolutions: [N, C, H, W] → [N, width, H/stride, W/stride]."""
+    """Residual block with two 3×3 convolutions: [N, C, H, W] → [N, width, H/stride, W/stride]."""
 
     expansion = 1
 
@@ -49,11 +50,11 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1×1, 3×3 and 1×1 convolution: [N, C, H, W] → [N, 4·width, H/stride, W/stride]."""
+    """Residual block with 1×1, 3×3 and 1×1 convolutions: [N, C, H, W] → [N, 4·width, H/stride, W/stride]."""
 
     expansion = 4
     groups = 1
-    group_width = 64  # channels per group of the 3×3 convolution, in the first stage
+    group_width = 64  # channels per group of the 3×3 convolution in the first stage
 
     def __init__(self, channels: int, *, width: int, stride: int = 1) -> None:
         super().__init__()
@@ -77,7 +78,7 @@ class Bottleneck(nn.Module):
 
 
 class Bottleneck32x4d(Bottleneck):
-    """ResNeXt's bottleneck: the 3×3 convolution has 32 groups, of 4 channels each in the first stage."""
+    """Bottleneck of ResNeXt. The 3×3 convolution has 32 groups, each with 4 channels in the first stage."""
 
     groups = 32
     group_width = 4
@@ -92,7 +93,10 @@ def _layer(block: type[Block], *, channels: int, width: int, depth: int, stride:
 
 
 class ResNet(nn.Module):
-    """A 7×7 stem and four layers with `depths` blocks; each layer except the first halves H and W."""
+    """ResNet: a stem with a 7×7 convolution, four layers of residual blocks, and a classifier.
+
+    `depths` gives the number of blocks in each layer. Each layer except the first halves H and W.
+    """
 
     def __init__(
         self, block: type[Block], *, depths: tuple[int, int, int, int], classes: int, width: int = 64
@@ -130,7 +134,7 @@ def resnet18(*, classes: int = 1000) -> ResNet:
 
 
 def resnet18_w16(*, classes: int = 1000) -> ResNet:
-    """Build ResNet-18 with a quarter of its width, for CPU experiments; no ImageNet weights exist for it."""
+    """Build ResNet-18 with a quarter of the channels, for CPU experiments. It has no ImageNet weights."""
     return ResNet(BasicBlock, depths=(2, 2, 2, 2), classes=classes, width=16)
 
 

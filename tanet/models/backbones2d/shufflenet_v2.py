@@ -2,9 +2,9 @@
 
     y = shuffle(branch1(left), branch2(right))
 
-Left and right are the two halves of x's channels; in a block with stride 2, each is the whole of x. The
-shuffle interleaves the channels of the two outputs, so that each half of the next block gets channels from
-both.
+In a unit with stride 1, left and right are the two halves of the channels of the input x, and branch1 is the
+identity. In a unit with stride 2, left and right are both equal to x. The shuffle interleaves the output
+channels of the two branches, so that each half of the next unit's input has channels from both branches.
 
 Ma et al., "ShuffleNet V2: Practical guidelines for efficient CNN architecture design", ECCV 2018,
 https://arxiv.org/abs/1807.11164. Parameters are named as in torchvision.
@@ -22,7 +22,7 @@ def _conv_bn(
 
 
 class InvertedResidual(nn.Module):
-    """ShuffleNet unit: [N, C, H, W] → [N, outputs, H/stride, W/stride]; with stride 1, outputs must be C."""
+    """ShuffleNet unit: [N, C, H, W] → [N, outputs, H/stride, W/stride]. If stride is 1, outputs must be C."""
 
     def __init__(self, channels: int, *, outputs: int, stride: int) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ def _stage(channels: int, *, outputs: int, depth: int) -> nn.Sequential:
 
 
 class ShuffleNetV2(nn.Module):
-    """A 3×3 stem, three stages that each halve H and W, and a 1×1 convolution."""
+    """ShuffleNetV2: a 3×3 stem, three stages that each halve H and W, a 1×1 convolution and a classifier."""
 
     def __init__(self, *, classes: int) -> None:
         super().__init__()

@@ -1,1 +1,1 @@
-"""Merge BatchNorms into the neighbouring module: a convolution or a TAM."""
+"""Merge each BatchNorm into the convolution before it or the temporal adaptive module (TAM) after it."""

@@ -1,6 +1,9 @@
-"""Fold BatchNorms into convolutions: in evaluation a BatchNorm is an affine map that the weights can absorb.
+"""Fold BatchNorms into convolutions, for inference.
 
-BN(W ∗ x) = (s W) ∗ x + b,    s = γ / √(var + ε),    b = β - mean · s
+In evaluation mode, a BatchNorm multiplies each channel by a constant s and adds a constant b. The convolution
+before the BatchNorm gives the same result if its weights are multiplied by s and b becomes its bias:
+
+    BN(W ∗ x) = (s W) ∗ x + b,    s = γ / √(var + ε),    b = β - mean · s
 """
 
 from itertools import pairwise
@@ -11,11 +14,14 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 
 def fold_batch_norms(network: nn.Module) -> int:
-    """Fold every BatchNorm2d into the convolution directly before it, in place; return how many were folded.
+    """Fold each BatchNorm2d into the convolution directly before it, in place.
 
-    Pairs are found by structure: if a convolution and a norm are consecutive children of one module, the norm
-    is assumed to run directly after the convolution, as in all of our networks and in torchvision's. A pair
-    is left unchanged if a temporal module or any other hook runs on the convolution's output or on the norm.
+    If a Conv2d and a BatchNorm2d are consecutive children of one module, the BatchNorm is assumed to run
+    directly after the convolution. This assumption holds for all networks of tanet and torchvision. The two
+    layers are left unchanged if a temporal module or another hook runs between them or after the BatchNorm.
+
+    Returns:
+        Number of folded BatchNorms.
     """
     folded = 0
     for parent in list(network.modules()):

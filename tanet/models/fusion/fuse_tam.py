@@ -1,16 +1,19 @@
-"""Make each TAM absorb the BatchNorm and the activation before it.
+"""Make each temporal adaptive module (TAM) absorb the BatchNorm and the activation before the TAM.
 
     conv1 → norm → act → [TAM → conv2]        becomes        conv1 → [norm · act · TAM → conv2]
 
-The normalised map is then never written to memory: TAM's kernels compute it from conv1's output where they
-need it, in the forward and in the backward pass. Parameters keep their names and values, so checkpoints fit
-both forms, and the outputs are the same up to rounding. Absorbing saves time where the fused kernels run
-(`tanet.ops.backend_for`).
+Brackets show what a call of conv2 runs: first the TAM, which is inserted before conv2, and then conv2. A dot
+joins operations that the TAM computes together.
+
+Absorbing saves time where the fused kernels run (`tanet.ops.backend_for`), because these kernels never write
+the normalised feature map to memory. The kernels compute the map from conv1's output whenever they need the
+map, in the forward and in the backward pass. Parameters keep their names and values, so a checkpoint fits the
+network before and after this change. The outputs are the same up to rounding.
 
     conv1 → [norm · act · TAM → conv2]        becomes        [conv1 · norm · act · TAM → conv2]
 
-This second step (`absorb_convs`) is for inference only: one kernel can then compute conv1's output and
-squeeze it at the same time.
+This second change (`absorb_convs`) is for inference only. One kernel can then compute conv1's output and also
+the mean over H and W that the TAM needs.
 """
 
 from collections import Counter
@@ -27,23 +30,25 @@ ACTS: dict[type[nn.Module], Activation] = {nn.ReLU: "relu", nn.ReLU6: "relu6"}
 
 
 def absorb_batch_norms(network: nn.Module) -> int:
-    """Make every TAM at position b absorb the norm and activation before it, in place.
+    """Make each TAM at position b absorb the BatchNorm and the activation before the TAM, in place.
 
-    A TAM is changed only if
+    A TAM is changed only if all of these conditions are true:
 
-    - it follows an ordinary BatchNorm2d with weights, momentum and running statistics, not a SyncBatchNorm,
-    - a ReLU or ReLU6 module lies between the two,
-    - TAM, norm and activation are each used once in the network (torchvision's ResNets share one ReLU per
-      block, so their TAMs stay unchanged),
-    - the norm and the activation have no hooks.
+    - The layers before the TAM are a BatchNorm2d (not a SyncBatchNorm) and a ReLU or ReLU6 module.
+    - The BatchNorm2d has weights, momentum and running statistics.
+    - The network contains the TAM, the BatchNorm2d and the activation only once each. (In torchvision's
+      ResNets, several layers of a block share one ReLU module, so TAMs in these networks stay unchanged.)
+    - The BatchNorm2d and the activation have no hooks.
 
-    Convert to SyncBatchNorm before this call, not after: a later conversion would replace the absorbed norms.
+    To use SyncBatchNorm, convert the network before this call. A later conversion would replace the absorbed
+    BatchNorms.
 
     Args:
-        network: a plugged 2D network that `find_sites` knows, for example the `backbone` of a VideoNet.
+        network: 2D network with temporal modules, for example the `backbone` of a VideoNet. Its structure
+            must be known to `find_sites`.
 
     Returns:
-        Number of TAMs that absorbed their norm.
+        Number of TAMs that absorbed a BatchNorm.
     """
     places = Counter(id(module) for _, module in network.named_modules(remove_duplicate=False))
     fused = 0
@@ -58,8 +63,8 @@ def absorb_batch_norms(network: nn.Module) -> int:
             continue
         if any(places[id(module)] > 1 for module in (tam, norm, act)) or _hooked(norm) or _hooked(act):
             continue
-        # Change only the class: a wrapper would rename the parameters, and a patched method would not survive
-        # a copy.
+        # Change only the class of the norm, because a wrapper module would rename the norm's parameters.
+        # Replacing the norm's `forward` method would not work: a copy of the norm would lose the new method.
         norm.__class__ = AbsorbedBatchNorm
         network.set_submodule(site.act, nn.Identity())
         tam.absorb_norm(norm, ACTS[type(act)])  # type: ignore[arg-type]
@@ -68,12 +73,16 @@ def absorb_batch_norms(network: nn.Module) -> int:
 
 
 def absorb_convs(network: nn.Module) -> int:
-    """Let TAMs that absorbed a norm also absorb the 1×1 convolution before that norm; return their number.
+    """Make each TAM that absorbed a BatchNorm also absorb the 1×1 convolution before the BatchNorm, in place.
 
-    The change is made in place and is for inference only: the convolution becomes TAM's child `conv`, so its
-    parameters are renamed, and kernels read the weight without calling the convolution. As in
-    `fold_batch_norms`, a convolution and a norm that are consecutive children of one module are assumed to
-    run one after the other. A convolution or norm with a hook is left unchanged.
+    Use this function for inference only. The convolution becomes the child `conv` of the TAM, which renames
+    the convolution's parameters. Kernels then read the weight without calling the convolution.
+    If a convolution and a BatchNorm are consecutive children of one module, the BatchNorm is assumed to run
+    directly after the convolution, as in `fold_batch_norms`. If either layer has a hook, the convolution is
+    not absorbed.
+
+    Returns:
+        Number of absorbed convolutions.
     """
     takers = {id(tam.norm): tam for tam in network.modules() if isinstance(tam, TAM) and tam.norm is not None}
     absorbed = 0
@@ -89,12 +98,12 @@ def absorb_convs(network: nn.Module) -> int:
 
 
 def _hooked(module: nn.Module) -> bool:
-    """Return whether a hook can see or change the module's input or output."""
+    """Return whether the module has a hook that runs before or after the module's forward pass."""
     return bool(module._forward_pre_hooks or module._forward_hooks)
 
 
 def _pointwise(conv: nn.Module) -> bool:
-    """Return whether the module is a plain 1×1 convolution: stride 1, one group, no padding, no bias."""
+    """Return whether the module is a 1×1 convolution with stride 1, one group, no padding and no bias."""
     return (
         type(conv) is nn.Conv2d
         and conv.bias is None

@@ -1,1 +1,1 @@
-"""Sites of a 2D network where a temporal module can be inserted, and the hooks that insert it."""
+"""Find the places in a 2D network where temporal modules can be inserted, and insert them with hooks."""

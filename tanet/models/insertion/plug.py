@@ -1,8 +1,11 @@
-"""Plug temporal modules into a 2D network: each becomes the child `temporal` of its site, run by a hook.
+"""Insert ("plug") temporal modules into a 2D network.
+
+A temporal module becomes the child `temporal` of an existing layer or block, which is called the site. A hook
+of the site runs the temporal module before, after or beside the site:
 
     before    site(temporal(x))        after    temporal(site(x))        beside    site(x) + temporal(x)
 
-No parameter of the 2D network is renamed, so an ImageNet state dict loads before and after plugging.
+No parameter of the 2D network is renamed, so an ImageNet state dict can be loaded before or after plugging.
 """
 
 from collections.abc import Callable
@@ -25,15 +28,16 @@ def plug(
 
     Args:
         network: any 2D network that `find_sites` knows.
-        make: builds the module for C channels, e.g. `lambda channels: TAM(channels, frames=8)`.
-        position: place in the block; see sites.py.
-        stages: the stages (res2 … res5) whose blocks get a module.
+        make: builds a temporal module for C channels, e.g. `lambda channels: TAM(channels, frames=8)`.
+        position: place of the temporal module in the block; see the table in sites.py.
+        stages: the stages (res2 … res5) whose blocks get a temporal module.
 
     Returns:
-        The same network. The frames of a clip must now be consecutive rows of its batch.
+        The same network. The frames of a clip must now be consecutive images of the input batch.
 
     Raises:
-        UserError: the structure, the position or a stage is unknown, or the network is plugged already.
+        UserError: the network's structure, the position or a stage is unknown, or the network already has
+            temporal modules.
     """
     return plug_at(
         network, find_sites(network, place=position, stages=stages), lambda site: make(site.channels)
@@ -41,13 +45,14 @@ def plug(
 
 
 def plug_at(network: nn.Module, chosen: list[Site], make: Callable[[Site], nn.Module]) -> nn.Module:
-    """Plug a module made by `make` into each of the chosen sites; otherwise the same as `plug`."""
+    """Insert a temporal module, built by `make`, at each site in `chosen`. Change and return the network."""
     if not chosen:
-        raise UserError(f"no block of {type(network).__name__} to plug in the chosen stages")
+        raise UserError(f"{type(network).__name__} has no block in the chosen stages: choose other stages")
     plugged = next((name for name, _ in network.named_modules() if name.endswith(".temporal")), None)
     if plugged:
-        raise UserError(f"the network has a temporal module already: {plugged}")
-    made = [make(site) for site in chosen]  # make all before attaching any: a failure leaves no trace
+        raise UserError(f"the network has a temporal module already: {plugged}; use a plain 2D network")
+    # Build all modules before inserting any, so that an error leaves the network unchanged.
+    made = [make(site) for site in chosen]
     for site, temporal in zip(chosen, made, strict=True):
         site.module.add_module("temporal", temporal)
         if site.when == "before":
@@ -57,8 +62,8 @@ def plug_at(network: nn.Module, chosen: list[Site], make: Callable[[Site], nn.Mo
     return network
 
 
-# The hooks are module-level functions that look up the temporal module in the site that calls them.
-# A closure would still call the original network's module after a deep copy.
+# These hooks do not store the temporal module, but look it up in the site that calls the hook.
+# If a hook stored the module, a deep copy of the network would still run the original network's module.
 def _before(site: nn.Module, inputs: tuple[torch.Tensor]) -> torch.Tensor:
     return site.get_submodule("temporal")(inputs[0])
 

@@ -6,10 +6,11 @@
     c           after conv2-BN-ReLU, before conv3   before the second 1×1 convolution
     d           after conv3-BN, before the addition after the last BatchNorm
     beside      beside conv1                        beside the first 1×1 convolution
-    block       after the block                     after the block; Inception: after a mixed module
+    block       after the block                     after the block; Inception: after a Mixed block
 
-Networks are recognised by their structure, so the networks of torchvision and timm with the same structure
-have the same sites as ours.
+Figure 3 is in TAM's paper. A module beside a convolution gets the same input as the convolution, and the two
+outputs are added. Networks are recognised by their structure. Networks of torchvision and timm therefore have
+the same sites as tanet's networks, if they have the same structure.
 """
 
 import re
@@ -34,25 +35,27 @@ class Site:
     """A place for a temporal module: before, after or beside one child of the 2D network."""
 
     name: str
-    """Dotted name of the child in the network."""
+    """Dotted name of the child `module` in the network."""
     module: nn.Module
     channels: int
-    """C of the feature maps at this place."""
+    """C, the number of channels of the feature maps at this place."""
     when: Literal["before", "after", "beside"]
-    """beside: the temporal module gets the child's input; its output is added to the child's output."""
+    """Whether the temporal module runs before, after or beside the child. beside: the child and the temporal
+    module get the same input, and the two outputs are added."""
     stage: str
-    """res2, res3, res4 or res5; their maps have stride 4, 8, 16 and 32."""
+    """Stage of the 2D network. The feature maps of res2, res3, res4 and res5 have stride 4, 8, 16 and 32."""
     norm: str = ""
-    """Dotted name of the BatchNorm before the temporal module: norm → `act` → module; "" if there is none."""
+    """Dotted name of the BatchNorm that runs before `act` and the temporal module; "" if there is none."""
     act: str = ""
-    """Dotted name of the activation between that norm and the temporal module; "" if there is none."""
+    """Dotted name of the activation between `norm` and the temporal module; "" if there is none."""
 
 
 def find_sites(network: nn.Module, *, place: Placement, stages: tuple[str, ...] = STAGES) -> list[Site]:
-    """Find all sites of one kind in a 2D network, in order.
+    """Find the sites at position `place` in the given stages of a 2D network, from input to output.
 
     Raises:
-        UserError: the structure is unknown or has no such place, or a stage is unknown.
+        UserError: the network's structure, the position or a stage is unknown, or the network's blocks do
+            not have this position.
     """
     if place not in PLACEMENTS:
         raise UserError(f"unknown position '{place}': choose from {', '.join(PLACEMENTS)}")
@@ -65,7 +68,7 @@ def find_sites(network: nn.Module, *, place: Placement, stages: tuple[str, ...] 
             return [site for site in found if site.stage in stages]
     raise UserError(
         f"{type(network).__name__} is not a supported 2D network: use ResNet, ResNeXt, MobileNetV2, "
-        "ShuffleNetV2, InceptionV3 or one of the same structure"
+        "ShuffleNetV2, InceptionV3 or a network with the same structure"
     )
 
 
@@ -76,7 +79,7 @@ def _resnet(network: nn.Module, place: Placement) -> Iterator[Site]:
             continue
         bottleneck = hasattr(block, "conv3")
         if place == "c" and not bottleneck:
-            raise UserError("position c is before conv3, and a basic block has none: choose a, b or d")
+            raise UserError("position c is before conv3, but a basic block has no conv3: choose a, b or d")
         last_norm = "bn3" if bottleneck else "bn2"
         children = {"a": "conv1", "b": "conv2", "c": "conv3", "d": last_norm}
         yield _site(name, block, place, children, f"res{int(stage[1]) + 1}", before_b=("bn1", "relu1"))
@@ -85,7 +88,7 @@ def _resnet(network: nn.Module, place: Placement) -> Iterator[Site]:
 def _mobilenet_v2(network: nn.Module, place: Placement) -> Iterator[Site]:
     halvings = 0
     for name, block in network.named_modules():
-        # Skip blocks without expansion. The others have four children: expand, depthwise, project, norm.
+        # Only blocks with expansion have four children: expand, depthwise, project, norm. Skip other blocks.
         if not re.fullmatch(r"features\.\d+", name) or len(getattr(block, "conv", ())) != 4:
             continue
         halvings += _child(block, "conv.1.0", nn.Conv2d).stride == (2, 2)
@@ -99,33 +102,34 @@ def _shufflenet_v2(network: nn.Module, place: Placement) -> Iterator[Site]:
         stage = re.fullmatch(r"stage([2-4])\.\d+", name)
         if not stage or not hasattr(block, "branch2"):
             continue
-        # 1×1 convolution (0, 1, 2), depthwise convolution (3, 4), 1×1 convolution (5, 6, 7)
+        # branch2 has a 1×1 convolution at index 0, a depthwise convolution at 3 and a 1×1 convolution at 5.
+        # In branch2, a BatchNorm follows each convolution, at indices 1, 4 and 6.
         children = {"a": "branch2.0", "b": "branch2.3", "c": "branch2.5", "d": "branch2.6"}
         before_b = ("branch2.1", "branch2.2")
         site = _site(name, block, place, children, f"res{int(stage[1]) + 1}", before_b=before_b)
-        # A unit concatenates the outputs of its two branches.
+        # A block concatenates its two branches, so its output has twice as many channels as one branch.
         yield replace(site, channels=2 * site.channels) if place == "block" else site
 
 
 def _inception_v3(network: nn.Module, place: Placement) -> Iterator[Site]:
     mixed = [(n, m) for n, m in network.named_children() if re.fullmatch(r"Mixed_[5-7][a-e]", n)]
     if mixed and place in ("c", "d"):
-        raise UserError(f"position {place} needs a residual block; Inception's branches have a and b")
+        raise UserError(f"position {place} does not exist in the branches of Inception: choose a or b")
     if place == "block":
-        # The input channels of the next mixed module give C. The last mixed module is not a site, because
-        # only pooling follows it.
+        # A Mixed block outputs as many channels as the next Mixed block has input channels.
+        # The last Mixed block is not a site, because only pooling comes after this block.
         for (name, module), (_, following) in pairwise(mixed):
             convs = (m for m in following.modules() if isinstance(m, nn.Conv2d))
             yield Site(name, module, next(convs).in_channels, "after", f"res{int(name[6]) - 2}")
         return
     for name, module in network.named_modules():
-        # Branches that begin with a 1×1 convolution, followed by spatial ones: branch5x5_1, branch3x3dbl_1, …
+        # Match the first 1×1 convolution of each branch that has more convolutions, for example branch5x5_1.
         block = re.fullmatch(r"Mixed_([5-7])[a-e]\.branch\d\w*_1", name)
         if block:
             conv = _child(module, "conv", nn.Conv2d)
             stage = f"res{int(block[1]) - 2}"
             if place == "b":
-                # torchvision's branches call F.relu; ours have a module, which can be absorbed.
+                # A TAM can absorb a ReLU module, but torchvision's branches call F.relu instead of a module.
                 own = isinstance(getattr(module, "relu", None), nn.ReLU)
                 norm, act = (f"{name}.bn", f"{name}.relu") if own else ("", "")
                 yield Site(name, module, conv.out_channels, "after", stage, norm, act)
@@ -148,11 +152,13 @@ def _site(
     Args:
         name: dotted name of the block.
         block: the block.
-        place: where in the block; see the table above.
-        children: names of the block's convolutions (a, b, c) and of its last norm (d).
+        place: position in the block; see the table in the module's docstring.
+        children: for position a, b or c, the name of a convolution of the block; for d, the name of the last
+            BatchNorm.
         stage: res2 … res5.
-        before_b: names of the norm and the activation between the first two convolutions. In torchvision's
-            ResNet there is no such activation: each block has one ReLU, used several times.
+        before_b: names of the BatchNorm and the activation between the first two convolutions. They are
+            ignored if the block lacks one of these children. For example, torchvision's ResNet blocks have
+            no separate activation there: each block has one ReLU, which is used several times.
     """
     if place == "block":
         return Site(name, block, _child(block, children["d"], nn.BatchNorm2d).num_features, "after", stage)
@@ -172,5 +178,5 @@ def _site(
 def _child(module: nn.Module, name: str, kind: type[M]) -> M:
     child = module.get_submodule(name)
     if not isinstance(child, kind):
-        raise UserError(f"{name} is a {type(child).__name__}, not the expected {kind.__name__}")
+        raise UserError(f"{name} is a {type(child).__name__}, but a {kind.__name__} is expected")
     return child

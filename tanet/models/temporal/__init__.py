@@ -1,8 +1,10 @@
-"""Temporal modules: nn.Modules [N·T, C, H, W] → the same shape, with T fixed at construction.
+"""Temporal modules, which combine the frames of a clip: [N·T, C, H, W] → the same shape (except SideTaps).
 
-TEMPORAL lists them by name, each with its place in the 2D network. A module that filters along time in
-its own forward pass, not in a child layer, has an attribute `taps`, the number of multiply-adds per output
-element; `tanet cost` counts them. (A mean over frames has no weights and is not counted, as in the paper.)
+The number of frames T is fixed at construction. The dict TEMPORAL lists all temporal modules by name.
+`tanet cost` counts the multiply-adds of all convolutions and linear layers. If a module also filters along
+time in its own forward pass, its attribute `taps` gives the multiply-adds of this filter per output element,
+and `tanet cost` adds these multiply-adds. (A mean over frames has no weights and is not counted, as in the
+paper.)
 """
 
 from collections.abc import Callable
@@ -26,10 +28,11 @@ __all__ = ["TAM", "TEMPORAL", "TemporalModule", "find_temporal", "insertion_site
 
 @dataclass(frozen=True)
 class TemporalModule:
-    """A temporal module: its place in the 2D network, and the function that makes it for a site."""
+    """Entry of TEMPORAL: the default place of a temporal module, and the function that builds the module."""
 
     place: Placement
-    """Default place. A recipe's `position` can replace "a", "b", "c" or "d", but not "beside" or "block"."""
+    """Default place (see insertion/sites.py). A recipe's `position` can replace a, b, c and d. It cannot
+    replace beside and block."""
     make: Callable[[Site, Network2D], nn.Module]
 
 
@@ -72,7 +75,7 @@ def _global_se(site: Site, model: Network2D) -> nn.Module:
     )
 
 
-# "none" is the plain 2D network (C2D, TSN): it combines frames only in the mean of their logits.
+# "none" is the plain 2D network (C2D, TSN), which combines frames only by averaging their logits.
 TEMPORAL: dict[str, TemporalModule | None] = {
     "none": None,
     "pool": TemporalModule("b", lambda _, model: TemporalPool(frames=model.frames, kernel=model.kernel)),
@@ -95,7 +98,7 @@ TEMPORAL: dict[str, TemporalModule | None] = {
 
 
 def find_temporal(name: str) -> TemporalModule | None:
-    """Return the temporal module with a name; None for the plain 2D network.
+    """Return the temporal module with this name. For "none", the plain 2D network, return None.
 
     Raises:
         UserError: the name is unknown. The message lists the known names.
@@ -106,16 +109,16 @@ def find_temporal(name: str) -> TemporalModule | None:
 
 
 def insertion_sites(network: nn.Module, model: Network2D, *, place: Placement) -> list[Site]:
-    """Return the sites of a 2D network that get the model's temporal module.
+    """Return the places (sites) in a 2D network where the model's temporal module is inserted.
 
     Args:
         network: the 2D network.
-        model: settings; `position` moves the sites, `stages` restricts them.
+        model: settings. `position` replaces `place` unless it is "auto"; `stages` selects the stages.
         place: default place of the temporal module.
 
     Raises:
-        UserError: the network has no such place, or the model asks for a position where the module cannot be
-            placed.
+        UserError: the network does not have this place, or `position` is not "auto" but the place of the
+            temporal module cannot be replaced.
     """
     if place == "block":
         _keep_place(model, "after every other block of res3 and res4")

@@ -1,4 +1,4 @@
-"""A BatchNorm that the temporal module after it computes."""
+"""BatchNorm whose computation is left to the temporal module after the BatchNorm."""
 
 import torch
 from torch import nn
@@ -7,21 +7,24 @@ from tanet.ops import Backend, BatchNormValues, moments
 
 
 class AbsorbedBatchNorm(nn.BatchNorm2d):
-    """A BatchNorm that returns its input unchanged; the temporal module after it does the normalisation."""
+    """BatchNorm that returns its input unchanged. The temporal module after this layer normalises it."""
 
     frozen: tuple[torch.Tensor, torch.Tensor] | None = None
-    """Fixed scale and shift, [C] each (set by `VideoNet.optimize`); `to` neither casts nor moves them."""
+    """Constant scale and shift, [C] each, set by `VideoNet.optimize`. `Module.to` does not cast or move them.
+    None: compute scale and shift from the weights and statistics."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """Return the input: the temporal module after this layer computes the BatchNorm."""
+        """Return the input unchanged. The temporal module after this layer computes the BatchNorm."""
         return input
 
     def values_for(self, x: torch.Tensor, *, backend: Backend) -> BatchNormValues:
-        """Return the BatchNorm's values for x; in training, also update its running statistics.
+        """Return the weights and statistics that are used to normalise x.
+
+        In training mode, the statistics are those of the batch, and the running statistics are updated.
 
         Args:
             x: input of the BatchNorm, [N·T, C, H, W].
-            backend: backend that computes the moments, and later the squeeze.
+            backend: backend that computes the moments of x. `squeeze_maps` must use the same backend.
         """
         if self.frozen is not None:
             scale, shift = self.frozen
@@ -41,7 +44,7 @@ class AbsorbedBatchNorm(nn.BatchNorm2d):
         return BatchNormValues(self.weight, self.bias, mean, var, self.eps, self.training)
 
     def scale_and_shift(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return scale and shift of the affine map that this BatchNorm applies in evaluation, [C] each."""
+        """Return the scale and shift, [C] each, that this BatchNorm applies in evaluation mode."""
         if self.frozen is not None:
             return self.frozen
         assert self.running_mean is not None and self.running_var is not None

@@ -1,4 +1,4 @@
-"""Base class of the temporal modules. The frames of a clip are consecutive rows of a batch of images."""
+"""Base class of the temporal modules. The frames of a clip are consecutive images of the input batch."""
 
 import torch
 from torch import nn
@@ -7,7 +7,7 @@ from tanet.errors import UserError
 
 
 class ClipModule(nn.Module):
-    """A module on clips: [N·T, C, H, W] → the same shape, unless a subclass says otherwise.
+    """Module that maps clips [N·T, C, H, W] to the same shape. A subclass may return another shape.
 
     Args:
         frames: T, frames per clip.

@@ -2,9 +2,12 @@
 
     Y = X + BN(W_z softmax(θ(X) P(φ(X))ᵀ) P(g(X)))      P = 1×2×2 max pooling
 
-Wang, Girshick, Gupta, He: Non-local Neural Networks, CVPR 2018: embedded Gaussian, inner width C/2. The scale
-of the BatchNorm starts at zero, so the block starts as the identity. ResNet-50 gets five blocks, one after
-every other block of res3 and res4 (after layer2[0], layer2[2], layer3[0], layer3[2], layer3[4]).
+θ, φ, g and W_z are 1×1 convolutions. Wang, Girshick, Gupta, He: Non-local Neural Networks, CVPR 2018
+describe several versions of the block. This is the embedded Gaussian version, with C/2 inner channels. The
+scale of the BatchNorm is initialised to zero, so the block starts as the identity.
+
+A non-local block is inserted after every second residual block of res3 and res4. ResNet-50 gets five
+non-local blocks: after layer2[0], layer2[2], layer3[0], layer3[2] and layer3[4].
 """
 
 import torch
@@ -44,7 +47,7 @@ class NonLocal(ClipModule):
         return x + self.norm(self.out(found))
 
     def attention_products(self, shape: torch.Size) -> int:
-        """Return the multiply-adds of the two matrix products for an input of shape [N·T, C, H, W]."""
+        """Return the multiply-adds of attention's two matrix products for an input [N·T, C, H, W]."""
         images, channels, height, width = shape
         queries = self.frames * height * width
         pool = 2 if min(height, width) >= 2 else 1
@@ -57,5 +60,5 @@ class NonLocal(ClipModule):
 
 
 def _pool(x: torch.Tensor) -> torch.Tensor:
-    """Apply 1×2×2 max pooling; maps with H or W below 2 stay as they are."""
+    """Apply 1×2×2 max pooling. If H or W is below 2, return x unchanged."""
     return F.max_pool2d(x, 2) if min(x.shape[2:]) >= 2 else x

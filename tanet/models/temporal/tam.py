@@ -1,13 +1,15 @@
-"""TAM, the temporal adaptive module: it computes a temporal kernel for each clip from the clip itself.
+"""TAM, the temporal adaptive module, which filters each clip with a temporal kernel computed from the clip.
 
     s = mean of X over H, W                                        [N, C, T]     (eq. 1)
     V = L(s) = σ(conv(ReLU(BN(conv(s)))))    importance (gate)     [N, C, T]     (eq. 3)
     Θ = G(s) = softmax(W2 ReLU(BN(W1 s)))    aggregation (kernel)  [N, C, K]     (eq. 4)
     TANet:    Y = Θ ⊗ (V · X)   (eq. 7)          TANet-R:  Y = V · (Θ ⊗ X)   (eq. 8)
 
-Liu, Wang, Wu, Qian, Lu: TAM: Temporal Adaptive Module for Video Recognition, ICCV 2021. The TAM of bLVNet
-(Fan et al. 2019) is a different module, temporal *aggregation*: a sum of depthwise 1×1 convolutions of
-neighbouring frames (temporal_aggregation.py).
+The symbol ⊗ is a convolution along time, separately for each channel.
+
+Liu, Wang, Wu, Qian, Lu: TAM: Temporal Adaptive Module for Video Recognition, ICCV 2021. bLVNet (Fan et al.
+2019) has a different module with the same acronym. That module, the temporal *aggregation* module, sums
+depthwise 1×1 convolutions of neighbouring frames (temporal_aggregation.py).
 """
 
 from typing import Literal
@@ -32,12 +34,14 @@ class TAM(ClipModule):
     """Temporal adaptive module, [N·T, C, H, W] → [N·T, C, H, W].
 
     Parameters are named as in the published code (`G.0`, `G.1`, `G.3`, `L.0`, `L.1`, `L.3`).
-    The weights depend on T: a module for 8 frames cannot take 16.
-    At initialisation the module is not the identity: it shrinks the standard deviation of its input to about
-    0.28 (0.5 with a large `center_tap_bias`), so the BatchNorm after it must be trained.
+    The weights depend on T: a module built for 8 frames cannot process 16 frames.
+    At initialisation the module is not the identity. It multiplies the standard deviation of its input by
+    about 0.28, or by 0.5 with a large `center_tap_bias`. Therefore, the BatchNorm after the module must be
+    trained.
 
-    In evaluation mode on a GPU without gradients, one operator computes the whole module. It reads the
-    weights of G and L without calling G and L, so their hooks do not run; `branches` returns their outputs.
+    In evaluation mode on a GPU without gradients, one operator computes the whole module. The operator reads
+    the weights of the branches G and L but does not call G and L, so hooks of G and L do not run. Call
+    `branches` to get the outputs of G and L.
 
     Args:
         channels: C.
@@ -48,9 +52,10 @@ class TAM(ClipModule):
         local_kernel: number of taps of the local branch's first convolution; odd. The paper uses 3, the
             published code uses K.
         center_tap_bias: mean amount by which the middle tap's logit exceeds the others at initialisation.
-            With 0, as published, each tap weighs about 1/K; with 6 the middle tap weighs 0.96, with 19 it
-            weighs 0.999 (T = 8).
-        order: "tam" gates, then aggregates (eq. 7); "tanet-r" aggregates, then gates (eq. 8).
+            With 0, as in the published code, the weight of each tap is about 1/K. For T = 8, a bias of 6
+            gives the middle tap a weight of 0.96, and a bias of 19 gives it a weight of 0.999.
+        order: "tam" applies the gate first, then the kernel (eq. 7); "tanet-r" applies the kernel first, then
+            the gate (eq. 8).
     """
 
     def __init__(
@@ -76,17 +81,17 @@ class TAM(ClipModule):
         self.L = local_branch(channels, frames=frames, beta=beta, kernel=local_kernel)
 
     def absorb_norm(self, norm: AbsorbedBatchNorm, act: Activation) -> None:
-        """Compute `norm` and `act` inside this module from now on; `forward` then takes the norm's input."""
-        # The norm stays a child of its own block. Module.__setattr__ would register it here a second time.
+        """Make this module also compute `norm` and `act`. `forward` then takes the input of `norm`."""
+        # Module.__setattr__ would also register the norm as a child of TAM, so bypass Module.__setattr__.
         object.__setattr__(self, "norm", norm)
         self.act = act
 
     def absorb_conv(self, conv: nn.Conv2d) -> None:
-        """Also compute the 1×1 convolution before the norm; `forward` then takes the convolution's input."""
+        """Make this module also compute the 1×1 convolution `conv`. `forward` then takes `conv`'s input."""
         self.conv = conv
 
     def to_kernel_layout(self) -> None:
-        """Store L's first weight with C innermost in memory, which the evaluation kernels read fastest."""
+        """Store the first weight of the local branch L with C innermost, as the evaluation kernels prefer."""
         weight = self.L[0].get_parameter("weight")
         weight.data = weight.data.transpose(1, 2).contiguous().transpose(1, 2)
 
@@ -95,9 +100,10 @@ class TAM(ClipModule):
         return self._branches(self._squeeze(x).s)
 
     def _squeeze(self, x: torch.Tensor) -> SqueezedMaps:
-        as_clips(x, self.frames)  # raises unless x holds whole clips
+        as_clips(x, self.frames)  # raises an error unless x consists of whole clips
         x = x if self.conv is None else self.conv(x)
-        backend = backend_for(x, taps=self.taps, frames=self.frames)  # moments and squeeze must use the same
+        # The moments of the BatchNorm and the squeeze must be computed by the same backend.
+        backend = backend_for(x, taps=self.taps, frames=self.frames)
         return squeeze_maps(
             x,
             frames=self.frames,
@@ -124,17 +130,19 @@ class TAM(ClipModule):
     def _evaluates(self, x: torch.Tensor) -> bool:
         """Return whether the evaluation kernels can compute the whole module for x."""
         fused = backend_for(x, taps=self.taps, frames=self.frames) == "triton"
-        fits = bool(self.G[0].out_features <= 256)  # type: ignore[operator]  # αT units fit one program
+        # One program of the kernel computes all αT hidden units of G, so the number of units is limited.
+        fits = bool(self.G[0].out_features <= 256)  # type: ignore[operator]
         trains = any(norm is not None and norm.training for norm in (self.G[1], self.L[1], self.norm))
         return fused and fits and not trains and not torch.is_grad_enabled()
 
     def _evaluate(self, x: torch.Tensor) -> torch.Tensor:
         from tanet.ops.tam_inference.tam import tam
 
-        as_clips(x, self.frames)  # raises unless x holds whole clips
+        as_clips(x, self.frames)  # raises an error unless x consists of whole clips
         conv = None if self.conv is None else self.conv.weight
         if self.conv is not None and (x.dtype != self.conv.weight.dtype or x.dtype == torch.float32):
-            x, conv = self.conv(x), None  # the call respects autocast and float32 (TF32) settings
+            # Unlike the kernel, a call of the convolution respects autocast and the TF32 setting.
+            x, conv = self.conv(x), None
         scale, shift = (None, None) if self.norm is None else self.norm.scale_and_shift()
         g, l = (_weights(branch) for branch in (self.G, self.L))  # noqa: E741
         return tam(x, conv, scale, shift, self.act, self.frames, g, self.G[1].eps, l, self.L[1].eps)  # type: ignore[arg-type]
@@ -145,7 +153,11 @@ class TAM(ClipModule):
 
 
 def _weights(branch: nn.Sequential) -> list[torch.Tensor]:
-    """Return first weight, BatchNorm's weight, bias, mean and variance, and last weight of a branch."""
+    """Return the weights of a branch in the order that the operator `tam` expects.
+
+    The list holds the first layer's weight, the BatchNorm's weight, bias, mean and variance, and the last
+    layer's weight.
+    """
     first, norm, last = branch[0], branch[1], branch[3]  # norm may be a SyncBatchNorm
     weights = [first.weight, norm.weight, norm.bias, norm.running_mean, norm.running_var, last.weight]
     assert all(isinstance(weight, torch.Tensor) for weight in weights)

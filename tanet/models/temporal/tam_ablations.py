@@ -1,8 +1,8 @@
-"""Ablations of TAM, as in the paper's Table 2.
+"""Ablations of TAM (the temporal adaptive module), as in Table 2 of TAM's paper.
 
-    global       Y = Θ ⊗ X              only the aggregation, without a gate
-    local        Y = V · X              only the importance map (gate)
-    global+se    Y = Θ ⊗ (E · X)        squeeze-and-excitation instead of the local branch
+    global       Y = Θ ⊗ X              only the adaptive kernel, without a gate
+    local        Y = V · X              only the gate, without an adaptive kernel
+    global+se    Y = Θ ⊗ (E · X)        adaptive kernel, with squeeze-and-excitation as the gate
 
 E = σ(W2 ReLU(W1 s + b1) + b2) is computed for each frame separately with channel reduction 8, as Hu et al. do
 for images (Squeeze-and-Excitation Networks, CVPR 2018). The other symbols are defined in tam.py.
@@ -24,13 +24,13 @@ from tanet.ops import squeeze, squeeze_maps
 
 
 class GlobalBranch(ClipModule):
-    """TAM's global branch alone, [N·T, C, H, W] → [N·T, C, H, W]. Its weights do not depend on C.
+    """TAM's global branch alone, [N·T, C, H, W] → [N·T, C, H, W]. The weights do not depend on C.
 
     Args:
         frames: T, frames per clip.
         alpha: α; the hidden layer has αT units.
         kernel: K, number of taps of the adaptive kernel; odd.
-        center_tap_bias: mean lead of the middle tap's logit at initialisation, as in TAM.
+        center_tap_bias: mean amount by which the middle tap's logit exceeds the others at initialisation.
     """
 
     def __init__(self, *, frames: int, alpha: int = 2, kernel: int = 3, center_tap_bias: float = 0.0) -> None:
@@ -64,15 +64,15 @@ class LocalBranch(ClipModule):
 
 
 class GlobalSE(ClipModule):
-    """Global branch of TAM, gated by squeeze-and-excitation, [N·T, C, H, W] → [N·T, C, H, W].
+    """TAM's global branch with squeeze-and-excitation as the gate, [N·T, C, H, W] → [N·T, C, H, W].
 
     Args:
         channels: C.
         frames: T, frames per clip.
         alpha: α; the global branch's hidden layer has αT units.
         kernel: K, number of taps of the adaptive kernel; odd.
-        center_tap_bias: mean lead of the middle tap's logit at initialisation, as in TAM.
-        reduction: the excitation's hidden layer has C/reduction channels.
+        center_tap_bias: mean amount by which the middle tap's logit exceeds the others at initialisation.
+        reduction: the hidden layer of squeeze-and-excitation has C/reduction channels.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class GlobalSE(ClipModule):
     ) -> None:
         super().__init__(frames=frames)
         if not 1 <= reduction <= channels:
-            raise UserError(f"reduction must be in 1 … {channels} (channels), not {reduction}")
+            raise UserError(f"reduction must be in 1 … {channels} (the number of channels), not {reduction}")
         self.taps = kernel
         self.G = global_branch(frames, alpha=alpha, kernel=kernel, center_tap_bias=center_tap_bias)
         self.SE = nn.Sequential(

@@ -1,4 +1,4 @@
-"""The two branches of TAM: the local branch computes gates (eq. 3), the global one kernels (eq. 4)."""
+"""Branches of TAM. The local branch computes the gate (eq. 3), and the global branch the kernel (eq. 4)."""
 
 import math
 
@@ -14,10 +14,10 @@ MEAN_HIDDEN_ACTIVATION = 0.4
 
 
 class FrameConv(nn.Conv1d):
-    """A convolution along time, zero-padded: rows [N·T, C], one per frame, → rows [N·T, C'].
+    """Zero-padded convolution along time: rows [N·T, C] → rows [N·T, C'], with one row per frame.
 
-    The parameters are those of a Conv1d. The forward pass is one matrix product on the rows, which avoids
-    a conversion to the [N, C, T] layout that Conv1d needs.
+    The parameters are the same as those of a Conv1d. The forward pass is one matrix product on the rows,
+    which avoids a conversion to the [N, C, T] layout that Conv1d needs.
     """
 
     def __init__(self, channels: int, outputs: int, kernel: int, *, frames: int) -> None:
@@ -36,14 +36,17 @@ class FrameConv(nn.Conv1d):
 
 
 def global_branch(frames: int, *, alpha: int, kernel: int, center_tap_bias: float = 0.0) -> nn.Sequential:
-    """Build G: rows of T values → weights of K taps (eq. 4). Its children are named as in the published code.
+    """Build the global branch G (eq. 4): rows of T values → rows of K tap weights.
+
+    The children of G are named as in the published code.
 
     Args:
         frames: T, frames per clip.
         alpha: α; the hidden layer has αT units.
         kernel: K, number of taps; odd.
-        center_tap_bias: mean lead of the middle tap's logit over the others at initialisation. The lead is
-            spread over that tap's weights in the last layer, whose inputs (after ReLU) are never negative.
+        center_tap_bias: mean amount by which the middle tap's logit exceeds the others at initialisation. To
+            achieve this, a constant is added to all weights of the middle tap in the last layer. The inputs
+            of this layer come from a ReLU and are never negative, so the logit does not decrease.
 
     Raises:
         UserError: an argument is out of range.
@@ -69,11 +72,14 @@ def global_branch(frames: int, *, alpha: int, kernel: int, center_tap_bias: floa
 
 
 def local_branch(channels: int, *, frames: int, beta: int, kernel: int) -> nn.Sequential:
-    """Build L: rows [N·T, C] → the gate's rows [N·T, C] (eq. 3). Its children are named as published."""
+    """Build the local branch L (eq. 3): rows [N·T, C] → rows of the gate [N·T, C].
+
+    The children of L are named as in the published code.
+    """
     if kernel < 1 or kernel % 2 == 0:
         raise UserError(f"local_kernel must be odd, not {kernel}")
     if not 1 <= beta <= channels:
-        raise UserError(f"beta must be in 1 … {channels} (the channels), not {beta}")
+        raise UserError(f"beta must be in 1 … {channels} (the number of channels), not {beta}")
     return nn.Sequential(
         FrameConv(channels, channels // beta, kernel, frames=frames),
         nn.BatchNorm1d(channels // beta),
@@ -89,7 +95,7 @@ def rows_to_clips(rows: torch.Tensor, frames: int) -> torch.Tensor:
 
 
 def aggregation_kernel(branch: nn.Module, s: torch.Tensor, frames: int) -> torch.Tensor:
-    """Compute the kernel Θ [N, C, K] with a global branch from the rows s [N·T, C]."""
+    """Apply the global branch to the rows s [N·T, C], one per frame, and return the kernel Θ [N, C, K]."""
     rows = rows_to_clips(s, frames)  # [N, C, T]
     return branch(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])
 

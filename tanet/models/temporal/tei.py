@@ -1,16 +1,18 @@
-"""TEI, the module of TEINet: enhance moving features, then mix neighbouring frames.
+"""TEI, the temporal module of TEINet, which enhances moving features and then mixes neighbouring frames.
 
     s = mean of X over H, W                                                             [N, C, T]
     MEM:  D[t] = W1 s[t] - (W2 ∗ s)[t+1],   U[t] = σ(W3 D[t]) · X[t],   U[T-1] = X[T-1]
     TIM:  Y[t, c] = Σ_k w[c, k] · U[t + k - 1, c],  zero outside the clip
 
 Liu, Luo, Wang, Wang, Tai, Wang, Li, Huang, Lu: TEINet: Towards an Efficient Architecture for Video
-Recognition, AAAI 2020. The motion enhanced module (MEM) has channel reduction 8. The temporal interaction
-module (TIM) is a depthwise convolution that starts as TSM's shift. Like TAM, TEI is inserted at position b.
+Recognition, AAAI 2020. W1 and W2 of the motion enhanced module (MEM) reduce the number of channels by a
+factor of 8. The temporal interaction module (TIM) is a depthwise convolution along time, initialised as the
+temporal shift of TSM. Like TAM, TEI is inserted after the first convolution of a block (position b).
 
-No code was published, and the paper does not give the kernel sizes of MEM's convolutions. Here W2 spans 3
-frames, W1 and W3 span 1: ResNet-50 then has 25.12 M parameters for 400 classes. TAM's authors, who also wrote
-TEINet, report 25.11 M in Table 2 (if W2 spanned 1 frame, it would be 24.81 M).
+No code was published, and the paper does not give the kernel sizes of MEM's convolutions. Here W2 covers 3
+frames, and W1 and W3 cover 1 frame. ResNet-50 then has 25.12 M parameters for 400 classes. TAM's authors, who
+also wrote TEINet, report 25.11 M in Table 2 of TAM's paper. If W2 covered only 1 frame, ResNet-50 would have
+24.81 M parameters.
 """
 
 import torch
@@ -29,8 +31,9 @@ class TEI(ClipModule):
     Args:
         channels: C.
         frames: T, frames per clip.
-        reduction: MEM compares frames in C/reduction channels.
-        divisor: at initialisation TIM shifts C/divisor channels in each direction of time.
+        reduction: MEM reduces C channels to C/reduction before it compares frames.
+        divisor: at initialisation, TIM takes C/divisor channels from the next frame, and as many from the
+            previous frame.
     """
 
     taps = 3
@@ -40,7 +43,7 @@ class TEI(ClipModule):
         super().__init__(frames=frames)
         if min(frames, divisor, reduction) < 1 or reduction > channels:
             raise UserError(
-                f"frames, divisor and reduction must be positive, and reduction ≤ {channels} (channels)"
+                f"frames, divisor and reduction must be positive, and reduction at most {channels} (channels)"
             )
         narrow = channels // reduction
         self.now = nn.Conv1d(channels, narrow, 1, bias=False)

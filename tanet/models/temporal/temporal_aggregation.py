@@ -1,11 +1,12 @@
-"""TAM of the IBM papers, temporal *aggregation*: each channel has fixed weights for frames t-1, t and t+1.
+"""Temporal *aggregation* module, called TAM in papers from IBM. Its weights are the same for all clips.
 
     Y[n, t, c] = ReLU(Σ_k w[c, k] · X[n, t + k - 1, c]),  zero outside the clip
 
 Fan, Chen, Kuehne, Pistoia, Cox: More Is Less: Learning Efficient Video Representations by Big-Little Network
-and Depthwise Temporal Aggregation, NeurIPS 2019. The paper writes Y as three depthwise 1×1 convolutions, one
-per frame, whose outputs are shifted in time and summed. The module is inserted before conv1 in the residual
-branch. The temporal *adaptive* module (tam.py) is different: it computes its weights from each clip.
+and Depthwise Temporal Aggregation, NeurIPS 2019. The paper writes the same Y as three depthwise 1×1
+convolutions, one per frame, whose outputs are shifted in time and summed. The module is inserted before conv1
+in the residual branch. The temporal *adaptive* module (tam.py) is a different module, which computes its
+weights from each clip.
 """
 
 import torch
@@ -18,8 +19,9 @@ from tanet.ops import adaptive_conv, as_clips
 class TemporalAggregation(ClipModule):
     """Temporal aggregation module, [N·T, C, H, W] → [N·T, C, H, W].
 
-    At initialisation, the module is a ReLU of each frame. If its input has already passed a ReLU, the network
-    starts as the plain 2D network. (The published code initialises the weights at random.)
+    At initialisation, the module only applies a ReLU to each frame. If another ReLU precedes the module, the
+    module changes nothing, so the network starts as the plain 2D network. (The published code initialises the
+    weights at random.)
 
     Args:
         channels: C.

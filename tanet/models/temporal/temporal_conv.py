@@ -1,12 +1,12 @@
-"""Mix neighbouring frames with fixed weights: mean, dense convolution, inflated convolution.
+"""Three modules that mix neighbouring frames with weights that do not depend on the clip.
 
     C2D-Pool     Y[t] = mean of X[t-1], X[t], X[t+1]
     C2D-TConv    Y[t] = Σ_k W_k X[t + k - K//2],  W_k dense, C → C
     I3D 3×1×1    Y[t] = Σ_k W_k ∗ X[t + k - K//2],  W replaces a block's first convolution
 
-K = 3 taps; frames outside the clip are zero. TAM's paper compares TAM with these three in Table 2. The first
-two are inserted where TAM is; I3D (Carreira and Zisserman, CVPR 2017) is built as by Wang et al. (Non-local
-Neural Networks, CVPR 2018).
+K is the number of taps, 3 by default. Frames outside the clip are zero. Table 2 of TAM's paper compares TAM
+with these modules. C2D-Pool and C2D-TConv are inserted at the same places as TAM. I3D (Carreira and
+Zisserman, CVPR 2017) is built as in Wang et al., Non-local Neural Networks, CVPR 2018.
 """
 
 import torch
@@ -43,10 +43,10 @@ class TemporalPool(ClipModule):
 
 
 class TemporalConv(ClipModule):
-    """Dense K×1×1 convolution over time without a bias, [N·T, C, H, W] → [N·T, C, H, W].
+    """Dense K×1×1 convolution over time, without a bias, [N·T, C, H, W] → [N·T, C, H, W].
 
     The convolution is initialised as the identity. (The paper does not describe the initialisation. Random
-    weights between layers with ImageNet weights would distort the features that the later layers expect.)
+    weights would distort the features that the later layers, which have ImageNet weights, expect as input.)
 
     Args:
         channels: C.
@@ -57,7 +57,7 @@ class TemporalConv(ClipModule):
     def __init__(self, channels: int, *, frames: int, kernel: int = 3) -> None:
         super().__init__(frames=frames)
         _check_taps(kernel)
-        # Use a Conv2d over time and flattened positions: torch.channels_last does not apply to 5D weights.
+        # Use a Conv2d over [T, H·W] instead of a Conv3d: torch.channels_last does not apply to 5D weights.
         self.conv = nn.Conv2d(channels, channels, (kernel, 1), padding=(kernel // 2, 0), bias=False)
         nn.init.dirac_(self.conv.weight)
 
@@ -68,11 +68,11 @@ class TemporalConv(ClipModule):
 
 
 class SideTaps(ClipModule):
-    """The taps of an inflated 2D convolution that read other frames: [N·T, C, H, W] → [N·T, C', H', W'].
+    """Side taps of an inflated 2D convolution, which read other frames: [N·T, C, H, W] → [N·T, C', H', W'].
 
-    The inflated convolution is the sum of the 2D convolution's output and of this module's output: the 2D
-    weight, which keeps its name, is the middle tap. The side taps are initialised to zero, so I3D starts as
-    the 2D network.
+    Inflating a 2D convolution gives it K taps along time. The 2D convolution itself is the middle tap, so its
+    weight keeps its name. This module computes the other taps (the side taps). Its output is added to the
+    output of the 2D convolution. The side taps are initialised to zero, so I3D starts as the 2D network.
 
     Args:
         conv: the 2D convolution, C → C', with groups=1.
@@ -86,7 +86,7 @@ class SideTaps(ClipModule):
         if kernel == 1:
             raise UserError("an inflated convolution needs at least 3 taps, not 1")
         if conv.groups != 1 or isinstance(conv.padding, str):
-            raise UserError("only an ungrouped convolution with numeric padding can be inflated")
+            raise UserError("only a convolution with groups=1 and numeric padding can be inflated")
         self.ahead = tuple(k - kernel // 2 for k in range(kernel) if k != kernel // 2)
         self.taps_conv = nn.Conv2d(
             conv.in_channels,

@@ -1,10 +1,10 @@
-"""TSM, the temporal shift: some channels come from the next frame, some from the previous frame.
+"""TSM, the temporal shift module: some channels come from the next frame, and some from the previous frame.
 
     Y[n, t, c] = X[n, t + 1, c]  for c < C/8        X[n, t - 1, c]  for C/8 ≤ c < C/4        X[n, t, c] else
 
 X is zero outside the clip. Lin, Gan, Han: TSM: Temporal Shift Module for Efficient Video Understanding, ICCV
-2019. The shift is inserted before conv1, in the residual branch only ("residual shift"): the shortcut keeps
-the features of each frame.
+2019. The shift is inserted before conv1, in the residual branch only ("residual shift"). The shortcut is not
+shifted, so it keeps the features of each frame.
 """
 
 import torch
@@ -19,7 +19,7 @@ class TemporalShift(ClipModule):
 
     Args:
         frames: T, frames per clip.
-        divisor: C/divisor channels are shifted in each direction of time.
+        divisor: C/divisor channels come from the next frame, and C/divisor from the previous frame.
     """
 
     def __init__(self, *, frames: int, divisor: int = 8) -> None:

@@ -1,9 +1,10 @@
 """Weighted sum of shifted maps in PyTorch's eager mode, with gradients in the memory format of the maps.
 
-By default, autograd pads the gradient of a slice in NCHW, and writes the gradient of a mean out at full size.
-On a CPU, the two cost a channels-last network more time than the rest of the training step, because the
-backward pass of BatchNorm then has to convert memory formats too. This file replaces the gradient of the
-slices, `pooling.op.Squeeze` that of the mean.
+Two of PyTorch's own gradients are slow for a channels-last network on a CPU. PyTorch pads the gradient of a
+slice in the NCHW format, and it writes the gradient of a mean out at full size. After each of these
+operations, the backward pass of BatchNorm has to convert memory formats. In total, this takes more time than
+the rest of the training step. `WeightedSum` computes the gradient of the slices without padding.
+`pooling.op.Squeeze` computes the gradient of the mean without writing it out.
 """
 
 from collections.abc import Iterator
@@ -14,22 +15,22 @@ from torch.autograd.function import once_differentiable
 
 
 def weighted_sum(maps: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Return Σ_k weight_k[t + k - K//2] · maps[t + k - K//2], zero outside the clip.
+    """Return Y[t] = Σ_k weight_k[t + k - K//2] · maps[t + k - K//2]. Frames outside the clip are zero.
 
     Args:
         maps: [N, T, C, H, W].
-        weight: [K, N, T, C, 1, 1], the weight of each tap, indexed by the frame that the tap reads.
+        weight: [K, N, T, C, 1, 1]. When tap k reads frame t, the frame is multiplied by weight[k, :, t].
     """
     half, frames = len(weight) // 2, maps.shape[1]
     y = maps * weight[half]
-    # Add into slices instead of padding a copy: this keeps channels-last and reads no frame outside the clip.
+    # Adding to slices of y keeps the channels-last format and needs no padded copy of the maps.
     for k, at, read in _pairs(len(weight), frames):
         y[:, at].addcmul_(maps[:, read], weight[k, :, read])
     return y
 
 
 class WeightedSum(torch.autograd.Function):
-    """`weighted_sum` with gradients in the memory format of the maps; differentiable once."""
+    """`weighted_sum` with gradients in the memory format of the maps, but without second derivatives."""
 
     @staticmethod
     def forward(ctx: Any, maps: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
@@ -48,7 +49,7 @@ class WeightedSum(torch.autograd.Function):
         dmaps = dweight = None
         if ctx.needs_input_grad[1]:
             dweight = torch.zeros_like(weight)
-            product = dy * maps  # all taps reuse this memory
+            product = dy * maps  # the loop below reuses this memory for every tap
             dweight[half] = _sum_places(product)
             for k, at, read in pairs:
                 dweight[k, :, read] = _sum_places(torch.mul(dy[:, at], maps[:, read], out=product[:, at]))
@@ -60,7 +61,10 @@ class WeightedSum(torch.autograd.Function):
 
 
 def _pairs(taps: int, frames: int) -> Iterator[tuple[int, slice, slice]]:
-    """Yield (tap, output frames that it adds to, input frames that it reads) for all but the middle tap."""
+    """Yield (k, slice of output frames, slice of input frames) for every tap k except the middle tap.
+
+    Tap k reads the input frames and adds to the output frames.
+    """
     for k in range(taps):
         ahead = k - taps // 2
         if 0 < ahead < frames:

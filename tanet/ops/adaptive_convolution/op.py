@@ -1,12 +1,16 @@
 """Temporal adaptive convolution: a gate, then a K-tap temporal filter for each clip and channel.
 
-    Y[n, t, c] = Σ_k Θ[n, c, k] · Z[n, t + k - K//2, c]        (zero outside the clip)
+    Y[n, t, c] = Σ_k Θ[n, c, k] · Z[n, t + k - K//2, c]        (Z is zero outside the clip)
     Z = gate · act(scale · X + shift)
 
-This is eq. 3 and 7 of TAM ("Temporal Adaptive Module for Video Recognition"). The operation can absorb the
-layers before it in a network, a BatchNorm (as an affine map of each channel) and a ReLU. The normalised map
-is then never written to memory. `reference`, a sum of shifted maps, is the specification: all faster
-implementations are tested against it.
+X is the input and Θ the kernel; n, t and c are the clip, the frame and the channel. The first line combines
+eq. 3 and eq. 7 of TAM ("Temporal Adaptive Module for Video Recognition").
+
+In a network, a BatchNorm and a ReLU often come before this convolution. The convolution can compute both
+layers itself: the BatchNorm as scale · X + shift, and the ReLU as act. The normalised maps are then never
+written to memory.
+
+`reference` is the specification of this operation. All faster implementations are tested against `reference`.
 """
 
 import torch
@@ -25,16 +29,17 @@ def adaptive_conv(
     shift: torch.Tensor | None = None,
     act: Activation = "none",
 ) -> torch.Tensor:
-    """Filter each channel of each clip along time with its own kernel.
+    """Filter each channel of each clip along time, with a separate kernel for each channel and clip.
 
     Args:
         x: feature maps [N·T, C, H, W]; the frames of a clip are consecutive rows.
-        kernel: [N, C, K], K odd; index 0 weights the earliest frame (cross-correlation). At the ends of the
-            clip some taps read zeros; the kernel is not renormalised there.
-        gate: importance of each frame, [N, C, T], multiplied in before the filter; None for no gate.
-        scale: [C]; each channel of x is first replaced by scale · x + shift. None to leave x as it is.
-        shift: [C]; must be given if and only if scale is.
-        act: activation after the affine map.
+        kernel: [N, C, K] with odd K. Index 0 is the weight of the earliest frame (cross-correlation). Taps
+            outside the clip read zeros, and the kernel is not renormalised there.
+        gate: importance of each frame, [N, C, T]. The activated maps are multiplied by the gate before the
+            filter. None for no gate.
+        scale: [C]. Each channel of x is first replaced by scale · x + shift. None to leave out this step.
+        shift: [C]. Give scale and shift together, or neither of the two.
+        act: activation, applied to scale · x + shift.
 
     Returns:
         [N·T, C, H, W] in the memory format of x; the fused kernels always return channels-last.
@@ -43,7 +48,8 @@ def adaptive_conv(
         ValueError: the shapes do not match, K is even, scale is given without shift, or act is unknown.
     """
     inputs = FilterInputs(x, kernel, gate, scale, shift, act)
-    if not torch.compiler.is_compiling():  # while compiling, the number of clips may be symbolic
+    # Skip the check under torch.compile, where the number of clips may be symbolic.
+    if not torch.compiler.is_compiling():
         _check(inputs)
     check_affine(scale, shift, act)
     if backend_for(x, taps=kernel.shape[2], frames=x.shape[0] // kernel.shape[0]) == "triton":
@@ -76,16 +82,16 @@ def reference(
     shift: torch.Tensor | None = None,
     act: Activation = "none",
 ) -> torch.Tensor:
-    """Compute `adaptive_conv` with PyTorch's own operations, as its specification."""
+    """Compute `adaptive_conv` with PyTorch's own operations, as the specification for faster versions."""
     return weighted_sum(*_weighted(FilterInputs(x, kernel, gate, scale, shift, act))).flatten(0, 1)
 
 
 def _weighted(inputs: FilterInputs) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the arguments of `weighted_sum`: the maps to be summed and their weights."""
+    """Return the arguments of `weighted_sum`: the activated maps, and the kernel multiplied by the gate."""
     x, kernel, gate, scale, shift, act = inputs
     maps = activate(x, scale=scale, shift=shift, act=act)
     maps = maps.unflatten(0, (kernel.shape[0], -1))  # [N, T, C, H, W]
-    # Multiply the gate by the taps first: both are small, and this avoids a gated copy of the maps.
+    # Multiply the kernel by the gate, because both are small. Multiplying the maps would need a large copy.
     weight = kernel[:, :, None] if gate is None else gate[..., None] * kernel[:, :, None]  # [N, C, T, K]
     weight = weight.expand(-1, -1, maps.shape[1], -1).permute(3, 0, 2, 1).contiguous()  # [K, N, T, C]
     return maps, weight[..., None, None].to(x.dtype)

@@ -1,12 +1,16 @@
-"""Gradient of the input maps of the temporal adaptive convolution, in one pass over the maps.
+"""Gradient of the input maps X of the temporal adaptive convolution, in one pass over the maps.
 
     dZ_t = Σ_k θ_k dY_{t-k+h},  h = K//2
     dX_t = s (g_t dZ_t + e_t) act'(s · X_t + b) + m X_t + n
 
-This pass runs after the sums of triton_backward_sums.py. Two more gradients follow from those sums. They are
-added in the same pass, which saves a separate addition of maps: the gradient of a squeeze of the same maps
-(e, one number per frame and channel), and the gradient of their moments (m and n, one number each per
-channel). dY is read once. X is read once if there is an activation or moments, and otherwise not at all.
+θ is the kernel, g the gate, s the scale, b the shift and act' the derivative of the activation.
+
+The terms with e, m and n are the gradients of two other operations on the same maps. e comes from the squeeze
+and is one number per frame and channel. m and n come from the moments of a BatchNorm and are one number each
+per channel. Adding these terms here saves a separate addition of maps. e, m and n depend on the sums of
+triton_backward_sums.py, so this pass runs after the sums.
+
+dY is read once. X is read once if there is an activation or a gradient of moments, and otherwise not at all.
 """
 
 import torch
@@ -30,7 +34,7 @@ from tanet.ops.common.triton_tiles import (
 
 @triton.jit
 def _grad_of_x(dz, raw, g, e, s, b, slope, offset, ACT: tl.constexpr, SLOPED: tl.constexpr):
-    """Return dX of a frame from dZ and the other terms of the gradient (see the module's docstring)."""
+    """Compute dX of one frame by the formula at the top of this file (slope is m, offset is n)."""
     dp = g * dz + e
     if ACT > 0:
         dp *= activation_grad(raw * s + b, ACT)
@@ -49,7 +53,7 @@ def _backward_maps_kernel(
 ):  # fmt: skip
     n, first, last, cs, offsets, inside = program_tile(T, P, C, per_chunk, BP, BC)
     PC = P * C
-    SEEN: tl.constexpr = (ACT > 0) or SLOPED  # only an activation or moments need the maps
+    SEEN: tl.constexpr = (ACT > 0) or SLOPED  # whether the gradient depends on X
     s = load_per_channel(scale, cs, cs < C, 1.0, AFFINE)
     b = load_per_channel(shift, cs, cs < C, 0.0, AFFINE)
     m = load_per_channel(slope, cs, cs < C, 0.0, SLOPED)
@@ -91,7 +95,10 @@ def adaptive_conv_dx(
     slope: torch.Tensor | None,
     offset: torch.Tensor | None,
 ) -> torch.Tensor:
-    """Compute the gradient of x; `extra` is e [N·T, C]; `slope` and `offset` are m and n, [C] each."""
+    """Compute the gradient of x by the formula at the top of this file.
+
+    In the formula, `extra` is e [N·T, C], `slope` is m [C] and `offset` is n [C].
+    """
     x, dy = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (x, dy))
     dx = torch.empty_like(x)
     grid, per_chunk, compiled = launch_grid(x, kernel)

@@ -1,13 +1,14 @@
-"""Gradients of the temporal adaptive convolution's kernel, gate, scale and shift.
+"""Gradients of the kernel θ, gate g, scale s and shift b of the temporal adaptive convolution.
 
     a_t = act(s · X_t + b)                     dZ_t = Σ_k θ_k dY_{t-k+h},  h = K//2
     dθ_k = Σ_t <dY_{t-k+h}, g_t a_t>           dg_t = <dZ_t, a_t>
     ds = Σ_t <g_t dZ_t act', X_t>              db = Σ_t <g_t dZ_t act', 1>
 
-<A, B> is the sum of A · B over the H·W positions. For K = 3, dY and X are read once: neighbouring frames stay
-in registers, while the frames of the next steps are prefetched to shared memory. Each program writes one
-partial sum over its positions; the partial sums are added in a fixed order, so results do not change from run
-to run.
+<A, B> is the sum of A · B over the H·W positions. For K = 3, dY and X are read only once, because
+neighbouring frames stay in registers. Meanwhile, the next frames are prefetched to shared memory.
+
+Each program writes partial sums over some of the positions. The partial sums are added in a fixed order, so
+results do not change from run to run.
 """
 
 import torch
@@ -29,14 +30,17 @@ from tanet.ops.common.triton_tiles import (
 )
 
 TILE = {"elements": 512, "most": 128}
-WARPS = 1  # a single warp sums the positions of a frame without waiting for other warps
-PROGRAMS_PER_SM = 8  # a multiprocessor has registers for this many programs
-STAGES = 4  # pipeline depth: steps whose maps are in flight, including the current one
+WARPS = 1  # warps per program; a single warp never has to wait for other warps
+PROGRAMS_PER_SM = 8  # a streaming multiprocessor (SM) has registers for this many programs
+STAGES = 4  # depth of the load pipeline, in loop steps, including the current step
 
 
 @triton.jit
 def _sum_rows(values, R: tl.constexpr):
-    """Sum the positions that lie R apart (one thread holds them all): [BP, BC] → [R, BC]."""
+    """Return R sums per channel, [BP, BC] → [R, BC]: sum r adds the positions r, r + R, r + 2R, ….
+
+    One thread holds all addends of a sum, so no data is exchanged between threads.
+    """
     return tl.sum(tl.reshape(values, [values.shape[0] // R, R, values.shape[1]]), 0)
 
 
@@ -46,7 +50,10 @@ def _sum_three_taps(
     T, C, PC, theta_k, gate_t, GATE: tl.constexpr, AFFINE: tl.constexpr, ACT: tl.constexpr,
     BT: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, R: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
-    """Compute the sums for K = 3, reading dY and X once; store dθ, return those of gate, scale and shift."""
+    """Compute the sums at the top of this file for K = 3, reading dY and X only once.
+
+    The gradient of θ is stored. The sums for gate, scale and shift are returned.
+    """
     ts = tl.arange(0, BT)[:, None]
     d_gate = tl.zeros([BT, BC], tl.float32)
     d_scale = tl.zeros([R, BC], tl.float32)
@@ -60,7 +67,7 @@ def _sum_three_taps(
     offsets, inside = tile_offsets(first, last, cs, C, BP)
     before = tl.zeros([BP, BC], tl.float32)
     now = load_frame(dy, n, 0, T, PC, offsets, inside).to(tl.float32)
-    # A single loop over all frames of all tiles keeps the load pipeline full from one tile to the next.
+    # Use one loop over all frames of all tiles: nested loops would empty the load pipeline after each tile.
     for i in tl.range(0, tl.cdiv(last - first, BP) * T, num_stages=STAGES):
         t, next_t = i % T, (i + 1) % T
         offsets, inside = tile_offsets(first + i // T * BP, last, cs, C, BP)
@@ -96,7 +103,7 @@ def _sum_taps(
     T, C, PC, theta_k, gate_t, K: tl.constexpr, GATE: tl.constexpr, AFFINE: tl.constexpr,
     ACT: tl.constexpr, BT: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, R: tl.constexpr,
 ):  # fmt: skip
-    """Compute the sums for any K, reading dY and X once per tap; otherwise the same as `_sum_three_taps`."""
+    """Compute the same sums as `_sum_three_taps`, but for any K. dY and X are read once per tap."""
     ts = tl.arange(0, BT)[:, None]
     d_gate = tl.zeros([BT, BC], tl.float32)
     d_scale = tl.zeros([R, BC], tl.float32)
@@ -141,8 +148,8 @@ def _backward_sums_kernel(
     b = load_per_channel(shift, cs, cs < C, 0.0, AFFINE)
     weights = n.to(tl.int64) * C * K + cs * theta_c
     gates = n.to(tl.int64) * C * T + cs * gate_c
-    # The partial sums are [parts, N, rows, C]. A part covers some of the positions; the rows belong to gate,
-    # kernel, scale and shift, in this order.
+    # The partial sums are [parts, N, rows, C]. Each part covers some of the positions of a map.
+    # `rows` is the number of sums for gate, kernel, scale and shift, which are stored in this order.
     sums += (part * tl.num_programs(1) + n).to(tl.int64) * rows * C + cs
     d_theta = sums
     if GATE:
@@ -167,7 +174,7 @@ def _backward_sums_kernel(
 def _count_sums(
     x: torch.Tensor, kernel: torch.Tensor, gate: torch.Tensor | None, scale: torch.Tensor | None
 ) -> int:
-    """Return the number of sums per clip and channel: the rows of `adaptive_conv_sums`."""
+    """Return how many sums `adaptive_conv_sums` computes for each clip and channel."""
     clips, _, taps = kernel.shape
     return taps + (0 if gate is None else x.shape[0] // clips) + (0 if scale is None else 2)
 
@@ -182,15 +189,21 @@ def adaptive_conv_sums(
     shift: torch.Tensor | None,
     act: str,
 ) -> torch.Tensor:
-    """Compute float32 sums [N, T + K + 2, C] for gate, kernel, scale and shift; absent inputs get no rows."""
+    """Compute the sums from which the gradients of gate, kernel, scale and shift follow, in float32.
+
+    The result is [N, T + K + 2, C]. Its rows are T sums for the gate, K for the kernel, one for scale and one
+    for shift. If an input is None, its rows are left out.
+    """
     x, dy = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (x, dy))
     clips, channels, _, frames, places = sizes(x, kernel)
     block_p, block_c = tile_shape(channels, **TILE)
     tiles_c = triton.cdiv(channels, block_c)
-    tiles_p = max(1, triton.cdiv(places, block_p))  # at least 1, so that maps without positions get zeros
+    # At least one tile is needed, because the sums must be set to zero even for empty maps.
+    tiles_p = max(1, triton.cdiv(places, block_p))
     share = tiles_per_program(tiles_p, of=clips * tiles_c, resident=PROGRAMS_PER_SM, device=x.device)
     parts = triton.cdiv(tiles_p, share)
-    at_a_time = min(block_p, WARPS * 32 * 16 // (block_c * x.itemsize))  # positions per load instruction
+    # Number of positions that a program loads with one instruction, which loads 16 bytes per thread.
+    at_a_time = min(block_p, WARPS * 32 * 16 // (block_c * x.itemsize))
     rows = _count_sums(x, kernel, gate, scale)
     sums = torch.empty(parts, clips, rows, channels, device=x.device, dtype=torch.float32)
     inputs, options = kernel_arguments(FilterInputs(x, kernel, gate, scale, shift, act))
@@ -209,7 +222,7 @@ def _(dy, x, kernel, gate, scale, shift, act):
 
 
 def gradients(dy: torch.Tensor, inputs: FilterInputs) -> tuple[torch.Tensor | None, ...]:
-    """Compute the gradients of kernel, gate, scale and shift; None for an input that is absent."""
+    """Return the gradients of kernel, gate, scale and shift. If an input is None, its gradient is None."""
     _, kernel, gate, scale, shift, _ = inputs
     sums = adaptive_conv_sums(dy, *inputs)
     taps, affine = kernel.shape[2], 0 if scale is None else 2

@@ -3,9 +3,10 @@
     Z_t = g_t · act(s · X_t + b)
     Y_t = Σ_k θ_k Z_{t+k-h},  h = K//2
 
-Each program owns a tile of one clip and walks along its T frames, or along some of them if there are few
-clips. It keeps the unfinished sums in registers, so X is read once and Y is written once; the next frames are
-prefetched to shared memory. Arithmetic is in float32 for maps of any dtype.
+X is the input, g the gate, s the scale, b the shift and θ the kernel. Each program computes a tile, that is,
+some of the positions and channels of one clip. The program walks along the T frames of the clip, or along a
+part of the frames if there are few clips. The program keeps the unfinished sums Y in registers, so X is read
+once and Y is written once. The next frames are prefetched to shared memory. All arithmetic is in float32.
 """
 
 import torch
@@ -30,9 +31,9 @@ from tanet.ops.common.triton_tiles import (
 
 @triton.jit
 def _gated(raw, gate, n, t, T, cs, C, gate_c, gate_t, s, b, GATE: tl.constexpr, ACT: tl.constexpr):
-    """Return Z_t of frame t in a tile; zeros outside the clip."""
+    """Return Z_t for one tile of frame t. Z_t is zero if t is outside the clip."""
     valid = (cs < C) & (t >= 0) & (t < T)
-    # Outside the clip, g must be 0 even without a gate, because act(0 + b) may be nonzero there.
+    # A frame outside the clip is loaded as zeros, but act(0 + b) may be nonzero. A gate of 0 makes Z_t zero.
     g = load_per_channel(gate, n.to(tl.int64) * C * T + cs * gate_c + t * gate_t, valid, 1.0, GATE)
     return g * activate(raw.to(tl.float32) * s + b, ACT)
 
@@ -74,7 +75,7 @@ def adaptive_conv_triton(
     shift: torch.Tensor | None,
     act: str,
 ) -> torch.Tensor:
-    """Compute `adaptive_conv` on a GPU; x should be in channels-last, otherwise it is copied first."""
+    """Compute `adaptive_conv` on a GPU. If x is not in channels-last, x is copied to that format."""
     x = x.contiguous(memory_format=torch.channels_last)
     y = torch.empty_like(x)
     grid, per_chunk, compiled = launch_grid(x, kernel)

@@ -1,1 +1,1 @@
-"""Code shared by the operators: clips, BatchNorm values, dispatch, Triton tiles."""
+"""Code shared by the operations: reshaping to clips, BatchNorm values, choice of backend, Triton helpers."""

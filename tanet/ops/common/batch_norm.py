@@ -1,4 +1,4 @@
-"""The values of a BatchNorm, for operations that absorb it."""
+"""Values of a BatchNorm layer, for operations that compute the BatchNorm themselves."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,10 @@ import torch
 
 
 class BatchNormValues(NamedTuple):
-    """Values of an absorbed BatchNorm, (X - mean) / √(var + eps) · weight + bias; tensors are [C]."""
+    """Values of a BatchNorm layer. All tensors are [C].
+
+    The layer computes (X - mean) / √(var + eps) · weight + bias.
+    """
 
     weight: torch.Tensor
     bias: torch.Tensor
@@ -14,9 +17,9 @@ class BatchNormValues(NamedTuple):
     var: torch.Tensor
     eps: float
     of_batch: bool
-    """Whether mean and var are the moments of X itself; then the gradient of X flows through them too."""
+    """Whether mean and var were computed from X. If so, the gradient of X also flows through mean and var."""
 
     def scale_and_shift(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the BatchNorm as an affine map: scale and shift, [C] each."""
+        """Return scale and shift, [C] each. The BatchNorm is equal to scale · X + shift."""
         scale = self.weight * (self.var + self.eps).rsqrt()
         return scale, self.bias - self.mean * scale

@@ -1,4 +1,4 @@
-"""Conversion of images [N·T, …] to clips [N, T, …]; the frames of a clip are consecutive rows."""
+"""Conversion of images [N·T, …] to clips [N, T, …]. The T frames of a clip are consecutive images."""
 
 import torch
 

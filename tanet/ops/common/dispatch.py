@@ -8,8 +8,8 @@ import torch
 Activation = Literal["none", "relu", "relu6"]
 Backend = Literal["triton", "torch"]
 TRITON = find_spec("triton") is not None
-MAX_CLIPS = 65_535  # limit of the second axis of a GPU grid
-MAX_TAPS, MAX_FRAMES = 7, 64  # the most that fits into the registers of a program
+MAX_CLIPS = 65_535  # clips are the second axis of the launch grid, and CUDA limits this axis
+MAX_TAPS, MAX_FRAMES = 7, 64  # more taps or frames would not fit into a program's registers
 
 
 def check_affine(scale: torch.Tensor | None, shift: torch.Tensor | None, act: str) -> None:
@@ -21,7 +21,7 @@ def check_affine(scale: torch.Tensor | None, shift: torch.Tensor | None, act: st
 
 
 def backend_for(x: torch.Tensor, *, taps: int = 3, frames: int = 8) -> Backend:
-    """Choose the backend for an operation on x: fused kernels on a GPU, or PyTorch's operations."""
+    """Return "triton" if x is on a GPU and fits the limits of the fused kernels, and otherwise "torch"."""
     fits = taps <= MAX_TAPS and frames <= MAX_FRAMES and x.shape[0] <= MAX_CLIPS * frames
     fused = x.is_cuda and TRITON and fits
     return "triton" if fused and x.dtype in (torch.float32, torch.bfloat16, torch.float16) else "torch"
@@ -30,7 +30,7 @@ def backend_for(x: torch.Tensor, *, taps: int = 3, frames: int = 8) -> Backend:
 def activate(
     x: torch.Tensor, *, scale: torch.Tensor | None, shift: torch.Tensor | None, act: Activation
 ) -> torch.Tensor:
-    """Return act(scale · x + shift) for maps x [N·T, C, H, W], in the dtype of x; see `adaptive_conv`."""
+    """Return act(scale · x + shift) in the dtype of x [N·T, C, H, W]. scale and shift are [C] or None."""
     if scale is not None and shift is not None:
         x = (x * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
     if act == "none":
@@ -39,6 +39,6 @@ def activate(
 
 
 def records_autograd(*tensors: torch.Tensor) -> bool:
-    """Return whether autograd records eager operations on these tensors; False while torch.compile traces."""
+    """Return whether autograd records operations on these tensors, or False while torch.compile traces."""
     records = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     return records and not torch.compiler.is_compiling()

@@ -1,4 +1,4 @@
-"""Inputs of the temporal adaptive convolution, in the order that all its implementations use."""
+"""Inputs of the temporal adaptive convolution, in the argument order of all implementations."""
 
 from typing import NamedTuple
 
@@ -8,16 +8,16 @@ from tanet.ops.common.dispatch import Activation
 
 
 class FilterInputs(NamedTuple):
-    """The maps to filter and the values to filter them with; see `adaptive_conv`."""
+    """Inputs of `adaptive_conv`: the maps to filter, and the tensors that define the filter."""
 
     x: torch.Tensor
     """Feature maps [N·T, C, H, W]."""
     kernel: torch.Tensor
     """Temporal filters [N, C, K]."""
     gate: torch.Tensor | None
-    """Importance of each frame [N, C, T]."""
+    """Importance of each frame [N, C, T]; None for no gate."""
     scale: torch.Tensor | None
-    """[C], factor of the affine map before the filter; given together with `shift`."""
+    """[C]. Before the filter, x is replaced by scale · x + shift. None to leave out this step."""
     shift: torch.Tensor | None
-    """[C], offset of that affine map."""
+    """[C], the offset in scale · x + shift. None if and only if `scale` is None."""
     act: Activation

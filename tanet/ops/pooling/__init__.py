@@ -1,1 +1,1 @@
-"""Means over maps: BatchNorm's moments, and the squeeze of TAM."""
+"""Means of feature maps: the mean and variance for BatchNorm, and the squeeze (spatial mean) of TAM."""

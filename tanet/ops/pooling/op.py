@@ -1,4 +1,4 @@
-"""Means over maps: per channel over the batch (BatchNorm's moments), per map over its positions (squeeze)."""
+"""Means of feature maps: mean and variance per channel for BatchNorm, and the spatial mean of each map."""
 
 from typing import Any
 
@@ -9,10 +9,12 @@ from tanet.ops.common.dispatch import Backend, records_autograd
 
 
 def moments(x: torch.Tensor, *, backend: Backend) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute the mean and biased variance [C] of each channel of maps [N·T, C, H, W], in float32 or float64.
+    """Return the mean and the biased variance of each channel, [C] each, of maps [N·T, C, H, W].
 
-    Autograd does not see the Triton version. `squeeze_maps` must then run on Triton too, because its backward
-    pass adds the gradient of the moments.
+    Both results are in float64 if x is in float64, and otherwise in float32.
+
+    The Triton version has no gradient of its own. If you use it, also use the Triton version of
+    `squeeze_maps`, whose backward pass adds the gradient of the mean and the variance.
     """
     if backend == "triton":
         from tanet.ops.pooling.triton_kernels import moments_triton
@@ -23,12 +25,12 @@ def moments(x: torch.Tensor, *, backend: Backend) -> tuple[torch.Tensor, torch.T
 
 
 def squeeze(x: torch.Tensor) -> torch.Tensor:
-    """Average each map over its positions, [N·T, C, H, W] → rows s [N·T, C] (eq. 1 of TAM)."""
+    """Return the mean of each map over H and W (eq. 1 of TAM): [N·T, C, H, W] → [N·T, C]."""
     return Squeeze.apply(x) if records_autograd(x) else x.mean((2, 3))  # type: ignore[return-value]
 
 
 class Squeeze(torch.autograd.Function):
-    """Mean of maps [N·T, C, H, W] over H, W; the gradient is one number per map, expanded without a copy."""
+    """Mean of maps over H and W. The gradient is one number for each map, expanded without a copy."""
 
     @staticmethod
     def forward(ctx: Any, maps: torch.Tensor) -> torch.Tensor:  # type: ignore[override]

@@ -1,8 +1,11 @@
-"""Means over maps on a GPU, each in one pass over the maps: `op.moments`, and the parts of a squeeze.
+"""Triton kernels for means of feature maps: `op.moments`, and the sums from which a squeeze is computed.
 
-Partial sums are added in a fixed order, so results do not change from run to run. The moments are computed
-from X minus its value at the first position. This value lies within the range of the others, so the variance,
-a difference of two squares, loses no precision to cancellation.
+Each computation reads the maps once. Partial sums are added in a fixed order, so results do not change from
+run to run.
+
+The variance is E[D²] - E[D]², where D is X minus the channel's value at the first position. This subtraction
+makes D small. Otherwise, a large mean of X would make the two terms nearly equal, and their difference would
+lose precision.
 """
 
 import torch
@@ -11,7 +14,7 @@ import triton.language as tl
 
 from tanet.ops.common.triton_tiles import ACTS, activation_grad, device_of, or_placeholder, part_of_map
 
-PARTS = 512  # about this many programs keep a GPU busy
+PARTS = 512  # approximate number of programs that keeps a GPU busy
 PLACES = 256  # positions of a map that one program sums
 STEPS = 4  # tiles whose loads are in flight together
 
@@ -25,7 +28,7 @@ def _moment_parts_kernel(x, sums, M, C, per_part, STEPS: tl.constexpr, BP: tl.co
     one = tl.zeros([BP, BC], tl.float32)
     two = tl.zeros([BP, BC], tl.float32)
     for start in range(first, last, STEPS * BP):
-        for i in tl.static_range(STEPS):  # these loads are in flight together
+        for i in tl.static_range(STEPS):  # unrolled, so that the loads are in flight together
             ms = start + i * BP + tl.arange(0, BP)
             inside = (ms[:, None] < last) & (cs[None, :] < C)
             raw = tl.load(x + ms[:, None].to(tl.int64) * C + cs[None, :], mask=inside, other=0.0)
@@ -87,7 +90,7 @@ def _squeeze_parts_kernel(
 
 @torch.library.custom_op("tanet::moments", mutates_args=())
 def moments_triton(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute `op.moments` without gradients; x should be in channels-last, otherwise it is copied first."""
+    """Compute `op.moments` without gradients. If x is not in channels-last, x is copied to that format."""
     x = x.contiguous(memory_format=torch.channels_last)
     channels, places = x.shape[1], x.numel() // x.shape[1]
     tiles_c = triton.cdiv(channels, 64)
@@ -108,13 +111,14 @@ def moments_triton(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def squeeze_parts(
     x: torch.Tensor, scale: torch.Tensor | None, shift: torch.Tensor | None, act: str
 ) -> torch.Tensor:
-    """Compute three float32 numbers per map, [3, N·T, C], that give the squeeze of act(scale · x + shift).
+    """Compute three means of each map, float32 [3, N·T, C], from which the squeeze follows.
 
-    The squeeze is scale · first + shift · second + third. Each number is a mean over all positions:
+    The squeeze is the mean of act(scale · x + shift) over H and W. It is equal to
+    scale · first + shift · second + third, where the three means are:
 
-        first     x where act is the identity, 0 elsewhere
-        second    1 where act is the identity, 0 elsewhere
-        third     the output of act where act is not the identity, 0 elsewhere
+        first     mean of x at positions where act returns its input, and of 0 at other positions
+        second    mean of 1 at positions where act returns its input, and of 0 at other positions
+        third     mean of 0 at positions where act returns its input, and of act's output at other positions
     """
     x = x.contiguous(memory_format=torch.channels_last)
     images, channels, places = x.shape[0], x.shape[1], x.shape[2] * x.shape[3]

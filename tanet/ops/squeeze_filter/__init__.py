@@ -1,1 +1,1 @@
-"""Squeeze and filter of the same maps, with a single backward pass over the maps."""
+"""Squeeze and filter of the same feature maps, with a single backward pass over the maps."""

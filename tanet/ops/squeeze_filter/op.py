@@ -1,11 +1,12 @@
 """Squeeze feature maps, then filter them with kernels and gates computed from the squeeze, as in TAM.
 
-    a = act(scale · X + shift)             the BatchNorm and activation before TAM, absorbed
-    s = mean of a over H, W                (eq. 1); the kernel and gate are computed from s
-    Y = Σ_k Θ_k shift_k(gate · a)          `adaptive_conv`
+    a = act(scale · X + shift)             the BatchNorm and the activation before TAM
+    s = mean of a over H and W             the squeeze (eq. 1); TAM computes kernel Θ and gate from s
+    Y = Σ_k Θ_k shift_k(gate · a)          the filter, `adaptive_conv`
 
-On a GPU, the squeeze, the filter and the moments (from which scale and shift are computed) share one backward
-pass (triton_autograd.py).
+On a GPU, one backward pass over the maps computes the gradient of X for the squeeze, the filter and the
+moments together (triton_autograd.py). The moments are the mean and variance from which scale and shift are
+computed.
 """
 
 from dataclasses import dataclass, field
@@ -21,24 +22,27 @@ from tanet.ops.pooling.op import squeeze
 
 @dataclass(frozen=True)
 class SqueezedMaps:
-    """Maps, their squeeze and the inputs of the filter. The maps can be filtered only once.
+    """Result of `squeeze_maps`: the maps, their squeeze, and the settings for filtering the maps.
 
-    Use `x` only through `filter`: on a GPU, its "gradient" is not a gradient but a message to the backward
-    pass of the squeeze.
+    The maps can be filtered only once. Do not use `x` except by calling `filter`. On a GPU, autograd carries
+    other data in place of the gradient of `x`: the data that the squeeze's backward pass needs.
     """
 
     x: torch.Tensor
     s: torch.Tensor
-    """The squeeze, rows [N·T, C]."""
+    """The squeeze [N·T, C], that is, the mean of each map after the activation."""
     scale: torch.Tensor | None
     shift: torch.Tensor | None
     act: Activation
     messages: torch.Tensor | None = None
-    """Uninitialised tensor whose "gradient" carries gate and kernel to the squeeze's backward."""
+    """Uninitialised tensor. In place of its gradient, autograd carries gate and kernel to the squeeze's
+    backward pass. None if the backend is not Triton."""
     used: list[bool] = field(default_factory=list)
 
     def filter(self, kernel: torch.Tensor, *, gate: torch.Tensor | None = None) -> torch.Tensor:
-        """Filter the maps with a kernel [N, C, K] and a gate [N, C, T] → [N·T, C, H, W]; see `adaptive_conv`.
+        """Filter the maps with a kernel [N, C, K] and a gate [N, C, T]. Return [N·T, C, H, W].
+
+        See `adaptive_conv`.
 
         Raises:
             ValueError: these maps have been filtered before.
@@ -64,16 +68,17 @@ def squeeze_maps(
     act: Activation = "none",
     backend: Backend | None = None,
 ) -> SqueezedMaps:
-    """Squeeze maps [N·T, C, H, W] that will then be filtered.
+    """Squeeze maps [N·T, C, H, W]. Call `filter` of the result to filter the same maps.
 
     Args:
         x: input of the BatchNorm, or of the activation if there is no BatchNorm.
-        frames: T.
+        frames: T, the number of frames per clip.
         taps: K, the size of the filter's kernel.
         gated: whether the filter will have a gate.
         norm: the BatchNorm before the activation; None if there is none.
         act: the activation.
-        backend: the same backend that computed the moments in `norm`; None to choose one.
+        backend: backend of the squeeze and the filter. If `moments` computed the values in `norm`, pass the
+            backend that `moments` used. None to choose a backend.
     """
     if (backend or backend_for(x, taps=taps, frames=frames)) == "triton":
         from tanet.ops.squeeze_filter.triton_autograd import squeeze_maps_triton

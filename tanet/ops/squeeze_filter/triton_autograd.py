@@ -1,10 +1,13 @@
 """Squeeze and filter of the same maps with a single backward pass over the maps; see op.py.
 
-With plain autograd, the filter, the squeeze and the moments would each compute a gradient of the maps, and
-autograd would add up the three, in nine passes over maps. Here the squeeze's backward computes the whole
-gradient once. The squeeze's backward runs last, when the gradients of s and of the moments are known. The
-filter's backward returns dY, gate and kernel *in place of* gradients (dY for the maps; gate and kernel for an
-uninitialised tensor), and autograd carries them to the squeeze's backward.
+With plain autograd, the filter, the squeeze and the moments would each compute a gradient of the maps.
+Autograd would then add up the three gradients. In total, this would take nine passes over maps.
+
+Here the squeeze's backward pass computes the sum of the three gradients in one pass over the maps. The
+squeeze's backward pass runs last, when the gradients of the squeeze s and of the moments are known. It also
+needs the filter's dY, gate and kernel. The filter's backward pass returns these tensors *in place of*
+gradients: dY replaces the gradient of the maps, and gate and kernel replace the gradient of an uninitialised
+tensor, the message tensor. Autograd carries all three tensors to the squeeze's backward pass.
 """
 
 from typing import Any
@@ -25,7 +28,10 @@ Gradients = tuple[torch.Tensor | None, ...]
 def squeeze_maps_triton(
     x: torch.Tensor, *, frames: int, taps: int, gated: bool, norm: BatchNormValues | None, act: Activation
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None, torch.Tensor]:
-    """Run `squeeze_maps` on a GPU; return x, s, the norm's scale and shift, and the tensor for messages."""
+    """Run `squeeze_maps` on a GPU. Return x, s, the BatchNorm's scale and shift, and the message tensor.
+
+    The message tensor is explained at the top of this file.
+    """
     x = x.contiguous(memory_format=torch.channels_last)
     weights = (None, None, None, None, 0.0, False) if norm is None else tuple(norm)
     s, x, messages, *affine = _Squeeze.apply(x, *weights, frames, taps, gated, act)  # type: ignore[misc]
@@ -39,7 +45,10 @@ def filter_maps_triton(inputs: FilterInputs, messages: torch.Tensor) -> torch.Te
 
 
 class _Squeeze(torch.autograd.Function):
-    """Map x and a norm to s, x, an uninitialised tensor for messages, and the norm's scale and shift."""
+    """Autograd function from x and the values of a BatchNorm to s, x, the message tensor, scale and shift.
+
+    The message tensor is explained at the top of this file.
+    """
 
     @staticmethod
     def forward(ctx: Any, x, weight, bias, mean, var, eps, of_batch, frames, taps, gated, act):
@@ -53,8 +62,8 @@ class _Squeeze(torch.autograd.Function):
         ctx.save_for_backward(x, weight, bias, mean, var, scale, shift, parts)
         count = (frames if gated else 0) + taps
         messages = x.new_empty((x.shape[0] // frames, count, x.shape[1]), dtype=torch.float32)
-        # Call `to` only to change the dtype. With the same dtype, `to` returns s itself: compiled by torch
-        # 2.11, this function would then return s twice and lose the gradient of s.
+        # Call `to` only if the dtype changes: with the same dtype, `to` returns s itself.
+        # If `to` returns s itself, code compiled by torch 2.11 returns s twice and loses the gradient of s.
         rows = s if x.dtype == s.dtype else s.to(x.dtype)
         outputs = rows, x.view_as(x), messages
         return outputs if scale is None else (*outputs, scale, shift)
@@ -93,7 +102,11 @@ class _Squeeze(torch.autograd.Function):
 
 
 class _Filter(torch.autograd.Function):
-    """`adaptive_conv`; its "gradients" of the maps and of the message tensor are messages to `_Squeeze`."""
+    """Autograd function for `adaptive_conv`, whose backward pass returns data for `_Squeeze`.
+
+    The data takes the place of the gradients of the maps and of the message tensor, as explained at the top
+    of this file.
+    """
 
     @staticmethod
     def forward(ctx: Any, x, _, kernel, gate, scale, shift, act):

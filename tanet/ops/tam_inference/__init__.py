@@ -1,1 +1,1 @@
-"""A complete TAM in evaluation, in three or four kernel launches."""
+"""TAM in evaluation mode, computed with three or four kernel launches."""

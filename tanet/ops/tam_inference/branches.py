@@ -1,11 +1,11 @@
-"""The two branches of TAM in evaluation, from the parts of s to the gate and the kernel.
+"""The two branches of TAM in evaluation mode: they compute kernel Θ and gate V from the squeeze s.
 
-    h = ReLU(BN(W ∗ s)),  Θ = softmax(W3 ReLU(BN(W0 s)))     `hidden_and_kernel`: one launch  (eq. 3, 4)
-    V = σ(W' h)                                              `gate`: a second launch          (eq. 3)
+    h = ReLU(BN(W ∗ s)),  Θ = softmax(W3 ReLU(BN(W0 s)))     `hidden_and_kernel`, first launch   (eq. 3, 4)
+    V = σ(W' h)                                              `gate`, second launch               (eq. 3)
 
-The computation is so small that it waits for memory, not for arithmetic: its speed depends on how many loads
-are in flight together. For many clips, the hidden layer is a matrix product that loads its next operands
-while it computes. For few clips, many small programs compute one hidden channel each.
+The time goes into waiting for memory, because there is little arithmetic. The kernels therefore keep many
+loads in flight. For many clips, the hidden layer h is a matrix product that loads the next operands while it
+multiplies the current operands. For few clips, many small programs compute one channel of h each.
 """
 
 import torch
@@ -14,18 +14,18 @@ import triton.language as tl
 
 from tanet.ops.common.triton_tiles import activate, padded_power_of_two
 
-TILE = 8192  # elements that a program holds at a time
-ROWS = 16  # smallest number of rows in a matrix product
+TILE = 8192  # number of elements that a program holds at a time
+ROWS = 16  # number of rows in a matrix product: the smallest number that `tl.dot` accepts
 GROUP = 32  # channels whose kernels one program computes
-PARTS = 16  # if s has more parts, a separate launch adds them up first
+PARTS = 16  # largest number of parts of s that is not added up in a separate launch
 
 
 @triton.jit
 def product(rows, w, total):
     """Return total + rows @ w for float32 rows, with float32 accuracy unless w is in bfloat16.
 
-    For w in bfloat16, the rows are split into a high and a low part of 8 bits each. This keeps 16 bits of
-    them; the module itself, in bfloat16, would keep only 8.
+    If w is in bfloat16, each value of the rows is split into a high and a low part of 8 bits each. This keeps
+    16 bits of the value. TAM's PyTorch module in bfloat16 keeps only 8 bits.
     """
     if w.dtype == tl.bfloat16:
         high = rows.to(tl.bfloat16)
@@ -36,7 +36,7 @@ def product(rows, w, total):
 
 @triton.jit
 def _load_squeezed(s_parts, parts, images, n, N, t, T, cs, C, BN: tl.constexpr):
-    """Load s at clips n, frames t and channels cs, which broadcast together; zeros outside."""
+    """Load s for clips n, frames t and channels cs, whose shapes are broadcast. Out of range, s is zero."""
     inside = (n < N) & (t >= 0) & (t < T) & (cs < C)
     if BN == 1:
         return tl.load(s_parts + (n * T + t) * C + cs, mask=inside, other=0.0)
@@ -47,7 +47,7 @@ def _load_squeezed(s_parts, parts, images, n, N, t, T, cs, C, BN: tl.constexpr):
 
 @triton.jit
 def _norm_relu(rows, mean, var, weight, bias, at, valid, eps):
-    """Apply BatchNorm with running statistics to the columns of rows, then ReLU."""
+    """Apply a BatchNorm with running statistics to the columns of a matrix, and then a ReLU."""
     scale = tl.load(weight + at, mask=valid, other=0.0).to(tl.float32)
     scale = scale / tl.sqrt(tl.load(var + at, mask=valid, other=1.0).to(tl.float32) + eps)
     shift = tl.load(bias + at, mask=valid, other=0.0).to(tl.float32)
@@ -57,7 +57,7 @@ def _norm_relu(rows, mean, var, weight, bias, at, valid, eps):
 
 @triton.jit
 def _load_tap(l0, l0_h, l0_c, hs, HIDDEN, cs, C):
-    """Load the weights [BC, BH] of one tap."""
+    """Load the weights [BC, BH] of one tap of the convolution W."""
     inside = (cs[:, None] < C) & (hs[None, :] < HIDDEN)
     return tl.load(l0 + hs[None, :] * l0_h + cs[:, None] * l0_c, mask=inside, other=0.0)
 
@@ -67,10 +67,10 @@ def _three_taps(
     s_parts, l0, l0_h, l0_c, l0_k, rs, n, t, hs, N, T, C, HIDDEN, parts, images,
     BN: tl.constexpr, BT: tl.constexpr, BM: tl.constexpr, BH: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    """Compute W ∗ s for three taps by matrix products [BM, BC] @ [BC, BH].
+    """Compute the convolution W ∗ s with three taps, by matrix products [BM, BC] @ [BC, BH].
 
-    A row is frame t of clip n. The rows are the frames of several clips, or a chunk of the frames of one
-    clip. The first and last row of a chunk are a halo: they are read but not output.
+    Each row is a frame. The rows are the frames of several clips, or a chunk of the frames of one clip. The
+    first and the last row of a chunk belong to the neighbouring chunks: they are read but not output.
     """
     before = tl.zeros([BM, BH], tl.float32)
     now = tl.zeros([BM, BH], tl.float32)
@@ -82,7 +82,7 @@ def _three_taps(
     w2 = _load_tap(l0 + 2 * l0_k, l0_h, l0_c, hs, HIDDEN, cs, C)
     for _ in range(0, C, BC):
         these, v0, v1, v2 = rows, w0, w1, w2
-        cs += BC  # load the next channels while the current ones are multiplied
+        cs += BC  # load the next channels while the current channels are multiplied
         rows = _load_squeezed(s_parts, parts, images, n[:, None], N, t[:, None], T, cs[None, :], C, BN)
         w0 = _load_tap(l0, l0_h, l0_c, hs, HIDDEN, cs, C)
         w1 = _load_tap(l0 + l0_k, l0_h, l0_c, hs, HIDDEN, cs, C)
@@ -90,8 +90,8 @@ def _three_taps(
         before = product(these, v0, before)
         now = product(these, v1, now)
         after = product(these, v2, after)
-    # Each tap has been applied to all frames; now shift the results by one frame within the clip. A product
-    # with a matrix of ones and zeros would shift them too, but would spread a NaN to the other clips.
+    # Every tap has been applied to all frames. Now shift the results of the outer taps by one frame.
+    # Use `gather` to shift: a product with a shift matrix would spread a NaN of one clip to other clips.
     previous = tl.broadcast_to(tl.maximum(rs - 1, 0)[:, None], [BM, BH])
     following = tl.broadcast_to(tl.minimum(rs + 1, BM - 1)[:, None], [BM, BH])
     now += tl.where(rs[:, None] % BT > 0, tl.gather(before, previous, 0), 0.0)
@@ -103,7 +103,7 @@ def _any_taps(
     s_parts, l0, l0_h, l0_c, l0_k, hs, T, C, HIDDEN, parts, images,
     LK: tl.constexpr, BN: tl.constexpr, BT: tl.constexpr, BH: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    """Compute W ∗ s of one clip for a few hidden channels, [BT, BH]."""
+    """Compute the convolution W ∗ s of one clip for BH hidden channels, with any number of taps: [BT, BH]."""
     ts = tl.arange(0, BT)
     products = tl.zeros([BT, BH, BC], tl.float32)
     for start in range(0, C, BC):
@@ -124,9 +124,9 @@ def _hidden(
     LK: tl.constexpr, MATRICES: tl.constexpr, BN: tl.constexpr, BT: tl.constexpr, BM: tl.constexpr,
     BH: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    """Compute BH channels of the hidden layer for BM/BT clips, or for a chunk of a clip longer than BM."""
+    """Compute BH channels of the hidden layer for all frames of some clips, or some frames of a long clip."""
     rs = tl.arange(0, BM)
-    # Count clips from the first clip of the group, so that indices stay small.
+    # Number the clips from the first clip of this program, so that offsets fit into 32 bits.
     if BT > BM:
         first = group // chunks
         n, t = rs * 0, group % chunks * per_chunk + rs - 1
@@ -155,11 +155,11 @@ def _aggregation(
     s_parts, kernel, g0, g_weight, g_bias, g_mean, g_var, g_eps, g3, n, tile, T, C, WIDTH, parts, images,
     K: tl.constexpr, BN: tl.constexpr, BT: tl.constexpr, BG: tl.constexpr, BW: tl.constexpr,
 ):  # fmt: skip
-    """Compute the kernels of BG channels of a clip."""
+    """Compute the temporal kernels Θ of BG channels of a clip."""
     s_parts += n.to(tl.int64) * T * C
     kernel += n.to(tl.int64) * K * C
     cs = tile * BG + tl.arange(0, BG)
-    # The matrix product sums over the frames, and `tl.dot` needs at least 16 of them.
+    # The matrix product sums over frames. Pad clips to 16 frames, because `tl.dot` needs at least 16.
     BS: tl.constexpr = BT if BT > 16 else 16
     ss = tl.arange(0, BS)
     rows = _load_squeezed(s_parts, parts, images, 0, 1, ss[None, :], T, cs[:, None], C, BN)  # [BG, BS]
@@ -172,7 +172,7 @@ def _aggregation(
         w0 = tl.load(g0 + ws[None, :] * T + ss[:, None], mask=inside, other=0.0)
         wide = product(rows, w0, tl.zeros([BG, BW], tl.float32))
         wide = _norm_relu(wide, g_mean, g_var, g_weight, g_bias, ws, ws < WIDTH, g_eps)
-        # K is so small that a second matrix product, padded to 16, would take longer.
+        # Do not use `tl.dot` for the product with W3: `tl.dot` would pad K to 16, which would take longer.
         added = ()
         for k in tl.static_range(K):
             w3 = tl.load(g3 + k * WIDTH + ws, mask=ws < WIDTH, other=0.0).to(tl.float32)
@@ -243,18 +243,18 @@ def hidden_and_kernel(
     *,
     few: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute the local branch's hidden layer [N, T, C/β] and the kernel [N, K, C], in float32; one launch.
+    """Compute the local branch's hidden layer [N, T, C/β] and the kernel [N, K, C] in float32, in one launch.
 
-    If s has more than PARTS parts, they are added up first in a separate launch.
+    If s has more than PARTS parts, a separate launch adds up the parts first.
 
     Args:
-        s_parts: [parts, N·T, C]; s is their sum.
+        s_parts: parts of the squeeze s, [parts, N·T, C]. s is the sum of the parts.
         frames: T.
         g: weights of the global branch, as in `tam`.
         g_eps: eps of the global branch's BatchNorm.
         l: weights of the local branch, as in `tam`.
         l_eps: eps of the local branch's BatchNorm.
-        few: whether there are so few clips that each is spread over many small programs.
+        few: whether there are only few clips, so that each clip is spread over many small programs.
     """
     g0, g3, l0 = g[0].contiguous(), g[5].contiguous(), l[0]
     norms = [weight.contiguous() for weight in (*g[1:5], *l[1:5])]
@@ -266,7 +266,7 @@ def hidden_and_kernel(
     hidden = torch.empty(clips, frames, outputs, **new)
     kernel = torch.empty(clips, taps, channels, **new)
     block_n, block_t = triton.next_power_of_2(parts), triton.next_power_of_2(frames)
-    # Small programs are slow if s has several parts, because each program adds up the parts itself.
+    # Each program adds up the parts of s. If s has several parts, many small programs are therefore slow.
     matrices = l0.shape[2] == 3 and (parts > 1 or not few)
     chunks = triton.cdiv(frames, ROWS - 2) if matrices and frames > ROWS else 1
     if matrices:
@@ -283,13 +283,13 @@ def hidden_and_kernel(
         chunks, triton.cdiv(frames, chunks),
         K=taps, LK=l0.shape[2], MATRICES=matrices, BN=block_n, BT=block_t, BM=block_m, BH=block_h, BC=block_c,
         BG=GROUP, BW=padded_power_of_two(width, most=128),
-        num_warps=8 if block_t > 16 else 4,  # 8 warps have the registers for a long clip
+        num_warps=8 if block_t > 16 else 4,  # a long clip needs the registers of 8 warps
     )  # fmt: skip
     return hidden, kernel
 
 
 def gate(hidden: torch.Tensor, l3: torch.Tensor) -> torch.Tensor:
-    """Compute the gate [N, T, C] from the hidden layer [N, T, C/β]; one launch."""
+    """Compute the gate [N, T, C] from the local branch's hidden layer [N, T, C/β], in one launch."""
     clips, frames, width = hidden.shape
     channels = l3.shape[0]
     out = torch.empty(clips, frames, channels, device=hidden.device, dtype=torch.float32)

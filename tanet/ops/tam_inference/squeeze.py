@@ -1,12 +1,12 @@
-"""The squeeze in evaluation, s = mean of act(scale · X + shift) (eq. 1), as partial sums over positions.
-
-The squeeze either reads X, or is computed by the 1×1 convolution that produces X, without reading X again.
+"""The squeeze of TAM in evaluation mode: s is the mean of act(scale · X + shift) over H and W (eq. 1).
 
     squeeze          X → parts of s
-    conv_squeeze     the convolution's input → X, parts of s
+    conv_squeeze     input of the 1×1 convolution that produces X → X, parts of s
 
-A part is the sum over some of the positions, divided by the number of all positions; s is the sum of the
-parts. The parts are added in a fixed order, so results do not change from run to run.
+A part is a sum over some of the positions of a map, divided by the number of all positions. The squeeze s is
+the sum of its parts. The parts are added in a fixed order, so results do not change from run to run.
+
+`squeeze` reads X. `conv_squeeze` can compute X and the parts of s in one kernel, which does not read X again.
 """
 
 import torch
@@ -18,18 +18,21 @@ from tanet.ops.common.triton_tiles import ACTS, activate, or_placeholder, padded
 
 PLACES = 1024  # positions of a map that one program sums
 CONV_PARTS = 8  # largest number of parts per map in `conv_squeeze`
-# Multiply-adds per value that a convolution moves. Above this number, the convolution is bound by arithmetic,
-# and the faster arithmetic of cuDNN saves more time than a second read of the output costs.
+# Up to this many multiply-adds per value read or written, a convolution is bound by memory.
+# Leave convolutions bound by arithmetic to cuDNN, whose speed outweighs a second read of the output.
 BALANCE = 96
 
 
 @triton.jit
 def _add_places(total, x, first, last, cs, C, s, b, ACT: tl.constexpr, STEPS: tl.constexpr, BP: tl.constexpr):
-    """Add the positions of a map from `first` on to the sums [BP, BC]; all loads are in flight together."""
+    """Add STEPS · BP positions of a map, from position `first` on, to the sums `total` [BP, BC].
+
+    The loop is unrolled, so all loads are in flight together.
+    """
     for i in tl.static_range(STEPS):
         ps = first + i * BP + tl.arange(0, BP)
         inside = (ps[:, None] < last) & (cs[None, :] < C)
-        # Keep the values in the cache: the filter reads them again soon.
+        # Keep the maps in the cache, because the filter will soon read the maps again.
         raw = tl.load(
             x + ps[:, None] * C + cs[None, :], mask=inside, other=0.0, eviction_policy="evict_last"
         ).to(tl.float32)
@@ -59,14 +62,14 @@ def _squeeze_kernel(
 def squeeze(
     x: torch.Tensor, scale: torch.Tensor | None, shift: torch.Tensor | None, act: str, *, few: bool
 ) -> torch.Tensor:
-    """Compute the parts of s [parts, N·T, C], float32, from channels-last maps [N·T, C, H, W]; one launch.
+    """Compute the parts of s, float32 [parts, N·T, C], from channels-last maps [N·T, C, H, W], in one launch.
 
     Args:
         x: maps to normalise, activate and average.
         scale: [C], as in `adaptive_conv`.
         shift: [C].
         act: name of the activation.
-        few: whether there are so few maps that each is spread over many small programs.
+        few: whether there are only few maps, so that each map is spread over many small programs.
     """
     images, channels, places = x.shape[0], x.shape[1], x.shape[2] * x.shape[3]
     steps, block_p, block_c = (4, 256, 16) if few else (7, 64, 64)
@@ -117,21 +120,22 @@ def conv_squeeze(
     *,
     few: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute a 1×1 convolution's output y [N·T, C, H, W] and the parts [parts, N·T, C] of its squeeze.
+    """Compute the output y [N·T, C, H, W] of a 1×1 convolution, and the parts [parts, N·T, C] of y's squeeze.
 
-    One launch computes both where that is faster; elsewhere a cuDNN convolution is followed by `squeeze`.
+    If one fused kernel is faster, this kernel computes y and the parts. Otherwise, cuDNN computes y, and then
+    `squeeze` computes the parts from y.
 
     Args:
         x: input of the convolution [N·T, C', H, W], in channels-last.
         weight: [C, C', 1, 1], in the dtype of x.
-        scale: [C]; scale, shift and act are applied to y before the squeeze, as in `adaptive_conv`.
+        scale: [C]. The squeeze is the mean of act(scale · y + shift).
         shift: [C].
         act: name of the activation.
         few: as in `squeeze`.
     """
     (images, inputs), channels, places = x.shape[:2], weight.shape[0], x.shape[2] * x.shape[3]
     computes = inputs * channels > BALANCE * (inputs + channels)
-    # Leave float32 to cuDNN, because PyTorch's setting for TF32 does not apply to Triton kernels.
+    # Use cuDNN for float32, because PyTorch's TF32 setting does not apply to Triton kernels.
     if few or computes or x.dtype == torch.float32:
         y = F.conv2d(x, weight).contiguous(memory_format=torch.channels_last)
         return y, squeeze(y, scale, shift, act, few=few)

@@ -1,17 +1,19 @@
-"""A complete TAM in evaluation, in three kernel launches for few clips and four for many.
+"""TAM in evaluation mode, computed with three kernel launches for few clips and four for many clips.
 
-    1  s_t = mean of act(scale · X_t + shift)                          squeeze.py (eq. 1)
-    2  the hidden layer of the local branch, Θ                         branches.py (eq. 3, 4)
-    3  V = σ(W' h)                                                     branches.py (eq. 3)
-    4  Y_t = Σ_k Θ_k V_{t+k-K//2} act(scale · X_{t+k-K//2} + shift)    `adaptive_conv`
+    launch 1    squeeze s_t = mean of act(scale · X_t + shift)                 squeeze.py (eq. 1)
+    launch 2    hidden layer h of the local branch; kernel Θ                   branches.py (eq. 3, 4)
+    launch 3    gate V = σ(W' h)                                               branches.py (eq. 3)
+    launch 4    Y_t = Σ_k Θ_k V_{t+k-K//2} act(scale · X_{t+k-K//2} + shift)   `adaptive_conv`
 
-A small network on one clip is bound by launches, not by arithmetic: PyTorch's operations need about fifteen
-launches before the filter. For few clips, launch 3 is left out, and each program of the last launch computes
-the part of V that it needs (`_filter_kernel`). The 1×1 convolution that produces X can be absorbed as well:
-if that convolution is bound by memory, the kernel that computes it also squeezes its output.
+A small network on one clip spends its time on launches, not on arithmetic. PyTorch's own operations need
+about fifteen launches before launch 4. For few clips, launch 3 is left out: each program of launch 4 then
+computes the part of V that it needs (`_filter_kernel`).
 
-Arithmetic is in float32, except in the convolution, and in the two branches if their weights are in bfloat16
-(`product`).
+The 1×1 convolution that produces X can be included. If the convolution is bound by memory, one kernel
+computes the convolution and launch 1 together.
+
+Arithmetic is in float32, with two exceptions. The convolution is computed in the dtype of x. The two branches
+are computed with less precision if their weights are in bfloat16; see `product` in branches.py.
 """
 
 import torch
@@ -34,7 +36,7 @@ from tanet.ops.common.triton_tiles import (
 from tanet.ops.tam_inference.branches import gate, hidden_and_kernel
 from tanet.ops.tam_inference.squeeze import conv_squeeze, squeeze
 
-FEW = 2  # up to this many clips, a launch costs more than recomputing the gate in every tile
+FEW = 2  # up to this many clips, computing the gate in every tile is faster than one more launch
 FRAMES = 2  # output frames per program for few clips; a program also reads K - 1 neighbouring frames
 
 
@@ -44,7 +46,7 @@ def _filter_kernel(
     K: tl.constexpr, FRAMES: tl.constexpr, AFFINE: tl.constexpr, ACT: tl.constexpr,
     BP: tl.constexpr, BC: tl.constexpr, BH: tl.constexpr,
 ):  # fmt: skip
-    """Compute FRAMES output frames in a tile of positions and channels."""
+    """Compute the gate and FRAMES output frames for a tile of positions and channels."""
     n, first = tl.program_id(1) // groups, tl.program_id(1) % groups * FRAMES
     cs = tl.program_id(0) % tiles_c * BC + tl.arange(0, BC)
     offsets, inside = tile_offsets(tl.program_id(0) // tiles_c * BP, P, cs, C, BP)
@@ -54,7 +56,7 @@ def _filter_kernel(
     thetas = ()
     for k in tl.static_range(K):
         thetas += (tl.load(kernel + (n * K + k) * C + cs, mask=cs < C, other=0.0)[None, :],)
-    raws = ()  # loads in flight while the gates are computed
+    raws = ()  # frames of x that are loaded while the gates are computed
     for i in tl.static_range(FRAMES + K - 1):
         raws += (load_frame(x, n, first + (i - K // 2), T, PC, offsets, inside),)
     sums = zero_sums(BP, BC, K)
@@ -91,19 +93,20 @@ def tam(
     l: list[torch.Tensor],  # noqa: E741
     l_eps: float,
 ) -> torch.Tensor:
-    """Compute the output of a TAM in evaluation, [N·T, C, H, W] in channels-last; without gradients.
+    """Compute the output of a TAM in evaluation mode, [N·T, C, H, W] in channels-last, without gradients.
 
     Args:
-        x: maps [N·T, C, H, W], preferably in channels-last; with `conv`, the convolution's input.
-        conv: weight [C, C', 1, 1] of the 1×1 convolution, in the dtype of x; None for no convolution.
+        x: maps [N·T, C, H, W]. If `conv` is given, x is the input [N·T, C', H, W] of the convolution. If x is
+            not in channels-last, x is copied to that format.
+        conv: weight [C, C', 1, 1] of a 1×1 convolution, in the dtype of x. None for no convolution.
         scale: [C], as in `adaptive_conv`.
         shift: [C].
         act: name of the activation.
-        frames: T.
-        g: weights of the global branch: first layer [αT, T]; BatchNorm's weight, bias, mean and variance;
-            last layer [K, αT].
+        frames: T, the number of frames per clip.
+        g: weights of the global branch: first layer [αT, T]; weight, bias, mean and variance of the
+            BatchNorm; last layer [K, αT].
         g_eps: eps of the global branch's BatchNorm.
-        l: weights of the local branch: first layer [C/β, C, taps]; BatchNorm as in `g`;
+        l: weights of the local branch: first layer [C/β, C, taps]; BatchNorm as for `g`;
             last layer [C, C/β, 1].
         l_eps: eps of the local branch's BatchNorm.
     """
@@ -128,7 +131,7 @@ def _(x, conv, scale, shift, act, frames, g, g_eps, l, l_eps):  # noqa: E741
 
 
 def _filter_few_clips(x, hidden, l3, kernel, scale, shift, act):
-    """Gate and filter the maps of few clips in one launch."""
+    """Compute the gate and filter the maps in one launch, for few clips."""
     clips, frames, width = hidden.shape
     channels, places = x.shape[1], x.shape[2] * x.shape[3]
     y = torch.empty_like(x)

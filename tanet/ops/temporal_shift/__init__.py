@@ -1,1 +1,1 @@
-"""Channels shifted along time: the shift of TSM, and sums of shifted maps."""
+"""Operations that shift channels along time: the shift of TSM, and sums of shifted maps."""

@@ -1,9 +1,11 @@
 """The shift of TSM: some channels come from the next frame, some from the previous frame.
 
-    Y[n, t, c] = X[n, t + 1, c]  for c < part      X[n, t - 1, c]  for part ≤ c < 2·part      X[n, t, c] else
+    Y[n, t, c] = X[n, t + 1, c]    for c < part
+    Y[n, t, c] = X[n, t - 1, c]    for part ≤ c < 2 · part
+    Y[n, t, c] = X[n, t, c]        for all other channels
 
-X is zero outside the clip. `reference` is the specification. Values are only moved, so faster implementations
-must equal `reference` bit for bit.
+X is zero outside the clip. `reference` is the specification of the shift. The shift only moves values, so
+faster implementations must equal `reference` bit for bit.
 """
 
 import torch
@@ -13,7 +15,7 @@ from tanet.ops.common.dispatch import backend_for
 
 
 def shift(x: torch.Tensor, *, frames: int, part: int) -> torch.Tensor:
-    """Shift `part` channels one frame back in time and as many one frame forward.
+    """Shift the first `part` channels one frame back in time, and the next `part` channels one frame forward.
 
     Args:
         x: feature maps [N·T, C, H, W]; the frames of a clip are consecutive rows.
@@ -21,7 +23,7 @@ def shift(x: torch.Tensor, *, frames: int, part: int) -> torch.Tensor:
         part: number of channels shifted in each direction; 0 for no shift.
 
     Returns:
-        [N·T, C, H, W], a new tensor in the memory format of x; the fused kernel always returns channels-last.
+        A new tensor [N·T, C, H, W] in the memory format of x. The fused kernel always returns channels-last.
 
     Raises:
         ValueError: the number of rows is not a multiple of `frames`.
@@ -29,13 +31,13 @@ def shift(x: torch.Tensor, *, frames: int, part: int) -> torch.Tensor:
     if backend_for(x, frames=frames) == "triton":
         from tanet.ops.temporal_shift.triton_kernel import shift_triton
 
-        as_clips(x, frames)  # only for its check of the shape
+        as_clips(x, frames)  # raises an error if the shape is wrong
         return shift_triton(x, frames, part, 1)
     return reference(x, frames=frames, part=part)
 
 
 def reference(x: torch.Tensor, *, frames: int, part: int) -> torch.Tensor:
-    """Compute `shift` with PyTorch's own operations: the specification, and the CPU implementation."""
+    """Compute `shift` with PyTorch's own operations, as the specification and for CPUs."""
     x = as_clips(x, frames)  # [N, T, C, H, W]
     y = x.clone()
     y[:, :-1, :part] = x[:, 1:, :part]

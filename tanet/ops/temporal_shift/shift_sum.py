@@ -1,4 +1,4 @@
-"""The sum of maps shifted along time: Y[t] = Σ_i X_i[t + ahead_i], zero outside the clip."""
+"""Sum of maps shifted along time: Y[t] = Σ_i X_i[t + ahead_i]. X_i is zero outside the clip."""
 
 import torch
 
@@ -6,11 +6,12 @@ from tanet.ops.common.clips import as_clips
 
 
 def shift_sum(x: torch.Tensor, ahead: tuple[int, ...], *, frames: int) -> torch.Tensor:
-    """Sum the outputs of several temporal taps, each shifted to the frame to which it belongs.
+    """Shift the output of each temporal tap i by ahead[i] frames, and add up the shifted outputs.
 
     Args:
         x: [N·T, I, C, H, W], the outputs of the I taps for each frame.
-        ahead: for each tap, how many frames ahead of the current one it reads; negative for earlier frames.
+        ahead: for each tap, the frame that the tap reads, relative to the current frame. 1 is the next frame,
+            -1 the previous frame.
         frames: T.
 
     Returns:

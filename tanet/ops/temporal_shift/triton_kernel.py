@@ -1,11 +1,17 @@
-"""The shift of TSM as one fused pass, bit for bit equal to `op.reference`; the gradient is the reverse shift.
+"""The shift of TSM as one fused kernel. The result equals `op.reference` bit for bit.
 
-A frame in channels-last is a row of words. A word is V neighbouring channels that shift in the same
-direction: 16 bytes where `part` and C allow it, otherwise as many channels as divide both. Each program
-copies a run of words and computes for each word which frame it comes from. So a warp writes whole cache lines
-for any C and part. If each program owned a range of channels instead, it would write pieces of lines, of only
-16 bytes for C = 64. A line that is read also holds channels that belong to neighbouring output frames. Those
-channels stay in the cache until they are needed, because the cache has room for several frames.
+The gradient of the shift is the shift in the opposite direction.
+
+A frame in channels-last format is a sequence of words. A word is V neighbouring channels that are shifted in
+the same direction. The size of a word is 16 bytes if `part` and C allow this. Otherwise, V is the largest
+power of two that divides both `part` and C.
+
+Each program copies consecutive words. For each word, the program computes the frame from which to read the
+word. The threads of a warp therefore write whole cache lines for any C and part. If each program processed a
+range of channels instead, it would write only pieces of cache lines, for example 16 bytes for C = 64.
+
+A cache line that is read also holds channels for neighbouring output frames. These channels stay in the cache
+until they are needed, because the cache has room for several frames.
 """
 
 import math
@@ -17,13 +23,17 @@ import triton.language as tl
 from tanet.ops.common.triton_tiles import device_of
 
 ELEMENTS = 2048  # elements that one program copies
-BYTES = 16  # largest word, the width of a load
+BYTES = 16  # largest size of a word: a thread can load this much with one instruction
 
 
 @triton.jit
 def _shift_kernel(x, y, T, C, PC, part, tiles, AHEAD: tl.constexpr, BW: tl.constexpr, V: tl.constexpr):
-    """Copy words; C, PC and part count words, so that the compiler sees that addresses are aligned."""
-    # Use one axis of the grid, because the second is limited to 65,535 and there may be more images.
+    """Copy words from the shifted frames.
+
+    C, PC and part are given as numbers of words, not of channels, so that the compiler knows that all
+    addresses are aligned.
+    """
+    # Use only the first axis of the grid: the second is limited to 65,535, and there may be more images.
     image = tl.program_id(0) // tiles
     words = tl.program_id(0) % tiles * BW + tl.arange(0, BW)
     c = words % C
@@ -42,13 +52,14 @@ def _shift_kernel(x, y, T, C, PC, part, tiles, AHEAD: tl.constexpr, BW: tl.const
 
 @torch.library.custom_op("tanet::shift", mutates_args=())
 def shift_triton(x: torch.Tensor, frames: int, part: int, ahead: int) -> torch.Tensor:
-    """Compute `op.shift` on a GPU; x should be in channels-last, otherwise it is copied first.
+    """Compute `op.shift` on a GPU. If x is not in channels-last, x is copied to that format.
 
     Args:
         x: feature maps, as in `op.shift`.
         frames: T.
         part: number of channels shifted in each direction.
-        ahead: 1 for the shift; -1 for the reverse shift, which turns the gradient of y into that of x.
+        ahead: 1 for the shift, -1 for the opposite shift, which turns the gradient of the output into the
+            gradient of x.
     """
     x = x.contiguous(memory_format=torch.channels_last)
     y = torch.empty_like(x, memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""Row of one of the paper's tables: the experiment as a recipe, and the results printed for it."""
+"""Row of one of the paper's tables: a recipe and the published results."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from tanet.recipes.recipe import Recipe
 
 @dataclass(frozen=True)
 class Row:
-    """The recipe of an experiment, and its results exactly as the paper prints them."""
+    """The recipe of an experiment, and its results as printed in the paper."""
 
     recipe: Recipe
     top1: float
@@ -19,4 +19,4 @@ class Row:
     params_m: float | None = None
     """Parameters in millions; None if the table has no such column."""
     note: str = ""
-    """Why `tanet cost` counts differently from the paper, if it does."""
+    """Why the FLOPs that `tanet cost` counts differ from the paper's; "" if they are equal."""

@@ -1,6 +1,7 @@
-"""Table 1a: the parameters α and β of TAM. `tanet train table1a/alpha1-beta4 --data.root …`.
+"""Table 1a of the paper: different values of TAM's parameters α and β.
 
-The paper chooses α=2, β=4 and prints this row in both halves of its table; here it appears once.
+For example, train one row with `tanet train table1a/alpha1-beta4 --data.root …`.
+The paper chooses α = 2 and β = 4, and prints this row twice. Here, this row appears once.
 """
 
 from dataclasses import replace

@@ -1,7 +1,9 @@
-"""Table 1b: wider kernels, for 8 and for 16 frames. `tanet train table1b/kernel5-frames16 --data.root …`.
+"""Table 1b of the paper: adaptive kernels of 3 and 5 taps, for 8 and for 16 frames.
 
-The local branch keeps its 3 taps, as in section 3.2 of the paper. In the published code it has as many taps
-as the kernel: `--model.local_kernel 5`. The 16-frame models are tested on 4 clips (appendix A.1).
+For example, train one row with `tanet train table1b/kernel5-frames16 --data.root …`.
+The convolution of the local branch always has 3 taps, as in section 3.2 of the paper. In the published code,
+this convolution has as many taps as the adaptive kernel. For 5 taps, add `--model.local-kernel 5`. The
+16-frame models are tested on 4 clips (appendix A.1).
 """
 
 from dataclasses import replace

@@ -1,6 +1,7 @@
-"""Table 2: temporal modules in ResNet-50, named as in TEMPORAL. `tanet train table2/tsm --data.root …`.
+"""Table 2 of the paper: temporal modules in ResNet-50. A row has the name of its module (models/temporal).
 
-`tanet cost --table 2` counts their FLOPs, for one view of 8 frames of 256 × 256 pixels and 400 classes.
+For example, train one row with `tanet train table2/tsm --data.root …`. `tanet cost --table 2` counts the
+FLOPs of all rows, for one view of 8 frames of 256 × 256 pixels and for 400 classes.
 """
 
 from dataclasses import replace

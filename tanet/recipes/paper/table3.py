@@ -1,6 +1,7 @@
-"""Table 3: other 2D networks, without and with TAM. `tanet train table3/mobilenet_v2-tam --data.root …`.
+"""Table 3 of the paper: different 2D networks, without and with TAM.
 
-For ResNet-50 without TAM the paper prints 70.7 % in this table and 70.2 % in Table 2.
+For example, train one row with `tanet train table3/mobilenet_v2-tam --data.root …`.
+For ResNet-50 without TAM, the paper prints 70.7 % in this table, but 70.2 % in Table 2.
 """
 
 from dataclasses import replace

@@ -1,4 +1,7 @@
-"""Table 5a: TAM's position in the block (Figure 3). `tanet train table5a/c --data.root …`."""
+"""Table 5a of the paper: TAM at different positions in the residual block (Figure 3).
+
+For example, train one row with `tanet train table5a/c --data.root …`.
+"""
 
 from dataclasses import replace
 from typing import Literal

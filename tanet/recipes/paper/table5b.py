@@ -1,4 +1,7 @@
-"""Table 5b: the stages whose blocks get TAM (3 to 16 blocks). `tanet train table5b/res4-5 --data.root …`."""
+"""Table 5b of the paper: TAM in the blocks of one to four stages of ResNet-50 (3 to 16 blocks).
+
+For example, train one row with `tanet train table5b/res4-5 --data.root …`.
+"""
 
 from dataclasses import replace
 from typing import Literal

@@ -1,0 +1,142 @@
+"""Packets of a video stream. They are kept in memory, or read from the file again if the file is large.
+
+Keeping all packets of a file needs as much memory as the file has bytes. So packets are kept only up to
+`KEPT` bytes. The first pass over a larger file collects the times and sizes of the packets, but keeps no
+packet. To read a packet again, the file is positioned at the last key packet before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, overload
+
+import numpy as np
+
+from tanet.video.base import VideoError
+from tanet.video.packet_index import UNKNOWN, Head, PacketTable
+
+if TYPE_CHECKING:
+    import av
+    from av.container import InputContainer
+
+KEPT = 2**27  # bytes of packets that one open video keeps in memory
+
+
+class PacketStore(Sequence["av.Packet"]):
+    """All packets of a stream, in the order in which the file stores them.
+
+    If the file is truncated, the store has only the packets that are left.
+
+    Args:
+        container: the file, opened and not yet read. The first pass reads all of it.
+        stream: number of the stream in the container.
+        open_again: function that opens the file again, in the same way.
+        path: name of the file in errors.
+        kept: maximum number of bytes to keep in memory.
+    """
+
+    def __init__(
+        self,
+        container: InputContainer,
+        *,
+        stream: int,
+        open_again: Callable[[], InputContainer],
+        path: Path,
+        kept: int,
+    ) -> None:
+        self.path, self._stream, self._open_again = path, stream, open_again
+        self._kept: list[av.Packet] | None = []
+        self._heads: list[Head] = []
+        for packet in packets_of(container, stream):
+            self._heads.append(
+                Head(packet.pts, packet.dts, packet.size, packet.is_keyframe, packet.is_discard, packet.pos)
+            )
+            kept -= packet.size
+            if kept < 0:
+                self._kept = None
+            elif self._kept is not None:
+                self._kept.append(packet)
+        self.table = PacketTable.of(self._heads)
+        self._container: InputContainer | None = None  # opened when a packet is read again
+        self._coming: Iterator[av.Packet] = iter(())  # the packets after `_last`
+        self._last: tuple[int, av.Packet] | None = None
+
+    def __len__(self) -> int:
+        return len(self._heads)
+
+    @overload
+    def __getitem__(self, at: int) -> av.Packet: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[av.Packet]: ...
+    def __getitem__(self, at: int | slice) -> av.Packet | Sequence[av.Packet]:
+        if isinstance(at, slice):
+            return [self[number] for number in range(*at.indices(len(self)))]
+        if self._kept is not None:
+            return self._kept[at]
+        if self._last is None or self._last[0] != at:
+            follows = self._last is not None and self._last[0] == at - 1
+            packet = next(self._coming, None) if follows else self._find(at)
+            if packet is None or not self._is(packet, at):
+                raise VideoError(self.path, "the file has changed since it was opened")
+            self._last = at, packet
+        return self._last[1]
+
+    def close(self) -> None:
+        """Free the packets and the file."""
+        self._kept, self._last = [], None
+        self._close_container()
+
+    def _find(self, at: int) -> av.Packet | None:
+        """Read packet `at` by seeking to the key packet before it, or by reading from the beginning."""
+        keys = np.flatnonzero(self.table.key[: at + 1])
+        for start in dict.fromkeys((int(keys[-1]) if len(keys) else 0, 0)):
+            self._coming = self._packets_from(start)
+            number = None
+            for packet in self._coming:
+                if number is not None:
+                    number += 1
+                elif self._is(packet, start):
+                    number = start
+                elif (packet.pos or 0) > (self._heads[start].pos or 0):
+                    break  # the seek went past the key packet
+                if number == at:
+                    return packet
+        return None
+
+    def _packets_from(self, start: int) -> Iterator[av.Packet]:
+        """Position the file at the key packet `start`, or before it, and yield the packets from there."""
+        if start == 0 or self._container is None:
+            self._close_container()
+            self._container = self._open_again()
+        if start:
+            decoded, time = int(self.table.decoded[start]), int(self.table.time[start])
+            stream = self._container.streams[self._stream]
+            self._container.seek(time if decoded == UNKNOWN else decoded, stream=stream)
+        return packets_of(self._container, self._stream)
+
+    def _is(self, packet: av.Packet, at: int) -> bool:
+        head = self._heads[at]
+        return (packet.pts, packet.size, packet.pos) == (head.pts, head.size, head.pos)
+
+    def _close_container(self) -> None:
+        """Close the file now. Otherwise, it uses memory until Python's garbage collector runs."""
+        self._coming = iter(())
+        if self._container is not None:
+            self._container.close()
+            self._container = None
+
+
+def packets_of(container: InputContainer, stream: int) -> Iterator[av.Packet]:
+    """Yield the remaining packets of a stream, up to the end of the file or up to the first damage."""
+    from av.error import FFmpegError
+
+    while True:
+        try:
+            yield from (packet for packet in container.demux(container.streams[stream]) if packet.size)
+            return
+        except IndexError:
+            # PyAV raises this error at a packet of a stream that appears only after the header.
+            continue
+        except (FFmpegError, OSError, UnicodeDecodeError):
+            return
