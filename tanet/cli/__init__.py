@@ -10,6 +10,7 @@ tanet demo
 """
 
 import importlib
+import io
 import os
 import select
 import sys
@@ -52,6 +53,7 @@ def main(args: Sequence[str] | None = None) -> int:
     An error that the user can fix is printed as one line on standard error. The environment variable
     TANET_TRACEBACK=1 adds the traceback. Any other exception is a bug in tanet and is not caught.
     """
+    _escape_unprintable()
     name, *rest = list(sys.argv[1:] if args is None else args) or ["--help"]
     if name in ("-h", "--help"):
         say(HELP)
@@ -78,6 +80,13 @@ def main(args: Sequence[str] | None = None) -> int:
         if isinstance(error, OSError) and error.filename:
             return fail(f"{error.filename}: {error.strerror}")
         return fail(str(error))
+
+
+def _escape_unprintable() -> None:
+    """Make standard output and error show characters that the terminal lacks as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _reader_left() -> bool:

@@ -19,7 +19,7 @@ from tanet.cli.console import err, say, warn
 from tanet.errors import UserError
 from tanet.recipes.renamed import RENAMED, new_field_name
 from tanet.runtime.device import pick_device
-from tanet.runtime.files import write_atomically
+from tanet.runtime.files import text_bytes, write_atomically
 
 F = TypeVar("F")
 Device = Annotated[str, tyro.conf.arg(metavar="{auto,cpu,cuda,cuda:1,…}")]
@@ -120,7 +120,7 @@ def fail(message: str, *, status: int = 2) -> int:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically, so that an interruption leaves no partial file."""
-    write_atomically(path, text.encode())
+    write_atomically(path, text_bytes(text))
 
 
 def write_lines(path: Path, lines: Sequence[str]) -> None:

@@ -1,6 +1,5 @@
 """The command `tanet cost`, which counts the parameters and operations of a network and can time it."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from tanet.profiling.latency import Latency, measure_latency
 from tanet.recipes import TABLES, Row, find_recipe, find_table
 from tanet.recipes.recipe import Eval, Network2D, Recipe
 from tanet.runtime.device import pick_device
-from tanet.runtime.files import versions, write_atomically
+from tanet.runtime.files import json_bytes, versions, write_atomically
 
 KINETICS = 400  # classes
 # If the FLOPs differ from the paper's by more than ROUNDING (in GFLOPs), the reason is printed.
@@ -102,7 +101,7 @@ def run(args: list[str]) -> int:
     if flags.json:
         networks = [_as_dict(line, rows.get(line.name)) for line in lines]
         values = {"versions": versions(), "device": device, "networks": networks}
-        write_atomically(flags.json, json.dumps(values, indent=2, ensure_ascii=False).encode())
+        write_atomically(flags.json, json_bytes(values, indent=2))
     return 0
 
 
@@ -112,7 +111,7 @@ def _network_cost(flags: CostFlags, args: list[str]) -> NetworkCost:
     The name of an existing file is the name of a checkpoint. Any other name is the name of a recipe.
     """
     name = flags.network
-    if not Path(name).is_file():
+    if not Path(name).is_file() and not (Path(name) / "best.safetensors").is_file():
         try:
             recipe = find_recipe(name)
         except UserError as error:

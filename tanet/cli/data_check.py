@@ -1,6 +1,5 @@
 """The command `tanet data check ROOT|LIST`, which finds videos that cannot be decoded."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,15 +12,17 @@ from rich.markup import escape
 from rich.table import Column, Table
 from tyro.conf import Positional, arg
 
-from tanet.cli.common import OptionalFile, fail, parse, write_lines, write_text
+from tanet.cli.common import OptionalFile, fail, parse, write_lines
 from tanet.cli.console import out, progress_bar, say, warn
-from tanet.data.annotations import listed_videos
+from tanet.data.annotations import listed_videos, read_split
+from tanet.data.class_folders import one_class
 from tanet.data.find_videos import VIDEO_SUFFIXES, find_videos
 from tanet.data.tools import check as inspection
 from tanet.data.tools.check import Finding
 from tanet.errors import UserError
+from tanet.recipes.recipe import Data
 from tanet.runtime.device import available_cores
-from tanet.runtime.files import name_below, versions
+from tanet.runtime.files import json_bytes, name_below, versions, write_atomically
 
 # The terminal shows at most this many bad videos. The files of --json and --quarantine list every bad video.
 ROWS = 40
@@ -82,6 +83,7 @@ def run(args: list[str]) -> int:
     names = [_named(finding, flags) for finding in bad]
     if findings:
         _show(findings, dict(zip(names, bad, strict=True)))
+    _tell_training(flags)
     if flags.json:
         counts = Counter(finding.verdict for finding in findings)
         report = {
@@ -91,10 +93,27 @@ def run(args: list[str]) -> int:
             "counts": dict(counts),
             "findings": [asdict(finding) for finding in findings],
         }
-        write_text(flags.json, json.dumps(report, indent=2, ensure_ascii=False))
+        write_atomically(flags.json, json_bytes(report, indent=2))
     if flags.quarantine:
         write_lines(flags.quarantine, names)
     return status or (1 if bad else 0)
+
+
+def _tell_training(flags: CheckFlags) -> None:
+    """Say what training would say about the folder or list: that it refuses it, or what it leaves out."""
+    path = flags.videos
+    if path.is_file() and path.suffix.lower() in VIDEO_SUFFIXES:
+        return
+    root = str(flags.root or "")
+    try:
+        split = read_split(Data(root=str(path)) if path.is_dir() else Data(root=root, train=str(path)))
+    except UserError as error:
+        warn(f"training would refuse these videos: {error}")
+        return
+    for warning in split.warnings:
+        warn(warning)
+    if len(split.classes) < 2:
+        warn(f"training would refuse these videos: {one_class(path, ', '.join(split.classes))}")
 
 
 def _videos(flags: CheckFlags) -> list[Path]:

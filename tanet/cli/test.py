@@ -18,6 +18,7 @@ import tyro
 
 from tanet.checkpoints import checkpoint as checkpoints
 from tanet.checkpoints.checkpoint import Checkpoint
+from tanet.checkpoints.weights import file_of
 from tanet.cli.common import Device, OptionalFile, parse
 from tanet.cli.console import progress_bar, say, show_accuracy, show_mistakes, warn
 from tanet.data.annotations import read_test_samples
@@ -30,7 +31,7 @@ from tanet.evaluation.score_files import ScoredModel, Scores
 from tanet.recipes.recipe import Data, Eval
 from tanet.runtime.distributed import ProcessGroup, is_main_process, join_process_group
 from tanet.runtime.events import Note
-from tanet.runtime.files import write_atomically
+from tanet.runtime.files import text_bytes, write_atomically
 
 # A rank waits up to this many seconds for the slowest rank. If a rank fails, torchrun ends all the others.
 PATIENCE = 24 * 3600.0
@@ -98,7 +99,7 @@ def run(args: list[str]) -> int:
             _check(flags)
             parts = [
                 score_files.load(path) if score_files.is_scores(path) else _model(path, args, device)
-                for path in flags.models
+                for path in map(file_of, flags.models)
             ]
             # Check now, not after hours of testing, that the models can be averaged.
             blank = [part.nothing() if isinstance(part, _Model) else part for part in parts]
@@ -140,7 +141,7 @@ def _check(flags: TestFlags) -> None:
             raise UserError(f"{out}: cannot be written; choose another file")
         if out.exists() and out.resolve() in {path.resolve() for path in flags.models}:
             raise UserError(f"{out} is an input file, and would be overwritten: choose another file")
-    if all(score_files.is_scores(path) for path in flags.models) and (
+    if all(score_files.is_scores(file_of(path)) for path in flags.models) and (
         flags.protocol or (flags.data, flags.eval) != (Data(), Eval())
     ):
         raise UserError("saved scores cannot be changed: --eval and --data apply only to checkpoints")
@@ -204,4 +205,4 @@ def _table(report: Report) -> bytes:
     table.writerow(["class", *report.classes])
     for name, row in zip(report.classes, report.confusion.tolist(), strict=True):
         table.writerow([name, *row])
-    return text.getvalue().encode()
+    return text_bytes(text.getvalue())

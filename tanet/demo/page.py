@@ -12,7 +12,7 @@ import torch
 
 from tanet.data.frame_sampling import middle_indices
 from tanet.evaluation.report import Report
-from tanet.runtime.files import write_atomically
+from tanet.runtime.files import text_bytes, write_atomically
 from tanet.video import open_video
 
 COMPARED = {"tam": "TANet", "none": "2D network"}
@@ -68,7 +68,7 @@ def write_page(path: str | Path, reports: Mapping[str, Report], *, backbone: str
         heads="".join(f"<th>{COMPARED[name]}</th>" for name in reports),
         rows="\n".join(_row(reports, number) for number in examples),
     )
-    write_atomically(path, page.encode())
+    write_atomically(path, text_bytes(page))
     return Path(path)
 
 

@@ -1,6 +1,7 @@
 """Functions for files: write a file atomically, name a file relative to a folder, list package versions."""
 
 import errno
+import json
 import os
 from importlib import metadata
 from pathlib import Path
@@ -23,6 +24,18 @@ def name_below(path: str | Path, root: str | Path | None) -> str | None:
     if not root or path == Path(root) or not path.is_relative_to(root):
         return None
     return path.relative_to(root).as_posix()
+
+
+def text_bytes(text: str) -> bytes:
+    """Encode text as UTF-8; bytes of file names that are not UTF-8 stay as they are on the disk."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def json_bytes(values: object, *, indent: int | None = None, compact: bool = False) -> bytes:
+    """Encode values as JSON in UTF-8; bytes of file names that are not UTF-8 become escapes of JSON."""
+    separators = (",", ":") if compact else None
+    text = json.dumps(values, ensure_ascii=False, indent=indent, separators=separators)
+    return text.encode("utf-8", "backslashreplace")
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:

@@ -26,7 +26,7 @@ from tanet.recipes.fields import OnResume, rule_of
 from tanet.recipes.recipe import Recipe
 from tanet.recipes.renamed import new_field_name
 from tanet.runtime.events import Note, OnEvent
-from tanet.runtime.files import name_below, write_atomically
+from tanet.runtime.files import name_below, text_bytes, write_atomically
 from tanet.training import training_state as states
 from tanet.training.events import EpochResult
 from tanet.training.training_state import TrainingState
@@ -77,11 +77,7 @@ class RunFolder:
             self._write_results()
             on_event(Note(f"{self.folder}: resuming after epoch {state.epoch}, step {state.step}"))
             return state
-        if self.last.exists() or states.list_states(self.folder):
-            how = ", but no state to resume from" if resume else ": continue it with --resume"
-            raise UserError(
-                f"{self.folder} already holds a training run{how}; for a new run, choose another --out"
-            )
+        refuse_old_run(self.folder, resume=resume)
         if resume:
             on_event(Note(f"{self.folder}: no state to resume from yet, starting a new run"))
         self._clear()
@@ -159,6 +155,17 @@ class RunFolder:
                 path.unlink()
 
 
+def refuse_old_run(folder: Path, *, resume: bool) -> None:
+    """Check that a folder holds no training run.
+
+    Raises:
+        UserError: the folder holds a run. The message depends on `resume`, which the user has asked for.
+    """
+    if (folder / "last.safetensors").exists() or states.list_states(folder):
+        how = ", but no state to resume from" if resume else ": continue it with --resume"
+        raise UserError(f"{folder} already holds a training run{how}; for a new run, choose another --out")
+
+
 def has_recipe(folder: Path) -> bool:
     """Tell whether a folder holds a training run, finished or not."""
     return (folder / "recipe.json").exists()
@@ -208,4 +215,4 @@ def _videos(samples: tuple[Sample, ...], root: str) -> str:
 
 
 def _digest(lines: tuple[str, ...] | list[str]) -> str:
-    return f"checksum {hashlib.sha256(chr(10).join(lines).encode()).hexdigest()[:12]}"
+    return f"checksum {hashlib.sha256(text_bytes(chr(10).join(lines))).hexdigest()[:12]}"

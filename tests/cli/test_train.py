@@ -59,7 +59,7 @@ def test_resume_does_not_need_init_file(command, tmp_path, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt  # at this point the state of the epoch is saved
 
-    monkeypatch.setattr("tanet.training.trainer._Training._finish_epoch", stop)
+    monkeypatch.setattr("tanet.training.training_loop.TrainingLoop._finish_epoch", stop)
     assert main([*command, *out, "--init", str(start)]) == 130
     monkeypatch.undo()
     start.unlink()

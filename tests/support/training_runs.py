@@ -35,7 +35,7 @@ def finished_run(recipe, tmp_path_factory):
 @pytest.fixture
 def progress_every_step(monkeypatch):
     """Make the trainer report progress after every step."""
-    monkeypatch.setattr(sys.modules["tanet.training.trainer"], "PROGRESS_INTERVAL", -1.0)
+    monkeypatch.setattr(sys.modules["tanet.training.training_loop"], "PROGRESS_INTERVAL", -1.0)
 
 
 def same_result(one, other):

@@ -31,7 +31,7 @@ def recipe(tmp_path_factory):
 
 def put_nan_in_steps(monkeypatch, *steps):
     """Put a NaN into the views of the given steps, counted from 1."""
-    module, count = sys.modules["tanet.training.trainer"], 0
+    module, count = sys.modules["tanet.training.training_loop"], 0
     original = module.prefetch_to_device
 
     def prefetch_with_nan(batches, device, spec):

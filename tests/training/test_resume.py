@@ -38,7 +38,7 @@ def prefetch_one_batch_ahead(batches, device, spec):
 def test_resume_within_epoch_gives_same_result(
     recipe, finished_run, tmp_path, progress_every_step, monkeypatch, moment, workers, ahead
 ):
-    monkeypatch.setattr(sys.modules["tanet.training.trainer"], "prefetch_to_device", ahead)
+    monkeypatch.setattr(sys.modules["tanet.training.training_loop"], "prefetch_to_device", ahead)
     with pytest.raises(Stop):
         train(recipe, out=tmp_path, device="cpu", save_minutes=0, on_event=stop_at(*moment))
     said = []

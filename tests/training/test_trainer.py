@@ -13,6 +13,7 @@ from tanet.checkpoints import checkpoint
 from tanet.data.annotations import read_split
 from tanet.data.loader import BadVideo
 from tanet.data.samples import Split
+from tanet.errors import UserError
 from tanet.evaluation import evaluate
 from tanet.recipes.recipe import from_dict
 from tanet.training.trainer import EpochResult, Note, Progress
@@ -159,3 +160,32 @@ def test_tam_overfits_frame_order(recipe, tmp_path):
     samples = read_split(recipe.data).train
     report = evaluate.evaluate(model.network, samples, classes=model.classes, recipe=recipe)
     assert report.accuracy.top1 == 1
+
+
+@pytest.mark.slow
+def test_second_training_in_a_folder_is_refused_while_the_first_runs(recipe, tmp_path):
+    refused = []
+
+    def start_another(event):
+        if isinstance(event, Progress) and not refused:
+            with pytest.raises(UserError, match=r"run: in use \(a training by this process"):
+                train(recipe, out=tmp_path / "run", device="cpu")
+            refused.append(True)
+
+    best = train(recipe, out=tmp_path / "run", device="cpu", on_event=start_another)
+    assert refused
+    assert checkpoint.load(best)
+    with pytest.raises(UserError, match="already holds a training run"):
+        train(recipe, out=tmp_path / "run", device="cpu")
+
+
+def test_folder_of_another_run_is_refused_before_the_videos_are_searched(recipe, tmp_path):
+    (tmp_path / "last.safetensors").touch()
+    with pytest.raises(UserError, match="already holds a training run"):
+        train(changed(recipe, data={"root": "nowhere"}), out=tmp_path, device="cpu")
+
+
+def test_failed_start_leaves_no_folder(recipe, tmp_path):
+    with pytest.raises(UserError, match="no such folder"):
+        train(changed(recipe, data={"root": "nowhere"}), out=tmp_path / "a" / "run", device="cpu")
+    assert not (tmp_path / "a").exists()

@@ -107,7 +107,9 @@ def test_training_reports_gpu_memory(recipe, tmp_path, compile):
 
 
 def test_resume_within_epoch_restores_random_numbers(recipe, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules["tanet.training.trainer"], "PROGRESS_INTERVAL", -1.0)  # report every step
+    monkeypatch.setattr(
+        sys.modules["tanet.training.training_loop"], "PROGRESS_INTERVAL", -1.0
+    )  # report every step
 
     class Stop(Exception):
         pass

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tanet.errors import UserError
+from tanet.runtime.files import json_bytes
 
 Format = Literal["jpeg", "h264"]
 SPLITS = ("train", "val", "videos")  # "videos": not split
@@ -73,7 +74,7 @@ def write_index(rows: Sequence[PackedVideo], *, classes: Sequence[str], encoding
             for row in rows
         ],
     }
-    return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
+    return json_bytes(values, compact=True)
 
 
 def read_index(path: Path) -> tuple[tuple[PackedVideo, ...], tuple[str, ...]]:

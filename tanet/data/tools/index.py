@@ -153,7 +153,7 @@ class Journal:
             except (json.JSONDecodeError, KeyError, TypeError):
                 continue  # the line was cut off, for example by a power failure: probe the video again
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a", encoding="utf-8")
+        self._file = path.open("a", encoding="utf-8", errors="backslashreplace")
         if text and not text.endswith("\n"):
             self._file.write("\n")
 

@@ -24,7 +24,7 @@ from tanet.data.samples import Sample
 from tanet.data.shards.format import HEADER, PackedVideo, ShardEntry, index_path, padded_size, write_index
 from tanet.data.tools.encode import EncodedVideo, Encoding, encode
 from tanet.errors import UserError
-from tanet.runtime.files import name_below, write_atomically
+from tanet.runtime.files import json_bytes, name_below, text_bytes, write_atomically
 from tanet.runtime.process_pool import FailedFile, map_files
 
 
@@ -125,13 +125,13 @@ class ShardWriter:
             self.tar = tarfile.open(  # noqa: SIM115, `finish` closes the file
                 self.unfinished, "w", format=tarfile.USTAR_FORMAT
             )
-        key = hashlib.sha256(about["video"].encode()).hexdigest()[:20]
+        key = hashlib.sha256(text_bytes(about["video"])).hexdigest()[:20]
         parts, end = [], 0
         for part in coded.parts:
             parts.append((end + HEADER, len(part), zlib.crc32(part)))
             end += HEADER + padded_size(len(part))
         size = {name: getattr(coded, name) for name in ("frames", "fps", "height", "width")}
-        head = json.dumps({**about, **size, "parts": parts}, ensure_ascii=False).encode()
+        head = json_bytes({**about, **size, "parts": parts})
         packed = ShardEntry(self._path().name, self.tar.offset + HEADER, len(head), zlib.crc32(head))
         self._write(f"{key}.json", head)
         if about["coding"]["format"] == "h264":
