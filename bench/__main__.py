@@ -25,7 +25,7 @@ from bench.common import ROOT, head, read_csv, write_csv
 BENCHMARKS = {
     "speed and memory": ("speed", "ops", "scaling", "versions"),
     "reading videos": ("decode", "feeding", "shards", "views"),
-    "accuracy": ("verbs",),
+    "accuracy": ("verbs", "short_training"),
 }
 
 
@@ -37,7 +37,7 @@ def main(words: Sequence[str] | None = None) -> None:
         for kind, names in BENCHMARKS.items():
             print(f"\n{kind}")
             for name in names:
-                print(f"  {name:10} {summary(name)}")
+                print(f"  {name:14} {summary(name)}")
         return
     name = words[0]
     if name not in known:

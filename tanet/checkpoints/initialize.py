@@ -4,11 +4,13 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from tanet.checkpoints import convert
 from tanet.checkpoints.checkpoint import Header, read_header, read_recipe
-from tanet.checkpoints.convert.recognise import recognise, recognise_backbone
+from tanet.checkpoints.convert.read import recognise_file, shift_div_in_config
+from tanet.checkpoints.convert.recognise import recognise_backbone
 from tanet.checkpoints.resize_frames import depends_on_frames, resize_frames
 from tanet.checkpoints.weights import is_tanets, read_weights, state_dict_diff
 from tanet.errors import UserError
@@ -49,16 +51,11 @@ def load_initial_weights(
         UserError: the file is not a checkpoint, its weights are for clips of another length, or some weights
             do not fit. The message names the weights that do not fit.
     """
-    file = read_weights(path)
-    state = file.state
-    if is_tanets(file.beside):
-        header = read_header(path)
-    else:
-        checkpoint = convert.read(path).checkpoint
-        header = Header(checkpoint.recipe, checkpoint.network.input_spec, checkpoint.classes, checkpoint.info)
-        state = checkpoint.network.state_dict()
-    own = network.state_dict()
-    frames, notes = header.recipe.model.frames, _differences(header.recipe.model, model)
+    header, state, notes = _read_start(path, model)
+    own, trained_model = network.state_dict(), header.recipe.model
+    if trained_model.backbone != model.backbone:
+        raise _misfit(path, "backbone", trained_model.backbone, model.backbone)
+    frames, notes = trained_model.frames, notes + _differences(trained_model, model)
     if frames != network.frames and not depends_on_frames(state):
         notes.append(f"trained on clips of {frames} frames, now {network.frames}: its weights fit both")
     elif frames != network.frames:
@@ -73,6 +70,8 @@ def load_initial_weights(
         state |= {name: tensor for name, tensor in own.items() if name.startswith("head.")}
         notes.append(f"trained on other classes ({len(header.classes)}), so the classifier is not copied")
     if difference := state_dict_diff(state, own):
+        if trained_model.temporal != model.temporal:
+            raise _misfit(path, "temporal", trained_model.temporal, model.temporal)
         raise UserError(f"{path}: the weights do not fit this network; {difference}")
     network.load_state_dict(state, strict=False)
     trained = header.input_spec
@@ -82,6 +81,32 @@ def load_initial_weights(
         )
     network.input_spec = spec_like(network.input_spec, trained)
     return [f"{path}: {note}" for note in notes]
+
+
+def _read_start(path: str | Path, model: Network2D) -> tuple[Header, dict[str, torch.Tensor], list[str]]:
+    """Return the header and the weights of a checkpoint of tanet or another project, and notes.
+
+    A file of another project may not show the `shift_div` of a TSM. The value in `model` is then assumed.
+    """
+    file = read_weights(path)
+    if is_tanets(file.beside):
+        return read_header(path), file.state, []
+    checkpoint, notes = convert.read(path).checkpoint, []
+    recipe, network = checkpoint.recipe, checkpoint.network
+    if recipe.model.temporal == model.temporal == "tsm" and shift_div_in_config(file.beside) is None:
+        trained = dataclasses.replace(recipe.model, shift_div=model.shift_div)
+        recipe = dataclasses.replace(recipe, model=trained)
+        notes.append(f"the file does not show model.shift_div: {model.shift_div} assumed")
+    header = Header(recipe, network.input_spec, checkpoint.classes, checkpoint.info)
+    return header, network.state_dict(), notes
+
+
+def _misfit(path: str | Path, field: str, trained: str, now: str) -> UserError:
+    """Return the error for a file whose network has another value of a field of the model section."""
+    return UserError(
+        f"{path}: the weights do not fit this network: the file has {field} {trained}, "
+        f"model.{field} is {now}; leave out --model.{field}, or start from another file"
+    )
 
 
 def _differences(trained: Network2D, model: Network2D) -> list[str]:
@@ -102,7 +127,9 @@ def _temporal(model: Network2D) -> dict[str, str | int]:
         "temporal module": model.temporal,
         "position": module.place if model.position == "auto" else model.position,
         "stages": ", ".join(model.stages),
+        "blocks": model.blocks,
         "kernel": model.kernel,
+        **({"shift_div": model.shift_div} if model.temporal == "tsm" else {}),
     }
 
 
@@ -117,6 +144,9 @@ def load_backbone_weights(backbone: nn.Module, path: str | Path) -> None:
     """
     state = read_weights(path).state
     own = {name: tensor for name, tensor in backbone.state_dict().items() if ".temporal." not in name}
+    theirs, ours = recognise_backbone(state), recognise_backbone(own)
+    if theirs and ours and theirs != ours:
+        raise _misfit(path, "backbone", theirs, ours)
     state = {
         k: v for k, v in state.items() if k in own or not k.startswith(("fc.", "classifier.", "AuxLogits."))
     }
@@ -143,11 +173,7 @@ def model_from_file(path: str | Path, model: Network2D) -> Network2D:
         return _started_from(read_recipe(path).model, path, model)
     if backbone := recognise_backbone(state):
         return dataclasses.replace(model, backbone=backbone, weights=str(path), init="")
-    try:
-        found = recognise(state, temporal="tam", frames=None)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
-    return _started_from(found.model, path, model)
+    return _started_from(recognise_file(path, file).model, path, model)
 
 
 def _started_from(trained: Network2D, path: str | Path, model: Network2D) -> Network2D:

@@ -72,6 +72,15 @@ def _silent_cli(default: F, args: list[str]) -> F:
         return tyro.cli(type(default), default=default, args=args)
 
 
+def unknown_words(default: object, args: list[str]) -> list[str]:
+    """Return the arguments that no flag accepts. Return none if the flags cannot be parsed."""
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        try:
+            return tyro.cli(type(default), default=default, args=args, return_unknown_args=True)[1]
+        except SystemExit:
+            return []
+
+
 def _user_error(stop: BaseException) -> UserError | None:
     """Return the UserError that made tyro stop, or None if there was another cause.
 

@@ -4,16 +4,19 @@ Results go to standard output. Progress bars and warnings go to standard error, 
 the results.
 """
 
+import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from tanet.cli.progress import CountDisplay, Display, Status, duration
 from tanet.data.loader import BadVideo
 from tanet.data.samples import Split
+from tanet.evaluation.evaluate import VideosDone
 from tanet.evaluation.report import Report
 from tanet.inference.predict import Prediction
 from tanet.recipes.recipe import Recipe
@@ -21,7 +24,10 @@ from tanet.runtime.events import Note
 from tanet.training.events import BadStep, EpochResult, Event
 from tanet.training.events import Progress as StepProgress
 from tanet.training.plan import Plan
+from tanet.training.plan_cost import smaller_setting
+from tanet.training.time_left import TimeEstimator, TimeLeft
 
+LONG = 600.0  # seconds of training from which a smaller setting is proposed
 out = Console(highlight=False, emoji=False)
 err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
@@ -36,73 +42,98 @@ def warn(line: str) -> None:
     err.print(f"[yellow]note:[/] {escape(line)}")
 
 
-def progress_bar() -> Progress:
-    """Return a progress bar on standard error. Each task needs a field `note`, the text after the bar."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=err,
-        transient=True,
-    )
+def progress_bar(what: str, *, total: int) -> CountDisplay:
+    """Return the display of the progress of `total` items on standard error."""
+    return CountDisplay(what, total=total, console=err)
 
 
 class TrainingScreen:
-    """Terminal display of a training run: a progress bar, and one line with the results of each epoch.
+    """Terminal display of a training run: its progress, and one line with the results of each epoch.
 
-    The bar shows the loss, accuracy, learning rate, speed and time left.
+    The progress includes the time left of the epoch and of the run, the loss, the accuracy and the speed.
+
+    Args:
+        recipe: the experiment.
+        console: console on standard error. Default: standard error.
+        clock: function that returns the time in seconds.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
-        self.model, self.epochs, self.bar = recipe.model, recipe.optim.epochs, progress_bar()
-        self.task = self.bar.add_task("training", total=None, note="")
-        self.at_work = False
+    def __init__(
+        self, recipe: Recipe, *, console: Console = err, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.recipe, self.epochs, self.plan = recipe, recipe.optim.epochs, None
+        self.estimate = TimeEstimator(clock=clock)
+        self.display = Display(console, clock=clock)
+        self.at: StepProgress | None = None
+        self.total_told = False
 
     def __enter__(self) -> Self:
-        self.bar.start()
+        self.display.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.bar.stop()
+        self.display.__exit__(kind, error, trace)
 
     def show(self, event: Event) -> None:
         """Show an event that the training function `train` reports, for example a warning."""
+        left = self.estimate(event)
         if isinstance(event, Split):
             for warning in event.warnings:
                 warn(warning)
         elif isinstance(event, Plan):
-            self._start(event)
+            with self.display.aside():
+                self._start(event)
         elif isinstance(event, Note):
             warn(event.text)
         elif isinstance(event, BadVideo):
             warn(f"video skipped: {event.error}")
         elif isinstance(event, BadStep):
             warn(f"step skipped: {event}")
-        elif isinstance(event, StepProgress):
-            done = (event.epoch - 1) * event.steps + event.step
-            note = f"loss {event.loss:.3f}  top-1 {event.top1:.1%}  lr {event.lr:.4g}  {_speed(event)}"
-            if event.memory is not None:
-                note += f"  {event.memory / 2**30:.1f} GiB"
-            total = self.epochs * event.steps
-            # Start the bar at the steps done before a resume. Then only new steps count in the time left.
-            if not self.at_work:
-                self.bar.reset(self.task, completed=done, total=total)
-            self.at_work = True
-            self.bar.update(self.task, completed=done, total=total, note=note)
+        elif isinstance(event, StepProgress | VideosDone):
+            self._show_progress(event, left)
         else:
-            val = "" if event.val_top1 is None else f"  val top-1 {event.val_top1:.1%}"
-            say(
-                f"epoch {event.epoch:3}/{self.epochs}  lr {event.lr:.4g}  "
-                f"loss {event.train_loss:.3f}  train top-1 {event.train_top1:.1%}{val}  "
-                f"{_speed(event)}  {event.seconds:.0f} s"
-            )
+            with self.display.aside():
+                self._show_result(event)
+
+    def _show_progress(self, event: StepProgress | VideosDone, left: TimeLeft | None) -> None:
+        if isinstance(event, StepProgress):
+            self.at, count = event, f"step {event.step}/{event.steps}"
+        else:
+            count = f"validation {event.done}/{event.total}"
+        at = self.at
+        if at is None:
+            return
+        if left:
+            if not self.total_told:
+                self._tell_total(left)
+            count += f", {duration(left.epoch)} left of the epoch, {duration(left.run)} of the run"
+        details = [f"loss {at.loss:.3f}", f"top-1 {at.top1:.1%}", f"lr {at.lr:.4g}", *_speed(at).split(", ")]
+        if at.memory is not None:
+            details.append(f"{at.memory / 2**30:.1f} GiB")
+        done = ((at.epoch - 1) * at.steps + at.step) / (self.epochs * at.steps)
+        self.display.show(Status(f"epoch {at.epoch}/{self.epochs}", done, count, details))
+
+    def _tell_total(self, left: TimeLeft) -> None:
+        """Print the time for the whole run once, and what a smaller setting would take on a CPU."""
+        self.total_told = True
+        line = f"about {duration(left.total)} for the whole run"
+        if self.plan and self.plan.device == "cpu" and left.total > LONG:
+            smaller = smaller_setting(self.recipe, classes=self.plan.classes)
+            line += f" ({smaller})" if smaller else ""
+        self.display.say(line)
+
+    def _show_result(self, event: EpochResult) -> None:
+        val = "" if event.val_top1 is None else f"  val top-1 {event.val_top1:.1%}"
+        say(
+            f"epoch {event.epoch:3}/{self.epochs}  lr {event.lr:.4g}  "
+            f"loss {event.train_loss:.3f}  train top-1 {event.train_top1:.1%}{val}  "
+            f"{_speed(event)}  {event.seconds:.0f} s"
+        )
 
     def _start(self, plan: Plan) -> None:
-        model, self.epochs = self.model, plan.epochs
+        model, self.plan, self.epochs = self.recipe.model, plan, plan.epochs
         say(f"{model.backbone} with temporal module {model.temporal}, {model.frames} frames per clip")
         for line in plan.lines:
             say(line)

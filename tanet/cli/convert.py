@@ -42,9 +42,14 @@ class ConvertFlags:
     class_names: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint=OWN.format("0, 1, …"))] = None
     """Text file with one class name per line, in the order of the labels."""
     recipe: Annotated[str | None, arg(metavar="NAME", help_behavior_hint=OWN.format("finetune's"))] = None
-    """Recipe to store with the weights, for example kinetics400. The recipe sets the sampling and views."""
+    """Recipe to store with the weights. The recipe sets the sampling and views. The name is kinetics400,
+    kinetics400-16f, something-v1, something-v1-16f, something-v2, something-v2-16f, finetune, finetune-cpu,
+    arrow6, verbs, or a row such as table2/tsm; `tanet train` lists the rows."""
     frames: Annotated[int | None, arg(metavar="T", help_behavior_hint=OWN.format("8"))] = None
     """Frames per clip. Set this number for TSM and 2D networks, because the weights do not show it."""
+    shift_div: Annotated[int | None, arg(metavar="D", help_behavior_hint=OWN.format("8"))] = None
+    """TSM: 1/D of the channels is shifted each way. Set this number if a TSM was trained with another one
+    than 8, because the weights do not show it."""
     change_frames: Literal["no", "interpolate"] = "no"
     """With --frames: interpolate adapts the weights to the new number of frames. Fine-tune the result."""
     temporal: Literal["tam", "tanet-r"] = "tam"
@@ -64,6 +69,7 @@ def run(args: list[str]) -> int:
         flags.source,
         temporal=flags.temporal,
         frames=flags.frames,
+        shift_div=flags.shift_div,
         interpolate=flags.change_frames == "interpolate",
         classes=read_class_names(flags.class_names) if flags.class_names else None,
         recipe=flags.recipe,

@@ -47,7 +47,9 @@ class CostFlags:
     """
 
     network: Positional[Annotated[str, arg(metavar="[RECIPE|CHECKPOINT]", help_behavior_hint="")]] = ""
-    """A recipe, a row of a table in the paper (for example table2/tsm), or a checkpoint of `tanet train`."""
+    """A checkpoint of `tanet train`, or a recipe: kinetics400, kinetics400-16f, something-v1,
+    something-v1-16f, something-v2, something-v2-16f, finetune, finetune-cpu, arrow6, verbs, or a row of a
+    table in the paper such as table2/tsm; `tanet train` lists the rows."""
     table: Annotated[str, arg(metavar=f"{{{','.join(TABLES)}}}", help_behavior_hint="")] = ""
     """Table of the paper. All rows of the table are counted instead of one network."""
     size: Annotated[

@@ -4,9 +4,9 @@ from tanet.cli import data_check, data_index, data_pack
 from tanet.cli.console import say
 from tanet.errors import UserError
 
-USAGE = """usage: tanet data index DATASET ROOT   list the videos of a public data set, for training
+USAGE = """usage: tanet data index DATASET ROOT   list the videos of a public data set
        tanet data check ROOT|LIST      decode every video and name the bad ones
-       tanet data pack ROOT|LIST OUT   pack videos into tar shards, which training reads faster
+       tanet data pack ROOT|LIST OUT   pack videos into shards, read faster
 
 Run `tanet data COMMAND --help` for the flags of a command."""
 

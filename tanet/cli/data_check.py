@@ -67,15 +67,14 @@ def run(args: list[str]) -> int:
         raise UserError(f"--min-frames must be positive, not {flags.min_frames}")
     paths = _videos(flags)
     findings, bad, status = [], [], 0
-    with progress_bar() as progress:
-        task = progress.add_task("checking", total=len(paths), note="")
+    with progress_bar("checking", total=len(paths)) as progress:
         try:
             for finding in inspection.check_videos(
                 paths, workers=flags.workers, limit=flags.limit, min_frames=flags.min_frames
             ):
                 findings.append(finding)
                 bad += [] if finding.usable else [finding]
-                progress.update(task, advance=1, note=f"{len(bad)} bad")
+                progress.advance(note=f"{len(bad)} bad")
         except KeyboardInterrupt:
             status = fail(f"stopped after {len(findings)} of {len(paths)} videos", status=130)
     for each in (findings, bad):

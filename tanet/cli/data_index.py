@@ -87,13 +87,13 @@ def run(args: list[str]) -> int:
 
 def _probe(flags: IndexFlags, paths: Sequence[str], *, journal: Path) -> dict[str, VideoInfo | str]:
     answers = {}
-    with indexing.Journal(journal, root=flags.root) as known, progress_bar() as progress:
-        task = progress.add_task("probing", total=len(paths), note="")
+    bar = progress_bar("probing", total=len(paths))
+    with indexing.Journal(journal, root=flags.root) as known, bar as progress:
         for path, answer in indexing.probe_all(
             flags.root, paths, journal=known, workers=flags.workers, limit=flags.limit
         ):
             answers[path] = answer
-            progress.advance(task)
+            progress.advance()
     return {path: answers[path] for path in paths}
 
 

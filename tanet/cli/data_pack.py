@@ -1,6 +1,8 @@
 """The command `tanet data pack ROOT|LIST OUT`, which packs videos into tar shards."""
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,6 +20,9 @@ from tanet.data.tools.pack import pack
 from tanet.errors import UserError
 from tanet.recipes.recipe import Data
 from tanet.runtime.device import available_cores
+
+SAMPLE = 8  # number of packed videos that the estimate of the size is made from
+CERTAIN = 0.8  # packing stops if even this fraction of the estimate does not fit on the disk
 
 
 @dataclass(frozen=True)
@@ -81,33 +86,102 @@ def run(args: list[str]) -> int:
 
 
 def _pack(flags: PackFlags) -> None:
+    """Pack all splits, and print their sizes and the total."""
     splits, classes, root = _splits(flags)
     encoding = Encoding(flags.format, flags.short_side, flags.quality, flags.crf)
+    room = RoomCheck(flags.out, splits)
     for split, samples in splits.items():
         bad = 0
-        with progress_bar() as progress:
-            task = progress.add_task(f"packing {split}", total=len(samples), note="")
-            for name, cause in pack(
-                samples,
-                classes=classes,
-                root=root,
-                out=flags.out,
-                split=split,
-                encoding=encoding,
-                shard_size=round(1e6 * flags.shard_size),
-                workers=flags.workers,
-                limit=flags.limit,
-            ):
+        videos = pack(
+            samples,
+            classes=classes,
+            root=root,
+            out=flags.out,
+            split=split,
+            encoding=encoding,
+            shard_size=round(1e6 * flags.shard_size),
+            workers=flags.workers,
+            limit=flags.limit,
+        )
+        # If the disk is too small, `closing` ends the workers and removes the unfinished shard.
+        with progress_bar(f"packing {split}", total=len(samples)) as progress, closing(videos):
+            for name, cause in videos:
                 if cause is not None:
                     bad += 1
                     warn(f"left out: {name}: {cause}")
-                progress.update(task, advance=1, note=f"{bad} bad")
-        shards = sorted(flags.out.glob(f"{split}-*.tar"))
-        size = sum(shard.stat().st_size for shard in shards)
+                progress.advance(note=f"{bad} bad")
+                if needs := room.needs_after_video():
+                    warn(needs)
+        shards = shards_of(flags.out, split)
         say(
             f"{split}: {len(samples) - bad} of {len(samples)} videos, {len(classes)} classes, "
-            f"{len(shards)} shards, {size / 1e6:.1f} MB"
+            f"{len(shards)} shards, {byte_count(_size(shards))}"
         )
+    total, free = _size(shards_of(flags.out, *splits)), shutil.disk_usage(flags.out).free
+    say(f"{flags.out}: {byte_count(total)} written in total, {byte_count(free)} free")
+
+
+class RoomCheck:
+    """Estimate of the bytes that packing still writes, made once, after the first videos.
+
+    Videos are packed in random order, so the first ones are a sample of all. Videos that complete shards
+    already contain do not count.
+
+    Args:
+        out: folder of the shards.
+        splits: the videos of each split.
+    """
+
+    def __init__(self, out: Path, splits: Mapping[str, Sequence[Sample]]) -> None:
+        self.out, self.splits = out, tuple(splits)
+        self.left = sum(map(len, splits.values()))
+        self.before = _size(shards_of(out, *splits))
+        self.packed = 0
+        self.told = False
+
+    def needs_after_video(self) -> str:
+        """Count a finished video. Once the estimate can be made, return it as text, otherwise "".
+
+        Raises:
+            UserError: the disk has too little room.
+        """
+        self.left -= 1
+        if self.told:
+            return ""
+        written = _size(shards_of(self.out, *self.splits, unfinished=True)) - self.before
+        self.packed += written > 0
+        if self.packed < SAMPLE:
+            return ""
+        self.told = True
+        needs = written / self.packed * self.left
+        free = shutil.disk_usage(self.out).free
+        text = f"about {byte_count(written + needs)} to write, {byte_count(free)} free"
+        if CERTAIN * needs > free:
+            raise UserError(
+                f"{self.out}: too little room on the disk ({text}): free some, choose another OUT, "
+                "lower --short-side or --quality, or use --format h264"
+            )
+        return text
+
+
+def shards_of(out: Path, *splits: str, unfinished: bool = False) -> list[Path]:
+    """Return the shards of some splits, and on request also the shards that are still being written."""
+    found = [shard for split in splits for shard in sorted(out.glob(f"{split}-*.tar"))]
+    open_ones = [out / f".{split}.tar" for split in splits] if unfinished else []
+    return found + [shard for shard in open_ones if shard.exists()]
+
+
+def _size(files: Sequence[Path]) -> int:
+    return sum(file.stat().st_size for file in files)
+
+
+def byte_count(count: float) -> str:
+    """Format a number of bytes, for example "3.2 GB"."""
+    for unit in ("kB", "MB", "GB"):
+        count /= 1000
+        if count < 999.5:
+            return f"{count:.1f} {unit}" if count < 99.95 else f"{count:.0f} {unit}"
+    return f"{count / 1000:.1f} TB"
 
 
 def _splits(flags: PackFlags) -> tuple[dict[str, Sequence[Sample]], tuple[str, ...], Path]:

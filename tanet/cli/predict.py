@@ -9,10 +9,10 @@ import tyro
 
 from tanet.checkpoints import checkpoint as checkpoints
 from tanet.cli.common import CheckpointPath, Device, Videos, fail, load_checkpoint, parse
-from tanet.cli.console import show_answer
+from tanet.cli.console import progress_bar, show_answer
 from tanet.data.find_videos import find_videos
 from tanet.errors import UserError
-from tanet.inference.predict import predict_all
+from tanet.inference.predict import Prediction, predict_all
 from tanet.recipes.recipe import Eval
 from tanet.video import VideoError
 
@@ -43,17 +43,25 @@ def run(args: list[str]) -> int:
     flags = parse(PredictFlags(tyro.MISSING, eval=trained.eval), args, prog="tanet predict")
     model = load_checkpoint(flags.checkpoint, flags.device)
     files, failures = _files(flags.videos)
-    for answer in predict_all(files, model, eval=flags.eval):
-        if isinstance(answer, VideoError):
-            failures += 1
-            fail(str(answer))
-            if flags.json:
-                print(json.dumps({"video": str(answer.path), "error": answer.cause}), flush=True)
-        elif flags.json:
-            print(json.dumps(asdict(answer), ensure_ascii=False), flush=True)
-        else:
-            show_answer(answer)
+    with progress_bar("predicting", total=len(files)) as progress:
+        for answer in predict_all(files, model, eval=flags.eval):
+            failures += isinstance(answer, VideoError)
+            with progress.aside():
+                _show(answer, as_json=flags.json)
+            progress.advance()
     return 2 if failures else 0
+
+
+def _show(answer: Prediction | VideoError, *, as_json: bool) -> None:
+    """Print the prediction for a video on standard output, or its error on standard error."""
+    if isinstance(answer, VideoError):
+        fail(str(answer))
+        if as_json:
+            print(json.dumps({"video": str(answer.path), "error": answer.cause}), flush=True)
+    elif as_json:
+        print(json.dumps(asdict(answer), ensure_ascii=False), flush=True)
+    else:
+        show_answer(answer)
 
 
 def _files(paths: Sequence[Path]) -> tuple[list[Path], int]:

@@ -52,7 +52,7 @@ class ShowFlags:
     """A video, a folder of frame images, or a folder that contains a folder of videos for each class."""
     out: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: show-NAME.png)")] = None
     """Picture to write. The name ends in .png, .pdf or .svg."""
-    against: Annotated[Path | None, arg(metavar="CHECKPOINT")] = None
+    against: Annotated[Path | None, arg(metavar="CHECKPOINT", help_behavior_hint="")] = None
     """With many videos: checkpoint whose fixed kernels (i3d, tconv, tei, tam-ibm) are drawn next to TAM's."""
     clips: int = 4
     """With many videos: number of clips to draw individually."""
@@ -134,14 +134,13 @@ def _watch_all(flags: ShowFlags, model: Checkpoint) -> tuple[list[RecordedClip],
     classes = read_split(data).classes
     samples = spread_over_classes(read_test_samples(data, classes=classes), limit=flags.limit)
     clips = []
-    with progress_bar() as progress:
-        task = progress.add_task("recording", total=len(samples), note="")
+    with progress_bar("recording", total=len(samples)) as progress:
         for sample in samples:
             try:
                 clips.append(record_clip(model, sample, truth=classes[sample.label], stages=STAGES))
             except VideoError as error:
                 fail(str(error))
-            progress.advance(task)
+            progress.advance()
     if not clips:
         raise UserError(f"{flags.source}: none of the {len(samples)} videos can be read")
     return clips, len(samples) - len(clips)

@@ -27,9 +27,10 @@ class SynthesizeFlags:
       tanet synthesize easy --videos 800 --val 200 \
           --camera 0.03 --tempo 0 --activity 0 --distractors 0
 
-    The classes are ten verbs in five pairs. The second verb of a pair is the first verb played backwards. The
-    videos OUT/{train,val}/VERB/00000.mp4 and so on are h264 files of 24 to 48 frames. The same flags always
-    give the same videos.
+    Each class is a verb: the action that one object in the video performs, such as move_left. There are ten
+    verbs in five pairs. The second verb of a pair is the first verb played backwards. The videos
+    OUT/{train,val}/VERB/00000.mp4 and so on are h264 files of 24 to 48 frames. The same flags always give the
+    same videos.
 
     Further flags set the difficulty. At any difficulty, a network that ignores the order of the frames can
     only guess between the two verbs of a pair, so half of its guesses are wrong.
@@ -62,8 +63,7 @@ def run(args: list[str]) -> int:
         raise UserError("--videos and --val are both 0: increase one of them")
     if flags.workers < 1:
         raise UserError(f"--workers must be positive, not {flags.workers}")
-    with progress_bar() as progress:
-        task = progress.add_task("drawing", total=flags.videos + flags.val, note="")
+    with progress_bar("drawing", total=flags.videos + flags.val) as progress:
         make_dataset(
             flags.out,
             train=flags.videos // len(VERBS),
@@ -73,7 +73,7 @@ def run(args: list[str]) -> int:
             width=flags.width,
             difficulty=flags.dials,
             workers=flags.workers,
-            report=lambda done, _: progress.update(task, completed=done),
+            report=lambda done, _: progress.update(done),
         )
     about = dataclasses.asdict(flags) | {"out": flags.out.name}
     del about["workers"]

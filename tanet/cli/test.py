@@ -9,6 +9,7 @@ import dataclasses
 import io
 import json
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -167,13 +168,13 @@ def _model(path: Path, args: list[str], device: torch.device) -> _Model:
 
 def _test(model: _Model, group: ProcessGroup) -> Scores:
     numbers = range(group.rank, len(model.samples), group.world_size)
-    with progress_bar() as progress, group.errors_on_all_ranks():
-        what = f"testing {model.source.checkpoint}"
-        task = progress.add_task(what, total=len(numbers), note="", visible=group.is_main)
+    # Only rank 0 shows progress.
+    bar = progress_bar(f"testing {model.source.checkpoint}", total=len(numbers)) if group.is_main else None
+    with bar or nullcontext(), group.errors_on_all_ranks():
 
         def show(event: object) -> None:
-            if isinstance(event, evaluate.VideosDone):
-                progress.update(task, completed=event.done)
+            if isinstance(event, evaluate.VideosDone) and bar:
+                bar.update(event.done)
             elif isinstance(event, Note):
                 _note(event)
 

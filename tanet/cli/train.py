@@ -5,14 +5,16 @@ torchrun … -m tanet train RECIPE …                         on several GPUs
 """
 
 import dataclasses
+import re
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from tanet.checkpoints.checkpoint import read_header
 from tanet.checkpoints.initialize import model_from_file
-from tanet.cli.common import Device, OptionalFile, fail, parse
+from tanet.cli.common import WIDTH, Device, OptionalFile, fail, parse, unknown_words
 from tanet.cli.console import TrainingScreen, say
 from tanet.cli.train_help import short_help
 from tanet.errors import UserError
@@ -55,6 +57,7 @@ def run(args: list[str]) -> int:
         say(short_help(name, reference, TrainFlags))
         return 0
     rest = ["--help" if arg == "--help-all" else arg for arg in rest]
+    rest = _name_folder(rest, reference)
     flags = _parse(name, rest, reference)
     if not flags.save_minutes >= 0:
         raise UserError(f"--save-minutes must be 0 or more, not {flags.save_minutes}")
@@ -93,16 +96,50 @@ def run(args: list[str]) -> int:
 
 def _show_recipes() -> None:
     """Print the usage and a list of all recipes."""
-    flags = "[--init FILE] [--out FOLDER] [--SECTION.FIELD VALUE …]"
-    say(f"usage: tanet train RECIPE --data.root FOLDER {flags}\n")
+    say("usage: tanet train RECIPE --data.root FOLDER [--init FILE] [--out FOLDER]")
+    say("                          [--SECTION.FIELD VALUE …]\n")
     for name, recipe in RECIPES.items():
         model = recipe.model
         what = f"{model.temporal} {model.backbone}, {model.frames} frames, {recipe.optim.epochs} epochs"
         say(f"  {name:17} {what}")
     say("\nThe rows of the paper's tables are recipes, too:")
     for table, rows in TABLES.items():
-        say(f"  table{table}/{{{','.join(rows)}}}")
+        head = f"  table{table}/{{"
+        # Break lines only after commas: the names of rows contain hyphens.
+        names = fill(
+            ", ".join(rows) + "}",
+            WIDTH,
+            initial_indent=head,
+            subsequent_indent=" " * len(head),
+            break_on_hyphens=False,
+        )
+        say(names)
     say("\nRun `tanet train RECIPE --help` for the flags that matter, --help-all for all.")
+
+
+def _name_folder(args: list[str], recipe: Recipe) -> list[str]:
+    """Turn a folder that is given without a flag into `--data.root FOLDER`.
+
+    Raises:
+        UserError: a word is no value of a flag, and it is no folder, or --data.root is given, too.
+    """
+    if "--help" in args or all(arg.startswith("-") for arg in args):
+        return args
+    flags = TrainFlags(**_sections(recipe))
+    extra = unknown_words(flags, args)
+    if not extra or any(word.startswith("-") for word in extra):
+        return args  # `parse` explains unknown flags
+    word, given = extra[0], any(re.match("--data.root(=|$)", arg) for arg in args)
+    if len(extra) == 1 and not given and Path(word).is_dir():
+        # The same word may also be the value of a flag.
+        for place in (place for place, arg in enumerate(args) if arg == word):
+            others = [*args[:place], *args[place + 1 :]]
+            if not unknown_words(flags, others):
+                return ["--data.root", word, *others]
+    if given:
+        raise UserError(f"'{word}' is not a flag, and --data.root already names the videos: remove one")
+    cause = "" if Path(word).exists() else f", but there is no folder {word}"
+    raise UserError(f"'{word}' is not a flag: name the folder of videos with --data.root {word}{cause}")
 
 
 def _sections(recipe: Recipe) -> dict[str, Any]:

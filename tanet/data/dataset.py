@@ -40,6 +40,9 @@ class TrainClips(Dataset[Any]):
             self.mirrored = range(len(classes))
         elif data.flip == "mirror":
             self.mirrored = transforms.mirror_labels(tuple(classes))
+        elif data.flip == "published":
+            found = transforms.mirror_labels(tuple(classes))
+            self.mirrored = [own if other is None else other for own, other in enumerate(found)]
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -55,6 +58,7 @@ class TrainClips(Dataset[Any]):
                     frames=self.frames,
                     sampling=data.sampling,
                     window=data.window,
+                    segments=data.segments,
                     generator=generator,
                 )
                 frames = clip.read(indices)  # [T, H, W, 3]
@@ -67,6 +71,7 @@ class TrainClips(Dataset[Any]):
             resize=data.resize,
             scales=data.scales,
             flip=other is not None,
+            snap=(data.size, data.snap),
             generator=generator,
         )
         make = defer_view if data.transform_on == "device" else transforms.train_view

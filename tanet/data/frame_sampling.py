@@ -1,11 +1,13 @@
-"""Choose the T frames of a clip from a video of n frames. Frame numbers count from 0.
+"""Selection of the T frames of a clip from a video of n frames, as frame numbers from 0.
 
-- Dense sampling (for Kinetics, "64 consecutive frames") takes every (64 // T)-th frame of a window of 64
-  frames. Frame numbers past the end of the video wrap around to its start.
-- Uniform sampling (TSN; Wang et al., ECCV 2016) divides the video into T segments of n/T frames, and takes
-  one frame from each segment.
+dense (Kinetics, "64 consecutive frames"): every (64 // T)-th frame of a window of 64; numbers past the end
+wrap around to the start. uniform (TSN; Wang et al., ECCV 2016): the video is cut into T segments, and each
+segment contributes one frame.
 
-Both kinds of sampling choose exactly the same frames as the code behind the published results.
+In uniform sampling, segments have n/T frames. So a video of fewer than T frames is spread over the clip, in
+training as in testing. The published code cuts training videos into segments of n // T frames. Then the
+network never sees the end of a video, and of a short video it sees only the first frame: choose that with
+`segments`. Dense windows of (64 // T) · T frames, as in other code, are those of `window`.
 """
 
 from typing import Literal
@@ -15,10 +17,18 @@ import numpy as np
 from tanet.errors import UserError
 
 Sampling = Literal["dense", "uniform"]
+Segments = Literal["equal", "published", "mmaction2"]
+Style = Literal["tanet", "published", "tsm", "mmaction2"]
 
 
 def train_indices(
-    n: int, *, frames: int, sampling: Sampling, generator: np.random.Generator, window: int = 64
+    n: int,
+    *,
+    frames: int,
+    sampling: Sampling,
+    generator: np.random.Generator,
+    window: int = 64,
+    segments: Segments = "equal",
 ) -> np.ndarray:
     """Draw the frames of a random training clip from a video of n frames. Return int64 [T]."""
     _check(n, frames=frames, clips=1)
@@ -27,35 +37,54 @@ def train_indices(
         # Never draw the last possible start of the window, because the published code never draws it.
         start = 0 if starts == 1 else int(generator.integers(starts - 1))
         return _dense(start, n, frames=frames, window=window)
+    if segments == "equal":
+        return _spread(n, frames=frames, at=generator.random(frames))
+    if n < frames:
+        even = np.around(np.arange(frames) * n / frames) if segments == "mmaction2" else np.zeros(frames)
+        return even.astype(np.int64)
     segment = n // frames
-    if segment == 0:
-        return np.zeros(frames, np.int64)
     return np.arange(frames) * segment + generator.integers(segment, size=frames)
 
 
 def middle_indices(n: int, *, frames: int, sampling: Sampling, window: int = 64) -> np.ndarray:
-    """Return the frame numbers of the middle clip of a video of n frames, as int64 [T]."""
+    """Return the middle clip of a video of n frames: int64 [T]."""
     _check(n, frames=frames, clips=1)
     if sampling == "dense":
         return _dense(_dense_starts(n, window=window) // 2, n, frames=frames, window=window)
-    tick = n / frames
-    return (tick / 2 + tick * np.arange(frames)).astype(np.int64)
+    return _spread(n, frames=frames, at=0.5)
 
 
-def eval_indices(n: int, *, frames: int, clips: int, sampling: Sampling, window: int = 64) -> np.ndarray:
-    """Return the frame numbers of V = `clips` clips, spread evenly over a video of n frames, as int64 [V, T].
+def eval_indices(
+    n: int, *, frames: int, clips: int, sampling: Sampling, window: int = 64, style: Style = "tanet"
+) -> np.ndarray:
+    """Spread V = `clips` clips evenly over a video of n frames: int64 [V, T]. One clip is the middle clip.
 
-    If `clips` is 1, the function returns the middle clip.
+    `style` selects the rules of other code. TSM and mmaction2 test two uniform clips: the middle frames of
+    the segments, and their first frames ("twice_sample"). A single dense clip of mmaction2 is the first
+    one.
     """
     _check(n, frames=frames, clips=clips)
+    twice = style in ("tsm", "mmaction2")
+    if sampling == "dense" and style == "mmaction2" and clips == 1:
+        return _dense(0, n, frames=frames, window=window)[None]
     if clips == 1:
         return middle_indices(n, frames=frames, sampling=sampling, window=window)[None]
     if sampling == "dense":
         starts = np.linspace(0, _dense_starts(n, window=window) - 1, clips).astype(np.int64)
         return _dense(starts[:, None], n, frames=frames, window=window)
+    if twice and clips > 2:
+        raise UserError(f"eval.style {style} has 1 or 2 uniform clips, not {clips}: lower --eval.clips")
+    if twice:
+        return np.stack([_spread(n, frames=frames, at=at) for at in (0.5, 0.0)])
     tick = n / frames
     starts = np.linspace(0, tick - 1, clips).astype(np.int64)
     return (starts[:, None] + tick * np.arange(frames)).astype(np.int64) % n
+
+
+def _spread(n: int, *, frames: int, at: float | np.ndarray) -> np.ndarray:
+    """Return a frame of each of T equal segments: at 0 the first, at 0.5 the middle, below 1 the last."""
+    tick = n / frames
+    return np.minimum(tick * at + tick * np.arange(frames), n - 1).astype(np.int64)
 
 
 def _dense_starts(n: int, *, window: int) -> int:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from tanet.data.frame_sampling import Style
 from tanet.errors import UserError
 from tanet.recipes.input_spec import IMAGENET, InputSpec
 
@@ -56,6 +57,7 @@ def draw_crop(
     resize: int = 256,
     scales: tuple[float, ...] = (1.0, 0.875, 0.75, 0.66),
     flip: bool = True,
+    snap: tuple[int, int] = (0, 0),
 ) -> CropSpec:
     """Draw a random multi-scale crop, and draw whether to mirror, as in TSN.
 
@@ -67,9 +69,10 @@ def draw_crop(
             frames, as the published code does.
         scales: possible sides of the crop, as fractions of the short side.
         flip: True mirrors with probability 1/2; False never mirrors.
+        snap: (size, pixels). A side of the crop within `pixels` of `size` becomes `size`.
     """
     height, width = size_for_short_side(height, width, resize) if resize else (height, width)
-    box = multi_scale_box(height, width, scales=scales, generator=generator)
+    box = multi_scale_box(height, width, scales=scales, generator=generator, snap=snap)
     return CropSpec(height, width, box, bool(flip and generator.random() < 0.5))
 
 
@@ -84,7 +87,9 @@ def train_view(frames: torch.Tensor, cut: CropSpec, *, size: int) -> torch.Tenso
     return (view.flip(-1) if cut.mirrored else view).contiguous()
 
 
-def eval_views(frames: torch.Tensor, *, resize: int, size: int, crops: Literal[1, 3] = 1) -> torch.Tensor:
+def eval_views(
+    frames: torch.Tensor, *, resize: int, size: int, crops: Literal[1, 3] = 1, style: Style = "tanet"
+) -> torch.Tensor:
     """Cut the centre crop of each clip, or three crops along the longer side.
 
     Args:
@@ -93,14 +98,16 @@ def eval_views(frames: torch.Tensor, *, resize: int, size: int, crops: Literal[1
         size: S, side of the crops in pixels; at most `resize`.
         crops: 1 cuts the centre. 3 cuts left, centre and right; in a portrait video top, centre and bottom.
 
+        style: whose rules place the crops; see `eval_boxes`.
+
     Returns:
         The views, uint8 [V·crops, T, 3, S, S]. The crops of a clip are consecutive.
     """
     if size > resize:
         raise UserError(f"a crop of {size} pixels does not fit into a short side of {resize} pixels")
     clips = frames.shape[0]
-    resized = resize_short_side(frames.flatten(0, 1), resize)  # [V·T, H, W, 3]
-    boxes = eval_boxes(*resized.shape[1:3], size=size, crops=crops)
+    resized = resize_short_side(frames.flatten(0, 1), resize, style=style)  # [V·T, H, W, 3]
+    boxes = eval_boxes(*resized.shape[1:3], size=size, crops=crops, style=style)
     views = torch.stack([_crop(resized, box) for box in boxes])  # [crops, V·T, S, S, 3]
     return views.unflatten(1, (clips, -1)).permute(1, 0, 2, 5, 3, 4).flatten(0, 1).contiguous()
 
@@ -125,21 +132,35 @@ def _constants(device: torch.device, spec: InputSpec) -> tuple[torch.Tensor, tor
     return 255 * (mean - low) / (high - low), 255 * std / (high - low)
 
 
-def resize_short_side(frames: torch.Tensor, size: int) -> torch.Tensor:
-    """Resize frames, uint8 [T, H, W, 3], to a short side of `size` pixels. Round the longer side down."""
-    height, width = size_for_short_side(frames.shape[1], frames.shape[2], size)
-    return _resize(frames, height, width).permute(0, 2, 3, 1)
+def resize_short_side(frames: torch.Tensor, size: int, *, style: Style = "tanet") -> torch.Tensor:
+    """Resize frames, uint8 [T, H, W, 3], to a short side of `size` pixels.
+
+    mmaction2 resizes without antialiasing, as OpenCV does.
+    """
+    height, width = size_for_short_side(frames.shape[1], frames.shape[2], size, style=style)
+    return _resize(frames, height, width, antialias=style != "mmaction2").permute(0, 2, 3, 1)
 
 
-def size_for_short_side(height: int, width: int, size: int) -> tuple[int, int]:
-    """Return the height and width of a frame after its short side is resized to `size` pixels."""
+def size_for_short_side(height: int, width: int, size: int, *, style: Style = "tanet") -> tuple[int, int]:
+    """Return the height and width of a frame after its short side is resized to `size` pixels.
+
+    The longer side is rounded down; in mmaction2, it is rounded to the nearest integer.
+    """
+    if style == "mmaction2":
+        scale = size / min(height, width)
+        return int(height * scale + 0.5), int(width * scale + 0.5)
     if height <= width:
         return size, int(size * width / height)
     return int(size * height / width), size
 
 
 def multi_scale_box(
-    height: int, width: int, *, scales: tuple[float, ...], generator: np.random.Generator
+    height: int,
+    width: int,
+    *,
+    scales: tuple[float, ...],
+    generator: np.random.Generator,
+    snap: tuple[int, int] = (0, 0),
 ) -> Box:
     """Draw a crop box of random size at one of CROP_POSITIONS.
 
@@ -147,6 +168,8 @@ def multi_scale_box(
     or a neighbouring entry.
     """
     sides = [int(min(height, width) * scale) for scale in scales]
+    size, pixels = snap
+    sides = [size if abs(side - size) <= pixels else side for side in sides]
     steps = range(len(sides))
     pairs = [(sides[i], sides[j]) for i, j in product(steps, steps) if abs(i - j) <= 1]
     crop_height, crop_width = pairs[generator.integers(len(pairs))]
@@ -156,16 +179,32 @@ def multi_scale_box(
     )
 
 
-def eval_boxes(height: int, width: int, *, size: int, crops: Literal[1, 3]) -> list[Box]:
-    """Return the crop boxes for `eval_views`, spread along the longer side of the frame."""
-    top, left = round((height - size) / 2), round((width - size) / 2)
+def eval_boxes(
+    height: int, width: int, *, size: int, crops: Literal[1, 3], style: Style = "tanet"
+) -> list[Box]:
+    """Return the crop boxes for `eval_views`, spread along the longer side of the frame.
+
+    `style` selects the rules of other code. The code of TANet and TSM places three crops in quarters of the
+    free space, rounded down, always along the width. So the three crops of a portrait video are equal.
+    mmaction2 rounds offsets down, and needs the short side to be `size` for three crops.
+    """
+    if crops not in (1, 3):
+        raise UserError(f"crops must be 1 or 3, not {crops}")
+    down, right = height - size, width - size  # free space
+    if style == "mmaction2":
+        if crops == 1:
+            return [Box(down // 2, right // 2, size, size)]
+        if down and right:
+            raise UserError(f"eval.style mmaction2 cuts three crops if eval.size is eval.resize, not {size}")
+        return [Box(y * (down // 2), y * (right // 2), size, size) for y in (0, 2, 1)]
+    if style != "tanet" and crops == 3:
+        return [Box(2 * (down // 4), x * (right // 4), size, size) for x in (0, 4, 2)]
+    top, left = round(down / 2), round(right / 2)
     if crops == 1:
         return [Box(top, left, size, size)]
-    if crops != 3:
-        raise UserError(f"crops must be 1 or 3, not {crops}")
     if width >= height:
-        return [Box(top, x, size, size) for x in (0, left, width - size)]
-    return [Box(y, left, size, size) for y in (0, top, height - size)]
+        return [Box(top, x, size, size) for x in (0, left, right)]
+    return [Box(y, left, size, size) for y in (0, top, down)]
 
 
 def mirror_labels(classes: tuple[str, ...]) -> list[int | None]:
@@ -199,9 +238,9 @@ def _crop(frames: torch.Tensor, box: Box) -> torch.Tensor:
     return frames[:, box.top : box.top + box.height, box.left : box.left + box.width]
 
 
-def _resize(frames: torch.Tensor, height: int, width: int) -> torch.Tensor:
+def _resize(frames: torch.Tensor, height: int, width: int, *, antialias: bool = True) -> torch.Tensor:
     """Resize uint8 [T, H, W, 3] → uint8 [T, 3, height, width]."""
     images = frames.permute(0, 3, 1, 2)
     if images.shape[2:] == (height, width):
         return images
-    return F.interpolate(images, (height, width), mode="bilinear", antialias=True)
+    return F.interpolate(images, (height, width), mode="bilinear", antialias=antialias)

@@ -16,7 +16,7 @@ def read_views(
         video: an opened video.
         frames: T, frames per clip.
         data: the function uses `sampling` and `window`.
-        eval: the function uses `clips`, `crops`, `resize` and `size`.
+        eval: the function uses `clips`, `crops`, `resize`, `size` and `style`.
         count: number of leading frames from which the clips are taken; None uses all frames.
 
     Raises:
@@ -28,6 +28,9 @@ def read_views(
         clips=eval.clips,
         sampling=data.sampling,
         window=data.window,
+        style=eval.style,
     )
     clips = video.read(indices)  # [V, T, H, W, 3]
-    return transforms.eval_views(clips, resize=eval.resize, size=eval.size, crops=eval.crops)
+    return transforms.eval_views(
+        clips, resize=eval.resize, size=eval.size, crops=eval.crops, style=eval.style
+    )

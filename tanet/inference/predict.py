@@ -1,4 +1,4 @@
-"""Predict the label of a video file, a folder of frame images, or an array of frames.
+"""Predict the label of a video: a file, a folder of frame images, an array of frames, or pictures.
 
     model = tanet.load("best.safetensors")
     tanet.predict("jump.mp4", model).label
@@ -6,13 +6,13 @@
 Videos are processed in the same way as in testing.
 """
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
-import numpy as np
 import torch
 
 from tanet.checkpoints.checkpoint import Checkpoint
@@ -20,9 +20,8 @@ from tanet.data.views import read_views
 from tanet.errors import UserError
 from tanet.evaluation.scorer import video_scores
 from tanet.recipes.recipe import Eval
-from tanet.video import DamagedVideo, FrameArray, VideoError, open_video
-
-VideoSource = str | Path | np.ndarray | torch.Tensor
+from tanet.video import DamagedVideo, Video, VideoError
+from tanet.video.video_source import VideoSource, open_source, source_name
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Prediction:
     """Prediction for one video."""
 
     video: str
-    """Path of the video, or "array"."""
+    """Path of the video, or "array", "pictures" or "video in memory"."""
     label: str
     score: float
     """Probability of the label."""
@@ -46,25 +45,26 @@ def predict(video: VideoSource, model: Checkpoint, *, eval: Eval | None = None) 
     """Recognise the action in one video.
 
     Args:
-        video: path of a video file or of a folder of frame images; or the frames, uint8 [frames, H, W, 3].
+        video: path of a video file or of a folder of frame images; the content of a video file; the frames as
+            an array, for example uint8 [frames, H, W, 3]; or pictures. `open_source` lists all sources.
         model: checkpoint; the prediction runs on the checkpoint's device.
         eval: number and size of the views; None uses the settings of the checkpoint's recipe.
 
     Raises:
-        VideoError: the video cannot be read.
-        UserError: the array is not uint8 [frames, H, W, 3], or the network's scores are NaN.
+        VideoError: the video cannot be read, or is none of these.
+        UserError: `model` is not a checkpoint, or the network's scores are NaN.
     """
-    eval = eval or model.recipe.eval
+    eval = _eval(model, eval)
     return _answer(video, _views(video, model, eval), model, eval)
 
 
 def predict_all(
-    videos: Iterable[str | Path], model: Checkpoint, *, eval: Eval | None = None, workers: int = 2
+    videos: Iterable[VideoSource], model: Checkpoint, *, eval: Eval | None = None, workers: int = 2
 ) -> Iterator[Prediction | VideoError]:
     """Recognise the actions in many videos.
 
     Args:
-        videos: paths of video files or of folders of frame images.
+        videos: videos of any kind that `predict` takes, for example paths.
         model: checkpoint; the predictions run on the checkpoint's device.
         eval: number and size of the views; None uses the settings of the checkpoint's recipe.
         workers: number of threads that decode the next videos in advance.
@@ -73,9 +73,13 @@ def predict_all(
         The prediction for each video, in order, or a VideoError if the video cannot be read.
 
     Raises:
-        UserError: the network's scores are NaN.
+        UserError: `videos` is one video, `model` is not a checkpoint, or the network's scores are NaN.
     """
-    eval = eval or model.recipe.eval
+    eval = _eval(model, eval)
+    if isinstance(videos, str | bytes | os.PathLike | Mapping) or hasattr(videos, "read"):
+        raise UserError("predict_all takes several videos: give a list, or use predict for one video")
+    if not isinstance(videos, Iterable):
+        raise UserError(f"predict_all takes a list of videos, not {type(videos).__name__}")
     remaining = iter(videos)
     with ThreadPoolExecutor(workers) as pool:
         ahead = [(path, pool.submit(_views, path, model, eval)) for path in islice(remaining, 2 * workers)]
@@ -86,6 +90,13 @@ def predict_all(
                 yield _answer(path, views.result(), model, eval)
             except VideoError as error:
                 yield error
+
+
+def _eval(model: Checkpoint, eval: Eval | None) -> Eval:
+    """Return `eval`, or the settings of the checkpoint's recipe if it is None."""
+    if not isinstance(model, Checkpoint):
+        raise UserError(f"expected a checkpoint, not {type(model).__name__}: load it with tanet.load(path)")
+    return eval or model.recipe.eval
 
 
 @dataclass(frozen=True)
@@ -101,7 +112,8 @@ class _Views:
 def _views(source: VideoSource, model: Checkpoint, eval: Eval) -> _Views:
     """Read the views of a video. If the video is damaged, use only the frames before the damage."""
     frames, data = model.recipe.model.frames, model.recipe.data
-    with open_video(source) if isinstance(source, str | Path) else FrameArray(source) as video:
+    # The caller closes a video that the caller opened.
+    with nullcontext(source) if isinstance(source, Video) else open_source(source) as video:
         promised = video.frames
         try:
             views = read_views(video, frames=frames, data=data, eval=eval)
@@ -117,7 +129,7 @@ def _views(source: VideoSource, model: Checkpoint, eval: Eval) -> _Views:
 def _answer(video: VideoSource, read: _Views, model: Checkpoint, eval: Eval) -> Prediction:
     precision = model.recipe.optim.precision
     scores = video_scores(model.network, read.views[None], eval=eval, precision=precision)[0]
-    name = str(video) if isinstance(video, str | Path) else "array"
+    name = source_name(video)
     if scores.isnan().any():
         raise UserError(f"{name}: the network's scores are not numbers (NaN)")
     best = scores.topk(min(5, len(scores)))

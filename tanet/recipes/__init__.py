@@ -3,6 +3,7 @@
 from tanet.errors import UserError
 from tanet.recipes.arrow6 import ARROW6
 from tanet.recipes.finetune import FINETUNE
+from tanet.recipes.finetune_cpu import FINETUNE_CPU
 from tanet.recipes.kinetics400 import KINETICS400, KINETICS400_16F
 from tanet.recipes.paper.row import Row
 from tanet.recipes.paper.table1a import TABLE1A
@@ -20,6 +21,7 @@ __all__ = ["RECIPES", "TABLES", "Row", "find_recipe", "find_table"]
 
 RECIPES: dict[str, Recipe] = {
     "finetune": FINETUNE,
+    "finetune-cpu": FINETUNE_CPU,
     "kinetics400": KINETICS400,
     "kinetics400-16f": KINETICS400_16F,
     "something-v1": SOMETHING_V1,

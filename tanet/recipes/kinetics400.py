@@ -22,7 +22,7 @@ from dataclasses import replace
 from tanet.recipes.recipe import Data, Eval, Network2D, Optim, Recipe
 
 KINETICS400 = Recipe(
-    data=Data(sampling="dense", window=64, resize=256, size=224, flip="plain"),
+    data=Data(sampling="dense", window=64, resize=256, size=224, flip="plain", segments="published", snap=2),
     model=Network2D(backbone="resnet50", temporal="tam", frames=8, dropout=0.5),
     optim=Optim(epochs=100, lr=0.01, milestones=(50, 75, 90), batch=64, weight_decay=1e-4),
     eval=Eval(clips=10, crops=3, resize=256, size=256, average="logits"),

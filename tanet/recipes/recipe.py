@@ -38,15 +38,22 @@ class Data(Section):
     uniform: one frame from each of T equal segments of the video."""
     window: int = setting(64, least=1)
     """Window length for dense sampling, in frames of the video."""
+    segments: Literal["equal", "published", "mmaction2"] = "equal"
+    """How uniform sampling cuts a training video. equal: into T equal parts, as in testing. published:
+    into parts of n // T frames; a video of fewer than T frames shows only its first. mmaction2: as
+    published, but frames of a short video are spread over it."""
     resize: int = setting(256, least=0)
     """Short side of the frames before the training crop, in pixels; 0 keeps the video's own size."""
     size: int = setting(224, least=1)
     """Side length of the training crop, in pixels."""
     scales: tuple[float, ...] = setting((1.0, 0.875, 0.75, 0.66), above=0, most=1)
     """Side lengths of the random multi-scale crop, as fractions of the short side."""
-    flip: Literal["none", "plain", "mirror"] = "plain"
-    """Random horizontal flip. none: no flips. plain: a flipped video keeps its label.
-    mirror: left and right are swapped in the label of a flipped video."""
+    snap: int = setting(0, least=0)
+    """A side of the training crop within `snap` pixels of `size` becomes `size`. Published code: 2."""
+    flip: Literal["none", "plain", "mirror", "published"] = "plain"
+    """Random horizontal flip. none: no flips. plain: a flipped video keeps its label. mirror: left and
+    right are swapped in the label; classes without a counterpart are not flipped. published: as mirror,
+    but classes without a counterpart are flipped and keep their label."""
     workers: int = setting(4, least=0, role="machine", on_resume="free")
     """Number of decoding processes, limited to one per CPU core; 0 decodes in the main process."""
     transform_on: Literal["workers", "device"] = setting("workers", role="machine")
@@ -67,9 +74,11 @@ class Network2D(Section):
     family: ClassVar[str] = "2d"
 
     backbone: str = "resnet50"
-    """Name of the 2D network."""
+    """2D network: resnet18, resnet18_w16, resnet34, resnet50, resnet101, resnet152, resnext50_32x4d,
+    mobilenet_v2, shufflenet_v2_x1_0 or inception_v3."""
     temporal: str = "tam"
-    """Name of the temporal module, or none for the plain 2D network."""
+    """Temporal module: tam, tanet-r, global, local, global+se, tam-ibm, pool, tconv, tsm, tei, i3d or
+    nonlocal; none for the plain 2D network."""
     frames: int = setting(8, least=1)
     """Number of frames per clip, T."""
     weights: str = setting("", role="place", on_resume="free")
@@ -86,6 +95,9 @@ class Network2D(Section):
     a, b, c: before conv1, conv2, conv3. d: before the residual addition (Figure 3)."""
     stages: tuple[Literal["res2", "res3", "res4", "res5"], ...] = ("res2", "res3", "res4", "res5")
     """Stages of the 2D network that get the temporal module. res2 to res5 have stride 4, 8, 16 and 32."""
+    blocks: Literal["all", "shortcut"] = "all"
+    """Blocks of these stages that get the temporal module. shortcut: blocks that add their unchanged
+    input, as in published TSM-MobileNetV2s."""
     alpha: int = setting(2, least=1)
     """TAM: the hidden layer of the global branch has alpha · T units (T: frames per clip)."""
     beta: int = setting(4, least=1)
@@ -94,6 +106,8 @@ class Network2D(Section):
     """Number of temporal taps, K, of the kernels of TAM (adaptive kernel), tconv, i3d and pool."""
     local_kernel: int = setting(3, least=1)
     """TAM: number of taps of the local branch. The paper uses 3. The published code uses `kernel` taps."""
+    shift_div: int = setting(8, least=2)
+    """tsm: C / shift_div channels are shifted forward in time, and as many backward (C: channels)."""
     center_tap_bias: float = setting(0.0, least=0)
     """TAM, global: mean amount by which the centre tap's logit exceeds the others at the start.
     The paper uses 0. With 6, the weight of the centre tap is 0.96."""
@@ -142,6 +156,9 @@ class Optim(Section):
     """Label smoothing: fraction of the target probability that is spread evenly over all classes."""
     sync_norm: bool = False
     """Compute BatchNorm statistics over the batch of all processes (SyncBatchNorm). Needs GPUs."""
+    norm_statistics: Literal["auto", "running"] = "auto"
+    """BatchNorm statistics of validation and checkpoints. auto: a training of at most 500 steps computes
+    them from training videos after each epoch. running: the running averages of training."""
     nonfinite: Literal["stop", "skip"] = setting("stop", role="machine", on_resume="free")
     """What to do if a loss or gradient is not finite. stop: end the run. skip: skip the step.
     The videos of the step are reported."""
@@ -163,6 +180,9 @@ class Eval(Section):
     """Short side of the frames before the crop, in pixels."""
     size: int = setting(224, least=1)
     """Side length of the crops, in pixels."""
+    style: Literal["tanet", "published", "tsm", "mmaction2"] = "tanet"
+    """Whose rules place clips and crops. tanet: centred crops. published: TANet's code. tsm: TSM's code,
+    with its second clip. mmaction2: its clips, crops and resizing."""
     average: Literal["logits", "softmax"] = "logits"
     """Values to average over the views. logits: as in the published code. softmax: as in mmaction2."""
     batch: int = setting(32, least=1, role="machine")

@@ -19,6 +19,9 @@ RENAMED: dict[str, str] = {
 }
 """SECTION.OLD → new name of a field."""
 
+RULES_OF_0_1_0 = {"data": {"segments": "published"}, "optim": {"norm_statistics": "running"}}
+"""Section → fields that tanet 0.1.0 did not have, with the value that it always used."""
+
 
 def with_new_names(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy of a recipe's plain values with the new field names.
@@ -35,6 +38,9 @@ def with_new_names(recipe: Mapping[str, Any]) -> dict[str, Any]:
     if "family" in new.get("model", {"family": ""}):
         return new  # the recipe was written by a version after 0.1.0
     data, optim = new.get("data", {}), new.get("optim", {})
+    for section, values in RULES_OF_0_1_0.items():
+        for name, value in values.items() if new.get(section) else ():
+            new[section].setdefault(name, value)
     if "scales" in data:
         data["scales"] = [min(1.0, scale) for scale in data["scales"]]
     if optim.get("warmup", 0) >= optim.get("epochs", math.inf):

@@ -24,7 +24,7 @@ from tanet.recipes.recipe import Data, Eval, Network2D, Optim, Recipe
 
 SOMETHING_V1 = Recipe(
     # A flip would turn left into right in the video, but not in the name of the class.
-    data=Data(sampling="uniform", resize=256, size=224, flip="none"),
+    data=Data(sampling="uniform", resize=256, size=224, flip="none", segments="published", snap=2),
     model=Network2D(backbone="resnet50", temporal="tam", frames=8, dropout=0.6),
     optim=Optim(epochs=50, lr=0.01, milestones=(30, 40, 45), batch=64, weight_decay=1e-3),
     eval=Eval(clips=1, crops=1, resize=256, size=224, average="logits"),

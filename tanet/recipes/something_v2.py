@@ -14,7 +14,7 @@ values for V2. This recipe uses the values marked (here), and flags set the othe
     learning rate × 5        every Linear (here)        mmaction2: --optim.linear-lr-boost classifier
 
 Dropout 0.5 is taken from the published code; the paper does not state it. If a video is flipped, left and
-right are swapped in its label.
+right are swapped in its label. "Plugging … pulling it right out" has no counterpart and keeps its label.
 
 Published top-1 / top-5 with 2 clips × 3 crops (Table 7): 62.7 / 88.0 % for 8 frames, 64.6 / 89.5 % for 16
 frames, and 66.0 / 90.1 % for TANet-En, the average of the 8-frame and the 16-frame network.
@@ -25,7 +25,7 @@ from dataclasses import replace
 from tanet.recipes.recipe import Data, Eval, Network2D, Optim, Recipe
 
 SOMETHING_V2 = Recipe(
-    data=Data(sampling="uniform", resize=256, size=224, flip="mirror"),
+    data=Data(sampling="uniform", resize=256, size=224, flip="published", segments="published", snap=2),
     model=Network2D(backbone="resnet50", temporal="tam", frames=8, dropout=0.5),
     optim=Optim(epochs=50, lr=0.02, milestones=(30, 40, 45), batch=128, weight_decay=5e-4),
     eval=Eval(clips=2, crops=3, resize=256, size=256, average="logits"),

@@ -22,8 +22,11 @@ def pick_device(name: str | torch.device | None = None) -> torch.device:
         return device
     try:
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise _unusable(name, error) from error
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        known = str(device) in usable_devices()
+        raise _unusable(name, str(error).splitlines()[0] if known else "") from error
+    if device.type not in usable_devices():
+        raise _unusable(name)
     return device
 
 
@@ -40,7 +43,19 @@ def parse_device(name: str | torch.device | None) -> torch.device:
     try:
         return torch.device(name)
     except RuntimeError as error:
-        raise _unusable(name, error) from error
+        raise _unusable(name) from error
+
+
+def usable_devices() -> tuple[str, ...]:
+    """Return the names of all devices of this machine, such as cpu, cuda and cuda:0."""
+    names = ["cpu"]
+    if torch.cuda.is_available():
+        names += ["cuda", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        names.append("mps")
+    if torch.xpu.is_available():
+        names += ["xpu", *(f"xpu:{number}" for number in range(torch.xpu.device_count()))]
+    return tuple(names)
 
 
 def available_cores() -> int:
@@ -48,8 +63,10 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _unusable(name: str | torch.device, error: Exception) -> UserError:
-    return UserError(f"device '{name}' cannot be used: {str(error).splitlines()[0]}")
+def _unusable(name: str | torch.device, cause: str = "") -> UserError:
+    """Return an error that gives the cause or, without a cause, lists the devices of this machine."""
+    choices = f"choose from auto, {', '.join(usable_devices())}"
+    return UserError(f"device '{name}' cannot be used: {cause or f'{choices} on this machine'}")
 
 
 def tune_cpu() -> None:

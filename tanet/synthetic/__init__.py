@@ -1,4 +1,7 @@
-"""Synthetic videos whose labels depend on the order of the frames. There are ten verbs in five pairs.
+"""Synthetic videos whose labels depend on the order of the frames.
+
+The label of a video is a verb: the action that one object performs, such as `move_left`. There are ten verbs
+in five pairs.
 
 Before encoding, a clip of the second verb of a pair is a clip of the first verb played backwards:
 

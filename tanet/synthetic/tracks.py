@@ -1,5 +1,7 @@
 """Tracks in a synthetic video: how the object, the distractors and the camera move over time.
 
+The class of a video is its verb: the action that the object performs, such as `move_left`.
+
 At any difficulty, everything but the verb has the same distribution forwards and backwards. The two verbs of
 a pair therefore cannot be told apart without the order of the frames.
 
@@ -38,15 +40,17 @@ class Difficulty:
     camera: float = 0.05
     """Largest pan of the camera, as a fraction of the short side. The pan moves background and objects."""
     speed: float = 0.6
-    """Variation of the verb's speed within a clip: by factors from e^-speed to e^speed."""
+    """Variation of the speed of the object's action (the verb) within a clip. The speed changes by a factor
+    between e^-speed and e^speed."""
     tempo: float = 0.0
-    """Variation of the verb's duration: the verb takes a fraction from e^-tempo to 1 of each clip.
-    Before and after the verb, the object waits."""
+    """Variation of the duration of the object's action (the verb). The fraction of the clip that the
+    action takes is between e^-tempo and 1. The object waits before and after the action."""
     activity: float = 0.0
-    """Strength of the object's motion besides the verb, without the kind of motion that the verb uses.
+    """Strength of other motion of the object, in addition to its action (the verb). For example, an object
+    whose action is to move left also sways up and down, turns and grows, but it does not sway left and right.
     At 1, the object sways by up to 0.3 of the short side, turns by up to ±90°, and grows by up to e^±0.5."""
     distractors: int = 1
-    """Number of other objects, which wander and perform no verb."""
+    """Number of other objects, which wander around and perform no action."""
     noise: float = 0.01
     """Standard deviation of the sensor noise, as a fraction of full brightness."""
     light: float = 0.05

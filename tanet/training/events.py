@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from tanet.data.loader import BadVideo
 from tanet.data.samples import Split
 from tanet.errors import abbreviate
+from tanet.evaluation.evaluate import VideosDone
 from tanet.evaluation.report import Report
 from tanet.runtime.events import Note
 from tanet.training.plan import Plan
@@ -79,8 +80,8 @@ class BadStep:
         return f"loss or gradient not finite in epoch {self.epoch}, step {self.step}, with {videos}"
 
 
-Event = Split | Plan | Note | BadVideo | BadStep | Progress | EpochResult
-"""An event of a training run."""
+Event = Split | Plan | Note | BadVideo | BadStep | Progress | VideosDone | EpochResult
+"""An event of a training run. A `VideosDone` reports the progress of a validation."""
 
 
 def epoch_result(trained: Progress, val: Report | None, *, lr: float, seconds: float) -> EpochResult:

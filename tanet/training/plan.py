@@ -15,6 +15,8 @@ from tanet.data.samples import Split
 from tanet.profiling.memory import training_memory
 from tanet.recipes.diff import changed_fields
 from tanet.recipes.recipe import Network2D, Optim, Recipe
+from tanet.training.norm_statistics import videos_for_statistics
+from tanet.training.plan_cost import recipe_for_cpu
 from tanet.training.plan_warnings import _against, _of_data, _of_optim, _of_sizes
 from tanet.training.schedule import peak_lr, shorten_schedule
 
@@ -41,10 +43,26 @@ class Plan:
     """Text that says where the initial weights come from."""
     memory: int
     """Estimated memory for training on each device, in bytes."""
+    every: int = 1
+    """Epochs between two validations. The last epoch is always validated."""
+    device: str = "cpu"
+    """Kind of device to train on, such as "cpu" or "cuda"."""
+    cheaper: str = ""
+    """Text that names a recipe for a CPU, if this training is too much work for one; else ""."""
     changed: tuple[str, ...] = ()
     """Fields that differ from the reference, such as `optim.lr 0.02 (0.01)`. The old value is in brackets."""
+    statistics: int = 0
+    """Number of training videos from which BatchNorm statistics are computed after each epoch."""
     warnings: tuple[str, ...] = ()
     """Warnings about settings that are probably mistakes."""
+
+    @property
+    def validated(self) -> tuple[int, ...]:
+        """The epochs after which the network is validated, counted from 1."""
+        if not self.val:
+            return ()
+        epochs = range(1, self.epochs + 1)
+        return tuple(epoch for epoch in epochs if epoch == self.epochs or epoch % self.every == 0)
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -61,6 +79,11 @@ class Plan:
             self.start,
             f"memory for training: {memory}",
         ]
+        if self.cheaper:
+            lines.append(self.cheaper)
+        if self.statistics:
+            videos = _count(self.statistics, "training video")
+            lines.append(f"a short training: after each epoch, BatchNorm statistics come from {videos}")
         if self.changed:
             lines.append(f"changed from the recipe: {', '.join(self.changed)}")
         return tuple(lines)
@@ -87,14 +110,16 @@ def plan(
     Raises:
         UserError: the recipe's network cannot be built.
     """
+    kind, classes = torch.device(device).type, len(split.classes)
+    cheaper = recipe_for_cpu(recipe, reference, classes=classes) if kind == "cpu" else ""
     recipe = shorten_schedule(recipe, videos=len(split.train))
     reference = reference and shorten_schedule(reference, videos=len(split.train))
     optim = recipe.optim
     batch = min(optim.batch, max(1, len(split.train)))
     steps = max(1, len(split.train) // batch)
-    half = torch.device(device).type == "cuda" and optim.precision == "bfloat16"
+    half = kind == "cuda" and optim.precision == "bfloat16"
     clips = -(-batch // (world_size * optim.accumulate))
-    memory = training_memory(recipe, classes=len(split.classes), clips=clips, half=half)
+    memory = training_memory(recipe, classes=classes, clips=clips, half=half)
     found = [*_of_data(recipe, split), *_of_optim(optim)]
     available = _memory_of(torch.device(device))
     if available is not None and memory > available:
@@ -108,7 +133,7 @@ def plan(
     return Plan(
         train=len(split.train),
         val=len(split.val),
-        classes=len(split.classes),
+        classes=classes,
         world_size=world_size,
         batch=batch,
         steps=steps,
@@ -116,7 +141,11 @@ def plan(
         schedule=_schedule(optim, steps),
         start=_start(recipe.model),
         memory=memory,
+        every=recipe.eval.every,
+        device=kind,
+        cheaper=cheaper,
         changed=tuple(changed_fields(recipe, reference)) if reference is not None else (),
+        statistics=len(videos_for_statistics(recipe, split)),
         warnings=tuple(found),
     )
 

@@ -12,7 +12,8 @@ import hashlib
 import io
 import json
 import re
-from dataclasses import asdict, fields
+from collections.abc import Mapping
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from tanet.models.video_net import VideoNet
 from tanet.recipes import recipe as recipes
 from tanet.recipes.fields import OnResume, rule_of
 from tanet.recipes.recipe import Recipe
-from tanet.recipes.renamed import new_field_name
+from tanet.recipes.renamed import RULES_OF_0_1_0, new_field_name
 from tanet.runtime.events import Note, OnEvent
 from tanet.runtime.files import name_below, text_bytes, write_atomically
 from tanet.training import training_state as states
@@ -119,7 +120,8 @@ class RunFolder:
     def _compare(self, before: dict[str, Any], now: dict[str, Any], *, allowed: tuple[OnResume, ...]) -> None:
         """Raise UserError if `before` and `now` differ, except in fields whose rule (`_rules`) is allowed."""
         # A run of an older tanet may lack a field. A missing field gets its default value, as in checkpoints.
-        before = {**_fields(Recipe()), **{new_field_name(name): value for name, value in before.items()}}
+        before = {new_field_name(name): value for name, value in before.items()}
+        before = {**_fields(Recipe()), **_flat(RULES_OF_0_1_0), **before}
         rules = _rules(self.recipe)
         different = [
             f"{name} was {before.get(name)!r}, now {now.get(name)!r}"
@@ -153,6 +155,24 @@ class RunFolder:
         for path in self.folder.glob(".*"):
             if re.fullmatch(unfinished, path.name):
                 path.unlink()
+
+
+def with_rules_of_run(recipe: Recipe, folder: Path) -> tuple[Recipe, str]:
+    """Return the recipe with the rules that a run of tanet 0.1.0 in the folder began with, and a note.
+
+    The note is "" if nothing changes.
+    """
+    try:
+        values = json.loads((folder / "recipe.json").read_text())
+        old = all(name not in values[part] for part, rules in RULES_OF_0_1_0.items() for name in rules)
+    except (OSError, ValueError, KeyError, TypeError):
+        return recipe, ""
+    sections = {part: replace(getattr(recipe, part), **rules) for part, rules in RULES_OF_0_1_0.items()}
+    ruled = replace(recipe, **sections)  # pyright: ignore[reportArgumentType]
+    if not old or ruled == recipe:
+        return recipe, ""
+    flags = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in _flat(RULES_OF_0_1_0).items())
+    return ruled, f"{folder} was begun by tanet 0.1.0, so it goes on with its rules: {flags}"
 
 
 def refuse_old_run(folder: Path, *, resume: bool) -> None:
@@ -190,6 +210,10 @@ def _fields(recipe: Recipe) -> dict[str, Any]:
     for name, value in recipes.to_dict(recipe).items():
         values |= {f"{name}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {name: value}
     return values
+
+
+def _flat(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    return {f"{part}.{name}": value for part, values in sections.items() for name, value in values.items()}
 
 
 def _rules(recipe: Recipe) -> dict[str, OnResume]:

@@ -23,6 +23,7 @@ from tanet.runtime.distributed import ProcessGroup
 from tanet.runtime.events import Note, OnEvent
 from tanet.runtime.interrupt import StopRequest
 from tanet.training.nonfinite import NonFiniteMonitor
+from tanet.training.norm_statistics import NormStatistics
 from tanet.training.optimizer import make_optimizer
 from tanet.training.validation import Validation
 
@@ -54,6 +55,7 @@ class TrainingParts:
     order: EpochSampler
     loader: ClipLoader
     nonfinite: NonFiniteMonitor
+    norm_statistics: NormStatistics
     validation: Validation
 
 
@@ -111,7 +113,8 @@ def prepare(recipe: Recipe, split: Split, context: TrainingContext, *, resumed: 
     )
     nonfinite = NonFiniteMonitor(optim.nonfinite, group=group, on_event=context.on_event)
     validation = Validation(recipe, split, group=group, on_event=context.on_event, stop=context.stop)
-    return TrainingParts(network, optimizer, order, loader, nonfinite, validation)
+    statistics = NormStatistics(recipe, split, device=device)
+    return TrainingParts(network, optimizer, order, loader, nonfinite, statistics, validation)
 
 
 def build_network(

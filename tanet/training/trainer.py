@@ -15,7 +15,7 @@ from tanet.runtime.folder_lock import lock_folder
 from tanet.runtime.interrupt import Interrupted, StopRequest
 from tanet.training.events import BadStep, EpochResult, Event, Progress
 from tanet.training.plan import plan
-from tanet.training.run_folder import RunFolder, refuse_old_run
+from tanet.training.run_folder import RunFolder, refuse_old_run, with_rules_of_run
 from tanet.training.schedule import shorten_schedule
 from tanet.training.setup import TrainingContext, read_training_split
 from tanet.training.training_loop import TrainingLoop
@@ -47,8 +47,8 @@ def train(
         out: folder for checkpoints and metrics; it must not hold another run.
         device: device to train on. None selects a GPU if there is one, else the CPU.
         on_event: receives the videos that were found (`Split`), the plan (`Plan`), the progress
-            (`Progress`), the results of each epoch (`EpochResult`), each unreadable video once (`BadVideo`),
-            skipped steps (`BadStep`), and other messages (`Note`).
+            (`Progress`; `VideosDone` during a validation), the results of each epoch (`EpochResult`), each
+            unreadable video once (`BadVideo`), skipped steps (`BadStep`), and other messages (`Note`).
         resume: continue the run in `out` from its newest complete state. If `out` holds no run, start one.
         save_minutes: minutes between two saved states. The state is also saved at the end of each epoch.
         compile: compile the network. On a GPU, training is then faster, but the start takes minutes.
@@ -81,6 +81,9 @@ def train(
                 at_end.enter_context(lock_folder(Path(out), work="a training"))
             if not resume:
                 refuse_old_run(Path(out), resume=False)
+            recipe, note = with_rules_of_run(recipe, Path(out))
+            if note:
+                on_event(Note(note))
             split = read_training_split(recipe, world_size=group.world_size)
             recipe = shorten_schedule(recipe, videos=len(split.train))
             planned = plan(recipe, split, reference=reference, world_size=group.world_size, device=target)

@@ -154,11 +154,13 @@ class TrainingLoop:
         meter.add(result, batch.labels, lr=lr)
 
     def _finish_epoch(self, trained: Progress) -> None:
-        """Validate the network and write the checkpoints.
+        """Compute BatchNorm statistics if the training is short, validate, and write the checkpoints.
 
         If the run is stopped during this method, the resumed run validates again.
         """
         epoch, validation = self.position.epoch, self.parts.validation
+        with self.group.errors_on_all_ranks():
+            self.parts.norm_statistics(self.network)
         val = validation(self.network) if validation.is_due(trained.epoch) else None
         lr = lr_at(epoch + 0.5, self.recipe.optim)
         result = epoch_result(trained, val, lr=lr, seconds=self._seconds())

@@ -22,7 +22,8 @@ class Validation:
             `eval.clips` and `eval.crops`, are only for `tanet test`.
         split: the labelled videos.
         group: the ranks. Each rank tests a share of the videos.
-        on_event: receives each `BadVideo` once, and a `Note` when memory runs short.
+        on_event: receives each `BadVideo` once, a `VideosDone` after each batch, and a `Note` when memory
+            runs short.
         stop: the request to stop. A single process stops between two batches. Several ranks stop only after
             the validation.
     """
@@ -67,7 +68,7 @@ class Validation:
         return evaluate.merge_scores(shares, val, classes=self.split.classes, max_bad=max_bad)
 
     def _pass_on(self, event: object) -> None:
-        if isinstance(event, Note):
+        if isinstance(event, Note | evaluate.VideosDone):
             self.on_event(event)
         # Stop here only in a single process. With several ranks, other ranks may already wait for this rank.
         if isinstance(event, evaluate.VideosDone) and self.stop.asked and self.group.world_size == 1:

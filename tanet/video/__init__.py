@@ -8,6 +8,10 @@
     avi_packets.py    finds the packets of an AVI file in the file's own index, without demuxing the file
     frame_folder.py   a folder of pictures
     frame_array.py    decoded frames, in memory or in a .npy file
+    array_layout.py   layouts of arrays → channels last
+    array_values.py   values of arrays → uint8
+    picture_list.py   single pictures: arrays, PIL pictures, decoded frames, picture files
+    video_source.py   opens any of these
     frame_to_rgb.py   a decoded frame → RGB
 
 Use each `Video` in one thread only. A `Video` decodes in one thread; the loader's worker processes decode in
@@ -55,7 +59,11 @@ def open_video(source: str | Path | bytes, *, name: str | Path | None = None) ->
     if isinstance(source, bytes):
         return VideoFile(source, name=Path(name or "video in memory"))
     path = Path(source)
-    if not path.exists():
+    try:
+        exists = path.exists()
+    except OSError as error:  # for example, the name is too long
+        raise VideoError(name or path, error.strerror or "cannot be opened") from error
+    if not exists:
         raise VideoError(name or path, "no such file or folder")
     if path.is_dir():
         return PictureFolder(path)

@@ -10,6 +10,8 @@ import torch
 from numpy.typing import ArrayLike
 
 from tanet.errors import UserError
+from tanet.video.array_layout import frames_channels_last
+from tanet.video.array_values import factor_to_uint8, to_uint8
 from tanet.video.base import Video, VideoError
 
 
@@ -17,19 +19,19 @@ class FrameArray(Video):
     """A video of decoded frames.
 
     Args:
-        frames: uint8 [frames, H, W, 3], RGB; a tensor may be on any device.
+        frames: the frames in a layout of array_layout.py, with values of array_values.py; for example uint8
+            [frames, H, W, 3], RGB. A tensor may be on any device. The frames are not copied or changed.
         name: name of the video in errors.
 
     Raises:
-        UserError: the array has another dtype or shape, or is empty.
+        UserError: the layout or the values are not recognised, or the array is empty.
     """
 
     def __init__(self, frames: np.ndarray | torch.Tensor, *, name: str | Path = "array") -> None:
-        kind, shape = str(frames.dtype).removeprefix("torch."), list(frames.shape)
-        if kind != "uint8" or len(shape) != 4 or shape[-1] != 3 or 0 in shape:
-            raise UserError(f"expected frames uint8 [frames, H, W, 3], not {kind} {shape}")
-        self.path, self.frames = Path(name), shape[0]
-        self._array, self._size = frames, (shape[1], shape[2])
+        self._array = frames_channels_last(frames.detach() if isinstance(frames, torch.Tensor) else frames)
+        self._factor = factor_to_uint8(self._array)
+        self.path, self.frames = Path(name), self._array.shape[0]
+        self._size = self._array.shape[1], self._array.shape[2]
 
     @classmethod
     def of_file(cls, path: Path, *, name: str | Path | None = None) -> Self:
@@ -53,6 +55,10 @@ class FrameArray(Video):
     def read(self, indices: ArrayLike | torch.Tensor) -> torch.Tensor:
         """Read the frames with these numbers, as a tensor on the CPU; see `Video.read`."""
         wanted = self._checked(indices)
+        numbers = wanted.reshape(-1)  # indexing by a list of numbers copies the frames; one number would not
         if isinstance(self._array, np.ndarray):
-            return torch.from_numpy(self._array[wanted])  # indexing by an array copies the frames
-        return self._array[torch.from_numpy(wanted).to(self._array.device)].cpu()
+            frames = self._array[numbers]
+        else:
+            frames = self._array[torch.from_numpy(numbers).to(self._array.device)]
+        pixels = to_uint8(frames, self._factor)
+        return torch.from_numpy(pixels.reshape(*wanted.shape, *pixels.shape[1:]))

@@ -34,7 +34,7 @@ class PictureFolder(Video):
 
     def _decode(self, numbers: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame, Path]]:
         for number in numbers:
-            yield number, _decode_picture(self._files[number]), self._files[number]
+            yield number, decode_picture(self._files[number]), self._files[number]
 
 
 def is_picture(file: Path) -> bool:
@@ -77,11 +77,17 @@ def _is_other(series: str) -> bool:
     return OTHER_SERIES.fullmatch(letters) is not None
 
 
-def _decode_picture(file: Path) -> av.VideoFrame:
+def decode_picture(source: Path | bytes) -> av.VideoFrame:
+    """Decode a picture from a file, or from the file's content.
+
+    Raises:
+        VideoError: the picture cannot be read or does not decode.
+    """
     import av
 
+    file = Path("picture in memory") if isinstance(source, bytes) else source
     with translate_errors(file):
-        data = file.read_bytes()
+        data = source if isinstance(source, bytes) else source.read_bytes()
         if (name := PICTURE_CODECS.get(data[:2])) is None:
             raise VideoError(file, "not a picture")
         codec = cast("av.VideoCodecContext", av.CodecContext.create(name, "r"))

@@ -5,9 +5,11 @@ import importlib
 from pathlib import Path
 
 import pytest
+import torch
 
 from bench.__main__ import BENCHMARKS, main
-from tests.support.tiny_videos import make
+from tanet.models.backbones2d import BACKBONES
+from tests.support.tiny_videos import make, make_folders
 
 ROOT = Path(__file__).parents[2]
 ON_CPU = ["--device", "cpu", "--backbone", "resnet18_w16", "--size", "32"]
@@ -22,7 +24,7 @@ def write_one_video(folder):
     return {"tiny": make(path, frames=30)}
 
 
-# Benchmark → constants that make it tiny, and flags. DEMO stands for the folder of the `demo` fixture.
+# Benchmark → constants that make it tiny, and flags. Words in capitals are names in the fixture `places`.
 TINY = {
     "decode": ({"REAL": {}, "GENERATED": ONE_KIND, "REPEATS": 2, **ANY_CORE}, ["--alone"]),
     "feeding": ({"BLOCKS": 2, "VIDEOS": 2}, [*ON_CPU, *["--batch", "1", "--steps", "4", "--workers", "1"]]),
@@ -34,6 +36,13 @@ TINY = {
         ],
     ),
     "shards": ({"REPEATS": 2, "CLIPS": 1, "videos": write_one_video, **ANY_CORE}, []),
+    "short_training": (
+        {"SIZES": (32, 32), "BATCH": 4, "BACKBONE": "resnet18_w16"},
+        [
+            *["--data", "VIDEOS", "--weights", "WEIGHTS", "--steps", "2", "--seeds", "0"],
+            *["--temporal", "tam", "--workers", "0"],
+        ],
+    ),
     "speed": (
         {},
         [
@@ -55,12 +64,14 @@ NEEDS_GPU = {"ops"}
 
 
 @pytest.fixture
-def demo(tmp_path):
+def places(tmp_path):
     folder = tmp_path / "demo"
     for network in ("tam", "none"):
         (folder / network).mkdir(parents=True)
         (folder / network / "metrics.csv").write_text("epoch,train_top1,val_top1,seconds\n1,0.5,0.25,3\n")
-    return folder
+    weights = tmp_path / "weights.pth"
+    torch.save(BACKBONES["resnet18_w16"]().state_dict(), weights)
+    return {"DEMO": folder, "VIDEOS": make_folders(tmp_path / "videos", train=6, val=2), "WEIGHTS": weights}
 
 
 def test_every_benchmark_is_listed_and_tested():
@@ -71,7 +82,7 @@ def test_every_benchmark_is_listed_and_tested():
 
 def test_runner_lists_benchmarks_and_shows_help(capsys):
     main(["--list"])
-    assert "  speed      Measure clips per second" in capsys.readouterr().out
+    assert "  speed          Measure clips per second" in capsys.readouterr().out
     with pytest.raises(SystemExit) as stop:
         main(["shards", "--help"])
     assert stop.value.code == 0
@@ -96,12 +107,12 @@ def test_new_row_replaces_row_with_same_key(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TINY)
-def test_benchmark_writes_rows(name, demo, tmp_path, monkeypatch):
+def test_benchmark_writes_rows(name, places, tmp_path, monkeypatch):
     constants, words = TINY[name]
     for constant, value in constants.items():
         monkeypatch.setattr(importlib.import_module(f"bench.{name}"), constant, value)
     out = tmp_path / "rows.csv"
-    main([name, *(str(demo) if word == "DEMO" else word for word in words), "--out", str(out)])
+    main([name, *(str(places.get(word, word)) for word in words), "--out", str(out)])
     with out.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert rows

@@ -162,9 +162,10 @@ def test_imagenet_weights_load_with_and_without_temporal_modules(tmp_path, tempo
 
 
 def test_wrong_weights_are_rejected_with_their_names(tmp_path):
-    torch.save(BACKBONES["resnet34"]().state_dict(), tmp_path / "w.pth")
+    extra = {f"layer1.2.bn{n}.bias": torch.zeros(64) for n in range(10)}
+    torch.save(BACKBONES["resnet18"]().state_dict() | extra, tmp_path / "w.pth")
     network = build(Network2D(backbone="resnet18"), classes=3)
-    with pytest.raises(ValueError, match=r"missing: none; unexpected: layer1\.2\.bn1\.bias, .* and \d+ more"):
+    with pytest.raises(ValueError, match=r"missing: none; unexpected: layer1\.2\.bn0\.bias, .* and \d+ more"):
         load_backbone_weights(network.backbone, tmp_path / "w.pth")
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "w.pth")
     with pytest.raises(ValueError, match=r"missing: bn1\.bias"):

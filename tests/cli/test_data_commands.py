@@ -1,12 +1,15 @@
 """`tanet data` from the command line: index, check and pack, and the quarantine list in training."""
 
 import json
+import re
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
-from tanet.cli import main
+from tanet.cli import data_pack, main
 from tanet.data.annotations import read_split, read_test_samples
+from tanet.data.samples import Sample
 from tanet.data.tools import check as inspection
 from tanet.data.tools import index as indexing
 from tanet.data.tools import pack as packing
@@ -247,3 +250,54 @@ def test_help_shows_usage(capsys):
             main(["data", name, "--help"])
         assert stop.value.code == 0
         assert f"usage: tanet data {name}" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def twelve(tmp_path_factory):
+    return make_folders(tmp_path_factory.mktemp("twelve"), train=4, val=2)
+
+
+def test_pack_estimates_bytes_and_prints_total(twelve, tmp_path, capsys):
+    out = tmp_path / "packed"
+    assert main(["data", "pack", str(twelve), str(out), "--workers", "1"]) == 0
+    shown = capsys.readouterr()
+    size = sum(shard.stat().st_size for shard in out.glob("*.tar"))
+    assert (
+        f"{out}: {size / 1000:.1f} kB written in total, " in shown.out
+        or f" {size / 1000:.0f} kB" in shown.out
+    )
+    (line,) = (line for line in shown.err.splitlines() if "to write" in line)
+    estimate = re.fullmatch(r"note: about (\d+(?:\.\d)?) kB to write, .* [GT]B free", line)
+    assert estimate
+    assert 0.5 < 1000 * float(estimate[1]) / size < 1.5
+
+
+def test_pack_refuses_disk_that_is_too_small(twelve, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(total=10**9, free=10**4))
+    out = tmp_path / "packed"
+    assert main(["data", "pack", str(twelve), str(out), "--workers", "1"]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith(f"tanet: {out}: too little room on the disk (about ")
+    assert "kB to write, 10.0 kB free): " in line
+    assert list(out.iterdir()) == []  # the unfinished shard is removed
+
+
+def test_pack_counts_only_videos_that_are_still_missing(twelve, tmp_path):
+    splits = {"train": [Sample(f"{number}.mp4", 0) for number in range(100)]}
+    room = data_pack.RoomCheck(tmp_path, splits)
+    for _ in range(50):  # these videos are in complete shards: nothing is written
+        assert room.needs_after_video() == ""
+    shard, found = tmp_path / ".train.tar", ""
+    for number in range(1, data_pack.SAMPLE + 1):
+        shard.write_bytes(bytes(1000 * number))
+        found = room.needs_after_video()
+    assert found.startswith("about 50.0 kB to write, ")
+    assert room.needs_after_video() == ""  # told once
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(512, "0.5 kB"), (123_456, "123 kB"), (3.24e9, "3.2 GB"), (999.7e9, "1.0 TB"), (1.1e12, "1.1 TB")],
+)
+def test_byte_count_has_two_digits(count, text):
+    assert data_pack.byte_count(count) == text

@@ -1,6 +1,7 @@
 """The `tanet` command line: exit status, one-line errors on stderr, results on stdout, and help texts."""
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -12,6 +13,11 @@ import torch
 import tanet
 from tanet.cli import main
 from tanet.cli.train_help import FIRST
+from tanet.data.tools.public_datasets import DATASETS
+from tanet.evaluation.protocols import PROTOCOLS
+from tanet.models.backbones2d import BACKBONES
+from tanet.models.temporal import TEMPORAL
+from tanet.recipes import RECIPES, TABLES
 from tests.support.tiny_videos import make, make_folders
 
 TINY_FLAGS = [
@@ -61,6 +67,14 @@ def test_predict_reads_folder_and_file(checkpoint, videos, tmp_path, capsys):
     assert str(path) in capsys.readouterr().out
 
 
+def test_predict_tells_progress_on_standard_error_only(checkpoint, videos, capsys, monkeypatch):
+    monkeypatch.setattr("tanet.cli.progress.FIRST_LINE", 0.0)
+    assert main(["predict", str(checkpoint), str(videos / "val"), "--json"]) == 0
+    shown = capsys.readouterr()
+    assert [json.loads(line)["frames"] for line in shown.out.splitlines()] == [12] * 4
+    assert shown.err.splitlines() == ["predicting: 0/4"]  # the next line would follow a minute later
+
+
 def test_predict_json_contains_answers_and_errors(checkpoint, tmp_path, capsys):
     good = make(tmp_path / "good.mp4", frames=12)
     bad = tmp_path / "bad.mp4"
@@ -79,7 +93,7 @@ def test_predict_json_contains_answers_and_errors(checkpoint, tmp_path, capsys):
     ("args", "message"),
     [
         (["trian"], "unknown command 'trian': choose from train, test, predict, show, cost, convert, data"),
-        (["train", "foldr"], "unknown recipe 'foldr': choose from finetune, kinetics400"),
+        (["train", "foldr"], "unknown recipe 'foldr': choose from finetune, finetune-cpu, kinetics400"),
         (["train", "finetune", "--data.root", "absent"], "absent: no such folder"),
         (["train", "finetune"], "no videos given"),
         (["test", "absent.safetensors"], "absent.safetensors: no such file"),
@@ -232,6 +246,29 @@ def test_help_of_tanet_fits_in_80_columns(capsys):
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
 
 
+PROMISED = {
+    "train finetune": (*BACKBONES, *TEMPORAL),
+    "cost": (*BACKBONES, *TEMPORAL, *RECIPES, *TABLES),
+    "convert": RECIPES,
+    "test": PROTOCOLS,
+    "data index": DATASETS,
+}
+
+
+@pytest.mark.parametrize("command", PROMISED)
+def test_help_lists_all_names_of_a_value(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main([*command.split(), "--help-all" if command.startswith("train") else "--help"])
+    words = set(re.split(r"[\s,:;.{}()│]+", capsys.readouterr().out))
+    assert set(PROMISED[command]) <= words
+
+
+def test_help_of_data_and_its_usage_fit_in_80_columns(capsys):
+    assert main(["data"]) == main(["train"]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
 def test_help_of_convert_lists_flags(capsys):
     with pytest.raises(SystemExit):
         main(["convert", "--help"])
@@ -243,7 +280,8 @@ def test_train_lists_recipes_and_tables(capsys):
     assert main(["train", "--help"]) == 0
     shown = capsys.readouterr().out
     assert "kinetics400" in shown
-    assert "table2/{none,pool," in shown
+    assert "table2/{none, pool, " in shown
+    assert max(map(len, shown.splitlines())) <= 80
     assert main(["train", "table2/tsn"]) == 2
     assert "choose from none, pool" in capsys.readouterr().err
 

@@ -103,6 +103,35 @@ def test_errors_are_one_line(command, tmp_path, capsys, flags, message):
     assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
+def test_folder_without_flag_is_the_root(command, tmp_path, capsys, monkeypatch):
+    folder = command[3]
+    words = ["train", "finetune", folder, *FLAGS, "--out", str(tmp_path / "run")]
+    assert main(words) == 0
+    assert "8 training, 4 validation videos, 2 classes" in capsys.readouterr().out
+    last = ["train", "finetune", *FLAGS, "--save-minutes", "-1", "--resume", folder]  # after all flags
+    assert main(last) == 2
+    assert "--save-minutes must be 0 or more" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    Path("mine").mkdir()
+    assert main(["train", "finetune", "mine", "--out", "mine"]) == 2
+    assert capsys.readouterr().err.startswith("tanet: mine: no class folders with videos in it")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["my_videos"], "name the folder of videos with --data.root my_videos, but there is no folder"),
+        (["FOLDER", "--data.root", "x"], "--data.root already names the videos: remove one"),
+        (["FOLDER", "FOLDER"], "is not a flag: name the folder of videos with --data.root "),
+    ],
+)
+def test_word_without_flag_is_explained(words, message, tmp_path, capsys):
+    assert main(["train", "finetune", *(str(tmp_path) if word == "FOLDER" else word for word in words)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("tanet: ")
+    assert message in line
+
+
 def test_missing_tensorboard_gives_install_hint(command, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     assert main([*command, "--out", str(tmp_path), "--tensorboard"]) == 2

@@ -48,11 +48,11 @@ def test_uniform_evaluation_clips():
     assert eval_frames(80, 8, 1, "uniform") == [middle_frames(80, 8, "uniform")]
 
 
-def draw_train_frames(n, frames, how, count=2000):
+def draw_train_frames(n, frames, how, count=2000, **rules):
     generator = np.random.default_rng(0)
     return np.stack(
         [
-            frame_sampling.train_indices(n, frames=frames, sampling=how, generator=generator)
+            frame_sampling.train_indices(n, frames=frames, sampling=how, generator=generator, **rules)
             for _ in range(count)
         ]
     )
@@ -66,11 +66,111 @@ def test_dense_training_draws_every_start_except_last():
     assert (draw_train_frames(10, 8, "dense", count=5) == [0, 8, 6, 4, 2, 0, 8, 6]).all()
 
 
-def test_uniform_training_draws_one_frame_per_segment():
-    drawn = draw_train_frames(43, 8, "uniform")  # segments of 5 frames
+def test_published_training_draws_one_frame_per_whole_segment():
+    drawn = draw_train_frames(43, 8, "uniform", segments="published")  # segments of 5 frames
     for i in range(8):
         assert set(drawn[:, i]) == set(range(5 * i, 5 * i + 5))
-    assert (draw_train_frames(5, 8, "uniform", count=3) == 0).all()  # the video is shorter than the clip
+    # The video is shorter than the clip.
+    assert (draw_train_frames(5, 8, "uniform", count=3, segments="published") == 0).all()
+    spread = draw_train_frames(5, 8, "uniform", count=3, segments="mmaction2")
+    assert (spread == [0, 1, 1, 2, 2, 3, 4, 4]).all()  # np.around rounds 2.5 down
+
+
+def test_training_covers_the_whole_video():
+    drawn = draw_train_frames(43, 8, "uniform")  # segments of 5.375 frames
+    for i in range(8):
+        first, last = int(5.375 * i), int(5.375 * (i + 1) - 1e-9)
+        assert set(drawn[:, i]) == set(range(first, last + 1))
+    counts = np.bincount(draw_train_frames(43, 8, "uniform", count=20_000).ravel(), minlength=43)
+    assert counts.min() > 0.95 * counts.mean()  # each frame is drawn equally often
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 7, 8, 9, 12, 15, 16, 17, 23])
+@pytest.mark.parametrize("frames", [4, 8, 16])
+def test_short_videos_are_sampled_in_training_as_in_testing(n, frames):
+    """The clips of a training average to the clip of a test, in order, also below T frames."""
+    drawn = draw_train_frames(n, frames, "uniform", count=4000)
+    assert (np.diff(drawn, axis=1) >= 0).all()
+    assert drawn.max() == n - 1
+    assert drawn.min() == 0
+    tick = n / frames
+    middle = np.array(middle_frames(n, frames, "uniform"))
+    assert np.abs(drawn.mean(0) - middle).max() <= max(0.5, tick / 2)
+    seen = set(map(tuple, drawn.tolist()))
+    if n ** min(frames, n) < 400:
+        assert tuple(middle.tolist()) in seen
+
+
+# Rules of other codebases, written from their definitions.
+
+
+def published_uniform(n, frames, clips):
+    tick = n / frames
+    if clips == 1:
+        return [[int(tick / 2.0 + tick * x) for x in range(frames)]]
+    starts = np.linspace(0, tick - 1, num=clips).astype(int)
+    return [[int(start + tick * x) % n for x in range(frames)] for start in starts]
+
+
+def tsm_twice(n, frames):
+    tick = n / frames
+    return [[int(tick / 2.0 + tick * x) for x in range(frames)], [int(tick * x) for x in range(frames)]]
+
+
+def mmaction2_twice(n, frames):
+    interval = n / float(frames)
+    base = np.arange(frames) * interval
+    return np.stack([base + interval / 2.0, base]).astype(np.int32).tolist()
+
+
+def dense_windows(n, frames, starts):
+    stride = 64 // frames
+    return [[(start + x * stride) % n for x in range(frames)] for start in starts]
+
+
+@pytest.mark.parametrize("frames", [4, 8, 10, 16])
+def test_index_tables_of_other_code_are_equal(frames):
+    def ours(n, clips, how, style):
+        found = frame_sampling.eval_indices(n, frames=frames, clips=clips, sampling=how, style=style)
+        return found.tolist()
+
+    for n in range(1, 401):
+        positions = max(1, 1 + n - 64)
+        for clips in (1, 2):
+            assert ours(n, clips, "uniform", "published") == published_uniform(n, frames, clips), n
+        assert ours(n, 1, "uniform", "tsm") == tsm_twice(n, frames)[:1]
+        assert ours(n, 2, "uniform", "tsm") == tsm_twice(n, frames)
+        assert ours(n, 1, "uniform", "mmaction2") == mmaction2_twice(n, frames)[:1]
+        assert ours(n, 2, "uniform", "mmaction2") == mmaction2_twice(n, frames)
+        ten = np.linspace(0, positions - 1, num=10, dtype=int).tolist()
+        for style in ("published", "tsm", "mmaction2"):
+            assert ours(n, 10, "dense", style) == dense_windows(n, frames, ten)
+        assert ours(n, 1, "dense", "published") == dense_windows(n, frames, [positions // 2])
+        assert ours(n, 1, "dense", "mmaction2") == dense_windows(n, frames, [0])
+
+
+@pytest.mark.parametrize("frames", [4, 8, 16])
+def test_training_tables_of_other_code_are_equal(frames):
+    """Drawn with the same random numbers, training clips equal those of the rules written here."""
+    for n in range(1, 401):
+        own, other = np.random.default_rng(n), np.random.default_rng(n)
+        for segments in ("published", "mmaction2"):
+            drawn = frame_sampling.train_indices(
+                n, frames=frames, sampling="uniform", generator=own, segments=segments
+            )
+            duration = n // frames
+            if duration > 0:
+                expected = np.arange(frames) * duration + other.integers(duration, size=frames)
+            elif segments == "mmaction2":
+                expected = np.around(np.arange(frames) * (n / frames)).astype(int)
+            else:
+                expected = np.zeros(frames, int)
+            assert drawn.tolist() == expected.tolist(), n
+
+
+def test_more_than_two_uniform_clips_of_twice_sampling_are_rejected():
+    with pytest.raises(ValueError, match=r"eval\.style tsm has 1 or 2 uniform clips, not 3"):
+        frame_sampling.eval_indices(80, frames=8, clips=3, sampling="uniform", style="tsm")
 
 
 @pytest.mark.parametrize("how", ["dense", "uniform"])

@@ -146,3 +146,71 @@ def test_mirror_labels_of_other_names():
     assert transforms.mirror_labels(("left alone", "other")) == [None, 1]  # no partner: never mirrored
     with pytest.raises(ValueError, match="needs the names"):
         transforms.mirror_labels(("0", "1"))
+
+
+# Crops of other codebases, written from their definitions.
+
+
+def published_crops(width, height, size):
+    """Return left and top of GroupFullResSample's crops."""
+    w_step, h_step = (width - size) // 4, (height - size) // 4
+    return [(0, 2 * h_step), (4 * w_step, 2 * h_step), (2 * w_step, 2 * h_step)]
+
+
+def mmaction2_crops(width, height, size):
+    """Return left and top of ThreeCrop's crops."""
+    if size == height:
+        w_step = (width - size) // 2
+        return [(0, 0), (2 * w_step, 0), (w_step, 0)]
+    h_step = (height - size) // 2
+    return [(0, 0), (0, 2 * h_step), (0, h_step)]
+
+
+@pytest.mark.parametrize("size", [224, 240, 256])
+def test_crop_boxes_of_other_code_are_equal(size):
+    def ours(height, width, crops, style):
+        boxes = transforms.eval_boxes(height, width, size=size, crops=crops, style=style)
+        assert all((box.height, box.width) == (size, size) for box in boxes)
+        return [(box.left, box.top) for box in boxes]
+
+    for width in range(size, 481):
+        for height in (256, 270, 340) if size <= 256 else ():
+            for style in ("published", "tsm"):
+                assert ours(height, width, 3, style) == published_crops(width, height, size)
+                centre = round((width - size) / 2.0), round((height - size) / 2.0)
+                assert ours(height, width, 1, style) == [centre]
+            assert ours(height, width, 1, "mmaction2") == [((width - size) // 2, (height - size) // 2)]
+        assert ours(size, width, 3, "mmaction2") == mmaction2_crops(width, size, size)
+        assert ours(width, size, 3, "mmaction2") == mmaction2_crops(size, width, size)
+    with pytest.raises(ValueError, match=r"eval\.style mmaction2 cuts three crops if"):
+        ours(size + 2, size + 9, 3, "mmaction2")
+
+
+def test_short_side_of_mmaction2_is_rounded_and_not_antialiased():
+    for width in range(224, 481):
+        for height in (224, 240, 333):
+            scale = 256 / min(width, height)
+            expected = int(height * float(scale) + 0.5), int(width * float(scale) + 0.5)
+            assert transforms.size_for_short_side(height, width, 256, style="mmaction2") == expected
+    stripes = torch.zeros(1, 64, 64, 3, dtype=torch.uint8)
+    stripes[:, :, ::4] = 255
+    smooth, plain = (
+        transforms.resize_short_side(stripes, 16, style=style).float() for style in ("tanet", "mmaction2")
+    )
+    assert (plain == 0).all()  # halfway between columns 1 and 2 of each four
+    assert abs(smooth.mean() - 255 / 4) < 4
+
+
+def test_crop_sides_snap_to_the_size():
+    sides = set()
+    for seed in range(300):
+        generator = np.random.default_rng(seed)
+        box = transforms.multi_scale_box(
+            257, 340, scales=(1.0, 0.875, 0.75), generator=generator, snap=(224, 2)
+        )
+        sides |= {box.height, box.width}
+    assert sides == {257, 224, 192}  # int(257 · 0.875) is 224; int(257 · 0.75) is 192
+    box = transforms.multi_scale_box(
+        226, 226, scales=(1.0,), generator=np.random.default_rng(0), snap=(224, 2)
+    )
+    assert (box.height, box.width) == (224, 224)

@@ -44,11 +44,11 @@ def test_eval_argument_changes_views(model, tmp_path):
 
 def test_array_of_wrong_type_or_shape_is_rejected(model):
     for array in (
-        np.zeros((4, 32, 32, 3)),
-        np.zeros((32, 32, 3), np.uint8),
+        np.zeros((4, 32, 32, 2)),
+        np.zeros((32, 32), np.uint8),
         np.zeros((0, 8, 8, 3), np.uint8),
     ):
-        with pytest.raises(ValueError, match=r"expected frames uint8 \[frames, H, W, 3\]"):
+        with pytest.raises(ValueError, match=r"array: expected frames \[frames, H, W, 3\], not"):
             predict(array, model)
 
 

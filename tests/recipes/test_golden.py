@@ -19,6 +19,9 @@ COMMON = {
     "data.size": 224,
     "data.scales": (1, 0.875, 0.75, 0.66),
     "data.resize": 256,  # the paper; the published code: 0
+    "data.segments": "published",
+    "data.snap": 2,
+    "eval.style": "tanet",
     "model.backbone": "resnet50",
     "model.temporal": "tam",
     "model.position": "auto",  # the default of TAM, position b
@@ -70,7 +73,7 @@ V1 = {
 }
 V2 = {  # from the published script
     "data.sampling": "uniform",
-    "data.flip": "mirror",
+    "data.flip": "published",
     "model.dropout": 0.5,
     "optim.epochs": 50,
     "optim.lr": 0.02,

@@ -53,7 +53,7 @@ def test_something_something_recipes_have_published_values():
         5e-4,
         0.5,
     )
-    assert (one.data.flip, two.data.flip) == ("none", "mirror")
+    assert (one.data.flip, two.data.flip) == ("none", "published")
     assert (one.eval.clips, one.eval.crops, one.eval.resize, one.eval.size) == (1, 1, 256, 224)
     assert (two.eval.clips, two.eval.crops, two.eval.resize, two.eval.size) == (2, 3, 256, 256)
 

@@ -149,3 +149,102 @@ def official_logits(state: dict[str, torch.Tensor], clips: torch.Tensor, *, dept
             x = (x + y).relu()
     features = x.mean((2, 3))
     return (features @ p["new_fc.weight"].T + p["new_fc.bias"]).reshape(n, t, -1).mean(1)
+
+
+# MobileNetV2: outputs, blocks, stride of the first block, for expansion 6.
+MOBILENET_V2 = ((24, 2, 2), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2), (320, 1, 1))
+
+
+def mobilenet_v2(owner, *, shift=True, classes=5) -> Shapes:
+    """List names and shapes of a MobileNetV2 of TSM's published code ("official") or of mmaction2.
+
+    shift: whether the blocks with a shortcut have a temporal shift. Both projects have the same order.
+    """
+    theirs = owner == "mmaction2"
+    base = "backbone" if theirs else "base_model"
+    found: Shapes = {}
+
+    def layer(names, shape):
+        """Add a convolution and its BatchNorm; names: of the convolution and the BatchNorm."""
+        found[f"{base}.{names[0]}.weight"] = shape
+        found.update(norm(f"{base}.{names[1]}", shape[0]))
+
+    def stem(name, number, shape):
+        layer(
+            (f"{name}.conv", f"{name}.bn") if theirs else (f"features.{number}.0", f"features.{number}.1"),
+            shape,
+        )
+
+    stem("conv1", 0, (32, 3, 3, 3))
+    stages, inputs, number = ((16, 1, 1), *MOBILENET_V2), 32, 1
+    for stage, (outputs, depth, first_stride) in enumerate(stages, 1):
+        for i in range(depth):
+            inner = inputs * (6 if number > 1 else 1)
+            shapes = [(inner, inputs, 1, 1), (inner, 1, 3, 3), (outputs, inner, 1, 1)]
+            shortcut = (first_stride if i == 0 else 1) == 1 and inputs == outputs
+            for n, shape in enumerate(shapes[number == 1 :]):
+                net = ".net" if shift and shortcut and n == 0 else ""
+                if theirs:
+                    at = f"layer{stage}.{i}.conv.{n}{net}"
+                    layer((f"{at}.conv", f"{at}.bn"), shape)
+                else:  # one sequence of convolution, BatchNorm, ReLU6, …
+                    at = f"features.{number}.conv"
+                    layer((f"{at}.{3 * n}{net}", f"{at}.{3 * n + 1}"), shape)
+            inputs, number = outputs, number + 1
+    stem("conv2", number, (1280, inputs, 1, 1))
+    head = "cls_head.fc_cls" if theirs else "new_fc"
+    return found | {f"{head}.weight": (classes, 1280), f"{head}.bias": (classes,)}
+
+
+def shifted(x: torch.Tensor, *, frames: int, div: int) -> torch.Tensor:
+    """Shift C / div channels from the next frame and as many from the previous one: [N·T, C, H, W]."""
+    x = x.unflatten(0, (-1, frames))
+    part, zero = x.shape[2] // div, torch.zeros_like(x[:, :1])
+    later, earlier = torch.cat((x[:, 1:], zero), 1), torch.cat((zero, x[:, :-1]), 1)
+    kept = x[:, :, 2 * part :]
+    return torch.cat((later[:, :, :part], earlier[:, :, part : 2 * part], kept), 2).flatten(0, 1)
+
+
+def _layer(p, x, conv, norm, *, stride=1, groups=1) -> torch.Tensor:
+    weight = p[f"{conv}.weight"]
+    x = F.conv2d(x, weight, stride=stride, padding=weight.shape[-1] // 2, groups=groups)
+    mean, var, scale, bias = (p[f"{norm}.{k}"] for k in ("running_mean", "running_var", "weight", "bias"))
+    return F.batch_norm(x, mean, var, scale, bias)
+
+
+def small_tsm_logits(p: dict[str, torch.Tensor], clips: torch.Tensor, *, div: int) -> torch.Tensor:
+    """Compute logits of a published TSM-ResNet-18 from its weights: clips [N, T, 3, H, W] → [N, classes]."""
+    n, frames = clips.shape[:2]
+    x = _layer(p, clips.flatten(0, 1), "base_model.conv1", "base_model.bn1", stride=2).relu()
+    x = F.max_pool2d(x, 3, 2, 1)
+    for stage in range(1, 5):
+        for i in range(2):
+            at, stride = f"base_model.layer{stage}.{i}", 2 if stage > 1 and i == 0 else 1
+            y = shifted(x, frames=frames, div=div)
+            y = _layer(p, y, f"{at}.conv1.net", f"{at}.bn1", stride=stride).relu()
+            y = _layer(p, y, f"{at}.conv2", f"{at}.bn2")
+            if f"{at}.downsample.0.weight" in p:
+                x = _layer(p, x, f"{at}.downsample.0", f"{at}.downsample.1", stride=stride)
+            x = (x + y).relu()
+    return (x.mean((2, 3)) @ p["new_fc.weight"].T + p["new_fc.bias"]).reshape(n, frames, -1).mean(1)
+
+
+def mobilenet_v2_logits(p: dict[str, torch.Tensor], clips: torch.Tensor, *, div: int = 8) -> torch.Tensor:
+    """Compute logits of a MobileNetV2 of TSM's published code from its weights, shifts as in the names."""
+    n, frames = clips.shape[:2]
+    x = clips.flatten(0, 1)
+    x = _layer(p, x, "base_model.features.0.0", "base_model.features.0.1", stride=2).clamp(0, 6)
+    number = 1
+    for outputs, depth, first_stride in ((16, 1, 1), *MOBILENET_V2):
+        for i in range(depth):
+            at, y, stride = f"base_model.features.{number}.conv", x, first_stride if i == 0 else 1
+            depthwise = 0
+            if number > 1:
+                net = ".net" if f"{at}.0.net.weight" in p else ""
+                y = shifted(y, frames=frames, div=div) if net else y
+                y, depthwise = _layer(p, y, f"{at}.0{net}", f"{at}.1").clamp(0, 6), 3
+            y = _layer(p, y, f"{at}.{depthwise}", f"{at}.{depthwise + 1}", stride=stride, groups=y.shape[1])
+            y = _layer(p, y.clamp(0, 6), f"{at}.{depthwise + 3}", f"{at}.{depthwise + 4}")
+            x, number = x + y if stride == 1 and x.shape[1] == outputs else y, number + 1
+    x = _layer(p, x, "base_model.features.18.0", "base_model.features.18.1").clamp(0, 6)
+    return (x.mean((2, 3)) @ p["new_fc.weight"].T + p["new_fc.bias"]).reshape(n, frames, -1).mean(1)

@@ -9,6 +9,7 @@ import argparse
 import ast
 import io
 import random
+import re
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,11 +50,27 @@ def passages_of(path: Path) -> Iterator[tuple[str, str]]:
                         f"{name}:{text.lineno} {ast.unparse(field.target)}",
                         str(ast.literal_eval(text.value)),
                     )
-        if isinstance(node, ast.Raise) and node.exc:
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args:
             yield f"{name}:{node.lineno}", ast.unparse(node.exc)
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT and len(token.string) > SHORTEST:
-            yield f"{name}:{token.start[0]}", token.line.strip()
+    yield from comments_of(source, name)
+
+
+def comments_of(source: str, name: Path) -> Iterator[tuple[str, str]]:
+    """Yield place and text of each comment; the lines of one comment are one passage."""
+    block: list[tokenize.TokenInfo] = []
+    for token in (*tokenize.generate_tokens(io.StringIO(source).readline), None):
+        if token and token.type != tokenize.COMMENT:
+            continue
+        alone = token is not None and token.line.lstrip().startswith("#")
+        follows = block and alone and token.start == (block[-1].start[0] + 1, block[0].start[1])
+        if block and not follows:
+            text = "\n".join(one.line.strip() for one in block)
+            prose = not re.search(r"# (type: ignore|pyright:|noqa|fmt:)", text)
+            if prose and sum(len(one.string) for one in block) > SHORTEST:
+                yield f"{name}:{block[0].start[0]}", text
+            block = []
+        if token:
+            block.append(token)
 
 
 if __name__ == "__main__":

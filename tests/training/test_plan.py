@@ -8,6 +8,7 @@ from tanet.data.samples import Sample, Split
 from tanet.recipes import RECIPES
 from tanet.recipes.recipe import Network2D, Optim, Recipe
 from tanet.training.plan import plan
+from tanet.training.plan_cost import smaller_setting
 from tests.support.tiny_videos import changed
 
 TINY = Recipe(
@@ -161,3 +162,29 @@ def test_accumulation_reduces_memory_estimate():
 def test_unknown_backbone_is_rejected():
     with pytest.raises(ValueError, match="unknown backbone 'vgg'"):
         plan(changed(TINY, model={"backbone": "vgg"}), videos())
+
+
+def test_plan_of_finetune_on_cpu_names_recipe_for_cpu():
+    recipe = RECIPES["finetune"]
+    told = [line for line in plan(recipe, videos(), reference=recipe).lines if "finetune-cpu" in line]
+    # 20 instead of 150 epochs of MobileNetV2 at 112² instead of ResNet-50 at 224²
+    assert told == ["on a CPU, the recipe finetune-cpu takes about 1/350 of the multiply-adds"]
+    small = changed(recipe, model={"backbone": "resnet18_w16", "frames": 4}, data={"size": 32})
+    for other, reference in ((RECIPES["arrow6"], RECIPES["arrow6"]), (recipe, None), (small, recipe)):
+        assert "finetune-cpu" not in " ".join(plan(other, videos(), reference=reference).lines)
+
+
+def test_smaller_setting_counts_multiply_adds():
+    recipe = RECIPES["finetune"]
+    flags = "--model.frames 4 --data.size 112 --eval.resize 128 --eval.size 128"
+    assert smaller_setting(recipe, classes=2) == f"{flags}: about 1/8"
+    # A checkpoint fits only its own number of frames.
+    from_checkpoint = changed(recipe, model={"init": "best.safetensors"})
+    assert smaller_setting(from_checkpoint, classes=2) == f"{flags[17:]}: about a quarter"
+    assert smaller_setting(changed(recipe, model={"frames": 4}, data={"size": 112}), classes=2) == ""
+
+
+def test_validated_epochs_include_the_last():
+    recipe = changed(TINY, eval={"every": 4})
+    assert plan(recipe, videos()).validated == (4, 8, 10)
+    assert plan(recipe, videos(val=0)).validated == ()

@@ -50,8 +50,9 @@ def test_wrong_indices_are_rejected(frames):
     [
         (b"", "not a .npy file written by numpy.save, or"),
         (b"no array", "not a .npy file written by numpy.save, or"),
-        (FRAMES.astype(np.float32), r"expected frames uint8 \[frames, H, W, 3\], not float32"),
-        (FRAMES[0], r"not uint8 \[4, 6, 3\]"),
+        (FRAMES / 100 - 1, "float64 frames with values -1 … 1.55: these look normalised"),
+        (FRAMES[:, :2, :, :2], r"expected frames \[frames, H, W, 3\], not uint8 \[5, 2, 6, 2\]"),
+        (FRAMES[0], r"one picture, not a video: \[4, 6, 3\]"),
         (FRAMES[:0], r"not uint8 \[0, 4, 6, 3\]"),
         (np.array([{}]), "not a .npy file written by numpy.save, or"),  # a pickle, which must not be loaded
     ],
@@ -74,5 +75,12 @@ def test_truncated_npy_file_is_rejected(tmp_path):
 
 
 def test_array_of_wrong_shape_is_rejected():
-    with pytest.raises(UserError, match="expected frames uint8"):
-        FrameArray(torch.zeros(5, 3, 4, 6, dtype=torch.uint8))
+    with pytest.raises(UserError, match=r"expected frames \[frames, H, W, 3\], not uint8 \[5, 7, 2, 6\]"):
+        FrameArray(torch.zeros(5, 7, 2, 6, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("index", [3, np.int64(3), [3], torch.tensor(3)])
+def test_read_returns_a_copy(index):
+    for frames in (FRAMES.copy(), torch.from_numpy(FRAMES.copy())):
+        FrameArray(frames).read(index).zero_()
+        assert (np.asarray(frames) == FRAMES).all()

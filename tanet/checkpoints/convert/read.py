@@ -1,7 +1,8 @@
 """Reading of a checkpoint from another project, or from tanet itself, as a `Checkpoint`."""
 
 import dataclasses
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,9 +11,10 @@ import torch
 
 from tanet.checkpoints import checkpoint as checkpoints
 from tanet.checkpoints.checkpoint import Checkpoint
-from tanet.checkpoints.convert.recognise import recognise
+from tanet.checkpoints.convert.recognise import RecognisedNetwork, recognise
 from tanet.checkpoints.resize_frames import depends_on_frames, resize_frames
 from tanet.checkpoints.weights import WeightsFile, is_tanets, read_weights
+from tanet.data.frame_sampling import Style
 from tanet.errors import UserError
 from tanet.models.factory import build
 from tanet.recipes import find_recipe
@@ -35,6 +37,7 @@ def read(
     *,
     temporal: Literal["tam", "tanet-r"] = "tam",
     frames: int | None = None,
+    shift_div: int | None = None,
     interpolate: bool = False,
     classes: Sequence[str] | None = None,
     recipe: str | None = None,
@@ -47,6 +50,8 @@ def read(
             weights of `tam` and `tanet-r` have the same names and shapes.
         frames: number of frames per clip, T. None takes T from the file. If the file does not show T (TSM
             and 2D networks of other projects), None means 8.
+        shift_div: another project's TSM shifts C / shift_div channels each way. None takes the value from
+            mmaction2's config in the file. If the file has no config, None means 8.
         interpolate: whether to adapt weights to `frames` if the weights depend on T and were trained with
             another T (see resize_frames.py). If false, such weights raise UserError. Weights that do not
             depend on T are never changed.
@@ -68,13 +73,15 @@ def read(
     if own:
         source = ConvertedCheckpoint("checkpoint of tanet", checkpoints.load(path), ())
     else:
-        source = _read_others(path, file, temporal=temporal, frames=frames)
+        source = _read_others(path, file, temporal=temporal, frames=frames, shift_div=shift_div)
     checkpoint, notes = source.checkpoint, list(source.notes)
     model = checkpoint.recipe.model
     if temporal != "tam" and (own or model.temporal != temporal):
         raise UserError(
             f"{path} is a {source.kind}; only a TANet of another project can be read as {temporal}"
         )
+    if shift_div is not None and (own or model.temporal != "tsm"):
+        raise UserError(f"{path} is a {source.kind}; shift_div is only for a TSM of another project")
     if frames is not None and frames != model.frames:
         depends = depends_on_frames(checkpoint.network.state_dict())
         if depends and not interpolate:
@@ -89,7 +96,7 @@ def read(
             else f"now for clips of {frames} frames, not {model.frames}: the weights did not have to change"
         )
     if recipe or not own:
-        checkpoint, note = _with_recipe(checkpoint, recipe or "finetune")
+        checkpoint, note = _with_recipe(checkpoint, recipe or "finetune", kind=source.kind)
         notes.append(note)
     if classes is not None:
         if len(classes) != len(checkpoint.classes):
@@ -110,12 +117,28 @@ def _with_frames(checkpoint: Checkpoint, frames: int) -> Checkpoint:
     return dataclasses.replace(checkpoint, network=network.eval(), recipe=recipe)
 
 
-def _with_recipe(checkpoint: Checkpoint, name: str) -> tuple[Checkpoint, str]:
+def _with_recipe(checkpoint: Checkpoint, name: str, *, kind: str) -> tuple[Checkpoint, str]:
+    """Return the checkpoint with a recipe, but tested as the code of the file tests it, and a note."""
     recipe = find_recipe(name)
+    style, average = _testing_of(kind)
+    recipe = dataclasses.replace(
+        recipe, eval=dataclasses.replace(recipe.eval, style=style, average=average or recipe.eval.average)
+    )
     model = dataclasses.replace(checkpoint.recipe.model, dropout=recipe.model.dropout)
     views = f"{recipe.eval.clips} × {recipe.eval.crops} views of {recipe.eval.size}²"
     note = f"{recipe.data.sampling} sampling and {views} are taken from recipe {name}; --recipe sets it"
+    if style != "tanet":
+        note += f"; clips and crops are placed as in the code of the file (eval.style {style})"
     return dataclasses.replace(checkpoint, recipe=dataclasses.replace(recipe, model=model)), note
+
+
+def _testing_of(kind: str) -> tuple[Style, Literal["logits", "softmax"] | None]:
+    """Return how the code that wrote a file places clips and crops, and what it averages over views."""
+    if kind.endswith("mmaction2"):
+        return "mmaction2", "softmax"
+    if kind.endswith("the published code"):
+        return "tsm" if kind.startswith("TSM") else "published", "logits"
+    return "tanet", None
 
 
 def _read_others(
@@ -124,11 +147,9 @@ def _read_others(
     *,
     temporal: Literal["tam", "tanet-r"],
     frames: int | None,
+    shift_div: int | None,
 ) -> ConvertedCheckpoint:
-    try:
-        found = recognise(file.state, temporal=temporal, frames=frames)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+    found = recognise_file(path, file, temporal=temporal, frames=frames, shift_div=shift_div)
     network = build(found.model, classes=found.classes)
     # Not strict: old files lack BatchNorm's batch counters. `recognise` has checked all other weights.
     network.load_state_dict(found.state, strict=False)
@@ -136,6 +157,43 @@ def _read_others(
     info = {"converted_from": found.kind, **_plain(file.beside)}
     checkpoint = Checkpoint(network.eval(), Recipe(model=found.model), classes, info)
     return ConvertedCheckpoint(found.kind, checkpoint, (*file.notes, *found.notes))
+
+
+def recognise_file(
+    path: str | Path,
+    file: WeightsFile,
+    *,
+    temporal: Literal["tam", "tanet-r"] = "tam",
+    frames: int | None = None,
+    shift_div: int | None = None,
+) -> RecognisedNetwork:
+    """Recognise the network in a file of another project. The arguments are those of `read`.
+
+    Raises:
+        UserError: as `recognise`; the message begins with the path.
+    """
+    from_config = None if shift_div is not None else shift_div_in_config(file.beside)
+    try:
+        found = recognise(
+            file.state,
+            temporal=temporal,
+            frames=frames,
+            shift_div=shift_div if from_config is None else from_config,
+        )
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    if from_config is None or found.model.temporal != "tsm":
+        return found
+    note = f"1/{from_config} of the channels is shifted each way, as the config in the file says"
+    return dataclasses.replace(found, notes=(note, *found.notes))
+
+
+def shift_div_in_config(beside: Mapping[str, Any]) -> int | None:
+    """Return the `shift_div` in mmaction2's config, which its files hold as text; None if it is not there."""
+    meta = beside.get("meta")
+    texts = [value for value in meta.values() if isinstance(value, str)] if isinstance(meta, dict) else []
+    found = {int(number) for text in texts for number in re.findall(r"\bshift_div\s*=\s*(\d+)", text)}
+    return found.pop() if len(found) == 1 else None
 
 
 def _plain(beside: dict[str, Any]) -> dict[str, Any]:

@@ -1,20 +1,19 @@
 """Recognition of the network that a state dict belongs to. Only names and shapes of weights are used."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 
 from tanet.checkpoints.convert.weight_names import (
-    MMACTION2,
-    OFFICIAL,
-    TANET,
-    TORCHVISION,
     Names,
-    all_blocks,
-    shifted_blocks,
+    find_table,
+    non_local_blocks,
+    pooled_stages,
+    shifted_convs,
     tam_blocks,
     to_ours,
     to_theirs,
@@ -24,13 +23,15 @@ from tanet.checkpoints.weights import state_dict_diff
 from tanet.errors import UserError, abbreviate
 from tanet.models.backbones2d import BACKBONES, remove_classifier
 from tanet.models.factory import build
-from tanet.models.insertion.sites import STAGES
+from tanet.models.insertion.sites import STAGES, find_sites
 from tanet.recipes.recipe import Network2D
 
 State = dict[str, torch.Tensor]
 Stage = Literal["res2", "res3", "res4", "res5"]
 ASSUMED_FRAMES = 8
 """Number of frames if the weights do not show it. Most published TSMs use 8 frames."""
+ASSUMED_SHIFT_DIV = 8
+"""Fraction of the channels that a TSM shifts each way, as 1 / ASSUMED_SHIFT_DIV. Weights do not show it."""
 KNOWN = "TANet, TSM and TSN of the published code and of mmaction2, torchvision's ImageNet files, tanet's own"
 
 
@@ -49,7 +50,13 @@ class RecognisedNetwork:
     """Notes for the user: settings that had to be assumed, and weights that were left out."""
 
 
-def recognise(state: State, *, temporal: Literal["tam", "tanet-r"], frames: int | None) -> RecognisedNetwork:
+def recognise(
+    state: State,
+    *,
+    temporal: Literal["tam", "tanet-r"],
+    frames: int | None,
+    shift_div: int | None = None,
+) -> RecognisedNetwork:
     """Recognise the network that a state dict belongs to.
 
     Args:
@@ -58,11 +65,13 @@ def recognise(state: State, *, temporal: Literal["tam", "tanet-r"], frames: int 
         temporal: temporal module that a TANet is assumed to have. The weights do not show the module, because
             the weights of `tam` and `tanet-r` have the same names and shapes.
         frames: number of frames per clip, used if the weights do not show this number. None means 8.
+        shift_div: a TSM shifts C / shift_div channels each way. The weights do not show it. None means 8.
 
     Raises:
-        UserError: the network is unknown, or a weight is missing, is unexpected or has the wrong shape.
+        UserError: the network is unknown or not supported, or a weight is missing, is unexpected or has the
+            wrong shape.
     """
-    owner, table = _owner(state)
+    owner, table = find_table(state)
     notes: list[str] = []
     if owner == "torchvision" and any(name.startswith("AuxLogits.") for name in state):
         state = {name: tensor for name, tensor in state.items() if not name.startswith("AuxLogits.")}
@@ -78,10 +87,15 @@ def recognise(state: State, *, temporal: Literal["tam", "tanet-r"], frames: int 
         if temporal == "tam":
             notes.append("weights of tam and tanet-r look the same: read as tam, as in all published TANets")
     else:
-        kind, model = _fixed(ours, shifted_blocks(state), backbone=backbone, frames=frames)
+        kind, model = _fixed(shifted_convs(names), backbone=backbone, frames=frames, shift_div=shift_div)
         if frames is None:
             notes.append(
                 f"the weights do not reveal the number of frames: {ASSUMED_FRAMES} assumed; --frames sets it"
+            )
+        if kind == "TSM" and shift_div is None:
+            notes.append(
+                "the weights do not reveal which part of the channels is shifted: 1/"
+                f"{ASSUMED_SHIFT_DIV} each way assumed, as in all published TSMs; --shift-div sets it"
             )
     head = ours.get("head.weight")
     # If the file has no classifier, assume 1 class: the comparison below then reports a missing classifier.
@@ -102,8 +116,7 @@ def _known_backbone(state: State, ours: State, owner: str) -> str:
         owner: project that the names in the file come from.
     """
     has_tam = bool(tam_blocks(ours))
-    if not has_tam and wrapped_blocks(state):
-        raise UserError("this TSM shifts whole blocks, which tanet does not support")
+    _reject_unsupported(state, has_tam=has_tam)
     backbone = _backbone(ours)
     if backbone is None:
         raise UserError(
@@ -120,6 +133,26 @@ def _known_backbone(state: State, ours: State, owner: str) -> str:
             "modules none, pool and tsm look the same; use the .safetensors file that tanet wrote"
         )
     return backbone
+
+
+def _reject_unsupported(state: State, *, has_tam: bool) -> None:
+    """Raise UserError if the names in the file show a module that tanet does not have."""
+    is_tsm = bool(shifted_convs({name: name for name in state}))
+    what = "TSM" if is_tsm else "2D network"
+    if stages := pooled_stages(state):
+        raise UserError(
+            f"a {'TANet' if has_tam else what} that halves the number of frames before {', '.join(stages)} "
+            "(temporal pool), which tanet does not support"
+        )
+    non_local = non_local_blocks(state)
+    # In a 3D network, other convolutions than those of the non-local blocks have three-dimensional kernels.
+    if non_local and not any(t.ndim == 5 and not non_local_blocks([name]) for name, t in state.items()):
+        raise UserError(
+            f"a {what} with non-local blocks (after {abbreviate(non_local, 4)}), which tanet does not have "
+            "as one network yet"
+        )
+    if not has_tam and wrapped_blocks(state):
+        raise UserError("this TSM shifts whole blocks, which tanet does not support")
 
 
 def _differences(ours: State, names: Mapping[str, str], table: Names, model: Network2D, classes: int) -> str:
@@ -141,21 +174,11 @@ def recognise_backbone(state: State) -> str | None:
 
     The weights may lack the classifier. Return None for weights with other names, or of an unknown network.
     """
-    owner, table = _owner(state)
+    owner, table = find_table(state)
     if owner != "torchvision":
         return None
     names = to_ours(state, table)
     return _backbone({names[theirs]: tensor for theirs, tensor in state.items()})
-
-
-def _owner(state: State) -> tuple[str, Names]:
-    if any(name.startswith("base_model.") for name in state):
-        return "the published code", OFFICIAL
-    if any(name.startswith("head.") for name in state):
-        return "tanet", TANET
-    if any(name.startswith("backbone.") for name in state):
-        return "mmaction2", MMACTION2
-    return "torchvision", TORCHVISION
 
 
 def _backbone(ours: State) -> str | None:
@@ -210,22 +233,43 @@ def _tams(ours: State, part: str, *, dims: int) -> list[torch.Size]:
     return shapes
 
 
-def _fixed(ours: State, shifted: list[str], *, backbone: str, frames: int | None) -> tuple[str, Network2D]:
+def _fixed(
+    shifted: set[str], *, backbone: str, frames: int | None, shift_div: int | None
+) -> tuple[str, Network2D]:
     """Return the kind and the settings (model section) of a network without TAM.
 
-    The network is a TSM if it has blocks with a temporal shift, and otherwise a 2D network.
+    The network is a TSM if it has convolutions with a temporal shift, and otherwise a 2D network.
+
+    Raises:
+        UserError: the blocks with a shift are none of the choices of `Network2D.blocks`.
     """
     frames = ASSUMED_FRAMES if frames is None else frames
     if not shifted:
         return "2D network", Network2D(backbone=backbone, temporal="none", frames=frames)
-    stages = _stages(shifted)
-    plain = [b for b in all_blocks(ours) if set(_stages([b])) <= set(stages) and b not in shifted]
-    if plain:
-        raise UserError(
-            f"this TSM shifts only some blocks of a stage (not {abbreviate(plain)}), as TSM's code does for "
-            "ResNet-101; tanet can only shift all blocks of a stage"
-        )
-    return "TSM", Network2D(backbone=backbone, temporal="tsm", frames=frames, stages=stages)
+    with torch.device("meta"):
+        sites = find_sites(BACKBONES[backbone](), place="a")
+    used = {site.stage for site in sites if site.name in shifted}
+    sites = [site for site in sites if site.stage in used]
+    choices: dict[Literal["all", "shortcut"], set[str]] = {
+        "all": {site.name for site in sites},
+        "shortcut": {site.name for site in sites if site.shortcut},
+    }
+    for blocks, names in choices.items():
+        if names == shifted:
+            model = Network2D(
+                backbone=backbone,
+                temporal="tsm",
+                frames=frames,
+                stages=cast("tuple[Stage, ...]", tuple(stage for stage in STAGES if stage in used)),
+                blocks=blocks,
+                shift_div=ASSUMED_SHIFT_DIV if shift_div is None else shift_div,
+            )
+            return "TSM", model
+    plain = [re.sub(r"\.conv.*", "", site.name) for site in sites if site.name not in shifted]
+    raise UserError(
+        f"this TSM shifts only some blocks of a stage (not {abbreviate(plain)}), as TSM's code does for "
+        "ResNet-101; tanet can only shift all blocks of a stage, or all that have a shortcut"
+    )
 
 
 def _stages(blocks: list[str]) -> tuple[Stage, ...]:

@@ -6,13 +6,16 @@ is translated by the first pair whose pattern matches the name. A pattern can co
     {block}    a block, for example layer1.0; in our names, only a block with a TAM
     {at}       a block followed by a dot, or nothing
     {n}        a digit
+    {i}        a number
+    {leaf}     the last part of the name, for example weight
     {p}        the rest of the name
 
 Multi-GPU training adds the prefix `module.` to every name. The tables do not contain this prefix.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import cache
 from string import Formatter
 
 Names = tuple[tuple[str, str], ...]
@@ -48,8 +51,56 @@ TORCHVISION: Names = (
     ("classifier.1.{p}", "head.{p}"),  # MobileNetV2
     ("{p}", "backbone.{p}"),
 )
+# MobileNetV2 in the published code of TSM. The first block has no expansion, so it has one convolution less.
+OFFICIAL_MOBILENET_V2: Names = (
+    ("base_model.features.1.conv.0.{leaf}", "backbone.features.1.conv.0.0.{leaf}"),
+    ("base_model.features.1.conv.1.{leaf}", "backbone.features.1.conv.0.1.{leaf}"),
+    ("base_model.features.1.conv.3.{leaf}", "backbone.features.1.conv.1.{leaf}"),
+    ("base_model.features.1.conv.4.{leaf}", "backbone.features.1.conv.2.{leaf}"),
+    ("base_model.features.{i}.conv.0.{leaf}", "backbone.features.{i}.conv.0.0.{leaf}"),
+    ("base_model.features.{i}.conv.0.net.{leaf}", "backbone.features.{i}.conv.0.0.{leaf}"),  # TSM
+    ("base_model.features.{i}.conv.1.{leaf}", "backbone.features.{i}.conv.0.1.{leaf}"),
+    ("base_model.features.{i}.conv.3.{leaf}", "backbone.features.{i}.conv.1.0.{leaf}"),
+    ("base_model.features.{i}.conv.4.{leaf}", "backbone.features.{i}.conv.1.1.{leaf}"),
+    ("base_model.features.{i}.conv.6.{leaf}", "backbone.features.{i}.conv.2.{leaf}"),
+    ("base_model.features.{i}.conv.7.{leaf}", "backbone.features.{i}.conv.3.{leaf}"),
+    ("new_fc.{p}", "head.{p}"),
+    ("base_model.classifier.{p}", "head.{p}"),  # trained without dropout
+    ("base_model.{p}", "backbone.{p}"),
+)
+# mmaction2 counts MobileNetV2's blocks within layers: layer1.0 is our features.1, layer2.0 our features.2, …
+MOBILENET_V2_BLOCKS = tuple(
+    f"layer{layer}.{block}"
+    for layer, blocks in enumerate((1, 2, 3, 4, 3, 3, 1), 1)
+    for block in range(blocks)
+)
+MMACTION2_MOBILENET_V2: Names = (
+    ("backbone.conv1.conv.{leaf}", "backbone.features.0.0.{leaf}"),
+    ("backbone.conv1.bn.{leaf}", "backbone.features.0.1.{leaf}"),
+    ("backbone.conv2.conv.{leaf}", "backbone.features.18.0.{leaf}"),
+    ("backbone.conv2.bn.{leaf}", "backbone.features.18.1.{leaf}"),
+    ("backbone.layer1.0.conv.0.conv.{leaf}", "backbone.features.1.conv.0.0.{leaf}"),
+    ("backbone.layer1.0.conv.0.bn.{leaf}", "backbone.features.1.conv.0.1.{leaf}"),
+    ("backbone.layer1.0.conv.1.conv.{leaf}", "backbone.features.1.conv.1.{leaf}"),
+    ("backbone.layer1.0.conv.1.bn.{leaf}", "backbone.features.1.conv.2.{leaf}"),
+    *(
+        (f"backbone.{theirs}.conv.{their_layer}.{{leaf}}", f"backbone.features.{i}.conv.{our_layer}.{{leaf}}")
+        for i, theirs in enumerate(MOBILENET_V2_BLOCKS[1:], 2)
+        for their_layer, our_layer in (
+            ("0.conv", "0.0"),
+            ("0.bn", "0.1"),
+            ("0.net.conv", "0.0"),  # TSM
+            ("0.net.bn", "0.1"),  # TSM
+            ("1.conv", "1.0"),
+            ("1.bn", "1.1"),
+            ("2.conv", "2"),
+            ("2.bn", "3"),
+        )
+    ),
+    ("cls_head.fc_cls.{p}", "head.{p}"),
+)
 BLOCK = r"layer[1-4]\.\d+"
-PARTS = {"at": rf"(?:{BLOCK}\.)?", "n": r"\d", "p": r".+"}
+PARTS = {"at": rf"(?:{BLOCK}\.)?", "n": r"\d", "i": r"\d+", "leaf": r"\w+", "p": r".+"}
 
 
 def to_ours(theirs: Iterable[str], table: Names) -> dict[str, str]:
@@ -74,19 +125,47 @@ def tam_blocks(ours: Iterable[str]) -> list[str]:
     return _blocks(ours, rf"backbone\.({BLOCK})\.conv2\.temporal\..+")
 
 
-def shifted_blocks(theirs: Iterable[str]) -> list[str]:
-    """Return the blocks (layer1.0, …) with a temporal shift before conv1, given another project's names."""
-    return _blocks(theirs, rf".+\.({BLOCK})\.conv1\.(?:conv\.)?net\.weight")
+def find_table(names: Iterable[str]) -> tuple[str, Names]:
+    """Return the project that the names in a file come from, and the table that translates the names."""
+    names = list(names)
+    if any(name.startswith("base_model.") for name in names):
+        mobilenet = any(name.startswith("base_model.features.") for name in names)
+        return "the published code", OFFICIAL_MOBILENET_V2 if mobilenet else OFFICIAL
+    if any(name.startswith("head.") for name in names):
+        return "tanet", TANET
+    if any(name.startswith("backbone.") for name in names):
+        mobilenet = any(name.startswith("backbone.layer1.0.conv.0.") for name in names)
+        return "mmaction2", MMACTION2_MOBILENET_V2 if mobilenet else MMACTION2
+    return "torchvision", TORCHVISION
+
+
+def shifted_convs(names: Mapping[str, str]) -> set[str]:
+    """Return the convolutions with a temporal shift before them, for example layer1.0.conv1.
+
+    Args:
+        names: another project's names → our names. The names of the returned convolutions are ours.
+    """
+    shifted = r".+\.(?:conv1\.(?:conv\.)?net|features\.\d+\.conv\.0\.net|conv\.0\.net\.conv)\.weight"
+    return {
+        ours.removeprefix("backbone.").removesuffix(".weight")
+        for theirs, ours in names.items()
+        if re.fullmatch(shifted, theirs)
+    }
+
+
+def non_local_blocks(theirs: Iterable[str]) -> list[str]:
+    """Return the blocks (layer2.0, …) with a non-local block after them, given another project's names."""
+    return _blocks(theirs, rf".+\.({BLOCK})\.(?:nl|non_local_block)\..+")
+
+
+def pooled_stages(theirs: Iterable[str]) -> list[str]:
+    """Return the stages (layer2) with a temporal pool before them, given another project's names."""
+    return _blocks(theirs, r".+\.(layer[1-4])\.net\.\d+\..+")
 
 
 def wrapped_blocks(theirs: Iterable[str]) -> list[str]:
     """Return the blocks (layer1.0, …) that another module wraps as a whole, given another project's names."""
     return _blocks(theirs, rf".+\.({BLOCK})\.net\..+")
-
-
-def all_blocks(ours: Iterable[str]) -> list[str]:
-    """Return all blocks (layer1.0, …) of a ResNet, given our weight names."""
-    return _blocks(ours, rf"backbone\.({BLOCK})\..+")
 
 
 def _blocks(names: Iterable[str], pattern: str) -> list[str]:
@@ -95,10 +174,17 @@ def _blocks(names: Iterable[str], pattern: str) -> list[str]:
 
 def _translate(name: str, table: Names, *, block: str) -> str:
     """Translate a name by the first pair whose left side matches. If no pair matches, return the name."""
-    parts = {**PARTS, "block": block}
     for left, right in table:
-        pieces = Formatter().parse(left)
-        pattern = "".join(re.escape(text) + (f"(?P<{p}>{parts[p]})" if p else "") for text, p, _, _ in pieces)
-        if match := re.fullmatch(pattern, name):
+        if match := _pattern(left, block).fullmatch(name):
             return right.format_map(match.groupdict())
     return name
+
+
+@cache
+def _pattern(left: str, block: str) -> re.Pattern[str]:
+    """Return the regular expression for one side of a pair. `block` is the expression for {block}."""
+    parts = {**PARTS, "block": block}
+    pieces = Formatter().parse(left)
+    return re.compile(
+        "".join(re.escape(text) + (f"(?P<{p}>{parts[p]})" if p else "") for text, p, _, _ in pieces)
+    )

@@ -93,6 +93,11 @@ def _check(model: Network2D) -> None:
             f"published TANets have tam at position b (or auto) of {', '.join(WRITABLE_BACKBONES)}; this "
             f"network has {model.temporal} at {model.position} of {model.backbone}: use --to tanet"
         )
+    if model.blocks != "all":
+        raise UserError(
+            f"published TANets have a TAM in every block; this network has TAMs only in blocks of the kind "
+            f"{model.blocks}: use --to tanet"
+        )
     if set(model.stages) != set(STAGES):
         raise UserError(
             f"published TANets have a TAM in every block of {', '.join(STAGES)}; this network has TAMs only "

@@ -54,6 +54,7 @@ def plug_at(network: nn.Module, chosen: list[Site], make: Callable[[Site], nn.Mo
     # Build all modules before inserting any, so that an error leaves the network unchanged.
     made = [make(site) for site in chosen]
     for site, temporal in zip(chosen, made, strict=True):
+        temporal.train(network.training)  # a network in evaluation mode stays in it
         site.module.add_module("temporal", temporal)
         if site.when == "before":
             site.module.register_forward_pre_hook(_before)

@@ -1,12 +1,12 @@
 """Sites: the places in a 2D network where a temporal module can be inserted.
 
-    position    residual bottleneck (Figure 3)      inverted residual, ShuffleNet unit, Inception branch
-    a           before conv1                        before the first 1×1 convolution
-    b           after conv1-BN-ReLU, before conv2   before the depthwise (Inception: spatial) convolution
-    c           after conv2-BN-ReLU, before conv3   before the second 1×1 convolution
-    d           after conv3-BN, before the addition after the last BatchNorm
-    beside      beside conv1                        beside the first 1×1 convolution
-    block       after the block                     after the block; Inception: after a Mixed block
+    position    residual bottleneck (Figure 3)         inverted residual, ShuffleNet unit, Inception branch
+    a           before conv1                           before the first 1×1 convolution
+    b           after conv1-BN-ReLU, before conv2      before the depthwise (Inception: spatial) convolution
+    c           after conv2-BN-ReLU, before conv3      before the second 1×1 convolution
+    d           after conv3-BN, before the addition    after the last BatchNorm
+    beside      beside conv1                           beside the first 1×1 convolution
+    block       after the block                        after the block; Inception: after a Mixed block
 
 Figure 3 is in TAM's paper. A module beside a convolution gets the same input as the convolution, and the two
 outputs are added. Networks are recognised by their structure. Networks of torchvision and timm therefore have
@@ -48,6 +48,8 @@ class Site:
     """Dotted name of the BatchNorm that runs before `act` and the temporal module; "" if there is none."""
     act: str = ""
     """Dotted name of the activation between `norm` and the temporal module; "" if there is none."""
+    shortcut: bool = False
+    """Whether the block adds its unchanged input to its output."""
 
 
 def find_sites(network: nn.Module, *, place: Placement, stages: tuple[str, ...] = STAGES) -> list[Site]:
@@ -82,7 +84,8 @@ def _resnet(network: nn.Module, place: Placement) -> Iterator[Site]:
             raise UserError("position c is before conv3, but a basic block has no conv3: choose a, b or d")
         last_norm = "bn3" if bottleneck else "bn2"
         children = {"a": "conv1", "b": "conv2", "c": "conv3", "d": last_norm}
-        yield _site(name, block, place, children, f"res{int(stage[1]) + 1}", before_b=("bn1", "relu1"))
+        site = _site(name, block, place, children, f"res{int(stage[1]) + 1}", before_b=("bn1", "relu1"))
+        yield replace(site, shortcut=getattr(block, "downsample", None) is None)
 
 
 def _mobilenet_v2(network: nn.Module, place: Placement) -> Iterator[Site]:
@@ -94,7 +97,8 @@ def _mobilenet_v2(network: nn.Module, place: Placement) -> Iterator[Site]:
         halvings += _child(block, "conv.1.0", nn.Conv2d).stride == (2, 2)
         children = {"a": "conv.0.0", "b": "conv.1.0", "c": "conv.2", "d": "conv.3"}
         before_b = ("conv.0.1", "conv.0.2")
-        yield _site(name, block, place, children, STAGES[halvings - 1], before_b=before_b)
+        site = _site(name, block, place, children, STAGES[halvings - 1], before_b=before_b)
+        yield replace(site, shortcut=bool(getattr(block, "use_res_connect", False)))
 
 
 def _shufflenet_v2(network: nn.Module, place: Placement) -> Iterator[Site]:

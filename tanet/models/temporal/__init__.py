@@ -55,6 +55,15 @@ def _side_taps(site: Site, model: Network2D) -> nn.Module:
     return SideTaps(site.module, frames=model.frames, kernel=model.kernel)
 
 
+def _shift(site: Site, model: Network2D) -> nn.Module:
+    if site.channels < model.shift_div:
+        raise UserError(
+            f"model.shift_div {model.shift_div} shifts none of the {site.channels} channels of {site.name}: "
+            "choose a smaller value"
+        )
+    return TemporalShift(frames=model.frames, divisor=model.shift_div)
+
+
 def _local(site: Site, model: Network2D) -> nn.Module:
     return LocalBranch(site.channels, frames=model.frames, beta=model.beta, local_kernel=model.local_kernel)
 
@@ -82,7 +91,7 @@ TEMPORAL: dict[str, TemporalModule | None] = {
     "tconv": TemporalModule(
         "b", lambda site, model: TemporalConv(site.channels, frames=model.frames, kernel=model.kernel)
     ),
-    "tsm": TemporalModule("a", lambda _, model: TemporalShift(frames=model.frames)),
+    "tsm": TemporalModule("a", _shift),
     "tei": TemporalModule("b", lambda site, model: TEI(site.channels, frames=model.frames)),
     "i3d": TemporalModule("beside", _side_taps),
     "nonlocal": TemporalModule("block", lambda site, model: NonLocal(site.channels, frames=model.frames)),
@@ -113,13 +122,25 @@ def insertion_sites(network: nn.Module, model: Network2D, *, place: Placement) -
 
     Args:
         network: the 2D network.
-        model: settings. `position` replaces `place` unless it is "auto"; `stages` selects the stages.
+        model: settings. `position` replaces `place` unless it is "auto"; `stages` and `blocks` select blocks.
         place: default place of the temporal module.
 
     Raises:
         UserError: the network does not have this place, or `position` is not "auto" but the place of the
-            temporal module cannot be replaced.
+            temporal module cannot be replaced, or no block has a shortcut but `blocks` asks for one.
     """
+    found = _sites_in_stages(network, model, place=place)
+    if model.blocks == "all":
+        return found
+    if chosen := [site for site in found if site.shortcut]:
+        return chosen
+    raise UserError(
+        f"{model.backbone} has no block with a shortcut in {', '.join(model.stages)}: "
+        "choose --model.blocks all"
+    )
+
+
+def _sites_in_stages(network: nn.Module, model: Network2D, *, place: Placement) -> list[Site]:
     if place == "block":
         _keep_place(model, "after every other block of res3 and res4")
         blocks = find_sites(network, place="block")
