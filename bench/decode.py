@@ -171,7 +171,7 @@ def equals(read: Reader, path: Path, indices: Sequence[int]) -> bool:
 
 
 def rivals() -> dict[str, Reader]:
-    """Return the readers of the other libraries, which `rows` has installed."""
+    """Return the readers that use other libraries. The function `rows` installs these libraries first."""
     from torchcodec.decoders import VideoDecoder  # pyright: ignore[reportMissingImports]
 
     # Import torchcodec before decord. Otherwise torchcodec would load decord's FFmpeg.

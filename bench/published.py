@@ -13,11 +13,11 @@ from tanet.models.video_net import VideoNet
 
 
 class PublishedTAM(nn.Module):
-    """TAM computed with copies and a grouped convolution, [N·T, C, H, W] → [N·T, C, H, W].
+    """TAM computed with copies of the maps and a grouped convolution, [N·T, C, H, W] → [N·T, C, H, W].
 
     Args:
-        tam: the TAM to convert. The new module shares its global branch G, and copies the weights of its
-            local branch L.
+        tam: the TAM to convert. The new module uses the global branch G of `tam`, and copies of the
+            convolution weights in the local branch L of `tam`.
     """
 
     def __init__(self, tam: TAM) -> None:

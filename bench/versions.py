@@ -101,7 +101,7 @@ class _Side:
         for line in self.process.stdout:
             if line.startswith("["):
                 return json.loads(line)
-        raise SystemExit("the process of a checkout ended; see its error above")
+        raise SystemExit("the process that measures a checkout ended; see its error above")
 
 
 def _serve(setting: dict[str, Any]) -> None:
@@ -185,5 +185,5 @@ def _make_run(setting: dict[str, Any]) -> tuple[Any, str]:
     return lambda: step(views, labels), device
 
 
-if __name__ == "__main__":  # in the process of a checkout
+if __name__ == "__main__":  # in the process that measures a checkout
     _serve(json.loads(sys.argv[1]))

@@ -1,7 +1,5 @@
 """Action recognition in video with PyTorch: train, test and run 2D networks with temporal modules."""
 
-from importlib.metadata import version
-
 from tanet.checkpoints.checkpoint import load
 from tanet.errors import UserError
 from tanet.inference.predict import Prediction, predict, predict_all
@@ -12,6 +10,7 @@ from tanet.models.video_net import VideoNet
 from tanet.old_modules import install as _install_old_modules
 from tanet.recipes.input_spec import InputSpec
 from tanet.recipes.recipe import Recipe
+from tanet.runtime.files import versions
 from tanet.training.trainer import train
 
 __all__ = [
@@ -37,5 +36,5 @@ _install_old_modules()
 def __getattr__(name: str) -> str:
     """Return `tanet.__version__`, which is read from the metadata of the installed package."""
     if name == "__version__":
-        return version("tanet")
+        return versions()["tanet"]
     raise AttributeError(f"module 'tanet' has no attribute '{name}'")

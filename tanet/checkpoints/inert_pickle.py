@@ -1,11 +1,11 @@
 """Reading of PyTorch files without executing anything in them.
 
-A pickle names classes and functions, and Python calls them while it reads the file. Here, only the
-functions that rebuild tensors, and a few classes that hold plain values, are what they are called. Any
-other name becomes an `Inert` object: it takes all arguments, attributes and items that the file gives it,
-and does nothing. So weights can be read that lie beside an optimizer, a logger or command-line arguments,
-or inside a whole pickled network. A file that names functions such as os.system was made to run code: it is
-refused.
+A pickle file names classes and functions, which Python normally imports and calls while it reads the file.
+Here, only the functions that rebuild tensors, and a few classes that hold plain values, are called. Each
+other name is replaced by a subclass of `Inert`, whose objects accept all arguments, attributes and items in
+the file, but run no code. So weights can be read even if the same file holds an optimizer, a logger or
+command-line arguments, or if the file holds a whole pickled network. A file that names functions such as
+os.system was made to run code, so it is refused.
 """
 
 import pickle
@@ -21,12 +21,12 @@ from torch import nn
 
 
 def _rebuild_subclass(rebuild: Any, _kind: object, args: tuple[Any, ...], _state: object) -> Any:
-    """Rebuild a tensor of a subclass as a plain tensor."""
+    """Rebuild an object of a subclass of torch.Tensor as a plain tensor."""
     return rebuild(*args) if rebuild in REBUILT else Inert()
 
 
 def _new_object(kind: Any, _base: object, _state: object) -> Any:
-    """Create an object for the old way in which pickle stores objects."""
+    """Create an object of a class. Replaces `copyreg._reconstructor` of pickle protocols 0 and 1."""
     return kind()
 
 
@@ -81,7 +81,7 @@ class HarmfulFile(Exception):
 
 
 class Inert(dict[Any, Any]):
-    """An object whose class is not loaded; it keeps what the file says about it."""
+    """Object of a class that is not loaded. It keeps the attributes and items that the file stores for it."""
 
     origin: ClassVar[str] = ""
     """Name of the class or function in the file."""
@@ -117,7 +117,7 @@ def load_inert(path: Path) -> tuple[Any, tuple[str, ...]]:
 
     Raises:
         HarmfulFile: the file names a function that can run commands.
-        Exception: the file is damaged, or not a PyTorch file; of almost any type.
+        Exception: the file is damaged or not a PyTorch file. The exception can have almost any type.
     """
     skipped: dict[str, None] = {}
 
@@ -125,7 +125,7 @@ def load_inert(path: Path) -> tuple[Any, tuple[str, ...]]:
         """Unpickler that loads only harmless classes and functions."""
 
         def find_class(self, module: str, name: str) -> Any:
-            """Return what a name in the file stands for."""
+            """Return the class or function of this name if it is harmless, else a subclass of `Inert`."""
             if found := _harmless(module, name):
                 return found
             origin = f"{module}.{name}"
@@ -137,7 +137,7 @@ def load_inert(path: Path) -> tuple[Any, tuple[str, ...]]:
             return type(name.rpartition(".")[2] or "Inert", (Inert,), {"origin": origin})
 
     class Pickle:
-        """What torch.load asks of a pickle module."""
+        """The attributes of the module `pickle` that torch.load uses."""
 
         __name__ = "pickle"
 
@@ -155,7 +155,7 @@ def load_inert(path: Path) -> tuple[Any, tuple[str, ...]]:
 
 def _harmless(module: str, name: str) -> Any:
     """Return the class or function of this name if it is harmless, else None."""
-    module = {"__builtin__": "builtins", "copy_reg": "copyreg"}.get(module, module)  # names of Python 2
+    module = {"__builtin__": "builtins", "copy_reg": "copyreg"}.get(module, module)  # the names in Python 2
     if (module, name) in HARMLESS:
         return HARMLESS[module, name]
     if module in ("torch", "torch.cuda") and name.endswith("Storage"):

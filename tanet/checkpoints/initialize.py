@@ -102,7 +102,7 @@ def _read_start(path: str | Path, model: Network2D) -> tuple[Header, dict[str, t
 
 
 def _misfit(path: str | Path, field: str, trained: str, now: str) -> UserError:
-    """Return the error for a file whose network has another value of a field of the model section."""
+    """Return the error for a file whose network has a different backbone or temporal module."""
     return UserError(
         f"{path}: the weights do not fit this network: the file has {field} {trained}, "
         f"model.{field} is {now}; leave out --model.{field}, or start from another file"

@@ -30,9 +30,10 @@ PREFIXES = (
     *("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.", "encoder."),
     *("ema_model.", "ema.", "student."),
 )
-# Parts of names that wrappers insert anywhere.
+# Parts that wrappers insert anywhere in a name.
 INSERTED = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
-# Tensors that are no weights of the network: normalisation in the file, counters of FLOP counters, losses.
+# Tensors that are not weights of the network: mean and std of the input, number of averaged models, counts of
+# operations and parameters, and tensors of the loss.
 NO_WEIGHTS = re.compile(r"data_preprocessor\..*|n_averaged|(.*\.)?total_(ops|params)|(loss|criterion)\..*")
 
 
@@ -43,16 +44,16 @@ class WeightsFile:
     state: dict[str, torch.Tensor]
     """Weights by name, without prefixes of wrappers."""
     beside: dict[str, Any]
-    """Other values in the file, for example the epoch; a checkpoint of tanet has `tanet`."""
+    """Other values in the file, for example the epoch. A checkpoint of tanet has the key `tanet`."""
     notes: tuple[str, ...] = ()
-    """What was left out, one line per kind."""
+    """Notes for the user on parts of the file that were not loaded, one line per reason."""
 
 
 def file_of(path: str | Path) -> Path:
-    """Return the path of a file; of a training's folder, return the path of its best checkpoint.
+    """Return the path of a file, or of the best checkpoint if the path is a training's folder.
 
     Raises:
-        UserError: there is no such file, or it is empty.
+        UserError: there is no such file, the file is empty, or the folder has no best checkpoint.
     """
     path = Path(path)
     if path.is_dir():
@@ -70,7 +71,8 @@ def file_of(path: str | Path) -> Path:
 def read_weights(path: str | Path) -> WeightsFile:
     """Read the weights in a PyTorch or safetensors file. Nothing in the file is executed.
 
-    The state dict may lie under a usual key, inside a whole pickled network, and below prefixes of wrappers.
+    The state dict may be stored under a usual key, or as a whole pickled network. Prefixes that wrappers
+    added to the names are removed.
 
     Raises:
         UserError: the file does not exist, is damaged, holds no weights, or asks to run commands.
@@ -101,7 +103,9 @@ def read_weights(path: str | Path) -> WeightsFile:
         raise UserError(f"{path}: the file holds no state dict, only {keys or 'nothing'}")
     beside = {k: v for k, v in content.items() if k != key and not is_module(v)} if key else {}
     notes = (
-        [f"not loaded, because no code of a file is used: {abbreviate(list(skipped), 4)}"] if skipped else []
+        [f"not loaded, because tanet runs no code from a file: {abbreviate(list(skipped), 4)}"]
+        if skipped
+        else []
     )
     others = [name for name in STATE_KEYS if name != key and isinstance(beside.get(name), dict)]
     if key and (others := [name for name in others if _as_state(beside[name])]):
@@ -125,7 +129,7 @@ def _find_state(content: Any) -> tuple[str, dict[str, torch.Tensor] | None]:
 
 
 def _as_state(value: Any) -> dict[str, torch.Tensor] | None:
-    """Return a value as a state dict if it is one, or a pickled network."""
+    """Return the state dict if a value is a state dict or a pickled network, else None."""
     if is_module(value):
         return dict(weights_of_module(value))
     if not isinstance(value, dict) or not value:
@@ -139,7 +143,7 @@ def _as_state(value: Any) -> dict[str, torch.Tensor] | None:
 def _normalised(
     path: Path, state: dict[str, torch.Tensor], beside: dict[str, Any], notes: list[str]
 ) -> WeightsFile:
-    """Remove what wrappers add to the names of weights."""
+    """Remove the parts that wrappers add to names of weights, and the tensors that are not weights."""
     left_out = [name for name in state if NO_WEIGHTS.fullmatch(name.removeprefix("module."))]
     state = {name: tensor.detach() for name, tensor in state.items() if name not in left_out}
     if not state:
@@ -149,7 +153,7 @@ def _normalised(
     while prefix := _common_prefix(state):
         state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     if left_out:
-        notes = [*notes, f"left out, because they are no weights: {abbreviate(left_out, 4)}"]
+        notes = [*notes, f"left out, because they are not weights: {abbreviate(left_out, 4)}"]
     return WeightsFile(state, beside, tuple(notes))
 
 
@@ -183,7 +187,7 @@ def state_dict_diff(state: Mapping[str, torch.Tensor], expected: Mapping[str, to
 
 
 def _is_safetensors(path: Path) -> bool:
-    """Return whether a file starts like a safetensors file: with eight bytes of length and then with JSON."""
+    """Return whether a file starts like a safetensors file: eight bytes that hold a length, then JSON."""
     with path.open("rb") as file:
         return file.read(9)[8:] == b"{"
 

@@ -16,7 +16,6 @@ import select
 import sys
 import traceback
 from collections.abc import Sequence
-from importlib import metadata
 
 import torch
 
@@ -25,6 +24,7 @@ from tanet.cli.console import say
 from tanet.errors import UserError
 from tanet.runtime.device import tune_cpu
 from tanet.runtime.distributed import RankError, exit_unless_main
+from tanet.runtime.files import versions
 
 HELP = """Recognise actions in video with 2D networks and temporal modules.
 
@@ -59,7 +59,7 @@ def main(args: Sequence[str] | None = None) -> int:
         say(HELP)
         return 0
     if name == "--version":
-        say(f"tanet {metadata.version('tanet')}")
+        say(f"tanet {versions()['tanet']}")
         return 0
     if name not in COMMANDS:
         return fail(f"unknown command '{name}': choose from {', '.join(COMMANDS)}")

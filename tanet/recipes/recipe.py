@@ -37,7 +37,7 @@ class Data(Section):
     """How frames are sampled. dense: evenly spaced frames from `window` consecutive frames (Kinetics).
     uniform: one frame from each of T equal segments of the video."""
     window: int = setting(64, least=1)
-    """Window length for dense sampling, in frames of the video."""
+    """Window length for dense sampling, in frames of the video. Some code uses (64 // T) · T frames."""
     segments: Literal["equal", "published", "mmaction2"] = "equal"
     """How uniform sampling cuts a training video. equal: into T equal parts, as in testing. published:
     into parts of n // T frames; a video of fewer than T frames shows only its first. mmaction2: as

@@ -107,10 +107,11 @@ def is_pil_picture(value: object) -> bool:
 
 
 def as_array(value: object) -> Array | None:
-    """Return an array of NumPy, PyTorch or another library without copying it; None for other values.
+    """Return `value` as a NumPy array or a tensor, without copying it. If it is not an array, return None.
 
     Raises:
-        UserError: the array of the other library cannot be read, for example because it is on a GPU.
+        UserError: `value` is an array of another library and cannot be read, for example because it is on a
+            GPU.
     """
     if isinstance(value, torch.Tensor):
         return value.detach()

@@ -38,11 +38,11 @@ def fixed_kernels(model: Checkpoint, *, stages: Sequence[str] = STAGES) -> list[
     """Return the fixed temporal kernels of a network, from the last temporal module of each stage.
 
     Raises:
-        UserError: the network's temporal modules learn no fixed kernels.
+        UserError: the network's temporal modules do not learn fixed kernels.
     """
     if (name := model.recipe.model.temporal) not in FIXED:
         raise UserError(
-            f"the temporal module '{name}' learns no fixed kernel: "
+            f"the temporal module '{name}' does not learn fixed kernels (the same for all clips): "
             f"choose a checkpoint with one of {', '.join(FIXED)}"
         )
     return [

@@ -8,6 +8,7 @@ import os
 import pickle
 import stat
 import zipfile
+from importlib import metadata
 
 import pytest
 import safetensors.torch
@@ -39,7 +40,7 @@ def test_saved_checkpoint_loads_unchanged(saved_checkpoint):
     assert torch.equal(model.network(clips), network(clips))
     assert not model.network.training
     assert (model.recipe, model.classes, model.info["epoch"]) == (TINY, ("left", "right"), 3)
-    assert model.info["versions"]["torch"] == torch.__version__
+    assert model.info["versions"]["torch"] == metadata.version("torch")
     assert checkpoint.read_recipe(path) == TINY
     assert [file.name for file in path.parent.iterdir()] == ["best.safetensors"]
 

@@ -2,6 +2,7 @@
 
 import argparse
 import collections
+import copy
 import json
 import os
 import subprocess
@@ -115,7 +116,7 @@ def test_what_is_not_loaded_is_named(state, tmp_path):
 
 def test_whole_pickled_network_is_read_without_its_code(tmp_path):
     backbone = BACKBONES["resnet18_w16"]()
-    for name, module in (("bare", backbone), ("parallel", nn.DataParallel(backbone))):
+    for name, module in (("bare", backbone), ("parallel", nn.DataParallel(copy.deepcopy(backbone)))):
         torch.save(module, tmp_path / f"{name}.pth")
         found = read_weights(tmp_path / f"{name}.pth")
         assert found.state.keys() == backbone.state_dict().keys()

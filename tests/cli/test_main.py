@@ -203,6 +203,8 @@ def test_help_returns_status_0(args, capsys):
 
 
 def test_version_matches_pyproject(capsys):
+    if tanet.__version__ == "source":
+        pytest.skip("tanet is not installed here")
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"tanet {tanet.__version__}\n"
     stated = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["version"]
@@ -312,7 +314,7 @@ def test_ctrl_c_prints_no_traceback(monkeypatch, capsys):
 def test_flags_may_precede_checkpoint(checkpoint, capsys):
     assert main(["test", "--eval.clips", "2", "--device", "cpu", str(checkpoint)]) == 0
     first = capsys.readouterr().out
-    assert main(["test", str(checkpoint), "--eval.clips", "2"]) == 0
+    assert main(["test", str(checkpoint), "--device", "cpu", "--eval.clips", "2"]) == 0
     assert capsys.readouterr().out == first
 
 

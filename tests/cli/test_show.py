@@ -86,7 +86,7 @@ def test_bad_video_is_reported_and_others_are_drawn(folder, tmp_path, capsys):
             "a.jpg: the name of a picture must end in .png, .pdf, .svg",
         ),
         (["tam.safetensors", "videos", "--limit", "0"], "must be positive, not 4 and 0"),
-        (["tam.safetensors", "videos", "--against", "tam.safetensors"], "'tam' learns no fixed kernel"),
+        (["tam.safetensors", "videos", "--against", "tam.safetensors"], "'tam' does not learn fixed kernels"),
         (
             ["tam.safetensors", "videos/val/move_left/0.mp4", "--against", "i3d.safetensors"],
             "name a folder of videos by class",

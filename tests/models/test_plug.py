@@ -169,3 +169,10 @@ def test_failed_plug_leaves_network_unchanged():
     with pytest.raises(ValueError, match="no"):
         plug(network, fail_at_fourth_call)
     assert not any(name.endswith(".temporal") for name, _ in network.named_modules())
+
+
+def test_plugging_keeps_the_mode_of_the_network():
+    for training in (True, False):
+        network = BACKBONES["resnet18_w16"]().train(training)
+        plug(network, lambda channels: TAM(channels, frames=4))
+        assert {module.training for module in network.modules()} == {training}

@@ -145,7 +145,8 @@ def _reject_unsupported(state: State, *, has_tam: bool) -> None:
             "(temporal pool), which tanet does not support"
         )
     non_local = non_local_blocks(state)
-    # In a 3D network, other convolutions than those of the non-local blocks have three-dimensional kernels.
+    # A 3D network also has three-dimensional kernels outside the non-local blocks. A TSM or a 2D network has
+    # such kernels only in the non-local blocks.
     if non_local and not any(t.ndim == 5 and not non_local_blocks([name]) for name, t in state.items()):
         raise UserError(
             f"a {what} with non-local blocks (after {abbreviate(non_local, 4)}), which tanet does not have "

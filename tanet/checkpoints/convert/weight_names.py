@@ -121,7 +121,11 @@ def to_theirs(ours: Iterable[str], table: Names) -> dict[str, str]:
 
 
 def tam_blocks(ours: Iterable[str]) -> list[str]:
-    """Return the blocks (layer1.0, …) that have a TAM before conv2, given our weight names."""
+    """Return the blocks (layer1.0, …) that have a TAM before conv2.
+
+    Args:
+        ours: our weight names.
+    """
     return _blocks(ours, rf"backbone\.({BLOCK})\.conv2\.temporal\..+")
 
 
@@ -154,17 +158,29 @@ def shifted_convs(names: Mapping[str, str]) -> set[str]:
 
 
 def non_local_blocks(theirs: Iterable[str]) -> list[str]:
-    """Return the blocks (layer2.0, …) with a non-local block after them, given another project's names."""
+    """Return the blocks (layer2.0, …) that are followed by a non-local block.
+
+    Args:
+        theirs: another project's weight names.
+    """
     return _blocks(theirs, rf".+\.({BLOCK})\.(?:nl|non_local_block)\..+")
 
 
 def pooled_stages(theirs: Iterable[str]) -> list[str]:
-    """Return the stages (layer2) with a temporal pool before them, given another project's names."""
+    """Return the stages (for example layer2) that have a temporal pool before them.
+
+    Args:
+        theirs: another project's weight names.
+    """
     return _blocks(theirs, r".+\.(layer[1-4])\.net\.\d+\..+")
 
 
 def wrapped_blocks(theirs: Iterable[str]) -> list[str]:
-    """Return the blocks (layer1.0, …) that another module wraps as a whole, given another project's names."""
+    """Return the blocks (layer1.0, …) that are wrapped as a whole in another module.
+
+    Args:
+        theirs: another project's weight names.
+    """
     return _blocks(theirs, rf".+\.({BLOCK})\.net\..+")
 
 
