@@ -1,4 +1,4 @@
-"""What a file is, from its first bytes: for messages about files that are no weights."""
+"""Recognise the kind of a file from its first bytes, for messages about files that are not weights."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ KINDS: tuple[tuple[int, bytes, str], ...] = (
 
 
 def kind_of_file(path: Path) -> str:
-    """Say what a file is if its first bytes tell, else ""."""
+    """Return a description of the kind of a file, or "" if its first bytes do not show the kind."""
     with path.open("rb") as file:
         head = file.read(64)
     for offset, start, kind in KINDS:

@@ -28,13 +28,6 @@ def write_one_video(folder):
 TINY = {
     "decode": ({"REAL": {}, "GENERATED": ONE_KIND, "REPEATS": 2, **ANY_CORE}, ["--alone"]),
     "feeding": ({"BLOCKS": 2, "VIDEOS": 2}, [*ON_CPU, *["--batch", "1", "--steps", "4", "--workers", "1"]]),
-    "scaling": (
-        {},
-        [
-            *["--gpus", "1", "2", "--forms", "eager", "--clips", "2", "--steps", "2", "--blocks", "2"],
-            *ON_CPU,
-        ],
-    ),
     "shards": ({"REPEATS": 2, "CLIPS": 1, "videos": write_one_video, **ANY_CORE}, []),
     "short_training": (
         {"SIZES": (32, 32), "BATCH": 4, "BACKBONE": "resnet18_w16"},
@@ -61,6 +54,7 @@ TINY = {
     "views": ({"TESTS": (("sth-1x1", 8),), "REPEATS": 2, "videos": write_one_video, **ANY_CORE}, []),
 }
 NEEDS_GPU = {"ops"}
+TESTED_ELSEWHERE = {"scaling"}  # test_scaling.py
 
 
 @pytest.fixture
@@ -76,7 +70,7 @@ def places(tmp_path):
 
 def test_every_benchmark_is_listed_and_tested():
     entries = {path.stem for path in (ROOT / "bench").glob("*.py") if "\ndef rows(" in path.read_text()}
-    assert entries == TINY.keys() | NEEDS_GPU
+    assert entries == TINY.keys() | NEEDS_GPU | TESTED_ELSEWHERE
     assert entries == {name for names in BENCHMARKS.values() for name in names}
 
 

@@ -229,6 +229,7 @@ def test_bad_validation_videos_are_counted_over_all_ranks(recipe, tmp_path):
 def test_rank_uses_only_its_own_gpu(monkeypatch):
     touched = []
     monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setattr("torch.cuda.set_device", lambda device: touched.append(("set", device)))
     monkeypatch.setattr("torch.empty", lambda _, device: touched.append(("used", str(device))))
