@@ -123,7 +123,7 @@ def read_header(path: str | Path) -> Header:
 
 
 def _what_else(path: Path, error: Exception | None) -> str:
-    """Say what a file is that is no checkpoint of tanet, and what to do with it."""
+    """Describe a file that is not a checkpoint of tanet, and say what the user can do with the file."""
     from tanet.checkpoints import convert  # imports this module
     from tanet.checkpoints.convert.recognise import recognise_backbone
 

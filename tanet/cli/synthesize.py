@@ -39,9 +39,9 @@ class SynthesizeFlags:
     out: Annotated[Positional[Path], arg(metavar="OUT")]
     """Folder for the videos. The folder must be new or empty."""
     videos: int = 2000
-    """Total number of training videos. It must be a multiple of ten, the number of verbs."""
+    """Total number of training videos. It must be a multiple of ten, because there are ten classes."""
     val: int = 500
-    """Total number of validation videos. It must be a multiple of ten, the number of verbs."""
+    """Total number of validation videos. It must be a multiple of ten, because there are ten classes."""
     seed: int = 0
     """Seed of the random numbers."""
     height: int = 96
@@ -58,7 +58,7 @@ def run(args: list[str]) -> int:
     flags = parse(SynthesizeFlags(tyro.MISSING), args, prog="tanet synthesize", usage="tanet synthesize OUT")
     for name, count in (("videos", flags.videos), ("val", flags.val)):
         if count < 0 or count % len(VERBS):
-            raise UserError(f"--{name} must be a multiple of {len(VERBS)} (the number of verbs), not {count}")
+            raise UserError(f"--{name} must be a multiple of {len(VERBS)} (number of classes), not {count}")
     if not flags.videos + flags.val:
         raise UserError("--videos and --val are both 0: increase one of them")
     if flags.workers < 1:

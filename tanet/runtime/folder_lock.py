@@ -1,7 +1,7 @@
 """Lock of a folder, so that two processes do not write into it at the same time.
 
-The operating system releases the lock when its process ends, however it ends. So a lock file that a killed
-process has left behind is taken over.
+The operating system releases the lock when the process that holds it ends, even if the process is killed. If
+a killed process has left a lock file behind, the next process takes over that file.
 """
 
 import os
@@ -76,7 +76,7 @@ if sys.platform == "win32":
         import msvcrt
 
         try:
-            file.seek(2**30)  # Windows locks bytes and forbids reading them, so lock one behind the text
+            file.seek(2**30)  # Windows forbids reading locked bytes, so lock a byte far beyond the text
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
         except OSError:
             return False
@@ -91,6 +91,6 @@ else:
             # Unlike flock, this lock is not inherited by forked workers, which may outlive this process.
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            # Some network file systems have no locks: then work as before, without one.
+            # Some network file systems have no locks. On these file systems, continue without a lock.
             return error.errno not in (errno.EAGAIN, errno.EACCES)
         return True

@@ -216,7 +216,7 @@ class VideoFile(Video):
         raise DamagedVideo(self.path, f"only {real} of {promised} frames decode", real)
 
     def _from_groups(self, numbers: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Yield the frames with these numbers. Decoding starts at the key picture of a frame's group.
+        """Yield the frames with these numbers. For each frame, the index gives the key packet to start from.
 
         If there is no index, or if the decoder contradicts the index, not all frames are yielded.
         """

@@ -140,7 +140,7 @@ def gate_figure(clips: Sequence[RecordedClip]) -> "Figure":
 
 
 def motion_figure(clips: Sequence[RecordedClip]) -> "Figure":
-    """Draw one row per stage: a histogram of Θ for each tap, and a scatter plot of Θ at t over motion."""
+    """Draw one row per stage: a histogram for each tap of Θ, and a scatter plot of motion and middle tap."""
     small, large = quarters(clips)
     stages = clips[0].adaptations
     taps = kernel_of(clips[0], 0).shape[1]

@@ -275,7 +275,7 @@ def test_synthesize_command_writes_data_set(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("flags", "line"),
     [
-        (["--videos", "15"], "--videos must be a multiple of 10 (the number of verbs), not 15"),
+        (["--videos", "15"], "--videos must be a multiple of 10 (number of classes), not 15"),
         (["--videos", "0", "--val", "0"], "--videos and --val are both 0"),
         (["--tempo", "-1"], "difficulty settings must not be negative"),
         (["--workers", "0"], "--workers must be positive, not 0"),

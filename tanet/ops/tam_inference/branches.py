@@ -103,7 +103,7 @@ def _any_taps(
     s_parts, l0, l0_h, l0_c, l0_k, hs, T, C, HIDDEN, parts, images,
     LK: tl.constexpr, BN: tl.constexpr, BT: tl.constexpr, BH: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    """Compute the convolution W ∗ s of one clip for BH hidden channels, with any number of taps: [BT, BH]."""
+    """Compute W ∗ s [BT, BH] of one clip, with any number of taps, for a block of BH hidden channels."""
     ts = tl.arange(0, BT)
     products = tl.zeros([BT, BH, BC], tl.float32)
     for start in range(0, C, BC):
@@ -124,7 +124,7 @@ def _hidden(
     LK: tl.constexpr, MATRICES: tl.constexpr, BN: tl.constexpr, BT: tl.constexpr, BM: tl.constexpr,
     BH: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    """Compute BH channels of the hidden layer for all frames of some clips, or some frames of a long clip."""
+    """Compute a block of BH hidden channels for all frames of some clips, or some frames of a long clip."""
     rs = tl.arange(0, BM)
     # Number the clips from the first clip of this program, so that offsets fit into 32 bits.
     if BT > BM:
@@ -155,7 +155,7 @@ def _aggregation(
     s_parts, kernel, g0, g_weight, g_bias, g_mean, g_var, g_eps, g3, n, tile, T, C, WIDTH, parts, images,
     K: tl.constexpr, BN: tl.constexpr, BT: tl.constexpr, BG: tl.constexpr, BW: tl.constexpr,
 ):  # fmt: skip
-    """Compute the temporal kernels Θ of BG channels of a clip."""
+    """Compute the temporal kernels Θ of one clip, for a block of BG channels."""
     s_parts += n.to(tl.int64) * T * C
     kernel += n.to(tl.int64) * K * C
     cs = tile * BG + tl.arange(0, BG)
