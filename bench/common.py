@@ -108,7 +108,7 @@ def interleaved(runs: Mapping[str, Callable[[], object]], *, repeats: int) -> di
 def interleaved_on_gpu(
     runs: Mapping[str, Callable[[], object]], *, repeats: int, block: int = 5
 ) -> dict[str, list[float]]:
-    """Time the functions like `interleaved`, but with CUDA events, and with `block` timed calls per turn.
+    """Do the same as `interleaved`, but measure with CUDA events, and time `block` calls per turn.
 
     Each turn starts with one more call, which is untimed.
     """

@@ -123,7 +123,7 @@ class Job:
     """A training to run. Its result becomes one row of results/compare.csv."""
 
     key: Mapping[str, str]
-    """Column of `KEY` → value in the row."""
+    """The values that identify the row: name of a column in `KEY` → value in this column."""
     recipe: Recipe
     graph: bool
     """Whether to capture the forward and the backward pass as CUDA graphs, if there is a GPU."""

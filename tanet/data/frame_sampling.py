@@ -6,8 +6,10 @@ segment contributes one frame.
 
 In uniform sampling, segments have n/T frames. So a video of fewer than T frames is spread over the clip, in
 training as in testing. The published code cuts training videos into segments of n // T frames. Then the
-network never sees the end of a video, and of a short video it sees only the first frame: choose that with
-`segments`. Dense windows of (64 // T) · T frames, as in other code, are those of `window`.
+network never sees the last n % T frames of a video. If a video has fewer than T frames, the network sees only
+its first frame. `segments` = "published" samples in this way.
+
+Some other code uses dense windows of (64 // T) · T frames. For these, set `window` to that number.
 """
 
 from typing import Literal

@@ -1,7 +1,8 @@
-"""What a smaller setting would take on a CPU, counted in multiply-adds (profiling/flops.py).
+"""Suggestions for cheaper training on a CPU: fewer frames, smaller crops, or the recipe `finetune-cpu`.
 
-A training step takes about three times as many multiply-adds as a forward pass. The factor is the same for
-both settings, so their ratio needs only the counts of a forward pass.
+Each suggestion states which part of the multiply-adds remains (counted by profiling/flops.py). A training
+step takes about three times as many multiply-adds as a forward pass, before and after the change. So the
+part can be computed from the counts of forward passes alone.
 """
 
 import dataclasses

@@ -19,7 +19,11 @@ def orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
     maps a stored position (x, y) to (a·x + c·y, b·x + d·y). There are eight cases: four quarter turns, each
     with and without mirroring. Any other matrix is treated as the nearest case.
     """
-    if (matrix := frame.side_data.get("DISPLAYMATRIX")) is None:
+    from av.sidedata.sidedata import SideDataContainer
+
+    # `frame.side_data` would keep the container in the frame: the two refer to each other, and are never freed.
+    container = SideDataContainer(frame)  # type: ignore[call-arg]
+    if (matrix := container.get("DISPLAYMATRIX")) is None:
         return False, False, False
     a, b, _, c, d, *_ = np.frombuffer(bytes(matrix), np.int32).tolist()
     if abs(b) + abs(c) > abs(a) + abs(d):

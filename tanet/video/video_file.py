@@ -111,7 +111,7 @@ class VideoFile(Video):
             return av.open(place, mode="r", format=kind, container_options=options)
 
     def _told(self, index: PacketIndex) -> bool:
-        """Return whether the headers state the frame rate, and a reorder depth that covers the delay."""
+        """Return whether the headers state a frame rate and a reorder depth not below the index's delay."""
         with translate_errors(self.path):
             self._codec.open(strict=False)
         return self.fps is not None and index.delay <= self._codec.reorder_depth

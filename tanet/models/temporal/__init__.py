@@ -31,8 +31,8 @@ class TemporalModule:
     """Entry of TEMPORAL: the default place of a temporal module, and the function that builds the module."""
 
     place: Placement
-    """Default place (see insertion/sites.py). A recipe's `position` can replace a, b, c and d. It cannot
-    replace beside and block."""
+    """Default place (see insertion/sites.py). If it is "a", "b", "c" or "d", a recipe's `position` can choose
+    another of these four. "beside" and "block" are fixed."""
     make: Callable[[Site, Network2D], nn.Module]
 
 
