@@ -21,7 +21,7 @@ def orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
     """
     from av.sidedata.sidedata import SideDataContainer
 
-    # `frame.side_data` would keep the container in the frame: the two refer to each other, and are never freed.
+    # `frame.side_data` would keep the container in the frame: both refer to each other and are never freed.
     container = SideDataContainer(frame)  # type: ignore[call-arg]
     if (matrix := container.get("DISPLAYMATRIX")) is None:
         return False, False, False
