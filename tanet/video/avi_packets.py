@@ -16,13 +16,14 @@ of AVI files in action recognition, and each of its pictures begins with the typ
 from __future__ import annotations
 
 import mmap
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, cast, overload
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tanet.video.packet_index import PacketTable
+from tanet.video.packet_index import Packets, PacketTable
+from tanet.video.picture_types import BIDIRECTIONAL, SEARCHED
+from tanet.video.picture_types import MPEG4_PICTURE as PICTURE
 
 if TYPE_CHECKING:
     import av
@@ -31,12 +32,9 @@ Content = bytes | mmap.mmap
 HEADER = 8  # bytes of a chunk's header: a name of four letters, and the size
 ENTRY = np.dtype([("name", "<u4"), ("flags", "<u4"), ("place", "<u4"), ("size", "<u4")])  # index entry
 KEY = 0x10  # the key frame flag
-PICTURE = b"\x00\x00\x01\xb6"  # MPEG-4's start code of a picture; the next two bits are the picture's type
-BIDIRECTIONAL = 2
-SEARCHED = 512  # the start code of a picture must be in the first 512 bytes of its packet
 
 
-class AviPackets(Sequence["av.Packet"]):
+class AviPackets(Packets):
     """The video packets of an AVI file. A packet is created when it is requested."""
 
     def __init__(self, data: Content, places: NDArray[np.int64], heads: PacketTable) -> None:
@@ -68,15 +66,9 @@ class AviPackets(Sequence["av.Packet"]):
     def __len__(self) -> int:
         return len(self._places)
 
-    @overload
-    def __getitem__(self, at: int) -> av.Packet: ...
-    @overload
-    def __getitem__(self, at: slice) -> Sequence[av.Packet]: ...
-    def __getitem__(self, at: int | slice) -> av.Packet | Sequence[av.Packet]:
+    def _packet(self, at: int) -> av.Packet:
         import av
 
-        if isinstance(at, slice):
-            return [self[number] for number in range(*at.indices(len(self)))]
         begin, size = self._places[at] + HEADER, self._sizes[at]
         # Copy the data to FFmpeg's own memory, which ends in zeros, because decoders read past the data.
         packet = av.Packet(size)

@@ -99,9 +99,10 @@ class Video:
         frames: np.ndarray | None = None
         row_of = {number: row for row, number in enumerate(numbers)}
         for number, frame, _ in self._decode(numbers):
-            self._size = self._size or upright_size(frame)
-            if upright_size(frame) != self._size:
-                self._note_size(upright_size(frame))
+            size = upright_size(frame)
+            self._size = self._size or size
+            if size != self._size:
+                self._note_size(size)
             if frames is None:
                 frames = np.empty((len(numbers), *self._size, 3), np.uint8)
             # Keep no reference to the RGB picture, so that the next one reuses its memory in the CPU cache.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,32 @@ class PacketTable:
             np.array([p.is_keyframe for p in packets], bool),
             np.array([p.is_discard for p in packets], bool),
         )
+
+
+class Packets(Sequence["av.Packet"]):
+    """The packets of a stream, in the order in which the file stores them. The base class has no packets."""
+
+    has_b_pictures = False
+    """Whether a picture may be displayed before one that is stored earlier, by the types of the pictures."""
+
+    def __len__(self) -> int:
+        return 0
+
+    @overload
+    def __getitem__(self, at: int) -> av.Packet: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[av.Packet]: ...
+    def __getitem__(self, at: int | slice) -> av.Packet | Sequence[av.Packet]:
+        if isinstance(at, slice):
+            return [self[number] for number in range(*at.indices(len(self)))]
+        return self._packet(range(len(self))[at])
+
+    def _packet(self, at: int) -> av.Packet:
+        """Return a packet by its number, which is in range."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Free the packets."""
 
 
 @dataclass(frozen=True)

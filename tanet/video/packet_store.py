@@ -7,14 +7,14 @@ packet. To read a packet again, the file is positioned at the last key packet be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tanet.video.base import VideoError
-from tanet.video.packet_index import UNKNOWN, Head, PacketTable
+from tanet.video.packet_index import UNKNOWN, Head, Packets, PacketTable
 
 if TYPE_CHECKING:
     import av
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 KEPT = 2**27  # bytes of packets that one open video keeps in memory
 
 
-class PacketStore(Sequence["av.Packet"]):
+class PacketStore(Packets):
     """All packets of a stream, in the order in which the file stores them.
 
     If the file is truncated, the store has only the packets that are left.
@@ -32,6 +32,7 @@ class PacketStore(Sequence["av.Packet"]):
         container: the file, opened and not yet read. The first pass reads all of it.
         stream: number of the stream in the container.
         open_again: function that opens the file again, in the same way.
+        is_b: function that returns whether a packet holds a B picture.
         path: name of the file in errors.
         kept: maximum number of bytes to keep in memory.
     """
@@ -42,6 +43,7 @@ class PacketStore(Sequence["av.Packet"]):
         *,
         stream: int,
         open_again: Callable[[], InputContainer],
+        is_b: Callable[[av.Packet], bool],
         path: Path,
         kept: int,
     ) -> None:
@@ -52,6 +54,7 @@ class PacketStore(Sequence["av.Packet"]):
             self._heads.append(
                 Head(packet.pts, packet.dts, packet.size, packet.is_keyframe, packet.is_discard, packet.pos)
             )
+            self.has_b_pictures = self.has_b_pictures or is_b(packet)
             kept -= packet.size
             if kept < 0:
                 self._kept = None
@@ -65,13 +68,7 @@ class PacketStore(Sequence["av.Packet"]):
     def __len__(self) -> int:
         return len(self._heads)
 
-    @overload
-    def __getitem__(self, at: int) -> av.Packet: ...
-    @overload
-    def __getitem__(self, at: slice) -> Sequence[av.Packet]: ...
-    def __getitem__(self, at: int | slice) -> av.Packet | Sequence[av.Packet]:
-        if isinstance(at, slice):
-            return [self[number] for number in range(*at.indices(len(self)))]
+    def _packet(self, at: int) -> av.Packet:
         if self._kept is not None:
             return self._kept[at]
         if self._last is None or self._last[0] != at:

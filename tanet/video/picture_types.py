@@ -6,32 +6,32 @@ display times of its packets ascend, the times are probably wrong: some program 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import av
 
 START_CODE = b"\x00\x00\x01"
-MPEG4_PICTURE = b"\x00\x00\x01\xb6"
+MPEG4_PICTURE = b"\x00\x00\x01\xb6"  # start code; the next two bits are the type of the picture
+BIDIRECTIONAL = 2
 SEARCHED = 512  # the start code of a picture must be in the first 512 bytes of its packet
 SLICES = (1, 2, 5)  # types of the H.264 NAL units that begin with a slice header
 
 
-def may_reorder(packets: Iterable[av.Packet], codec: av.VideoCodecContext) -> bool:
-    """Return whether pictures may be displayed in another order than they are stored.
+def b_picture_test(codec: av.VideoCodecContext) -> Callable[[av.Packet], bool]:
+    """Return a function that tells whether a packet holds a B picture.
 
-    For H.264 and MPEG-4, the types of the pictures are read. For HEVC, the headers give the answer. All other
-    decoders in `SKIPS_EXACTLY` output pictures in the stored order.
+    The types of pictures are read for H.264 and MPEG-4. For other codecs, the function returns False: the
+    headers of HEVC say whether pictures are reordered, and the other decoders in `SKIPS_EXACTLY` output
+    pictures in the stored order.
     """
-    if codec.name == "h264":
-        if codec.profile and "Baseline" in codec.profile:
-            return False
+    if codec.name == "h264" and not (codec.profile and "Baseline" in codec.profile):
         length = _length_size(codec.extradata)
-        return any(_is_h264_b(memoryview(packet), length) for packet in packets)
+        return lambda packet: _is_h264_b(memoryview(packet), length)
     if codec.name == "mpeg4":
-        return any(_is_mpeg4_b(bytes(memoryview(packet)[:SEARCHED])) for packet in packets)
-    return codec.name == "hevc" and bool(codec.has_b_frames)
+        return lambda packet: _is_mpeg4_b(bytes(memoryview(packet)[:SEARCHED]))
+    return lambda _: False
 
 
 def _length_size(extradata: bytes | None) -> int:
@@ -74,4 +74,4 @@ def _exp_golomb(bits: int, position: int, *, width: int = 64) -> tuple[int, int]
 
 def _is_mpeg4_b(data: bytes) -> bool:
     at = data.find(MPEG4_PICTURE) + len(MPEG4_PICTURE)
-    return len(MPEG4_PICTURE) <= at < len(data) and data[at] >> 6 == 2
+    return len(MPEG4_PICTURE) <= at < len(data) and data[at] >> 6 == BIDIRECTIONAL

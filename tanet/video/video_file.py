@@ -27,9 +27,16 @@ from typing import TYPE_CHECKING
 from tanet.video.avi_packets import AviPackets
 from tanet.video.base import DamagedVideo, Video, VideoError, VideoInfo, translate_errors
 from tanet.video.frame_to_rgb import upright_size
-from tanet.video.packet_index import STORES_TIMES, UNKNOWN, PacketIndex, PacketTable, maybe_empty_packets
+from tanet.video.packet_index import (
+    STORES_TIMES,
+    UNKNOWN,
+    PacketIndex,
+    Packets,
+    PacketTable,
+    maybe_empty_packets,
+)
 from tanet.video.packet_store import KEPT, PacketStore
-from tanet.video.picture_types import may_reorder
+from tanet.video.picture_types import b_picture_test
 from tanet.video.stream_choice import choose_stream
 
 if TYPE_CHECKING:
@@ -47,7 +54,7 @@ class VideoFile(Video):
     _codec: av.VideoCodecContext
     _stated: tuple[int, int] = (0, 0)
     """Width and height of the pictures, as stated by the file."""
-    _packets: Sequence[av.Packet] = ()
+    _packets = Packets()
     _index: PacketIndex | None = None
     _doubted: PacketIndex | None = None
     """Index whose times may be wrong. It is used only after decoding has confirmed the times."""
@@ -78,7 +85,7 @@ class VideoFile(Video):
         index = PacketIndex.of(heads, self._codec, container=self._kind or stream.container.format.name)
         if index and not self._probed and not self._told(index):
             return
-        if index and index.delay == 0 and may_reorder(self._packets, self._codec):
+        if index and index.delay == 0 and self._may_reorder():
             self._doubted, index = index, None
         if index and (doubts := maybe_empty_packets(heads, self._codec)):
             silent = self._silent(doubts, index)
@@ -116,6 +123,11 @@ class VideoFile(Video):
             self._codec.open(strict=False)
         return self.fps is not None and index.delay <= self._codec.reorder_depth
 
+    def _may_reorder(self) -> bool:
+        """Return whether pictures may be displayed in another order than they are stored."""
+        in_headers = self._codec.name == "hevc" and bool(self._codec.has_b_frames)
+        return in_headers or self._packets.has_b_pictures
+
     def verify(self) -> VideoInfo:
         """Decode all frames; see `Video.verify`."""
         if (frames := self._count()) != self.frames or not self._ascends:
@@ -130,18 +142,20 @@ class VideoFile(Video):
         frames, last = 0, None
         self._ascends = True
         for number, frame in self._from_start():
-            frames, self._size = number + 1, self._size or upright_size(frame)
-            if upright_size(frame) != self._size:
-                self._note_size(upright_size(frame))
+            frames, size = number + 1, upright_size(frame)
+            self._size = self._size or size
+            if size != self._size:
+                self._note_size(size)
             self._ascends &= frame.pts is not None and (last is None or frame.pts > last)
             last = frame.pts
         return frames
 
     def close(self) -> None:
         """Free the packets and close the container."""
-        if isinstance(self._packets, PacketStore):
-            self._packets.close()
-        self._packets = []
+        self._packets.close()
+        self._packets = (
+            Packets()
+        )  # a closed store would still refer to this object, which it opens files with
         self._close_container()
 
     def _close_container(self) -> None:
@@ -149,7 +163,7 @@ class VideoFile(Video):
         if self._container is not None:
             self._container.close()
 
-    def _read_packets(self, stream: av.VideoStream) -> tuple[Sequence[av.Packet], PacketTable]:
+    def _read_packets(self, stream: av.VideoStream) -> tuple[Packets, PacketTable]:
         """Read all packets of the stream. From a truncated file, read the packets that are left."""
         if self._kind == "avi":
             with translate_errors(self.path):
@@ -161,6 +175,7 @@ class VideoFile(Video):
             self._container,
             stream=stream.index,
             open_again=self._open_container,
+            is_b=b_picture_test(self._codec),
             path=self.path,
             kept=self._kept,
         )

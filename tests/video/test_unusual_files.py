@@ -211,6 +211,11 @@ def test_packets_beyond_limit_are_read_again(folder_with_b_frames, suffix, tmp_p
     assert_reads_in_order(path, kept=1000)
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "mov"])
+def test_large_file_without_b_pictures_is_read(suffix, tmp_path):
+    assert_reads_in_order(encode(tmp_path / f"long.{suffix}", max_b_frames=0), kept=1000)
+
+
 def test_large_avi_is_mapped(tmp_path):
     assert_reads_in_order(encode(tmp_path / "video.avi", codec="mpeg4", max_b_frames=0), kept=1000)
 
