@@ -59,18 +59,8 @@ HARMLESS: dict[tuple[str, str], Any] = {
 }
 HARMFUL_MODULES = (
     *("os", "posix", "nt", "subprocess", "sys", "importlib", "runpy", "shutil", "socket", "ctypes", "pty"),
-    *(
-        "webbrowser",
-        "code",
-        "marshal",
-        "types",
-        "commands",
-        "multiprocessing",
-        "asyncio",
-        "pip",
-        "timeit",
-        "pdb",
-    ),
+    *("webbrowser", "code", "marshal", "types", "commands", "multiprocessing", "asyncio", "pip"),
+    *("timeit", "pdb"),
 )
 HARMFUL_FUNCTIONS = ("eval", "exec", "execfile", "compile", "__import__", "open", "input", "breakpoint")
 NUMPY = ("scalar", "_reconstruct", "_frombuffer")  # in numpy.core.multiarray and numpy._core.multiarray

@@ -159,9 +159,10 @@ def _normalised(
 
 def _common_prefix(state: Mapping[str, torch.Tensor]) -> str:
     """Return the prefix of a wrapper that all names have, else ""."""
-    if any(".conv.weight" in name for name in state):  # mmaction2's names keep `backbone.`
-        return next((p for p in PREFIXES if p != "backbone." and all(n.startswith(p) for n in state)), "")
-    return next((prefix for prefix in PREFIXES if all(name.startswith(prefix) for name in state)), "")
+    # mmaction2's names keep `backbone.`
+    kept = {"backbone."} if any(".conv.weight" in name for name in state) else set()
+    found = (p for p in PREFIXES if p not in kept and all(name.startswith(p) for name in state))
+    return next(found, "")
 
 
 def is_tanets(beside: Mapping[str, Any]) -> bool:

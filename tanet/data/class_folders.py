@@ -13,6 +13,7 @@ from tanet.data.find_videos import FoundVideos, search_videos, visible_entries
 from tanet.data.listed_video import ListedVideo
 from tanet.data.shards.format import index_path, read_index
 from tanet.errors import UserError, abbreviate
+from tanet.runtime.files import text_bytes
 
 SET_NAMES = {
     "train": ("train", "training"),
@@ -137,5 +138,4 @@ def split_off_validation(
 
 
 def _hash(video: ListedVideo, seed: int) -> bytes:
-    text = f"{seed}/{video.label}/{video.path.name}"
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()  # names need not be UTF-8
+    return hashlib.sha256(text_bytes(f"{seed}/{video.label}/{video.path.name}")).digest()

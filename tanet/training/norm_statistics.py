@@ -22,6 +22,7 @@ from tanet.data.transforms import normalise
 from tanet.models.video_net import VideoNet
 from tanet.recipes.recipe import Recipe
 from tanet.runtime.device import autocast
+from tanet.training.schedule import steps_per_epoch
 
 SHORT = 500  # steps of a training
 VIDEOS = 128  # training videos for the averages
@@ -29,7 +30,7 @@ VIDEOS = 128  # training videos for the averages
 
 def videos_for_statistics(recipe: Recipe, split: Split) -> list[Sample]:
     """Return the training videos for the statistics; none if the running statistics are used."""
-    steps = recipe.optim.epochs * max(1, len(split.train) // recipe.optim.batch)
+    steps = recipe.optim.epochs * steps_per_epoch(recipe.optim, videos=len(split.train))
     if recipe.optim.norm_statistics == "running" or steps > SHORT:
         return []
     return spread_over_classes(split.train, limit=VIDEOS)

@@ -18,7 +18,7 @@ from tanet.recipes.recipe import Network2D, Optim, Recipe
 from tanet.training.norm_statistics import videos_for_statistics
 from tanet.training.plan_cost import recipe_for_cpu
 from tanet.training.plan_warnings import _against, _of_data, _of_optim, _of_sizes
-from tanet.training.schedule import peak_lr, shorten_schedule
+from tanet.training.schedule import peak_lr, shorten_schedule, steps_per_epoch
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def plan(
     reference = reference and shorten_schedule(reference, videos=len(split.train))
     optim = recipe.optim
     batch = min(optim.batch, max(1, len(split.train)))
-    steps = max(1, len(split.train) // batch)
+    steps = steps_per_epoch(optim, videos=len(split.train))
     half = kind == "cuda" and optim.precision == "bfloat16"
     clips = -(-batch // (world_size * optim.accumulate))
     memory = training_memory(recipe, classes=classes, clips=clips, half=half)

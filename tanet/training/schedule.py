@@ -10,6 +10,11 @@ from tanet.errors import UserError
 from tanet.recipes.recipe import Optim, Recipe
 
 
+def steps_per_epoch(optim: Optim, *, videos: int) -> int:
+    """Return the number of steps per epoch. An incomplete last batch is dropped unless it is the only one."""
+    return max(1, videos // optim.batch)
+
+
 def shorten_schedule(recipe: Recipe, *, videos: int) -> Recipe:
     """Shorten a recipe's schedule to at most `optim.max_steps` steps, but keep at least one epoch.
 
@@ -20,7 +25,7 @@ def shorten_schedule(recipe: Recipe, *, videos: int) -> Recipe:
         videos: number of training videos.
     """
     optim = recipe.optim
-    steps = max(1, videos // optim.batch)
+    steps = steps_per_epoch(optim, videos=videos)
     if not optim.max_steps or optim.epochs * steps <= optim.max_steps:
         return recipe
     epochs = max(1, optim.max_steps // steps)

@@ -30,7 +30,7 @@ from tanet.training.events import PROGRESS_INTERVAL, Progress, epoch_result
 from tanet.training.meter import Meter
 from tanet.training.rank_sync import RankSync, StepDecision
 from tanet.training.run_folder import RunFolder
-from tanet.training.schedule import lr_at, set_lr
+from tanet.training.schedule import lr_at, set_lr, steps_per_epoch
 from tanet.training.setup import TrainingContext, prepare
 from tanet.training.step import TrainStep
 from tanet.training.training_state import Position, RankState, TrainingState, restore_rng, rng_state
@@ -51,7 +51,7 @@ class TrainingLoop:
         self.group, self.device, self.on_event = context.group, context.device, context.on_event
         self.parts = prepare(recipe, split, context, resumed=state is not None)
         self.network, self.loader = self.parts.network, self.parts.loader
-        self.steps = max(1, len(split.train) // recipe.optim.batch)
+        self.steps = steps_per_epoch(recipe.optim, videos=len(split.train))
         self.position = Position()
         # The meter's sums over the steps of this epoch that were made before the run was stopped.
         self.sums: torch.Tensor | None = None
