@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from tanet import TAM
-from tanet.models.video_net import VideoNet
+from tanet.models.network import Network
 
 
 class PublishedTAM(nn.Module):
@@ -50,7 +50,7 @@ class PublishedTAM(nn.Module):
         return y.view(n, c, t, h, w).permute(0, 2, 1, 3, 4).contiguous().view(images, c, h, w)
 
 
-def publish(network: VideoNet) -> VideoNet:
+def publish(network: Network) -> Network:
     """Replace each TAM of the network by a `PublishedTAM`, in place, and return the network."""
     tams = {name: module for name, module in network.named_modules() if isinstance(module, TAM)}
     for name, tam in tams.items():

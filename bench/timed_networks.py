@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from bench.common import capture, interleaved, interleaved_on_gpu
 from bench.published import publish
 from tanet.models.factory import build
-from tanet.models.video_net import VideoNet
+from tanet.models.network import Network
 from tanet.recipes.recipe import Network2D, Optim
 from tanet.runtime.device import autocast
 from tanet.training.optimizer import make_optimizer
@@ -104,7 +104,7 @@ def make_side(name: str, form: str, setting: Setting) -> Side:
     return Side(name, form, run, memory)
 
 
-def make_network(name: str, setting: Setting) -> VideoNet:
+def make_network(name: str, setting: Setting) -> Network:
     """Build the network `name`. On a GPU, BatchNorms are fused into the TAMs of `tanet`."""
     model = Network2D(backbone=setting.backbone, temporal=NETWORKS[name], frames=setting.frames)
     network = build(model, classes=CLASSES)
@@ -115,7 +115,7 @@ def make_network(name: str, setting: Setting) -> VideoNet:
     return network
 
 
-def evaluate(network: VideoNet, clips: torch.Tensor, *, form: str, setting: Setting) -> Run:
+def evaluate(network: Network, clips: torch.Tensor, *, form: str, setting: Setting) -> Run:
     """Return a function that computes the logits of the clips in evaluation mode."""
     network.eval()
     model: nn.Module = network
@@ -139,7 +139,7 @@ def evaluate(network: VideoNet, clips: torch.Tensor, *, form: str, setting: Sett
     return run
 
 
-def train(network: VideoNet, clips: torch.Tensor, *, form: str, setting: Setting) -> Run:
+def train(network: Network, clips: torch.Tensor, *, form: str, setting: Setting) -> Run:
     """Return a function that runs a training step. The learning rate is too small to learn anything."""
     network.train()
     labels = torch.arange(len(clips), device=clips.device) % CLASSES

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tanet.profiling.flops import build_on_meta
-from tanet.recipes import RECIPES, find_table
+from tanet.recipes import RECIPES, find_recipe, find_table
 from tanet.recipes.diff import changed_fields
 from tanet.recipes.recipe import Data, Eval, Network2D, Optim, Recipe
 from tanet.synthetic import HARD, PAIRS
@@ -116,11 +116,18 @@ def cases(tables: Sequence[str], recipe: Recipe) -> list[Case]:
     found: dict[str, Case] = {}
     for table in tables:
         for row, other in rows_of(table).items():
-            model = replace(recipe.model, **other)
-            name = case_name(model, recipe.model)
+            usual = network_of(recipe)
+            model = replace(usual, **other)
+            name = case_name(model, usual)
             rows = found[name].rows if name in found else ()
             found[name] = Case(name, model, (*rows, (table, row)))
     return list(found.values())
+
+
+def network_of(recipe: Recipe) -> Network2D:
+    """Return the 2D network of a recipe; all networks that are compared are 2D networks."""
+    assert isinstance(recipe.model, Network2D)
+    return recipe.model
 
 
 def choose(found: Sequence[Case], only: Sequence[str] | None) -> list[Case]:
@@ -151,10 +158,12 @@ def rows_of(table: str) -> dict[str, dict[str, Any]]:
     """
     if table == START:
         return {f"{lead:g}": {"temporal": "tam", "center_tap_bias": lead} for lead in LEADS}
-    usual = find_table("2")["tam"].recipe.model
+    if table == "4":
+        raise ValueError("the networks of table 4 are no variants of TANet: choose another table")
+    usual = network_of(find_recipe("table2/tam"))
     rows = {}
-    for row, printed in find_table(table).items():
-        model = printed.recipe.model
+    for row in find_table(table):
+        model = network_of(find_recipe(f"table{table}/{row}"))
         other = {
             field: getattr(model, field) for field in VARIED if getattr(model, field) != getattr(usual, field)
         }
@@ -205,7 +214,14 @@ def recipe_id(recipe: Recipe) -> str:
     """
     # The first rows are older than the field `segments`: then its value was always `published`.
     then = replace(Recipe(), data=replace(Recipe().data, segments="published"))
-    return hashlib.sha256(repr(changed_fields(recipe, then)).encode()).hexdigest()[:8]
+    changed = sorted(changed_fields(recipe, then), key=_place_in_first_rows)
+    return hashlib.sha256(repr(changed).encode()).hexdigest()[:8]
+
+
+def _place_in_first_rows(field: str) -> tuple[int, bool]:
+    """Return the place of a field in the first rows, when `backbone` and `temporal` led the model section."""
+    section = ("data", "model", "optim", "eval").index(field.partition(".")[0])
+    return section, not field.startswith(("model.backbone", "model.temporal"))
 
 
 def case_name(model: Network2D, usual: Network2D) -> str:

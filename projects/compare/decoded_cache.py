@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from tanet.data.find_videos import find_videos
-from tanet.models.video_net import VideoNet
+from tanet.models.network import Network
 from tanet.recipes.recipe import Optim
 from tanet.runtime.device import available_cores
 from tanet.video import ARRAY_SUFFIX, open_video
@@ -92,7 +92,7 @@ def _names(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.iterdir())
 
 
-def capture_passes(network: VideoNet, optim: Optim, *, size: int) -> None:
+def capture_passes(network: Network, optim: Optim, *, size: int) -> None:
     """Replace the forward and the backward pass of a network by CUDA graphs.
 
     The graphs keep the mode of each module at this time: training or evaluation.

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import fmean
 
 from bench.common import ROOT, read_csv
-from projects.compare.cases import START, recipe_of
+from projects.compare.cases import START, network_of, recipe_of
 from projects.compare.results import Compared, Line, Row, compare, current, lines, timed, way_timed, ways_of
 from projects.compare.statistics import spread
 from tanet.evaluation.metrics import rank_correlation
@@ -117,6 +117,7 @@ def section(benchmark: str, changes: str, rows: Sequence[Row], speeds: Sequence[
         ValueError: the rows in `speeds` were measured under different conditions.
     """
     recipe = recipe_of(benchmark, changes)
+    usual_network = network_of(recipe).backbone
     first, machines = rows[0], ", ".join(dict.fromkeys(row["machine"] for row in rows))
     speed = next(
         (f"timed {way_timed(row)}" for row in timed(speeds, benchmark, changes).values()), "not timed"
@@ -125,7 +126,7 @@ def section(benchmark: str, changes: str, rows: Sequence[Row], speeds: Sequence[
         f"## {benchmark}{f' ({changes})' if changes else ''}",
         "",
         f"Training and test videos: {first['videos']}; {first['classes']} classes, {first['views']} "
-        f"views, {first['epochs']} epochs; usual network {recipe.model.backbone}; trained on {machines}; "
+        f"views, {first['epochs']} epochs; usual network {usual_network}; trained on {machines}; "
         f"{speed}.",
         "",
     ]

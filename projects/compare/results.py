@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from projects.compare.cases import Case, case_name, cases, paper_top1, recipe_id, recipe_of
+from projects.compare.cases import Case, case_name, cases, network_of, paper_top1, recipe_id, recipe_of
 from projects.compare.statistics import told_apart
 
 BASELINE = "tam"
@@ -69,6 +69,7 @@ def current(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
 def lines(table: str, benchmark: str, changes: str, rows: Sequence[Row], speeds: Sequence[Row]) -> list[Line]:
     """Return the lines of a table, in the paper's order. TAM's line has only the seeds that others have."""
     recipe = recipe_of(benchmark, changes)
+    usual = network_of(recipe)
     measured = {case: float(row["clips_s"]) for case, row in timed(speeds, benchmark, changes).items()}
     runs: dict[tuple[str, str], dict[int, Row]] = {}  # by case and start
     own_rows = [row for row in rows if (row["benchmark"], row["changes"]) == (benchmark, changes)]
@@ -81,9 +82,7 @@ def lines(table: str, benchmark: str, changes: str, rows: Sequence[Row], speeds:
             row=name,
             start=start,
             runs=own,
-            baseline=case_name(
-                replace(recipe.model, backbone=case.model.backbone, temporal=BASELINE), recipe.model
-            ),
+            baseline=case_name(replace(usual, backbone=case.model.backbone, temporal=BASELINE), usual),
             paper=paper_top1(table, name),
             classes=int(own_rows[0]["classes"]),
             size=recipe.eval.size,

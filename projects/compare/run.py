@@ -39,6 +39,7 @@ from projects.compare.cases import (
     changes_text,
     choose,
     made_otherwise,
+    network_of,
     recipe_id,
 )
 from projects.compare.decoded_cache import capture_passes, decoded, twins
@@ -48,7 +49,8 @@ from tanet.data.annotations import read_split
 from tanet.data.samples import Split
 from tanet.evaluation import evaluate
 from tanet.evaluation.report import Report
-from tanet.models.video_net import VideoNet
+from tanet.models.network import Network
+from tanet.recipes.network_settings import NetworkSettings
 from tanet.recipes.recipe import Network2D, Recipe
 from tanet.runtime.device import pick_device
 from tanet.training.plan import plan
@@ -101,7 +103,7 @@ def main() -> None:
             command=repeat(flags, case, seed),
         )
 
-    for line in plan(recipe_with(usual.model, seed=0), split).warnings:
+    for line in plan(recipe_with(network_of(usual), seed=0), split).warnings:
         print(f"warning: {line}", flush=True)
     due = missing([job(case, seed) for seed in flags.seeds for case in chosen], flags.out)
     if not due:
@@ -212,7 +214,7 @@ def order(report: Report) -> dict[str, object]:
     }
 
 
-def start(model: Network2D) -> str:
+def start(model: NetworkSettings) -> str:
     """Return the name of a network's initial weights: ImageNet or scratch."""
     return "ImageNet" if model.weights else "scratch"
 
@@ -226,7 +228,7 @@ def run(recipe: Recipe, *, graph: bool) -> dict[str, object]:
         if isinstance(event, EpochResult):
             results.append(event)
 
-    def capture(network: VideoNet) -> None:
+    def capture(network: Network) -> None:
         if graph and torch.cuda.is_available():
             capture_passes(network, recipe.optim, size=recipe.data.size)
 
@@ -238,7 +240,7 @@ def run(recipe: Recipe, *, graph: bool) -> dict[str, object]:
     last = results[-1]
     assert last.val_top1 is not None  # the last epoch is always validated
     return {
-        "backbone": recipe.model.backbone,
+        "backbone": network_of(recipe).backbone,
         "classes": len(split.classes),
         "epochs": last.epoch,
         "train_top1": round(last.train_top1, 4),

@@ -18,11 +18,12 @@ from tanet.checkpoints.file_kinds import kind_of_file
 from tanet.checkpoints.weights import file_of, read_weights
 from tanet.errors import UserError
 from tanet.models.factory import build
+from tanet.models.network import Network
 from tanet.models.temporal import find_temporal
-from tanet.models.video_net import VideoNet
 from tanet.recipes import recipe as recipes
 from tanet.recipes.fields import section_from_dict
 from tanet.recipes.input_spec import InputSpec, spec_of
+from tanet.recipes.network2d import Network2D
 from tanet.recipes.recipe import Recipe
 from tanet.runtime.files import versions, write_atomically
 
@@ -33,7 +34,7 @@ FORMAT = 1
 class Checkpoint:
     """A network, with the recipe and the class names that are needed to use the network."""
 
-    network: VideoNet
+    network: Network
     recipe: Recipe
     classes: tuple[str, ...]
     """Class names, in the order of the logits."""
@@ -162,7 +163,8 @@ def _recipe(values: Any, path: Path) -> Recipe:
     """Read the recipe of a checkpoint's header, and check the recipe. The file may be damaged or edited."""
     try:
         recipe = recipes.from_dict(values)
-        find_temporal(recipe.model.temporal)
+        if isinstance(recipe.model, Network2D):
+            find_temporal(recipe.model.temporal)
         return recipe
     except (TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{path}: the recipe cannot be read: {error}") from error

@@ -139,7 +139,13 @@ def load_inert(path: Path) -> tuple[Any, tuple[str, ...]]:
     Pickle.Unpickler = Unpickler  # type: ignore[attr-defined]
     # Pass an open file. If given a path, torch.load would also look at the suffix.
     with path.open("rb") as file:
-        content = torch.load(file, map_location="cpu", pickle_module=Pickle, weights_only=False)
+        try:
+            content = torch.load(file, map_location="cpu", pickle_module=Pickle, weights_only=False)
+        except RuntimeError as error:
+            if "magic number" not in str(error):
+                raise
+            file.seek(0)  # a pickle that torch.save did not write, such as Caffe2's, which Python 2 wrote
+            content = Unpickler(file, encoding="latin1").load()
     return content, tuple(skipped)
 
 

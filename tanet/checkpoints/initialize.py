@@ -3,35 +3,44 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeGuard
 
 import torch
 from torch import nn
 
 from tanet.checkpoints import convert
-from tanet.checkpoints.checkpoint import Header, read_header, read_recipe
-from tanet.checkpoints.convert.read import recognise_file, shift_div_in_config
+from tanet.checkpoints.centre_taps import from_plain
+from tanet.checkpoints.checkpoint import Header, read_header
+from tanet.checkpoints.convert.read import shift_div_in_config
 from tanet.checkpoints.convert.recognise import recognise_backbone
-from tanet.checkpoints.resize_frames import depends_on_frames, resize_frames
+from tanet.checkpoints.inflate import INFLATED, load_inflated_weights
+from tanet.checkpoints.resize_frames import other_frames, resize_frames
 from tanet.checkpoints.weights import is_tanets, read_weights, state_dict_diff
 from tanet.errors import UserError
+from tanet.models.network import Network
 from tanet.models.temporal import find_temporal
 from tanet.models.video_net import VideoNet
-from tanet.recipes.input_spec import spec_like
-from tanet.recipes.recipe import Network2D
+from tanet.recipes.input_spec import IMAGENET, spec_like
+from tanet.recipes.network2d import Network2D
+from tanet.recipes.network_settings import NetworkSettings
+from tanet.recipes.networks3d import ResNet3D
+
+State = dict[str, torch.Tensor]
 
 
 def load_initial_weights(
-    network: VideoNet,
+    network: Network,
     path: str | Path,
     *,
-    model: Network2D,
+    model: NetworkSettings,
     classes: Sequence[str],
     interpolate: bool = False,
 ) -> list[str]:
     """Copy a checkpoint's weights into a network that will be trained.
 
     The classifier's weights are copied only if the checkpoint has the same classes in the same order.
-    Otherwise the network keeps the initial weights of its classifier.
+    Otherwise the network keeps the initial weights of its classifier. A plain 3D network may start a network
+    with TAMs (centre_taps.py) or non-local blocks, as in the SlowFast paper.
 
     Args:
         network: network that receives the weights. It is changed in place.
@@ -53,27 +62,27 @@ def load_initial_weights(
     """
     header, state, notes = _read_start(path, model)
     own, trained_model = network.state_dict(), header.recipe.model
-    if trained_model.backbone != model.backbone:
-        raise _misfit(path, "backbone", trained_model.backbone, model.backbone)
-    frames, notes = trained_model.frames, notes + _differences(trained_model, model)
-    if frames != network.frames and not depends_on_frames(state):
-        notes.append(f"trained on clips of {frames} frames, now {network.frames}: its weights fit both")
-    elif frames != network.frames:
-        if not interpolate:
-            raise UserError(
-                f"{path}: the weights are for clips of {frames} frames, not {network.frames}: "
-                "--model.init-frames interpolate adapts them"
-            )
-        state = resize_frames(state, frames=network.frames)
-        notes.append(f"weights for {frames} frames adapted to {network.frames}")
+    _check_kind(path, trained_model, model)
+    notes += _differences(trained_model, model)
+    is_plain = model.tam and not trained_model.tam and not isinstance(model, Network2D)
+    if is_plain:
+        state, note = from_plain(state, own)
+        notes.append(note)
+    if added := {name: own[name] for name in own.keys() - state.keys() if ".non_local." in name}:
+        state |= added
+        notes.append("trained without these non-local blocks, which are new and change nothing at first")
+    state, more = _fit_frames(path, state, own, trained=trained_model, model=model, interpolate=interpolate)
+    notes += more
     if header.classes != tuple(classes):
         state |= {name: tensor for name, tensor in own.items() if name.startswith("head.")}
         notes.append(f"trained on other classes ({len(header.classes)}), so the classifier is not copied")
     if difference := state_dict_diff(state, own):
-        if trained_model.temporal != model.temporal:
-            raise _misfit(path, "temporal", trained_model.temporal, model.temporal)
+        was, now = (getattr(settings, "temporal", "") for settings in (trained_model, model))
+        if was != now and not is_plain:
+            raise _misfit(path, "temporal", was, now)
         raise UserError(f"{path}: the weights do not fit this network; {difference}")
     network.load_state_dict(state, strict=False)
+    network.temporal_trained = not is_plain
     trained = header.input_spec
     if trained.frame_step and network.input_spec.frame_step not in (0, trained.frame_step):
         notes.append(
@@ -83,7 +92,7 @@ def load_initial_weights(
     return [f"{path}: {note}" for note in notes]
 
 
-def _read_start(path: str | Path, model: Network2D) -> tuple[Header, dict[str, torch.Tensor], list[str]]:
+def _read_start(path: str | Path, model: NetworkSettings) -> tuple[Header, State, list[str]]:
     """Return the header and the weights of a checkpoint of tanet or another project, and notes.
 
     A file of another project may not show the `shift_div` of a TSM. The value in `model` is then assumed.
@@ -93,12 +102,50 @@ def _read_start(path: str | Path, model: Network2D) -> tuple[Header, dict[str, t
         return read_header(path), file.state, []
     checkpoint, notes = convert.read(path).checkpoint, []
     recipe, network = checkpoint.recipe, checkpoint.network
-    if recipe.model.temporal == model.temporal == "tsm" and shift_div_in_config(file.beside) is None:
-        trained = dataclasses.replace(recipe.model, shift_div=model.shift_div)
+    trained = recipe.model
+    if _is_tsm(trained) and _is_tsm(model) and shift_div_in_config(file.beside) is None:
+        trained = dataclasses.replace(trained, shift_div=model.shift_div)
         recipe = dataclasses.replace(recipe, model=trained)
         notes.append(f"the file does not show model.shift_div: {model.shift_div} assumed")
     header = Header(recipe, network.input_spec, checkpoint.classes, checkpoint.info)
     return header, network.state_dict(), notes
+
+
+def _is_tsm(model: NetworkSettings) -> TypeGuard[Network2D]:
+    return isinstance(model, Network2D) and model.temporal == "tsm"
+
+
+def _check_kind(path: str | Path, trained: NetworkSettings, model: NetworkSettings) -> None:
+    """Raise UserError unless two networks are of the same family and, for 2D networks, have one backbone."""
+    if type(trained) is not type(model):
+        raise UserError(
+            f"{path}: the file has another kind of network, {trained.title}, than the recipe, {model.title}; "
+            "--init FILE takes the network from the file"
+        )
+    if isinstance(trained, Network2D) and isinstance(model, Network2D) and trained.backbone != model.backbone:
+        raise _misfit(path, "backbone", trained.backbone, model.backbone)
+
+
+def _fit_frames(
+    path: str | Path,
+    state: State,
+    own: State,
+    *,
+    trained: NetworkSettings,
+    model: NetworkSettings,
+    interpolate: bool,
+) -> tuple[State, list[str]]:
+    """Return weights for clips of the new length, and notes. The weights change only if TAMs depend on it."""
+    was, now = trained.frames, model.frames
+    if not other_frames(state, own):
+        both = [f"trained on clips of {was} frames, now {now}: its weights fit both"]
+        return state, both if was != now else []
+    cause = f"clips of {was} frames, not {now}" if was != now else "TAMs on other numbers of frames"
+    if not interpolate:
+        adapts = "--model.init-frames interpolate adapts them"
+        raise UserError(f"{path}: the weights are for {cause}: {adapts}")
+    adapted = f"weights for {was} frames adapted to {now}" if was != now else f"weights for {cause} adapted"
+    return resize_frames(state, frames=now, like=own), [adapted]
 
 
 def _misfit(path: str | Path, field: str, trained: str, now: str) -> UserError:
@@ -109,13 +156,27 @@ def _misfit(path: str | Path, field: str, trained: str, now: str) -> UserError:
     )
 
 
-def _differences(trained: Network2D, model: Network2D) -> list[str]:
-    """List the settings of the temporal module in which the new network differs from the trained network.
+def _differences(trained: NetworkSettings, model: NetworkSettings) -> list[str]:
+    """List the settings in which the new network differs from the trained network of the same family.
 
-    The shapes of the weights do not always show these differences.
+    The shapes of the weights do not always show these differences. Of a 2D network, only the settings of the
+    temporal module are compared.
     """
-    was, now = _temporal(trained), _temporal(model)
+    was, now = (
+        _temporal(settings) if isinstance(settings, Network2D) else _own_settings(settings)
+        for settings in (trained, model)
+    )
     return [f"trained with {k} {was[k]}, now {now[k]}" for k in was if k in now and was[k] != now[k]]
+
+
+def _own_settings(model: NetworkSettings) -> dict[str, str]:
+    """Return the settings that only the family of a 3D network has, except `temporal`, as texts."""
+    shared = {field.name for field in dataclasses.fields(NetworkSettings)} | {"temporal"}
+    values = {f.name: getattr(model, f.name) for f in dataclasses.fields(model) if f.name not in shared}
+    return {
+        name: (", ".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)
+        for name, value in values.items()
+    }
 
 
 def _temporal(model: Network2D) -> dict[str, str | int]:
@@ -131,6 +192,30 @@ def _temporal(model: Network2D) -> dict[str, str | int]:
         "kernel": model.kernel,
         **({"shift_div": model.shift_div} if model.temporal == "tsm" else {}),
     }
+
+
+def load_image_weights(network: Network, path: str | Path, *, model: NetworkSettings) -> None:
+    """Load ImageNet weights with torchvision's names into a 2D network, or inflate them for a 3D ResNet.
+
+    An inflated network gets ImageNet's normalisation.
+
+    Raises:
+        UserError: the file cannot be read, some weights do not fit, or the network has no 2D counterpart.
+    """
+    if isinstance(network, VideoNet):
+        load_backbone_weights(network.backbone, path)
+    elif isinstance(model, ResNet3D):
+        load_inflated_weights(network, path)
+        network.input_spec = spec_like(network.input_spec, IMAGENET)
+    else:
+        raise _no_image_weights(path, "ImageNet weights", model)
+
+
+def _no_image_weights(path: str | Path, weights: str, model: NetworkSettings) -> UserError:
+    """Return the error for ImageNet weights and a network that cannot start from them."""
+    return UserError(
+        f"{path}: {weights} do not fit {model.title}: only 2D networks and 3D ResNets start from such weights"
+    )
 
 
 def load_backbone_weights(backbone: nn.Module, path: str | Path) -> None:
@@ -155,27 +240,51 @@ def load_backbone_weights(backbone: nn.Module, path: str | Path) -> None:
     backbone.load_state_dict(state, strict=False)
 
 
-def model_from_file(path: str | Path, model: Network2D) -> Network2D:
+def model_from_file(path: str | Path, model: NetworkSettings) -> NetworkSettings:
     """Return the settings of a network for a training that starts from the weights in a file.
 
     Args:
         path: a checkpoint of tanet, of another project that `convert.read` supports, or ImageNet weights with
             torchvision's names.
         model: settings in the recipe of the training. A checkpoint replaces all settings except dropout.
-            ImageNet weights replace only the 2D network.
+            ImageNet weights replace only the 2D network, or the number of blocks of a 3D ResNet.
+
+    Raises:
+        UserError: the file cannot be read, its network is unknown, or ImageNet weights do not fit.
+    """
+    trained = read_trained(path)
+    return image_model(path, model) if trained is None else started_from(trained.recipe.model, path, model)
+
+
+def read_trained(path: str | Path) -> Header | None:
+    """Read all but the weights of a checkpoint of tanet or another project; None for ImageNet weights.
 
     Raises:
         UserError: the file cannot be read, or its network is unknown.
     """
     file = read_weights(path)
-    state = file.state
     if is_tanets(file.beside):
-        return _started_from(read_recipe(path).model, path, model)
-    if backbone := recognise_backbone(state):
+        return read_header(path)
+    if recognise_backbone(file.state):
+        return None
+    checkpoint = convert.read(path).checkpoint
+    return Header(checkpoint.recipe, checkpoint.network.input_spec, checkpoint.classes, checkpoint.info)
+
+
+def image_model(path: str | Path, model: NetworkSettings) -> NetworkSettings:
+    """Return the settings of a network that starts from ImageNet weights with torchvision's names.
+
+    Raises:
+        UserError: the network cannot start from these weights.
+    """
+    backbone = recognise_backbone(read_weights(path).state)
+    if isinstance(model, Network2D) and backbone:
         return dataclasses.replace(model, backbone=backbone, weights=str(path), init="")
-    return _started_from(recognise_file(path, file).model, path, model)
+    if isinstance(model, ResNet3D) and backbone in INFLATED:
+        return dataclasses.replace(model, blocks=INFLATED[backbone], weights=str(path), init="")
+    raise _no_image_weights(path, f"the ImageNet weights of {backbone}", model)
 
 
-def _started_from(trained: Network2D, path: str | Path, model: Network2D) -> Network2D:
+def started_from(trained: NetworkSettings, path: str | Path, model: NetworkSettings) -> NetworkSettings:
     """Return the settings of the trained network, but with the dropout of the new training."""
     return dataclasses.replace(trained, dropout=model.dropout, weights="", init=str(path), init_frames="same")

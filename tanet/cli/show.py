@@ -17,8 +17,8 @@ from tanet.errors import UserError
 from tanet.recipes.recipe import Data
 from tanet.video import VideoError
 from tanet.visualization import captions, figures
-from tanet.visualization.fixed_kernels import fixed_kernels
-from tanet.visualization.record import RecordedClip, record_clip, require_adaptive
+from tanet.visualization.fixed_kernels import fixed_kernels, name_of_kernels
+from tanet.visualization.record import RecordedClip, last_sites, record_clip, require_adaptive
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,7 +53,8 @@ class ShowFlags:
     out: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: show-NAME.png)")] = None
     """Picture to write. The name ends in .png, .pdf or .svg."""
     against: Annotated[Path | None, arg(metavar="CHECKPOINT", help_behavior_hint="")] = None
-    """With many videos: checkpoint whose fixed kernels (i3d, tconv, tei, tam-ibm) are drawn next to TAM's."""
+    """With many videos: checkpoint whose fixed kernels are drawn next to TAM's. It has i3d, tconv, tei or
+    tam-ibm, or is a 3D network without TAM."""
     clips: int = 4
     """With many videos: number of clips to draw individually."""
     limit: int = 200
@@ -96,7 +97,11 @@ def _many(flags: ShowFlags, model: Checkpoint, out: Path) -> int:
     """Draw the pictures of kernels, gates and motion for a folder of videos by class."""
     fixed = load_checkpoint(flags.against, flags.device) if flags.against else None
     kernels = fixed_kernels(fixed, stages=STAGES) if fixed else []
-    against = fixed.recipe.model.temporal if fixed else ""
+    against = name_of_kernels(fixed) if fixed else ""
+    own = {site.stage for site in last_sites(model, stages=STAGES)}
+    if fixed and not own & {kernel.stage for kernel in kernels}:
+        theirs = ", ".join(kernel.stage for kernel in kernels)
+        raise UserError(f"{flags.against}: has kernels in {theirs}, but TAM is in {', '.join(sorted(own))}")
     clips, failures = _watch_all(flags, model)
     # Draw two clips of the first class and one clip of each further class, as in the paper's Figure 4.
     first = [clip for clip in clips if clip.truth == clips[0].truth][:2]

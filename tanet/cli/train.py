@@ -13,9 +13,9 @@ from textwrap import fill
 from typing import Any
 
 from tanet.checkpoints.checkpoint import read_header
-from tanet.checkpoints.initialize import model_from_file
-from tanet.cli.common import WIDTH, Device, OptionalFile, fail, parse, unknown_words
-from tanet.cli.console import TrainingScreen, say
+from tanet.checkpoints.recipe_from_file import recipe_from_file, sampling_of, with_fields
+from tanet.cli.common import WIDTH, Device, OptionalFile, fail, parse, parse_known, unknown_words
+from tanet.cli.console import TrainingScreen, say, warn
 from tanet.cli.train_help import short_help
 from tanet.errors import UserError
 from tanet.recipes import RECIPES, TABLES, find_recipe
@@ -31,7 +31,8 @@ class TrainFlags(Recipe):
     """Train a network on videos."""
 
     init: OptionalFile = None
-    """Initial weights. A checkpoint also sets the network; ImageNet weights set only the 2D network."""
+    """Initial weights. A checkpoint also sets the network, and for 3D networks the sampling and sizes of
+    clips. ImageNet weights set only the 2D network."""
     out: Path = Path("runs/train")
     """Folder for checkpoints and metrics. The folder must not contain another run."""
     device: Device = "auto"
@@ -57,8 +58,11 @@ def run(args: list[str]) -> int:
         say(short_help(name, reference, TrainFlags))
         return 0
     rest = ["--help" if arg == "--help-all" else arg for arg in rest]
-    rest = _name_folder(rest, reference)
-    flags = _parse(name, rest, reference)
+    defaults = _start_from_file(rest, reference, out=Path("runs") / name)
+    rest = _name_folder(rest, defaults)
+    flags = parse(
+        TrainFlags(**_sections(defaults), out=Path("runs") / name), rest, prog=f"tanet train {name}"
+    )
     if not flags.save_minutes >= 0:
         raise UserError(f"--save-minutes must be 0 or more, not {flags.save_minutes}")
     recipe = Recipe(**{section: getattr(flags, section) for section in _sections(reference)})
@@ -100,14 +104,22 @@ def _show_recipes() -> None:
     say("                          [--SECTION.FIELD VALUE …]\n")
     for name, recipe in RECIPES.items():
         model = recipe.model
-        what = f"{model.temporal} {model.backbone}, {model.frames} frames, {recipe.optim.epochs} epochs"
-        say(f"  {name:17} {what}")
+        # The no-break spaces keep a number beside its unit.
+        line = f"{model.title}, {model.frames}\u00a0frames, {recipe.optim.epochs}\u00a0epochs"
+        wrapped = fill(
+            line,
+            WIDTH,
+            initial_indent=f"  {name:17} ",
+            subsequent_indent=" " * 22,
+            break_on_hyphens=False,
+        )
+        say(wrapped.replace("\u00a0", " "))
     say("\nThe rows of the paper's tables are recipes, too:")
     for table, rows in TABLES.items():
         head = f"  table{table}/{{"
         # Break lines only after commas: the names of rows contain hyphens.
         names = fill(
-            ", ".join(rows) + "}",
+            ", ".join(name for name, row in rows.items() if row.recipe) + "}",
             WIDTH,
             initial_indent=head,
             subsequent_indent=" " * len(head),
@@ -146,22 +158,29 @@ def _sections(recipe: Recipe) -> dict[str, Any]:
     return {field.name: getattr(recipe, field.name) for field in dataclasses.fields(recipe)}
 
 
-def _parse(name: str, args: list[str], recipe: Recipe) -> TrainFlags:
-    """Parse flags, with the recipe's values as defaults.
+@dataclass(frozen=True)
+class _StartFlags:
+    """The flags that tell which network a training starts with."""
 
-    With --init, the defaults of the network's flags come from the given file.
-    """
-    prog, sections = f"tanet train {name}", _sections(recipe)
-    flags = parse(TrainFlags(**sections, out=Path("runs") / name), args, prog=prog)
-    if not flags.init:
-        return flags
+    init: OptionalFile = None
+    out: Path = Path("runs/train")
+    resume: bool = False
+
+
+def _start_from_file(args: list[str], recipe: Recipe, *, out: Path) -> Recipe:
+    """Return the defaults of all flags: the recipe, or with --init, the recipe with the file's network."""
+    flags = parse_known(_StartFlags(out=out), args)
+    if "--help" in args or flags is None or not flags.init:
+        return recipe
+    given = {match[1].replace("-", "_") for arg in args if (match := re.match(r"--([a-z]+\.[a-z_-]+)", arg))}
     for field in ("init", "weights"):
-        if getattr(flags.model, field) != getattr(recipe.model, field):
+        if f"model.{field}" in given:
             raise UserError(f"--init and --model.{field} both set the weights to start from: give only one")
     if flags.resume and not flags.init.exists() and has_recipe(flags.out):
         # A resumed run reads its network from the run folder, so it does not need the --init file any more.
-        model = read_run_recipe(flags.out).model
-    else:
-        model = model_from_file(flags.init, recipe.model)
-    # Parse the flags again, now with the network of the file as the default. Flags override this default.
-    return parse(TrainFlags(**{**sections, "model": model}, out=flags.out), args, prog=prog)
+        run = read_run_recipe(flags.out)
+        return with_fields(recipe, model=run.model, values=sampling_of(run))
+    recipe, note = recipe_from_file(flags.init, recipe, given=given)
+    if note and is_main_process():
+        warn(note)
+    return recipe

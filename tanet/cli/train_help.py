@@ -7,6 +7,7 @@ from itertools import pairwise
 from textwrap import dedent, fill
 
 from tanet.cli.common import WIDTH
+from tanet.recipes.fields import Section
 from tanet.recipes.recipe import Recipe
 
 # The most important flags, each with the placeholder for its value.
@@ -42,7 +43,9 @@ def short_help(name: str, recipe: Recipe, flags: type) -> str:
     for flag, metavar in FIRST.items():
         section, _, field = flag.rpartition(".")
         owner = getattr(recipe, section) if section else flags
-        text = field_help(type(owner) if section else flags)[field]
+        text = field_help(type(owner) if section else flags).get(field)
+        if text is None:
+            continue  # the network of the recipe has no such setting
         if section and (value := getattr(owner, field)) != "":
             text += f" (default:\u00a0{value})"  # the no-break space prevents a line break
         lines.append(f"  --{flag.replace('_', '-')} {metavar}".rstrip())
@@ -54,10 +57,14 @@ def short_help(name: str, recipe: Recipe, flags: type) -> str:
 
 @cache
 def field_help(kind: type) -> dict[str, str]:
-    """Map the name of each field of a dataclass to the docstring below the field, joined to one line."""
+    """Map the name of each field of a dataclass to the docstring below the field, joined to one line.
+
+    A field without a docstring has that of the base class.
+    """
+    inherited = {} if kind.__base__ in (None, object, Recipe, Section) else field_help(kind.__base__)
     definition = ast.parse(dedent(inspect.getsource(kind))).body[0]
     body = definition.body if isinstance(definition, ast.ClassDef) else []
-    return {
+    return inherited | {
         ast.unparse(field.target): " ".join(ast.literal_eval(text.value).split())
         for field, text in pairwise(body)
         if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)

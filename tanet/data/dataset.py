@@ -59,6 +59,8 @@ class TrainClips(Dataset[Any]):
                     sampling=data.sampling,
                     window=data.window,
                     segments=data.segments,
+                    rate=data.rate,
+                    fps=clip.fps,
                     generator=generator,
                 )
                 frames = clip.read(indices)  # [T, H, W, 3]
@@ -66,14 +68,7 @@ class TrainClips(Dataset[Any]):
         except VideoError as error:
             return error
         other = self.mirrored[sample.label]
-        cut = transforms.draw_crop(
-            *frames.shape[1:3],
-            resize=data.resize,
-            scales=data.scales,
-            flip=other is not None,
-            snap=(data.size, data.snap),
-            generator=generator,
-        )
+        cut = _draw_crop(frames, data, flip=other is not None, generator=generator)
         make = defer_view if data.transform_on == "device" else transforms.train_view
         label = other if other is not None and cut.mirrored else sample.label
         return make(frames, cut, size=data.size), label
@@ -134,6 +129,26 @@ def epoch_keys(length: int, *, seed: int, epoch: int, rank: int = 0, world_size:
     """
     order = np.random.default_rng((seed, epoch)).permutation(length)
     return epoch * length + order[rank::world_size]
+
+
+def _draw_crop(
+    frames: torch.Tensor, data: Data, *, flip: bool, generator: np.random.Generator
+) -> transforms.CropSpec:
+    """Draw the crop of a training view by the rules of a recipe."""
+    height, width = frames.shape[1:3]
+    if data.short_sides:
+        return transforms.draw_jittered_crop(
+            height, width, short_sides=data.short_sides, size=data.size, flip=flip, generator=generator
+        )
+    return transforms.draw_crop(
+        height,
+        width,
+        resize=data.resize,
+        scales=data.scales,
+        flip=flip,
+        snap=(data.size, data.snap),
+        generator=generator,
+    )
 
 
 def _open(sample: Sample) -> Video:

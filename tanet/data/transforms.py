@@ -76,6 +76,31 @@ def draw_crop(
     return CropSpec(height, width, box, bool(flip and generator.random() < 0.5))
 
 
+def draw_jittered_crop(
+    height: int,
+    width: int,
+    *,
+    generator: np.random.Generator,
+    short_sides: tuple[int, ...],
+    size: int,
+    flip: bool = True,
+) -> CropSpec:
+    """Draw the short side of the frames, the position of a crop, and whether to mirror, as in PySlowFast.
+
+    Args:
+        height: height of the decoded frames, in pixels.
+        width: width of the decoded frames, in pixels.
+        generator: generator of the random numbers.
+        short_sides: smallest and largest short side of the resized frames, in pixels.
+        size: side of the crop, in pixels; at most the smallest short side.
+        flip: True mirrors with probability 1/2; False never mirrors.
+    """
+    low, high = short_sides
+    height, width = size_for_short_side(height, width, round(generator.uniform(low, high)))
+    top, left = (int(generator.integers(side - size + 1)) for side in (height, width))
+    return CropSpec(height, width, Box(top, left, size, size), bool(flip and generator.random() < 0.5))
+
+
 def train_view(frames: torch.Tensor, cut: CropSpec, *, size: int) -> torch.Tensor:
     """Make one training view of a clip: uint8 [T, H, W, 3] → uint8 [T, 3, S, S].
 
@@ -135,17 +160,25 @@ def _constants(device: torch.device, spec: InputSpec) -> tuple[torch.Tensor, tor
 def resize_short_side(frames: torch.Tensor, size: int, *, style: Style = "tanet") -> torch.Tensor:
     """Resize frames, uint8 [T, H, W, 3], to a short side of `size` pixels.
 
-    mmaction2 resizes without antialiasing, as OpenCV does.
+    mmaction2 resizes without antialiasing, as OpenCV does; so does PySlowFast, but with float32 values. The
+    views hold these values rounded to the nearest integer.
     """
     height, width = size_for_short_side(frames.shape[1], frames.shape[2], size, style=style)
+    if style == "pyslowfast":
+        # One frame at a time, because all frames as float32 would take much memory.
+        resized = (_resize(frame.float(), height, width, antialias=False) for frame in frames.split(1))
+        return torch.cat([frame.round().to(torch.uint8) for frame in resized]).permute(0, 2, 3, 1)
     return _resize(frames, height, width, antialias=style != "mmaction2").permute(0, 2, 3, 1)
 
 
 def size_for_short_side(height: int, width: int, size: int, *, style: Style = "tanet") -> tuple[int, int]:
     """Return the height and width of a frame after its short side is resized to `size` pixels.
 
-    The longer side is rounded down; in mmaction2, it is rounded to the nearest integer.
+    The longer side is rounded down; in mmaction2, it is rounded to the nearest integer. PySlowFast computes
+    the ratio of the sides first, so that rounding errors can make the longer side one pixel shorter.
     """
+    if style == "pyslowfast" and min(height, width) != size:
+        return (size, int(width / height * size)) if height <= width else (int(height / width * size), size)
     if style == "mmaction2":
         scale = size / min(height, width)
         return int(height * scale + 0.5), int(width * scale + 0.5)
@@ -186,7 +219,8 @@ def eval_boxes(
 
     `style` selects the rules of other code. The code of TANet and TSM places three crops in quarters of the
     free space, rounded down, always along the width. So the three crops of a portrait video are equal.
-    mmaction2 rounds offsets down, and needs the short side to be `size` for three crops.
+    mmaction2 rounds offsets down, and needs the short side to be `size` for three crops. PySlowFast rounds
+    the offsets of the centre up.
     """
     if crops not in (1, 3):
         raise UserError(f"crops must be 1 or 3, not {crops}")
@@ -197,9 +231,11 @@ def eval_boxes(
         if down and right:
             raise UserError(f"eval.style mmaction2 cuts three crops if eval.size is eval.resize, not {size}")
         return [Box(y * (down // 2), y * (right // 2), size, size) for y in (0, 2, 1)]
-    if style != "tanet" and crops == 3:
+    if style in ("published", "tsm") and crops == 3:
         return [Box(2 * (down // 4), x * (right // 4), size, size) for x in (0, 4, 2)]
     top, left = round(down / 2), round(right / 2)
+    if style == "pyslowfast":
+        top, left = -(-down // 2), -(-right // 2)
     if crops == 1:
         return [Box(top, left, size, size)]
     if width >= height:
@@ -239,7 +275,7 @@ def _crop(frames: torch.Tensor, box: Box) -> torch.Tensor:
 
 
 def _resize(frames: torch.Tensor, height: int, width: int, *, antialias: bool = True) -> torch.Tensor:
-    """Resize uint8 [T, H, W, 3] → uint8 [T, 3, height, width]."""
+    """Resize [T, H, W, 3] → [T, 3, height, width]."""
     images = frames.permute(0, 3, 1, 2)
     if images.shape[2:] == (height, width):
         return images

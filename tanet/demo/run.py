@@ -24,6 +24,7 @@ from tanet.demo import page
 from tanet.errors import UserError
 from tanet.evaluation import evaluate
 from tanet.inference.predict import predict
+from tanet.recipes.network2d import Network2D
 from tanet.recipes.recipe import Recipe
 from tanet.recipes.verbs import VERBS
 from tanet.runtime.device import available_cores, pick_device
@@ -85,6 +86,7 @@ def run_demo(
         answer = predict(split.val[0].path, model)
         say(f"{name}: top-1 {results[temporal].accuracy.top1:.1%}")
         say(f"{answer.video}: {answer.label} ({answer.score:.0%})")
+    assert isinstance(VERBS.model, Network2D)
     return page.write_page(
         out / "report.html", results, backbone=VERBS.model.backbone, train=TRAIN * len(synthetic.VERBS)
     )

@@ -5,14 +5,22 @@
     sth-1x1     1 clip × 1 crop (the centre): Something-Something V1
     sth-2x3     2 clips × 3 crops: Something-Something V2
 
+    slowfast-10x3   10 clips × 3 crops of 256²: SlowFast, SlowOnly (PySlowFast)
+    x3d-10x3-182    10 clips × 3 crops of 182², 256², 356²: X3D XS and S, M, L and XL (PySlowFast)
+    nonlocal-10x3   10 clips × 3 crops of 256²: I3D-50 and non-local networks (Wang et al. 2018)
+    i3d-video       the whole video, up to 250 frames, in one pass: I3D with Inception
+
+These protocols are for Kinetics. They keep the checkpoint's window, which belongs to the network, and average
+probabilities; i3d-video averages logits.
+
 For example, `tanet test --eval k400-10x3 --eval.clips 5` uses a protocol, but with 5 clips.
 """
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from tanet.data.frame_sampling import Sampling
+from tanet.data.frame_sampling import Rate, Sampling, Style
 from tanet.errors import UserError
 from tanet.evaluation.metrics import Average
 from tanet.recipes.recipe import Recipe
@@ -29,20 +37,41 @@ class Protocol:
     """Short side of the frames before the crop, in pixels."""
     size: int
     """Side length of the crops, in pixels."""
-    window: int = 64
-    """Window length for dense sampling, in frames of the video."""
+    window: int | None = 64
+    """Window length for dense sampling, in frames at `rate`. None keeps the recipe's window."""
+    rate: Rate = "video"
+    """Frame rate of dense windows; see `data.rate`."""
+    frames: int = 0
+    """Largest number of consecutive frames of a clip. 0: clips as in training."""
+    style: Style | None = None
+    """Whose rules place clips and crops. None keeps the recipe's style."""
     average: Average = "logits"
     """Whether logits or probabilities are averaged over the views. The published code averages logits."""
 
     def apply(self, recipe: Recipe) -> Recipe:
-        """Return a copy of the recipe with the settings of this protocol, which replace the recipe's own."""
-        values = dataclasses.asdict(self)
-        data = {name: values.pop(name) for name in ("sampling", "window")}
-        return dataclasses.replace(
-            recipe,
-            data=dataclasses.replace(recipe.data, **data),
-            eval=dataclasses.replace(recipe.eval, **values),
-        )
+        """Return a copy of the recipe with the settings of this protocol, which replace the recipe's own.
+
+        Raises:
+            UserError: the recipe's network cannot be tested in this way.
+        """
+        values = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        data = {name: values.pop(name) for name in ("sampling", "window", "rate") if name in values}
+        return replace(recipe, data=replace(recipe.data, **data), eval=replace(recipe.eval, **values))
+
+
+def _pyslowfast(size: int) -> Protocol:
+    """Return the protocol of PySlowFast for networks tested on crops of `size` pixels."""
+    return Protocol(
+        "dense",
+        clips=10,
+        crops=3,
+        resize=size,
+        size=size,
+        window=None,
+        rate="30fps",
+        style="pyslowfast",
+        average="softmax",
+    )
 
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -50,6 +79,14 @@ PROTOCOLS: dict[str, Protocol] = {
     "k400-4x3": Protocol("dense", clips=4, crops=3, resize=256, size=256),
     "sth-1x1": Protocol("uniform", clips=1, crops=1, resize=256, size=224),
     "sth-2x3": Protocol("uniform", clips=2, crops=3, resize=256, size=256),
+    "slowfast-10x3": _pyslowfast(256),
+    "x3d-10x3-182": _pyslowfast(182),
+    "x3d-10x3-256": _pyslowfast(256),
+    "x3d-10x3-356": _pyslowfast(356),
+    "nonlocal-10x3": replace(_pyslowfast(256), rate="video", style="tanet"),
+    "i3d-video": Protocol(
+        "dense", clips=1, crops=1, resize=256, size=224, window=None, frames=250, style="tanet"
+    ),
 }
 
 

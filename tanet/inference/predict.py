@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import torch
@@ -96,7 +96,8 @@ def _eval(model: Checkpoint, eval: Eval | None) -> Eval:
     """Return `eval`, or the settings of the checkpoint's recipe if it is None."""
     if not isinstance(model, Checkpoint):
         raise UserError(f"expected a checkpoint, not {type(model).__name__}: load it with tanet.load(path)")
-    return eval or model.recipe.eval
+    # A new recipe checks that the views suit the network.
+    return replace(model.recipe, eval=eval).eval if eval else model.recipe.eval
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@
     build(Network2D(backbone="mobilenet_v2", temporal="tsm"), classes=10)
 
 `create_model` looks up the settings that belong to a name, and `build` takes the settings directly. The class
-of the settings determines the family of networks. Each family has a settings class (recipes/recipe.py) and a
-builder function in this file, and does not depend on other families. Network2D is the only family so far.
+of the settings determines the family of networks. Each family has a settings class (recipes/network2d.py,
+recipes/networks3d.py) and an entry in BUILDERS, and does not depend on other families.
 """
 
 import warnings
@@ -14,52 +14,22 @@ from dataclasses import replace
 from typing import Literal
 
 from tanet.errors import UserError
+from tanet.models.architectures import find_architecture, list_models
 from tanet.models.backbones2d import BACKBONES, remove_classifier
 from tanet.models.insertion.plug import plug_at
+from tanet.models.network import Network
 from tanet.models.temporal import find_temporal, insertion_sites
+from tanet.models.video_backbones.inception_i3d import InceptionI3DNetwork
+from tanet.models.video_backbones.resnet3d import ResNet3DNetwork
+from tanet.models.video_backbones.slowfast import SlowFastNetwork
+from tanet.models.video_backbones.x3d import X3DNetwork
 from tanet.models.video_net import VideoNet
-from tanet.recipes.input_spec import IMAGENET, InputSpec
-from tanet.recipes.recipe import Network2D
+from tanet.recipes.input_spec import InputSpec, normalisation_of
+from tanet.recipes.network2d import Network2D
+from tanet.recipes.network_settings import NetworkSettings
+from tanet.recipes.networks3d import X3D, InceptionI3D, ResNet3D, SlowFast
 
-ARCHITECTURES: dict[str, Network2D] = {
-    "c2d-resnet50": Network2D(temporal="none"),
-    "c2d-pool-resnet50": Network2D(temporal="pool"),
-    "c2d-tconv-resnet50": Network2D(temporal="tconv"),
-    "i3d-resnet50": Network2D(temporal="i3d"),
-    "nonlocal-resnet50": Network2D(temporal="nonlocal"),
-    "tsm-resnet50": Network2D(temporal="tsm"),
-    "teinet-resnet50": Network2D(temporal="tei"),
-    "tam-ibm-resnet50": Network2D(temporal="tam-ibm"),
-    "tanet-r-resnet50": Network2D(temporal="tanet-r"),
-    "tanet-resnet18": Network2D(backbone="resnet18"),
-    "tanet-resnet34": Network2D(backbone="resnet34"),
-    "tanet-resnet50": Network2D(backbone="resnet50"),
-    "tanet-resnet101": Network2D(backbone="resnet101"),
-    "tanet-resnet152": Network2D(backbone="resnet152"),
-    "tanet-resnext50": Network2D(backbone="resnext50_32x4d"),
-    "tanet-mobilenet-v2": Network2D(backbone="mobilenet_v2"),
-    "tanet-shufflenet-v2": Network2D(backbone="shufflenet_v2_x1_0"),
-    "tanet-inception-v3": Network2D(backbone="inception_v3"),
-    "tsm-mobilenet-v2": Network2D(backbone="mobilenet_v2", temporal="tsm"),
-    "c2d-mobilenet-v2": Network2D(backbone="mobilenet_v2", temporal="none"),
-}
-"""Architectures by name. A recipe may also combine any 2D network with any temporal module."""
-
-
-def list_models() -> list[str]:
-    """List the names that `create_model` accepts."""
-    return list(ARCHITECTURES)
-
-
-def find_architecture(name: str) -> Network2D:
-    """Return the settings of an architecture.
-
-    Raises:
-        UserError: the name is unknown. The message lists the known names.
-    """
-    if name not in ARCHITECTURES:
-        raise UserError(f"unknown model '{name}': choose from {', '.join(ARCHITECTURES)}")
-    return ARCHITECTURES[name]
+__all__ = ["BUILDERS", "build", "create_model", "list_models"]
 
 
 def create_model(
@@ -68,11 +38,11 @@ def create_model(
     frames: int | None = None,
     classes: int = 400,
     dropout: float | None = None,
-    input_spec: InputSpec = IMAGENET,
+    input_spec: InputSpec | None = None,
     backbone: str | None = None,
     temporal: str | None = None,
     position: Literal["auto", "a", "b", "c", "d"] | None = None,
-) -> VideoNet:
+) -> Network:
     """Create a network by its name, with random weights.
 
     Args:
@@ -80,7 +50,7 @@ def create_model(
         frames: T, frames per clip; None for the architecture's default.
         classes: number of classes.
         dropout: dropout probability before the classifier; None for the architecture's default.
-        input_spec: how clips are normalised.
+        input_spec: how clips must be prepared; None for the architecture's default.
         backbone: deprecated; pass a name, or call `build(Network2D(…))`.
         temporal: deprecated, like `backbone`.
         position: deprecated, like `backbone`.
@@ -101,7 +71,12 @@ def create_model(
             DeprecationWarning,
             stacklevel=2,
         )
-    settings = find_architecture(name) if name else Network2D(**old)  # type: ignore[arg-type]
+    settings: NetworkSettings
+    if name:
+        found = find_architecture(name)
+        settings, input_spec = found.settings, input_spec or found.input_spec
+    else:
+        settings = Network2D(**old)  # type: ignore[arg-type]
     if frames is not None:
         settings = replace(settings, frames=frames)
     if dropout is not None:
@@ -109,13 +84,13 @@ def create_model(
     return build(settings, classes=classes, input_spec=input_spec)
 
 
-def build(model: Network2D, *, classes: int, input_spec: InputSpec = IMAGENET) -> VideoNet:
+def build(model: NetworkSettings, *, classes: int, input_spec: InputSpec | None = None) -> Network:
     """Build a network with random weights from the model section of a recipe. No file is read.
 
     Args:
         model: settings of the network; their class selects the family of networks.
         classes: number of classes.
-        input_spec: how clips are normalised.
+        input_spec: how clips must be prepared; None for the family's default normalisation.
 
     Raises:
         UserError: the backbone, temporal module, position or a stage is unknown, or two settings contradict
@@ -123,10 +98,10 @@ def build(model: Network2D, *, classes: int, input_spec: InputSpec = IMAGENET) -
     """
     if classes < 1:
         raise UserError(f"classes must be positive, not {classes}")
-    return BUILDERS[type(model)](model, classes, input_spec)
+    return BUILDERS[type(model)](model, classes=classes, input_spec=input_spec or normalisation_of(model))
 
 
-def _build_2d(model: Network2D, classes: int, input_spec: InputSpec) -> VideoNet:
+def _build_2d(model: Network2D, *, classes: int, input_spec: InputSpec) -> VideoNet:
     """Build a 2D network, remove its classifier and insert temporal modules."""
     if model.backbone not in BACKBONES:
         raise UserError(f"unknown backbone '{model.backbone}': choose from {', '.join(BACKBONES)}")
@@ -146,5 +121,11 @@ def _build_2d(model: Network2D, classes: int, input_spec: InputSpec) -> VideoNet
     )
 
 
-BUILDERS: dict[type, Callable[[Network2D, int, InputSpec], VideoNet]] = {Network2D: _build_2d}
+BUILDERS: dict[type[NetworkSettings], Callable[..., Network]] = {
+    Network2D: _build_2d,
+    InceptionI3D: InceptionI3DNetwork,
+    ResNet3D: ResNet3DNetwork,
+    SlowFast: SlowFastNetwork,
+    X3D: X3DNetwork,
+}
 """Settings class of a family → the function that builds its networks."""

@@ -7,9 +7,16 @@
 In evaluation mode `head(features(clips))` equals `network(clips)` up to rounding.
 """
 
+import copy
+from typing import Literal
+
 import torch
 from torch import nn
 
+from tanet.errors import UserError
+from tanet.models.fusion.fold_batch_norm import fold_batch_norms
+from tanet.models.temporal.absorbed_norm import AbsorbedBatchNorm
+from tanet.models.temporal.tam import TAM
 from tanet.recipes.input_spec import IMAGENET, InputSpec
 
 
@@ -20,6 +27,12 @@ class Network(nn.Module):
         frames: T, frames per clip.
         input_spec: how clips must be normalised, and the frame step and frame size the network is meant for.
     """
+
+    head: nn.Linear
+    memory_format: torch.memory_format = torch.channels_last
+    """Memory format of the weights of convolutions in which the network is fastest."""
+    temporal_trained: bool = False
+    """Whether the temporal modules started from trained weights. If not, the optimizer treats them as new."""
 
     def __init__(self, *, frames: int, input_spec: InputSpec = IMAGENET) -> None:
         super().__init__()
@@ -33,3 +46,61 @@ class Network(nn.Module):
         """Raise ValueError unless the clips have the shape [B, T, 3, H, W], where T is `frames`."""
         if clips.ndim != 5 or clips.shape[1] != self.frames:
             raise ValueError(f"expected clips [B, {self.frames}, 3, H, W], not {list(clips.shape)}")
+
+    def absorb_batch_norms(self) -> int:
+        """Make each TAM absorb the BatchNorm and the activation before the TAM, in place.
+
+        Networks in which TAMs cannot do this stay unchanged.
+
+        Returns:
+            Number of TAMs that absorbed a BatchNorm.
+        """
+        return 0
+
+    def prepare_for_inference(self, *, half: bool) -> None:
+        """Merge layers in ways that only this family of networks knows, in place, before `optimize` goes on.
+
+        Args:
+            half: whether the network will run in bfloat16.
+        """
+
+    def optimize(
+        self, *, precision: Literal["float32", "bfloat16"] = "float32", graph: bool = True
+    ) -> nn.Module:
+        """Return a faster copy for inference, with the same outputs up to rounding.
+
+        Each BatchNorm of the copy is folded into the convolution before it. But on a GPU, a BatchNorm and an
+        activation directly before a TAM are absorbed by the TAM; in bfloat16, the TAM also absorbs the 1×1
+        convolution before the BatchNorm (fuse_tam.py). The memory format is channels-last, for 3D
+        convolutions channels-last-3d.
+        The first call with each input shape is slow, because it compiles the network and, on a GPU, captures
+        a CUDA graph. The state dict of the copy does not fit any other network.
+
+        Args:
+            precision: data type of weights and feature maps; clips must have the same type. A GPU is
+                fastest in bfloat16.
+            graph: capture a CUDA graph (GPU only). Each call then overwrites the output of the previous call,
+                so clone outputs that you keep.
+
+        Returns:
+            Module with clips [B, T, 3, H, W] → logits [B, classes], on the network's current device.
+            Call the module under `torch.inference_mode()`.
+        """
+        dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+        if precision not in dtypes:
+            raise UserError(f"unknown precision '{precision}': choose from {', '.join(dtypes)}")
+        network = copy.deepcopy(self).eval().requires_grad_(False)
+        network.prepare_for_inference(half=precision == "bfloat16")
+        fold_batch_norms(network)
+        taken = [module for module in network.modules() if isinstance(module, AbsorbedBatchNorm)]
+        frozen = [norm.scale_and_shift() for norm in taken]
+        network.to(dtypes[precision])
+        network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+        for module in network.modules():
+            if isinstance(module, TAM):
+                module.to_kernel_layout()
+        for norm, pair in zip(taken, frozen, strict=True):
+            # The scale and shift are still in float32, because they were computed before the cast.
+            norm.frozen = pair
+        mode = "reduce-overhead" if graph and self.head.weight.is_cuda else None
+        return torch.compile(network, mode=mode)  # type: ignore[return-value]

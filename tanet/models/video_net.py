@@ -7,19 +7,14 @@ The mean over frames is the consensus of TSN (Wang et al., ECCV 2016). Apart fro
 modules exchange information between frames.
 """
 
-import copy
 import warnings
-from typing import Literal
 
 import torch
 from torch import nn
 
-from tanet.errors import UserError
-from tanet.models.fusion.fold_batch_norm import fold_batch_norms
 from tanet.models.fusion.fuse_tam import absorb_batch_norms, absorb_convs
 from tanet.models.network import Network
 from tanet.models.temporal.absorbed_norm import AbsorbedBatchNorm
-from tanet.models.temporal.tam import TAM
 from tanet.recipes.input_spec import IMAGENET, InputSpec
 
 
@@ -81,11 +76,7 @@ class VideoNet(Network):
         return rows.unflatten(0, (-1, self.frames)).mean(1, dtype=precision)
 
     def absorb_batch_norms(self) -> int:
-        """Make each TAM absorb the BatchNorm and the activation before the TAM, in place.
-
-        Returns:
-            Number of TAMs that absorbed a BatchNorm.
-        """
+        """Make each TAM absorb the BatchNorm and the activation before the TAM; see `Network`."""
         absorbed = absorb_batch_norms(self.backbone)
         self.plugged = _plugged_modules(self.backbone)
         return absorbed
@@ -95,49 +86,12 @@ class VideoNet(Network):
         warnings.warn("fuse is called absorb_batch_norms now", DeprecationWarning, stacklevel=2)
         return self.absorb_batch_norms()
 
-    def optimize(
-        self, *, precision: Literal["float32", "bfloat16"] = "float32", graph: bool = True
-    ) -> nn.Module:
-        """Return a faster copy for inference, with the same outputs up to rounding.
-
-        Each BatchNorm of the copy is folded into the convolution before it. But on a GPU, a BatchNorm and an
-        activation directly before a TAM are absorbed by the TAM; in bfloat16, the TAM also absorbs the 1×1
-        convolution before the BatchNorm (fuse_tam.py). The memory format is channels-last.
-        The first call with each input shape is slow, because it compiles the network and, on a GPU, captures
-        a CUDA graph. The state dict of the copy does not fit any other network.
-
-        Args:
-            precision: data type of weights and feature maps; clips must have the same type. A GPU is
-                fastest in bfloat16.
-            graph: capture a CUDA graph (GPU only). Each call then overwrites the output of the previous call,
-                so clone outputs that you keep.
-
-        Returns:
-            Module with clips [B, T, 3, H, W] → logits [B, classes], on the network's current device.
-            Call the module under `torch.inference_mode()`.
-        """
-        dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-        if precision not in dtypes:
-            raise UserError(f"unknown precision '{precision}': choose from {', '.join(dtypes)}")
-        network = copy.deepcopy(self).eval().requires_grad_(False)
-        on_gpu = self.head.weight.is_cuda
-        if on_gpu:
-            network.absorb_batch_norms()
-            if precision == "bfloat16":
-                absorb_convs(network.backbone)
-        fold_batch_norms(network.backbone)
-        taken = [module for module in network.modules() if isinstance(module, AbsorbedBatchNorm)]
-        frozen = [norm.scale_and_shift() for norm in taken]
-        network.to(dtypes[precision])
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        for module in network.modules():
-            if isinstance(module, TAM):
-                module.to_kernel_layout()
-        for norm, pair in zip(taken, frozen, strict=True):
-            # The scale and shift are still in float32, because they were computed before the cast.
-            norm.frozen = pair
-        mode = "reduce-overhead" if graph and on_gpu else None
-        return torch.compile(network, mode=mode)  # type: ignore[return-value]
+    def prepare_for_inference(self, *, half: bool) -> None:
+        """Let each TAM absorb the layers before it, in place, if the network is on a GPU."""
+        if self.head.weight.is_cuda:
+            self.absorb_batch_norms()
+            if half:
+                absorb_convs(self.backbone)
 
 
 def _plugged_modules(backbone: nn.Module) -> str:

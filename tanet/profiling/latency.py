@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 
 from tanet.errors import UserError
-from tanet.models.video_net import VideoNet
+from tanet.models.network import Network
 from tanet.runtime.device import autocast
 
 WARM_UP = 2  # number of untimed runs, in which PyTorch selects kernels and allocates memory
@@ -35,7 +35,7 @@ class Latency:
 
 @torch.inference_mode()
 def measure_latency(
-    network: VideoNet, *, size: int, batch: int, precision: Literal["float32", "bfloat16"]
+    network: Network, *, size: int, batch: int, precision: Literal["float32", "bfloat16"]
 ) -> Latency:
     """Time a network on random clips, on its current device. Other load on the machine distorts the result.
 
@@ -67,7 +67,7 @@ def measure_latency(
     return Latency(batch, precision, len(seconds), p20, p50, p80, torch.cuda.max_memory_allocated(device))
 
 
-def _run(network: VideoNet, clips: torch.Tensor) -> float:
+def _run(network: Network, clips: torch.Tensor) -> float:
     """Run the network once and return the time in seconds, including the wait for the GPU to finish."""
     start = time.perf_counter()
     network(clips)

@@ -16,7 +16,7 @@ TAM, and 0.99 without TAM.
 import torch
 
 from tanet.errors import UserError
-from tanet.models.video_net import VideoNet
+from tanet.models.network import Network
 from tanet.profiling.flops import build_on_meta
 from tanet.recipes.recipe import Recipe
 
@@ -41,7 +41,7 @@ def training_memory(recipe: Recipe, *, classes: int, clips: int, half: bool) -> 
     return parameters * (8 + state + 2 * half) + clips * (kept // (2 if half else 1) + clip)
 
 
-def _kept_by_autograd(network: VideoNet, *, size: int) -> int:
+def _kept_by_autograd(network: Network, *, size: int) -> int:
     """Return how many bytes autograd keeps for one clip's backward pass in float32, without the weights."""
     own = {tensor.untyped_storage()._cdata for tensor in (*network.parameters(), *network.buffers())}
     kept: dict[int, torch.UntypedStorage] = {}
@@ -52,12 +52,13 @@ def _kept_by_autograd(network: VideoNet, *, size: int) -> int:
             kept[storage._cdata] = storage  # hold the storage, so that its address is not reused
         return tensor
 
-    clip = torch.empty(1, network.frames, 3, size, size, device="meta")
+    # Two clips, because a BatchNorm cannot be trained on a single value per channel.
+    clips = torch.empty(2, network.frames, 3, size, size, device="meta")
     try:
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            logits = network.train()(clip)
+            logits = network.train()(clips)
     except RuntimeError as error:
         cause = str(error).splitlines()[0]
         raise UserError(f"frames of {size} × {size} pixels do not fit this network: {cause}") from error
     del logits
-    return sum(storage.nbytes() for storage in kept.values())
+    return sum(storage.nbytes() for storage in kept.values()) // 2

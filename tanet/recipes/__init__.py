@@ -4,18 +4,29 @@ from tanet.errors import UserError
 from tanet.recipes.arrow6 import ARROW6
 from tanet.recipes.finetune import FINETUNE
 from tanet.recipes.finetune_cpu import FINETUNE_CPU
+from tanet.recipes.i3d_inception import I3D_INCEPTION
+from tanet.recipes.i3d_r50 import I3D_R50, I3D_R50_8X8, NL_I3D_R50
 from tanet.recipes.kinetics400 import KINETICS400, KINETICS400_16F
 from tanet.recipes.paper.row import Row
 from tanet.recipes.paper.table1a import TABLE1A
 from tanet.recipes.paper.table1b import TABLE1B
 from tanet.recipes.paper.table2 import TABLE2
 from tanet.recipes.paper.table3 import TABLE3
+from tanet.recipes.paper.table4 import TABLE4
 from tanet.recipes.paper.table5a import TABLE5A
 from tanet.recipes.paper.table5b import TABLE5B
 from tanet.recipes.recipe import Recipe
+from tanet.recipes.slowfast import (
+    SLOWFAST_4X16,
+    SLOWFAST_8X8,
+    SLOWFAST_16X8,
+    SLOWFAST_NL_16X8,
+    SLOWONLY_8X8,
+)
 from tanet.recipes.something_v1 import SOMETHING_V1, SOMETHING_V1_16F
 from tanet.recipes.something_v2 import SOMETHING_V2, SOMETHING_V2_16F
 from tanet.recipes.verbs import VERBS
+from tanet.recipes.x3d import X3D_L, X3D_M, X3D_S, X3D_XL, X3D_XS
 
 __all__ = ["RECIPES", "TABLES", "Row", "find_recipe", "find_table"]
 
@@ -28,6 +39,20 @@ RECIPES: dict[str, Recipe] = {
     "something-v1-16f": SOMETHING_V1_16F,
     "something-v2": SOMETHING_V2,
     "something-v2-16f": SOMETHING_V2_16F,
+    "slowonly-8x8": SLOWONLY_8X8,
+    "slowfast-4x16": SLOWFAST_4X16,
+    "slowfast-8x8": SLOWFAST_8X8,
+    "slowfast-16x8": SLOWFAST_16X8,
+    "slowfast-nl-16x8": SLOWFAST_NL_16X8,
+    "x3d-xs": X3D_XS,
+    "x3d-s": X3D_S,
+    "x3d-m": X3D_M,
+    "x3d-l": X3D_L,
+    "x3d-xl": X3D_XL,
+    "i3d-inception": I3D_INCEPTION,
+    "i3d-r50": I3D_R50,
+    "i3d-r50-8x8": I3D_R50_8X8,
+    "nl-i3d-r50": NL_I3D_R50,
     "arrow6": ARROW6,
     "verbs": VERBS,
 }
@@ -37,6 +62,7 @@ TABLES: dict[str, dict[str, Row]] = {
     "1b": TABLE1B,
     "2": TABLE2,
     "3": TABLE3,
+    "4": TABLE4,
     "5a": TABLE5A,
     "5b": TABLE5B,
 }
@@ -63,7 +89,7 @@ def find_recipe(name: str) -> Recipe:
         name: a key of `RECIPES`, or a row of one of the paper's tables, for example "table2/tsm".
 
     Raises:
-        UserError: there is no such recipe, table or row. The message lists the known names.
+        UserError: there is no such recipe, table or row, or tanet does not have the network of the row yet.
     """
     if name in RECIPES:
         return RECIPES[name]
@@ -72,6 +98,10 @@ def find_recipe(name: str) -> Recipe:
         raise UserError(f"unknown recipe '{name}': choose from {', '.join(RECIPES)}, {tables}")
     table, _, row = name.removeprefix("table").partition("/")
     rows = find_table(table)
+    usable = [known for known, one in rows.items() if one.recipe]
     if row not in rows:
-        raise UserError(f"unknown row '{row}' of table {table}: choose from {', '.join(rows)}")
-    return rows[row].recipe
+        raise UserError(f"unknown row '{row}' of table {table}: choose from {', '.join(usable)}")
+    recipe = rows[row].recipe
+    if recipe is None:
+        raise UserError(f"{name} is a network that tanet does not have yet: choose from {', '.join(usable)}")
+    return recipe

@@ -3,13 +3,16 @@
     x = (v - mean) / std,    v = low + (high - low) · pixel / 255,  (low, high) = range
 
 The defaults are ImageNet's values. Networks of other codebases may expect the range [-1, 1] or [0, 255], or
-BGR channels.
+BGR channels. `normalisation_of` returns the values that each family of networks is published with.
 """
 
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from tanet.recipes.fields import Section, setting
+from tanet.recipes.network2d import Network2D
+from tanet.recipes.network_settings import NetworkSettings
+from tanet.recipes.networks3d import X3D, InceptionI3D, ResNet3D, SlowFast
 from tanet.recipes.recipe import Recipe
 
 
@@ -38,6 +41,23 @@ class InputSpec(Section):
 IMAGENET = InputSpec()
 """Values in [0, 1], normalised by ImageNet's mean and standard deviation, RGB."""
 
+HALF = InputSpec(mean=(0.45,) * 3, std=(0.225,) * 3)
+"""Mean and standard deviation of the non-local, SlowFast and X3D papers: the same for all channels."""
+PLUS_MINUS_ONE = InputSpec(mean=(0.0,) * 3, std=(1.0,) * 3, range=(-1.0, 1.0))
+"""Values in [-1, 1], as in I3D's code."""
+NORMALISATION: dict[type[NetworkSettings], InputSpec] = {
+    Network2D: IMAGENET,
+    InceptionI3D: PLUS_MINUS_ONE,
+    ResNet3D: HALF,
+    SlowFast: HALF,
+    X3D: HALF,
+}
+
+
+def normalisation_of(model: NetworkSettings) -> InputSpec:
+    """Return the normalisation that a family of networks is published with."""
+    return NORMALISATION[type(model)]
+
 
 def spec_like(spec: InputSpec, trained: InputSpec) -> InputSpec:
     """Return a copy of `spec` with the normalisation of `trained`, the spec of the pretrained weights."""
@@ -47,8 +67,10 @@ def spec_like(spec: InputSpec, trained: InputSpec) -> InputSpec:
 def spec_of(recipe: Recipe) -> InputSpec:
     """Return the input specification of a network that a recipe trains from ImageNet or random weights.
 
-    The frame step follows from the recipe's sampling. The sizes are those of the recipe's test views.
+    The normalisation is that of the family of networks. The frame step follows from the recipe's sampling.
+    The sizes are those of the recipe's test views.
     """
     dense = recipe.data.sampling == "dense"
     step = recipe.data.window // recipe.model.frames if dense else 0
-    return InputSpec(frame_step=step, resize=recipe.eval.resize, size=recipe.eval.size)
+    sizes = {"resize": recipe.eval.resize, "size": recipe.eval.size}
+    return replace(normalisation_of(recipe.model), frame_step=step, **sizes)

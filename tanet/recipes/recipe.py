@@ -12,6 +12,9 @@ from typing import Any, ClassVar, Literal
 
 from tanet.errors import UserError
 from tanet.recipes.fields import Section, reject_unknown_fields, section_from_dict, setting
+from tanet.recipes.network2d import Network2D
+from tanet.recipes.network_settings import NetworkSettings
+from tanet.recipes.networks3d import X3D, InceptionI3D, ResNet3D, SlowFast
 from tanet.recipes.renamed import accept_old_names, warn_of_new_name, with_new_names
 
 
@@ -37,7 +40,10 @@ class Data(Section):
     """How frames are sampled. dense: evenly spaced frames from `window` consecutive frames (Kinetics).
     uniform: one frame from each of T equal segments of the video."""
     window: int = setting(64, least=1)
-    """Window length for dense sampling, in frames of the video. Some code uses (64 // T) · T frames."""
+    """Window length for dense sampling, in frames at `rate`. Some code uses (64 // T) · T frames."""
+    rate: Literal["video", "30fps"] = "video"
+    """Frame rate of dense windows. video: the video's own; a short video starts again. 30fps: `window`
+    counts thirtieths of a second, as in PySlowFast; a short video's last frame is repeated."""
     segments: Literal["equal", "published", "mmaction2"] = "equal"
     """How uniform sampling cuts a training video. equal: into T equal parts, as in testing. published:
     into parts of n // T frames; a video of fewer than T frames shows only its first. mmaction2: as
@@ -50,6 +56,9 @@ class Data(Section):
     """Side lengths of the random multi-scale crop, as fractions of the short side."""
     snap: int = setting(0, least=0)
     """A side of the training crop within `snap` pixels of `size` becomes `size`. Published code: 2."""
+    short_sides: tuple[int, ...] = setting((), least=1, may_be_empty=True)
+    """Smallest and largest short side of the frames before the training crop, drawn for each clip. The
+    crop of `size` pixels is at any position; `resize`, `scales` and `snap` have no effect."""
     flip: Literal["none", "plain", "mirror", "published"] = "plain"
     """Random horizontal flip. none: no flips. plain: a flipped video keeps its label. mirror: left and
     right are swapped in the label; classes without a counterpart are not flipped. published: as mirror,
@@ -65,52 +74,14 @@ class Data(Section):
     timeout: float = setting(300.0, above=0, role="machine", on_resume="free")
     """Seconds to wait for a batch before the run ends. The value has no effect without workers."""
 
-
-@dataclass(frozen=True)
-class Network2D(Section):
-    """The 2D network and the temporal module inserted into it."""
-
-    section: ClassVar[str] = "model"
-    family: ClassVar[str] = "2d"
-
-    backbone: str = "resnet50"
-    """2D network: resnet18, resnet18_w16, resnet34, resnet50, resnet101, resnet152, resnext50_32x4d,
-    mobilenet_v2, shufflenet_v2_x1_0 or inception_v3."""
-    temporal: str = "tam"
-    """Temporal module: tam, tanet-r, global, local, global+se, tam-ibm, pool, tconv, tsm, tei, i3d or
-    nonlocal; none for the plain 2D network."""
-    frames: int = setting(8, least=1)
-    """Number of frames per clip, T."""
-    weights: str = setting("", role="place", on_resume="free")
-    """File of ImageNet weights for the 2D network, named as in torchvision. Default: random weights."""
-    init: str = setting("", role="place", on_resume="free")
-    """Checkpoint to start from. The checkpoint's classifier is used only if the classes are the same."""
-    init_frames: Literal["same", "interpolate"] = setting("same", role="place")
-    """What to do if `init` was trained with another number of frames. same: end with an error.
-    interpolate: adapt the weights of `init` to `frames`."""
-    dropout: float = setting(0.5, least=0, below=1)
-    """Dropout probability before the classifier."""
-    position: Literal["auto", "a", "b", "c", "d"] = "auto"
-    """Position of the temporal module in a residual block. auto: the module's default (b for TAM).
-    a, b, c: before conv1, conv2, conv3. d: before the residual addition (Figure 3)."""
-    stages: tuple[Literal["res2", "res3", "res4", "res5"], ...] = ("res2", "res3", "res4", "res5")
-    """Stages of the 2D network that get the temporal module. res2 to res5 have stride 4, 8, 16 and 32."""
-    blocks: Literal["all", "shortcut"] = "all"
-    """Blocks of these stages that get the temporal module. shortcut: blocks that add their unchanged
-    input, as in published TSM-MobileNetV2s."""
-    alpha: int = setting(2, least=1)
-    """TAM: the hidden layer of the global branch has alpha · T units (T: frames per clip)."""
-    beta: int = setting(4, least=1)
-    """TAM: the hidden layer of the local branch has C / beta channels (C: channels of its input)."""
-    kernel: int = setting(3, least=1)
-    """Number of temporal taps, K, of the kernels of TAM (adaptive kernel), tconv, i3d and pool."""
-    local_kernel: int = setting(3, least=1)
-    """TAM: number of taps of the local branch. The paper uses 3. The published code uses `kernel` taps."""
-    shift_div: int = setting(8, least=2)
-    """tsm: C / shift_div channels are shifted forward in time, and as many backward (C: channels)."""
-    center_tap_bias: float = setting(0.0, least=0)
-    """TAM, global: mean amount by which the centre tap's logit exceeds the others at the start.
-    The paper uses 0. With 6, the weight of the centre tap is 0.96."""
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        sides = self.short_sides
+        if sides and (len(sides) != 2 or sides[0] > sides[1]):
+            shown = ", ".join(map(str, sides))
+            raise UserError(f"data.short_sides must be two ascending numbers, not {shown}")
+        if sides and sides[0] < self.size:
+            raise UserError(f"data.short_sides must be at least data.size {self.size}, not {sides[0]}")
 
 
 @dataclass(frozen=True)
@@ -127,14 +98,17 @@ class Optim(Section):
     """Peak learning rate, reached at the start or after the warm-up."""
     lr_batch: int = setting(0, least=0)
     """Batch size that `lr` was chosen for. `lr` is multiplied by batch / lr_batch. 0: no scaling."""
-    schedule: Literal["step", "cosine"] = "step"
-    """Learning rate schedule. step: multiply by `gamma` at milestones. cosine: half a cosine, down to 0."""
+    schedule: Literal["step", "cosine", "full-cosine"] = "step"
+    """Learning rate schedule. step: multiply by `gamma` at milestones. cosine: half a cosine, down to 0,
+    after the warm-up. full-cosine: half a cosine over all epochs, which the warm-up rises to."""
     milestones: tuple[int, ...] = setting((30, 40, 45), least=0, may_be_empty=True)
     """Epochs after which the learning rate is multiplied by `gamma`."""
     gamma: float = setting(0.1, above=0, most=1)
     """Factor applied to the learning rate at each milestone."""
     warmup: float = setting(0.0, least=0)
     """Length of the linear warm-up, in epochs; must be below `epochs`. The paper has none."""
+    warmup_lr: float = setting(0.0, least=0)
+    """Learning rate at the start of the warm-up, scaled like `lr` if `lr_batch` is set."""
     max_steps: int = setting(0, least=0)
     """Maximum number of steps. If `epochs` epochs need more steps, the schedule is shortened. 0: no limit."""
     batch: int = setting(64, least=1)
@@ -143,13 +117,18 @@ class Optim(Section):
     """Number of parts that each process splits its batch into, to save memory. Gradients are summed."""
     momentum: float = setting(0.9, least=0, below=1)
     """Momentum of SGD, or beta1 of AdamW."""
+    nesterov: bool = False
+    """SGD: use Nesterov's momentum, as PySlowFast and video-nonlocal-net do."""
     weight_decay: float = setting(1e-4, least=0)
-    """Weight decay of convolution and linear weights. BatchNorms and biases have none."""
-    clip_norm: float = setting(20.0, above=0)
-    """Maximum gradient norm. Gradients with a larger norm are scaled down."""
+    """Weight decay of convolution and linear weights. BatchNorms have none; for biases, see `biases`."""
+    biases: Literal["published", "like-weights"] = "published"
+    """Rules for biases of convolutions and Linears. published: twice the learning rate, no weight decay.
+    like-weights: the learning rate and the weight decay of the weights, as in PySlowFast."""
+    clip_norm: float = setting(20.0, least=0)
+    """Maximum gradient norm. Gradients with a larger norm are scaled down. 0: no maximum."""
     linear_lr_boost: Literal["classifier", "all", "none"] = "all"
-    """Which Linear layers get 5 times the learning rate (biases 10 times): all, as in the published
-    code; classifier, as in mmaction2; or none."""
+    """Which Linear layers get 5 times the learning rate: all, as in the published code; classifier, as in
+    mmaction2; or none. `biases` published gives their biases 10 times the learning rate."""
     new_layer_lr_scale: float = setting(1.0, above=0)
     """Learning rate multiplier for new layers: the classifier, and temporal modules that `init` lacks."""
     smoothing: float = setting(0.0, least=0, below=1)
@@ -164,6 +143,13 @@ class Optim(Section):
     The videos of the step are reported."""
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     """Precision of convolutions and matrix products on a GPU (autocast). CPUs always use float32."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.nesterov and not (self.method == "sgd" and self.momentum):
+            raise UserError(
+                "optim.nesterov needs optim.method sgd and a momentum above 0: give --optim.no-nesterov"
+            )
 
 
 @dataclass(frozen=True)
@@ -180,9 +166,12 @@ class Eval(Section):
     """Short side of the frames before the crop, in pixels."""
     size: int = setting(224, least=1)
     """Side length of the crops, in pixels."""
-    style: Literal["tanet", "published", "tsm", "mmaction2"] = "tanet"
+    frames: int = setting(0, least=0)
+    """Largest number of consecutive frames of a clip, for networks that take clips of any length (I3D
+    with Inception). A shorter video is one whole clip. 0: clips as in training."""
+    style: Literal["tanet", "published", "tsm", "mmaction2", "pyslowfast"] = "tanet"
     """Whose rules place clips and crops. tanet: centred crops. published: TANet's code. tsm: TSM's code,
-    with its second clip. mmaction2: its clips, crops and resizing."""
+    with its second clip. mmaction2, pyslowfast: their clips, crops and resizing."""
     average: Literal["logits", "softmax"] = "logits"
     """Values to average over the views. logits: as in the published code. softmax: as in mmaction2."""
     batch: int = setting(32, least=1, role="machine")
@@ -194,7 +183,9 @@ class Eval(Section):
 for _section in (Data, Network2D, Optim, Eval):
     accept_old_names(_section)
 
-NETWORKS: dict[str, type[Network2D]] = {"2d": Network2D}
+NETWORKS: dict[str, type[NetworkSettings]] = {
+    kind.family: kind for kind in (Network2D, InceptionI3D, ResNet3D, SlowFast, X3D)
+}
 """Network families: name in a recipe → class of the model section."""
 
 
@@ -203,7 +194,7 @@ class Recipe:
     """One experiment: data, model, training and testing."""
 
     data: Data = field(default_factory=Data)
-    model: Network2D = field(default_factory=Network2D)
+    model: NetworkSettings = field(default_factory=Network2D)
     optim: Optim = field(default_factory=Optim)
     eval: Eval = field(default_factory=Eval)
     seed: int = 0
@@ -222,6 +213,11 @@ class Recipe:
             raise UserError(f"eval.size {eval.size} must not exceed eval.resize {eval.resize}")
         if data.sampling == "dense" and model.frames > data.window:
             raise UserError(f"model.frames {model.frames} must not exceed data.window {data.window}")
+        if eval.frames and not model.any_frames:
+            raise UserError(
+                f"eval.frames {eval.frames}: this network takes only clips of {model.frames} frames: "
+                "give --eval.frames 0"
+            )
         if model.weights and model.init:
             raise UserError("model.weights and model.init both set the weights to start from: give only one")
 
@@ -262,7 +258,7 @@ def _check_fields(where: str, values: object) -> None:
         raise UserError(f"{where}: must be a dictionary of fields, not {values!r:.80}")
 
 
-def _network_from_dict(values: dict[str, Any]) -> Network2D:
+def _network_from_dict(values: dict[str, Any]) -> NetworkSettings:
     settings = dict(values)
     family = settings.pop("family", "2d")  # tanet 0.1.0 wrote no family: all networks were 2D
     if family not in NETWORKS:

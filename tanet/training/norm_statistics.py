@@ -3,8 +3,9 @@
 A BatchNorm's running statistics follow the network with a delay of tens of steps. A short training ends
 before they have settled, above all in a network with new temporal modules: its weights are good, but in
 evaluation mode it answers the same class for all videos. So after each epoch of a training of at most
-`SHORT` steps, the statistics are computed again with the weights of that moment, as averages over training
-videos ("precise BatchNorm", Wu and Johnson, "Rethinking 'Batch' in BatchNorm", 2021).
+`SHORT` / momentum steps, the statistics are computed again with the weights of that moment, as averages over
+training videos ("precise BatchNorm", Wu and Johnson, "Rethinking 'Batch' in BatchNorm", 2021). With the usual
+momentum of 0.1, these are 500 steps. I3D with Inception has a momentum of 0.001.
 """
 
 from collections.abc import Iterator
@@ -19,19 +20,19 @@ from tanet.data.dataset import EvalClips
 from tanet.data.loader import ClipLoader
 from tanet.data.samples import Sample, Split, spread_over_classes
 from tanet.data.transforms import normalise
-from tanet.models.video_net import VideoNet
+from tanet.models.network import Network
 from tanet.recipes.recipe import Recipe
 from tanet.runtime.device import autocast
 from tanet.training.schedule import steps_per_epoch
 
-SHORT = 500  # steps of a training
+SHORT = 50  # steps of a training, times the momentum of the BatchNorms
 VIDEOS = 128  # training videos for the averages
 
 
 def videos_for_statistics(recipe: Recipe, split: Split) -> list[Sample]:
     """Return the training videos for the statistics; none if the running statistics are used."""
     steps = recipe.optim.epochs * steps_per_epoch(recipe.optim, videos=len(split.train))
-    if recipe.optim.norm_statistics == "running" or steps > SHORT:
+    if recipe.optim.norm_statistics == "running" or steps * recipe.model.norm_momentum > SHORT:
         return []
     return spread_over_classes(split.train, limit=VIDEOS)
 
@@ -51,7 +52,7 @@ class NormStatistics:
         self.recipe, self.device = recipe, device
         self.videos = videos_for_statistics(recipe, split)
 
-    def __call__(self, network: VideoNet) -> None:
+    def __call__(self, network: Network) -> None:
         """Compute the statistics from the central view of each video. Unreadable videos are left out.
 
         Raises:
@@ -60,7 +61,7 @@ class NormStatistics:
         if not self.videos:
             return
         recipe = self.recipe
-        one_view = replace(recipe.eval, clips=1, crops=1)
+        one_view = replace(recipe.eval, clips=1, crops=1, frames=0)  # clips as long as in training
         data = replace(recipe.data, bad_files="skip", max_bad=1.0)  # training has reported bad videos
         clips = EvalClips(self.videos, data, one_view, frames=recipe.model.frames)
         size = min(recipe.optim.batch, recipe.eval.batch)

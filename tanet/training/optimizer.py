@@ -7,6 +7,9 @@ weight or bias of a BatchNorm           ×1               no
 weight of a boosted Linear              ×5               yes
 bias of a boosted Linear                ×10              no
 
+With `biases` = "like-weights", each bias of a convolution or Linear has the learning rate and the weight
+decay of its layer's weight, as in PySlowFast.
+
 `linear_lr_boost` selects the Linear layers that are boosted: all, only the classifier, or none.
 `new_layer_lr_scale` multiplies the learning rates of new layers as well. New layers are the classifier, and
 temporal modules that get no weights from a checkpoint.
@@ -26,7 +29,7 @@ def param_groups(network: nn.Module, optim: Optim, *, trained: bool = False) -> 
     """Return the parameter groups of a network: dicts with name, params, lr, lr_scale and weight_decay.
 
     Args:
-        network: a VideoNet. Each of its parameters is in exactly one group.
+        network: a Network. Each of its parameters is in exactly one group.
         optim: optimizer settings of the recipe.
         trained: whether the network's temporal modules start from trained weights.
     """
@@ -55,7 +58,7 @@ def is_fresh(parameter: str, *, trained: bool = False) -> bool:
     The temporal modules are not new if the initial weights come from a video network (`trained`).
 
     Args:
-        parameter: name of the parameter in a VideoNet.
+        parameter: name of the parameter in a Network.
         trained: whether the temporal modules start from trained weights.
     """
     return parameter.startswith("head.") or (".temporal." in parameter and not trained)
@@ -65,7 +68,9 @@ def make_optimizer(network: nn.Module, optim: Optim, *, trained: bool = False) -
     """Build the optimizer that a recipe describes. Its parameter groups are those of `param_groups`."""
     groups = param_groups(network, optim, trained=trained)
     if optim.method == "sgd":
-        sgd = torch.optim.SGD(groups, lr=optim.lr, momentum=optim.momentum, fused=True)
+        sgd = torch.optim.SGD(
+            groups, lr=optim.lr, momentum=optim.momentum, nesterov=optim.nesterov, fused=True
+        )
         for param in network.parameters():
             # Fill the momentum buffers with zeros now, because the first step may be skipped (step.py).
             # A skipped first step would allocate the momentum buffers, but leave them uninitialised.
@@ -82,6 +87,6 @@ def _rule(name: str, module: nn.Module, kind: str, optim: Optim) -> tuple[str, f
     faster = isinstance(module, nn.Linear) and (
         optim.linear_lr_boost == "all" or (optim.linear_lr_boost == "classifier" and name == "head")
     )
-    if kind == "bias":
+    if kind == "bias" and optim.biases == "published":
         return ("linear bias", 10.0, False) if faster else ("bias", 2.0, False)
     return ("linear weight", 5.0, True) if faster else ("weight", 1.0, True)

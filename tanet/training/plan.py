@@ -14,11 +14,13 @@ import torch
 from tanet.data.samples import Split
 from tanet.profiling.memory import training_memory
 from tanet.recipes.diff import changed_fields
-from tanet.recipes.recipe import Network2D, Optim, Recipe
+from tanet.recipes.network2d import Network2D
+from tanet.recipes.network_settings import NetworkSettings
+from tanet.recipes.recipe import Optim, Recipe
 from tanet.training.norm_statistics import videos_for_statistics
 from tanet.training.plan_cost import recipe_for_cpu
 from tanet.training.plan_warnings import _against, _of_data, _of_optim, _of_sizes
-from tanet.training.schedule import peak_lr, shorten_schedule, steps_per_epoch
+from tanet.training.schedule import lr_at, peak_lr, shorten_schedule, steps_per_epoch, warmup_start_lr
 
 
 @dataclass(frozen=True)
@@ -157,9 +159,12 @@ def _memory_of(device: torch.device) -> int | None:
 
 def _schedule(optim: Optim, steps: int) -> str:
     """Return a line of text that describes the learning-rate schedule, in steps."""
-    rate = f"learning rate {peak_lr(optim):g}"
-    rate += f" after {round(optim.warmup * steps)} warm-up steps" if optim.warmup else ""
-    if optim.schedule == "cosine":
+    decays = optim.schedule in ("cosine", "full-cosine")
+    rate = f"learning rate {lr_at(optim.warmup, optim) if decays else peak_lr(optim):g}"
+    if optim.warmup:
+        start = f" from {warmup_start_lr(optim):g}" if optim.warmup_lr else ""
+        rate += f" after {round(optim.warmup * steps)} warm-up steps{start}"
+    if decays:
         return f"{rate}, decaying to 0 along a half cosine"
     falls = [str(epoch * steps) for epoch in optim.milestones if epoch < optim.epochs]
     if not falls:
@@ -167,11 +172,12 @@ def _schedule(optim: Optim, steps: int) -> str:
     return f"{rate}, × {optim.gamma:g} after {', '.join(falls)} steps"
 
 
-def _start(model: Network2D) -> str:
+def _start(model: NetworkSettings) -> str:
     if model.init:
         return f"starts from the checkpoint {model.init}"
     if model.weights:
-        return f"starts from the image network {model.weights}"
+        inflated = "" if isinstance(model, Network2D) else ", inflated to three dimensions"
+        return f"starts from the image network {model.weights}{inflated}"
     return "starts from scratch"
 
 

@@ -10,6 +10,7 @@ import dataclasses
 from tanet.profiling.flops import build_on_meta, count_cost
 from tanet.recipes.finetune import FINETUNE
 from tanet.recipes.finetune_cpu import FINETUNE_CPU
+from tanet.recipes.network2d import Network2D
 from tanet.recipes.recipe import Recipe
 
 FRAMES, SIZE, SHORT_SIDE = 4, 112, 128  # the smaller setting: frames per clip, crop, short side of the video
@@ -19,21 +20,26 @@ HELPS = 0.5  # a smaller setting is worth a line if it takes at most this part o
 def smaller_setting(recipe: Recipe, *, classes: int) -> str:
     """Return flags that make each clip cheaper, and the part of the multiply-adds that remains.
 
-    The number of frames is kept if the training starts from a checkpoint, which fits only its own number.
+    The number of frames is kept if the training starts from a checkpoint, which fits only its own number, and
+    for 3D networks, whose clips have a fixed distance between frames.
 
     Returns:
         A text such as "--model.frames 4: about a half". "" if no such flag would help.
     """
     flags, small = [], dict[str, int]()
-    if recipe.model.frames > FRAMES and not recipe.model.init:
+    model, data = recipe.model, recipe.data
+    if isinstance(model, Network2D) and model.frames > FRAMES and not model.init:
         flags.append(f"--model.frames {FRAMES}")
         small["frames"] = FRAMES
-    if recipe.data.size > SIZE:
+    if data.size > SIZE:
         flags.append(f"--data.size {SIZE} --eval.resize {SHORT_SIDE} --eval.size {SHORT_SIDE}")
+        if data.short_sides:
+            sides = " ".join(str(round(side * SIZE / data.size)) for side in data.short_sides)
+            flags.append(f"--data.short-sides {sides}")
         small["size"] = SIZE
     if not flags:
         return ""
-    size, frames = small.get("size", recipe.data.size), small.get("frames", recipe.model.frames)
+    size, frames = small.get("size", data.size), small.get("frames", model.frames)
     part = _macs(recipe, size=size, frames=frames, classes=classes) / _macs(recipe, classes=classes)
     return f"{' '.join(flags)}: {_part(part)}" if part <= HELPS else ""
 

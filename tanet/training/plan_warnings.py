@@ -4,20 +4,27 @@ from collections.abc import Sequence
 
 from tanet.data.samples import Split
 from tanet.data.transforms import mirror_labels
+from tanet.recipes.network2d import Network2D
+from tanet.recipes.network_settings import NetworkSettings
+from tanet.recipes.networks3d import ResNet3D
 from tanet.recipes.recipe import Optim, Recipe
 from tanet.training.schedule import peak_lr
 
 LEARN_FROM_SCRATCH = ("resnet18_w16",)  # backbones small enough to train without pretrained weights
+# Papers train SlowOnly, SlowFast and X3D from scratch on Kinetics, which has 240,000 videos.
+MANY_VIDEOS = 100_000
 
 
 def _of_data(recipe: Recipe, split: Split) -> list[str]:
     """Return warnings about settings of a recipe that do not suit the videos of a split."""
     data, model = recipe.data, recipe.model
     found = []
-    if not (model.weights or model.init or model.backbone in LEARN_FROM_SCRATCH):
+    if not (model.weights or model.init or _learns_from_scratch(model, videos=len(split.train))):
+        inflates = isinstance(model, Network2D | ResNet3D)
+        network = model.backbone if isinstance(model, Network2D) else "this network"
         found.append(
-            f"no weights to start from: {model.backbone} learns little from {len(split.train)} videos alone; "
-            "give a checkpoint or ImageNet weights with --init"
+            f"no weights to start from: {network} learns little from {len(split.train)} videos alone; "
+            f"give a checkpoint{' or ImageNet weights' if inflates else ''} with --init"
         )
     if not split.val:
         found.append("no validation videos: the best checkpoint is the last one")
@@ -31,6 +38,13 @@ def _of_data(recipe: Recipe, split: Split) -> list[str]:
             "--data.flip mirror swaps such labels"
         )
     return found
+
+
+def _learns_from_scratch(model: NetworkSettings, *, videos: int) -> bool:
+    """Tell whether a network learns well from this number of videos, without pretrained weights."""
+    if isinstance(model, Network2D):
+        return model.backbone in LEARN_FROM_SCRATCH
+    return videos >= MANY_VIDEOS
 
 
 def _sided(classes: Sequence[str], most: int = 4) -> list[str]:
@@ -91,9 +105,10 @@ def _against(recipe: Recipe, reference: Recipe) -> list[str]:
 def _of_sizes(recipe: Recipe, reference: Recipe | None) -> list[str]:
     """Return a warning if objects appear larger or smaller in testing than in training."""
     data, eval = recipe.data, recipe.eval
+    # With short_sides, training shows videos with these short sides. Without:
     # The side of a training crop is `scale` times the video's short side. Crops are resized to size × size.
     # Objects in a resized crop are as large as in a video with a short side of size / scale pixels.
-    least, most = data.size / max(data.scales), data.size / min(data.scales)
+    least, most = data.short_sides or (data.size / max(data.scales), data.size / min(data.scales))
     if least - 1 < eval.resize < most + 1:
         return []
     line = (
@@ -103,4 +118,4 @@ def _of_sizes(recipe: Recipe, reference: Recipe | None) -> list[str]:
     if reference is not None and reference.data.size != data.size:
         kept = round(reference.eval.resize * data.size / reference.data.size)
         return [f"{line} (--eval.resize {kept} would keep the recipe's proportion)"]
-    return [f"{line} (--eval.resize, --data.scales)"]
+    return [f"{line} (--eval.resize, {'--data.short-sides' if data.short_sides else '--data.scales'})"]

@@ -21,10 +21,11 @@ from tanet.checkpoints import checkpoint as checkpoints
 from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.data.samples import Sample, Split
 from tanet.errors import UserError
-from tanet.models.video_net import VideoNet
+from tanet.models.network import Network
 from tanet.recipes import recipe as recipes
 from tanet.recipes.fields import OnResume, rule_of
-from tanet.recipes.recipe import Recipe
+from tanet.recipes.network2d import Network2D
+from tanet.recipes.recipe import NETWORKS, Recipe
 from tanet.recipes.renamed import RULES_OF_0_1_0, new_field_name
 from tanet.runtime.events import Note, OnEvent
 from tanet.runtime.files import name_below, text_bytes, write_atomically
@@ -104,7 +105,7 @@ class RunFolder:
         """Return the values that identify a run, by name. `open` compares these values when a run resumes."""
         return {**_fields(self.recipe), **self.videos, "processes": world_size}
 
-    def save(self, network: VideoNet, result: EpochResult, *, best: bool) -> None:
+    def save(self, network: Network, result: EpochResult, *, best: bool) -> None:
         """Write the checkpoint and the metrics of an epoch. If `best`, write best.safetensors too."""
         paths = (self.last, self.best) if best else (self.last,)
         for path in paths:
@@ -121,7 +122,11 @@ class RunFolder:
         """Raise UserError if `before` and `now` differ, except in fields whose rule (`_rules`) is allowed."""
         # A run of an older tanet may lack a field. A missing field gets its default value, as in checkpoints.
         before = {new_field_name(name): value for name, value in before.items()}
-        before = {**_fields(Recipe()), **_flat(RULES_OF_0_1_0), **before}
+        family = before.get("model.family", Network2D.family)
+        if family != now["model.family"]:
+            cause = f"model.family was {family!r}, now {now['model.family']!r}"
+            raise UserError(f"{self.folder} holds a different training run: {cause}")
+        before = {**_fields(Recipe(model=NETWORKS[family]())), **_flat(RULES_OF_0_1_0), **before}
         rules = _rules(self.recipe)
         different = [
             f"{name} was {before.get(name)!r}, now {now.get(name)!r}"

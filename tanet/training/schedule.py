@@ -1,4 +1,12 @@
-"""The learning-rate schedule: warm-up, peak and decay. A long schedule can be shortened."""
+"""The learning-rate schedule: warm-up, peak and decay. A long schedule can be shortened.
+
+    step          lr · gammaᵐ after m milestones
+    cosine        lr · (1 + cos(π (e - W) / (E - W))) / 2
+    full-cosine   lr · (1 + cos(π e / E)) / 2
+
+e is the epoch, E the number of epochs, and W the length of the warm-up. During the warm-up, the learning rate
+rises linearly from `warmup_lr` to `lr`; in full-cosine, PySlowFast's schedule, to the cosine's value at W.
+"""
 
 import math
 from bisect import bisect_right
@@ -37,27 +45,41 @@ def shorten_schedule(recipe: Recipe, *, videos: int) -> Recipe:
 
 
 def peak_lr(optim: Optim) -> float:
-    """Return the peak learning rate.
+    """Return the peak learning rate. The schedule full-cosine does not reach it if there is a warm-up.
 
     If `optim.lr_batch` is set, `optim.lr` is scaled in proportion to the batch size (Goyal et al. 2017).
     """
-    return optim.lr * optim.batch / optim.lr_batch if optim.lr_batch else optim.lr
+    return _for_batch(optim.lr, optim)
+
+
+def warmup_start_lr(optim: Optim) -> float:
+    """Return the learning rate at the start of the warm-up, scaled like the peak learning rate."""
+    return _for_batch(optim.warmup_lr, optim)
 
 
 def lr_at(epoch: float, optim: Optim) -> float:
     """Return the learning rate at a point in training. Epoch 1.5 is the middle of the second epoch."""
     height = peak_lr(optim)
     if epoch < optim.warmup:
-        return height * epoch / optim.warmup
+        start = warmup_start_lr(optim)
+        end = lr_at(optim.warmup, optim) if optim.schedule == "full-cosine" else height
+        return start + (end - start) * epoch / optim.warmup
     if optim.schedule == "step":
         return height * optim.gamma ** bisect_right(optim.milestones, epoch)
     if optim.schedule == "cosine":
         part = (epoch - optim.warmup) / (optim.epochs - optim.warmup)
         return height * (1 + math.cos(math.pi * part)) / 2
-    raise UserError(f"unknown learning-rate schedule '{optim.schedule}': choose from step, cosine")
+    if optim.schedule == "full-cosine":
+        return height * (1 + math.cos(math.pi * epoch / optim.epochs)) / 2
+    choices = "step, cosine, full-cosine"
+    raise UserError(f"unknown learning-rate schedule '{optim.schedule}': choose from {choices}")
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """Set the learning rate of every parameter group to `lr` times the group's `lr_scale`."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["lr_scale"]
+
+
+def _for_batch(lr: float, optim: Optim) -> float:
+    return lr * optim.batch / optim.lr_batch if optim.lr_batch else lr

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tanet.checkpoints.initialize import load_backbone_weights, load_initial_weights
+from tanet.checkpoints.initialize import load_image_weights, load_initial_weights
 from tanet.data.annotations import read_split
 from tanet.data.class_folders import one_class
 from tanet.data.dataset import EpochSampler, TrainClips
@@ -16,7 +16,7 @@ from tanet.data.loader import ClipLoader
 from tanet.data.samples import Split
 from tanet.errors import UserError
 from tanet.models.factory import build
-from tanet.models.video_net import VideoNet
+from tanet.models.network import Network
 from tanet.recipes.input_spec import spec_of
 from tanet.recipes.recipe import Recipe
 from tanet.runtime.distributed import ProcessGroup
@@ -25,6 +25,7 @@ from tanet.runtime.interrupt import StopRequest
 from tanet.training.nonfinite import NonFiniteMonitor
 from tanet.training.norm_statistics import NormStatistics
 from tanet.training.optimizer import make_optimizer
+from tanet.training.training_state import TrainingState
 from tanet.training.validation import Validation
 
 # Difference between the seeds of two neighbouring ranks. A large prime keeps runs with similar seeds apart.
@@ -42,7 +43,7 @@ class TrainingContext:
     compile: bool
     save_after: float
     """Seconds between two saved states."""
-    on_network: Callable[[VideoNet], None] | None = None
+    on_network: Callable[[Network], None] | None = None
     """Function that is called with the network, in training mode, before the first step."""
 
 
@@ -50,7 +51,7 @@ class TrainingContext:
 class TrainingParts:
     """The objects that the training loop uses."""
 
-    network: VideoNet
+    network: Network
     optimizer: torch.optim.Optimizer
     order: EpochSampler
     loader: ClipLoader
@@ -82,21 +83,26 @@ def read_training_split(recipe: Recipe, *, world_size: int) -> Split:
     return split
 
 
-def prepare(recipe: Recipe, split: Split, context: TrainingContext, *, resumed: bool) -> TrainingParts:
+def prepare(
+    recipe: Recipe, split: Split, context: TrainingContext, *, state: TrainingState | None
+) -> TrainingParts:
     """Build everything that the training loop uses.
 
     Args:
         recipe: the experiment.
         split: the training and validation videos.
         context: the ranks, the device and other settings of the run.
-        resumed: whether the weights come from a saved state. In this case, no weights file is read.
+        state: the saved state that the run resumes from. With a state, no weights file is read.
 
     Raises:
         UserError: the network cannot be built, or the initial weights do not fit the network.
     """
     optim, group, device = recipe.optim, context.group, context.device
-    network = build_network(recipe, split.classes, context, resumed=resumed)
-    optimizer = make_optimizer(network, optim, trained=bool(recipe.model.init))
+    network = build_network(recipe, split.classes, context, resumed=state is not None)
+    if state is not None:
+        trained = state.temporal_trained
+        network.temporal_trained = bool(recipe.model.init) if trained is None else trained
+    optimizer = make_optimizer(network, optim, trained=network.temporal_trained)
     if context.on_network:
         context.on_network(network.train())
     clips = TrainClips(
@@ -119,11 +125,11 @@ def prepare(recipe: Recipe, split: Split, context: TrainingContext, *, resumed: 
 
 def build_network(
     recipe: Recipe, classes: tuple[str, ...], context: TrainingContext, *, resumed: bool
-) -> VideoNet:
-    """Build the network of a recipe on the training device, in channels-last memory format.
+) -> Network:
+    """Build the network of a recipe on the training device, in the network's memory format.
 
     The ranks build the network with the same random seed, and each rank continues with its own seed.
-    If the network is compiled for a GPU, each TAM also computes the BatchNorm before the TAM (fuse_tam.py).
+    If a 2D network is compiled for a GPU, each TAM also computes the BatchNorm before the TAM (fuse_tam.py).
 
     Args:
         recipe: the experiment. Only `model`, `seed`, `optim.sync_norm` and the input specification are used.
@@ -140,7 +146,7 @@ def build_network(
     model = recipe.model
     network = build(model, classes=len(classes), input_spec=spec_of(recipe))
     if model.weights and not resumed:
-        load_backbone_weights(network.backbone, model.weights)
+        load_image_weights(network, model.weights, model=model)
     if model.init and not resumed:
         interpolate = model.init_frames == "interpolate"
         for line in load_initial_weights(
@@ -153,7 +159,7 @@ def build_network(
         convert_sync_batch_norms(network)
     if context.compile and device.type == "cuda":
         network.absorb_batch_norms()
-    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(device, memory_format=network.memory_format)  # type: ignore[call-overload]
     if group.rank:
         torch.manual_seed(recipe.seed + RANK_SEED_STEP * group.rank)
     return network

@@ -5,6 +5,7 @@ fused optimizer reads the flag and leaves weights and momenta unchanged, and the
 BatchNorms are restored. The step reads the flag only on the GPU, so the host does not wait for the GPU.
 """
 
+import math
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tanet.models.video_net import VideoNet
+from tanet.models.network import Network
 from tanet.recipes.recipe import Optim
 from tanet.runtime.device import autocast
 from tanet.runtime.distributed import ProcessGroup
@@ -45,7 +46,7 @@ class TrainStep:
 
     def __init__(
         self,
-        network: VideoNet,
+        network: Network,
         *,
         optimizer: torch.optim.Optimizer,
         optim: Optim,
@@ -76,7 +77,8 @@ class TrainStep:
             self._part(clips, answers, share=len(answers) / len(labels), number=number, of=len(pairs))
             for number, (clips, answers) in enumerate(pairs)
         ]
-        norm = nn.utils.clip_grad_norm_(self.params, self.optim.clip_norm)
+        # The call also measures the norm, so it is needed without a maximum as well.
+        norm = nn.utils.clip_grad_norm_(self.params, self.optim.clip_norm or math.inf)
         bad = (~norm.isfinite()).float()
         self.statistics.settle(bad)
         self.optimizer.found_inf = bad  # type: ignore[attr-defined]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from tanet.models.video_net import VideoNet
+from tanet.models.network import Network
 from tanet.recipes.recipe import Recipe
 from tanet.runtime.distributed import is_main_process, join_process_group
 from tanet.runtime.events import Note, OnEvent, ignore
@@ -34,7 +34,7 @@ def train(
     save_minutes: float = 10.0,
     compile: bool = False,
     reference: Recipe | None = None,
-    on_network: Callable[[VideoNet], None] | None = None,
+    on_network: Callable[[Network], None] | None = None,
     report: OnEvent | None = None,
 ) -> Path:
     """Train the network of a recipe.

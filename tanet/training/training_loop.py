@@ -49,7 +49,7 @@ class TrainingLoop:
     ) -> None:
         self.recipe, self.split, self.folder, self.context = recipe, split, folder, context
         self.group, self.device, self.on_event = context.group, context.device, context.on_event
-        self.parts = prepare(recipe, split, context, resumed=state is not None)
+        self.parts = prepare(recipe, split, context, state=state)
         self.network, self.loader = self.parts.network, self.parts.loader
         self.steps = steps_per_epoch(recipe.optim, videos=len(split.train))
         self.position = Position()
@@ -190,6 +190,7 @@ class TrainingLoop:
             bad=self.loader.bad,
             bad_val=self.parts.validation.bad,
             input_spec=asdict(self.network.input_spec),
+            temporal_trained=self.network.temporal_trained,
         )
         with self.group.errors_on_all_ranks():
             if self.group.is_main:

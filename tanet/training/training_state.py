@@ -80,6 +80,8 @@ class TrainingState:
     """Validation videos that cannot be read, as a dict from the number of the video to the error."""
     input_spec: dict[str, Any] | None = None
     """The network's input specification as a plain dict; None in states that tanet 0.1.0 wrote."""
+    temporal_trained: bool | None = None
+    """Whether the temporal modules started from trained weights; None in states that tanet 0.1.0 wrote."""
 
 
 def save(folder: Path, state: TrainingState, *, total: int) -> None:

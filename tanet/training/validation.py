@@ -6,7 +6,7 @@ from tanet.data.loader import BadVideo
 from tanet.data.samples import Split
 from tanet.evaluation import evaluate
 from tanet.evaluation.report import Report
-from tanet.models.video_net import VideoNet
+from tanet.models.network import Network
 from tanet.recipes.recipe import Recipe
 from tanet.runtime.distributed import ProcessGroup
 from tanet.runtime.events import Note, OnEvent
@@ -41,7 +41,7 @@ class Validation:
         last = epoch == self.recipe.optim.epochs
         return bool(self.split.val) and (last or epoch % self.recipe.eval.every == 0)
 
-    def __call__(self, network: VideoNet) -> Report:
+    def __call__(self, network: Network) -> Report:
         """Validate the network on all ranks, with the BatchNorm statistics of rank 0.
 
         Raises:

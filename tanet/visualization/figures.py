@@ -30,6 +30,7 @@ SMALL, LARGE = "#56B4E9", "#D55E00"
 WIDTH = 10.0  # inches; the pictures in README.md are WIDTH · DPI pixels wide
 DPI = 110
 MOST = 20_000  # largest number of values per violin; more values would not change the picture visibly
+LABELS = 16  # largest number of frames that all get a label
 SUFFIXES = (".png", ".pdf", ".svg")
 
 
@@ -60,9 +61,11 @@ def clip_figure(clip: RecordedClip) -> "Figure":
             axes = figure.add_subplot(grid[row, 0])
             picture = _heat_map(axes, part.gate)
             figure.colorbar(picture, cax=figure.add_subplot(grid[row, 1]))
-            axes.set_title(f"gate V: {title}, {len(part.gate)} channels", fontsize=9)
+            channels, steps = part.gate.shape
+            fewer = "" if steps == len(clip.frames) else f", {steps} time steps"
+            axes.set_title(f"gate V: {title}, {channels} channels{fewer}", fontsize=9)
             if row == len(stages):
-                axes.set_xlabel("frame of the clip")
+                axes.set_xlabel("time step" if fewer else "frame of the clip")
         if part.kernel is not None:
             axes = figure.add_subplot(grid[row, 2])
             _violins(axes, part.kernel, taps=True)
@@ -133,7 +136,7 @@ def gate_figure(clips: Sequence[RecordedClip]) -> "Figure":
                 if values is None:
                     continue
                 axes = figure.add_subplot(grid[2 * row + 1, 2 * column + side])
-                _violins(axes, values, taps=bool(side))
+                _violins(axes, values, taps=bool(side), labels=LABELS // len(stages))
                 axes.set_ylim(-0.03, 1.03)
                 axes.set_ylabel(f"{part.stage}: {'Θ' if side else 'V'}", fontsize=8)
     return figure
@@ -205,9 +208,7 @@ def _strip(axes: "Axes", frames: torch.Tensor) -> None:
         image: Any = frame.permute(1, 2, 0).numpy()
         axes.imshow(image, extent=(number + 0.02, number + 0.98, 0, 0.96), aspect="auto")
     axes.set(xlim=(0, len(frames)), ylim=(0, 0.96), yticks=[])
-    axes.set_xticks(
-        [number + 0.5 for number in range(len(frames))], [str(t) for t in range(len(frames))], fontsize=8
-    )
+    axes.set_xticks([number + 0.5 for number in range(len(frames))], _numbers(len(frames)), fontsize=8)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set_aspect("equal")
@@ -228,11 +229,11 @@ def _heat_map(axes: "Axes", gate: torch.Tensor) -> Any:
     axes.set_yticks([])
     axes.set_ylabel("channels by mean", fontsize=8)
     axes.tick_params(labelsize=8)
-    axes.set_xticks(range(gate.shape[1]))
+    axes.set_xticks(range(gate.shape[1]), _numbers(gate.shape[1]))
     return picture
 
 
-def _violins(axes: "Axes", values: torch.Tensor, *, taps: bool) -> None:
+def _violins(axes: "Axes", values: torch.Tensor, *, taps: bool, labels: int = LABELS) -> None:
     """Draw a violin per column of `values` [channels, taps or frames], with bars at min, median and max."""
     shown = values[:: max(1, len(values) // MOST)].T.tolist()  # [columns, channels]
     count, places = len(shown), range(1, len(shown) + 1)
@@ -247,10 +248,16 @@ def _violins(axes: "Axes", values: torch.Tensor, *, taps: bool) -> None:
     for number, body in enumerate(bodies):
         side = (number > count // 2) - (number < count // 2)
         body.set(facecolor=(PRESENT, FUTURE, PAST)[side] if taps else "#009E73", alpha=0.75)
-    axes.set_xticks(places, _tap_names(count) if taps else [str(t) for t in range(count)])
+    axes.set_xticks(places, _tap_names(count) if taps else _numbers(count, most=labels))
     axes.tick_params(labelsize=8)
     axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
+
+
+def _numbers(count: int, *, most: int = LABELS) -> list[str]:
+    """Return the numbers of frames as labels. If there are more than `most`, only some have a label."""
+    every = -(-count // most)
+    return [str(t) if t % every == 0 else "" for t in range(count)]
 
 
 def _tap_names(taps: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""Temporal kernels that are the same for all clips (fixed kernels), as in i3d, tconv, tei and tam-ibm.
+"""Temporal kernels that are the same for all clips (fixed kernels): i3d, tconv, tei, tam-ibm, 3D networks.
 
 `tanet show --against` draws fixed kernels next to the kernels Θ of TAM. TAM's kernels come from a softmax, so
 they are non-negative and sum to 1. The weights w of a fixed kernel have no common scale. So each fixed kernel
@@ -6,6 +6,7 @@ is converted to shares |w_k| / Σ_j |w_j|, which are also non-negative and sum t
 (The paper's Figure 4 shows kernels of I3D, but the paper does not say how these kernels are scaled.)
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from tanet.models.insertion.sites import STAGES, Site
 from tanet.models.temporal.tei import TEI
 from tanet.models.temporal.temporal_aggregation import TemporalAggregation
 from tanet.models.temporal.temporal_conv import SideTaps, TemporalConv
+from tanet.recipes.network2d import Network2D
 from tanet.visualization.record import last_sites
 
 FIXED = ("i3d", "tconv", "tei", "tam-ibm")
@@ -40,15 +42,53 @@ def fixed_kernels(model: Checkpoint, *, stages: Sequence[str] = STAGES) -> list[
     Raises:
         UserError: the network's temporal modules do not learn fixed kernels.
     """
-    if (name := model.recipe.model.temporal) not in FIXED:
+    settings = model.recipe.model
+    if not isinstance(settings, Network2D) and not settings.tam:
+        return _of_3d(model, stages=stages)
+    name = settings.temporal if isinstance(settings, Network2D) else "tam"
+    if name not in FIXED:
         raise UserError(
             f"the temporal module '{name}' does not learn fixed kernels (the same for all clips): "
-            f"choose a checkpoint with one of {', '.join(FIXED)}"
+            f"choose a checkpoint with one of {', '.join(FIXED)}, or a 3D network without TAM"
         )
     return [
         FixedKernels(site.name, site.stage, tap_shares(_filters(site)))
         for site in last_sites(model, stages=stages)
     ]
+
+
+def name_of_kernels(model: Checkpoint) -> str:
+    """Return what learns the fixed kernels of a network: its temporal module, or 3D convolutions."""
+    settings = model.recipe.model
+    return settings.temporal if isinstance(settings, Network2D) else "3D convolution"
+
+
+def _of_3d(model: Checkpoint, *, stages: Sequence[str]) -> list[FixedKernels]:
+    """Return the kernels of the last convolution over time in each stage of a 3D network."""
+    last: dict[str, tuple[str, nn.Conv3d]] = {}
+    for name, conv in model.network.named_modules():
+        if isinstance(conv, nn.Conv3d) and conv.kernel_size[0] > 1:
+            last[_stage_of_conv(name)] = name, conv
+    found = {stage: named for stage, named in last.items() if stage.split()[-1] in stages}
+    if not found:
+        raise UserError(f"{model.recipe.model.title} has no convolution over time in {', '.join(stages)}")
+    kernels = []
+    for stage, (name, conv) in found.items():
+        weight = conv.weight.detach().float().cpu().movedim(2, -1)  # [O, I, h, w, K]
+        kernels.append(FixedKernels(name, stage, tap_shares(weight.flatten(0, -2))))
+    return kernels
+
+
+def _stage_of_conv(name: str) -> str:
+    """Return the stage of a 3D network's convolution, such as "res4" or "slow res4".
+
+    The blocks Mixed_3*, 4* and 5* of I3D with Inception have the resolution of res3, res4 and res5. Stems and
+    lateral connections are in no stage: they get their first name, such as "stem".
+    """
+    parts = name.split(".")
+    if parts[0] in ("slow", "fast"):
+        return " ".join(parts[:2])
+    return re.sub(r"^Mixed_(\d).*", r"res\1", parts[0])
 
 
 def _filters(site: Site) -> torch.Tensor:

@@ -5,7 +5,7 @@
 Some temporal modules use the same kernel for all clips. fixed_kernels.py reads the kernels of these modules.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -22,7 +22,11 @@ from tanet.models.temporal import find_temporal, insertion_sites
 from tanet.models.temporal.tam import TAM
 from tanet.models.temporal.tam_ablations import GlobalBranch, GlobalSE, LocalBranch
 from tanet.models.temporal.tam_branches import aggregation_kernel, rows_to_clips
+from tanet.models.video_backbones.resnet3d import Block3d
+from tanet.models.video_backbones.tam3d import TAM3d, frames_of
+from tanet.models.video_net import VideoNet
 from tanet.ops import squeeze
+from tanet.recipes.network2d import Network2D
 from tanet.runtime.device import autocast
 from tanet.video import VideoError
 
@@ -37,10 +41,13 @@ class SiteRecord:
     """Gate and kernel that one temporal module computed for one clip, as float32 tensors on the CPU."""
 
     site: str
-    """Dotted name of the layer of the 2D network at which the temporal module is inserted."""
+    """Dotted name of the layer of the 2D network at which the temporal module is inserted, or of the block of
+    a 3D network that contains it."""
     stage: str
+    """Stage of the network, such as res4; in SlowFast with the pathway: slow res4."""
     gate: torch.Tensor | None
-    """Gate V [C, T], 0 to 1; None if the module has no gate."""
+    """Gate V [C, T], 0 to 1; None if the module has no gate. In 3D networks, T may be smaller than the number
+    of frames of the clip."""
     kernel: torch.Tensor | None
     """Kernel Θ [C, K], whose rows sum to 1; None if the module computes no kernel per clip."""
 
@@ -71,26 +78,51 @@ class RecordedClip:
 def last_sites(model: Checkpoint, *, stages: Sequence[str] = STAGES) -> list[Site]:
     """Return the site of the last temporal module in each stage, in network order.
 
+    SlowFast has two pathways with stages of their own: `slow res4`, `fast res4` and so on.
+
     Raises:
         UserError: the network has no temporal module in any of the stages.
     """
-    temporal = find_temporal(model.recipe.model.temporal)
-    found = (
-        insertion_sites(model.network.backbone, model.recipe.model, place=temporal.place) if temporal else []
-    )
-    last = {site.stage: site for site in found if site.stage in stages}
+    settings, network = model.recipe.model, model.network
+    if isinstance(settings, Network2D) and isinstance(network, VideoNet):
+        temporal = find_temporal(settings.temporal)
+        found = insertion_sites(network.backbone, settings, place=temporal.place) if temporal else []
+    else:
+        found = list(_tams_of_3d(network))
+    last = {site.stage: site for site in found if site.stage.split()[-1] in stages}
     if not last:
-        raise UserError(
-            f"the temporal module '{model.recipe.model.temporal}' is in no block of {', '.join(stages)}"
-        )
+        raise UserError(f"{_named_module(model)} is in no block of {', '.join(stages)}")
     return list(last.values())
+
+
+def _tams_of_3d(network: nn.Module) -> Iterator[Site]:
+    """Find the blocks of a 3D network that contain a TAM, in network order."""
+    for name, block in network.named_modules():
+        if isinstance(block, Block3d) and block.temporal is not None:
+            yield Site(name, block, block.conv2.in_channels, "before", stage_of(name))
+
+
+def stage_of(name: str) -> str:
+    """Return the stage of a 3D network's module: "slow.res4.5" is in the stage "slow res4"."""
+    *pathway, stage = name.rpartition(".")[0].split(".")
+    return " ".join((*pathway, stage))
+
+
+def _named_module(model: Checkpoint) -> str:
+    settings = model.recipe.model
+    return f"the temporal module '{settings.temporal}'" if isinstance(settings, Network2D) else "TAM"
 
 
 def require_adaptive(model: Checkpoint) -> None:
     """Raise UserError if the checkpoint's temporal module computes neither a gate nor a kernel per clip."""
-    if (name := model.recipe.model.temporal) not in ADAPTIVE:
+    settings = model.recipe.model
+    if isinstance(settings, Network2D):
+        has_adaptive, what = settings.temporal in ADAPTIVE, f"its temporal module '{settings.temporal}'"
+    else:
+        has_adaptive, what = settings.tam, settings.title
+    if not has_adaptive:
         raise UserError(
-            f"the checkpoint has no TAM: its temporal module '{name}' computes no gate and no kernel "
+            f"the checkpoint has no TAM: {what} computes no gate and no kernel "
             f"per clip; choose a checkpoint with one of {', '.join(ADAPTIVE)}"
         )
 
@@ -112,7 +144,7 @@ def record_clip(
     """
     require_adaptive(model)
     recipe = model.recipe
-    one = replace(recipe.eval, clips=1, crops=1)
+    one = replace(recipe.eval, clips=1, crops=1, frames=0)
     item = EvalClips([sample], recipe.data, one, frames=recipe.model.frames)[0]
     if isinstance(item, VideoError):
         raise item
@@ -176,7 +208,12 @@ def _keep(found: dict[str, Parts], name: str, module: nn.Module, inputs: tuple[t
 
 
 def _branches(module: nn.Module, x: torch.Tensor) -> Parts:
-    """Compute a module's gate [N, C, T] and kernel [N, C, K] from its input x [N·T, C, H, W]."""
+    """Compute a module's gate [N, C, T] and kernel [N, C, K] from its input x.
+
+    The input is [N·T, C, H, W], in a 3D network [N, C, T, H, W].
+    """
+    if isinstance(module, TAM3d):
+        x = frames_of(x)
     if isinstance(module, TAM):
         return module.branches(x)
     s = squeeze(x)  # [N·T, C]

@@ -8,7 +8,10 @@ import pytest
 import torch
 
 from bench.__main__ import BENCHMARKS, main
+from tanet.checkpoints import checkpoint
 from tanet.models.backbones2d import BACKBONES
+from tanet.models.factory import build
+from tests.support.tiny_videos import TINY as TINY_RECIPE
 from tests.support.tiny_videos import make, make_folders
 
 ROOT = Path(__file__).parents[2]
@@ -27,13 +30,27 @@ def write_one_video(folder):
 # Benchmark → constants that make it tiny, and flags. Words in capitals are names in the fixture `places`.
 TINY = {
     "decode": ({"REAL": {}, "GENERATED": ONE_KIND, "REPEATS": 2, **ANY_CORE}, ["--alone"]),
-    "feeding": ({"BLOCKS": 2, "VIDEOS": 2}, [*ON_CPU, *["--batch", "1", "--steps", "4", "--workers", "1"]]),
+    "feeding": (
+        {"BLOCKS": 2, "VIDEOS": 2, "make_clip": lambda path, **_: make(path, frames=70)},
+        [*ON_CPU, *["--batch", "1", "--steps", "4", "--workers", "1"]],
+    ),
     "shards": ({"REPEATS": 2, "CLIPS": 1, "videos": write_one_video, **ANY_CORE}, []),
     "short_training": (
         {"SIZES": (32, 32), "BATCH": 4, "BACKBONE": "resnet18_w16"},
         [
             *["--data", "VIDEOS", "--weights", "WEIGHTS", "--steps", "2", "--seeds", "0"],
             *["--temporal", "tam", "--workers", "0"],
+        ],
+    ),
+    "actions": (
+        {"KINETICS": {"move_left": "move_left", "move_right": "move_right"}},
+        ["--weights", "NETWORK", "--class-names", "NAMES", "--videos", "VAL", "--device", "cpu"],
+    ),
+    "speed3d": (
+        {},
+        [
+            *["--networks", "x3d-xs", "--size", "32", "--clips", "1", "--repeats", "2", "--device", "cpu"],
+            *["--forms", "eager", "eager channels-last-3d"],
         ],
     ),
     "speed": (
@@ -65,7 +82,12 @@ def places(tmp_path):
         (folder / network / "metrics.csv").write_text("epoch,train_top1,val_top1,seconds\n1,0.5,0.25,3\n")
     weights = tmp_path / "weights.pth"
     torch.save(BACKBONES["resnet18_w16"]().state_dict(), weights)
-    return {"DEMO": folder, "VIDEOS": make_folders(tmp_path / "videos", train=6, val=2), "WEIGHTS": weights}
+    videos, network = make_folders(tmp_path / "videos", train=6, val=2), tmp_path / "network.safetensors"
+    classes = ("move_left", "move_right")
+    checkpoint.save(network, checkpoint.Checkpoint(build(TINY_RECIPE.model, classes=2), TINY_RECIPE, classes))
+    (names := tmp_path / "names.txt").write_text("\n".join(classes))
+    found = {"DEMO": folder, "VIDEOS": videos, "VAL": videos / "val", "WEIGHTS": weights}
+    return {**found, "NETWORK": network, "NAMES": names}
 
 
 def test_every_benchmark_is_listed_and_tested():
@@ -81,7 +103,7 @@ def test_runner_lists_benchmarks_and_shows_help(capsys):
         main(["shards", "--help"])
     assert stop.value.code == 0
     assert "usage: python -m bench shards" in capsys.readouterr().out
-    with pytest.raises(SystemExit, match="unknown benchmark 'sped'; choose from speed, ops"):
+    with pytest.raises(SystemExit, match="unknown benchmark 'sped'; choose from speed, speed3d"):
         main(["sped"])
 
 

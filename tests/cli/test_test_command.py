@@ -3,9 +3,6 @@
 import csv
 import dataclasses
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -15,6 +12,7 @@ from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.cli import main
 from tanet.evaluation import score_files
 from tanet.models.factory import build
+from tests.support import rank_processes
 from tests.support.tiny_videos import TINY, make_folders
 
 CLASSES = ("move_left", "move_right")
@@ -165,21 +163,30 @@ def test_network_with_nan_weights_is_rejected(models, tmp_path, capsys):
 @pytest.mark.slow
 def test_two_ranks_give_same_scores_as_one(models, tmp_path):
     file, alone = tmp_path / "two", tmp_path / "one"
-    command = [*(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")]
     flags = ["--device", "cpu", "--save-scores"]
-    done = subprocess.run(
-        [*command, "-m", "tanet", "test", models[0], *flags, str(file)],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.stdout.count("views of 4 videos") == 1  # only rank 0 prints
+    ranks = rank_processes.run_command(["test", models[0], *flags, str(file)], tmp_path)
+    assert [status for status, *_ in ranks] == [0, 0], ranks
+    assert ["views of 4 videos" in shown for _, shown, _ in ranks] == [True, False]  # only rank 0 prints
     assert main(["test", models[0], *flags, str(alone)]) == 0
     assert score_files.load(file).names == score_files.load(alone).names
     assert torch.allclose(
         score_files.load(file).report.scores, score_files.load(alone).report.scores, atol=1e-6
     )
+
+
+@pytest.fixture(scope="module")
+def known_files(models, tmp_path_factory):
+    """Paths by the names that the arguments of the next test use."""
+    folder = tmp_path_factory.mktemp("known")
+    saved, three = folder / "saved", folder / "three.safetensors"
+    assert main(["test", models[0], "--device", "cpu", "--save-scores", str(saved)]) == 0
+    recipe = checkpoint.load(models[0]).recipe
+    checkpoint.save(three, Checkpoint(build(recipe.model, classes=3), recipe, (*CLASSES, "more")))
+    elsewhere = make_folders(folder / "elsewhere", train=1, val=1)
+    return {
+        **{"A": models[0], "B": models[1], "SAVED": str(saved), "CLASSES": str(three)},
+        "ELSEWHERE": str(elsewhere),
+    }
 
 
 @pytest.mark.parametrize(
@@ -208,19 +215,9 @@ def test_two_ranks_give_same_scores_as_one(models, tmp_path):
         (["SAVED", "A", "--data.root", "ELSEWHERE"], "A and SAVED were not tested on the same videos: "),
     ],
 )
-def test_errors_are_one_line(args, message, models, videos, tmp_path, capsys):
-    saved, three = tmp_path / "saved", tmp_path / "three.safetensors"
-    assert main(["test", models[0], "--device", "cpu", "--save-scores", str(saved)]) == 0
-    recipe = checkpoint.load(models[0]).recipe
-    checkpoint.save(three, Checkpoint(build(recipe.model, classes=3), recipe, (*CLASSES, "more")))
-    elsewhere = make_folders(tmp_path / "elsewhere", train=1, val=1)
-    known = {
-        **{"A": models[0], "B": models[1], "SAVED": str(saved), "CLASSES": str(three)},
-        "ELSEWHERE": str(elsewhere),
-    }
-    capsys.readouterr()
-    assert main(["test", *(known.get(arg, arg) for arg in args)]) == 2
-    message = " ".join(known.get(word, word) for word in message.split())
+def test_errors_are_one_line(args, message, known_files, capsys):
+    assert main(["test", *(known_files.get(arg, arg) for arg in args)]) == 2
+    message = " ".join(known_files.get(word, word) for word in message.split())
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert lines[0].startswith("tanet: ")

@@ -1,5 +1,7 @@
 """`tanet train` from the command line: Ctrl-C, resuming, TensorBoard and one-line errors."""
 
+import contextlib
+import dataclasses
 import os
 import shutil
 import signal
@@ -12,6 +14,9 @@ from types import ModuleType
 import pytest
 
 from tanet.cli import main
+from tanet.recipes import RECIPES
+from tanet.recipes.networks3d import InceptionI3D, SlowFast
+from tanet.recipes.recipe import Data, Network2D, Recipe
 from tests.support.tiny_videos import make_folders
 
 ROOT = Path(__file__).parents[2]
@@ -66,6 +71,37 @@ def test_resume_does_not_need_init_file(command, tmp_path, monkeypatch):
     assert main([*command, *out, "--init", str(start), "--resume"]) == 0
     # Without a state to resume from, the init file is required.
     assert main([*command, "--out", str(tmp_path / "new"), "--init", str(start), "--resume"]) == 2
+
+
+NARROW_SLOWFAST = [
+    *("--model.width", "16", "--model.frames", "8", "--model.speed-ratio", "4"),
+    *("--model.blocks", "1", "1", "1", "1", "--model.fast-blocks", "1", "1", "1", "1"),
+    *("--model.temporal-blocks", "1", "1", "1", "1"),
+    *("--optim.epochs", "1", "--optim.warmup", "0", "--optim.batch", "4"),
+    *("--data.window", "8", "--data.size", "32", "--data.short-sides", "32", "40"),
+    *("--eval.size", "32", "--eval.resize", "32", "--data.workers", "0", "--device", "cpu"),
+]
+
+
+def test_narrow_slowfast_is_trained_resumed_and_tested(tmp_path, monkeypatch, capsys):
+    videos = make_folders(tmp_path / "videos", val=1)
+    command = ["train", "slowfast-4x16", "--data.root", str(videos), *NARROW_SLOWFAST]
+    command += ["--out", str(tmp_path / "run")]
+
+    def stop(*_):
+        raise KeyboardInterrupt  # at this point the state of the epoch is saved
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tanet.training.training_loop.TrainingLoop._finish_epoch", stop)
+        assert main(command) == 130
+    assert main([*command, "--resume"]) == 0
+    shown = capsys.readouterr().out
+    assert "SlowFast-14 2+8, 3×1×1 convolutions, 8 frames per clip" in shown
+    assert "learning rate 0.00625, decaying to 0 along a half cosine" in shown  # 0.1 · 4 / 64
+    sizes = ["--eval.size", "40", "--eval.resize", "40"]  # the protocol has 256, which takes longer
+    best = str(tmp_path / "run" / "best.safetensors")
+    assert main(["test", best, "--eval", "slowfast-10x3", *sizes, "--device", "cpu"]) == 0
+    assert "10 × 3 views of 2 videos" in capsys.readouterr().out
 
 
 def test_resume_of_finished_run_prints_note(command, tmp_path, capsys):
@@ -130,6 +166,46 @@ def test_word_without_flag_is_explained(words, message, tmp_path, capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("tanet: ")
     assert message in line
+
+
+@pytest.mark.parametrize("flag", ["--help", "--help-all"])
+@pytest.mark.parametrize(
+    ("model", "there", "absent"),
+    [
+        (SlowFast(), ("--model.temporal", "conv: a 3×1×1 convolution"), "--model.backbone"),
+        (InceptionI3D(), ("--model.frames", "Number of frames per clip, T."), "--model.temporal"),
+        (Network2D(), ("--model.temporal", "tam, tanet-r, global"), "--model.speed-ratio"),
+    ],
+    ids=lambda value: getattr(value, "family", ""),
+)
+def test_help_shows_the_settings_of_the_recipes_network(model, there, absent, flag, monkeypatch, capsys):
+    recipe = dataclasses.replace(Recipe(), model=model, data=Data(window=64))
+    monkeypatch.setitem(RECIPES, "mine", recipe)
+    with contextlib.suppress(SystemExit):
+        main(["train", "mine", flag])
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert all(text in shown for text in there)
+    assert absent not in shown
+    if flag == "--help-all" and isinstance(model, SlowFast):
+        assert "--model.speed-ratio INT" in shown
+        assert "(default: 8)" in shown
+
+
+def test_flags_of_another_family_are_refused(monkeypatch, capsys):
+    monkeypatch.setitem(RECIPES, "mine", dataclasses.replace(Recipe(), model=SlowFast()))
+    with pytest.raises(SystemExit):
+        main(["train", "mine", "--model.backbone", "resnet18"])
+    assert "--model.backbone" in capsys.readouterr().err
+    assert main(["train", "mine", "--model.frames", "12"]) == 2
+    assert "model.frames 12 must be a multiple of model.speed_ratio 8" in capsys.readouterr().err
+
+
+def test_list_of_recipes_tells_their_networks(monkeypatch, capsys):
+    monkeypatch.setitem(RECIPES, "mine", dataclasses.replace(Recipe(), model=SlowFast()))
+    assert main(["train"]) == 0
+    shown = capsys.readouterr().out
+    assert "SlowFast-50 4+32, 3×1×1 convolutions, 32 frames, 50 epochs" in shown
+    assert "resnet50 with temporal module tam, 8 frames" in shown
 
 
 def test_missing_tensorboard_gives_install_hint(command, tmp_path, capsys, monkeypatch):

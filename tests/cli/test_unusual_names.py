@@ -44,10 +44,22 @@ def root(tmp_path_factory):
     return folder
 
 
-def tanet(*words, folder, encoding="utf-8:strict"):
+RUN = """if True:
+    import json, sys
+    from tanet.cli import main
+    if __name__ == "__main__":
+        for words in json.loads(sys.argv[1]):
+            status = main(words)
+            assert status == 0, (words, status)
+            print("-- done", flush=True)
+"""
+
+
+def tanet(*commands, folder, encoding="utf-8:strict"):
+    """Run commands in one new process. Return what each of them prints."""
     environment = {**os.environ, "PYTHONIOENCODING": encoding, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
     done = subprocess.run(
-        [sys.executable, "-m", "tanet", *map(str, words)],
+        [sys.executable, "-c", RUN, json.dumps([[str(word) for word in words] for words in commands])],
         cwd=folder,
         env=environment,
         capture_output=True,
@@ -55,27 +67,19 @@ def tanet(*words, folder, encoding="utf-8:strict"):
     )
     assert done.returncode == 0, done.stderr.decode(errors="replace")
     assert b"surrogates" not in done.stderr
-    return done.stdout, done.stderr
+    *shown, rest = done.stdout.split(b"-- done\n")
+    assert (len(shown), rest) == (len(commands), b"")
+    return shown
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["utf-8:strict", "ascii:strict"])
 def test_predict_and_check_show_names_with_escapes(encoding, root):
-    out, _ = tanet("predict", "model.safetensors", "data/val", folder=root, encoding=encoding)
+    check = ("data", "check", "data", "--json", "report.json", "--quarantine", "bad.txt", "--workers", "1")
+    out, _ = tanet(("predict", "model.safetensors", "data/val"), check, folder=root, encoding=encoding)
     assert b"caf\\udce90.mp4" in out
     assert ("día 動作0.mp4".encode() if encoding[0] == "u" else b"d\\xeda \\u52d5\\u4f5c0.mp4") in out
     assert len(out.splitlines()) == 8
-    tanet(
-        "data",
-        "check",
-        "data",
-        "--json",
-        "report.json",
-        "--quarantine",
-        "bad.txt",
-        folder=root,
-        encoding=encoding,
-    )
     found = json.loads((root / "report.json").read_bytes())["findings"]
     assert {os.fsencode(one["path"]).rpartition(b"/")[2] for one in found} >= {
         b"caf\xe90.mp4",
@@ -97,24 +101,15 @@ def test_train_test_and_pack_use_the_files(root, tmp_path):
     ]
     flags += ["--optim.warmup", "0", "--data.size", "32", "--data.resize", "32", "--eval.size", "32"]
     flags += ["--eval.resize", "32", "--data.workers", "0", "--device", "cpu", "--out", tmp_path / "run"]
-    tanet("train", "finetune", "--data.root", "data", *flags, folder=root)
-    report = tmp_path / "report.json"
-    scores = tmp_path / "scores.safetensors"
+    report, scores, shards = (tmp_path / name for name in ("report.json", "scores.safetensors", "shards"))
     tanet(
-        "test",
-        tmp_path / "run",
-        "--data.root",
-        "data",
-        "--json",
-        report,
-        "--save-scores",
-        scores,
+        ("train", "finetune", "--data.root", "data", *flags),
+        ("test", tmp_path / "run", "--data.root", "data", "--json", report, "--save-scores", scores),
+        ("test", scores),
+        ("data", "pack", "data", shards, "--workers", "1"),
         folder=root,
     )
-    tanet("test", scores, folder=root)
     assert "caf\\udce9" in report.read_text()
-    shards = tmp_path / "shards"
-    tanet("data", "pack", "data", shards, "--workers", "1", folder=root)
     split = read_split(Data(root=str(shards)))
     assert len(split.train) == len(split.val) == 8
     assert any(os.fsencode(sample.path).endswith(b"caf\xe90.mp4") for sample in split.train)

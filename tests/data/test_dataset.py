@@ -15,7 +15,7 @@ from tanet.data.samples import Sample
 from tanet.data.tools.encode import Encoding
 from tanet.data.tools.pack import pack
 from tanet.recipes.recipe import Data, Eval
-from tanet.video import VideoError
+from tanet.video import FrameArray, VideoError
 from tests.support.tiny_videos import make, make_folders
 
 DATA = Data(sampling="uniform", resize=0, size=24, workers=0)
@@ -59,8 +59,8 @@ def test_views_made_on_device_equal_views_of_workers(split, tmp_path):
         )
         synthetic.write_video(path, clip)
         samples.append(Sample(str(path), 1))
-    for flip, resize in (("mirror", 0), ("plain", 48)):
-        data = Data(sampling="uniform", resize=resize, size=24, flip=flip, workers=0)
+    for flip, resize, short_sides in (("mirror", 0, ()), ("plain", 48, ()), ("plain", 0, (26, 40))):
+        data = Data("", resize=resize, size=24, short_sides=short_sides, flip=flip, workers=0)
         raw = dataclasses.replace(data, transform_on="device")
         made, left = (TrainClips(samples, d, frames=4, classes=split.classes, seed=5) for d in (data, raw))
         for key in range(4 * len(samples)):
@@ -129,6 +129,37 @@ def test_evaluation_views_have_shape_and_label(split):
     views, label = EvalClips(split.val, DATA, EVAL, frames=4)[0]
     assert views.shape == (6, 4, 3, 32, 32)
     assert label == 0
+
+
+def test_frame_rate_of_video_sets_length_of_training_clip(tmp_path):
+    class Seen(FrameArray):
+        def read(self, indices):
+            seen.append(list(indices))
+            return super().read(indices)
+
+    data = Data(sampling="dense", window=16, rate="30fps", size=8, resize=8, workers=0)
+    clips = TrainClips([Sample("a", 0)], data, frames=4, classes=["a"])
+    for fps, length in ((15.0, 8), (30.0, 16), (None, 16)):
+        seen = []
+        with pytest.MonkeyPatch.context() as patch:
+            video = Seen(np.zeros((16, 8, 8, 3), np.uint8))
+            video.fps = fps
+            patch.setattr("tanet.data.dataset.open_video", lambda _, video=video: video)
+            for key in range(20):
+                clips[key]
+        spans = {last - first for first, *_, last in seen}
+        assert spans <= {length - 1, length - 2}  # a fractional start can lose a frame
+        assert len(seen) == 20
+
+
+def test_short_sides_set_size_of_training_crop(split):
+    data = Data(sampling="uniform", size=24, short_sides=(26, 40), flip="none", workers=0)
+    clips = TrainClips(split.train, data, frames=4, classes=split.classes)
+    views = [clips[key][0] for key in range(8)]
+    assert {tuple(view.shape) for view in views} == {(4, 3, 24, 24)}
+    for key, view in enumerate(views):
+        assert torch.equal(view, clips[key][0])
+    assert not torch.equal(views[0], clips[8][0])  # the same video in the next epoch
 
 
 def test_bad_file_is_returned_as_error_with_its_path(tmp_path):

@@ -192,3 +192,90 @@ def test_unusable_numbers_of_frames_are_rejected():
         frame_sampling.middle_indices(0, frames=8, sampling="uniform")
     with pytest.raises(ValueError, match="do not fit into a window"):
         frame_sampling.middle_indices(100, frames=65, sampling="dense")
+
+
+# PySlowFast's rules. The tables are worked out by hand: start s, length w, then ⌊s + i (w - 1) / (T - 1)⌋.
+
+
+def pyslowfast_clips(n, fps, *, frames=8, window=64, clips=10, style="pyslowfast"):
+    return frame_sampling.eval_indices(
+        *(n,),
+        **{"frames": frames, "clips": clips, "window": window, "style": style},
+        **{"sampling": "dense", "rate": "30fps", "fps": fps},
+    ).tolist()
+
+
+def test_pyslowfast_clips_at_30_fps():
+    # w = 64: starts 0, 23.6, 47.2 …, steps of 9
+    assert pyslowfast_clips(300, 30.0) == [
+        [0, 9, 18, 27, 36, 45, 54, 63],
+        [23, 32, 41, 50, 59, 68, 77, 86],
+        [47, 56, 65, 74, 83, 92, 101, 110],
+        [70, 79, 88, 97, 106, 115, 124, 133],
+        [94, 103, 112, 121, 130, 139, 148, 157],
+        [118, 127, 136, 145, 154, 163, 172, 181],
+        [141, 150, 159, 168, 177, 186, 195, 204],
+        [165, 174, 183, 192, 201, 210, 219, 228],
+        [188, 197, 206, 215, 224, 233, 242, 251],
+        [212, 221, 230, 239, 248, 257, 266, 275],
+    ]
+
+
+def test_pyslowfast_clips_at_25_fps():
+    # w = 48 · 25/30 = 40: starts 0, 70, 140, steps of 13
+    assert pyslowfast_clips(250, 25.0, frames=4, window=48, clips=3) == [
+        [0, 13, 26, 39],
+        [70, 83, 96, 109],
+        [140, 153, 166, 179],
+    ]
+    # w = 53 1/3: starts 0, 19 2/3, 39 1/3, 59 …, steps of 7.476. Clip 1 ends at frame 19 2/3 + 52 1/3 = 72.
+    assert pyslowfast_clips(250, 25.0)[:4] == [
+        [0, 7, 14, 22, 29, 37, 44, 52],
+        [19, 27, 34, 42, 49, 57, 64, 72],
+        [39, 46, 54, 61, 69, 76, 84, 91],
+        [59, 66, 73, 81, 88, 96, 103, 111],
+    ]
+
+
+def test_pyslowfast_clips_of_unknown_frame_rate():
+    # As at 30 fps. w = 32: starts 0, 34, steps of 10 1/3
+    table = [[0, 10, 20, 31], [34, 44, 54, 65]]
+    assert pyslowfast_clips(100, None, frames=4, window=32, clips=2) == table
+    assert pyslowfast_clips(100, 30.0, frames=4, window=32, clips=2) == table
+    assert pyslowfast_clips(100, 60.0, frames=4, window=32, clips=1) == [[0, 21, 42, 63]]  # w = 64
+
+
+def test_last_frame_of_short_video_is_repeated_at_30fps():
+    assert pyslowfast_clips(20, 30.0, clips=2) == [[0, 9, 18, 19, 19, 19, 19, 19]] * 2
+    drawn = draw_train_frames(20, 8, "dense", count=3, rate="30fps", fps=30.0)
+    assert (drawn == [0, 9, 18, 19, 19, 19, 19, 19]).all()
+
+
+def test_other_styles_place_clips_of_30fps_over_the_whole_video():
+    starts = [clip[0] for clip in pyslowfast_clips(300, None, clips=3, style="tanet")]
+    assert starts == [0, 118, 236]
+    assert pyslowfast_clips(300, None, clips=1, style="tanet")[0][0] == 118  # the middle clip
+    assert pyslowfast_clips(300, None, clips=1, style="mmaction2")[0][0] == 0
+
+
+def test_pyslowfast_style_places_clips_of_frames():
+    def starts(clips):
+        rules = {"sampling": "dense", "style": "pyslowfast"}
+        found = frame_sampling.eval_indices(300, frames=8, clips=clips, **rules)
+        assert (found - found[:, :1] == np.arange(8) * 8).all()
+        return found[:, 0].tolist()
+
+    assert starts(10) == [0, 23, 47, 70, 94, 118, 141, 165, 188, 212]
+    assert starts(1) == [0]
+
+
+def test_training_at_30fps_draws_fractional_starts():
+    # w = 53 1/3: starts from 0 to 196 2/3. The distance of two frames is 7.476.
+    drawn = draw_train_frames(250, 8, "dense", count=20_000, rate="30fps", fps=25.0)
+    assert set(drawn[:, 0]) == set(range(197))
+    assert drawn.max() == 248  # ⌊196 2/3 + 52 1/3⌋ is 249, but a start of exactly 196 2/3 is never drawn
+    assert set(np.diff(drawn, axis=1).ravel()) == {7, 8}
+    assert abs(np.diff(drawn, axis=1).mean() - 52.333 / 7) < 0.01
+    assert abs(drawn[:, 0].mean() + 0.5 - 196.667 / 2) < 2
+    again = draw_train_frames(250, 8, "dense", count=50, rate="30fps", fps=25.0)
+    assert (again == drawn[:50]).all()

@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import _utils as torch_loader
 
 from tanet import synthetic
 from tanet.data import dataset
@@ -34,6 +35,12 @@ def samples(tmp_path_factory):
     (folder / f"{BAD[0]}.mp4").write_bytes(b"an error page")
     (folder / f"{BAD[1]}.mp4").unlink()
     return [Sample(str(folder / f"{number}.mp4"), number) for number in range(VIDEOS)]
+
+
+@pytest.fixture(autouse=True)
+def short_wait_for_workers(monkeypatch):
+    """PyTorch waits five seconds for a worker that does not end, before it ends the worker."""
+    monkeypatch.setattr(torch_loader, "MP_STATUS_CHECK_INTERVAL", 0.5)
 
 
 def make_loader(samples, *, batch, workers=0, rank=0, world_size=1, on_event=ignore, **fields):
@@ -161,7 +168,6 @@ def act_when_opening(monkeypatch, name, act):
     monkeypatch.setattr(dataset, "open_video", act_and_open)
 
 
-@pytest.mark.slow  # PyTorch waits five seconds for each worker to end
 def test_hanging_worker_ends_run_with_name_of_its_video(samples, monkeypatch):
     act_when_opening(monkeypatch, 3, lambda: time.sleep(600))
     start = time.monotonic()

@@ -214,3 +214,62 @@ def test_crop_sides_snap_to_the_size():
         226, 226, scales=(1.0,), generator=np.random.default_rng(0), snap=(224, 2)
     )
     assert (box.height, box.width) == (224, 224)
+
+
+def test_crops_of_pyslowfast():
+    def corners(height, width, *, size, crops):
+        boxes = transforms.eval_boxes(height, width, size=size, crops=crops, style="pyslowfast")
+        assert all((box.height, box.width) == (size, size) for box in boxes)
+        return [(box.top, box.left) for box in boxes]
+
+    # Half of an odd free space is rounded up: 85 / 2 → 43, 117 / 2 → 59, 33 / 2 → 17.
+    assert corners(256, 341, size=256, crops=3) == [(0, 0), (0, 43), (0, 85)]
+    assert corners(341, 256, size=256, crops=3) == [(0, 0), (43, 0), (85, 0)]
+    assert corners(257, 341, size=224, crops=3) == [(17, 0), (17, 59), (17, 117)]
+    assert corners(257, 341, size=224, crops=1) == [(17, 59)]
+    assert corners(256, 340, size=256, crops=3) == [(0, 0), (0, 42), (0, 84)]
+
+
+def test_resizing_of_pyslowfast():
+    def sides(height, width, size):
+        return transforms.size_for_short_side(height, width, size, style="pyslowfast")
+
+    assert sides(240, 320, 256) == (256, 341)  # ⌊4/3 · 256⌋
+    assert sides(320, 240, 182) == (242, 182)  # ⌊4/3 · 182⌋
+    assert sides(256, 340, 256) == (256, 340)
+    assert sides(140, 340, 182) == (182, 441)  # 340/140 · 182 is 442, but rounding errors make it smaller
+    # The columns 0 | 101 lie at 0.5 and 1.5, new columns at 0.25, 0.75, 1.25, 1.75: 0, 25.25, 75.75, 101.
+    frame = torch.tensor([0, 101], dtype=torch.uint8).view(1, 1, 2, 1).expand(2, 2, 2, 3)
+    resized = transforms.resize_short_side(frame, 4, style="pyslowfast")
+    assert resized.dtype == torch.uint8
+    assert (resized == torch.tensor([0, 25, 76, 101]).view(1, 1, 4, 1)).all()
+    # No antialiasing: half the size takes the mean of the two middle ones of four columns.
+    stripes = torch.tensor([0, 0, 0, 255], dtype=torch.uint8).repeat(2).view(1, 1, 8, 1).expand(1, 8, 8, 3)
+    assert (transforms.resize_short_side(stripes, 2, style="pyslowfast") == 0).all()
+
+
+def jittered_crops(count=4000, *, seed=0, flip=True):
+    generator = np.random.default_rng(seed)
+    rules = {"short_sides": (32, 40), "size": 28, "flip": flip}
+    return [transforms.draw_jittered_crop(60, 90, generator=generator, **rules) for _ in range(count)]
+
+
+def test_jittered_crops_have_all_sizes_and_positions():
+    cuts = jittered_crops()
+    assert {cut.height for cut in cuts} == set(range(32, 41))
+    assert all(cut.width == int(1.5 * cut.height) for cut in cuts)
+    assert {(cut.box.height, cut.box.width) for cut in cuts} == {(28, 28)}
+    assert {cut.box.top for cut in cuts if cut.height == 35} == set(range(8))  # 35 - 28 = 7 free rows
+    assert {cut.box.left for cut in cuts if cut.height == 35} == set(range(25))  # 52 - 28 = 24 free columns
+    counts = np.bincount([cut.height for cut in cuts])[33:40]
+    assert counts.min() > 0.8 * counts.mean()
+    assert 0.45 < np.mean([cut.mirrored for cut in cuts]) < 0.55
+    assert not any(cut.mirrored for cut in jittered_crops(50, flip=False))
+
+
+def test_jittered_crops_depend_only_on_generator():
+    assert jittered_crops(9, seed=3) == jittered_crops(9, seed=3) != jittered_crops(9, seed=4)
+    fixed = transforms.draw_jittered_crop(
+        90, 60, generator=np.random.default_rng(0), short_sides=(28, 28), size=28
+    )
+    assert (fixed.height, fixed.width, fixed.box.left) == (42, 28, 0)

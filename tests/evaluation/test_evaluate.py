@@ -13,7 +13,7 @@ from tanet.data.samples import Sample, Split
 from tanet.evaluation import evaluate
 from tanet.evaluation.scorer import Scorer
 from tanet.models.factory import build
-from tanet.recipes.recipe import Eval
+from tanet.recipes.recipe import Eval, Network2D
 from tanet.runtime.distributed import SINGLE_PROCESS
 from tanet.runtime.events import Note
 from tanet.runtime.interrupt import StopRequest
@@ -39,6 +39,43 @@ def samples(tmp_path_factory):
 
 def recipe_for(eval, **data):
     return dataclasses.replace(TINY, data=dataclasses.replace(TINY.data, **data), eval=eval)
+
+
+class FrameCounter(torch.nn.Module):
+    """Network whose logits are the number of frames of a clip, and its number of clips."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, clips):
+        count = torch.full((len(clips), 1), float(clips.shape[1]))
+        return torch.cat((count / 10, count.new_full((len(clips), 1), len(clips))), 1)
+
+
+class AnyFrames(Network2D):
+    """Settings of a network that takes clips of any length."""
+
+    any_frames = True
+
+
+def test_whole_videos_of_different_length_are_scored_one_by_one(tmp_path):
+    lengths = (6, 12, 20, 9)
+    samples = [Sample(str(make(tmp_path / f"{n}.mp4", frames=n)), 0) for n in lengths]
+    eval = Eval(clips=1, crops=3, resize=32, size=32, frames=15, batch=64)
+    recipe = dataclasses.replace(TINY, model=AnyFrames(frames=4), eval=eval)
+    found = evaluate.evaluate(FrameCounter(), samples, classes="ab", recipe=recipe).scores
+    logits = torch.tensor([[count / 10, 3.0] for count in (6, 12, 15, 9)])  # 3 crops per forward pass
+    torch.testing.assert_close(found, logits.softmax(1))
+    validation = Validation(
+        recipe,
+        Split((), tuple(samples), ("a", "b")),
+        group=SINGLE_PROCESS,
+        on_event=lambda _: None,
+        stop=StopRequest(),
+    )
+    logits[:, 1] = 1  # one central view
+    torch.testing.assert_close(validation(FrameCounter()).scores, logits.softmax(1))
 
 
 def score_by_hand(network, path, *, dense, clips, fuse):

@@ -1,39 +1,60 @@
 """Named protocols set the evaluation of the papers in a recipe and change nothing else."""
 
 import dataclasses
+from typing import ClassVar
 
 import pytest
 
+from tanet.errors import UserError
 from tanet.evaluation.protocols import PROTOCOLS, find_protocol
 from tanet.recipes.recipe import Data, Eval, Network2D, Recipe
 
-# sampling, window, clips, crops, short side, size
+# sampling, window, rate, clips, frames, crops, short side, size, style, average. The recipe has the window 32
+# and the style tsm; protocols of PySlowFast, Wang and Carreira keep the window, others keep the style.
 PUBLISHED = {
-    "k400-10x3": ("dense", 64, 10, 3, 256, 256),
-    "k400-4x3": ("dense", 64, 4, 3, 256, 256),
-    "sth-1x1": ("uniform", 64, 1, 1, 256, 224),
-    "sth-2x3": ("uniform", 64, 2, 3, 256, 256),
+    "k400-10x3": ("dense", 64, "video", 10, 0, 3, 256, 256, "tsm", "logits"),
+    "k400-4x3": ("dense", 64, "video", 4, 0, 3, 256, 256, "tsm", "logits"),
+    "sth-1x1": ("uniform", 64, "video", 1, 0, 1, 256, 224, "tsm", "logits"),
+    "sth-2x3": ("uniform", 64, "video", 2, 0, 3, 256, 256, "tsm", "logits"),
+    "slowfast-10x3": ("dense", 32, "30fps", 10, 0, 3, 256, 256, "pyslowfast", "softmax"),
+    "x3d-10x3-182": ("dense", 32, "30fps", 10, 0, 3, 182, 182, "pyslowfast", "softmax"),
+    "x3d-10x3-256": ("dense", 32, "30fps", 10, 0, 3, 256, 256, "pyslowfast", "softmax"),
+    "x3d-10x3-356": ("dense", 32, "30fps", 10, 0, 3, 356, 356, "pyslowfast", "softmax"),
+    "nonlocal-10x3": ("dense", 32, "video", 10, 0, 3, 256, 256, "tanet", "softmax"),
+    "i3d-video": ("dense", 32, "video", 1, 250, 1, 256, 224, "tanet", "logits"),
 }
+FRAMES = ("sampling", "window", "rate")
+VIEWS = ("clips", "frames", "crops", "resize", "size", "style", "average")
+
+
+class AnyFrames(Network2D):
+    """Settings of a network that takes clips of any length."""
+
+    any_frames: ClassVar[bool] = True
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_protocol_sets_published_values_and_nothing_else(name):
     before = Recipe(
         data=Data(root="here", sampling="dense", window=32, workers=1),
-        model=Network2D(frames=16),
-        eval=Eval(clips=7, resize=300, size=299, average="softmax", batch=5, every=3),
+        model=AnyFrames(frames=16),
+        eval=Eval(clips=7, resize=300, size=299, style="tsm", average="softmax", batch=5, every=3),
     )
     after = find_protocol(name).apply(before)
     data, eval = after.data, after.eval
-    found = (data.sampling, data.window, eval.clips, eval.crops, eval.resize, eval.size)
-    assert found == PUBLISHED[name]
-    assert eval.average == "logits"  # as in the published code
-    views = {name: getattr(before.eval, name) for name in ("clips", "crops", "resize", "size", "fuse")}
-    frames = {name: getattr(before.data, name) for name in ("sampling", "window")}
+    found = [getattr(data, name) for name in FRAMES] + [getattr(eval, name) for name in VIEWS]
+    assert tuple(found) == PUBLISHED[name]
+    views = {name: getattr(before.eval, name) for name in VIEWS}
+    frames = {name: getattr(before.data, name) for name in FRAMES}
     restored = dataclasses.replace(
         after, data=dataclasses.replace(data, **frames), eval=dataclasses.replace(eval, **views)
     )
     assert restored == before
+
+
+def test_whole_videos_are_rejected_for_networks_of_fixed_length():
+    with pytest.raises(UserError, match=r"^eval\.frames 250: this network takes only clips of 8 frames"):
+        find_protocol("i3d-video").apply(Recipe())
 
 
 def test_unknown_protocol_is_rejected():

@@ -42,6 +42,15 @@ def test_eval_argument_changes_views(model, tmp_path):
     assert predict(path, model).top5 != predict(path, model, eval=Eval(3, 3, 40, 32)).top5
 
 
+def test_clips_longer_than_network_takes_are_rejected(model, tmp_path):
+    path, eval = make(tmp_path / "a.mp4"), Eval(resize=32, size=32, frames=9)
+    message = r"^eval\.frames 9: this network takes only clips of 4 frames: give --eval\.frames 0$"
+    with pytest.raises(ValueError, match=message):
+        predict(path, model, eval=eval)
+    with pytest.raises(ValueError, match=message):
+        list(predict_all([path], model, eval=eval))
+
+
 def test_array_of_wrong_type_or_shape_is_rejected(model):
     for array in (
         np.zeros((4, 32, 32, 2)),

@@ -6,7 +6,8 @@ import torch
 import tanet
 from tanet.data.transforms import normalise
 from tanet.errors import UserError
-from tanet.models.factory import ARCHITECTURES, BUILDERS
+from tanet.models.architectures import ARCHITECTURES, find_architecture
+from tanet.models.factory import BUILDERS
 from tanet.recipes.input_spec import InputSpec
 from tanet.recipes.recipe import NETWORKS, Network2D
 
@@ -14,9 +15,11 @@ from tanet.recipes.recipe import NETWORKS, Network2D
 @pytest.mark.parametrize("name", tanet.list_models())
 def test_every_name_builds_a_network(name):
     with torch.device("meta"):
-        network = tanet.create_model(name, frames=4, classes=7)
-        assert network(torch.empty(1, 4, 3, 96, 96)).shape == (1, 7)
-        assert network.features(torch.empty(1, 4, 3, 96, 96)).shape == (1, network.head.in_features)
+        network = tanet.create_model(name, classes=7)
+        clips = torch.empty(1, ARCHITECTURES[name].settings.frames, 3, 96, 96)
+        assert network(clips).shape == (1, 7)
+        assert network.features(clips).shape == (1, network.head.in_features)
+    assert network.input_spec == ARCHITECTURES[name].input_spec
 
 
 def test_name_builds_same_network_as_its_settings():
@@ -27,8 +30,21 @@ def test_name_builds_same_network_as_its_settings():
     assert tanet.create_model("tanet-resnet18", dropout=0.1).dropout.p == 0.1
 
 
+def test_name_gives_input_that_network_is_made_for():
+    spec = find_architecture("x3d-xl").input_spec
+    assert (spec.mean, spec.frame_step, spec.resize, spec.size) == ((0.45,) * 3, 5, 356, 312)
+    assert find_architecture("i3d-inception").input_spec.range == (-1.0, 1.0)
+    with torch.device("meta"):
+        network = tanet.create_model("slowfast-r50-4x16", frames=16, classes=2)
+    assert (network.frames, network.slow_indices.shape) == (16, (2,))
+
+
 def test_every_network_family_has_a_builder():
-    assert set(BUILDERS) == set(NETWORKS.values()) == {type(value) for value in ARCHITECTURES.values()}
+    assert (
+        set(BUILDERS)
+        == set(NETWORKS.values())
+        == {type(architecture.settings) for architecture in ARCHITECTURES.values()}
+    )
 
 
 def test_unknown_name_is_rejected_with_list_of_names():

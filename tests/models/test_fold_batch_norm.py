@@ -10,6 +10,7 @@ from tanet.models.backbones2d import BACKBONES
 from tanet.models.factory import build
 from tanet.models.fusion.fold_batch_norm import fold_batch_norms
 from tanet.recipes.recipe import Network2D
+from tests.support.thin_networks import thin_networks as thin_networks
 
 
 def build_with_random_norms(model):
@@ -62,8 +63,9 @@ def test_folding_keeps_logits_of_networks_with_temporal_modules(model):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("temporal", ["tam", "none"])
-def test_optimize_keeps_logits_and_original_weights(temporal):
-    network = build_with_random_norms(Network2D(backbone="resnet18_w16", temporal=temporal, frames=2)).float()
+def test_optimize_keeps_logits_and_original_weights(temporal, thin_networks):
+    model = Network2D(backbone="thin_basic", temporal=temporal, frames=2, stages=("res5",))
+    network = build_with_random_norms(model).float()
     before = copy.deepcopy(network.state_dict())
     clips = torch.randn(2, 2, 3, 64, 64)
     with torch.inference_mode():
@@ -73,11 +75,11 @@ def test_optimize_keeps_logits_and_original_weights(temporal):
 
 
 @pytest.mark.slow
-def test_compiled_code_of_2d_network_is_not_reused_for_tanet():
+def test_compiled_code_of_2d_network_is_not_reused_for_tanet(thin_networks):
     """Without the guard in VideoNet, torch.compile would reuse the code: it does not guard on hooks."""
     torch.compiler.reset()
     networks = [
-        build_with_random_norms(Network2D(backbone="resnet18_w16", temporal=name, frames=2))
+        build_with_random_norms(Network2D(backbone="thin_basic", temporal=name, frames=2, stages=("res5",)))
         for name in ("none", "tam")
     ]
     fused = copy.deepcopy(networks[1])

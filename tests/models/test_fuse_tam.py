@@ -13,14 +13,15 @@ from tanet.models.fusion.fuse_tam import absorb_batch_norms, absorb_convs
 from tanet.models.temporal.absorbed_norm import AbsorbedBatchNorm
 from tanet.ops import squeeze_maps
 from tanet.recipes.recipe import Network2D
+from tests.support.thin_networks import thin_networks as thin_networks
 
 
 @pytest.mark.parametrize("order", ["tam", "tanet-r"])
 @pytest.mark.parametrize(
     ("backbone", "sites"),
-    [("resnet18_w16", 8), ("resnet50", 16), ("mobilenet_v2", 16), ("shufflenet_v2_x1_0", 16)],
+    [("resnet18_w16", 8), ("thin_bottleneck", 5), ("mobilenet_v2", 16), ("shufflenet_v2_x1_0", 16)],
 )
-def test_absorbed_norms_keep_logits_gradients_and_state_dict(backbone, sites, order):
+def test_absorbed_norms_keep_logits_gradients_and_state_dict(backbone, sites, order, thin_networks):
     torch.manual_seed(0)
     plain = build(Network2D(backbone=backbone, temporal=order, frames=4, dropout=0.0), classes=5).double()
     nn.init.normal_(plain.head.weight)
@@ -44,14 +45,14 @@ def test_absorbed_norms_keep_logits_gradients_and_state_dict(backbone, sites, or
     ("backbone", "order", "convs"),
     [
         ("resnet18_w16", "tam", 0),  # only 1×1 convolutions can be absorbed; these are 3×3
-        ("resnet50", "tam", 16),
-        ("resnet50", "tanet-r", 16),
+        ("thin_bottleneck", "tam", 5),
+        ("thin_bottleneck", "tanet-r", 5),
         ("mobilenet_v2", "tam", 16),
         ("shufflenet_v2_x1_0", "tam", 16),
     ],
 )
 @torch.no_grad()
-def test_absorbed_convs_keep_logits(backbone, order, convs):
+def test_absorbed_convs_keep_logits(backbone, order, convs, thin_networks):
     torch.manual_seed(0)
     network = build(Network2D(backbone=backbone, temporal=order, frames=4), classes=5).double().eval()
     nn.init.normal_(network.head.weight)

@@ -9,6 +9,7 @@ from tanet.models.factory import build
 from tanet.profiling.memory import training_memory
 from tanet.recipes import RECIPES
 from tanet.recipes.recipe import Data, Network2D, Optim, Recipe
+from tests.support.narrow_networks import NARROW
 
 TINY = Recipe(data=Data(size=32), model=Network2D(backbone="resnet18_w16", frames=4), optim=Optim(batch=16))
 
@@ -17,10 +18,13 @@ def with_model(recipe, temporal):
     return dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, temporal=temporal))
 
 
-@pytest.mark.parametrize("temporal", ["none", "tam", "tsm", "i3d"])
-def test_estimate_matches_tensors_saved_for_backward(temporal):
+@pytest.mark.parametrize(
+    "name", ["none", "tam", "tsm", "i3d", "3d slowonly", "3d tam-slowfast", "3d nl-i3d", "3d x3d"]
+)
+def test_estimate_matches_tensors_saved_for_backward(name):
     """Run a real forward pass and count the bytes of each tensor that autograd saves."""
-    recipe = with_model(TINY, temporal)
+    is_3d = name.startswith("3d ")
+    recipe = dataclasses.replace(TINY, model=NARROW[name[3:]]) if is_3d else with_model(TINY, name)
     network = build(recipe.model, classes=2).train()
     own = {tensor.data_ptr() for tensor in (*network.parameters(), *network.buffers())}
     kept = {}
@@ -32,9 +36,10 @@ def test_estimate_matches_tensors_saved_for_backward(temporal):
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        logits = network(torch.randn(3, 4, 3, 32, 32))
+        logits = network(torch.randn(3, network.frames, 3, 32, 32))
     parameters = sum(p.numel() for p in network.parameters())
-    real = sum(size for _, size in kept.values()) + 3 * 4 * 3 * 32 * 32 * 4 + 12 * parameters
+    clips = 3 * network.frames * 3 * 32 * 32 * 4
+    real = sum(size for _, size in kept.values()) + clips + 12 * parameters
     assert logits.requires_grad
     assert training_memory(recipe, classes=2, clips=3, half=False) == pytest.approx(real, rel=0.05)
 

@@ -86,7 +86,7 @@ def test_forward_and_reversed_clip_are_read_from_one_file(tmp_path):
 def halve_even_number(job):
     if job[0] % 2:
         raise ValueError("an odd one")
-    time.sleep(0.5)
+    time.sleep(0.2)
     return job[0] // 2
 
 

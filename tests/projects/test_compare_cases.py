@@ -22,12 +22,14 @@ from tanet.recipes.recipe import Recipe
 from tanet.synthetic import HARD
 from tanet.training.plan import plan
 
+VARIANTS = [table for table in TABLES if table != "4"]  # Table 4 has networks of other families
+
 
 def test_cases_cover_all_table_rows_without_duplicates():
     for recipe in BENCHMARKS.values():
-        found = cases(list(TABLES), recipe)
+        found = cases(VARIANTS, recipe)
         rows = [row for case in found for row in case.rows]
-        assert sorted(rows) == sorted((table, row) for table in TABLES for row in TABLES[table])
+        assert sorted(rows) == sorted((table, row) for table in VARIANTS for row in TABLES[table])
         models = [case.model for case in found]
         assert all(one not in models[:number] for number, one in enumerate(models))
         tam = next(case for case in found if case.name == "tam")

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from tanet import train
+from tanet.cli import main
 from tanet.errors import UserError
 from tanet.models.factory import build
 from tanet.recipes.recipe import Recipe
@@ -41,9 +42,7 @@ def start(
         norm: if false, the BatchNorms stay in evaluation mode, so that samples do not influence each other.
         rank_without_network: building the network fails on this rank.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = _free_port()
     ranks = [
         _context.Process(
             target=_train,
@@ -56,6 +55,23 @@ def start(
     return ranks
 
 
+def run_command(words: list[str], folder: Path, *, world_size: int = 2) -> list[tuple[int, str, str]]:
+    """Run a command of tanet on several ranks. Return the exit status, output and errors of each rank."""
+    port = _free_port()
+    ranks = [
+        _context.Process(target=_run_command, args=(words, folder, rank, world_size, port))
+        for rank in range(world_size)
+    ]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join()
+    return [
+        (process.exitcode, *((folder / f"{stream}-{rank}.txt").read_text() for stream in ("out", "err")))
+        for rank, process in enumerate(ranks)
+    ]
+
+
 def read_steps(out: Path) -> dict[tuple[int, int, int], list[str]]:
     """Read the videos of each (epoch, step, rank). If a step ran twice, its second run counts."""
     found = {}
@@ -64,6 +80,32 @@ def read_steps(out: Path) -> dict[tuple[int, int, int], list[str]]:
             epoch, step, rank, videos = json.loads(line)
             found[epoch, step, rank] = videos
     return found
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def _set_rank(rank: int, world_size: int, port: int) -> None:
+    """Set the environment variables that torchrun sets."""
+    os.environ.update(
+        RANK=str(rank),
+        LOCAL_RANK=str(rank),
+        WORLD_SIZE=str(world_size),
+        MASTER_ADDR="127.0.0.1",
+        MASTER_PORT=str(port),
+    )
+
+
+def _run_command(words: list[str], folder: Path, rank: int, world_size: int, port: int) -> None:
+    _set_rank(rank, world_size, port)
+    with (folder / f"out-{rank}.txt").open("w") as out, (folder / f"err-{rank}.txt").open("w") as err:
+        os.dup2(out.fileno(), 1)
+        os.dup2(err.fileno(), 2)
+        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+        sys.exit(main(words))
 
 
 def _train(
@@ -82,13 +124,7 @@ def _train(
     torch.backends.cudnn.allow_tf32 = False  # compute in full float32
     set_start_method("fork", force=True)  # workers of a forkserver would outlive a killed training
     if world_size > 1:
-        os.environ.update(
-            RANK=str(rank),
-            LOCAL_RANK=str(rank),
-            WORLD_SIZE=str(world_size),
-            MASTER_ADDR="127.0.0.1",
-            MASTER_PORT=str(port),
-        )
+        _set_rank(rank, world_size, port)
     add = sys.modules["tanet.training.nonfinite"].NonFiniteMonitor.add
 
     def add_and_log(self: Any, epoch: int, step: int, videos: tuple[str, ...], made: Any) -> None:

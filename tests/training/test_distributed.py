@@ -62,44 +62,33 @@ def test_process_group_without_torchrun_is_single_process():
             raise ValueError("mine")
 
 
+@pytest.fixture(scope="module")
+def run_of_one_rank(recipe, tmp_path_factory):
+    """Folder of a training on one rank, without BatchNorms."""
+    out = tmp_path_factory.mktemp("one") / "run"
+    assert exit_codes(rank_processes.start(recipe, out, norm=False)) == [0]
+    return out
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_two_ranks_learn_same_weights_as_one(recipe, tmp_path, accumulate):
+def test_two_ranks_learn_same_weights_as_one(recipe, run_of_one_rank, tmp_path, accumulate):
     # norm=False disables the BatchNorms, because each rank would compute its own batch statistics.
-    for world_size in (1, 2):
-        parts = accumulate if world_size == 2 else 1
-        one = changed(recipe, optim={"accumulate": parts})
-        assert (
-            exit_codes(
-                rank_processes.start(one, tmp_path / f"{world_size}/run", world_size=world_size, norm=False)
-            )
-            == [0] * world_size
-        )
-    one, two = (read_metrics(tmp_path / f"{world_size}/run") for world_size in (1, 2))
+    out = tmp_path / "two" / "run"
+    parts = changed(recipe, optim={"accumulate": accumulate})
+    assert exit_codes(rank_processes.start(parts, out, world_size=2, norm=False)) == [0, 0]
+    one, two = read_metrics(run_of_one_rank), read_metrics(out)
     assert two == [pytest.approx(row, rel=1e-5) for row in one]
-    a, b = (
-        safetensors.torch.load_file(tmp_path / f"{world_size}/run/last.safetensors") for world_size in (1, 2)
-    )
+    a, b = (safetensors.torch.load_file(run / "last.safetensors") for run in (run_of_one_rank, out))
     assert all(torch.allclose(a[name], b[name], rtol=1e-4, atol=1e-6) for name in a)
-    first, second = (
-        rank_processes.read_steps(tmp_path / "1/run"),
-        rank_processes.read_steps(tmp_path / "2/run"),
-    )
+    first, second = (rank_processes.read_steps(run) for run in (run_of_one_rank, out))
     for epoch, step, _ in first:
         both = second[epoch, step, 0] + second[epoch, step, 1]
         assert sorted(first[epoch, step, 0]) == sorted(both)
-    if accumulate == 1:  # check that the comparison above detects other weights
-        assert not torch.allclose(
-            a["head.weight"],
-            safetensors.torch.load_file(_train_with_tiny_lr(recipe, tmp_path) / "last.safetensors")[
-                "head.weight"
-            ],
-        )
-
-
-def _train_with_tiny_lr(recipe, tmp_path):
-    train(changed(recipe, optim={"lr": 1e-9}), out=tmp_path / "start", device="cpu")
-    return tmp_path / "start"
+    # The training changes the weights by more than the tolerance above.
+    torch.manual_seed(recipe.seed)
+    start = build(recipe.model, classes=2).state_dict()
+    assert not torch.allclose(a["head.weight"], start["head.weight"], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.slow
@@ -118,21 +107,20 @@ def test_killed_run_reads_each_shard_sample_once_per_epoch(recipe, tmp_path):
             limit=60,
         )
     )
-    shards = {"root": str(tmp_path / "shards"), "workers": 2}
+    shards = {"root": str(tmp_path / "shards"), "workers": 1}
     one = changed(recipe, data=shards, optim={"epochs": 2})
     wanted = sorted(sample.path for sample in read_split(one.data).train)
     assert len(wanted) == 16  # of 20; a fifth of each class is split off for validation
     moments = random.Random(1)
     out = tmp_path / "run" / "run"
-    for _ in range(2):
-        ranks = rank_processes.start(one, out, world_size=2)
-        for _ in range(moments.randrange(1, 4)):
-            newest = states.list_states(out)[-1:]
-            while states.list_states(out)[-1:] == newest and all(process.is_alive() for process in ranks):
-                time.sleep(0.001)
-        for process in ranks:
-            process.kill()
-        exit_codes(ranks)
+    ranks = rank_processes.start(one, out, world_size=2)
+    for _ in range(moments.randrange(2, 5)):
+        newest = states.list_states(out)[-1:]
+        while states.list_states(out)[-1:] == newest and all(process.is_alive() for process in ranks):
+            time.sleep(0.001)
+    for process in ranks:
+        process.kill()
+    exit_codes(ranks)
     assert exit_codes(rank_processes.start(one, out, world_size=2)) == [0, 0]
     seen = rank_processes.read_steps(out)
     for epoch in (1, 2):
@@ -186,20 +174,17 @@ def test_torchrun_starts_train_command(recipe, tmp_path):
     flags += ["--data.size", "32", "--data.resize", "32", "--eval.size", "32", "--eval.resize", "32"]
     flags += ["--data.workers", "0", "--optim.batch"]
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    good, bad = (
-        subprocess.run(
-            [*run, "-m", "tanet", "train", *flags, batch],
-            capture_output=True,
-            text=True,
-            env=environment,
-        )
-        for batch in ("4", "5")
+    good = subprocess.run(
+        [*run, "-m", "tanet", "train", *flags, "4"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
     )
     assert good.returncode == 0, good.stderr
     assert good.stdout.count("best checkpoint:") == good.stdout.count("epoch   1/1") == 1
-    assert bad.returncode != 0
-    assert bad.stderr.count("tanet: ") == 1
+    one, other = rank_processes.run_command(["train", *flags, "5"], tmp_path)
+    assert one[0] != 0 != other[0]
+    assert (one[2] + other[2]).count("tanet: ") == 1
 
 
 @pytest.mark.slow
@@ -218,9 +203,10 @@ def test_bad_validation_videos_are_counted_over_all_ranks(recipe, tmp_path):
     content = bad.read_bytes()
     bad.write_bytes(b"an error page")
     try:
-        assert exit_codes(rank_processes.start(one, tmp_path / "one/run", world_size=2)) == [0, 0]
         strict = changed(one, data={"max_bad": 0.1})
-        assert exit_codes(rank_processes.start(strict, tmp_path / "two/run", world_size=2)) == [2, 2]
+        ranks = rank_processes.start(one, tmp_path / "one/run", world_size=2)
+        ranks += rank_processes.start(strict, tmp_path / "two/run", world_size=2)
+        assert exit_codes(ranks) == [0, 0, 2, 2]
     finally:
         bad.write_bytes(content)
     assert "1 of 9 videos cannot be read" in (tmp_path / "two/error-0.txt").read_text()

@@ -1,5 +1,8 @@
 """Parameter groups and learning-rate schedule match those of the published code."""
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -63,9 +66,58 @@ def test_set_lr_keeps_multiples_of_groups():
     assert sgd.defaults["momentum"] == 0.9
 
 
+def test_nesterov_step_looks_ahead():
+    """Compare two steps with w - lr (g + m v), v = m v + g (Sutskever et al. 2013)."""
+    layer = torch.nn.Conv2d(1, 1, 1, bias=False)
+    sgd = make_optimizer(layer, replace(OPTIM, lr=0.1, momentum=0.9, weight_decay=0.0, nesterov=True))
+    weight, velocity = layer.weight.item(), 0.0
+    for gradient in (1.0, -2.0):
+        layer.weight.grad = torch.full_like(layer.weight, gradient)
+        sgd.step()
+        velocity = 0.9 * velocity + gradient
+        weight -= 0.1 * (gradient + 0.9 * velocity)
+        assert layer.weight.item() == pytest.approx(weight, abs=1e-6)
+    for wrong in ({"method": "adamw"}, {"momentum": 0.0}):
+        with pytest.raises(ValueError, match=r"^optim\.nesterov needs optim\.method sgd and a momentum"):
+            replace(OPTIM, nesterov=True, **wrong)
+
+
 def test_cosine_schedule_has_warmup():
     optim = Optim(lr=1.0, schedule="cosine", epochs=11, warmup=1)
     assert [lr_at(epoch, optim) for epoch in (0, 0.5, 1, 6, 11)] == pytest.approx([0, 0.5, 1, 0.5, 0])
+
+
+PYSLOWFAST = Optim(lr=0.1, schedule="full-cosine", epochs=196, warmup=34, warmup_lr=0.01)
+
+
+def test_full_cosine_starts_under_the_warmup():
+    top = 0.1 / 2 * (1 + math.cos(34 * math.pi / 196))  # the warm-up ends on the cosine
+    assert top == pytest.approx(0.09276, abs=1e-5)
+    expected = {0: 0.01, 17: (0.01 + top) / 2, 34: top, 98: 0.05, 196: 0}
+    assert [lr_at(epoch, PYSLOWFAST) for epoch in expected] == pytest.approx([*expected.values()])
+    scaled = replace(PYSLOWFAST, batch=128, lr_batch=64)
+    assert [lr_at(epoch, scaled) for epoch in expected] == pytest.approx([2 * lr for lr in expected.values()])
+    # 98 epochs: the schedule is half as long.
+    short = shorten_schedule(Recipe(optim=replace(PYSLOWFAST, batch=10, max_steps=980)), videos=100).optim
+    assert (short.epochs, short.warmup) == (98, 17)
+    assert [lr_at(epoch / 2, short) for epoch in expected] == pytest.approx([*expected.values()])
+
+
+def test_warmup_of_other_schedules_starts_at_warmup_lr():
+    optim = Optim(lr=1.0, schedule="cosine", epochs=11, warmup=1, warmup_lr=0.2)
+    assert [lr_at(epoch, optim) for epoch in (0, 0.5, 1, 6)] == pytest.approx([0.2, 0.6, 1, 0.5])
+    step = replace(OPTIM, warmup=2, warmup_lr=0.002)
+    assert [lr_at(epoch, step) for epoch in (0, 1, 2, 30)] == pytest.approx([0.002, 0.006, 0.01, 0.001])
+
+
+def test_biases_like_weights_have_lr_and_decay_of_weights():
+    found = lr_scale_and_decay("none", biases="like-weights")
+    for name, (lr_scale, decay) in found.items():
+        norm = "bn" in name or ".G.1." in name or ".L.1." in name or "downsample.1." in name
+        assert (lr_scale, decay) == (1, 0 if norm else 1e-4), name
+    assert found["head.bias"] == (1, 1e-4)
+    boosted = lr_scale_and_decay("classifier", biases="like-weights")
+    assert boosted["head.bias"] == boosted["head.weight"] == (5, 1e-4)
 
 
 def test_max_steps_shortens_epochs_and_schedule():

@@ -48,6 +48,21 @@ def test_schedule_is_described_in_steps():
     )
 
 
+def test_full_cosine_is_described_with_the_highest_learning_rate():
+    optim = {"lr": 0.1, "schedule": "full-cosine", "warmup": 5, "warmup_lr": 0.02}
+    assert (  # (1 + cos(5π/10)) / 2 of 0.1
+        "learning rate 0.05 after 30 warm-up steps from 0.02, decaying to 0 along a half cosine"
+        in plan(changed(TINY, optim=optim), videos()).lines
+    )
+
+
+def test_short_sides_are_compared_with_test_views():
+    jittered = changed(TINY, data={"short_sides": (36, 45)}, eval={"resize": 36, "size": 36})
+    assert "tested on videos" not in join_warnings(jittered)
+    small = changed(jittered, data={"short_sides": (40, 45)})
+    assert "as if it were 40 to 45 (--eval.resize, --data.short-sides)" in join_warnings(small)
+
+
 def test_max_steps_shortens_plan_without_counting_as_change():
     recipe = changed(TINY, optim={"max_steps": 30})  # of 10 epochs × 6 steps
     found = plan(recipe, videos(), reference=recipe)
@@ -55,12 +70,12 @@ def test_max_steps_shortens_plan_without_counting_as_change():
     assert "learning rate 0.01, × 0.1 after 12, 24 steps" in found.lines
 
 
-def test_unchanged_recipe_has_no_warnings():
-    for name, recipe in RECIPES.items():
-        ready = changed(recipe, model={"weights": "image_net.pth"})
-        found = plan(ready, videos(train=1000), reference=recipe)
-        assert not found.warnings, name
-        assert not found.changed, name
+@pytest.mark.parametrize("name", RECIPES)
+def test_unchanged_recipe_has_no_warnings(name):
+    ready = changed(RECIPES[name], model={"weights": "image_net.pth"})
+    found = plan(ready, videos(train=1000), reference=RECIPES[name])
+    assert not found.warnings
+    assert not found.changed
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,31 @@ def test_loss_uses_smoothed_labels(smoothing):
     torch.testing.assert_close(made.loss, expected)
 
 
+def test_clip_norm_of_0_leaves_gradients_as_they_are():
+    def weights_after_step(clip_norm):
+        torch.manual_seed(0)
+        optim = Optim(clip_norm=clip_norm, lr=0.1)
+        network = build(TINY.model, classes=3)
+        optimizer = make_optimizer(network, optim)
+        step = TrainStep(network, optimizer=optimizer, optim=optim, group=SINGLE_PROCESS, compile=False)
+        result = step(torch.randn(2, 4, 3, 32, 32), torch.tensor([2, 0]))
+        assert not result.bad
+        return network.head.weight.detach().clone()
+
+    assert torch.equal(weights_after_step(0.0), weights_after_step(1e9))
+    assert not torch.equal(weights_after_step(0.0), weights_after_step(1e-3))
+
+
+def test_step_without_clip_norm_is_skipped_if_not_finite():
+    optim = Optim(clip_norm=0.0)
+    network = build(TINY.model, classes=3)
+    before = network.head.weight.detach().clone()
+    optimizer = make_optimizer(network, optim)
+    step = TrainStep(network, optimizer=optimizer, optim=optim, group=SINGLE_PROCESS, compile=False)
+    assert step(torch.full((2, 4, 3, 32, 32), torch.inf), torch.tensor([2, 0])).bad
+    assert torch.equal(network.head.weight, before)
+
+
 @pytest.mark.parametrize("values", [{"smoothing": 1.0}, {"smoothing": -0.1}, {"new_layer_lr_scale": 0.0}])
 def test_invalid_values_are_rejected_with_field_name(values):
     with pytest.raises(ValueError, match=f"optim.{next(iter(values))} must be"):

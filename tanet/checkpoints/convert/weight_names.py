@@ -105,7 +105,7 @@ PARTS = {"at": rf"(?:{BLOCK}\.)?", "n": r"\d", "i": r"\d+", "leaf": r"\w+", "p":
 
 def to_ours(theirs: Iterable[str], table: Names) -> dict[str, str]:
     """Map another project's weight names to ours. Names that match no pair of the table stay unchanged."""
-    return {name: _translate(name, table, block=BLOCK) for name in theirs}
+    return {name: translate(name, table, block=BLOCK) or name for name in theirs}
 
 
 def to_theirs(ours: Iterable[str], table: Names) -> dict[str, str]:
@@ -117,7 +117,7 @@ def to_theirs(ours: Iterable[str], table: Names) -> dict[str, str]:
     # Let {block} match only blocks with a TAM. Names in other blocks must match a pattern with {at} or {p}.
     block = "|".join(map(re.escape, tam_blocks(ours))) or "(?!)"
     turned = tuple((own, theirs) for theirs, own in table)
-    return {name: _translate(name, turned, block=block) for name in ours}
+    return {name: translate(name, turned, block=block) or name for name in ours}
 
 
 def tam_blocks(ours: Iterable[str]) -> list[str]:
@@ -188,12 +188,18 @@ def _blocks(names: Iterable[str], pattern: str) -> list[str]:
     return list(dict.fromkeys(match[1] for name in names if (match := re.fullmatch(pattern, name))))
 
 
-def _translate(name: str, table: Names, *, block: str) -> str:
-    """Translate a name by the first pair whose left side matches. If no pair matches, return the name."""
+def translate(name: str, table: Names, *, block: str = "(?!)") -> str | None:
+    """Translate a name by the first pair whose left side matches. Return None if no pair matches.
+
+    Args:
+        name: the name of a weight.
+        table: pairs of patterns. A name is matched with the left ones.
+        block: regular expression for {block}; the default matches nothing.
+    """
     for left, right in table:
         if match := _pattern(left, block).fullmatch(name):
             return right.format_map(match.groupdict())
-    return name
+    return None
 
 
 @cache

@@ -1,4 +1,7 @@
-"""Writing of checkpoints in the format of tanet, of TANet's published code, or of mmaction2."""
+"""Writing of checkpoints in the format of tanet, or of another project.
+
+TANets are written for TANet's published code and mmaction2, 3D networks as write3d.py says.
+"""
 
 import io
 from pathlib import Path
@@ -9,12 +12,14 @@ import torch
 from tanet.checkpoints import checkpoint as checkpoints
 from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.checkpoints.convert.weight_names import MMACTION2, OFFICIAL, Names, to_theirs
+from tanet.checkpoints.convert.write3d import CODEBASES, file_for, notes_for
 from tanet.errors import UserError
 from tanet.models.insertion.sites import STAGES
-from tanet.recipes.recipe import Network2D
+from tanet.recipes.network2d import Network2D
+from tanet.recipes.network_settings import NetworkSettings
 from tanet.runtime.files import write_atomically
 
-Target = Literal["tanet", "official", "mmaction2"]
+Target = Literal["tanet", "official", "mmaction2", "pyslowfast", "pytorchvideo"]
 WRITABLE_BACKBONES = ("resnet50", "resnet101", "resnet152")
 """2D networks that a TANet of another project can contain."""
 
@@ -31,18 +36,28 @@ def write(path: str | Path, checkpoint: Checkpoint, *, to: Target) -> tuple[str,
         OSError: the disk is full, or the folder cannot be written to.
     """
     path = Path(path)
-    ending = ".safetensors" if to == "tanet" else ".pth"
+    endings = {"tanet": ".safetensors", "pyslowfast": ".pyth", "pytorchvideo": ".pyth"}
+    ending = endings.get(to, ".pth")
     if path.suffix != ending:
         raise UserError(f"{path}: the name of a file for {to} must end in {ending}")
     if to == "tanet":
         checkpoints.save(path, checkpoint)
         return ()
     content = io.BytesIO()
-    torch.save(to_official(checkpoint) if to == "official" else to_mmaction2(checkpoint), content)
-    write_atomically(path, content.getvalue())
+    model = checkpoint.recipe.model
     notes = [f"{path}: this format does not contain class names and recipe; pass them on separately"]
-    if to == "mmaction2" and (settings := _tam_cfg(checkpoint.recipe.model)):
-        notes.append(f"{path}: mmaction2's config must say tam_cfg=dict({settings})")
+    if to == "official":
+        torch.save(to_official(checkpoint), content)
+    elif to == "mmaction2" and isinstance(model, Network2D):
+        torch.save(to_mmaction2(checkpoint), content)
+        if settings := _tam_cfg(model):
+            notes.append(f"{path}: mmaction2's config must say tam_cfg=dict({settings})")
+    elif isinstance(model, Network2D):
+        raise UserError(f"{CODEBASES[to]} has no {model.title}: use --to tanet")
+    else:
+        torch.save(file_for(checkpoint, to), content)
+        notes += [f"{path}: {note}" for note in notes_for(model, to)]
+    write_atomically(path, content.getvalue())
     return tuple(notes)
 
 
@@ -52,9 +67,9 @@ def to_official(checkpoint: Checkpoint) -> dict[str, Any]:
     Raises:
         UserError: the published code does not support this network.
     """
-    model, info = checkpoint.recipe.model, checkpoint.info
+    info = checkpoint.info
+    model = _checked(checkpoint.recipe.model)
     found = (model.alpha, model.beta, model.kernel, model.local_kernel)
-    _check(model)
     if found != (2, 4, 3, 3):
         raise UserError(
             "the published code has TAMs of alpha 2, beta 4, kernel 3 and local_kernel 3; this network has "
@@ -74,7 +89,7 @@ def to_mmaction2(checkpoint: Checkpoint) -> dict[str, Any]:
     Raises:
         UserError: mmaction2 does not support this network.
     """
-    _check(checkpoint.recipe.model)
+    _checked(checkpoint.recipe.model)
     return {"meta": checkpoint.info, "state_dict": _state(checkpoint, MMACTION2)}
 
 
@@ -83,7 +98,10 @@ def _state(checkpoint: Checkpoint, names: Names) -> dict[str, torch.Tensor]:
     return {theirs: state[ours].contiguous() for ours, theirs in to_theirs(state, names).items()}
 
 
-def _check(model: Network2D) -> None:
+def _checked(model: NetworkSettings) -> Network2D:
+    """Return the settings of a TANet that other projects can read."""
+    if not isinstance(model, Network2D):
+        raise UserError(f"a {model.title} is no TANet: use --to tanet, pyslowfast, pytorchvideo or mmaction2")
     if (
         model.temporal != "tam"
         or model.position not in ("auto", "b")
@@ -103,6 +121,7 @@ def _check(model: Network2D) -> None:
             f"published TANets have a TAM in every block of {', '.join(STAGES)}; this network has TAMs only "
             f"in {', '.join(model.stages)}: use --to tanet"
         )
+    return model
 
 
 def _tam_cfg(model: Network2D) -> str:

@@ -12,11 +12,13 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+PAIRS = ((nn.Conv2d, nn.BatchNorm2d), (nn.Conv3d, nn.BatchNorm3d))
+
 
 def fold_batch_norms(network: nn.Module) -> int:
-    """Fold each BatchNorm2d into the convolution directly before it, in place.
+    """Fold each BatchNorm into the 2D or 3D convolution directly before it, in place.
 
-    If a Conv2d and a BatchNorm2d are consecutive children of one module, the BatchNorm is assumed to run
+    If a convolution and a BatchNorm are consecutive children of one module, the BatchNorm is assumed to run
     directly after the convolution. This assumption holds for all networks of tanet and torchvision. The two
     layers are left unchanged if a temporal module or another hook runs between them or after the BatchNorm.
 
@@ -26,8 +28,10 @@ def fold_batch_norms(network: nn.Module) -> int:
     folded = 0
     for parent in list(network.modules()):
         for (_, conv), (name, norm) in pairwise(list(parent.named_children())):
-            if type(conv) is not nn.Conv2d or type(norm) is not nn.BatchNorm2d:
+            if (type(conv), type(norm)) not in PAIRS:
                 continue
+            assert isinstance(conv, nn.Conv2d | nn.Conv3d)
+            assert isinstance(norm, nn.BatchNorm2d | nn.BatchNorm3d)
             between = conv._forward_hooks or norm._forward_pre_hooks or norm._forward_hooks
             if between or conv.out_channels != norm.num_features or norm.running_mean is None:
                 continue
@@ -38,7 +42,7 @@ def fold_batch_norms(network: nn.Module) -> int:
 
 
 @torch.no_grad()
-def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+def _fold(conv: nn.Conv2d | nn.Conv3d, norm: nn.BatchNorm2d | nn.BatchNorm3d) -> None:
     assert norm.running_mean is not None and norm.running_var is not None
     conv.weight, conv.bias = fuse_conv_bn_weights(
         conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias

@@ -9,14 +9,22 @@ from tanet.recipes.recipe import Recipe
 class Row:
     """The recipe of an experiment, and its results as printed in the paper."""
 
-    recipe: Recipe
+    recipe: Recipe | None
+    """None if tanet does not have the network yet."""
     top1: float
     """Top-1 accuracy in per cent."""
-    top5: float
-    """Top-5 accuracy in per cent."""
+    top5: float | None
+    """Top-5 accuracy in per cent; None if it is not printed."""
     gflops: float | None = None
-    """GFLOPs for one view; None if the table has no such column."""
+    """GFLOPs for one view; None if they are not printed."""
     params_m: float | None = None
     """Parameters in millions; None if the table has no such column."""
+    views: int | None = None
+    """Number of views of a video; None if it is not printed."""
+    size: int | None = None
+    """Side of the frames at which our count comes closest to `gflops`, in pixels. None: the size of the
+    recipe's test views, which is the paper's size for all rows of the table."""
+    has_products: bool = False
+    """Whether `gflops` include attention's matrix products."""
     note: str = ""
     """Why the FLOPs that `tanet cost` counts differ from the paper's; "" if they are equal."""

@@ -1,0 +1,95 @@
+"""Recipe of a training that starts from a file: the file's network, and for 3D networks also its sampling.
+
+A 3D network has learned one distance between frames and one frame size, and recognises less in other clips.
+So a recipe that starts from a 3D checkpoint samples clips as the network was trained.
+"""
+
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tanet.checkpoints.checkpoint import Header
+from tanet.checkpoints.initialize import image_model, read_trained, started_from
+from tanet.recipes.network2d import Network2D
+from tanet.recipes.recipe import Recipe
+
+GROUPS = (
+    ("data.sampling", "data.window", "data.rate"),
+    ("data.resize", "data.size"),
+    ("eval.resize", "eval.size"),
+    ("eval.frames",),
+)
+"""Fields that a file may change. Fields of one group belong together."""
+
+
+def recipe_from_file(path: str | Path, recipe: Recipe, *, given: Collection[str] = ()) -> tuple[Recipe, str]:
+    """Return the recipe of a training that starts from the weights in a file, and a note for the user or "".
+
+    Args:
+        path: a checkpoint of tanet, of another project that `convert.read` supports, or ImageNet weights with
+            torchvision's names.
+        recipe: the recipe of the training.
+        given: names of fields that the user has set, such as "data.sampling". Their groups are not changed.
+
+    Raises:
+        UserError: the file cannot be read, its network is unknown, or it does not fit the recipe.
+    """
+    trained = read_trained(path)
+    if trained is None:
+        return replace(recipe, model=image_model(path, recipe.model)), ""
+    model = started_from(trained.recipe.model, path, recipe.model)
+    if isinstance(model, Network2D) or not trained.input_spec.frame_step:
+        return replace(recipe, model=model), ""
+    kept = {name for group in GROUPS if set(group) & set(given) for name in group}
+    changed = {
+        name: value
+        for name, value in _as_trained(trained, recipe).items()
+        if name not in kept and value != _get(recipe, name)
+    }
+    recipe = with_fields(recipe, model=model, values=changed)
+    if not changed:
+        return recipe, ""
+    shown = ", ".join(f"{name} {value}" for name, value in changed.items())
+    step = trained.input_spec.frame_step
+    return recipe, f"{shown}: as {path} was trained, on clips of {model.frames} frames, {step} apart"
+
+
+def with_fields(recipe: Recipe, *, model: Any, values: dict[str, Any]) -> Recipe:
+    """Return a recipe with another network, and with other values of the fields SECTION.FIELD."""
+    sections: dict[str, dict[str, Any]] = {"data": {}, "eval": {}}
+    for name, value in values.items():
+        section, _, field = name.partition(".")
+        sections[section][field] = value
+    return replace(
+        recipe,
+        model=model,
+        data=replace(recipe.data, **sections["data"]),
+        eval=replace(recipe.eval, **sections["eval"]),
+    )
+
+
+def sampling_of(recipe: Recipe) -> dict[str, Any]:
+    """Return the fields of a recipe that `recipe_from_file` may change, by name."""
+    return {name: _get(recipe, name) for group in GROUPS for name in group}
+
+
+def _as_trained(trained: Header, recipe: Recipe) -> dict[str, Any]:
+    """Return the fields that make a recipe sample clips as a network was trained, by name."""
+    spec, data = trained.input_spec, trained.recipe.data
+    values: dict[str, Any] = {
+        "data.sampling": "dense",
+        "data.window": trained.recipe.model.frames * spec.frame_step,
+        "data.rate": data.rate if data.sampling == "dense" else recipe.data.rate,
+        "data.size": spec.size,
+        "eval.size": spec.size,
+        "eval.frames": recipe.eval.frames if trained.recipe.model.any_frames else 0,
+    }
+    if spec.resize:
+        values |= {"eval.resize": spec.resize, **({"data.resize": spec.resize} if recipe.data.resize else {})}
+    return values
+
+
+def _get(recipe: Recipe, name: str) -> Any:
+    section, _, field = name.partition(".")
+    return getattr(getattr(recipe, section), field)

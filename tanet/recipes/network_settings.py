@@ -1,0 +1,42 @@
+"""Settings that all networks share. Each family of networks has a subclass with its own settings."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from tanet.recipes.fields import Section, setting
+
+
+@dataclass(frozen=True)
+class NetworkSettings(Section):
+    """The network: clip length, initial weights and dropout. A subclass adds the settings of a family."""
+
+    section: ClassVar[str] = "model"
+    family: ClassVar[str]
+    """Name of the family in a recipe."""
+    any_frames: ClassVar[bool] = False
+    """Whether a trained network also takes clips of other lengths than `frames`."""
+    norm_momentum: ClassVar[float] = 0.1
+    """Weight of a batch in the running statistics of the BatchNorms."""
+
+    frames: int = setting(8, least=1)
+    """Number of frames per clip, T."""
+    weights: str = setting("", role="place", on_resume="free")
+    """File of ImageNet weights, named as in torchvision, for the 2D network or a 3D ResNet, which inflates
+    them. Default: random weights."""
+    init: str = setting("", role="place", on_resume="free")
+    """Checkpoint to start from. The checkpoint's classifier is used only if the classes are the same."""
+    init_frames: Literal["same", "interpolate"] = setting("same", role="place")
+    """What to do if `init` was trained with another number of frames. same: end with an error.
+    interpolate: adapt the weights of `init` to `frames`."""
+    dropout: float = setting(0.5, least=0, below=1)
+    """Dropout probability before the classifier."""
+
+    @property
+    def title(self) -> str:
+        """Return what the network is, in a few words."""
+        raise NotImplementedError
+
+    @property
+    def tam(self) -> bool:
+        """Return whether the network contains temporal adaptive modules."""
+        return getattr(self, "temporal", "") == "tam"
