@@ -30,7 +30,9 @@ class Network(nn.Module):
 
     head: nn.Linear
     memory_format: torch.memory_format = torch.channels_last
-    """Memory format of the weights of convolutions in which the network is fastest."""
+    """Memory format of the weights of convolutions in which training is fastest on a GPU."""
+    optimized_format: torch.memory_format | None = None
+    """Memory format for `optimize`; None for `memory_format` (results/speed3d.csv)."""
     temporal_trained: bool = False
     """Whether the temporal modules started from trained weights. If not, the optimizer treats them as new."""
 
@@ -72,7 +74,7 @@ class Network(nn.Module):
         Each BatchNorm of the copy is folded into the convolution before it. But on a GPU, a BatchNorm and an
         activation directly before a TAM are absorbed by the TAM; in bfloat16, the TAM also absorbs the 1×1
         convolution before the BatchNorm (fuse_tam.py). The memory format is channels-last, for 3D
-        convolutions channels-last-3d.
+        convolutions channels-last-3d where it is faster.
         The first call with each input shape is slow, because it compiles the network and, on a GPU, captures
         a CUDA graph. The state dict of the copy does not fit any other network.
 
@@ -95,7 +97,8 @@ class Network(nn.Module):
         taken = [module for module in network.modules() if isinstance(module, AbsorbedBatchNorm)]
         frozen = [norm.scale_and_shift() for norm in taken]
         network.to(dtypes[precision])
-        network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+        layout = self.optimized_format or self.memory_format
+        network.to(memory_format=layout)  # type: ignore[call-overload]
         for module in network.modules():
             if isinstance(module, TAM):
                 module.to_kernel_layout()

@@ -102,6 +102,7 @@ class InceptionI3DNetwork(ClipNetwork):
     """I3D with an Inception network, built from the settings in a recipe."""
 
     average = "logits"
+    optimized_format = torch.contiguous_format
 
     def __init__(self, model: InceptionI3D, *, classes: int, input_spec: InputSpec) -> None:
         super().__init__(
