@@ -23,9 +23,9 @@ from bench.common import ROOT, head, read_csv, write_csv
 
 # Kind of benchmark → names of the benchmarks, which are modules of this package.
 BENCHMARKS = {
-    "speed and memory": ("speed", "speed3d", "ops", "scaling", "versions"),
+    "speed and memory": ("speed", "speed3d", "ops", "scaling", "labelling", "versions"),
     "reading videos": ("decode", "feeding", "shards", "views"),
-    "accuracy": ("verbs", "short_training", "actions"),
+    "accuracy": ("verbs", "short_training", "starts", "actions"),
 }
 
 

@@ -46,7 +46,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
 
 def rows(flags: argparse.Namespace) -> Iterator[dict[str, object]]:
     with tempfile.TemporaryDirectory() as folder:
-        lists = write_lists(flags.data, Path(folder))
+        lists = write_lists(flags.data, Path(folder), most=VIDEOS)
         for seed in flags.seeds:
             for steps in flags.steps:
                 for temporal in flags.temporal:
@@ -63,8 +63,14 @@ def rows(flags: argparse.Namespace) -> Iterator[dict[str, object]]:
                         }
 
 
-def write_lists(root: Path, folder: Path) -> Data:
-    """Write lists of 70 training videos and all test videos of the actions that are played forward."""
+def write_lists(root: Path, folder: Path, *, most: int | None = None) -> Data:
+    """Write lists of the videos of arrow6's actions that are played forward.
+
+    Args:
+        root: arrow6, with train/ and val/.
+        folder: folder for the lists.
+        most: largest number of training videos, which are drawn at random; None for all.
+    """
     split = read_split(Data(root=str(root)))
     parts = {
         name: [(s.path, split.classes[s.label]) for s in samples]
@@ -72,8 +78,8 @@ def write_lists(root: Path, folder: Path) -> Data:
     }
     for name, videos in parts.items():
         forward = [(path, label) for path, label in videos if not label.endswith("Reversed")]
-        if name == "train":
-            forward = sorted(random.Random(0).sample(forward, min(VIDEOS, len(forward))))
+        if name == "train" and most is not None:
+            forward = sorted(random.Random(0).sample(forward, min(most, len(forward))))
         lines = [f"{Path(path).resolve()} {label}\n" for path, label in forward]
         (folder / f"{name}.txt").write_text("".join(lines))
     return Data(train=str(folder / "train.txt"), val=str(folder / "val.txt"))

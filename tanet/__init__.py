@@ -1,6 +1,8 @@
 """Action recognition in video with PyTorch: train, test and run 2D networks with temporal modules."""
 
 from tanet.checkpoints.checkpoint import load
+from tanet.checkpoints.hub_push import push
+from tanet.checkpoints.pretrained.entries import list_weights
 from tanet.errors import UserError
 from tanet.inference.predict import Prediction, predict, predict_all
 from tanet.models.factory import build, create_model, list_models
@@ -23,10 +25,12 @@ __all__ = [
     "build",
     "create_model",
     "list_models",
+    "list_weights",
     "load",
     "plug",
     "predict",
     "predict_all",
+    "push",
     "train",
 ]
 

@@ -1,5 +1,6 @@
-"""Base class of errors that the user can fix, and a helper for their messages."""
+"""Base class of errors that the user can fix, and helpers for their messages."""
 
+import re
 from collections.abc import Sequence
 
 
@@ -14,3 +15,8 @@ def abbreviate(names: Sequence[str], most: int = 8) -> str:
     """Join the first `most` names and count the others, for example "a, b and 3 more"."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more or "none"
+
+
+def with_article(noun: str) -> str:
+    """Put "a" or "an" before a noun. Letters that are read one by one count, for example "an X3D"."""
+    return f"{'an' if re.match('[AEIOaeio]|[FHLMNRSX](?![a-z])', noun) else 'a'} {noun}"

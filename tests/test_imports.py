@@ -131,7 +131,7 @@ asked = []
 os.sched_getaffinity = os.cpu_count = lambda *_: asked.append("cores") or {{0}}
 for name in {names}:
     importlib.import_module(name)
-print([name for name in ("av", "matplotlib", "tensorboard") if name in sys.modules], asked)
+print([name for name in ("av", "huggingface_hub", "matplotlib", "tensorboard") if name in sys.modules], asked)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[] []"

@@ -58,6 +58,8 @@ def test_wheel_contains_only_library(wheel):
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"tanet"}
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tanet").rglob("*.py")}
     assert modules <= set(names)
+    pretrained = "tanet/checkpoints/pretrained"
+    assert {f"{pretrained}/index.csv", f"{pretrained}/labels/k400.txt"} <= set(names)
     scripts = next(name for name in names if name.endswith("entry_points.txt"))
     assert b"tanet = tanet.cli:main" in zipfile.ZipFile(wheel).read(scripts)
     assert any(name.endswith("licenses/LICENSE") for name in names)
@@ -72,7 +74,7 @@ def test_installed_wheel_predicts_video(python, tmp_path):
     make(tmp_path / "clip.mp4")
     shown = run(python, "-c", "import tanet.cli as cli; print(cli.__file__); cli.main([])", folder=tmp_path)
     assert shown.stdout.startswith(str(python.parents[1])), shown.stderr
-    assert "tanet predict CHECKPOINT" in shown.stdout
+    assert "tanet predict VIDEO" in shown.stdout
     answer = run(python, "-m", "tanet", "predict", "model.safetensors", "clip.mp4", folder=tmp_path)
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.startswith("clip.mp4  ")

@@ -12,10 +12,12 @@ from docs import make_table
 from tanet.checkpoints import checkpoint
 from tanet.cli import main
 from tanet.evaluation.protocols import PROTOCOLS
+from tanet.inference.models import DEFAULT_MODEL
 from tanet.models.architectures import ARCHITECTURES
 from tanet.models.backbones2d import BACKBONES
 from tanet.models.temporal import TEMPORAL
 from tanet.recipes import RECIPES
+from tests.support.cached_weights import narrow_model, put_into_cache
 from tests.support.tiny_videos import TINY, make
 
 ROOT = Path(__file__).parents[1]
@@ -73,6 +75,9 @@ def test_benchmarks_exist():
 @pytest.mark.slow
 def test_python_blocks_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TANET_HOME", str(tmp_path / "home"))  # narrow networks instead of published weights
+    for number, name in enumerate((DEFAULT_MODEL, "tsm-r50-k400")):
+        put_into_cache(name, narrow_model("a", "b", seed=number))
     make(tmp_path / "new_video.mp4")
     make(tmp_path / "jump.mp4")
     torch.manual_seed(0)

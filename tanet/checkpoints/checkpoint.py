@@ -15,8 +15,9 @@ import safetensors.torch
 import torch
 
 from tanet.checkpoints.file_kinds import kind_of_file
+from tanet.checkpoints.hub import hub_name
 from tanet.checkpoints.weights import file_of, read_weights
-from tanet.errors import UserError
+from tanet.errors import UserError, with_article
 from tanet.models.factory import build
 from tanet.models.network import Network
 from tanet.models.temporal import find_temporal
@@ -25,6 +26,7 @@ from tanet.recipes.fields import section_from_dict
 from tanet.recipes.input_spec import InputSpec, spec_of
 from tanet.recipes.network2d import Network2D
 from tanet.recipes.recipe import Recipe
+from tanet.runtime.events import OnEvent, ignore
 from tanet.runtime.files import versions, write_atomically
 
 FORMAT = 1
@@ -48,28 +50,30 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
     Raises:
         OSError: the disk is full, or the folder cannot be written to.
     """
-    header = {
-        "format": FORMAT,
-        "recipe": recipes.to_dict(checkpoint.recipe),
-        "input": asdict(checkpoint.network.input_spec),
-        "classes": list(checkpoint.classes),
-        "info": {**checkpoint.info, "versions": versions()},
-    }
-    state = {name: tensor.contiguous() for name, tensor in checkpoint.network.state_dict().items()}
-    write_atomically(path, safetensors.torch.save(state, {"tanet": json.dumps(header)}))
+    network, info = checkpoint.network, {**checkpoint.info, "versions": versions()}
+    header = Header(checkpoint.recipe, network.input_spec, checkpoint.classes, info)
+    state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    write_atomically(path, safetensors.torch.save(state, header_metadata(header)))
 
 
-def load(path: str | Path, *, device: str | torch.device = "cpu") -> Checkpoint:
+def load(path: str | Path, *, device: str | torch.device = "cpu", on_event: OnEvent = ignore) -> Checkpoint:
     """Read a checkpoint and build its network, in evaluation mode.
 
+    Args:
+        path: a path; a name of published weights, such as "i3d-k400"; or a checkpoint on the Hugging Face
+            Hub, such as "hf://user/name". Weights are downloaded once and kept in a cache.
+        device: device of the network.
+        on_event: receives `Progress` and `Note` of a download.
+
     Raises:
-        UserError: the file does not exist, is not a tanet checkpoint, or is damaged; the message names the
-            file and the cause.
+        UserError: the file does not exist, cannot be downloaded, is not a tanet checkpoint, or is damaged;
+            the message names the file and the cause.
     """
+    path = file_of(path, on_event=on_event)
     header = read_header(path)
     try:
         network = build(header.recipe.model, classes=len(header.classes), input_spec=header.input_spec)
-        network.load_state_dict(safetensors.torch.load_file(file_of(path)))
+        network.load_state_dict(safetensors.torch.load_file(path))
     except (safetensors.SafetensorError, RuntimeError, TypeError, ValueError) as error:
         cause = " ".join(str(error).split())  # PyTorch's message has many lines
         raise UserError(f"{path}: the weights do not fit the recipe of the checkpoint: {cause}") from error
@@ -93,6 +97,18 @@ class Header:
     input_spec: InputSpec
     classes: tuple[str, ...]
     info: dict[str, Any]
+
+
+def header_metadata(header: Header) -> dict[str, str]:
+    """Return a header as the metadata of a safetensors file."""
+    values = {
+        "format": FORMAT,
+        "recipe": recipes.to_dict(header.recipe),
+        "input": asdict(header.input_spec),
+        "classes": list(header.classes),
+        "info": header.info,
+    }
+    return {"tanet": json.dumps(values)}
 
 
 def read_header(path: str | Path) -> Header:
@@ -119,7 +135,8 @@ def read_header(path: str | Path) -> Header:
         raise UserError(f"{path}: the class names cannot be read: {classes!r:.80}")
     if not isinstance(info, dict):
         raise UserError(f"{path}: the field info cannot be read: {info!r:.80}")
-    recipe = _recipe(header["recipe"], path)
+    recipe, name = _recipe(header["recipe"], path), hub_name(path)
+    info = {**info, "hub": name} if name else info
     return Header(recipe, _input_spec(header.get("input"), recipe, path), tuple(classes), info)
 
 
@@ -143,7 +160,7 @@ def _what_else(path: Path, error: Exception | None) -> str:
         kind = convert.read(path).kind
     except UserError as other:
         return f"not a checkpoint of tanet: {str(other).removeprefix(f'{path}: ')}"
-    return f"a {kind}; convert it first: tanet convert {path} {path.stem}.safetensors"
+    return f"{with_article(kind)}; convert it first: tanet convert {path} {path.stem}.safetensors"
 
 
 def _input_spec(values: Any, recipe: Recipe, path: Path) -> InputSpec:

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import torch
 
-from tanet.checkpoints.weights import read_weights, state_dict_diff
+from tanet.checkpoints.convert.recognise import recognise_backbone
+from tanet.checkpoints.weights import is_tanets, read_weights, state_dict_diff
 from tanet.errors import UserError
 from tanet.models.network import Network
 
@@ -38,6 +39,9 @@ RULES = (
 )
 NEW = re.compile(r"head\.|.*\.(temporal|non_local)\.")
 """Weights that a 2D network does not have."""
+BOTTLENECK = "layer1.0.conv3.weight"
+"""Weight that each of torchvision's ResNets in INFLATED has."""
+NO_IMAGE_WEIGHTS = "a checkpoint of tanet, not ImageNet weights: pass it to --init"
 
 
 def load_inflated_weights(network: Network, path: str | Path) -> None:
@@ -46,8 +50,16 @@ def load_inflated_weights(network: Network, path: str | Path) -> None:
     Raises:
         UserError: the file cannot be read, or some weights do not fit. The message names these weights.
     """
-    own = network.state_dict()
-    state = inflate(read_weights(path).state, own)
+    own, file = network.state_dict(), read_weights(path)
+    if is_tanets(file.beside):
+        raise UserError(f"{path}: {NO_IMAGE_WEIGHTS}")
+    if BOTTLENECK not in file.state:
+        found = recognise_backbone(file.state) or "another network"
+        raise UserError(
+            f"{path}: the weights of {found} do not fit a 3D ResNet, which starts from torchvision's "
+            f"ImageNet weights of {', '.join(map(str, INFLATED))}; pass a video network to --init"
+        )
+    state = inflate(file.state, own)
     if difference := state_dict_diff(state, {k: v for k, v in own.items() if not NEW.match(k)}):
         raise UserError(f"{path}: the weights do not fit this 3D ResNet; {difference}")
     network.load_state_dict(state, strict=False)

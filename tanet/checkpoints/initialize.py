@@ -13,7 +13,7 @@ from tanet.checkpoints.centre_taps import from_plain
 from tanet.checkpoints.checkpoint import Header, read_header
 from tanet.checkpoints.convert.read import shift_div_in_config
 from tanet.checkpoints.convert.recognise import recognise_backbone
-from tanet.checkpoints.inflate import INFLATED, load_inflated_weights
+from tanet.checkpoints.inflate import INFLATED, NO_IMAGE_WEIGHTS, load_inflated_weights
 from tanet.checkpoints.resize_frames import other_frames, resize_frames
 from tanet.checkpoints.weights import is_tanets, read_weights, state_dict_diff
 from tanet.errors import UserError
@@ -82,7 +82,7 @@ def load_initial_weights(
             raise _misfit(path, "temporal", was, now)
         raise UserError(f"{path}: the weights do not fit this network; {difference}")
     network.load_state_dict(state, strict=False)
-    network.temporal_trained = not is_plain
+    network.temporal_trained = not is_plain and (model.tam or not added)
     trained = header.input_spec
     if trained.frame_step and network.input_spec.frame_step not in (0, trained.frame_step):
         notes.append(
@@ -100,7 +100,8 @@ def _read_start(path: str | Path, model: NetworkSettings) -> tuple[Header, State
     file = read_weights(path)
     if is_tanets(file.beside):
         return read_header(path), file.state, []
-    checkpoint, notes = convert.read(path).checkpoint, []
+    source = convert.read(path)
+    checkpoint, notes = source.checkpoint, list(source.assumed)
     recipe, network = checkpoint.recipe, checkpoint.network
     trained = recipe.model
     if _is_tsm(trained) and _is_tsm(model) and shift_div_in_config(file.beside) is None:
@@ -227,7 +228,10 @@ def load_backbone_weights(backbone: nn.Module, path: str | Path) -> None:
     Raises:
         UserError: the file cannot be read, or some weights do not fit. The message names these weights.
     """
-    state = read_weights(path).state
+    file = read_weights(path)
+    if is_tanets(file.beside):
+        raise UserError(f"{path}: {NO_IMAGE_WEIGHTS}")
+    state = file.state
     own = {name: tensor for name, tensor in backbone.state_dict().items() if ".temporal." not in name}
     theirs, ours = recognise_backbone(state), recognise_backbone(own)
     if theirs and ours and theirs != ours:

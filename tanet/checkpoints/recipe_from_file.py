@@ -11,7 +11,10 @@ from typing import Any
 
 from tanet.checkpoints.checkpoint import Header
 from tanet.checkpoints.initialize import image_model, read_trained, started_from
+from tanet.recipes.finetune import FINETUNE
+from tanet.recipes.finetune_cpu import FINETUNE_CPU
 from tanet.recipes.network2d import Network2D
+from tanet.recipes.network_settings import NetworkSettings
 from tanet.recipes.recipe import Recipe
 
 GROUPS = (
@@ -23,8 +26,10 @@ GROUPS = (
 """Fields that a file may change. Fields of one group belong together."""
 
 
-def recipe_from_file(path: str | Path, recipe: Recipe, *, given: Collection[str] = ()) -> tuple[Recipe, str]:
-    """Return the recipe of a training that starts from the weights in a file, and a note for the user or "".
+def recipe_from_file(
+    path: str | Path, recipe: Recipe, *, given: Collection[str] = ()
+) -> tuple[Recipe, list[str]]:
+    """Return the recipe of a training that starts from the weights in a file, and notes for the user.
 
     Args:
         path: a checkpoint of tanet, of another project that `convert.read` supports, or ImageNet weights with
@@ -37,10 +42,11 @@ def recipe_from_file(path: str | Path, recipe: Recipe, *, given: Collection[str]
     """
     trained = read_trained(path)
     if trained is None:
-        return replace(recipe, model=image_model(path, recipe.model)), ""
+        return replace(recipe, model=image_model(path, recipe.model)), []
     model = started_from(trained.recipe.model, path, recipe.model)
+    notes = _other_network(path, model, recipe)
     if isinstance(model, Network2D) or not trained.input_spec.frame_step:
-        return replace(recipe, model=model), ""
+        return replace(recipe, model=model), notes
     kept = {name for group in GROUPS if set(group) & set(given) for name in group}
     changed = {
         name: value
@@ -49,10 +55,21 @@ def recipe_from_file(path: str | Path, recipe: Recipe, *, given: Collection[str]
     }
     recipe = with_fields(recipe, model=model, values=changed)
     if not changed:
-        return recipe, ""
+        return recipe, notes
     shown = ", ".join(f"{name} {value}" for name, value in changed.items())
     step = trained.input_spec.frame_step
-    return recipe, f"{shown}: as {path} was trained, on clips of {model.frames} frames, {step} apart"
+    notes.append(f"{shown}: as {path} was trained, on clips of {model.frames} frames, {step} apart")
+    return recipe, notes
+
+
+def _other_network(path: str | Path, model: NetworkSettings, recipe: Recipe) -> list[str]:
+    """Return a note if a recipe, which is made for its own network, trains the network of a file."""
+    made_for_any = recipe in (FINETUNE, FINETUNE_CPU)
+    if made_for_any or model.title == recipe.model.title:
+        return []
+    if isinstance(model, Network2D) and isinstance(recipe.model, Network2D):
+        return []
+    return [f"the network is that of {path}: {model.title}, not the recipe's {recipe.model.title}"]
 
 
 def with_fields(recipe: Recipe, *, model: Any, values: dict[str, Any]) -> Recipe:

@@ -3,7 +3,7 @@
 import pickle
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ from tanet.checkpoints.inert_pickle import (
     load_inert,
     weights_of_module,
 )
+from tanet.checkpoints.sources import resolve
 from tanet.errors import UserError, abbreviate
+from tanet.runtime.events import OnEvent, ignore
 
 # Keys under which people store a state dict, the likeliest first.
 STATE_KEYS = (
@@ -61,20 +63,22 @@ class WeightsFile:
     """Notes for the user on parts of the file that were not loaded, one line per reason."""
 
 
-def file_of(path: str | Path) -> Path:
-    """Return the path of a file, or of the best checkpoint if the path is a training's folder.
+def file_of(path: str | Path, *, on_event: OnEvent = ignore) -> Path:
+    """Return the path of a file, of the best checkpoint in a training's folder, or of fetched weights.
+
+    Args:
+        path: a path, a name of published weights, or an address of the hub (sources.py).
 
     Raises:
-        UserError: there is no such file, the file is empty, or the folder has no best checkpoint.
+        UserError: there is no such file, the file is empty, the folder has no best checkpoint, or the weights
+            cannot be fetched.
     """
-    path = Path(path)
+    path = resolve(path, on_event=on_event)
     if path.is_dir():
         best = path / "best.safetensors"
         if not best.is_file():
             raise UserError(f"{path}: a folder; name a file in it (a training's folder has best.safetensors)")
         return best
-    if not path.exists():
-        raise UserError(f"{path}: no such file")
     if not path.stat().st_size:
         raise UserError(f"{path}: the file is empty; download or copy it again")
     return path
@@ -117,7 +121,8 @@ def read_weights(path: str | Path) -> WeightsFile:
     key, state = _find_state(content)
     if state is None:
         keys = ", ".join(map(str, list(content)[:8])) if isinstance(content, dict) else type(content).__name__
-        raise UserError(f"{path}: the file holds no state dict, only {keys or 'nothing'}")
+        cause = _bad_array(content) or f"the file holds no state dict, only {keys or 'nothing'}"
+        raise UserError(f"{path}: {cause}")
     beside = {k: v for k, v in content.items() if k != key and not is_module(v)} if key else {}
     notes = (
         [f"not loaded, because tanet runs no code from a file: {abbreviate(list(skipped), 4)}"]
@@ -132,7 +137,7 @@ def read_weights(path: str | Path) -> WeightsFile:
 
 def _find_state(content: Any) -> tuple[str, dict[str, torch.Tensor] | None]:
     """Return the state dict in the content of a file, and its key; the key is "" for the content itself."""
-    if state := _as_state(content):
+    if state := _as_state(content) or _flax_state(content):
         return "", state
     if not isinstance(content, dict):
         return "", None
@@ -159,6 +164,26 @@ def _as_state(value: Any) -> dict[str, torch.Tensor] | None:
     others = [name for name in value if name not in tensors]
     named = all(isinstance(name, str) for name in tensors)
     return tensors if named and len(tensors) > len(others) else None
+
+
+def _bad_array(content: Any) -> str:
+    """Return which value in a Caffe2 file is no array of numbers, or "" if there is none."""
+    blobs = content.get("blobs") if isinstance(content, dict) else None
+    bad = [name for name, value in blobs.items() if not _is_array(value)] if isinstance(blobs, dict) else []
+    return f"not an array of numbers, under blobs: {abbreviate(list(map(str, bad)), 4)}" if bad else ""
+
+
+def _flax_state(value: Any) -> dict[str, torch.Tensor] | None:
+    """Return the arrays of a flax network, named params/Dense_0/kernel and so on; None for other values."""
+    if not isinstance(value, dict) or value.keys() != {"params", "batch_stats"}:
+        return None
+
+    def leaves(tree: dict[Any, Any], above: str) -> Iterator[tuple[str, Any]]:
+        for name, child in tree.items():
+            path = f"{above}/{name}" if above else str(name)
+            yield from leaves(child, path) if isinstance(child, dict) else [(path, child)]
+
+    return _as_state(dict(leaves(value, "")))
 
 
 def _is_array(value: object) -> bool:
@@ -213,6 +238,23 @@ def state_dict_diff(state: Mapping[str, torch.Tensor], expected: Mapping[str, to
     )
 
 
+def check_values(path: str | Path, state: Mapping[str, torch.Tensor]) -> None:
+    """Raise UserError if weights are not finite, or not floating-point numbers, except batch counters."""
+    weights = {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
+    if others := [
+        f"{name} ({tensor.dtype})" for name, tensor in weights.items() if not tensor.is_floating_point()
+    ]:
+        raise UserError(
+            f"{path}: the weights are not floating-point numbers, so they are perhaps quantised: "
+            f"{abbreviate(others, 4)}; use a file that is not quantised"
+        )
+    if bad := [name for name, tensor in weights.items() if not tensor.isfinite().all()]:
+        raise UserError(
+            f"{path}: the weights are not finite (NaN or infinity): {abbreviate(bad, 4)}; "
+            "use another checkpoint"
+        )
+
+
 def _is_safetensors(path: Path) -> bool:
     """Return whether a file starts like a safetensors file: eight bytes that hold a length, then JSON."""
     with path.open("rb") as file:
@@ -231,6 +273,9 @@ def _is_npz(path: Path) -> bool:
 def _describe_failure(path: Path, error: Exception) -> str:
     if kind := kind_of_file(path):
         return kind
+    with path.open("rb") as file:
+        if file.read(4) == b"PK\3\4":  # how the archives of PyTorch and numpy begin
+            return "the file is damaged or cut off; download or copy it again"
     if isinstance(error, pickle.UnpicklingError):
         return "damaged, or not a PyTorch file"
     return str(error).split(". ")[0].splitlines()[0] if str(error) else type(error).__name__

@@ -4,7 +4,7 @@ Only this package prints to the terminal. The most important subcommands are:
 
 tanet train RECIPE --data.root videos --out runs/mine
 tanet test CHECKPOINT --data.root videos
-tanet predict CHECKPOINT VIDEO …
+tanet predict VIDEO …
 tanet show CHECKPOINT VIDEO|DATA
 tanet demo
 """
@@ -30,10 +30,12 @@ HELP = """Recognise actions in video with 2D networks and temporal modules.
 
   tanet train RECIPE …            train a network on your videos
   tanet test CHECKPOINT …         measure accuracy on labelled videos
-  tanet predict CHECKPOINT …      label videos
+  tanet predict VIDEO …           label videos
   tanet show CHECKPOINT VIDEO     draw TAM's gates and kernels
   tanet cost RECIPE …             count and time a network
+  tanet models [WORD …]           list published weights and architectures
   tanet convert IN OUT            convert checkpoints of other projects
+  tanet push CHECKPOINT NAME      upload a checkpoint to the hub
   tanet data index DATASET ROOT   list the videos of a public data set
   tanet data check ROOT|LIST      decode every video and name the bad ones
   tanet data pack ROOT|LIST OUT   pack videos into shards, read faster
@@ -41,7 +43,19 @@ HELP = """Recognise actions in video with 2D networks and temporal modules.
   tanet demo                      try it all on synthetic videos, in minutes
 
 Run `tanet COMMAND --help` for the flags of a command."""
-COMMANDS = ("train", "test", "predict", "show", "cost", "convert", "data", "synthesize", "demo")
+COMMANDS = (
+    "train",
+    "test",
+    "predict",
+    "show",
+    "cost",
+    "models",
+    "convert",
+    "push",
+    "data",
+    "synthesize",
+    "demo",
+)
 
 
 def main(args: Sequence[str] | None = None) -> int:

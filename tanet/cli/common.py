@@ -22,10 +22,12 @@ from tyro.constructors import (
 
 from tanet.checkpoints import checkpoint as checkpoints
 from tanet.checkpoints.checkpoint import Checkpoint
-from tanet.cli.console import err, say, warn
+from tanet.checkpoints.weights import file_of
+from tanet.cli.console import DownloadScreen, err, say, warn
 from tanet.errors import UserError
 from tanet.recipes.renamed import RENAMED, new_field_name
 from tanet.runtime.device import pick_device
+from tanet.runtime.distributed import is_main_process
 from tanet.runtime.files import text_bytes, write_atomically
 
 F = TypeVar("F")
@@ -34,7 +36,9 @@ OptionalFile = Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavio
 Videos = Annotated[
     tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="VIDEO …", help_behavior_hint="")
 ]
-CheckpointPath = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="CHECKPOINT")]
+# A checkpoint is a path, a name of published weights, or hf://user/name, which `Path` would change.
+CheckpointPath = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHECKPOINT")]
+OptionalCheckpoint = Annotated[str | None, tyro.conf.arg(metavar="FILE|NAME", help_behavior_hint="")]
 WIDTH = 80  # columns of the help
 FLAG_TYPES = ConstructorRegistry()
 
@@ -154,9 +158,24 @@ def with_new_flags(args: Sequence[str]) -> list[str]:
     return new
 
 
-def load_checkpoint(path: Path, device: str) -> Checkpoint:
-    """Load a checkpoint onto the device that the flag --device selects."""
-    return checkpoints.load(path, device=pick_device(device))
+def load_checkpoint(source: str | Path, device: str) -> Checkpoint:
+    """Load a checkpoint onto the device that the flag --device selects. A download shows its progress."""
+    return checkpoints.load(find_checkpoint(source), device=pick_device(device))
+
+
+def find_checkpoint(source: str | Path) -> Path:
+    """Return the path of the checkpoint that a user names. A download shows its progress on rank 0.
+
+    Args:
+        source: a path, a name of published weights, or an address of the hub (checkpoints/sources.py).
+
+    Raises:
+        UserError: there is no such checkpoint, or it cannot be downloaded.
+    """
+    if not is_main_process():
+        return file_of(source)
+    with DownloadScreen() as screen:
+        return file_of(source, on_event=screen.show_event)
 
 
 def fail(message: str, *, status: int = 2) -> int:

@@ -13,14 +13,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tanet.cli.progress import CountDisplay, Display, Status, duration
+from tanet.cli.progress import CountDisplay, Display, Status, download_status, duration
 from tanet.data.loader import BadVideo
 from tanet.data.samples import Split
 from tanet.evaluation.evaluate import VideosDone
 from tanet.evaluation.report import Report
 from tanet.inference.predict import Prediction
 from tanet.recipes.recipe import Recipe
-from tanet.runtime.events import Note
+from tanet.runtime.events import Note, Progress
 from tanet.training.events import BadStep, EpochResult, Event
 from tanet.training.events import Progress as StepProgress
 from tanet.training.plan import Plan
@@ -45,6 +45,21 @@ def warn(line: str) -> None:
 def progress_bar(what: str, *, total: int) -> CountDisplay:
     """Return the display of the progress of `total` items on standard error."""
     return CountDisplay(what, total=total, console=err)
+
+
+class DownloadScreen(Display):
+    """Context manager that shows the progress of a download, and notes, on standard error."""
+
+    def __init__(self) -> None:
+        super().__init__(err)
+
+    def show_event(self, event: object) -> None:
+        """Show an event that `tanet.load` reports."""
+        if isinstance(event, Progress):
+            self.show(download_status(event.done, event.total, event.what))
+        elif isinstance(event, Note):
+            with self.aside():
+                warn(event.text)
 
 
 class TrainingScreen:
@@ -91,6 +106,8 @@ class TrainingScreen:
             warn(f"video skipped: {event.error}")
         elif isinstance(event, BadStep):
             warn(f"step skipped: {event}")
+        elif isinstance(event, Progress):
+            self.display.show(download_status(event.done, event.total, event.what))
         elif isinstance(event, StepProgress | VideosDone):
             self._show_progress(event, left)
         else:

@@ -8,7 +8,7 @@ import tyro
 from tyro.conf import Positional, arg
 
 from tanet.checkpoints import convert
-from tanet.cli.common import parse
+from tanet.cli.common import find_checkpoint, parse
 from tanet.cli.console import say, warn
 from tanet.data.annotations import read_class_names
 from tanet.errors import UserError
@@ -35,8 +35,9 @@ class ConvertFlags:
     file is executed.
     """
 
-    source: Annotated[Positional[Path], arg(metavar="IN")]
-    """Checkpoint to read: a file of PyTorch, safetensors, Caffe2 (.pkl) or numpy (.npz)."""
+    source: Annotated[Positional[str], arg(metavar="IN")]
+    """Checkpoint to read: a file of PyTorch, safetensors, Caffe2 (.pkl), flax (.ckpt) or numpy (.npz); a name
+    of published weights; or hf://user/name."""
     out: Annotated[Positional[Path], arg(metavar="OUT")]
     """File to write. The name must end in .safetensors for tanet, in .pyth for pyslowfast and pytorchvideo,
     and in .pth for the other targets."""
@@ -54,8 +55,8 @@ class ConvertFlags:
     """TSM: 1/D of the channels is shifted each way. Set this number if a TSM was trained with another one
     than 8, because the weights do not show it."""
     network: Annotated[str | None, arg(metavar="NAME", help_behavior_hint=OWN.format("one that fits"))] = None
-    """Architecture of another project's 3D network, for example x3d-s. Set it if the weights fit several:
-    they do not show the clip and the strides."""
+    """Architecture of another project's 3D network, for example x3d-s. Name it if several architectures have
+    these weights; clip and strides are not in the file."""
     change_frames: Literal["no", "interpolate"] = "no"
     """With --frames: interpolate adapts the weights to the new number of frames. Fine-tune the result."""
     temporal: Literal["tam", "tanet-r"] = "tam"
@@ -69,10 +70,11 @@ def run(args: list[str]) -> int:
     )
     if flags.change_frames == "interpolate" and flags.frames is None:
         raise UserError("--change-frames needs the number of frames: add --frames")
-    if flags.out.exists() and flags.out.samefile(flags.source):
+    path = find_checkpoint(flags.source)
+    if flags.out.exists() and flags.out.samefile(path):
         raise UserError(f"{flags.out}: the input file would be overwritten; choose another output file")
     source = convert.read(
-        flags.source,
+        path,
         temporal=flags.temporal,
         frames=flags.frames,
         shift_div=flags.shift_div,

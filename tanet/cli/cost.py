@@ -8,6 +8,7 @@ import torch
 from rich.markup import escape
 from tyro.conf import Positional, arg
 
+from tanet.checkpoints.sources import is_pretrained
 from tanet.cli.common import Device, OptionalFile, load_checkpoint, parse
 from tanet.cli.console import err
 from tanet.cli.cost_tables import (
@@ -25,7 +26,7 @@ from tanet.models.factory import build
 from tanet.models.network import Network
 from tanet.profiling.flops import Cost, build_on_meta, count_cost
 from tanet.profiling.latency import Latency, measure_latency
-from tanet.recipes import TABLES, find_recipe, find_table
+from tanet.recipes import RECIPES, TABLES, find_recipe, find_table
 from tanet.recipes.network_settings import NetworkSettings
 from tanet.recipes.recipe import Network2D, Optim, Recipe
 from tanet.runtime.device import pick_device
@@ -55,8 +56,8 @@ class CostFlags:
         ""
     )
     """A checkpoint of `tanet train`; a recipe, such as kinetics400 or table2/tsm (`tanet train` lists all);
-    or a network, such as tanet-resnet50 (after an unknown name, `tanet cost` lists all). A name of both, such
-    as x3d-m, means the recipe, with frames of its test size."""
+    or a network, such as tanet-resnet50 (after an unknown name, `tanet cost` lists all). If a name is both
+    recipe and network, such as x3d-m, the network is counted, with frames of its training size."""
     table: Annotated[str, arg(metavar=f"{{{','.join(TABLES)}}}", help_behavior_hint="")] = ""
     """Table of the paper. All rows of the table are counted instead of one network."""
     size: Annotated[
@@ -132,13 +133,14 @@ def _table_costs(flags: CostFlags) -> tuple[list[NetworkCost], list[dict[str, An
 def _subject(flags: CostFlags, args: list[str]) -> Subject:
     """Return the network that the user has named.
 
-    The name of an existing file is the name of a checkpoint. Any other name is the name of a recipe or of an
-    architecture.
+    The name of an existing file is the name of a checkpoint. Any other name is the name of an architecture,
+    of a recipe, of published weights, or an address of the hub.
     """
     name = flags.network
-    if Path(name).is_file() or (Path(name) / "best.safetensors").is_file():
+    is_file = Path(name).is_file() or (Path(name) / "best.safetensors").is_file()
+    if is_file or (name not in {*ARCHITECTURES, *RECIPES} and is_pretrained(name)):
         _keep_model(args, "a checkpoint")
-        trained = load_checkpoint(Path(name), "cpu")
+        trained = load_checkpoint(name, "cpu")
         classes = len(trained.classes)
         if flags.classes not in (None, classes):
             raise UserError(f"{name} has {classes} classes: they cannot be changed to {flags.classes}")

@@ -152,6 +152,19 @@ class Display:
         return Text("\n").join(self.status.rows(self.console.width, dash=dash))
 
 
+def download_status(done: int, total: int, what: str) -> Status:
+    """Return the status of a download.
+
+    Args:
+        done: bytes received.
+        total: bytes of the whole file; 0 if unknown.
+        what: name of the file.
+    """
+    received = f"{done / 1e6:.0f}"
+    count = f"{received}/{total / 1e6:.0f} MB" if total else f"{received} MB"
+    return Status(f"downloading {what}", done / total if total else 0, count)
+
+
 class CountDisplay(Display):
     """Display for work on a number of items, with the time left.
 

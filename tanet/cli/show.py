@@ -52,9 +52,9 @@ class ShowFlags:
     """A video, a folder of frame images, or a folder that contains a folder of videos for each class."""
     out: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: show-NAME.png)")] = None
     """Picture to write. The name ends in .png, .pdf or .svg."""
-    against: Annotated[Path | None, arg(metavar="CHECKPOINT", help_behavior_hint="")] = None
+    against: Annotated[str | None, arg(metavar="CHECKPOINT", help_behavior_hint="")] = None
     """With many videos: checkpoint whose fixed kernels are drawn next to TAM's. It has i3d, tconv, tei or
-    tam-ibm, or is a 3D network without TAM."""
+    tam-ibm, or is a 3D network without TAM. For a SlowFast, this must be a SlowFast, too."""
     clips: int = 4
     """With many videos: number of clips to draw individually."""
     limit: int = 200

@@ -9,6 +9,7 @@ import dataclasses
 import io
 import json
 import os
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,7 @@ import tyro
 
 from tanet.checkpoints import checkpoint as checkpoints
 from tanet.checkpoints.checkpoint import Checkpoint
-from tanet.checkpoints.weights import file_of
-from tanet.cli.common import Device, OptionalFile, parse
+from tanet.cli.common import Device, OptionalFile, find_checkpoint, parse
 from tanet.cli.console import progress_bar, say, show_accuracy, show_mistakes, warn
 from tanet.data.annotations import read_test_samples
 from tanet.data.samples import Sample
@@ -46,7 +46,7 @@ class TestFlags:
     """
 
     models: Annotated[
-        tyro.conf.Positional[tuple[Path, ...]],
+        tyro.conf.Positional[tuple[str, ...]],
         tyro.conf.arg(metavar="CHECKPOINT|SCORES …", help_behavior_hint=""),
     ] = ()
     """Checkpoints, or score files written with --save-scores. The scores of several files are averaged."""
@@ -97,10 +97,11 @@ def run(args: list[str]) -> int:
     flags = parse(TestFlags(), args, prog="tanet test")
     with join_process_group(flags.device, timeout=PATIENCE) as (group, device):
         with group.errors_on_all_ranks():
-            _check(flags)
+            paths = [find_checkpoint(name) for name in flags.models]
+            _check(flags, paths)
             parts = [
                 score_files.load(path) if score_files.is_scores(path) else _model(path, args, device)
-                for path in map(file_of, flags.models)
+                for path in paths
             ]
             # Check now, not after hours of testing, that the models can be averaged.
             blank = [part.nothing() if isinstance(part, _Model) else part for part in parts]
@@ -127,7 +128,7 @@ def _tell(found: Scores, flags: TestFlags) -> None:
         say(f"answers: {flags.json}")
 
 
-def _check(flags: TestFlags) -> None:
+def _check(flags: TestFlags, paths: Sequence[Path]) -> None:
     """Check the flags before any checkpoint or score file is loaded."""
     if not flags.models:
         raise UserError("no checkpoint given; usage: tanet test CHECKPOINT …")
@@ -140,9 +141,9 @@ def _check(flags: TestFlags) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.is_dir() or not os.access(out.parent, os.W_OK):
             raise UserError(f"{out}: cannot be written; choose another file")
-        if out.exists() and out.resolve() in {path.resolve() for path in flags.models}:
+        if out.exists() and out.resolve() in {path.resolve() for path in paths}:
             raise UserError(f"{out} is an input file, and would be overwritten: choose another file")
-    if all(score_files.is_scores(file_of(path)) for path in flags.models) and (
+    if all(score_files.is_scores(path) for path in paths) and (
         flags.protocol or (flags.data, flags.eval) != (Data(), Eval())
     ):
         raise UserError("saved scores cannot be changed: --eval and --data apply only to checkpoints")

@@ -14,7 +14,16 @@ from typing import Any
 
 from tanet.checkpoints.checkpoint import read_header
 from tanet.checkpoints.recipe_from_file import recipe_from_file, sampling_of, with_fields
-from tanet.cli.common import WIDTH, Device, OptionalFile, fail, parse, parse_known, unknown_words
+from tanet.cli.common import (
+    WIDTH,
+    Device,
+    OptionalCheckpoint,
+    fail,
+    find_checkpoint,
+    parse,
+    parse_known,
+    unknown_words,
+)
 from tanet.cli.console import TrainingScreen, say, warn
 from tanet.cli.train_help import short_help
 from tanet.errors import UserError
@@ -30,9 +39,10 @@ from tanet.training.trainer import Event, Interrupted, train
 class TrainFlags(Recipe):
     """Train a network on videos."""
 
-    init: OptionalFile = None
-    """Initial weights. A checkpoint also sets the network, and for 3D networks the sampling and sizes of
-    clips. ImageNet weights set only the 2D network."""
+    init: OptionalCheckpoint = None
+    """Initial weights: a file, a name of published weights (`tanet models`), or hf://user/name. A checkpoint
+    also sets the network, and for 3D networks the sampling and sizes of clips. ImageNet weights set only the
+    2D network."""
     out: Path = Path("runs/train")
     """Folder for checkpoints and metrics. The folder must not contain another run."""
     device: Device = "auto"
@@ -162,7 +172,7 @@ def _sections(recipe: Recipe) -> dict[str, Any]:
 class _StartFlags:
     """The flags that tell which network a training starts with."""
 
-    init: OptionalFile = None
+    init: OptionalCheckpoint = None
     out: Path = Path("runs/train")
     resume: bool = False
 
@@ -176,11 +186,12 @@ def _start_from_file(args: list[str], recipe: Recipe, *, out: Path) -> Recipe:
     for field in ("init", "weights"):
         if f"model.{field}" in given:
             raise UserError(f"--init and --model.{field} both set the weights to start from: give only one")
-    if flags.resume and not flags.init.exists() and has_recipe(flags.out):
+    if flags.resume and not Path(flags.init).exists() and has_recipe(flags.out):
         # A resumed run reads its network from the run folder, so it does not need the --init file any more.
         run = read_run_recipe(flags.out)
         return with_fields(recipe, model=run.model, values=sampling_of(run))
-    recipe, note = recipe_from_file(flags.init, recipe, given=given)
-    if note and is_main_process():
+    find_checkpoint(flags.init)  # shows the progress if it has to be downloaded
+    recipe, notes = recipe_from_file(flags.init, recipe, given=given)
+    for note in notes if is_main_process() else ():
         warn(note)
     return recipe

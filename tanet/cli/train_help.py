@@ -18,6 +18,7 @@ FIRST = {
     "out": "FOLDER",
     "model.temporal": "MODULE",
     "model.frames": "INT",
+    "optim.trained": "{all,from-res2,…,head}",
     "optim.epochs": "INT",
     "optim.batch": "INT",
     "optim.lr": "FLOAT",

@@ -88,6 +88,7 @@ def eval_indices(
     `style` selects the rules of other code. TSM and mmaction2 test two uniform clips: the middle frames of
     the segments, and their first frames ("twice_sample"). A single dense clip of mmaction2 is the first
     one. PySlowFast's dense clip k of V starts at k/V of the last possible start, so no clip is the last one.
+    Of one clip, its published code would see only the start of the video; here, it is the middle clip.
 
     Only `rate` 30fps uses the video's frame rate `fps`. If it is not known, it is taken as 30.
     """
@@ -96,7 +97,7 @@ def eval_indices(
         length = _frames_in(window, fps)
         starts = _spread_starts(max(n - length, 0), clips=clips, style=style)
         return _timed(starts, n, frames=frames, length=length)
-    if clips == 1 and (sampling == "uniform" or style not in ("mmaction2", "pyslowfast")):
+    if clips == 1 and (sampling == "uniform" or style != "mmaction2"):
         return middle_indices(n, frames=frames, sampling=sampling, window=window)[None]
     if sampling == "dense":
         last = _dense_starts(n, window=window) - 1
@@ -125,10 +126,10 @@ def _frames_in(window: int, fps: float | None) -> float:
 
 def _spread_starts(last: float, *, clips: int, style: Style) -> np.ndarray:
     """Return the starts of V dense clips, of which none may start after `last`: float64 [V]."""
-    if style == "pyslowfast":
-        return last * np.arange(clips) / clips
     if clips == 1:
         return np.array([0.0 if style == "mmaction2" else last / 2])
+    if style == "pyslowfast":
+        return last * np.arange(clips) / clips
     return np.linspace(0, last, clips)
 
 

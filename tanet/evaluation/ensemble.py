@@ -42,7 +42,7 @@ def average_models(parts: Sequence[Scores], *, weights: Sequence[float] = ()) ->
         raise UserError(f"no video could be read by all models: {', '.join(part.name for part in parts)}")
     mean = torch.zeros(len(keys), len(first.report.classes))
     for part, share in zip(parts, shares, strict=True):
-        _check_classes(part, first)
+        same_classes(part.report.classes, first.report.classes, names=(part.name, first.name))
         mean += share * part.report.scores[_rows(part, keys, unreadable, first)]
     sources = tuple(
         dataclasses.replace(source, weight=source.weight * share)
@@ -90,12 +90,21 @@ def _rows(part: Scores, keys: list[tuple[str, int]], unreadable: Container[str],
     return [places[key] for key in keys]
 
 
-def _check_classes(part: Scores, first: Scores) -> None:
-    ours, theirs = first.report.classes, part.report.classes
-    if ours == theirs:
+def same_classes(theirs: Sequence[str], ours: Sequence[str], *, names: tuple[str, str]) -> None:
+    """Check that two models have the same classes in the same order.
+
+    Args:
+        theirs: class names of one model.
+        ours: class names of the other model.
+        names: names of the two models, for the message.
+
+    Raises:
+        UserError: the classes differ.
+    """
+    if tuple(ours) == tuple(theirs):
         return
     if odd := sorted(set(ours) ^ set(theirs)):
         cause = f"{len(theirs)} and {len(ours)}, and '{odd[0]}' is in only one of them"
     else:
         cause = "the same classes, but in another order"
-    raise UserError(f"{part.name} and {first.name} have different classes: {cause}")
+    raise UserError(f"{names[0]} and {names[1]} have different classes: {cause}")

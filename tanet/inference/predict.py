@@ -1,16 +1,18 @@
 """Predict the label of a video: a file, a folder of frame images, an array of frames, or pictures.
 
-    model = tanet.load("best.safetensors")
-    tanet.predict("jump.mp4", model).label
+    tanet.predict("jump.mp4").label                      the default model
+    tanet.predict("jump.mp4", "tsm-r50-k400").label      a model by name; several make an ensemble
 
-Videos are processed in the same way as in testing.
+Videos are processed in the same way as in testing. Each video has a forward pass of its own, so its answer
+does not depend on other videos.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 
 import torch
@@ -19,9 +21,14 @@ from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.data.views import read_views
 from tanet.errors import UserError
 from tanet.evaluation.scorer import video_scores
+from tanet.inference.models import Member, ModelSource, find_models
 from tanet.recipes.recipe import Eval
+from tanet.runtime.device import available_cores
+from tanet.runtime.events import OnEvent, ignore
 from tanet.video import DamagedVideo, Video, VideoError
 from tanet.video.video_source import VideoSource, open_source, source_name
+
+MOST_WORKERS = 8
 
 
 @dataclass(frozen=True)
@@ -41,100 +48,140 @@ class Prediction:
     """Description of what is wrong with a damaged or unusual video; "" for other videos."""
 
 
-def predict(video: VideoSource, model: Checkpoint, *, eval: Eval | None = None) -> Prediction:
+def predict(
+    video: VideoSource,
+    model: ModelSource | Sequence[ModelSource] | None = None,
+    *,
+    weights: Sequence[float] = (),
+    eval: Eval | None = None,
+    device: str | torch.device | None = None,
+    on_event: OnEvent = ignore,
+) -> Prediction:
     """Recognise the action in one video.
 
     Args:
         video: path of a video file or of a folder of frame images; the content of a video file; the frames as
             an array, for example uint8 [frames, H, W, 3]; or pictures. `open_source` lists all sources.
-        model: checkpoint; the prediction runs on the checkpoint's device.
+        model: a checkpoint, which runs on its device, or its name: a path, published weights such as
+            "tsm-r50-k400", or hf://user/name. A list makes an ensemble, which averages probabilities. None is
+            `DEFAULT_MODEL`. A model given by name is loaded once for each process and device.
+        weights: weight of each model of an ensemble; by default, all weights are equal.
         eval: number and size of the views; None uses the settings of the checkpoint's recipe.
+        device: device of a model given by name; None uses a GPU if there is one.
+        on_event: receives `Progress` and `Note` of a download.
 
     Raises:
         VideoError: the video cannot be read, or is none of these.
-        UserError: `model` is not a checkpoint, or the network's scores are NaN.
+        UserError: `model` is not a model, or cannot be loaded; or the network's scores are NaN.
     """
-    eval = _eval(model, eval)
-    return _answer(video, _views(video, model, eval), model, eval)
+    if isinstance(video, Checkpoint):
+        raise UserError("predict(video, model): the video comes first, and the model second")
+    members = find_models(model, weights=weights, eval=eval, device=device, on_event=on_event)
+    return _answer(video, _views(video, members), members)
 
 
 def predict_all(
-    videos: Iterable[VideoSource], model: Checkpoint, *, eval: Eval | None = None, workers: int = 2
+    videos: Iterable[VideoSource],
+    model: ModelSource | Sequence[ModelSource] | None = None,
+    *,
+    weights: Sequence[float] = (),
+    eval: Eval | None = None,
+    device: str | torch.device | None = None,
+    workers: int | None = None,
+    on_event: OnEvent = ignore,
 ) -> Iterator[Prediction | VideoError]:
     """Recognise the actions in many videos.
 
     Args:
         videos: videos of any kind that `predict` takes, for example paths.
-        model: checkpoint; the predictions run on the checkpoint's device.
-        eval: number and size of the views; None uses the settings of the checkpoint's recipe.
-        workers: number of threads that decode the next videos in advance.
+        model, weights, eval, device, on_event: as in `predict`.
+        workers: number of threads that decode the next videos in advance; None: one for each core, at most 8.
 
     Yields:
         The prediction for each video, in order, or a VideoError if the video cannot be read.
 
     Raises:
-        UserError: `videos` is one video, `model` is not a checkpoint, or the network's scores are NaN.
+        UserError: `videos` is one video, `model` cannot be used, or the network's scores are NaN.
     """
-    eval = _eval(model, eval)
     if isinstance(videos, str | bytes | os.PathLike | Mapping) or hasattr(videos, "read"):
         raise UserError("predict_all takes several videos: give a list, or use predict for one video")
     if not isinstance(videos, Iterable):
         raise UserError(f"predict_all takes a list of videos, not {type(videos).__name__}")
+    members = find_models(model, weights=weights, eval=eval, device=device, on_event=on_event)
+    yield from predict_with(members, videos, workers=workers)
+
+
+def predict_with(
+    members: Sequence[Member], videos: Iterable[VideoSource], *, workers: int | None = None
+) -> Iterator[Prediction | VideoError]:
+    """Recognise the actions in many videos with models that are loaded; see `predict_all`."""
+    workers = workers or min(available_cores(), MOST_WORKERS)
     remaining = iter(videos)
     with ThreadPoolExecutor(workers) as pool:
-        ahead = [(path, pool.submit(_views, path, model, eval)) for path in islice(remaining, 2 * workers)]
-        while ahead:
-            path, views = ahead.pop(0)
-            ahead += [(later, pool.submit(_views, later, model, eval)) for later in islice(remaining, 1)]
-            try:
-                yield _answer(path, views.result(), model, eval)
-            except VideoError as error:
-                yield error
-
-
-def _eval(model: Checkpoint, eval: Eval | None) -> Eval:
-    """Return `eval`, or the settings of the checkpoint's recipe if it is None."""
-    if not isinstance(model, Checkpoint):
-        raise UserError(f"expected a checkpoint, not {type(model).__name__}: load it with tanet.load(path)")
-    # A new recipe checks that the views suit the network.
-    return replace(model.recipe, eval=eval).eval if eval else model.recipe.eval
+        ahead = deque((path, pool.submit(_views, path, members)) for path in islice(remaining, 2 * workers))
+        try:
+            while ahead:
+                path, read = ahead.popleft()
+                ahead += [(later, pool.submit(_views, later, members)) for later in islice(remaining, 1)]
+                try:
+                    yield _answer(path, read.result(), members)
+                except VideoError as error:
+                    yield error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # after an interruption, decode no more videos
 
 
 @dataclass(frozen=True)
 class _Views:
     """The views of a video, and the fields `frames` and `note` of the `Prediction` for the video."""
 
-    views: torch.Tensor
-    """uint8 [V·crops, T, 3, S, S]."""
+    views: tuple[torch.Tensor, ...]
+    """For each model, uint8 [V·crops, T, 3, S, S]."""
     frames: int
     note: str = ""
 
 
-def _views(source: VideoSource, model: Checkpoint, eval: Eval) -> _Views:
+def _views(source: VideoSource, members: Sequence[Member]) -> _Views:
     """Read the views of a video. If the video is damaged, use only the frames before the damage."""
-    frames, data = model.recipe.model.frames, model.recipe.data
     # The caller closes a video that the caller opened.
     with nullcontext(source) if isinstance(source, Video) else open_source(source) as video:
         promised = video.frames
         try:
-            views = read_views(video, frames=frames, data=data, eval=eval)
+            views = _views_for_each(video, members)
             return _Views(views, promised, "; ".join(video.notes))
         except DamagedVideo as damage:
             if not damage.frames:
                 raise
-            views = read_views(video, frames=frames, data=data, eval=eval, count=damage.frames)
+            views = _views_for_each(video, members, count=damage.frames)
             note = f"damaged: only {damage.frames} of {promised} frames can be read"
             return _Views(views, damage.frames, note)
 
 
-def _answer(video: VideoSource, read: _Views, model: Checkpoint, eval: Eval) -> Prediction:
-    precision = model.recipe.optim.precision
-    scores = video_scores(model.network, read.views[None], eval=eval, precision=precision)[0]
-    name = source_name(video)
+def _views_for_each(
+    video: Video, members: Sequence[Member], *, count: int | None = None
+) -> tuple[torch.Tensor, ...]:
+    """Read the views of each model. Models with the same settings share them."""
+    known: dict[object, torch.Tensor] = {}
+    keys = []
+    for member in members:
+        recipe = member.checkpoint.recipe
+        frames, data = recipe.model.frames, recipe.data
+        keys.append((frames, data.sampling, data.window, data.rate, member.eval))
+        if keys[-1] not in known:
+            known[keys[-1]] = read_views(video, frames=frames, data=data, eval=member.eval, count=count)
+    return tuple(known[key] for key in keys)
+
+
+def _answer(video: VideoSource, read: _Views, members: Sequence[Member]) -> Prediction:
+    name, classes = source_name(video), members[0].checkpoint.classes
+    scores = torch.zeros(len(classes))
+    for member, views in zip(members, read.views, strict=True):
+        checkpoint = member.checkpoint
+        precision = checkpoint.recipe.optim.precision
+        found = video_scores(checkpoint.network, views[None], eval=member.eval, precision=precision)[0]
+        scores += member.weight * found
     if scores.isnan().any():
         raise UserError(f"{name}: the network's scores are not numbers (NaN)")
     best = scores.topk(min(5, len(scores)))
-    top5 = tuple(
-        (model.classes[i], p) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    )
+    top5 = tuple((classes[i], p) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True))
     return Prediction(name, *top5[0], top5, read.frames, read.note)

@@ -15,6 +15,7 @@ from tanet.recipes.published3d import (
     I3D_TABLE6,
     NL_I3D,
     NON_LOCAL,
+    R101,
     SLOWFAST,
     SLOWFAST_8X8,
     SLOWFAST_16X8,
@@ -48,6 +49,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         name: Architecture(settings)
         for name, settings in {
             "c2d-resnet50": Network2D(temporal="none"),
+            "c2d-resnet101": Network2D(backbone="resnet101", temporal="none"),
             "c2d-pool-resnet50": Network2D(temporal="pool"),
             "c2d-tconv-resnet50": Network2D(temporal="tconv"),
             "i3d-resnet50": Network2D(temporal="i3d"),
@@ -93,6 +95,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "tam-i3d-r50": _clip(replace(I3D, temporal="tam"), step=2),
     "slowonly-r50": _clip(SLOWONLY, step=8),
     "slowonly-r50-4x16": _clip(replace(SLOWONLY, frames=4), step=16),
+    "slowonly-r101": _clip(replace(SLOWONLY, blocks=R101), step=8),
     "tam-slowonly-r50": _clip(replace(SLOWONLY, temporal="tam"), step=8),
     "slowfast-r50-4x16": _clip(SLOWFAST, step=2),
     "slowfast-r50-8x8": _clip(SLOWFAST_8X8, step=2),

@@ -8,7 +8,7 @@ In evaluation mode `head(features(clips))` equals `network(clips)` up to roundin
 """
 
 import copy
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from torch import nn
@@ -35,6 +35,8 @@ class Network(nn.Module):
     """Memory format for `optimize`; None for `memory_format` (results/speed3d.csv)."""
     temporal_trained: bool = False
     """Whether the temporal modules started from trained weights. If not, the optimizer treats them as new."""
+    frozen: tuple[str, ...] = ()
+    """Names of the modules that stay in evaluation mode in training (freeze.py)."""
 
     def __init__(self, *, frames: int, input_spec: InputSpec = IMAGENET) -> None:
         super().__init__()
@@ -43,6 +45,21 @@ class Network(nn.Module):
     def features(self, clips: torch.Tensor) -> torch.Tensor:
         """Compute the input of the classifier: normalised clips [B, T, 3, H, W] → features [B, F]."""
         raise NotImplementedError
+
+    def stages(self) -> dict[str, tuple[str, ...]]:
+        """Return the stages and the names of their modules, from input to output.
+
+        The stages are stem, res2, res3, res4 and res5, with maps of stride 2, 4, 8, 16 and 32. Layers between
+        res5 and the classifier belong to res5. A stage without weights is left out.
+        """
+        raise NotImplementedError
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the network to training or evaluation mode. Frozen modules stay in evaluation mode."""
+        super().train(mode)
+        for name in self.frozen:
+            self.get_submodule(name).training = False
+        return self
 
     def check_clips(self, clips: torch.Tensor) -> None:
         """Raise ValueError unless the clips have the shape [B, T, 3, H, W], where T is `frames`."""

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from tanet.models.fusion.fuse_tam import absorb_batch_norms, absorb_convs
+from tanet.models.insertion.sites import stages_of
 from tanet.models.network import Network
 from tanet.models.temporal.absorbed_norm import AbsorbedBatchNorm
 from tanet.recipes.input_spec import IMAGENET, InputSpec
@@ -47,6 +48,11 @@ class VideoNet(Network):
         nn.init.normal_(self.head.weight, std=0.001)
         nn.init.zeros_(self.head.bias)
         self.plugged = _plugged_modules(backbone)
+
+    def stages(self) -> dict[str, tuple[str, ...]]:
+        """Return the stages and the names of their modules; see `Network`."""
+        found = stages_of(self.backbone)
+        return {stage: tuple(f"backbone.{name}" for name in names) for stage, names in found.items()}
 
     def features(self, clips: torch.Tensor) -> torch.Tensor:
         """Average the features of the frames: [B, T, 3, H, W] → [B, F], in float32 or wider."""

@@ -2,8 +2,8 @@
 
 The estimate is the sum of:
 
-    for each parameter    4 bytes for the weight, 4 for the gradient, and 4 for momentum (8 with AdamW)
-                          2 more bytes if training is in bfloat16
+    for each parameter    4 bytes for the weight; 2 more if training is in bfloat16
+                          if it is trained, 4 for the gradient, and 4 for momentum (8 with AdamW)
     for each clip         the bytes that autograd keeps for the backward pass (half of them in bfloat16)
                           the bytes of the clip in float32
 
@@ -16,6 +16,7 @@ TAM, and 0.99 without TAM.
 import torch
 
 from tanet.errors import UserError
+from tanet.models.freeze import count_parameters, freeze
 from tanet.models.network import Network
 from tanet.profiling.flops import build_on_meta
 from tanet.recipes.recipe import Recipe
@@ -31,14 +32,30 @@ def training_memory(recipe: Recipe, *, classes: int, clips: int, half: bool) -> 
         half: whether training is in bfloat16, which halves the bytes that autograd keeps.
 
     Raises:
-        UserError: the network cannot be built, or frames of data.size pixels do not fit the network.
+        UserError: the network cannot be built, has no stage that `optim.trained` names, or frames of
+            data.size pixels do not fit it.
     """
-    network, size = build_on_meta(recipe.model, classes=classes), recipe.data.size
-    parameters = sum(parameter.numel() for parameter in network.parameters())
+    network, size = frozen_on_meta(recipe, classes=classes), recipe.data.size
+    parameters, trained = count_parameters(network)
     state = 8 if recipe.optim.method == "adamw" else 4
     kept = _kept_by_autograd(network, size=size)
     clip = 4 * network.frames * 3 * size * size
-    return parameters * (8 + state + 2 * half) + clips * (kept // (2 if half else 1) + clip)
+    weights = parameters * (4 + 2 * half) + trained * (4 + state)
+    return weights + clips * (kept // (2 if half else 1) + clip)
+
+
+def frozen_on_meta(recipe: Recipe, *, classes: int) -> Network:
+    """Build the network of a recipe on the meta device, frozen as in training.
+
+    No file is read: the temporal modules are taken to be trained if the training starts from a checkpoint.
+
+    Raises:
+        UserError: the network cannot be built, or has no stage that `optim.trained` names.
+    """
+    network = build_on_meta(recipe.model, classes=classes)
+    network.temporal_trained = bool(recipe.model.init)
+    freeze(network, trained=recipe.optim.trained)
+    return network
 
 
 def _kept_by_autograd(network: Network, *, size: int) -> int:

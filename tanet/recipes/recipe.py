@@ -131,6 +131,9 @@ class Optim(Section):
     mmaction2; or none. `biases` published gives their biases 10 times the learning rate."""
     new_layer_lr_scale: float = setting(1.0, above=0)
     """Learning rate multiplier for new layers: the classifier, and temporal modules that `init` lacks."""
+    trained: Literal["all", "from-res2", "from-res3", "from-res4", "from-res5", "head"] = "all"
+    """Layers to train. all: the whole network. head: only the classifier (linear probe). from-res4: res4 and
+    the layers after it. The other layers are frozen, but new temporal modules are always trained."""
     smoothing: float = setting(0.0, least=0, below=1)
     """Label smoothing: fraction of the target probability that is spread evenly over all classes."""
     sync_norm: bool = False

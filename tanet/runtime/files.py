@@ -1,6 +1,7 @@
-"""Functions for files: write a file atomically, name a file relative to a folder, list package versions."""
+"""Functions for files: write and hash files, name a file relative to a folder, list package versions."""
 
 import errno
+import hashlib
 import json
 import os
 from importlib import metadata
@@ -38,6 +39,12 @@ def json_bytes(values: object, *, indent: int | None = None, compact: bool = Fal
     return text.encode("utf-8", "backslashreplace")
 
 
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def write_atomically(path: str | Path, content: bytes) -> None:
     """Write a file atomically: even after a power failure, the file is either complete or unchanged.
 
@@ -53,14 +60,14 @@ def write_atomically(path: str | Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         unfinished.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Sync a folder to disk, so that a new file in it survives a power failure. Do nothing on Windows."""
     if os.name == "posix":
         number = os.open(folder, os.O_RDONLY)

@@ -7,7 +7,9 @@ a killed process has left a lock file behind, the next process takes over that f
 import os
 import socket
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -15,19 +17,23 @@ from typing import IO
 from tanet.errors import UserError
 
 NAME = ".lock"
+PAUSE = 0.2  # seconds between two attempts of a process that waits
 _held: set[Path] = set()  # lock files of this process: the operating system lets a process lock twice
+_guard = threading.Lock()  # for `_held`
 
 
 @contextmanager
-def lock_folder(folder: Path, *, work: str) -> Iterator[None]:
+def lock_folder(folder: Path, *, work: str, on_wait: Callable[[str], None] | None = None) -> Iterator[None]:
     """Hold the lock of a folder; the folder is created, and removed again if it is empty at the end.
 
     Args:
         folder: the folder.
         work: what the process that holds the lock does, for the message.
+        on_wait: if another process holds the lock, wait for it, after one call of this function with a text
+            that names the process. None raises UserError instead.
 
     Raises:
-        UserError: another process holds the lock, or the path is a file.
+        UserError: another process holds the lock and `on_wait` is None, or the path is a file.
         OSError: the folder cannot be written.
     """
     if folder.exists() and not folder.is_dir():
@@ -35,7 +41,7 @@ def lock_folder(folder: Path, *, work: str) -> Iterator[None]:
     above = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / NAME
-    file = _open_locked(path, work)
+    file = _open_locked(path, work, on_wait)
     try:
         file.truncate(0)
         file.write(f"{work} by process {os.getpid()} on {socket.gethostname()}\n".encode())
@@ -43,8 +49,9 @@ def lock_folder(folder: Path, *, work: str) -> Iterator[None]:
         yield
     finally:
         path.unlink(missing_ok=True)  # before the lock is released
-        _held.discard(path.absolute())
-        file.close()
+        with _guard:
+            _held.discard(path.absolute())
+            file.close()
         for created in above:
             try:
                 created.rmdir()
@@ -52,22 +59,42 @@ def lock_folder(folder: Path, *, work: str) -> Iterator[None]:
                 break
 
 
-def _open_locked(path: Path, work: str) -> IO[bytes]:
+def _open_locked(path: Path, work: str, on_wait: Callable[[str], None] | None) -> IO[bytes]:
+    told = False
     while True:
-        # A process loses its lock when it closes any file object of the lock file, so look at `_held` first.
-        own = path.absolute() in _held
+        with _guard:
+            found = _try_open(path, work)
+        if isinstance(found, str):
+            if on_wait is None:
+                raise UserError(f"{path.parent}: in use ({found}); wait for it, or choose another folder")
+            if not told:
+                on_wait(found)
+            told = True
+            time.sleep(PAUSE)
+        elif found:
+            return found
+
+
+def _try_open(path: Path, work: str) -> IO[bytes] | str | None:
+    """Return the locked file, the name of the lock's holder, or None if the holder just removed the file."""
+    # A process loses its lock when it closes any file object of the lock file, so look at `_held` first.
+    own = path.absolute() in _held
+    try:
         file = None if own else path.open("a+b", buffering=0)
-        if file is None or not _try_lock(file):
-            holder = path.read_text(errors="replace").strip() if file else ""
-            if file:
-                file.close()
-            holder = holder or f"{work} by {'this' if own else 'another'} process"
-            raise UserError(f"{path.parent}: in use ({holder}); wait for it, or choose another folder")
-        # The process that held the lock may have removed the file after it was opened here.
-        if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
-            _held.add(path.absolute())
-            return file
-        file.close()
+    except FileNotFoundError:  # the holder has removed the empty folder
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return None
+    if file is None or not _try_lock(file):
+        holder = path.read_text(errors="replace").strip() if file and path.exists() else ""
+        if file:
+            file.close()
+        return holder or f"{work} by {'this' if own else 'another'} process"
+    # The process that held the lock may have removed the file after it was opened here.
+    if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+        _held.add(path.absolute())
+        return file
+    file.close()
+    return None
 
 
 if sys.platform == "win32":

@@ -8,6 +8,7 @@ from tanet.errors import abbreviate
 from tanet.evaluation.evaluate import VideosDone
 from tanet.evaluation.report import Report
 from tanet.runtime.events import Note
+from tanet.runtime.events import Progress as DownloadProgress
 from tanet.training.plan import Plan
 
 PROGRESS_INTERVAL = 0.5  # seconds between two reports of progress
@@ -80,7 +81,7 @@ class BadStep:
         return f"loss or gradient not finite in epoch {self.epoch}, step {self.step}, with {videos}"
 
 
-Event = Split | Plan | Note | BadVideo | BadStep | Progress | VideosDone | EpochResult
+Event = Split | Plan | Note | BadVideo | BadStep | DownloadProgress | Progress | VideosDone | EpochResult
 """An event of a training run. A `VideosDone` reports the progress of a validation."""
 
 

@@ -58,7 +58,7 @@ class NormStatistics:
         Raises:
             UserError: a worker hangs or died.
         """
-        if not self.videos:
+        if not self.videos or not trained_norms(network):
             return
         recipe = self.recipe
         one_view = replace(recipe.eval, clips=1, crops=1, frames=0)  # clips as long as in training
@@ -82,11 +82,17 @@ class NormStatistics:
                     network(normalise(views, network.input_spec))
 
 
+def trained_norms(network: Network) -> list[_BatchNorm]:
+    """Return the BatchNorms with running statistics that are not frozen."""
+    modules = {name: m for name, m in network.named_modules() if isinstance(m, _BatchNorm)}
+    return [m for name, m in modules.items() if m.track_running_stats and name not in network.frozen]
+
+
 @contextmanager
-def _only_norms_train(network: nn.Module) -> Iterator[list[_BatchNorm]]:
+def _only_norms_train(network: Network) -> Iterator[list[_BatchNorm]]:
     """Set a network to training mode, without dropout; restore modes and momenta at the end."""
     modes = {module: module.training for module in network.modules()}
-    norms = [m for m in modes if isinstance(m, _BatchNorm) and m.track_running_stats]
+    norms = trained_norms(network)
     momenta = [norm.momentum for norm in norms]
     network.train()
     for module in modes:

@@ -12,7 +12,7 @@ decay of its layer's weight, as in PySlowFast.
 
 `linear_lr_boost` selects the Linear layers that are boosted: all, only the classifier, or none.
 `new_layer_lr_scale` multiplies the learning rates of new layers as well. New layers are the classifier, and
-temporal modules that get no weights from a checkpoint.
+temporal modules that get no weights from a checkpoint. Frozen parameters are in no group.
 """
 
 from typing import Any
@@ -29,13 +29,15 @@ def param_groups(network: nn.Module, optim: Optim, *, trained: bool = False) -> 
     """Return the parameter groups of a network: dicts with name, params, lr, lr_scale and weight_decay.
 
     Args:
-        network: a Network. Each of its parameters is in exactly one group.
+        network: a Network. Each parameter that is not frozen is in exactly one group.
         optim: optimizer settings of the recipe.
         trained: whether the network's temporal modules start from trained weights.
     """
     groups: dict[str, dict[str, Any]] = {}
     for name, module in network.named_modules():
         for kind, param in module.named_parameters(recurse=False):
+            if not param.requires_grad:
+                continue
             group, lr_scale, decays = _rule(name, module, kind, optim)
             if optim.new_layer_lr_scale != 1 and is_fresh(f"{name}.{kind}", trained=trained):
                 group, lr_scale = f"fresh {group}", optim.new_layer_lr_scale * lr_scale
@@ -71,7 +73,7 @@ def make_optimizer(network: nn.Module, optim: Optim, *, trained: bool = False) -
         sgd = torch.optim.SGD(
             groups, lr=optim.lr, momentum=optim.momentum, nesterov=optim.nesterov, fused=True
         )
-        for param in network.parameters():
+        for param in (param for group in groups for param in group["params"]):
             # Fill the momentum buffers with zeros now, because the first step may be skipped (step.py).
             # A skipped first step would allocate the momentum buffers, but leave them uninitialised.
             sgd.state[param]["momentum_buffer"] = torch.zeros_like(param)

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import torch
 
 from tanet.data.samples import Split
-from tanet.profiling.memory import training_memory
+from tanet.models.freeze import describe_trained
+from tanet.profiling.memory import frozen_on_meta, training_memory
 from tanet.recipes.diff import changed_fields
 from tanet.recipes.network2d import Network2D
 from tanet.recipes.network_settings import NetworkSettings
 from tanet.recipes.recipe import Optim, Recipe
-from tanet.training.norm_statistics import videos_for_statistics
+from tanet.training.norm_statistics import trained_norms, videos_for_statistics
 from tanet.training.plan_cost import recipe_for_cpu
 from tanet.training.plan_warnings import _against, _of_data, _of_optim, _of_sizes
 from tanet.training.schedule import lr_at, peak_lr, shorten_schedule, steps_per_epoch, warmup_start_lr
@@ -45,6 +46,8 @@ class Plan:
     """Text that says where the initial weights come from."""
     memory: int
     """Estimated memory for training on each device, in bytes."""
+    trained: str = ""
+    """Text that says how many parameters are trained, and which layers; "" if no layer is frozen."""
     every: int = 1
     """Epochs between two validations. The last epoch is always validated."""
     device: str = "cpu"
@@ -79,6 +82,7 @@ class Plan:
             f"{total} of {self.batch} clips{each}",
             self.schedule,
             self.start,
+            *([self.trained] if self.trained else []),
             f"memory for training: {memory}",
         ]
         if self.cheaper:
@@ -110,7 +114,7 @@ def plan(
             the plan warns if the GPU has less memory than estimated.
 
     Raises:
-        UserError: the recipe's network cannot be built.
+        UserError: the recipe's network cannot be built, or has no stage that `optim.trained` names.
     """
     kind, classes = torch.device(device).type, len(split.classes)
     cheaper = recipe_for_cpu(recipe, reference, classes=classes) if kind == "cpu" else ""
@@ -122,6 +126,7 @@ def plan(
     half = kind == "cuda" and optim.precision == "bfloat16"
     clips = -(-batch // (world_size * optim.accumulate))
     memory = training_memory(recipe, classes=classes, clips=clips, half=half)
+    trained, norms = _trained(recipe, classes=classes)
     found = [*_of_data(recipe, split), *_of_optim(optim)]
     available = _memory_of(torch.device(device))
     if available is not None and memory > available:
@@ -142,12 +147,13 @@ def plan(
         epochs=optim.epochs,
         schedule=_schedule(optim, steps),
         start=_start(recipe.model),
+        trained=trained,
         memory=memory,
         every=recipe.eval.every,
         device=kind,
         cheaper=cheaper,
         changed=tuple(changed_fields(recipe, reference)) if reference is not None else (),
-        statistics=len(videos_for_statistics(recipe, split)),
+        statistics=len(videos_for_statistics(recipe, split)) if norms else 0,
         warnings=tuple(found),
     )
 
@@ -179,6 +185,15 @@ def _start(model: NetworkSettings) -> str:
         inflated = "" if isinstance(model, Network2D) else ", inflated to three dimensions"
         return f"starts from the image network {model.weights}{inflated}"
     return "starts from scratch"
+
+
+def _trained(recipe: Recipe, *, classes: int) -> tuple[str, bool]:
+    """Return a text about frozen layers, "" if there are none; and whether any BatchNorm is trained."""
+    trained = recipe.optim.trained
+    if trained == "all":
+        return "", True
+    network = frozen_on_meta(recipe, classes=classes)
+    return describe_trained(network, trained=trained), bool(trained_norms(network))
 
 
 def _count(number: int, what: str) -> str:

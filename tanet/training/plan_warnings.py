@@ -19,7 +19,13 @@ def _of_data(recipe: Recipe, split: Split) -> list[str]:
     """Return warnings about settings of a recipe that do not suit the videos of a split."""
     data, model = recipe.data, recipe.model
     found = []
-    if not (model.weights or model.init or _learns_from_scratch(model, videos=len(split.train))):
+    starts = bool(model.weights or model.init)
+    if not starts and recipe.optim.trained != "all":
+        found.append(
+            f"optim.trained {recipe.optim.trained} freezes layers with random weights; "
+            "give the weights of a trained network with --init"
+        )
+    elif not (starts or _learns_from_scratch(model, videos=len(split.train))):
         inflates = isinstance(model, Network2D | ResNet3D)
         network = model.backbone if isinstance(model, Network2D) else "this network"
         found.append(

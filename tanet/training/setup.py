@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tanet.checkpoints.initialize import load_image_weights, load_initial_weights
+from tanet.checkpoints.sources import resolve
 from tanet.data.annotations import read_split
 from tanet.data.class_folders import one_class
 from tanet.data.dataset import EpochSampler, TrainClips
@@ -16,6 +17,7 @@ from tanet.data.loader import ClipLoader
 from tanet.data.samples import Split
 from tanet.errors import UserError
 from tanet.models.factory import build
+from tanet.models.freeze import describe_trained, freeze
 from tanet.models.network import Network
 from tanet.recipes.input_spec import spec_of
 from tanet.recipes.recipe import Recipe
@@ -102,6 +104,9 @@ def prepare(
     if state is not None:
         trained = state.temporal_trained
         network.temporal_trained = bool(recipe.model.init) if trained is None else trained
+    freeze(network, trained=optim.trained)
+    if network.frozen and network.temporal_trained != bool(recipe.model.init):  # the plan cannot know this
+        context.on_event(Note(describe_trained(network, trained=optim.trained)))
     optimizer = make_optimizer(network, optim, trained=network.temporal_trained)
     if context.on_network:
         context.on_network(network.train())
@@ -145,6 +150,8 @@ def build_network(
     torch.manual_seed(recipe.seed)
     model = recipe.model
     network = build(model, classes=len(classes), input_spec=spec_of(recipe))
+    if not resumed and (source := model.weights or model.init):
+        resolve(source, on_event=context.on_event)  # downloads published weights
     if model.weights and not resumed:
         load_image_weights(network, model.weights, model=model)
     if model.init and not resumed:

@@ -54,7 +54,7 @@ class TrainStep:
         compile: bool,
     ) -> None:
         self.optimizer, self.optim = optimizer, optim
-        self.params = list(network.parameters())
+        self.params = [param for param in network.parameters() if param.requires_grad]
         self.device = self.params[0].device
         several = group.world_size * optim.accumulate > 1
         self.gradients = GradientSync(network, group=group) if several else None

@@ -34,12 +34,20 @@ TINY = {
         {"BLOCKS": 2, "VIDEOS": 2, "make_clip": lambda path, **_: make(path, frames=70)},
         [*ON_CPU, *["--batch", "1", "--steps", "4", "--workers", "1"]],
     ),
+    "labelling": ({"HEIGHT": 32, "WIDTH": 48, "FRAMES": 8}, ["--videos", "2", "--threads", "1"]),
     "shards": ({"REPEATS": 2, "CLIPS": 1, "videos": write_one_video, **ANY_CORE}, []),
     "short_training": (
         {"SIZES": (32, 32), "BATCH": 4, "BACKBONE": "resnet18_w16"},
         [
             *["--data", "VIDEOS", "--weights", "WEIGHTS", "--steps", "2", "--seeds", "0"],
             *["--temporal", "tam", "--workers", "0"],
+        ],
+    ),
+    "starts": (
+        {"SIZES": {"i3d": (32, 32), "mobilenet": (32, 32)}, "BACKBONE": "resnet18_w16"},
+        [
+            *["--data", "VIDEOS", "--i3d", "NETWORK", "--mobilenet", "WEIGHTS", "--epochs", "1"],
+            *["--seeds", "0", "--sets", "forward", "--workers", "0"],
         ],
     ),
     "actions": (

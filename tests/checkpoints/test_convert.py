@@ -515,3 +515,17 @@ def test_convert_help_shows_each_example_on_its_own_line(capsys):
         "mine.safetensors",
         "8f.safetensors",
     ]
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path):
+    shapes = official(**SMALL)
+    state = weights(shapes, prefix="")
+    name = next(name for name in state if name.endswith("new_fc.bias"))
+    torch.save({"state_dict": state | {name: torch.full_like(state[name], torch.nan)}}, tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=r"the weights are not finite \(NaN or infinity\): head.bias"):
+        convert.read(tmp_path / "a.pth")
+
+
+def test_unknown_weights_are_told_all_that_is_known():
+    with pytest.raises(ValueError, match="I3D, C2D, SlowOnly, SlowFast and X3D of PySlowFast"):
+        recognise_shapes({"params/Conv3d_2b_1x1/Conv_0/kernel": (1, 1, 1, 64, 64)})

@@ -7,27 +7,22 @@ import pytest
 import torch
 
 from tanet.checkpoints import checkpoint, convert
-from tanet.checkpoints.convert.write3d import state_for
+from tanet.checkpoints.convert.write3d import notes_for, state_for
 from tanet.checkpoints.weights import read_weights
 from tanet.cli import main
 from tanet.errors import UserError
 from tanet.models.architectures import find_architecture
 from tanet.models.factory import build
+from tanet.recipes.input_spec import IMAGENET
 from tanet.recipes.recipe import Recipe
-from tests.support.golden3d import CLIPS, key_lists, logits_of, peer_clip, peer_weights, save_as_peer
+from tests.support.golden3d import CLIPS, SIBLINGS, assert_same_logits, key_lists, peer_weights, save_as_peer
 
 KNOWN = key_lists("read")
 
 
-@pytest.mark.parametrize("name", CLIPS)
+@pytest.mark.parametrize("name", [name for name in CLIPS if name not in SIBLINGS])
 def test_a_converted_network_gives_the_logits_of_its_codebase(name, tmp_path):
-    path = tmp_path / "theirs.pth"
-    save_as_peer(path, name, peer_weights(name))
-    network = convert.read(path, network=CLIPS[name][2]).checkpoint.network
-    with torch.inference_mode():
-        found = network(peer_clip(name))[0]
-    expected = logits_of(name)
-    assert (found - expected).abs().max() < 1e-4 * expected.std()
+    assert_same_logits(name, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -143,3 +138,86 @@ def test_pytorchvideo_does_not_get_an_x3d_whose_first_shortcut_has_a_norm(tmp_pa
     save_as_peer(path, "pyslowfast-X3D_M", peer_weights("pyslowfast-X3D_M"))
     with pytest.raises(UserError, match="no BatchNorm on the shortcut"):
         state_for(convert.read(path).checkpoint, "pytorchvideo")
+
+
+def notes_on(name, target, *, spec=None, **changes):
+    settings = dataclasses.replace(find_architecture(name).settings, **changes)
+    return notes_for(settings, target, spec=spec or find_architecture(name).input_spec)
+
+
+def test_notes_say_what_another_codebase_does_otherwise():
+    differ = "its answers for larger frames differ a little"
+    whole, windows = "averages the whole map", "uses 7×7 windows"
+    mean, std = "114.75, 114.75, 114.75", "57.375, 57.375, 57.375"
+    half = f"this network needs mean {mean} and std {std} of RGB values from 0 to 255"
+    assert notes_on("x3d-m", "pyslowfast", head_window=0) == [
+        f"PySlowFast {windows}; this network {whole}: {differ}"
+    ]
+    assert notes_on("x3d-m", "mmaction2") == [f"mmaction2 {whole}; this network {windows}: {differ}"]
+    slow, window, normalisation = notes_on("slowfast-r50-4x16", "mmaction2")
+    assert slow.startswith("mmaction2 has slow_frames stride, this network linspace")
+    assert window == f"mmaction2 {whole}; this network {windows}: {differ}"
+    assert normalisation == f"{half}: mmaction2's usual config has others"
+    imagenet = dataclasses.replace(IMAGENET, frame_step=8)
+    (note,) = notes_on("slowonly-r50", "pyslowfast", spec=imagenet)
+    assert note.startswith("this network needs mean 0.485, 0.456, 0.406 and std 0.229, 0.224, 0.225 of RGB")
+    assert notes_on("slowonly-r50", "mmaction2", spec=imagenet, head_window=0) == []
+    assert "of BGR values" in notes_on("slowonly-r50", "mmaction2", spec=spec_bgr(imagenet), head_window=0)[0]
+    for name in ("x3d-s", "x3d-l", "slowfast-r50-8x8", "i3d-r50-8x8"):
+        assert notes_on(name, "pyslowfast") == notes_on(name, "pytorchvideo") == []
+
+
+def spec_bgr(spec):
+    return dataclasses.replace(spec, channels="bgr")
+
+
+@pytest.mark.parametrize(
+    ("name", "targets"),
+    [
+        ("tam-slowfast-r50-4x16", "--to tanet"),
+        ("i3d-inception", "--to tanet"),
+        ("slowonly-r50", "--to tanet or pyslowfast or pytorchvideo or mmaction2"),
+        ("slowfast-r50-4x16", "--to tanet or pyslowfast or pytorchvideo"),
+    ],
+)
+def test_only_targets_that_have_the_network_are_advised(name, targets):
+    with pytest.raises(UserError, match=f"this network is .*: use {targets}$"):
+        convert.to_official(narrow(name))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (torch.full((400,), torch.nan), r"the weights are not finite \(NaN or infinity\): head.bias;"),
+        (torch.full((400,), torch.inf), r"the weights are not finite \(NaN or infinity\): head.bias;"),
+        (torch.ones(400, dtype=torch.int8), r"not floating-point numbers, .*: head.bias \(torch.int8\);"),
+    ],
+)
+def test_weights_that_cannot_be_used_are_refused(value, message, tmp_path):
+    state = peer_weights("pyslowfast-X3D_XS") | {"head.projection.bias": value}
+    save_as_peer(tmp_path / "x3d.pth", "pyslowfast-X3D_XS", state)
+    with pytest.raises(UserError, match=rf"x3d\.pth: .*{message}"):
+        convert.read(tmp_path / "x3d.pth")
+
+
+def test_note_on_views_is_that_of_the_stored_recipe(tmp_path):
+    save_as_peer(tmp_path / "x3d.pth", "pyslowfast-X3D_XS", peer_weights("pyslowfast-X3D_XS"))
+    published = convert.read(tmp_path / "x3d.pth").notes
+    assert [note for note in published if "views" in note] == [
+        note for note in published if note.startswith("a video is tested as published")
+    ]
+    found = convert.read(tmp_path / "x3d.pth", recipe="slowonly-8x8").notes
+    (views,) = [note for note in found if "views" in note]
+    assert "are taken from recipe slowonly-8x8" in views
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"frames": 0}, r"^frames must be positive, not 0$"),
+        ({"network": "x3d"}, r"^unknown 3D network 'x3d': choose from i3d-inception, c2d-r50, "),
+    ],
+)
+def test_wrong_arguments_are_refused_first(flags, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        convert.read(tmp_path / "absent.pth", **flags)

@@ -5,6 +5,7 @@ import collections
 import copy
 import json
 import os
+import pickle
 import subprocess
 import sys
 
@@ -19,7 +20,7 @@ from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.checkpoints.convert.write import to_mmaction2
 from tanet.checkpoints.initialize import load_backbone_weights, model_from_file
 from tanet.checkpoints.weights import read_weights
-from tanet.errors import UserError
+from tanet.errors import UserError, with_article
 from tanet.models.backbones2d import BACKBONES
 from tanet.models.factory import build
 from tanet.recipes.recipe import Network2D, Recipe
@@ -237,3 +238,21 @@ def test_folder_of_a_training_means_its_best_checkpoint(tanet, tmp_path):
     checkpoint.save(tmp_path / "best.safetensors", tanet)
     assert checkpoint.load(tmp_path).classes == tanet.classes
     assert read_weights(tmp_path).state.keys() == tanet.network.state_dict().keys()
+
+
+def test_damaged_archive_and_bad_arrays_are_named(tmp_path):
+    np.savez(tmp_path / "a.npz", w=np.zeros(9000, np.float32))
+    (tmp_path / "a.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:5000])
+    with pytest.raises(UserError, match=r"a\.npz: .*damaged or cut off; download or copy it again"):
+        read_weights(tmp_path / "a.npz")
+    blobs = {"conv1_w": np.array([None, "x"], object)}
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps({"blobs": blobs}, protocol=2))
+    with pytest.raises(UserError, match=r"a\.pkl: not an array of numbers, under blobs: conv1_w$"):
+        read_weights(tmp_path / "a.pkl")
+
+
+def test_articles_follow_the_spoken_letter():
+    nouns = ("X3D", "I3D", "Inception-I3D", "S3D of kylemin", "R(2+1)D", "MC3")
+    assert all(with_article(noun) == f"an {noun}" for noun in nouns)
+    nouns = ("SlowFast", "TANet", "3D ResNet", "CSN", "TSM of mmaction2")
+    assert all(with_article(noun) == f"a {noun}" for noun in nouns)

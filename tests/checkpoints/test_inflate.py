@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from tanet.checkpoints import checkpoint
+from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.checkpoints.inflate import INFLATED, inflate, load_inflated_weights
 from tanet.checkpoints.initialize import load_image_weights, model_from_file
 from tanet.errors import UserError
@@ -17,6 +19,7 @@ from tanet.recipes.input_spec import IMAGENET
 from tanet.recipes.networks3d import X3D, InceptionI3D, ResNet3D, SlowFast
 from tanet.recipes.recipe import Network2D
 from tests.support.narrow_networks import NARROW, RESNET3D
+from tests.support.tiny_videos import TINY
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +129,20 @@ def test_other_width_is_refused_by_name(path):
     network = build(Network2D(backbone="resnet18_w16", frames=4), classes=2)
     with pytest.raises(UserError, match="the weights do not fit this 2D network"):
         load_image_weights(network, path, model=Network2D(backbone="resnet18_w16"))
+
+
+def test_files_of_other_networks_are_told_in_one_line(tmp_path):
+    model = RESNET3D
+    torch.save(BACKBONES["mobilenet_v2"]().state_dict(), tmp_path / "mobilenet.pth")
+    with pytest.raises(
+        UserError, match=r"the weights of mobilenet_v2 do not fit a 3D ResNet, .* resnet50, "
+    ) as error:
+        load_image_weights(build_on_meta(model, classes=2), tmp_path / "mobilenet.pth", model=model)
+    assert len(str(error.value).replace(str(tmp_path), "")) < 220
+    trained = Checkpoint(build(model, classes=2), replace(TINY, model=model), ("a", "b"))
+    checkpoint.save(tmp_path / "i3d.safetensors", trained)
+    for other in (model, TINY.model):
+        with pytest.raises(
+            UserError, match=r"a checkpoint of tanet, not ImageNet weights: pass it to --init$"
+        ):
+            load_image_weights(build(other, classes=2), tmp_path / "i3d.safetensors", model=other)

@@ -13,6 +13,7 @@ from tanet.checkpoints.resize_frames import resize_frames
 from tanet.cli import main
 from tanet.errors import UserError
 from tanet.models.factory import build
+from tanet.recipes import RECIPES
 from tanet.recipes.finetune import FINETUNE
 from tanet.recipes.input_spec import InputSpec
 from tanet.recipes.recipe import Network2D
@@ -178,7 +179,7 @@ def test_interpolation_is_asked_for_by_flag(tmp_path):
 def test_recipe_samples_as_the_3d_network_was_trained(tmp_path):
     path = tmp_path / "a"
     save(path, SLOWFAST)
-    recipe, note = recipe_from_file(path, FINETUNE)
+    recipe, (note,) = recipe_from_file(path, FINETUNE)
     data, views = recipe.data, recipe.eval
     assert (data.sampling, data.window, data.resize, data.size) == ("dense", 16, 40, 32)
     assert (views.resize, views.size) == (40, 32)
@@ -188,7 +189,7 @@ def test_recipe_samples_as_the_3d_network_was_trained(tmp_path):
         f"as {path} was trained, on clips of 8 frames, 2 apart"
     )
     # What the user sets stays, together with the fields that belong to it.
-    recipe, note = recipe_from_file(path, FINETUNE, given={"data.window", "eval.size"})
+    recipe, (note,) = recipe_from_file(path, FINETUNE, given={"data.window", "eval.size"})
     assert (recipe.data.sampling, recipe.data.window) == ("uniform", FINETUNE.data.window)
     assert (recipe.data.size, recipe.eval) == (32, FINETUNE.eval)
     assert note.startswith("data.size 32, data.resize 40: as ")
@@ -198,8 +199,8 @@ def test_recipe_keeps_its_sampling_for_other_networks(tmp_path):
     save(tmp_path / "uniform", SLOWFAST, frame_step=0)
     save(tmp_path / "2d", TINY.model)
     for name in ("uniform", "2d"):
-        recipe, note = recipe_from_file(tmp_path / name, FINETUNE)
-        assert (recipe.data, recipe.eval, note) == (FINETUNE.data, FINETUNE.eval, "")
+        recipe, notes = recipe_from_file(tmp_path / name, FINETUNE)
+        assert (recipe.data, recipe.eval, notes) == (FINETUNE.data, FINETUNE.eval, [])
 
 
 def test_train_command_starts_tams_from_plain_network(tmp_path, capsys):
@@ -228,3 +229,14 @@ def test_train_command_starts_tams_from_plain_network(tmp_path, capsys):
     path.unlink()
     assert main([*flags, *own, "--resume"]) == 0
     assert "this training run is already finished" in capsys.readouterr().err
+
+
+def test_note_tells_that_the_recipe_was_made_for_another_network(tmp_path):
+    path = tmp_path / "a"
+    save(path, replace(WIDE, temporal="tam"), frame_step=0)
+    _, notes = recipe_from_file(path, RECIPES["x3d-s"])
+    title = RECIPES["x3d-s"].model.title
+    assert notes == [f"the network is that of {path}: SlowFast-14 2+8, TAM, not the recipe's {title}"]
+    same = replace(RECIPES["slowfast-4x16"], model=replace(WIDE, temporal="tam"))
+    for recipe in (same, RECIPES["finetune"], RECIPES["finetune-cpu"]):
+        assert recipe_from_file(path, recipe)[1] == []

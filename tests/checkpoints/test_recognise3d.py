@@ -221,6 +221,29 @@ def test_incomplete_weights_are_refused_with_their_names(change, message):
         recognised(state)
 
 
+@pytest.mark.parametrize(
+    ("name", "network", "cause"),
+    [
+        (
+            "pyslowfast-X3D_XL",
+            "x3d-s",
+            "its width_factor is 2.0, that of the weights 2.9); --network can be x3d-xl",
+        ),
+        ("pyslowfast-SLOWFAST_4x16_R50", "slowfast-r101-16x8", "its blocks is 3 4 23 3"),
+        ("pyslowfast-I3D_8x8_R50", "c2d-r50", "its temporal_blocks is none none none none"),
+        ("pyslowfast-SLOW_8x8_R50", "i3d-r50-8x8", "its temporal_blocks is all even even odd"),
+    ],
+)
+def test_a_named_network_that_does_not_fit_is_refused(name, network, cause):
+    with pytest.raises(UserError, match=re.escape(cause)):
+        recognise3d(on_meta(KNOWN[name]), {}, network=network)
+
+
+def test_other_networks_that_fit_are_told():
+    (note,) = recognised(on_meta(KNOWN["pyslowfast-X3D_S"])).notes
+    assert "read as x3d-m, with 16 frames, but they also fit x3d-xs, x3d-s" in note
+
+
 def test_the_network_must_be_of_the_family_of_the_weights(capsys, tmp_path):
     path = tmp_path / "x3d.pth"
     save_as_peer(path, "pyslowfast-X3D_XS", peer_weights("pyslowfast-X3D_XS"))

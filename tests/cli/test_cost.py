@@ -14,6 +14,7 @@ from tanet.models.architectures import ARCHITECTURES
 from tanet.models.factory import build
 from tanet.profiling import latency
 from tanet.recipes import RECIPES, TABLES
+from tests.support.meta_norms import quick_norms as quick_norms
 from tests.support.narrow_networks import NARROW
 from tests.support.tiny_videos import TINY
 
@@ -39,7 +40,7 @@ def test_cost_command_uses_defaults_of_recipe(capsys):
     assert "10 × 3" in shown
 
 
-def test_cost_command_compares_table_with_paper(capsys, tmp_path):
+def test_cost_command_compares_table_with_paper(capsys, tmp_path, quick_norms):
     path = tmp_path / "cost.json"
     assert run_cost("--table", "2", "--json", str(path)) == 0
     shown = capsys.readouterr().out
@@ -60,7 +61,7 @@ def test_cost_command_compares_table_with_paper(capsys, tmp_path):
     assert tam["speeds"] == []
 
 
-def test_table_4_has_every_row_of_paper_in_its_order(capsys, tmp_path):
+def test_table_4_has_every_row_of_paper_in_its_order(capsys, tmp_path, quick_norms):
     path = tmp_path / "cost.json"
     assert run_cost("--table", "4", "--json", str(path)) == 0
     shown = capsys.readouterr().out
@@ -161,7 +162,8 @@ def test_cost_command_shows_views_of_3d_recipe(capsys):
     assert "views of a video (clips × crops): 1 × 1, of up to 250 frames" in capsys.readouterr().out
 
 
-def test_cost_command_does_not_compare_other_sizes(capsys, monkeypatch):
+def test_cost_command_does_not_compare_other_sizes(capsys, monkeypatch, quick_norms):
+    monkeypatch.setitem(TABLES, "2", {name: TABLES["2"][name] for name in ("none", "nonlocal", "tam")})
     assert run_cost("--table", "2", "--size", "64") == 0
     shown = capsys.readouterr().out
     assert "The paper's FLOPs and parameters are for 256 × 256, 400 classes." in shown
@@ -174,7 +176,7 @@ def test_cost_command_does_not_compare_other_sizes(capsys, monkeypatch):
     assert "in the paper:" not in shown
 
 
-def test_cost_table_fits_in_terminal(capsys):
+def test_cost_table_fits_in_terminal(capsys, quick_norms):
     assert run_cost("--table", "3", "--size", "96") == 0
     shown = capsys.readouterr().out
     assert "…" not in shown

@@ -93,7 +93,7 @@ def test_predict_json_contains_answers_and_errors(checkpoint, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["trian"], "unknown command 'trian': choose from train, test, predict, show, cost, convert, data"),
+        (["trian"], "unknown command 'trian': choose from train, test, predict, show, cost, models"),
         (["train", "foldr"], "unknown recipe 'foldr': choose from finetune, finetune-cpu, kinetics400"),
         (["train", "finetune", "--data.root", "absent"], "absent: no such folder"),
         (["train", "finetune"], "no videos given"),
@@ -164,7 +164,7 @@ def test_value_out_of_bounds_gives_one_line_error(flags, message, capsys):
 @pytest.mark.parametrize(
     ("args", "usage"),
     [
-        (["predict"], "tanet predict CHECKPOINT VIDEO …"),
+        (["predict"], "tanet predict [CHECKPOINT] VIDEO …"),
         (["show"], "tanet show CHECKPOINT VIDEO|DATA"),
         (["show", "best.safetensors"], "tanet show CHECKPOINT VIDEO|DATA"),
         (["convert"], "tanet convert IN OUT"),
@@ -225,7 +225,7 @@ def test_version_matches_pyproject(capsys):
 
 COMMANDS_WITH_FLAGS = (
     *("train finetune", "train table2/tsm", "train slowfast-4x16", "train i3d-r50", "train x3d-m"),
-    *("test", "predict", "show", "cost", "convert"),
+    *("test", "predict", "show", "cost", "convert", "push"),
     *("data index", "data check", "data pack", "synthesize", "demo"),
 )
 
@@ -248,7 +248,7 @@ def test_short_help_of_train_lists_first_flags(capsys):
     assert main(["train", "finetune", "--help"]) == 0
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= 80
-    assert shown.count("\n  --") == len(FIRST) == 10
+    assert shown.count("\n  --") == len(FIRST) == 11
     assert "(default: 0.0002)" in shown  # from the recipe
     with pytest.raises(SystemExit):
         main(["train", "finetune", "--help-all"])

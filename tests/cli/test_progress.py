@@ -6,10 +6,11 @@ import re
 import pytest
 from rich.console import Console
 
-from tanet.cli.console import TrainingScreen, say
-from tanet.cli.progress import BAR_AFTER, CountDisplay, Display, Status, duration
+from tanet.cli.console import DownloadScreen, TrainingScreen, say
+from tanet.cli.progress import BAR_AFTER, CountDisplay, Display, Status, download_status, duration
 from tanet.evaluation.evaluate import VideosDone
 from tanet.recipes import RECIPES
+from tanet.runtime.events import Progress as DownloadProgress
 from tanet.training.events import EpochResult, Progress
 from tanet.training.plan import plan
 from tests.support.tiny_videos import changed
@@ -236,3 +237,21 @@ def test_first_line_of_plan_does_not_share_row_with_bar(clock, terminal):
             with display.aside():
                 say(f"video {number}")
     assert on_screen(text_of(terminal))[:4] == ["video 0", "video 1", "video 2", ""]
+
+
+def test_download_shows_megabytes(clock, terminal, monkeypatch):
+    monkeypatch.setattr("tanet.cli.console.err", terminal)
+    with DownloadScreen() as screen:
+        screen.show_event(DownloadProgress(12_300_000, 47_158_331, "weights.pth"))
+        screen._show_bar()
+        screen.live.refresh()
+        assert re.sub("━+", "━", on_screen(text_of(terminal))[0]) == "downloading weights.pth ━ 12/47 MB"
+    assert download_status(12_300_000, 0, "weights.pth").line() == "downloading weights.pth: 12 MB"
+
+
+def test_training_shows_download_of_initial_weights(clock):
+    shown = console()
+    with TrainingScreen(RECIPES["finetune"], console=shown, clock=clock) as screen:
+        clock.now += 11
+        screen.show(DownloadProgress(1_000_000, 2_000_000, "weights.pth"))
+    assert lines(shown) == ["downloading weights.pth: 1/2 MB"]

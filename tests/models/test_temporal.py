@@ -323,7 +323,8 @@ def test_logits_of_clip_do_not_depend_on_batch(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_network_can_be_copied_pickled_and_exported(name, thin_networks):
     torch.manual_seed(0)
-    network = build(Network2D(backbone="thin_basic", temporal=name, frames=4), classes=5).eval()
+    model = Network2D(backbone="thin_basic", temporal=name, frames=4, stages=("res4",))
+    network = build(model, classes=5).eval()
     clips = torch.randn(2, 4, 3, 32, 32)
     with torch.no_grad():
         expected = network(clips)

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from tanet.models.factory import build
 from tanet.models.temporal import TAM
 from tanet.models.video_backbones import inception_i3d
+from tanet.models.video_backbones.clip_network import pool_windows
 from tanet.models.video_backbones.inception_i3d import Unit3d, max_pool, pad_same
 from tanet.models.video_backbones.non_local3d import NonLocal3d
 from tanet.models.video_backbones.resnet3d import pool_stem
@@ -205,3 +206,24 @@ def test_maps_in_channels_last_are_frames_without_copy():
     assert frames.data_ptr() == x.data_ptr()
     assert frames.is_contiguous(memory_format=torch.channels_last)
     assert TAM3d(8, frames=4)(x).is_contiguous(memory_format=torch.channels_last_3d)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_windows_are_averaged_in_every_precision(dtype):
+    """A CPU's pool knows no 16-bit numbers. Wider ones keep the bits of PyTorch's pool."""
+    maps = torch.rand(2, 3, 4, 9, 8, dtype=torch.float64).to(dtype)
+    found = pool_windows(maps, (2, 7, 7))
+    wide = F.avg_pool3d(maps if dtype.itemsize > 2 else maps.float(), (2, 7, 7), stride=1)
+    assert found.dtype == dtype
+    assert found.shape == (2, 3 * 3 * 2, 3)
+    assert torch.equal(found, wide.to(dtype).flatten(2).mT)
+
+
+@pytest.mark.parametrize("name", ["i3d-inception", "slowonly", "x3d"])
+def test_half_precision_runs_on_cpu(name):
+    network = build(NARROW[name], classes=2).eval()
+    clips = torch.rand(1, NARROW[name].frames, 3, 256, 256)
+    with torch.inference_mode():
+        expected = network(clips)
+        found = network.bfloat16()(clips.bfloat16())
+    torch.testing.assert_close(found.float(), expected, atol=0.1, rtol=0.1)

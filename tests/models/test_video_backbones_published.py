@@ -13,6 +13,7 @@ from tanet.models.architectures import ARCHITECTURES
 from tanet.models.temporal import TAM
 from tanet.models.video_backbones.resnet3d import Block3d
 from tanet.profiling.flops import build_on_meta, count_cost
+from tests.support.meta_norms import quick_norms as quick_norms
 
 # Name: parameters, {frame size: (multiply-adds, those of attention's products)}
 PUBLISHED = {
@@ -58,7 +59,7 @@ def parameters_of(settings):
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_parameters_and_multiply_adds_match_published_numbers(name):
+def test_parameters_and_multiply_adds_match_published_numbers(name, quick_norms):
     parameters, counts = PUBLISHED[name]
     assert sum(parameter.numel() for parameter in network(name).parameters()) == parameters
     for size, (layers, products) in counts.items():

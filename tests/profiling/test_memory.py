@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tanet.models.factory import build
+from tanet.models.freeze import freeze
 from tanet.profiling.memory import training_memory
 from tanet.recipes import RECIPES
 from tanet.recipes.recipe import Data, Network2D, Optim, Recipe
@@ -18,14 +19,8 @@ def with_model(recipe, temporal):
     return dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, temporal=temporal))
 
 
-@pytest.mark.parametrize(
-    "name", ["none", "tam", "tsm", "i3d", "3d slowonly", "3d tam-slowfast", "3d nl-i3d", "3d x3d"]
-)
-def test_estimate_matches_tensors_saved_for_backward(name):
-    """Run a real forward pass and count the bytes of each tensor that autograd saves."""
-    is_3d = name.startswith("3d ")
-    recipe = dataclasses.replace(TINY, model=NARROW[name[3:]]) if is_3d else with_model(TINY, name)
-    network = build(recipe.model, classes=2).train()
+def bytes_of_three_clips(network):
+    """Run a real forward pass, and count the bytes of the clips and of each tensor that autograd saves."""
     own = {tensor.data_ptr() for tensor in (*network.parameters(), *network.buffers())}
     kept = {}
 
@@ -37,11 +32,41 @@ def test_estimate_matches_tensors_saved_for_backward(name):
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         logits = network(torch.randn(3, network.frames, 3, 32, 32))
-    parameters = sum(p.numel() for p in network.parameters())
-    clips = 3 * network.frames * 3 * 32 * 32 * 4
-    real = sum(size for _, size in kept.values()) + clips + 12 * parameters
     assert logits.requires_grad
+    return sum(size for _, size in kept.values()) + 3 * network.frames * 3 * 32 * 32 * 4
+
+
+@pytest.mark.parametrize(
+    "name", ["none", "tam", "tsm", "i3d", "3d slowonly", "3d tam-slowfast", "3d nl-i3d", "3d x3d"]
+)
+def test_estimate_matches_tensors_saved_for_backward(name):
+    is_3d = name.startswith("3d ")
+    recipe = dataclasses.replace(TINY, model=NARROW[name[3:]]) if is_3d else with_model(TINY, name)
+    network = build(recipe.model, classes=2).train()
+    parameters = sum(p.numel() for p in network.parameters())
+    real = bytes_of_three_clips(network) + 12 * parameters
     assert training_memory(recipe, classes=2, clips=3, half=False) == pytest.approx(real, rel=0.05)
+
+
+@pytest.mark.parametrize("trained", ["head", "from-res4"])
+@pytest.mark.parametrize("name", ["none", "tam", "3d slowfast", "3d x3d"])
+def test_frozen_layers_need_only_their_weights(name, trained):
+    is_3d = name.startswith("3d ")
+    recipe = dataclasses.replace(TINY, model=NARROW[name[3:]]) if is_3d else with_model(TINY, name)
+    recipe = dataclasses.replace(
+        recipe,
+        model=dataclasses.replace(recipe.model, init="start.safetensors"),
+        optim=dataclasses.replace(recipe.optim, trained=trained),
+    )
+    network = build(recipe.model, classes=2).train()
+    network.temporal_trained = True
+    freeze(network, trained=trained)
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in network.parameters()]
+    weights = sum(size * (12 if is_trained else 4) for size, is_trained in sizes)
+    real = bytes_of_three_clips(network) + weights
+    assert training_memory(recipe, classes=2, clips=3, half=False) == pytest.approx(real, rel=0.05)
+    whole = dataclasses.replace(recipe, optim=dataclasses.replace(recipe.optim, trained="all"))
+    assert training_memory(whole, classes=2, clips=3, half=False) > 1.1 * real
 
 
 def test_estimate_matches_recorded_gpu_memory():

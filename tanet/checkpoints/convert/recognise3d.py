@@ -19,7 +19,7 @@ from tanet.checkpoints.convert.layouts import State, to_our_layout, without_spli
 from tanet.checkpoints.convert.names3d import TABLES, translated
 from tanet.checkpoints.convert.origins import Origin, find_origin
 from tanet.checkpoints.weights import state_dict_diff
-from tanet.errors import UserError, abbreviate
+from tanet.errors import UserError, abbreviate, with_article
 from tanet.models.architectures import ARCHITECTURES, Architecture, find_architecture
 from tanet.models.factory import build
 from tanet.models.video_backbones.resnet3d import temporal_pattern
@@ -37,6 +37,11 @@ TITLES = {
     "x3d": "X3D",
 }
 STAGES = ("res2", "res3", "res4", "res5")
+SHOWN = (
+    *("blocks", "fast_blocks", "temporal_blocks", "stem_kernel", "non_local"),
+    *("width_factor", "depth_factor"),
+)
+"""Settings that the weights show and that tell architectures apart."""
 
 
 @dataclass(frozen=True)
@@ -79,15 +84,17 @@ def recognise3d(
     kind = f"{TITLES[family]} of {origin.codebase}"
     ours = _ours(state, origin, family, kind=kind)
     structure = _structure(ours, family, kind=kind)
-    name, architecture = _architecture(structure, FAMILIES[family], origin, network)
+    name, architecture, others = _architecture(structure, FAMILIES[family], origin, network)
     config = read_config(beside)
     model = _settings(architecture.settings, structure, origin, config)
     classes = ours["head.weight"].shape[0] if "head.weight" in ours else 1
     with torch.device("meta"):
         expected = build(model, classes=classes).state_dict()
     if difference := state_dict_diff(ours, expected):
-        raise UserError(f"the weights are most similar to a {kind} ({name}), but not equal; {difference}")
-    notes = _notes(name, model, config, chosen=network is not None)
+        raise UserError(
+            f"the weights are most similar to {with_article(kind)} ({name}), but not equal; {difference}"
+        )
+    notes = _notes(name, model, config, others, chosen=network is not None)
     spec = _input_spec(architecture, origin, family, config)
     return Recognised3D(kind, origin, model, spec, classes, ours, notes)
 
@@ -100,34 +107,53 @@ def _ours(state: State, origin: Origin, family: str, *, kind: str) -> State:
         table = tables["pytorchvideo, pooled"]
     names, unknown = translated(state, table)
     if unknown:
-        raise UserError(f"the weights are those of a {kind}, but for: {abbreviate(unknown)}")
+        raise UserError(f"the weights are those of {with_article(kind)}, but for: {abbreviate(unknown)}")
     if not any(name.startswith("head.") for name in names.values()):
-        raise UserError(f"a {kind} without a classifier cannot be converted")
+        raise UserError(f"{with_article(kind)} without a classifier cannot be converted")
     ours = {names[theirs]: tensor for theirs, tensor in state.items()}
     return to_our_layout(ours, codebase=origin.codebase, family=family)
 
 
 def _architecture(
     structure: dict[str, Any], kind: type[NetworkSettings], origin: Origin, network: str | None
-) -> tuple[str, Architecture]:
-    """Return the architecture that the user has named, or the most similar one, and its name."""
-    if network is not None:
-        chosen = find_architecture(network)
-        if not isinstance(chosen.settings, kind):
-            raise UserError(f"the weights are not those of {network}, which is a {chosen.settings.title}")
-        return network, chosen
+) -> tuple[str, Architecture, tuple[str, ...]]:
+    """Return the name of the architecture, the architecture, and the names of others that fit as well.
+
+    It is the architecture that the user has named, or else the most similar one.
+    """
     known = {
         name: ARCHITECTURES[name]
         for name in (*origin.preferred, *ARCHITECTURES)
         if isinstance(ARCHITECTURES[name].settings, kind) and not ARCHITECTURES[name].settings.tam
     }
+    fitting = tuple(name for name in known if not _misfit(known[name].settings, structure))
+    if network is not None:
+        chosen = find_architecture(network)
+        cause = _misfit(chosen.settings, structure) if network in known else chosen.settings.title
+        if cause:
+            advice = f"; --network can be {', '.join(fitting)}" if fitting else "; leave out --network"
+            raise UserError(f"the weights are not those of {network} ({cause}){advice}")
+        return network, chosen, ()
 
     def likeness(name: str) -> int:
         settings = known[name].settings
         return sum(getattr(settings, field) == value for field, value in structure.items())
 
     best = max(known, key=likeness)  # the first of those that are equally similar
-    return best, known[best]
+    return best, known[best], tuple(name for name in fitting if name != best)
+
+
+def _misfit(settings: NetworkSettings, structure: dict[str, Any]) -> str:
+    """Describe the first setting that the weights show otherwise; return "" if there is none."""
+    for field in SHOWN:
+        if field in structure and getattr(settings, field) != structure[field]:
+            its, weights = _text(getattr(settings, field)), _text(structure[field])
+            return f"its {field} is {its}, that of the weights {weights}"
+    return ""
+
+
+def _text(value: object) -> str:
+    return (" ".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)
 
 
 def _settings(
@@ -150,14 +176,17 @@ def _input_spec(architecture: Architecture, origin: Origin, family: str, config:
     )
 
 
-def _notes(name: str, model: NetworkSettings, config: ClipConfig, *, chosen: bool) -> tuple[str, ...]:
+def _notes(
+    name: str, model: NetworkSettings, config: ClipConfig, others: tuple[str, ...], *, chosen: bool
+) -> tuple[str, ...]:
     if config.source:
         return (f"clip and sizes are those of the config in the file ({config.source})",)
     if chosen or isinstance(model, InceptionI3D):
         return ()
+    also = f", but they also fit {', '.join(others)}" if others else ""
     return (
-        f"the weights do not show clip and strides: read as {name}, with {model.frames} frames; "
-        "--network sets another architecture",
+        f"the weights do not show clip and strides: read as {name}, with {model.frames} frames{also}; "
+        "`tanet convert --network NAME` sets the architecture",
     )
 
 
@@ -170,7 +199,7 @@ def _structure(ours: State, family: str, *, kind: str) -> dict[str, Any]:
             return _slowfast(ours)
         return _x3d(ours) if family == "x3d" else {}
     except (KeyError, IndexError, ValueError) as error:
-        raise UserError(f"the weights are those of a {kind}, but lack {error}") from error
+        raise UserError(f"the weights are those of {with_article(kind)}, but lack {error}") from error
 
 
 def _resnet3d(ours: State) -> dict[str, Any]:

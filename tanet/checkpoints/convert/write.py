@@ -12,11 +12,10 @@ import torch
 from tanet.checkpoints import checkpoint as checkpoints
 from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.checkpoints.convert.weight_names import MMACTION2, OFFICIAL, Names, to_theirs
-from tanet.checkpoints.convert.write3d import CODEBASES, file_for, notes_for
+from tanet.checkpoints.convert.write3d import CODEBASES, file_for, notes_for, writable
 from tanet.errors import UserError
 from tanet.models.insertion.sites import STAGES
 from tanet.recipes.network2d import Network2D
-from tanet.recipes.network_settings import NetworkSettings
 from tanet.runtime.files import write_atomically
 
 Target = Literal["tanet", "official", "mmaction2", "pyslowfast", "pytorchvideo"]
@@ -56,7 +55,7 @@ def write(path: str | Path, checkpoint: Checkpoint, *, to: Target) -> tuple[str,
         raise UserError(f"{CODEBASES[to]} has no {model.title}: use --to tanet")
     else:
         torch.save(file_for(checkpoint, to), content)
-        notes += [f"{path}: {note}" for note in notes_for(model, to)]
+        notes += [f"{path}: {note}" for note in notes_for(model, to, spec=checkpoint.network.input_spec)]
     write_atomically(path, content.getvalue())
     return tuple(notes)
 
@@ -68,7 +67,7 @@ def to_official(checkpoint: Checkpoint) -> dict[str, Any]:
         UserError: the published code does not support this network.
     """
     info = checkpoint.info
-    model = _checked(checkpoint.recipe.model)
+    model = _checked(checkpoint)
     found = (model.alpha, model.beta, model.kernel, model.local_kernel)
     if found != (2, 4, 3, 3):
         raise UserError(
@@ -89,7 +88,7 @@ def to_mmaction2(checkpoint: Checkpoint) -> dict[str, Any]:
     Raises:
         UserError: mmaction2 does not support this network.
     """
-    _checked(checkpoint.recipe.model)
+    _checked(checkpoint)
     return {"meta": checkpoint.info, "state_dict": _state(checkpoint, MMACTION2)}
 
 
@@ -98,10 +97,12 @@ def _state(checkpoint: Checkpoint, names: Names) -> dict[str, torch.Tensor]:
     return {theirs: state[ours].contiguous() for ours, theirs in to_theirs(state, names).items()}
 
 
-def _checked(model: NetworkSettings) -> Network2D:
+def _checked(checkpoint: Checkpoint) -> Network2D:
     """Return the settings of a TANet that other projects can read."""
+    model = checkpoint.recipe.model
     if not isinstance(model, Network2D):
-        raise UserError(f"a {model.title} is no TANet: use --to tanet, pyslowfast, pytorchvideo or mmaction2")
+        others = " or ".join(["tanet", *writable(checkpoint)])
+        raise UserError(f"the published code is for TANets; this network is {model.title}: use --to {others}")
     if (
         model.temporal != "tam"
         or model.position not in ("auto", "b")

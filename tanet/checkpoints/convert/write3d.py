@@ -1,5 +1,6 @@
 """Writing of 3D networks for PySlowFast, pytorchvideo and mmaction2."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -8,8 +9,11 @@ import torch
 from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.checkpoints.convert.layouts import to_their_layout
 from tanet.checkpoints.convert.names3d import TABLES, swapped, translated
+from tanet.checkpoints.convert.origins import ORIGINS
 from tanet.errors import UserError
+from tanet.recipes.input_spec import InputSpec
 from tanet.recipes.network_settings import NetworkSettings
+from tanet.recipes.networks3d import X3D
 
 Target3D = Literal["pyslowfast", "pytorchvideo", "mmaction2"]
 CODEBASES: dict[Target3D, str] = {
@@ -29,12 +33,13 @@ POSSIBLE: dict[Target3D, dict[str, tuple[object, ...]]] = {
     },
 }
 """Target → settings whose other values the codebase does not have, with the values that it has."""
-DIFFERENT: dict[Target3D, dict[str, object]] = {
-    "pyslowfast": {"slow_frames": "linspace"},
-    "pytorchvideo": {"slow_frames": "linspace"},
-    "mmaction2": {"slow_frames": "stride", "head_window": 0},
+SLOW_FRAMES: dict[Target3D, str] = {
+    "pyslowfast": "linspace",
+    "pytorchvideo": "linspace",
+    "mmaction2": "stride",
 }
-"""Target → what the codebase always does, although the weights fit another value, too."""
+"""Target → slow_frames of the codebase, although the weights fit the other value, too."""
+STRIDE = 32  # pixels of the frame per place of the last map
 
 
 def state_for(checkpoint: Checkpoint, target: Target3D) -> dict[str, torch.Tensor]:
@@ -71,14 +76,61 @@ def file_for(checkpoint: Checkpoint, target: Target3D) -> dict[str, Any]:
     return {"model_state": state, "epoch": checkpoint.info.get("epoch", 0), "cfg": _config(checkpoint)}
 
 
-def notes_for(model: NetworkSettings, target: Target3D) -> list[str]:
+def writable(checkpoint: Checkpoint) -> list[Target3D]:
+    """Return the targets that have a 3D network."""
+    found: list[Target3D] = []
+    for target in CODEBASES:
+        try:
+            state_for(checkpoint, target)
+        except UserError:
+            continue
+        found.append(target)
+    return found
+
+
+def notes_for(model: NetworkSettings, target: Target3D, *, spec: InputSpec) -> list[str]:
     """Return what the other codebase will do otherwise, one line each."""
+    codebase, notes = CODEBASES[target], []
+    slow, ours = SLOW_FRAMES[target], getattr(model, "slow_frames", SLOW_FRAMES[target])
+    if slow != ours:
+        notes.append(
+            f"{codebase} has slow_frames {slow}, this network {ours}: its answers will differ a little"
+        )
+    window = getattr(model, "head_window", 0)
+    theirs = 0 if target == "mmaction2" else math.ceil(spec.size / STRIDE)
+    if theirs != window:
+        notes.append(
+            f"{codebase} {_averages(theirs)}; this network {_averages(window)}: "
+            "its answers for larger frames differ a little"
+        )
+    return [*notes, *_normalisation(model, target, spec)]
+
+
+def _averages(window: int) -> str:
+    return f"uses {window}×{window} windows" if window else "averages the whole map"
+
+
+def _normalisation(model: NetworkSettings, target: Target3D, spec: InputSpec) -> list[str]:
+    """Return a note on mean, std and channels if the codebase's own configs have others."""
+    origin = ORIGINS[CODEBASES[target]]
+    usual = (origin.x3d_input if isinstance(model, X3D) else None) or origin.input_spec
+    white = 255.0 if target == "mmaction2" else 1.0  # PySlowFast and pytorchvideo divide pixels by 255
+    (mean, std), theirs = _mean_and_std(spec, white), _mean_and_std(usual, white)
+    pairs = zip((*mean, *std), (*theirs[0], *theirs[1]), strict=True)
+    if spec.channels == usual.channels and all(math.isclose(a, b, rel_tol=1e-3) for a, b in pairs):
+        return []
+    shown = [", ".join(f"{value:.6g}" for value in values) for values in (mean, std)]
     return [
-        f"{CODEBASES[target]} has {field} {_shown(value)}, this network {_shown(getattr(model, field))}: "
-        "its answers will differ a little"
-        for field, value in DIFFERENT[target].items()
-        if getattr(model, field, value) != value
+        f"this network needs mean {shown[0]} and std {shown[1]} of {spec.channels.upper()} values from 0 to "
+        f"{white:g}: {CODEBASES[target]}'s usual config has others"
     ]
+
+
+def _mean_and_std(spec: InputSpec, white: float) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation for pixels from 0 to `white`."""
+    low, high = spec.range
+    scale = white / (high - low)
+    return [(value - low) * scale for value in spec.mean], [value * scale for value in spec.std]
 
 
 def _config(checkpoint: Checkpoint) -> str:
@@ -100,7 +152,3 @@ def _config(checkpoint: Checkpoint) -> str:
         given = [f"  {name}: {value}" for name, value in values.items() if value != ""]
         lines += [f"{section}:", *given] if given else []
     return "\n".join(lines) + "\n"
-
-
-def _shown(value: object) -> str:
-    return "one average over the map" if value == 0 else str(value)

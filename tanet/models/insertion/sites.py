@@ -74,6 +74,26 @@ def find_sites(network: nn.Module, *, place: Placement, stages: tuple[str, ...] 
     )
 
 
+def stages_of(network: nn.Module) -> dict[str, tuple[str, ...]]:
+    """Return the stages of a 2D network and the names of their modules, from input to output.
+
+    The first module with stride 2 begins the stem, the second res2, and so on. Only modules with weights are
+    returned, and only stages that have such modules.
+    """
+    parts = [
+        (f"{name}.{inner}", child) if name == "features" else (name, part)
+        for name, part in network.named_children()
+        for inner, child in (part.named_children() if name == "features" else [("", part)])
+    ]
+    found: dict[str, list[str]] = {stage: [] for stage in ("stem", *STAGES)}
+    halvings = 0
+    for name, part in parts:
+        halvings += any(getattr(module, "stride", 1) in (2, (2, 2)) for module in part.modules())
+        if any(True for _ in part.parameters()):
+            found[("stem", *STAGES)[max(halvings, 1) - 1]].append(name)
+    return {stage: tuple(names) for stage, names in found.items() if names}
+
+
 def _resnet(network: nn.Module, place: Placement) -> Iterator[Site]:
     for name, block in network.named_modules():
         stage = re.fullmatch(r"layer([1-4])\.\d+", name)

@@ -82,7 +82,16 @@ def average_windows(maps: torch.Tensor, window: int) -> torch.Tensor:
     if not window or window >= max(maps.shape[3:]):
         return maps.mean((2, 3, 4))[:, None]
     height, width = (min(window, side) for side in maps.shape[3:])
-    return F.avg_pool3d(maps, (maps.shape[2], height, width), stride=1).flatten(2).mT
+    return pool_windows(maps, (maps.shape[2], height, width))
+
+
+def pool_windows(maps: torch.Tensor, window: tuple[int, int, int]) -> torch.Tensor:
+    """Average maps over windows of T × H × W places, with stride 1: [B, C, T, H, W] → [B, P, C].
+
+    A CPU has no such operation for 16-bit numbers: the averages are then computed in float32.
+    """
+    wide = maps.float() if maps.device.type == "cpu" and maps.dtype.itemsize == 2 else maps
+    return F.avg_pool3d(wide, window, stride=1).to(maps.dtype).flatten(2).mT
 
 
 def conv3d(

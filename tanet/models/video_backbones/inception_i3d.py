@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tanet.models.video_backbones.clip_network import ClipNetwork, to_maps
+from tanet.models.video_backbones.clip_network import ClipNetwork, pool_windows, to_maps
 from tanet.recipes.input_spec import InputSpec
 from tanet.recipes.networks3d import InceptionI3D
 
@@ -123,6 +123,12 @@ class InceptionI3DNetwork(ClipNetwork):
         if clips.ndim != 5:
             raise ValueError(f"expected clips [B, T, 3, H, W], not {list(clips.shape)}")
 
+    def stages(self) -> dict[str, tuple[str, ...]]:
+        """Return the stages and the names of their modules; see `Network`."""
+        names = [name for name, _, _ in MIXED]
+        mixed = {f"res{n}": tuple(name for name in names if name[6] == str(n)) for n in (3, 4, 5)}
+        return {"stem": ("Conv3d_1a_7x7",), "res2": ("Conv3d_2b_1x1", "Conv3d_2c_3x3"), **mixed}
+
     def windows(self, clips: torch.Tensor) -> torch.Tensor:
         """Compute the features of each window: [B, T, 3, H, W] → [B, P, F]."""
         x = self.Conv3d_1a_7x7(to_maps(clips))
@@ -133,5 +139,5 @@ class InceptionI3DNetwork(ClipNetwork):
                 kernel, stride = POOLS[name]
                 x = max_pool(x, kernel=kernel, stride=stride)
             x = self.get_submodule(name)(x)
-        window = tuple(min(most, size) for most, size in zip(WINDOW, x.shape[2:], strict=True))
-        return F.avg_pool3d(x, window, stride=1).flatten(2).mT
+        frames, height, width = (min(most, size) for most, size in zip(WINDOW, x.shape[2:], strict=True))
+        return pool_windows(x, (frames, height, width))

@@ -87,6 +87,15 @@ class SlowFastNetwork(ClipNetwork):
         add_non_local(self.slow, model)
         initialize_blocks(self)
 
+    def stages(self) -> dict[str, tuple[str, ...]]:
+        """Return the stages and the names of their modules; see `Network`.
+
+        A lateral connection belongs to the stage whose maps it takes.
+        """
+        names = ("stem", "res2", "res3", "res4")
+        found = {name: (f"slow.{name}", f"fast.{name}", f"laterals.{i}") for i, name in enumerate(names)}
+        return {**found, "res5": ("slow.res5", "fast.res5")}
+
     def windows(self, clips: torch.Tensor) -> torch.Tensor:
         """Compute the features of each window: [B, T, 3, H, W] → [B, P, F], first slow, then fast."""
         fast = pool_stem(self.fast.stem(to_maps(clips)))

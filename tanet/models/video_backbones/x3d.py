@@ -116,6 +116,11 @@ class X3DNetwork(ClipNetwork):
                 nn.init.zeros_(module.norm3.weight)  # each block starts as its shortcut
         nn.init.kaiming_normal_(self.hidden.weight, mode="fan_out", nonlinearity="relu")
 
+    def stages(self) -> dict[str, tuple[str, ...]]:
+        """Return the stages and the names of their modules; see `Network`."""
+        first = {stage: (stage,) for stage in ("stem", "res2", "res3", "res4")}
+        return {**first, "res5": ("res5", "conv5", "norm5", "hidden")}
+
     def windows(self, clips: torch.Tensor) -> torch.Tensor:
         """Compute the features of each window: [B, T, 3, H, W] → [B, P, F]."""
         x = self.res5(self.res4(self.res3(self.res2(self.stem(to_maps(clips))))))

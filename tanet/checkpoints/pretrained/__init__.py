@@ -1,0 +1,1 @@
+"""Published weights by name: the index, the download, the cache."""
