@@ -200,9 +200,13 @@ def test_backbone_of_imagenet_entry_is_recognised(entry):
     assert recognise_backbone(state) == entry.architecture
 
 
-@pytest.mark.slow
 def test_counts_in_index_are_those_of_command(quick_norms):
-    assert as_csv([recounted(entry) for entry in ENTRIES.values()]) == INDEX.read_text()
+    """The command counts every entry; here, every seventh one is counted again."""
+    entries = list(ENTRIES.values())[::7]
+    header, *lines = as_csv([recounted(entry) for entry in entries]).splitlines()
+    known = INDEX.read_text().splitlines()
+    assert header == known[0]
+    assert lines == known[1:][::7]
 
 
 def test_every_entry_says_where_it_comes_from():
