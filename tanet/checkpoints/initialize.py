@@ -244,24 +244,10 @@ def load_backbone_weights(backbone: nn.Module, path: str | Path) -> None:
     backbone.load_state_dict(state, strict=False)
 
 
-def model_from_file(path: str | Path, model: NetworkSettings) -> NetworkSettings:
-    """Return the settings of a network for a training that starts from the weights in a file.
+def read_trained(path: str | Path) -> Header | str:
+    """Read all but the weights of a checkpoint of tanet or another project.
 
-    Args:
-        path: a checkpoint of tanet, of another project that `convert.read` supports, or ImageNet weights with
-            torchvision's names.
-        model: settings in the recipe of the training. A checkpoint replaces all settings except dropout.
-            ImageNet weights replace only the 2D network, or the number of blocks of a 3D ResNet.
-
-    Raises:
-        UserError: the file cannot be read, its network is unknown, or ImageNet weights do not fit.
-    """
-    trained = read_trained(path)
-    return image_model(path, model) if trained is None else started_from(trained.recipe.model, path, model)
-
-
-def read_trained(path: str | Path) -> Header | None:
-    """Read all but the weights of a checkpoint of tanet or another project; None for ImageNet weights.
+    For ImageNet weights with torchvision's names, return the name of their 2D network.
 
     Raises:
         UserError: the file cannot be read, or its network is unknown.
@@ -269,20 +255,19 @@ def read_trained(path: str | Path) -> Header | None:
     file = read_weights(path)
     if is_tanets(file.beside):
         return read_header(path)
-    if recognise_backbone(file.state):
-        return None
+    if backbone := recognise_backbone(file.state):
+        return backbone
     checkpoint = convert.read(path).checkpoint
     return Header(checkpoint.recipe, checkpoint.network.input_spec, checkpoint.classes, checkpoint.info)
 
 
-def image_model(path: str | Path, model: NetworkSettings) -> NetworkSettings:
-    """Return the settings of a network that starts from ImageNet weights with torchvision's names.
+def image_model(path: str | Path, model: NetworkSettings, *, backbone: str) -> NetworkSettings:
+    """Return the settings of a network that starts from the ImageNet weights of a 2D network.
 
     Raises:
         UserError: the network cannot start from these weights.
     """
-    backbone = recognise_backbone(read_weights(path).state)
-    if isinstance(model, Network2D) and backbone:
+    if isinstance(model, Network2D):
         return dataclasses.replace(model, backbone=backbone, weights=str(path), init="")
     if isinstance(model, ResNet3D) and backbone in INFLATED:
         return dataclasses.replace(model, blocks=INFLATED[backbone], weights=str(path), init="")

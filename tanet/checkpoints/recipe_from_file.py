@@ -41,8 +41,8 @@ def recipe_from_file(
         UserError: the file cannot be read, its network is unknown, or it does not fit the recipe.
     """
     trained = read_trained(path)
-    if trained is None:
-        return replace(recipe, model=image_model(path, recipe.model)), []
+    if isinstance(trained, str):
+        return replace(recipe, model=image_model(path, recipe.model, backbone=trained)), []
     model = started_from(trained.recipe.model, path, recipe.model)
     notes = _other_network(path, model, recipe)
     if isinstance(model, Network2D) or not trained.input_spec.frame_step:

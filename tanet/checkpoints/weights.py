@@ -26,18 +26,8 @@ from tanet.runtime.events import OnEvent, ignore
 
 # Keys under which people store a state dict, the likeliest first.
 STATE_KEYS = (
-    *(
-        "state_dict",
-        "model_state_dict",
-        "model_state",
-        "model",
-        "net",
-        "network",
-        "weights",
-        "params",
-        "blobs",
-    ),
-    *("module", "state", "ema_state_dict", "state_dict_ema", "model_ema", "ema", "ema_model"),
+    *("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights", "params"),
+    *("blobs", "module", "state", "ema_state_dict", "state_dict_ema", "model_ema", "ema", "ema_model"),
 )
 # Prefixes that wrappers add to every name: data parallelism, torch.compile, trainers, averaged copies.
 PREFIXES = (
@@ -97,7 +87,7 @@ def read_weights(path: str | Path) -> WeightsFile:
     path = file_of(path)
     skipped: tuple[str, ...] = ()
     try:
-        if _is_safetensors(path):
+        if is_safetensors(path):
             with safetensors.safe_open(path, framework="pt") as file:
                 content, beside = safetensors.torch.load_file(path), dict(file.metadata() or {})
             return _normalised(path, content, beside, [])
@@ -255,7 +245,7 @@ def check_values(path: str | Path, state: Mapping[str, torch.Tensor]) -> None:
         )
 
 
-def _is_safetensors(path: Path) -> bool:
+def is_safetensors(path: Path) -> bool:
     """Return whether a file starts like a safetensors file: eight bytes that hold a length, then JSON."""
     with path.open("rb") as file:
         return file.read(9)[8:] == b"{"

@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +19,7 @@ from tanet.checkpoints import checkpoint as checkpoints
 from tanet.checkpoints.pretrained.cache import is_cached
 from tanet.checkpoints.pretrained.entries import DATA_NAMES, find_entry, read_index
 from tanet.checkpoints.sources import is_pretrained, resolve
+from tanet.checkpoints.weights import is_safetensors
 from tanet.cli.common import Device, OptionalFile, fail, find_checkpoint, load_checkpoint, parse
 from tanet.cli.console import progress_bar, say, show_answer, warn
 from tanet.data.find_videos import VIDEO_SUFFIXES, find_videos
@@ -26,7 +27,7 @@ from tanet.data.video_patterns import expand_videos, is_list, is_pattern, list_l
 from tanet.errors import UserError
 from tanet.evaluation.ensemble import check_weights
 from tanet.inference.answer_table import AnswerTable
-from tanet.inference.models import DEFAULT_MODEL, Member, check_members
+from tanet.inference.models import DEFAULT_MODEL, Member, check_members, make_member
 from tanet.inference.predict import Prediction, predict_with
 from tanet.recipes.recipe import Eval
 from tanet.video import VideoError
@@ -127,18 +128,12 @@ def _is_model(word: str, *, missing_is_error: bool) -> bool:
     if path.suffix.lower() in VIDEO_SUFFIXES or word == "-" or is_pattern(word):
         return False
     if path.exists():
-        return path.is_file() and _has_weights(path)
+        return path.is_file() and is_safetensors(path)  # files on the hub have no suffix
     if is_pretrained(word):
         return True
     if missing_is_error and path.name == word and not path.suffix:
         resolve(word)  # this error tells which names are similar
     return False
-
-
-def _has_weights(path: Path) -> bool:
-    """Return whether a file without a usual suffix is a safetensors file, as on the hub."""
-    with path.open("rb") as file:
-        return file.read(9)[8:] == b"{"
 
 
 def _default() -> str:
@@ -159,9 +154,7 @@ def _load(names: Sequence[str], flags: PredictFlags, args: list[str]) -> tuple[M
         views.append(parse(defaults, args, prog="tanet predict").eval)
     members = []
     for name, path, eval, share in zip(names, paths, views, shares, strict=True):
-        model = load_checkpoint(path, flags.device)
-        eval = replace(model.recipe, eval=eval).eval  # a new recipe checks that the views suit the network
-        members.append(Member(name, model, eval, share))
+        members.append(make_member(name, load_checkpoint(path, flags.device), eval=eval, weight=share))
     check_members(members)
     return tuple(members)
 

@@ -72,11 +72,20 @@ def find_models(
     members: list[Member] = []
     for model, share in zip(models, shares, strict=True):
         name, found = _load(model, device, on_event)
-        # A new recipe checks that the views suit the network.
-        views = replace(found.recipe, eval=eval).eval if eval else found.recipe.eval
-        members.append(Member(name, found, views, share))
+        members.append(make_member(name, found, eval=eval, weight=share))
     check_members(members)
     return tuple(members)
+
+
+def make_member(name: str, checkpoint: Checkpoint, *, eval: Eval | None, weight: float) -> Member:
+    """Make a member of an ensemble. Without `eval`, it has the views of the checkpoint's recipe.
+
+    Raises:
+        UserError: the views do not suit the network.
+    """
+    # A new recipe checks that the views suit the network.
+    views = replace(checkpoint.recipe, eval=eval).eval if eval else checkpoint.recipe.eval
+    return Member(name, checkpoint, views, weight)
 
 
 def check_members(members: Sequence[Member]) -> None:

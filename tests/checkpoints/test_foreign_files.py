@@ -18,12 +18,13 @@ from torch import nn
 from tanet.checkpoints import checkpoint, convert
 from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.checkpoints.convert.write import to_mmaction2
-from tanet.checkpoints.initialize import load_backbone_weights, model_from_file
+from tanet.checkpoints.initialize import load_backbone_weights
 from tanet.checkpoints.weights import read_weights
 from tanet.errors import UserError, with_article
 from tanet.models.backbones2d import BACKBONES
 from tanet.models.factory import build
 from tanet.recipes.recipe import Network2D, Recipe
+from tests.support.start_files import model_from_file
 
 MODEL = Network2D(backbone="resnet18_w16", frames=4)
 

@@ -8,7 +8,7 @@ import torch
 from tanet.checkpoints import checkpoint
 from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.checkpoints.inflate import INFLATED, inflate, load_inflated_weights
-from tanet.checkpoints.initialize import load_image_weights, model_from_file
+from tanet.checkpoints.initialize import load_image_weights
 from tanet.errors import UserError
 from tanet.models.backbones2d import BACKBONES
 from tanet.models.backbones2d.resnet import Bottleneck, ResNet
@@ -19,6 +19,7 @@ from tanet.recipes.input_spec import IMAGENET
 from tanet.recipes.networks3d import X3D, InceptionI3D, ResNet3D, SlowFast
 from tanet.recipes.recipe import Network2D
 from tests.support.narrow_networks import NARROW, RESNET3D
+from tests.support.start_files import model_from_file
 from tests.support.tiny_videos import TINY
 
 

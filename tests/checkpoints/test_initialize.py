@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from tanet.checkpoints import checkpoint, convert
-from tanet.checkpoints.initialize import load_backbone_weights, load_initial_weights, model_from_file
+from tanet.checkpoints.initialize import load_backbone_weights, load_initial_weights
 from tanet.cli import main
 from tanet.models.backbones2d import BACKBONES
 from tanet.models.factory import build
 from tanet.recipes.finetune import FINETUNE
 from tanet.recipes.recipe import Network2D
+from tests.support.start_files import model_from_file
 from tests.support.tiny_videos import TINY, make_folders
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tanet.checkpoints import checkpoint
-from tanet.checkpoints.initialize import load_initial_weights, model_from_file
+from tanet.checkpoints.initialize import load_initial_weights
 from tanet.checkpoints.recipe_from_file import recipe_from_file
 from tanet.checkpoints.resize_frames import resize_frames
 from tanet.cli import main
@@ -18,6 +18,7 @@ from tanet.recipes.finetune import FINETUNE
 from tanet.recipes.input_spec import InputSpec
 from tanet.recipes.recipe import Network2D
 from tests.support.narrow_networks import NARROW, RESNET3D, SLOWFAST
+from tests.support.start_files import model_from_file
 from tests.support.tiny_videos import TINY, make_folders
 
 WIDE = replace(SLOWFAST, width=32)

@@ -221,6 +221,13 @@ def test_incomplete_weights_are_refused_with_their_names(change, message):
         recognised(state)
 
 
+def test_irregular_temporal_kernels_are_told():
+    shapes = dict(KNOWN["pyslowfast-SLOW_8x8_R50"])
+    shapes["s4.pathway0_res1.branch2.a.weight"] = [256, 1024, 1, 1, 1]
+    with pytest.raises(UserError, match=r"^a stage has temporal kernels 3, 1, 3, 3, 3, 3: neither all"):
+        recognise3d(on_meta(shapes), {})
+
+
 @pytest.mark.parametrize(
     ("name", "network", "cause"),
     [

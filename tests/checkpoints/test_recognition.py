@@ -8,7 +8,7 @@ import torch
 
 from tanet.checkpoints import checkpoint, convert
 from tanet.checkpoints.convert.recognise import recognise
-from tanet.checkpoints.initialize import load_backbone_weights, load_initial_weights, model_from_file
+from tanet.checkpoints.initialize import load_backbone_weights, load_initial_weights
 from tanet.cli import main
 from tanet.errors import UserError
 from tanet.models.backbones2d import BACKBONES
@@ -25,6 +25,7 @@ from tests.support.other_codebases import (
     small_tsm_logits,
     weights,
 )
+from tests.support.start_files import model_from_file
 from tests.support.tiny_videos import TINY, make_folders
 
 SMALL = {"depths": (2, 2, 2, 2), "width": 16, "basic": True}

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from tanet.checkpoints import convert, sources
-from tanet.checkpoints.initialize import model_from_file
 from tanet.checkpoints.sources import is_pretrained, resolve
 from tanet.cli import main
 from tanet.errors import UserError
 from tanet.recipes.network2d import Network2D
+from tests.support.start_files import model_from_file
 
 
 @pytest.fixture

@@ -219,7 +219,7 @@ def _read_others(
     shift_div: int | None,
 ) -> ConvertedCheckpoint:
     found = recognise_file(path, file, temporal=temporal, frames=frames, shift_div=shift_div)
-    checkpoint = _checkpoint(Path(path), found, file, recipe=Recipe(model=found.model))
+    checkpoint = _checkpoint(path, found, file, recipe=Recipe(model=found.model))
     return ConvertedCheckpoint(found.kind, checkpoint, (*file.notes, *found.notes))
 
 

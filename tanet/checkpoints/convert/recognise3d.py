@@ -198,7 +198,7 @@ def _structure(ours: State, family: str, *, kind: str) -> dict[str, Any]:
         if family == "slowfast":
             return _slowfast(ours)
         return _x3d(ours) if family == "x3d" else {}
-    except (KeyError, IndexError, ValueError) as error:
+    except (KeyError, IndexError) as error:
         raise UserError(f"the weights are those of {with_article(kind)}, but lack {error}") from error
 
 
