@@ -37,7 +37,7 @@ from tanet.training.plan import Plan
 KEY = ("set", "start", "seed", "epochs", "machine")
 PACKAGES = ("torch", "av")
 SETS = ("arrow6", "forward")
-EPOCHS = {"i3d-probe": 12, "i3d-all": 8, "mobilenet-tam": 150}
+EPOCHS = {"i3d-probe": 12, "i3d-all": 16, "mobilenet-tam": 150}
 SIZES = {"i3d": (256, 224), "mobilenet": (128, 112)}  # short side and crop, in pixels
 BACKBONE = "mobilenet_v2"
 VALIDATIONS = 4  # of each training
