@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 OPENMMLAB = "https://download.openmmlab.com/mmaction/v1.0/recognition"
+RELEASES = "https://github.com"
 MULTIGRID = "https://dl.fbaipublicfiles.com/pyslowfast/pyslowfast/model_zoo/multigrid/model_zoo"
 MOBILENET_TSM = "tsm_imagenet-pretrained-mobilenetv2_8xb16-1x1x8-100e_kinetics400-rgb"
 VIEWS_10X3 = "10 clips × 3 crops"
@@ -109,6 +110,29 @@ MMACTION2 = (
     _network3d("slowfast-r101-r50-4x16-k400", "a77ac3ee.pth", "slowfast-r101-r50-4x16"),
     _network3d("x3d-s-k400", "623825a0.pth", "x3d-s"),
     _network3d("x3d-m-k400", "3f42382a.pth", "x3d-m"),
+    _network3d("r2plus1d-34-8x8-k400", "47cfe041.pth", "r2plus1d-34-8x8-mmaction2"),
+    _network3d("r2plus1d-34-32x2-k400", "4270588c.pth", "r2plus1d-34-mmaction2"),
+    _network3d("ip-csn-152-k400", "d565828d.pth", "ip-csn-152"),
+    _network3d("ip-csn-152-sports1m-k400", "3367437a.pth", "ip-csn-152"),
+    _network3d("ip-csn-152-ig65m-k400", "c3be9793.pth", "ip-csn-152"),
+    _network3d("ir-csn-152-k400", "5c933ae1.pth", "ir-csn-152"),
+    _network3d("ir-csn-152-sports1m-k400", "b9b10241.pth", "ir-csn-152"),
+    *(
+        Row(name, end, network, options={"network": network, "normalisation": "imagenet"})
+        for name, end, network in (
+            ("ir-csn-152-ig65m-k400", "c7a3cc5b.pth", "ir-csn-152"),
+            (
+                "ir-csn-152-ig65m-frozen-norms-k400",
+                "7d1dacde.pth",
+                "ir-csn-152",
+            ),
+            (
+                "ir-csn-50-ig65m-k400",
+                "44395bae.pth",
+                "ir-csn-50",
+            ),
+        )
+    ),
     Row(
         "tsm-mobilenet-v2-k400",
         f"{OPENMMLAB}/tsm/{MOBILENET_TSM}/{MOBILENET_TSM}_20230414-401127fd.pth",
@@ -160,6 +184,7 @@ PYTORCHVIDEO = (
     _network3d("slowfast-r50-8x8-k400-pytorchvideo", "kinetics/SLOWFAST_8x8_R50.pyth", "slowfast-r50-8x8"),
     _network3d("slowfast-r101-8x8-k400-pytorchvideo", "kinetics/SLOWFAST_8x8_R101.pyth", "slowfast-r101-8x8"),
     _network3d("slowfast-r101-16x8-k400", "SLOWFAST_16x8_R101_50_50.pyth", "slowfast-r101-16x8"),
+    _network3d("ir-csn-101-k400", "kinetics/CSN_32x2_R101.pyth", "ir-csn-101"),
     _network3d("x3d-xs-k400-pytorchvideo", "kinetics/X3D_XS.pyth", "x3d-xs"),
     _network3d("x3d-s-k400-pytorchvideo", "kinetics/X3D_S.pyth", "x3d-s"),
     _network3d("x3d-m-k400-pytorchvideo", "kinetics/X3D_M.pyth", "x3d-m"),
@@ -236,12 +261,56 @@ TORCHVISION = tuple(
         ("inception-v3", "", "inception_v3_google-0cc3c7bd.pth", "inception_v3", 77.294, 93.45),
     )
 )
+TORCHVISION_VIDEO = (
+    _network3d("r3d-18-k400", "r3d_18-b3b3357e.pth", "r3d-18", protocol="5 clips × 1 crop"),
+    _network3d("mc3-18-k400", "mc3_18-a90a0ba3.pth", "mc3-18", protocol="5 clips × 1 crop"),
+    _network3d("r2plus1d-18-k400", "r2plus1d_18-91a641e6.pth", "r2plus1d-18", protocol="5 clips × 1 crop"),
+    _network3d("s3d-k400", "s3d-d76dad2f.pth", "s3d-128f", protocol="1 clip × 1 crop"),
+)
+IG65M = tuple(
+    Row(name, f"{RELEASES}/{end}", network, "k400", "10 clips × 1 crop", 0, top1, top5, {"network": network})
+    for name, end, network, top1, top5 in (
+        (
+            "r2plus1d-34-8f-ig65m-k400",
+            "moabitcoin/ig65m-pytorch/releases/download/v1.0.0/"
+            "r2plus1d_34_clip8_ft_kinetics_from_ig65m-0aa0550b.pth",
+            *("r2plus1d-34-8f", 74.9, 91.8),
+        ),
+        (
+            "r2plus1d-34-ig65m-k400",
+            "moabitcoin/ig65m-pytorch/releases/download/v1.0.0/"
+            "r2plus1d_34_clip32_ft_kinetics_from_ig65m-ade133f1.pth",
+            *("r2plus1d-34", 80.0, 94.2),
+        ),
+    )
+)
+VMZ = tuple(
+    Row(
+        f"{network}-{data}-k400-vmz",
+        f"{RELEASES}/bjuncek/VMZ/releases/download/test_models/{file}.pth",
+        network,
+        "k400",
+        VIEWS_10X3,
+        0,
+        top1,
+        top5,
+        {"network": network},
+    )
+    for network, data, file, top1, top5 in (
+        ("ir-csn-152", "sports1m", "irCSN_152_ft_kinetics_from_Sports1M_f101599884", 78.2, 93.0),
+        ("ir-csn-152", "ig65m", "irCSN_152_ft_kinetics_from_ig65m_f126851907", 82.6, 95.3),
+        ("ip-csn-152", "sports1m", "ipCSN_152_ft_kinetics_from_Sports1M_f111279053", 78.8, 93.5),
+        ("ip-csn-152", "ig65m", "ipCSN_152_ft_kinetics_from_ig65m_f133090949", 82.5, 95.3),
+    )
+)
 LICENCES = {
     "mmaction2": "Apache-2.0",
     "PySlowFast": "Apache-2.0",
     "pytorchvideo": "Apache-2.0",
     "TSM": "MIT",
     "torchvision": "BSD-3-Clause",
+    "ig65m": "MIT",
+    "VMZ": "Apache-2.0",
 }
 """Source → licence that its project states."""
 ROWS = {
@@ -249,7 +318,9 @@ ROWS = {
     "PySlowFast": PYSLOWFAST,
     "pytorchvideo": PYTORCHVIDEO,
     "TSM": TSM,
-    "torchvision": TORCHVISION,
+    "torchvision": (*TORCHVISION, *TORCHVISION_VIDEO),
+    "ig65m": IG65M,
+    "VMZ": VMZ,
 }
 """Source → its rows."""
 PACKAGES: tuple[dict[str, Any], ...] = (

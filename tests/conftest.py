@@ -1,5 +1,6 @@
 """Shared setup: the folder of real data, and one thread per process because tests run in parallel."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -7,6 +8,13 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
+
+
+def pytest_collection_finish() -> None:
+    """Leave the imported modules out of garbage collections, which search through all objects."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 50)
 
 
 @pytest.fixture(scope="session")

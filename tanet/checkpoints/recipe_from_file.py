@@ -19,8 +19,8 @@ from tanet.recipes.recipe import Recipe
 
 GROUPS = (
     ("data.sampling", "data.window", "data.rate"),
-    ("data.resize", "data.size"),
-    ("eval.resize", "eval.size"),
+    ("data.resize", "data.resize_width", "data.size"),
+    ("eval.resize", "eval.resize_width", "eval.size"),
     ("eval.frames",),
 )
 """Fields that a file may change. Fields of one group belong together."""
@@ -103,7 +103,9 @@ def _as_trained(trained: Header, recipe: Recipe) -> dict[str, Any]:
         "eval.frames": recipe.eval.frames if trained.recipe.model.any_frames else 0,
     }
     if spec.resize:
-        values |= {"eval.resize": spec.resize, **({"data.resize": spec.resize} if recipe.data.resize else {})}
+        sections = ("data", "eval") if recipe.data.resize else ("eval",)
+        for section in sections:
+            values |= {f"{section}.resize": spec.resize, f"{section}.resize_width": spec.resize_width}
     return values
 
 

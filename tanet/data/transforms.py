@@ -5,7 +5,6 @@ only a quarter of the bytes of float32, and `normalise` costs nothing on the dev
 antialiasing, like the resizing in PIL, which the published code used.
 """
 
-import re
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -19,6 +18,8 @@ from tanet.data.frame_sampling import Style
 from tanet.errors import UserError
 from tanet.recipes.input_spec import IMAGENET, InputSpec
 
+Crops = Literal[1, 3, 10]
+"""Number of crops of a clip; see `eval_views`."""
 # The 13 positions of a crop, as offsets (down, right). The unit is a quarter of frame size minus crop size.
 # Line 1 lists the corners and the centre, line 2 the midpoints of the edges, line 3 the quarter points.
 CROP_POSITIONS = (
@@ -55,6 +56,7 @@ def draw_crop(
     *,
     generator: np.random.Generator,
     resize: int = 256,
+    resize_width: int = 0,
     scales: tuple[float, ...] = (1.0, 0.875, 0.75, 0.66),
     flip: bool = True,
     snap: tuple[int, int] = (0, 0),
@@ -67,11 +69,16 @@ def draw_crop(
         generator: generator of the random numbers.
         resize: short side to which frames are resized before the crop, in pixels. 0 keeps the size of the
             frames, as the published code does.
+        resize_width: width to which frames are resized, in pixels, if `resize` is their height whatever their
+            shape; 0 keeps the shape.
         scales: possible sides of the crop, as fractions of the short side.
         flip: True mirrors with probability 1/2; False never mirrors.
         snap: (size, pixels). A side of the crop within `pixels` of `size` becomes `size`.
     """
-    height, width = size_for_short_side(height, width, resize) if resize else (height, width)
+    if resize_width:
+        height, width = resize, resize_width
+    elif resize:
+        height, width = size_for_short_side(height, width, resize)
     box = multi_scale_box(height, width, scales=scales, generator=generator, snap=snap)
     return CropSpec(height, width, box, bool(flip and generator.random() < 0.5))
 
@@ -84,6 +91,7 @@ def draw_jittered_crop(
     short_sides: tuple[int, ...],
     size: int,
     flip: bool = True,
+    resize_width: int = 0,
 ) -> CropSpec:
     """Draw the short side of the frames, the position of a crop, and whether to mirror, as in PySlowFast.
 
@@ -91,12 +99,18 @@ def draw_jittered_crop(
         height: height of the decoded frames, in pixels.
         width: width of the decoded frames, in pixels.
         generator: generator of the random numbers.
-        short_sides: smallest and largest short side of the resized frames, in pixels.
+        short_sides: smallest and largest short side of the resized frames, low and high, in pixels.
         size: side of the crop, in pixels; at most the smallest short side.
         flip: True mirrors with probability 1/2; False never mirrors.
+        resize_width: width of the resized frames, in pixels, if their height is `low`, whatever their shape;
+            in proportion if it is larger. 0 keeps the shape.
     """
     low, high = short_sides
-    height, width = size_for_short_side(height, width, round(generator.uniform(low, high)))
+    side = round(generator.uniform(low, high))
+    if resize_width:
+        height, width = side, resize_width * side // low
+    else:
+        height, width = size_for_short_side(height, width, side)
     top, left = (int(generator.integers(side - size + 1)) for side in (height, width))
     return CropSpec(height, width, Box(top, left, size, size), bool(flip and generator.random() < 0.5))
 
@@ -113,17 +127,25 @@ def train_view(frames: torch.Tensor, cut: CropSpec, *, size: int) -> torch.Tenso
 
 
 def eval_views(
-    frames: torch.Tensor, *, resize: int, size: int, crops: Literal[1, 3] = 1, style: Style = "tanet"
+    frames: torch.Tensor,
+    *,
+    resize: int,
+    size: int,
+    crops: Crops = 1,
+    style: Style = "tanet",
+    resize_width: int = 0,
 ) -> torch.Tensor:
-    """Cut the centre crop of each clip, or three crops along the longer side.
+    """Cut the centre crop of each clip, three crops along the longer side, or ten crops.
 
     Args:
         frames: V clips of one video, uint8 [V, T, H, W, 3].
         resize: short side to which frames are resized before the crop, in pixels.
         size: S, side of the crops in pixels; at most `resize`.
         crops: 1 cuts the centre. 3 cuts left, centre and right; in a portrait video top, centre and bottom.
-
+            10 cuts the corners and the centre, each followed by its mirror image.
         style: whose rules place the crops; see `eval_boxes`.
+        resize_width: width to which frames are resized, in pixels, if `resize` is their height whatever their
+            shape; 0 keeps the shape.
 
     Returns:
         The views, uint8 [V·crops, T, 3, S, S]. The crops of a clip are consecutive.
@@ -131,9 +153,16 @@ def eval_views(
     if size > resize:
         raise UserError(f"a crop of {size} pixels does not fit into a short side of {resize} pixels")
     clips = frames.shape[0]
-    resized = resize_short_side(frames.flatten(0, 1), resize, style=style)  # [V·T, H, W, 3]
+    pictures = frames.flatten(0, 1)  # [V·T, H, W, 3]
+    if resize_width:
+        resized = resize_to(pictures, resize, resize_width, style=style)
+    else:
+        resized = resize_short_side(pictures, resize, style=style)
     boxes = eval_boxes(*resized.shape[1:3], size=size, crops=crops, style=style)
-    views = torch.stack([_crop(resized, box) for box in boxes])  # [crops, V·T, S, S, 3]
+    parts = [_crop(resized, box) for box in boxes]
+    if crops == 10:
+        parts = [image for part in parts for image in (part, part.flip(2))]
+    views = torch.stack(parts)  # [crops, V·T, S, S, 3]
     return views.unflatten(1, (clips, -1)).permute(1, 0, 2, 5, 3, 4).flatten(0, 1).contiguous()
 
 
@@ -158,12 +187,17 @@ def _constants(device: torch.device, spec: InputSpec) -> tuple[torch.Tensor, tor
 
 
 def resize_short_side(frames: torch.Tensor, size: int, *, style: Style = "tanet") -> torch.Tensor:
-    """Resize frames, uint8 [T, H, W, 3], to a short side of `size` pixels.
+    """Resize frames, uint8 [T, H, W, 3], to a short side of `size` pixels. See `resize_to` for `style`."""
+    height, width = size_for_short_side(frames.shape[1], frames.shape[2], size, style=style)
+    return resize_to(frames, height, width, style=style)
+
+
+def resize_to(frames: torch.Tensor, height: int, width: int, *, style: Style = "tanet") -> torch.Tensor:
+    """Resize frames, uint8 [T, H, W, 3], to a height and a width in pixels.
 
     mmaction2 resizes without antialiasing, as OpenCV does; so does PySlowFast, but with float32 values. The
     views hold these values rounded to the nearest integer.
     """
-    height, width = size_for_short_side(frames.shape[1], frames.shape[2], size, style=style)
     if style == "pyslowfast":
         # One frame at a time, because all frames as float32 would take much memory.
         resized = (_resize(frame.float(), height, width, antialias=False) for frame in frames.split(1))
@@ -212,19 +246,23 @@ def multi_scale_box(
     )
 
 
-def eval_boxes(
-    height: int, width: int, *, size: int, crops: Literal[1, 3], style: Style = "tanet"
-) -> list[Box]:
-    """Return the crop boxes for `eval_views`, spread along the longer side of the frame.
+def eval_boxes(height: int, width: int, *, size: int, crops: Crops, style: Style = "tanet") -> list[Box]:
+    """Return the crop boxes for `eval_views`: spread along the longer side, or the corners and the centre.
+
+    Ten crops need five boxes, because each is also mirrored. Their offsets are multiples of a quarter of the
+    free space, rounded down, as in TSN.
 
     `style` selects the rules of other code. The code of TANet and TSM places three crops in quarters of the
     free space, rounded down, always along the width. So the three crops of a portrait video are equal.
     mmaction2 rounds offsets down, and needs the short side to be `size` for three crops. PySlowFast rounds
     the offsets of the centre up.
     """
-    if crops not in (1, 3):
-        raise UserError(f"crops must be 1 or 3, not {crops}")
+    if crops not in (1, 3, 10):
+        raise UserError(f"crops must be 1, 3 or 10, not {crops}")
     down, right = height - size, width - size  # free space
+    if crops == 10:
+        centre = CROP_POSITIONS[:5]
+        return [Box(y * (down // 4), x * (right // 4), size, size) for y, x in centre]
     if style == "mmaction2":
         if crops == 1:
             return [Box(down // 2, right // 2, size, size)]
@@ -241,33 +279,6 @@ def eval_boxes(
     if width >= height:
         return [Box(top, x, size, size) for x in (0, left, right)]
     return [Box(y, left, size, size) for y in (0, top, down)]
-
-
-def mirror_labels(classes: tuple[str, ...]) -> list[int | None]:
-    """Return, for each class, the label of its mirrored videos.
-
-    The function exchanges left and right in the name of the class, and returns the label of the new name. A
-    name without left or right keeps its label. If no class has the new name, the label is None: videos of
-    the class must not be mirrored.
-
-    Raises:
-        UserError: all class names are numbers, so the function cannot recognise left and right.
-    """
-    if all(name.isdigit() for name in classes):
-        raise UserError(
-            "--data.flip mirror needs the names of the classes to find the labels of mirrored videos: give "
-            "--data.class-names, or choose --data.flip none or plain"
-        )
-    numbers = {name: label for label, name in enumerate(classes)}
-    return [numbers.get(_mirrored(name)) for name in classes]
-
-
-def _mirrored(name: str) -> str:
-    pairs = (("left", "right"), ("Left", "Right"), ("LEFT", "RIGHT"))
-    other = {a: b for pair in pairs for a, b in (pair, pair[::-1])}
-    # Match left and right as words, also inside turnLeft and turn_left, but not inside bright or leftover.
-    pattern = r"(?<![A-Za-z])(left|right)(?![a-z])|(Left|Right)(?![a-z])|(?<![A-Z])(LEFT|RIGHT)(?![A-Z])"
-    return re.sub(pattern, lambda word: other[word[0]], name)
 
 
 def _crop(frames: torch.Tensor, box: Box) -> torch.Tensor:

@@ -18,8 +18,9 @@ def read_views(
         video: an opened video.
         frames: T, frames per clip.
         data: the function uses `sampling`, `window` and `rate`.
-        eval: the function uses `clips`, `frames`, `crops`, `resize`, `size` and `style`. If `eval.frames` is
-            set, T is this number, or the number of frames of a shorter video; the frames are consecutive.
+        eval: the function uses `clips`, `frames`, `crops`, `resize`, `resize_width`, `size` and `style`. If
+            `eval.frames` is set, T is this number, or the number of frames of a shorter video; the frames are
+            consecutive.
         count: number of leading frames from which the clips are taken; None uses all frames.
 
     Raises:
@@ -41,5 +42,10 @@ def read_views(
     )
     clips = video.read(indices)  # [V, T, H, W, 3]
     return transforms.eval_views(
-        clips, resize=eval.resize, size=eval.size, crops=eval.crops, style=eval.style
+        clips,
+        resize=eval.resize,
+        size=eval.size,
+        crops=eval.crops,
+        style=eval.style,
+        resize_width=eval.resize_width,
     )

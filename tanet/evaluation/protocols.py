@@ -8,7 +8,11 @@
     slowfast-10x3   10 clips × 3 crops of 256²: SlowFast, SlowOnly (PySlowFast)
     x3d-10x3-182    10 clips × 3 crops of 182², 256², 356²: X3D XS and S, M, L and XL (PySlowFast)
     nonlocal-10x3   10 clips × 3 crops of 256²: I3D-50 and non-local networks (Wang et al. 2018)
-    i3d-video       the whole video, up to 250 frames, in one pass: I3D with Inception
+    i3d-video       the whole video, up to 250 frames, in one pass: I3D with Inception, S3D
+    r2plus1d-10x1   10 clips × 1 crop of 112², frames resized to 171×128: R(2+1)D (VMZ)
+    csn-10x3        10 clips × 3 crops of 256²: CSN (VMZ)
+    csn-10x1        10 clips × 1 crop of 224²: ip-CSN-50 in Table 4
+    artnet-25x10    25 clips × 10 crops of 112² (corners, centre, mirrored), frames of 170×128: ARTNet
 
 These protocols are for Kinetics. They keep the checkpoint's window, which belongs to the network, and average
 probabilities; i3d-video averages logits.
@@ -18,9 +22,9 @@ For example, `tanet test --eval k400-10x3 --eval.clips 5` uses a protocol, but w
 
 import dataclasses
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from tanet.data.frame_sampling import Rate, Sampling, Style
+from tanet.data.transforms import Crops
 from tanet.errors import UserError
 from tanet.evaluation.metrics import Average
 from tanet.recipes.recipe import Recipe
@@ -32,11 +36,13 @@ class Protocol:
 
     sampling: Sampling
     clips: int
-    crops: Literal[1, 3]
+    crops: Crops
     resize: int
     """Short side of the frames before the crop, in pixels."""
     size: int
     """Side length of the crops, in pixels."""
+    resize_width: int = 0
+    """Width of the frames before the crop, in pixels; 0 keeps their shape."""
     window: int | None = 64
     """Window length for dense sampling, in frames at `rate`. None keeps the recipe's window."""
     rate: Rate = "video"
@@ -84,6 +90,34 @@ PROTOCOLS: dict[str, Protocol] = {
     "x3d-10x3-256": _pyslowfast(256),
     "x3d-10x3-356": _pyslowfast(356),
     "nonlocal-10x3": replace(_pyslowfast(256), rate="video", style="tanet"),
+    "r2plus1d-10x1": Protocol(
+        "dense",
+        clips=10,
+        crops=1,
+        resize=128,
+        resize_width=171,
+        size=112,
+        window=None,
+        style="tanet",
+        average="softmax",
+    ),
+    "csn-10x3": Protocol(
+        "dense", clips=10, crops=3, resize=256, size=256, window=None, style="tanet", average="softmax"
+    ),
+    "csn-10x1": Protocol(
+        "dense", clips=10, crops=1, resize=256, size=224, window=None, style="tanet", average="softmax"
+    ),
+    "artnet-25x10": Protocol(
+        "dense",
+        clips=25,
+        crops=10,
+        resize=128,
+        resize_width=170,
+        size=112,
+        window=None,
+        style="tanet",
+        average="softmax",
+    ),
     "i3d-video": Protocol(
         "dense", clips=1, crops=1, resize=256, size=224, window=None, frames=250, style="tanet"
     ),

@@ -8,14 +8,28 @@ from tanet.recipes.network2d import Network2D
 from tanet.recipes.network_settings import NetworkSettings
 from tanet.recipes.networks3d import InceptionI3D
 from tanet.recipes.published3d import (
+    ARTNET_18,
     C2D,
     I3D,
     I3D_MMACTION2,
     I3D_PYSLOWFAST,
     I3D_TABLE6,
+    IP_CSN_50,
+    IP_CSN_152,
+    IR_CSN_50,
+    IR_CSN_101,
+    IR_CSN_152,
+    MC3_18,
     NL_I3D,
     NON_LOCAL,
+    R2PLUS1D_18,
+    R2PLUS1D_34,
+    R2PLUS1D_34_MMACTION2,
+    R3D_18,
     R101,
+    S3D_G,
+    S3D_HOWTO100M,
+    S3D_TORCHVISION,
     SLOWFAST,
     SLOWFAST_8X8,
     SLOWFAST_16X8,
@@ -38,10 +52,17 @@ class Architecture:
     input_spec: InputSpec = field(default=IMAGENET)
 
 
-def _clip(settings: NetworkSettings, *, step: int, resize: int = 256, size: int = 224) -> Architecture:
+def _clip(
+    settings: NetworkSettings, *, step: int, resize: int = 256, size: int = 224, width: int = 0
+) -> Architecture:
     """Return the architecture of a network for clips with a fixed distance between frames."""
-    spec = replace(normalisation_of(settings), frame_step=step, resize=resize, size=size)
+    spec = replace(normalisation_of(settings), frame_step=step, resize=resize, resize_width=width, size=size)
     return Architecture(settings, spec)
+
+
+def _small(settings: NetworkSettings, *, step: int, width: int = 171) -> Architecture:
+    """Return the architecture of a network for crops of 112² from frames that are 128 pixels high."""
+    return _clip(settings, step=step, resize=128, width=width, size=112)
 
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -115,6 +136,24 @@ ARCHITECTURES: dict[str, Architecture] = {
     "x3d-m": _clip(X3D_M, step=5),
     "x3d-l": _clip(X3D_L, step=5, resize=356, size=312),
     "x3d-xl": _clip(X3D_XL, step=5, resize=356, size=312),
+    "s3d": _clip(S3D_TORCHVISION, step=1),
+    "s3d-128f": _clip(replace(S3D_TORCHVISION, frames=128), step=2, width=256),
+    "s3d-g": _clip(S3D_G, step=1),
+    "s3d-g-howto100m": _clip(S3D_HOWTO100M, step=1),
+    "s3d-g-howto100m-cells": _clip(replace(S3D_HOWTO100M, stem="cells"), step=1),
+    "r2plus1d-34": _small(R2PLUS1D_34, step=2),
+    "r2plus1d-34-8f": _small(replace(R2PLUS1D_34, frames=8), step=2),
+    "r2plus1d-34-mmaction2": _clip(R2PLUS1D_34_MMACTION2, step=2),
+    "r2plus1d-34-8x8-mmaction2": _clip(replace(R2PLUS1D_34_MMACTION2, frames=8), step=8),
+    "r2plus1d-18": _small(R2PLUS1D_18, step=2),
+    "r3d-18": _small(R3D_18, step=2),
+    "mc3-18": _small(MC3_18, step=2),
+    "ip-csn-50": _clip(IP_CSN_50, step=2),
+    "ip-csn-152": _clip(IP_CSN_152, step=2),
+    "ir-csn-50": _clip(IR_CSN_50, step=2),
+    "ir-csn-101": _clip(IR_CSN_101, step=2),
+    "ir-csn-152": _clip(IR_CSN_152, step=2),
+    "artnet-r18": _small(ARTNET_18, step=1, width=170),
 }
 """Architectures by name. A recipe may also combine other settings, such as any 2D network with any module."""
 

@@ -5,7 +5,7 @@
 
 `create_model` looks up the settings that belong to a name, and `build` takes the settings directly. The class
 of the settings determines the family of networks. Each family has a settings class (recipes/network2d.py,
-recipes/networks3d.py) and an entry in BUILDERS, and does not depend on other families.
+recipes/networks3d*.py) and an entry in BUILDERS, and does not depend on other families.
 """
 
 import warnings
@@ -19,15 +19,20 @@ from tanet.models.backbones2d import BACKBONES, remove_classifier
 from tanet.models.insertion.plug import plug_at
 from tanet.models.network import Network
 from tanet.models.temporal import find_temporal, insertion_sites
+from tanet.models.video_backbones.artnet import ARTNetNetwork
+from tanet.models.video_backbones.csn import CSNNetwork
 from tanet.models.video_backbones.inception_i3d import InceptionI3DNetwork
 from tanet.models.video_backbones.resnet3d import ResNet3DNetwork
+from tanet.models.video_backbones.s3d import S3DNetwork
 from tanet.models.video_backbones.slowfast import SlowFastNetwork
+from tanet.models.video_backbones.video_resnet import VideoResNetNetwork
 from tanet.models.video_backbones.x3d import X3DNetwork
 from tanet.models.video_net import VideoNet
 from tanet.recipes.input_spec import InputSpec, normalisation_of
 from tanet.recipes.network2d import Network2D
 from tanet.recipes.network_settings import NetworkSettings
 from tanet.recipes.networks3d import X3D, InceptionI3D, ResNet3D, SlowFast
+from tanet.recipes.networks3d_factored import CSN, S3D, ARTNet, VideoResNet
 
 __all__ = ["BUILDERS", "build", "create_model", "list_models"]
 
@@ -127,5 +132,9 @@ BUILDERS: dict[type[NetworkSettings], Callable[..., Network]] = {
     ResNet3D: ResNet3DNetwork,
     SlowFast: SlowFastNetwork,
     X3D: X3DNetwork,
+    S3D: S3DNetwork,
+    VideoResNet: VideoResNetNetwork,
+    CSN: CSNNetwork,
+    ARTNet: ARTNetNetwork,
 }
 """Settings class of a family → the function that builds its networks."""

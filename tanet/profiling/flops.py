@@ -24,6 +24,7 @@ from torch import nn
 
 from tanet.errors import UserError
 from tanet.models.factory import build
+from tanet.models.meta import on_meta
 from tanet.models.network import Network
 from tanet.recipes.network_settings import NetworkSettings
 
@@ -96,7 +97,7 @@ def build_on_meta(model: NetworkSettings, *, classes: int) -> Network:
     Raises:
         UserError: the network cannot be built; see `factory.build`.
     """
-    with torch.device("meta"):
+    with on_meta():
         return build(model, classes=classes)
 
 
@@ -119,6 +120,8 @@ def count_cost(network: Network, *, size: int) -> Cost:
         counts[_part(name)] += Count(parameters=parameter.numel())
     for name, module in network.named_modules():
         _check_kind(name, module)
+        if isinstance(module, AnyBatchNorm | nn.ReLU):
+            module.forward = nn.Identity().forward  # same shape; computing it on meta tensors is slow
         module.register_forward_hook(partial(_count_call, counts, _part(name)))
     try:
         network(torch.empty(1, network.frames, 3, size, size, device="meta"))

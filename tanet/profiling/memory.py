@@ -13,12 +13,15 @@ in the allocator's memory. Measured usage of compiled training of ResNet-50 was 
 TAM, and 0.99 without TAM.
 """
 
+from functools import lru_cache
+
 import torch
 
 from tanet.errors import UserError
 from tanet.models.freeze import count_parameters, freeze
 from tanet.models.network import Network
 from tanet.profiling.flops import build_on_meta
+from tanet.recipes.network_settings import NetworkSettings
 from tanet.recipes.recipe import Recipe
 
 
@@ -35,11 +38,12 @@ def training_memory(recipe: Recipe, *, classes: int, clips: int, half: bool) -> 
         UserError: the network cannot be built, has no stage that `optim.trained` names, or frames of
             data.size pixels do not fit it.
     """
-    network, size = frozen_on_meta(recipe, classes=classes), recipe.data.size
-    parameters, trained = count_parameters(network)
+    size, frames = recipe.data.size, recipe.model.frames
+    parameters, trained, kept = _counts(
+        recipe.model, trained=recipe.optim.trained, classes=classes, size=size
+    )
     state = 8 if recipe.optim.method == "adamw" else 4
-    kept = _kept_by_autograd(network, size=size)
-    clip = 4 * network.frames * 3 * size * size
+    clip = 4 * frames * 3 * size * size
     weights = parameters * (4 + 2 * half) + trained * (4 + state)
     return weights + clips * (kept // (2 if half else 1) + clip)
 
@@ -52,10 +56,21 @@ def frozen_on_meta(recipe: Recipe, *, classes: int) -> Network:
     Raises:
         UserError: the network cannot be built, or has no stage that `optim.trained` names.
     """
-    network = build_on_meta(recipe.model, classes=classes)
-    network.temporal_trained = bool(recipe.model.init)
-    freeze(network, trained=recipe.optim.trained)
+    return _frozen(recipe.model, trained=recipe.optim.trained, classes=classes)
+
+
+def _frozen(model: NetworkSettings, *, trained: str, classes: int) -> Network:
+    network = build_on_meta(model, classes=classes)
+    network.temporal_trained = bool(model.init)
+    freeze(network, trained=trained)
     return network
+
+
+@lru_cache(maxsize=64)  # several trainings of one process often have the same network
+def _counts(model: NetworkSettings, *, trained: str, classes: int, size: int) -> tuple[int, int, int]:
+    """Return the numbers of parameters and of trained parameters, and the bytes that autograd keeps."""
+    network = _frozen(model, trained=trained, classes=classes)
+    return *count_parameters(network), _kept_by_autograd(network, size=size)
 
 
 def _kept_by_autograd(network: Network, *, size: int) -> int:

@@ -2,6 +2,7 @@
 
 from tanet.errors import UserError
 from tanet.recipes.arrow6 import ARROW6
+from tanet.recipes.artnet import ARTNET_R18
 from tanet.recipes.finetune import FINETUNE
 from tanet.recipes.finetune_cpu import FINETUNE_CPU
 from tanet.recipes.i3d_inception import I3D_INCEPTION
@@ -16,6 +17,7 @@ from tanet.recipes.paper.table4 import TABLE4
 from tanet.recipes.paper.table5a import TABLE5A
 from tanet.recipes.paper.table5b import TABLE5B
 from tanet.recipes.recipe import Recipe
+from tanet.recipes.s3d import S3D_G
 from tanet.recipes.slowfast import (
     SLOWFAST_4X16,
     SLOWFAST_8X8,
@@ -26,6 +28,7 @@ from tanet.recipes.slowfast import (
 from tanet.recipes.something_v1 import SOMETHING_V1, SOMETHING_V1_16F
 from tanet.recipes.something_v2 import SOMETHING_V2, SOMETHING_V2_16F
 from tanet.recipes.verbs import VERBS
+from tanet.recipes.vmz import IP_CSN_50, IP_CSN_152, R2PLUS1D_34
 from tanet.recipes.x3d import X3D_L, X3D_M, X3D_S, X3D_XL, X3D_XS
 
 __all__ = ["RECIPES", "TABLES", "Row", "find_recipe", "find_table"]
@@ -53,6 +56,11 @@ RECIPES: dict[str, Recipe] = {
     "i3d-r50": I3D_R50,
     "i3d-r50-8x8": I3D_R50_8X8,
     "nl-i3d-r50": NL_I3D_R50,
+    "s3d-g": S3D_G,
+    "r2plus1d-34": R2PLUS1D_34,
+    "ip-csn-50": IP_CSN_50,
+    "ip-csn-152": IP_CSN_152,
+    "artnet-r18": ARTNET_R18,
     "arrow6": ARROW6,
     "verbs": VERBS,
 }

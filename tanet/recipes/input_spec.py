@@ -13,6 +13,7 @@ from tanet.recipes.fields import Section, setting
 from tanet.recipes.network2d import Network2D
 from tanet.recipes.network_settings import NetworkSettings
 from tanet.recipes.networks3d import X3D, InceptionI3D, ResNet3D, SlowFast
+from tanet.recipes.networks3d_factored import CSN, S3D, ARTNet, VideoResNet
 from tanet.recipes.recipe import Recipe
 
 
@@ -36,6 +37,8 @@ class InputSpec(Section):
     """Short side of the video before the crop, in pixels."""
     size: int = setting(224, least=1)
     """Side length of the crop, in pixels."""
+    resize_width: int = setting(0, least=0)
+    """Width of the video before the crop if its height is `resize` whatever its shape; 0 keeps the shape."""
 
 
 IMAGENET = InputSpec()
@@ -45,12 +48,29 @@ HALF = InputSpec(mean=(0.45,) * 3, std=(0.225,) * 3)
 """Mean and standard deviation of the non-local, SlowFast and X3D papers: the same for all channels."""
 PLUS_MINUS_ONE = InputSpec(mean=(0.0,) * 3, std=(1.0,) * 3, range=(-1.0, 1.0))
 """Values in [-1, 1], as in I3D's code."""
+VIDEO = InputSpec(mean=(0.43216, 0.394666, 0.37645), std=(0.22803, 0.22145, 0.216989))
+"""Mean and standard deviation of Kinetics' frames, as in VMZ and torchvision's video networks."""
+CAFFE = InputSpec(mean=(104.0, 117.0, 123.0), std=(1.0,) * 3, range=(0.0, 255.0), channels="bgr")
+"""Values in [0, 255] minus a mean, BGR, as in ARTNet's code and other Caffe code."""
+Normalisation = Literal["imagenet", "half", "plus-minus-one", "video", "caffe"]
+NORMALISATIONS: dict[Normalisation, InputSpec] = {
+    "imagenet": IMAGENET,
+    "half": HALF,
+    "plus-minus-one": PLUS_MINUS_ONE,
+    "video": VIDEO,
+    "caffe": CAFFE,
+}
+"""Normalisations in common use, by name."""
 NORMALISATION: dict[type[NetworkSettings], InputSpec] = {
     Network2D: IMAGENET,
     InceptionI3D: PLUS_MINUS_ONE,
     ResNet3D: HALF,
     SlowFast: HALF,
     X3D: HALF,
+    S3D: PLUS_MINUS_ONE,
+    VideoResNet: VIDEO,
+    CSN: VIDEO,
+    ARTNet: CAFFE,
 }
 
 
@@ -72,5 +92,6 @@ def spec_of(recipe: Recipe) -> InputSpec:
     """
     dense = recipe.data.sampling == "dense"
     step = recipe.data.window // recipe.model.frames if dense else 0
-    sizes = {"resize": recipe.eval.resize, "size": recipe.eval.size}
+    eval = recipe.eval
+    sizes = {"resize": eval.resize, "resize_width": eval.resize_width, "size": eval.size}
     return replace(normalisation_of(recipe.model), frame_step=step, **sizes)

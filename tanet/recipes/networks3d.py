@@ -55,7 +55,7 @@ class _Residual3D(NetworkSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_stages("blocks", self.blocks)
+        check_stages("blocks", self.blocks)
         _check_block_names(self.non_local, self.blocks)
 
     @property
@@ -94,7 +94,7 @@ class ResNet3D(_Residual3D):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_stages("temporal_blocks", self.temporal_blocks)
+        check_stages("temporal_blocks", self.temporal_blocks)
         _check_odd("stem_kernel", self.stem_kernel)
         _check_width(self.width, self.temporal, least=4)
 
@@ -134,7 +134,7 @@ class SlowFast(_Residual3D):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("fast_blocks", "temporal_blocks"):
-            _check_stages(name, getattr(self, name))
+            check_stages(name, getattr(self, name))
         _check_odd("lateral_kernel", self.lateral_kernel)
         if self.frames % self.speed_ratio:
             raise UserError(
@@ -173,7 +173,8 @@ class X3D(NetworkSettings):
         return f"X3D with width × {self.width_factor:g} and depth × {self.depth_factor:g}"
 
 
-def _check_stages(name: str, values: tuple[object, ...]) -> None:
+def check_stages(name: str, values: tuple[object, ...]) -> None:
+    """Raise UserError unless there is one value for each of res2 to res5."""
     if len(values) != STAGES:
         raise UserError(f"model.{name} needs {STAGES} values, for res2 to res5, not {len(values)}")
 

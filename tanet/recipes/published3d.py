@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from tanet.recipes.networks3d import X3D, ResNet3D, SlowFast
+from tanet.recipes.networks3d_factored import CSN, S3D, ARTNet, VideoResNet
 
 NON_LOCAL = ("res3.1", "res3.3", "res4.1", "res4.3", "res4.5")
 """Blocks of ResNet-50 that are followed by a non-local block: every second one of res3 and res4."""
@@ -38,3 +39,21 @@ X3D_S = replace(X3D_M, frames=13, head_window=5)
 X3D_XS = replace(X3D_S, frames=4)
 X3D_L = replace(X3D_M, depth_factor=5.0, head_window=10)
 X3D_XL = replace(X3D_L, width_factor=2.9)
+
+S3D_TORCHVISION = S3D()
+S3D_KYLEMIN = replace(S3D_TORCHVISION, head_window="2")
+S3D_G = replace(S3D_KYLEMIN, gates="plain")
+S3D_HOWTO100M = S3D(
+    gates="bias", stem="3x7x7", norm_eps=1e-5, pool_padding="end", head_window="all", dropout=0.0
+)
+R2PLUS1D_34 = VideoResNet()
+R2PLUS1D_18 = VideoResNet(frames=16, blocks=(2, 2, 2, 2), style="torchvision", norm_eps=1e-5)
+R3D_18 = replace(R2PLUS1D_18, convolutions="3d")
+MC3_18 = replace(R2PLUS1D_18, convolutions="mixed")
+R2PLUS1D_34_MMACTION2 = replace(R2PLUS1D_34, style="mmaction2", dropout=0.5)
+IP_CSN_152 = CSN()
+IP_CSN_50 = replace(IP_CSN_152, blocks=(3, 4, 6, 3), frames=8)
+IR_CSN_152 = replace(IP_CSN_152, interaction="reduced")
+IR_CSN_50 = replace(IP_CSN_50, interaction="reduced", frames=32)
+IR_CSN_101 = CSN(interaction="reduced", blocks=R101, norm_eps=1e-5, head_window=7, dropout=0.5)
+ARTNET_18 = ARTNet()

@@ -15,6 +15,7 @@ from tanet.recipes.fields import Section, reject_unknown_fields, section_from_di
 from tanet.recipes.network2d import Network2D
 from tanet.recipes.network_settings import NetworkSettings
 from tanet.recipes.networks3d import X3D, InceptionI3D, ResNet3D, SlowFast
+from tanet.recipes.networks3d_factored import CSN, S3D, ARTNet, VideoResNet
 from tanet.recipes.renamed import accept_old_names, warn_of_new_name, with_new_names
 
 
@@ -50,6 +51,9 @@ class Data(Section):
     published, but frames of a short video are spread over it."""
     resize: int = setting(256, least=0)
     """Short side of the frames before the training crop, in pixels; 0 keeps the video's own size."""
+    resize_width: int = setting(0, least=0)
+    """Width of the frames before the training crop, in pixels; `resize`, or the smallest of `short_sides`, is
+    then their height, whatever the shape of the video. 0: the width follows from the shape."""
     size: int = setting(224, least=1)
     """Side length of the training crop, in pixels."""
     scales: tuple[float, ...] = setting((1.0, 0.875, 0.75, 0.66), above=0, most=1)
@@ -163,8 +167,9 @@ class Eval(Section):
 
     clips: int = setting(1, least=1)
     """Number of clips per video, spread evenly over it."""
-    crops: Literal[1, 3] = 1
-    """Crops per clip. 1: centre. 3: left, centre, right (portrait videos: top, centre, bottom)."""
+    crops: Literal[1, 3, 10] = 1
+    """Crops per clip. 1: centre. 3: left, centre, right (portrait videos: top, centre, bottom). 10: corners
+    and centre, each also mirrored, as in TSN."""
     resize: int = setting(256, least=1)
     """Short side of the frames before the crop, in pixels."""
     size: int = setting(224, least=1)
@@ -181,13 +186,17 @@ class Eval(Section):
     """Number of views per forward pass; halved if a GPU runs out of memory."""
     every: int = setting(1, least=1, role="machine")
     """Epochs between validations during training. The last epoch is always validated."""
+    resize_width: int = setting(0, least=0)
+    """Width of the frames before the crop, in pixels; `resize` is then their height, whatever the shape of
+    the video. 0: the width follows from the shape."""
 
 
 for _section in (Data, Network2D, Optim, Eval):
     accept_old_names(_section)
 
 NETWORKS: dict[str, type[NetworkSettings]] = {
-    kind.family: kind for kind in (Network2D, InceptionI3D, ResNet3D, SlowFast, X3D)
+    kind.family: kind
+    for kind in (Network2D, InceptionI3D, ResNet3D, SlowFast, X3D, S3D, VideoResNet, CSN, ARTNet)
 }
 """Network families: name in a recipe → class of the model section."""
 
@@ -214,6 +223,12 @@ class Recipe:
             )
         if eval.size > eval.resize:
             raise UserError(f"eval.size {eval.size} must not exceed eval.resize {eval.resize}")
+        for name, part in (("data", data), ("eval", eval)):
+            if part.resize_width and (not part.resize or part.size > part.resize_width):
+                raise UserError(
+                    f"{name}.resize_width {part.resize_width} needs {name}.resize, and must be at least "
+                    f"{name}.size {part.size}"
+                )
         if data.sampling == "dense" and model.frames > data.window:
             raise UserError(f"model.frames {model.frames} must not exceed data.window {data.window}")
         if eval.frames and not model.any_frames:

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from tanet.data.mirror_labels import mirror_labels
 from tanet.data.samples import Split
-from tanet.data.transforms import mirror_labels
 from tanet.recipes.network2d import Network2D
 from tanet.recipes.network_settings import NetworkSettings
 from tanet.recipes.networks3d import ResNet3D

@@ -16,6 +16,7 @@ from tanet.cli import main
 from tanet.errors import UserError
 from tanet.models.backbones2d import BACKBONES
 from tanet.models.factory import build
+from tanet.models.meta import on_meta
 from tanet.recipes import RECIPES
 from tanet.recipes.recipe import Network2D
 from tests.support.other_codebases import R101, mmaction2, official, official_logits, weights
@@ -161,7 +162,7 @@ def test_alpha_and_beta_are_recognised_from_shapes():
 @pytest.mark.parametrize("stages", [("res2", "res3", "res4", "res5"), ("res4",)])
 @pytest.mark.parametrize(("table", "per_block"), [(OFFICIAL, ".net."), (MMACTION2, ".block.")])
 def test_weight_names_convert_in_both_directions(table, per_block, stages):
-    with torch.device("meta"):
+    with on_meta():
         ours = list(build(Network2D(stages=stages), classes=2).state_dict())
     theirs = to_theirs(ours, table)
     assert len(set(theirs.values())) == len(ours)
@@ -216,7 +217,7 @@ def test_tsm_may_omit_stages_but_not_single_blocks():
 
 @pytest.mark.parametrize("name", [name for name in BACKBONES if not name.endswith("_w16")])
 def test_every_torchvision_network_is_recognised(name):
-    with torch.device("meta"):
+    with on_meta():
         state = BACKBONES[name](classes=7).state_dict()
     found = recognise(state, temporal="tam", frames=None)
     assert (found.kind, found.classes) == ("2D network of torchvision", 7)
@@ -399,7 +400,7 @@ def test_frames_change_freely_if_weights_do_not_depend_on_them(tmp_path, tempora
 def make_tanet_resnet50(**fields):
     """Build the checkpoint of a TANet with ResNet-50 on the meta device, so without weight values."""
     recipe = dataclasses.replace(TINY, model=Network2D(frames=8, **fields))
-    with torch.device("meta"):
+    with on_meta():
         return Checkpoint(build(recipe.model, classes=2), recipe, ("left", "right"))
 
 

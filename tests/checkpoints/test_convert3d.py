@@ -13,6 +13,7 @@ from tanet.cli import main
 from tanet.errors import UserError
 from tanet.models.architectures import find_architecture
 from tanet.models.factory import build
+from tanet.models.meta import on_meta
 from tanet.recipes.input_spec import IMAGENET
 from tanet.recipes.recipe import Recipe
 from tests.support.golden3d import CLIPS, SIBLINGS, assert_same_logits, key_lists, peer_weights, save_as_peer
@@ -21,20 +22,13 @@ KNOWN = key_lists("read")
 
 
 @pytest.mark.parametrize("name", [name for name in CLIPS if name not in SIBLINGS])
-def test_a_converted_network_gives_the_logits_of_its_codebase(name, tmp_path):
-    assert_same_logits(name, tmp_path)
+def test_a_converted_network_gives_the_logits_of_its_codebase(name):
+    assert_same_logits(name)
 
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "mmaction2-slowfast_r50_4x16",
-        "mmaction2-x3d_m",
-        "pyslowfast-I3D_NLN_8x8_R50",
-        "pyslowfast-X3D_S",
-        "pytorchvideo-c2d_r50",
-        "pytorchvideo-x3d_s",
-    ],
+    ["mmaction2-slowfast_r50_4x16", "mmaction2-x3d_m", "pyslowfast-X3D_S", "pytorchvideo-x3d_s"],
 )
 def test_there_and_back_all_tensors_are_equal(name, tmp_path):
     theirs, target = peer_weights(name), name.partition("-")[0]
@@ -112,7 +106,7 @@ def test_what_the_weights_do_not_show_goes_into_the_checkpoint(tmp_path):
 def narrow(name, **changes):
     """Return a checkpoint of a network with random weights."""
     model = dataclasses.replace(find_architecture(name).settings, **changes)
-    with torch.device("meta"):
+    with on_meta():
         network = build(model, classes=3)
     return checkpoint.Checkpoint(network, Recipe(model=model), ("a", "b", "c"))
 

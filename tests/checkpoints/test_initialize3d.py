@@ -186,7 +186,7 @@ def test_recipe_samples_as_the_3d_network_was_trained(tmp_path):
     assert (views.resize, views.size) == (40, 32)
     assert recipe.model == replace(SLOWFAST, init=str(path))
     assert note == (
-        "data.sampling dense, data.window 16, data.size 32, eval.size 32, eval.resize 40, data.resize 40: "
+        "data.sampling dense, data.window 16, data.size 32, eval.size 32, data.resize 40, eval.resize 40: "
         f"as {path} was trained, on clips of 8 frames, 2 apart"
     )
     # What the user sets stays, together with the fields that belong to it.

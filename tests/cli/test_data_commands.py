@@ -16,6 +16,7 @@ from tanet.data.tools import pack as packing
 from tanet.data.tools.check import Finding
 from tanet.recipes.recipe import Data
 from tanet.video import VideoInfo
+from tests.support.fork_server import quick_pool as quick_pool
 from tests.support.tiny_videos import make, make_folders
 
 HEAD = "label,youtube_id,time_start,time_end,split"

@@ -11,6 +11,7 @@ import pytest
 
 from tanet.data.tools import check as inspection
 from tanet.data.tools.check import check_video, check_videos
+from tests.support.fork_server import quick_pool as quick_pool
 from tests.support.tiny_videos import make
 
 

@@ -14,6 +14,7 @@ from tanet.data.tools.index import Journal, locate_videos, probe_all
 from tanet.data.tools.public_datasets import DatasetVideo
 from tanet.recipes.recipe import Data
 from tanet.video import VideoInfo
+from tests.support.fork_server import quick_pool as quick_pool
 from tests.support.tiny_videos import make
 
 

@@ -28,6 +28,7 @@ from tanet.data.tools.pack import pack
 from tanet.data.transforms import resize_short_side
 from tanet.recipes.recipe import Data, Eval
 from tanet.video import VideoError, read_frames
+from tests.support.fork_server import quick_pool as quick_pool
 from tests.support.tiny_videos import TINY, make_folders
 
 FRAMES, BITS = 40, 6

@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from tanet.data import transforms
+from tanet.data.mirror_labels import mirror_labels
 from tanet.data.transforms import Box
+from tanet.errors import UserError
 
 
 def coordinate_frames(height, width, frames=2):
@@ -131,7 +134,7 @@ def test_mirror_labels_of_something_something(data):
     def pairs(name):
         names = tuple((data / "labels" / name).read_text().strip().splitlines())
         assert len(names) == 174
-        labels = transforms.mirror_labels(names)
+        labels = mirror_labels(names)
         assert all(j is None or labels[j] == i for i, j in enumerate(labels))
         return {(i, j) for i, j in enumerate(labels) if j is not None and i < j}
 
@@ -140,12 +143,12 @@ def test_mirror_labels_of_something_something(data):
 
 
 def test_mirror_labels_of_other_names():
-    assert transforms.mirror_labels(("turn_left", "turn_right", "turn")) == [1, 0, 2]
-    assert transforms.mirror_labels(("Swiping Left", "Swiping Right", "bright", "leftover")) == [1, 0, 2, 3]
-    assert transforms.mirror_labels(("turnLeft", "turnRight", "LEFT", "RIGHT")) == [1, 0, 3, 2]
-    assert transforms.mirror_labels(("left alone", "other")) == [None, 1]  # no partner: never mirrored
+    assert mirror_labels(("turn_left", "turn_right", "turn")) == [1, 0, 2]
+    assert mirror_labels(("Swiping Left", "Swiping Right", "bright", "leftover")) == [1, 0, 2, 3]
+    assert mirror_labels(("turnLeft", "turnRight", "LEFT", "RIGHT")) == [1, 0, 3, 2]
+    assert mirror_labels(("left alone", "other")) == [None, 1]  # no partner: never mirrored
     with pytest.raises(ValueError, match="needs the names"):
-        transforms.mirror_labels(("0", "1"))
+        mirror_labels(("0", "1"))
 
 
 # Crops of other codebases, written from their definitions.
@@ -273,3 +276,34 @@ def test_jittered_crops_depend_only_on_generator():
         90, 60, generator=np.random.default_rng(0), short_sides=(28, 28), size=28
     )
     assert (fixed.height, fixed.width, fixed.box.left) == (42, 28, 0)
+
+
+def test_ten_crops_are_corners_and_centre_each_mirrored():
+    # Free space is 10 down and 15 right; the offsets are multiples of a quarter of it, rounded down.
+    frames = torch.arange(20 * 25, dtype=torch.int64).remainder(251).to(torch.uint8)
+    frames = frames.view(1, 1, 20, 25, 1).expand(1, 2, 20, 25, 3)
+    views = transforms.eval_views(frames, resize=20, size=10, crops=10)
+    assert views.shape == (10, 2, 3, 10, 10)
+    corners = ((0, 0), (0, 12), (8, 0), (8, 12), (4, 6))
+    for number, (top, left) in enumerate(corners):
+        expected = frames[0, :, top : top + 10, left : left + 10].permute(0, 3, 1, 2)
+        assert torch.equal(views[2 * number], expected)
+        assert torch.equal(views[2 * number + 1], expected.flip(-1))
+    with pytest.raises(UserError, match="crops must be 1, 3 or 10, not 5"):
+        transforms.eval_views(frames, resize=20, size=10, crops=5)
+
+
+@pytest.mark.parametrize(("height", "width"), [(40, 90), (90, 40)])
+def test_width_of_frames_can_be_set_whatever_their_shape(height, width):
+    frames = torch.randint(256, (1, 2, height, width, 3), dtype=torch.uint8)
+    views = transforms.eval_views(frames, resize=16, size=16, crops=3, resize_width=24)
+    resized = F.interpolate(frames[0].permute(0, 3, 1, 2), (16, 24), mode="bilinear", antialias=True)
+    for number, left in enumerate((0, 4, 8)):
+        assert torch.equal(views[number], resized[..., left : left + 16])
+    generator = np.random.default_rng(0)
+    cut = transforms.draw_crop(height, width, generator=generator, resize=16, resize_width=24)
+    assert (cut.height, cut.width) == (16, 24)
+    sides = {"short_sides": (16, 32), "size": 16, "resize_width": 24}
+    cuts = [transforms.draw_jittered_crop(height, width, generator=generator, **sides) for _ in range(50)]
+    assert {(cut.height, cut.width) for cut in cuts} == {(cut.height, cut.height * 3 // 2) for cut in cuts}
+    assert {cut.height for cut in cuts} > {20, 25}

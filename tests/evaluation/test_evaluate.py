@@ -105,8 +105,7 @@ def score_by_hand(network, path, *, dense, clips, fuse):
     return torch.stack(logits).mean(0).softmax(0)
 
 
-@pytest.mark.parametrize("fuse", ["logits", "softmax"])
-@pytest.mark.parametrize("sampling", ["dense", "uniform"])
+@pytest.mark.parametrize(("sampling", "fuse"), [("dense", "logits"), ("uniform", "softmax")])
 def test_scores_equal_plain_loop(network, samples, fuse, sampling):
     eval = Eval(clips=3, crops=3, resize=40, size=32, average=fuse, batch=4)
     recipe = recipe_for(eval, sampling=sampling)

@@ -22,7 +22,13 @@ PUBLISHED = {
     "x3d-10x3-356": ("dense", 32, "30fps", 10, 0, 3, 356, 356, "pyslowfast", "softmax"),
     "nonlocal-10x3": ("dense", 32, "video", 10, 0, 3, 256, 256, "tanet", "softmax"),
     "i3d-video": ("dense", 32, "video", 1, 250, 1, 256, 224, "tanet", "logits"),
+    "r2plus1d-10x1": ("dense", 32, "video", 10, 0, 1, 128, 112, "tanet", "softmax"),
+    "csn-10x3": ("dense", 32, "video", 10, 0, 3, 256, 256, "tanet", "softmax"),
+    "csn-10x1": ("dense", 32, "video", 10, 0, 1, 256, 224, "tanet", "softmax"),
+    "artnet-25x10": ("dense", 32, "video", 25, 0, 10, 128, 112, "tanet", "softmax"),
 }
+WIDTHS = {"r2plus1d-10x1": 171, "artnet-25x10": 170}
+"""Width of the frames before the crop, if it does not follow from the shape of the video."""
 FRAMES = ("sampling", "window", "rate")
 VIEWS = ("clips", "frames", "crops", "resize", "size", "style", "average")
 
@@ -44,7 +50,8 @@ def test_protocol_sets_published_values_and_nothing_else(name):
     data, eval = after.data, after.eval
     found = [getattr(data, name) for name in FRAMES] + [getattr(eval, name) for name in VIEWS]
     assert tuple(found) == PUBLISHED[name]
-    views = {name: getattr(before.eval, name) for name in VIEWS}
+    assert eval.resize_width == WIDTHS.get(name, 0)
+    views = {name: getattr(before.eval, name) for name in (*VIEWS, "resize_width")}
     frames = {name: getattr(before.data, name) for name in FRAMES}
     restored = dataclasses.replace(
         after, data=dataclasses.replace(data, **frames), eval=dataclasses.replace(eval, **views)

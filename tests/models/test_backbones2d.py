@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from tanet.models.backbones2d import BACKBONES, remove_classifier
+from tanet.models.meta import on_meta
 
 DATA = Path(os.environ.get("TANET_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 
@@ -77,7 +78,7 @@ def fill_with_patterns(network: nn.Module) -> nn.Module:
 
 
 def build_on_meta(name: str, *, classes: int = 1000) -> nn.Module:
-    with torch.device("meta"):
+    with on_meta():
         return BACKBONES[name](classes=classes)
 
 
@@ -115,7 +116,7 @@ def test_logits_match_recorded_torchvision_values(name):
 
 @pytest.mark.parametrize("name", STATE)
 def test_logits_match_installed_torchvision(name, torchvision_models):
-    with torch.device("meta"):
+    with on_meta():
         theirs = build_torchvision(torchvision_models, name)
     theirs, ours = fill_with_patterns(theirs), build_on_meta(name).to_empty(device="cpu").double().eval()
     ours.load_state_dict(theirs.state_dict(), strict=True)

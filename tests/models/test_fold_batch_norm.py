@@ -1,6 +1,7 @@
 """Folding BatchNorms and `optimize` leave the logits of a network unchanged."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 from tanet.models.backbones2d import BACKBONES
 from tanet.models.factory import build
 from tanet.models.fusion.fold_batch_norm import fold_batch_norms
+from tanet.models.meta import on_meta
 from tanet.recipes.recipe import Network2D
 from tests.support.thin_networks import thin_networks as thin_networks
 
@@ -61,10 +63,11 @@ def test_folding_keeps_logits_of_networks_with_temporal_modules(model):
         torch.testing.assert_close(network(clips), expected, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("temporal", ["tam", "none"])
-def test_optimize_keeps_logits_and_original_weights(temporal, thin_networks):
-    model = Network2D(backbone="thin_basic", temporal=temporal, frames=2, stages=("res5",))
+def test_optimize_keeps_logits_and_original_weights(thin_networks, monkeypatch):
+    # Tracing shows whether there is one graph. tests/long/test_optimize.py generates code, which takes long.
+    trace = partial(torch.compile, fullgraph=True, backend="aot_eager")
+    monkeypatch.setattr(torch, "compile", lambda network, mode: trace(network))
+    model = Network2D(backbone="thin_basic", temporal="tam", frames=2, stages=("res5",))
     network = build_with_random_norms(model).float()
     before = copy.deepcopy(network.state_dict())
     clips = torch.randn(2, 2, 3, 64, 64)
@@ -92,7 +95,7 @@ def test_compiled_code_of_2d_network_is_not_reused_for_tanet(thin_networks):
 
 
 def test_norms_of_every_backbone_are_folded():
-    with torch.device("meta"):
+    with on_meta():
         for name in BACKBONES:
             assert fold_batch_norms(BACKBONES[name](classes=3)) > 10
 

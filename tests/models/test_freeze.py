@@ -11,6 +11,7 @@ from tanet.errors import UserError
 from tanet.models.backbones2d import BACKBONES
 from tanet.models.factory import build
 from tanet.models.freeze import describe_trained, freeze
+from tanet.models.meta import on_meta
 from tanet.recipes.network2d import Network2D
 from tests.support.narrow_networks import NARROW, SIZE
 
@@ -28,7 +29,7 @@ def frozen(model, trained, *, temporal_trained=True):
 
 @pytest.mark.parametrize("name", [*IMAGE, *NARROW])
 def test_each_parameter_is_in_one_stage_or_in_the_classifier(name):
-    with torch.device("meta"):
+    with on_meta():
         network = build((IMAGE | NARROW)[name], classes=2)
     stages = network.stages()
     assert list(stages) == [stage for stage in ("stem", "res2", "res3", "res4", "res5") if stage in stages]

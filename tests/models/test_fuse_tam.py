@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from tanet import TAM, build, plug
 from tanet.models.fusion.fuse_tam import absorb_batch_norms, absorb_convs
+from tanet.models.meta import on_meta
 from tanet.models.temporal.absorbed_norm import AbsorbedBatchNorm
 from tanet.ops import squeeze_maps
 from tanet.recipes.recipe import Network2D
@@ -94,7 +95,7 @@ def test_absorbed_conv_gets_same_gradient():
 @pytest.mark.parametrize("where", ["branch2.1", "branch2.2"])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_norm_or_relu_with_hook_is_not_absorbed(where, when):
-    with torch.device("meta"):
+    with on_meta():
         network = build(Network2D(backbone="shufflenet_v2_x1_0", frames=2), classes=3)
     _hook(network.backbone.stage2[0].get_submodule(where), when)
     assert absorb_batch_norms(network.backbone) == 15
@@ -102,7 +103,7 @@ def test_norm_or_relu_with_hook_is_not_absorbed(where, when):
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_conv_with_hook_is_not_absorbed(when):
-    with torch.device("meta"):
+    with on_meta():
         network = build(Network2D(backbone="shufflenet_v2_x1_0", frames=2), classes=3)
     absorb_batch_norms(network.backbone)
     _hook(network.backbone.stage2[0].branch2[0], when)
@@ -202,13 +203,13 @@ def test_copies_and_pickles_own_their_norms():
 
 def test_networks_without_absorbable_norms_are_unchanged():
     for model in (Network2D(temporal="tsm"), Network2D(position="a"), Network2D(temporal="none")):
-        with torch.device("meta"):
+        with on_meta():
             network = build(model, classes=3)
         assert absorb_batch_norms(network.backbone) == 0
 
 
 def test_second_absorb_changes_nothing():
-    with torch.device("meta"):
+    with on_meta():
         network = build(Network2D(backbone="resnet18", frames=2), classes=3)
     assert absorb_batch_norms(network.backbone) == 8
     assert absorb_batch_norms(network.backbone) == 0
@@ -231,7 +232,7 @@ def test_norm_before_shared_relu_is_not_absorbed():
 
 
 def test_norm_without_weights_is_not_absorbed():
-    with torch.device("meta"):
+    with on_meta():
         network = build(Network2D(backbone="resnet18", frames=2), classes=3)
         network.backbone.layer1[0].bn1 = nn.BatchNorm2d(64, affine=False)
     assert absorb_batch_norms(network.backbone) == 7

@@ -10,6 +10,7 @@ from torch import nn
 from tanet import TAM, plug
 from tanet.models.backbones2d import BACKBONES
 from tanet.models.insertion.sites import find_sites
+from tanet.models.meta import on_meta
 
 SITES = {  # number of blocks in res2, res3, res4, res5
     "resnet18": [2, 2, 2, 2],
@@ -34,7 +35,7 @@ MISSING = {  # positions that the block of a network does not have
 
 
 def build_on_meta(name):
-    with torch.device("meta"):
+    with on_meta():
         return BACKBONES[name](classes=10)
 
 
@@ -145,7 +146,7 @@ def test_torchvision_networks_have_same_sites(name):
         from torchvision import models
     except (ImportError, RuntimeError) as error:
         pytest.skip(f"torchvision does not import: {error}")
-    with torch.device("meta"):
+    with on_meta():
         options = {"init_weights": False} if name == "inception_v3" else {}
         theirs = getattr(models, name)(**options)
     for position in "abcd":

@@ -12,8 +12,9 @@ from tanet.errors import UserError
 from tanet.models.factory import build
 from tanet.models.fusion.fold_batch_norm import fold_batch_norms
 from tanet.models.video_backbones import inception_i3d
-from tanet.models.video_backbones.clip_network import average_windows
+from tanet.models.video_backbones.clip_network import average_windows, initialize
 from tanet.recipes.networks3d import X3D, InceptionI3D, ResNet3D, SlowFast
+from tanet.recipes.networks3d_factored import S3D
 from tests.support.narrow_networks import NARROW, SIZE, randomize_norms
 
 LARGER = {  # twice the size of training: the last map has 2 × 2 windows
@@ -28,6 +29,8 @@ def trained(model):
     torch.manual_seed(0)
     network = randomize_norms(build(model, classes=5))
     nn.init.normal_(network.head.weight)
+    if isinstance(model, S3D):  # its first weights are so small that no clip would matter
+        initialize(network)
     return network
 
 
@@ -161,6 +164,8 @@ def test_folding_removes_every_3d_norm_and_keeps_logits(name):
     network = trained(NARROW[name])
     clips = clips_for(network, 1)
     norms = sum(isinstance(module, nn.BatchNorm3d) for module in network.modules())
+    if name == "artnet":  # those that start a block, end the network or follow squares stay
+        norms -= 8 + 1 + 7
     with torch.no_grad():
         expected = network(clips)
         assert fold_batch_norms(network) == norms
@@ -175,17 +180,19 @@ def test_optimize_prepares_faster_copy_with_same_logits(name, monkeypatch):
     clips = clips_for(network).float()
     with torch.inference_mode():
         fast = network.optimize()
-        assert not any(isinstance(module, nn.BatchNorm3d) for module in fast.modules())
+        if name != "artnet":
+            assert not any(isinstance(module, nn.BatchNorm3d) for module in fast.modules())
         torch.testing.assert_close(fast(clips), network(clips), rtol=1e-3, atol=1e-3)
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
 
 
-@pytest.mark.slow
 def test_compiled_network_has_same_logits():
     network = trained(NARROW["tam-slowonly"]).float()
     clips = clips_for(network).float()
+    # Tracing shows whether there is one graph. test_fold_batch_norm.py also generates code, which takes long.
+    compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
     with torch.inference_mode():
-        torch.testing.assert_close(network.optimize()(clips), network(clips), rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(compiled(clips), network(clips), rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from tanet.models.factory import build
 from tanet.models.temporal import TAM
 from tanet.models.video_backbones import inception_i3d
 from tanet.models.video_backbones.clip_network import pool_windows
+from tanet.models.video_backbones.inception3d import Mixed
 from tanet.models.video_backbones.inception_i3d import Unit3d, max_pool, pad_same
 from tanet.models.video_backbones.non_local3d import NonLocal3d
 from tanet.models.video_backbones.resnet3d import pool_stem
@@ -61,7 +62,7 @@ def test_stem_of_i3d_sees_pixels_that_tensorflow_would_see(size):
 
 
 def test_branches_of_inception_block_are_concatenated_in_order():
-    block = randomize_norms(inception_i3d.Mixed(3, (1, 2, 3, 4, 5, 6)))
+    block = randomize_norms(Mixed(3, (1, 2, 3, 4, 5, 6), make=inception_i3d._unit))
     x = torch.rand(1, 3, 3, 4, 4, dtype=torch.float64)
     pooled = F.max_pool3d(x, 3, stride=1, padding=1)
     parts = block(x).split((1, 3, 5, 6), 1)

@@ -5,11 +5,12 @@ import torch
 
 from tanet import build
 from tanet.errors import UserError
+from tanet.models.meta import on_meta
 from tanet.recipes.recipe import Network2D
 
 
 def count_parameters(*, classes=400, **fields):
-    with torch.device("meta"):
+    with on_meta():
         return sum(p.numel() for p in build(Network2D(**fields), classes=classes).parameters())
 
 

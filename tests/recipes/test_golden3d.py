@@ -18,6 +18,7 @@ from tanet.profiling.flops import build_on_meta
 from tanet.recipes import RECIPES
 from tanet.recipes.input_spec import spec_of
 from tanet.recipes.networks3d import X3D, InceptionI3D, ResNet3D, SlowFast
+from tanet.recipes.networks3d_factored import CSN, S3D, ARTNet, VideoResNet
 from tanet.recipes.recipe import Data, Eval, Optim, Recipe
 from tanet.training.optimizer import make_optimizer
 from tanet.training.schedule import lr_at
@@ -170,6 +171,106 @@ I3D_INCEPTION = {  # the paper (section 2.5), except for the values of pytorch-i
     "eval.style": "tanet",
     "eval.average": "logits",
 }
+S3D_G = {  # the paper's training; the weight decay is that of the authors' code
+    "data.sampling": "dense",
+    "data.window": 64,
+    "data.short_sides": (256, 256),
+    "data.size": 224,
+    "data.flip": "plain",
+    "model.frames": 64,
+    "model.gates": "plain",
+    "model.head_window": "2",
+    "model.dropout": 0.2,
+    "optim.epochs": 109,  # 80,000 steps
+    "optim.lr": 0.1,
+    "optim.lr_batch": 336,
+    "optim.milestones": (82, 95),  # 60,000 and 70,000 steps
+    "optim.gamma": 0.1,
+    "optim.batch": 336,  # 6 clips on each of 56 GPUs
+    "optim.momentum": 0.9,
+    "optim.weight_decay": 1e-7,
+    "optim.biases": "like-weights",
+    "optim.clip_norm": 0,
+    "optim.linear_lr_boost": "none",
+    "eval.clips": 10,
+    "eval.crops": 3,
+    "eval.resize": 256,
+    "eval.size": 256,
+    "eval.average": "softmax",
+}
+VMZ = {  # c2/scripts/train_r2plus1d_kinetics.sh and c2/tools/train_net.py
+    "data.sampling": "dense",
+    "data.window": 64,  # 32 frames, every second one
+    "data.flip": "plain",
+    "model.frames": 32,
+    "model.dropout": 0.0,
+    "optim.lr": 0.01,  # for each GPU
+    "optim.momentum": 0.9,
+    "optim.nesterov": True,
+    "optim.weight_decay": 1e-4,
+    "optim.biases": "like-weights",
+    "optim.clip_norm": 0,
+    "optim.linear_lr_boost": "none",
+    "eval.clips": 10,
+    "eval.average": "softmax",
+}
+R2PLUS1D = VMZ | {
+    "data.resize": 128,
+    "data.resize_width": 171,
+    "data.short_sides": (128, 128),
+    "data.size": 112,
+    "model.blocks": (3, 4, 6, 3),
+    "model.style": "vmz",
+    "optim.epochs": 142,  # 35 times a million clips
+    "optim.lr_batch": 32,  # clips of a GPU
+    "optim.milestones": (41, 81, 122),  # every 10 million clips
+    "optim.batch": 256,
+    "eval.resize": 128,
+    "eval.resize_width": 171,
+    "eval.size": 112,
+}
+CSN_152 = VMZ | {  # the schedule is that of the paper
+    "data.short_sides": (256, 256),
+    "data.size": 224,
+    "model.blocks": (3, 8, 36, 3),
+    "model.interaction": "preserved",
+    "optim.epochs": 183,  # 45 times a million clips
+    "optim.schedule": "cosine",
+    "optim.milestones": (),
+    "optim.warmup": 41,  # the first 10 million clips
+    "optim.lr_batch": 8,
+    "optim.batch": 64,
+    "eval.crops": 3,
+    "eval.resize": 256,
+    "eval.size": 256,
+}
+ARTNET_R18 = {  # models/112_artnet_resnet_18_train_solver.prototxt and …_train_val.prototxt
+    "data.sampling": "dense",
+    "data.window": 16,
+    "data.resize": 128,
+    "data.resize_width": 170,
+    "data.size": 112,
+    "data.scales": (1.0, 0.875, 0.75, 0.66),
+    "data.flip": "plain",
+    "model.frames": 16,
+    "model.dropout": 0.2,
+    "optim.epochs": 227,  # 250,000 steps of 224 clips
+    "optim.lr": 0.1,
+    "optim.lr_batch": 224,
+    "optim.milestones": (64, 127, 164, 200),  # 70,000, 140,000, 180,000 and 220,000 steps
+    "optim.batch": 224,  # 28 clips on each of 8 GPUs
+    "optim.momentum": 0.9,
+    "optim.weight_decay": 5e-4,
+    "optim.biases": "published",  # bias: twice the learning rate, no decay
+    "optim.clip_norm": 0,
+    "optim.linear_lr_boost": "none",
+    "eval.clips": 25,
+    "eval.crops": 10,
+    "eval.resize": 128,
+    "eval.resize_width": 170,
+    "eval.size": 112,
+    "eval.average": "softmax",
+}
 GOLDEN = {
     # SLOW_8x8_R50.yaml
     "slowonly-8x8": (
@@ -241,6 +342,21 @@ GOLDEN = {
             "model.pool2": "2x1x1",
         },
     ),
+    "s3d-g": (S3D, S3D_G),
+    "r2plus1d-34": (VideoResNet, R2PLUS1D),
+    "ip-csn-152": (CSN, CSN_152),
+    "ip-csn-50": (
+        CSN,
+        CSN_152
+        | {
+            "data.window": 16,
+            "model.frames": 8,
+            "model.blocks": (3, 4, 6, 3),
+            "eval.crops": 1,  # Table 4 says 10 views
+            "eval.size": 224,
+        },
+    ),
+    "artnet-r18": (ARTNet, ARTNET_R18),
 }
 # Parameters with 400 classes, counted in the published code (XL: widths of the paper).
 PARAMETERS = {
@@ -257,8 +373,14 @@ PARAMETERS = {
     "i3d-r50": 28_043_472,
     "nl-i3d-r50": 35_401_936,
     "i3d-r50-8x8": 28_043_472,
+    "s3d-g": 9_539_376,
+    "r2plus1d-34": 63_697_175,
+    "ip-csn-152": 33_016_592,
+    "ip-csn-50": 14_396_176,
+    "artnet-r18": 39_675_216,
 }
 HALF = ((0.45,) * 3, (0.225,) * 3, (0.0, 1.0))
+VIDEO = ((0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989), (0.0, 1.0))
 PLUS_MINUS_ONE = ((0.0,) * 3, (1.0,) * 3, (-1.0, 1.0))
 # Mean, standard deviation and range; frame step; short side and size of test frames.
 INPUTS = {
@@ -276,6 +398,11 @@ INPUTS = {
     "i3d-r50": (*HALF, 2, 256, 256),
     "nl-i3d-r50": (*HALF, 2, 256, 256),
     "i3d-r50-8x8": (*HALF, 8, 256, 256),
+    "s3d-g": (*PLUS_MINUS_ONE, 1, 256, 256),
+    "r2plus1d-34": (*VIDEO, 2, 128, 112),
+    "ip-csn-152": (*VIDEO, 2, 256, 256),
+    "ip-csn-50": (*VIDEO, 2, 256, 224),
+    "artnet-r18": ((104.0, 117.0, 123.0), (1.0,) * 3, (0.0, 255.0), 1, 128, 112),
 }
 PROTOCOLS = {
     "slowfast-10x3": (
@@ -287,8 +414,12 @@ PROTOCOLS = {
     "x3d-10x3-356": ("x3d-l", "x3d-xl"),
     "i3d-video": ("i3d-inception",),
     "nonlocal-10x3": ("i3d-r50", "nl-i3d-r50"),
+    "r2plus1d-10x1": ("r2plus1d-34",),
+    "csn-10x3": ("ip-csn-152", "s3d-g"),
+    "csn-10x1": ("ip-csn-50",),
+    "artnet-25x10": ("artnet-r18",),
 }
-FILES = ("slowfast", "x3d", "i3d_r50", "i3d_inception", "pyslowfast")
+FILES = ("slowfast", "x3d", "i3d_r50", "i3d_inception", "pyslowfast", "s3d", "vmz", "artnet")
 TRAINING_VIDEOS = 246_535  # of Kinetics-400, in the non-local authors' copy (DATASET.md of their code)
 
 
@@ -318,7 +449,8 @@ def test_networks_get_published_input(name):
     spec = spec_of(RECIPES[name])
     found = (spec.mean, spec.std, spec.range, spec.frame_step, spec.resize, spec.size)
     assert found == INPUTS[name]
-    assert spec.channels == "rgb"
+    assert spec.channels == ("bgr" if name == "artnet-r18" else "rgb")
+    assert spec.resize_width == RECIPES[name].eval.resize_width
 
 
 @pytest.mark.parametrize("name", PARAMETERS)

@@ -7,19 +7,25 @@ logits (logits.npz) for weights that follow from the names alone (`peer_weights`
 import json
 import lzma
 import zlib
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from tanet.checkpoints import convert
+from tanet.checkpoints.convert.recognise3d import recognise3d
+from tanet.models.factory import build
 
 FOLDER = Path(__file__).parents[1] / "checkpoints" / "golden3d"
 # T, H = W of the clip, and the architecture if the weights fit several.
 CLIPS: dict[str, tuple[int, int, str | None]] = {
     "mmaction2-i3d_r50_32x2": (32, 64, None),
     "mmaction2-i3d_r50_nl_embedded_gaussian": (32, 64, None),
+    "miech-S3DG": (16, 64, None),
+    "mmaction2-ipcsn_r50": (8, 64, None),
+    "mmaction2-ipcsn_r152": (8, 64, None),
+    "mmaction2-r2plus1d_r34": (8, 112, None),
     "mmaction2-slowfast_r50_4x16": (32, 64, None),
     "mmaction2-slowonly_r50": (8, 64, None),
     "mmaction2-x3d_m": (16, 64, None),
@@ -37,10 +43,22 @@ CLIPS: dict[str, tuple[int, int, str | None]] = {
     "pytorchvideo-slowfast_4x16_r50": (32, 224, None),
     "pytorchvideo-slowfast_r50": (32, 224, None),
     "pytorchvideo-x3d_s": (13, 160, "x3d-s"),
+    "qijiezhao-S3D": (16, 224, None),
+    "torchvision-r2plus1d_18": (8, 64, None),
+    "torchvision-s3d": (16, 224, None),
+    "vmz-ip_csn_50": (8, 64, None),
+    "vmz-ip_csn_152": (8, 64, None),
+    "vmz-r2plus1d_34": (8, 64, None),
 }
+INCEPTION = ("miech-S3DG", "piergiaj-I3D", "qijiezhao-S3D", "torchvision-s3d")
 
 # Large networks that differ from another fixture only in clip or depth: `make long` tests their logits.
-SIBLINGS = ("pyslowfast-SLOWFAST_16x8_R101_50_50", "pytorchvideo-slowfast_r50")
+SIBLINGS = (
+    "mmaction2-ipcsn_r152",
+    "pyslowfast-SLOWFAST_16x8_R101_50_50",
+    "pytorchvideo-slowfast_r50",
+    "vmz-ip_csn_152",
+)
 
 
 @cache
@@ -64,7 +82,7 @@ def peer_clip(name: str) -> torch.Tensor:
 
 def peer_weights(name: str) -> dict[str, torch.Tensor]:
     """Return the weights of a fixture. Each follows from its name and shape."""
-    gain = 1.5 if name.startswith("piergiaj") else 1.0
+    gain = 1.5 if name in INCEPTION else 1.0
     return {key: _weight(key, shape, gain) for key, shape in key_lists("read")[name].items()}
 
 
@@ -86,16 +104,21 @@ def _weight(key: str, shape: list[int], gain: float) -> torch.Tensor:
 def save_as_peer(path: Path, name: str, state: dict[str, torch.Tensor]) -> None:
     """Write a file as the codebase of a fixture writes its files."""
     codebase = name.partition("-")[0]
-    wrap = {"mmaction2": {"meta": {}, "state_dict": state}, "piergiaj": state}
-    torch.save(wrap.get(codebase, {"model_state": state, "epoch": 1}), path)
+    wrap = {
+        "mmaction2": {"meta": {}, "state_dict": state},
+        "pyslowfast": {"model_state": state, "epoch": 1},
+        "pytorchvideo": {"model_state": state, "epoch": 1},
+    }
+    torch.save(wrap.get(codebase, state), path)
 
 
-def assert_same_logits(name: str, folder: Path) -> None:
+def assert_same_logits(name: str) -> None:
     """Assert that the converted network of a fixture gives the logits of its codebase."""
-    path = folder / "theirs.pth"
-    save_as_peer(path, name, peer_weights(name))
-    network = convert.read(path, network=CLIPS[name][2]).checkpoint.network
+    found = recognise3d(peer_weights(name), {}, network=CLIPS[name][2])
+    assert found is not None
+    network = build(replace(found.model, frames=CLIPS[name][0]), classes=400).eval()
+    network.load_state_dict(found.state)
     with torch.inference_mode():
-        found = network(peer_clip(name))[0]
+        logits = network(peer_clip(name))[0]
     expected = logits_of(name)
-    assert (found - expected).abs().max() < 1e-4 * expected.std()
+    assert (logits - expected).abs().max() < 1e-4 * expected.std()

@@ -5,6 +5,7 @@ from dataclasses import replace
 from torch import nn
 
 from tanet.recipes.networks3d import X3D, InceptionI3D, ResNet3D, SlowFast
+from tanet.recipes.networks3d_factored import CSN, S3D, ARTNet, VideoResNet
 
 ONE_EACH = (1, 1, 1, 1)
 RESNET3D = ResNet3D(frames=4, width=8, blocks=ONE_EACH)
@@ -38,6 +39,13 @@ NARROW = {
     "tam-slowfast": replace(SLOWFAST, temporal="tam", width=32),
     "x3d": X3D(frames=4, width_factor=0.5, depth_factor=0.5),
     "i3d-inception": InceptionI3D(frames=9),
+    "s3d-g": S3D(frames=8, gates="bias", stem="cells", pool_padding="end"),
+    "r2plus1d": VideoResNet(frames=4, width=8, blocks=ONE_EACH),
+    "r2plus1d-mmaction2": VideoResNet(frames=4, width=8, blocks=ONE_EACH, style="mmaction2"),
+    "mc3": VideoResNet(frames=4, width=8, blocks=ONE_EACH, convolutions="mixed"),
+    "ip-csn": CSN(frames=4, width=8, blocks=ONE_EACH),
+    "ir-csn": CSN(frames=4, width=8, blocks=ONE_EACH, interaction="reduced"),
+    "artnet": ARTNet(frames=4, width=8),
 }
 SIZE = 32
 

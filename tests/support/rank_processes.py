@@ -4,7 +4,7 @@ import json
 import os
 import socket
 import sys
-from multiprocessing import get_context, set_start_method
+from multiprocessing import set_start_method
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,7 @@ from tanet.errors import UserError
 from tanet.models.factory import build
 from tanet.recipes.recipe import Recipe
 from tanet.runtime.interrupt import Interrupted
-
-_context = get_context("forkserver")
-_context.set_forkserver_preload(["tanet.training.trainer", "tanet.data.shards.read"])
+from tests.support.fork_server import CONTEXT
 
 
 def start(
@@ -44,7 +42,7 @@ def start(
     """
     port = _free_port()
     ranks = [
-        _context.Process(
+        CONTEXT.Process(
             target=_train,
             args=(recipe, out, device, compile, rank, world_size, port, norm, rank == rank_without_network),
         )
@@ -59,7 +57,7 @@ def run_command(words: list[str], folder: Path, *, world_size: int = 2) -> list[
     """Run a command of tanet on several ranks. Return the exit status, output and errors of each rank."""
     port = _free_port()
     ranks = [
-        _context.Process(target=_run_command, args=(words, folder, rank, world_size, port))
+        CONTEXT.Process(target=_run_command, args=(words, folder, rank, world_size, port))
         for rank in range(world_size)
     ]
     for process in ranks:
@@ -105,6 +103,7 @@ def _run_command(words: list[str], folder: Path, rank: int, world_size: int, por
         os.dup2(out.fileno(), 1)
         os.dup2(err.fileno(), 2)
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+        sys.modules["tanet.runtime.distributed"].SECONDS_TO_PRINT = 0  # nothing ends this rank early
         sys.exit(main(words))
 
 

@@ -5,6 +5,7 @@ import gc
 import weakref
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import pytest
@@ -229,7 +230,10 @@ def test_two_ranks_match_ddp():
 
 
 @pytest.mark.slow
-def test_compiled_network_sums_parts_of_batch():
+def test_compiled_network_sums_parts_of_batch(monkeypatch):
+    # Generating code takes long, and proves nothing about the sums.
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+
     class Head(nn.Module):
         def __init__(self):
             super().__init__()

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from tanet.recipes.input_spec import HALF, IMAGENET, VIDEO, InputSpec
+
 
 @dataclass(frozen=True)
 class ClipConfig:
@@ -26,6 +28,7 @@ class ClipConfig:
     speed_ratio: int = 0
     attention: Literal["softmax", "dot"] | None = None
     head_window: int | None = None
+    normalisation: InputSpec | None = None
 
     def settings(self) -> dict[str, Any]:
         """Return the settings of a network that the config gives."""
@@ -74,7 +77,30 @@ def _mmaction2(text: str) -> ClipConfig:
         test_size=_number(text, r"type='ThreeCrop',\s*crop_size\s*=\s*(\d+)"),
         speed_ratio=_number(text, r"\bspeed_ratio\s*=\s*(\d+)"),
         attention=("dot" if mode[1] == "dot_product" else "softmax") if mode else None,
+        normalisation=_normalisation(text),
     )
+
+
+def _normalisation(text: str) -> InputSpec | None:
+    """Return the mean and the standard deviation that a config of mmaction2 states, for pixels from 0 to 255.
+
+    A normalisation in common use is returned as its own InputSpec.
+    """
+    found = []
+    for name in ("mean", "std"):
+        texts = set(re.findall(rf"\b{name}\s*=\s*\[([\d., ]+)\]", text))
+        if len(texts) != 1:
+            return None
+        values = tuple(float(value) for value in texts.pop().split(",") if value.strip())
+        if len(values) != 3:
+            return None
+        found.append(values)
+    mean, std = found
+    for known in (IMAGENET, VIDEO, HALF):
+        pairs = zip((*known.mean, *known.std), (*mean, *std), strict=True)
+        if all(math.isclose(255 * ours, theirs, rel_tol=1e-3) for ours, theirs in pairs):
+            return known
+    return InputSpec(mean=mean, std=std, range=(0.0, 255.0))
 
 
 def _number(text: str, pattern: str) -> int:

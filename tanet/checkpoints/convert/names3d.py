@@ -6,6 +6,7 @@ same table reads and writes. {n} is a stage, {i} a block, {leaf} the last part o
 
 from collections.abc import Iterable, Iterator
 
+from tanet.checkpoints.convert import names3d_factored
 from tanet.checkpoints.convert.weight_names import Names, translate
 
 PYSLOWFAST_BLOCK = {
@@ -219,6 +220,9 @@ TABLES: dict[str, dict[str, Names]] = {
     "slowfast": SLOWFAST,
     "x3d": X3D,
     "inception-i3d": INCEPTION_I3D,
+    "s3d": names3d_factored.S3D,
+    "video-resnet": names3d_factored.VIDEO_RESNET,
+    "csn": {**names3d_factored.CSN, "pytorchvideo": RESNET3D["pytorchvideo"]},
 }
 """Family of networks → codebase → table."""
 

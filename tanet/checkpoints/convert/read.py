@@ -22,8 +22,9 @@ from tanet.errors import UserError, with_article
 from tanet.models.architectures import ARCHITECTURES
 from tanet.models.factory import build
 from tanet.recipes import find_recipe
-from tanet.recipes.input_spec import InputSpec
+from tanet.recipes.input_spec import InputSpec, Normalisation
 from tanet.recipes.network2d import Network2D
+from tanet.recipes.network_settings import NetworkSettings
 from tanet.recipes.recipe import Recipe
 
 
@@ -52,6 +53,7 @@ def read(
     classes: Sequence[str] | None = None,
     recipe: str | None = None,
     network: str | None = None,
+    normalisation: Normalisation | None = None,
 ) -> ConvertedCheckpoint:
     """Read a checkpoint of another project that tanet knows, or of tanet itself.
 
@@ -76,6 +78,8 @@ def read(
             3D networks the views of their published test.
         network: architecture of a 3D network of another project, for example "x3d-s". None chooses an
             architecture that fits, because the weights do not show the clip and the strides.
+        normalisation: how the clips of a 3D network of another project are normalised; a key of
+            `NORMALISATIONS`. None takes the normalisation of its codebase.
 
     Returns:
         The checkpoint with its network in evaluation mode, the kind of network, and notes for the user.
@@ -94,13 +98,12 @@ def read(
         source = ConvertedCheckpoint("checkpoint of tanet", checkpoints.load(path), ())
         check_values(path, file.state)
     else:
-        source = _read_3d(path, file, network=network) or _read_others(
+        source = _read_3d(path, file, network=network, normalisation=normalisation) or _read_others(
             path, file, temporal=temporal, frames=frames, shift_div=shift_div
         )
     checkpoint, notes = source.checkpoint, list(source.notes)
     model, a_kind = checkpoint.recipe.model, with_article(source.kind)
-    if network is not None and (own or isinstance(model, Network2D)):
-        raise UserError(f"{path} is {a_kind}; network is only for a 3D network of another project")
+    _check_only_3d(model, path, a_kind, own=own, network=network, normalisation=normalisation)
     if temporal != "tam" and (own or getattr(model, "temporal", "") != temporal):
         raise UserError(f"{path} is {a_kind}; only a TANet of another project can be read as {temporal}")
     if shift_div is not None and (own or getattr(model, "temporal", "") != "tsm"):
@@ -131,6 +134,15 @@ def read(
     elif not own:
         notes.append(f"classes are named 0 … {len(checkpoint.classes) - 1}; --class-names sets their names")
     return dataclasses.replace(source, checkpoint=checkpoint, notes=tuple(notes))
+
+
+def _check_only_3d(
+    model: NetworkSettings, path: Path, a_kind: str, *, own: bool, **given: str | None
+) -> None:
+    """Raise UserError if arguments are given that only 3D networks of other projects have."""
+    for name, value in given.items():
+        if value is not None and (own or isinstance(model, Network2D)):
+            raise UserError(f"{path} is {a_kind}; {name} is only for a 3D network of another project")
 
 
 def _check_name(network: str | None) -> None:
@@ -176,12 +188,14 @@ def _testing_of(kind: str) -> tuple[Style, Literal["logits", "softmax"] | None]:
     return "tanet", None
 
 
-def _read_3d(path: Path, file: WeightsFile, *, network: str | None) -> ConvertedCheckpoint | None:
+def _read_3d(
+    path: Path, file: WeightsFile, *, network: str | None, normalisation: Normalisation | None
+) -> ConvertedCheckpoint | None:
     """Read a 3D network; return None if the weights are of another kind."""
     if missing := find_not_yet(file.state):
         raise UserError(f"{path}: {with_article(missing)}, a network that tanet does not have yet")
     try:
-        found = recognise3d(file.state, file.beside, network=network)
+        found = recognise3d(file.state, file.beside, network=network, normalisation=normalisation)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     if found is None:

@@ -24,6 +24,7 @@ from tanet.errors import UserError, abbreviate
 from tanet.models.backbones2d import BACKBONES, remove_classifier
 from tanet.models.factory import build
 from tanet.models.insertion.sites import STAGES, find_sites
+from tanet.models.meta import on_meta
 from tanet.recipes.recipe import Network2D
 
 State = dict[str, torch.Tensor]
@@ -165,7 +166,7 @@ def _differences(ours: State, names: Mapping[str, str], table: Names, model: Net
 
     The description contains the names that the weights have in the file.
     """
-    with torch.device("meta"):
+    with on_meta():
         expected = build(model, classes=classes).state_dict()
     theirs = to_theirs(expected, table) | {own: name for name, own in names.items()}
     return state_dict_diff(
@@ -204,7 +205,7 @@ def _backbone(ours: State) -> str | None:
 @cache
 def _weights(backbone: str) -> frozenset[tuple[str, torch.Size]]:
     """Return the names and shapes of a 2D network's weights, without those of the classifier."""
-    with torch.device("meta"):
+    with on_meta():
         network = BACKBONES[backbone]()
     remove_classifier(network)
     return frozenset((name, tensor.shape) for name, tensor in network.state_dict().items())
@@ -251,7 +252,7 @@ def _fixed(
     frames = ASSUMED_FRAMES if frames is None else frames
     if not shifted:
         return "2D network", Network2D(backbone=backbone, temporal="none", frames=frames)
-    with torch.device("meta"):
+    with on_meta():
         sites = find_sites(BACKBONES[backbone](), place="a")
     used = {site.stage for site in sites if site.name in shifted}
     sites = [site for site in sites if site.stage in used]

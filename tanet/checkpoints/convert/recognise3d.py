@@ -1,4 +1,4 @@
-"""Recognition of 3D networks: I3D, C2D, SlowOnly, SlowFast and X3D of five codebases.
+"""Recognition of 3D networks of ten codebases.
 
 The names of the weights tell the codebase and the family. The shapes tell depth, width, temporal kernels and
 non-local blocks. The clip and the strides do not show; they come from the architecture that fits best, from a
@@ -6,40 +6,39 @@ config in the file, or from the user (`network`).
 """
 
 import dataclasses
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
-import torch
-
-from tanet.checkpoints.convert.caffe2_names import is_caffe2, to_pyslowfast
+from tanet.checkpoints.convert.caffe2_names import is_caffe2, is_vmz_caffe2, to_pyslowfast, to_vmz
 from tanet.checkpoints.convert.file_configs import ClipConfig, read_config
 from tanet.checkpoints.convert.layouts import State, to_our_layout, without_split_statistics
 from tanet.checkpoints.convert.names3d import TABLES, translated
 from tanet.checkpoints.convert.origins import Origin, find_origin
+from tanet.checkpoints.convert.structure3d import structure_of
 from tanet.checkpoints.weights import state_dict_diff
 from tanet.errors import UserError, abbreviate, with_article
 from tanet.models.architectures import ARCHITECTURES, Architecture, find_architecture
 from tanet.models.factory import build
-from tanet.models.video_backbones.resnet3d import temporal_pattern
-from tanet.recipes.input_spec import InputSpec
+from tanet.models.meta import on_meta
+from tanet.recipes.input_spec import NORMALISATIONS, InputSpec, Normalisation, spec_like
 from tanet.recipes.network_settings import NetworkSettings
-from tanet.recipes.networks3d import X3D, InceptionI3D, ResNet3D, SlowFast, SomeBlocks
+from tanet.recipes.networks3d import InceptionI3D
+from tanet.recipes.recipe import NETWORKS
 
-FAMILIES: dict[str, type[NetworkSettings]] = {
-    kind.family: kind for kind in (InceptionI3D, ResNet3D, SlowFast, X3D)
-}
 TITLES = {
     "inception-i3d": "Inception-I3D",
     "resnet3d": "3D ResNet",
     "slowfast": "SlowFast",
     "x3d": "X3D",
+    "s3d": "S3D",
+    "video-resnet": "R(2+1)D",
+    "csn": "CSN",
 }
-STAGES = ("res2", "res3", "res4", "res5")
 SHOWN = (
     *("blocks", "fast_blocks", "temporal_blocks", "stem_kernel", "non_local"),
     *("width_factor", "depth_factor"),
+    *("gates", "stem", "convolutions", "style", "interaction"),
 )
 """Settings that the weights show and that tell architectures apart."""
 
@@ -61,7 +60,11 @@ class Recognised3D:
 
 
 def recognise3d(
-    state: State, beside: Mapping[str, Any], *, network: str | None = None
+    state: State,
+    beside: Mapping[str, Any],
+    *,
+    network: str | None = None,
+    normalisation: Normalisation | None = None,
 ) -> Recognised3D | None:
     """Recognise a 3D network; return None for weights of another kind.
 
@@ -69,6 +72,8 @@ def recognise3d(
         state: the weights by name.
         beside: what the file holds beside the weights; configs of PySlowFast and mmaction2 are read.
         network: name of the architecture. None chooses one that fits the weights.
+        normalisation: normalisation of the clips. None takes that of a config in the file, or else that of
+            the codebase.
 
     Raises:
         UserError: a weight is missing, is unexpected or has the wrong shape, or the weights do not fit the
@@ -76,6 +81,8 @@ def recognise3d(
     """
     if is_caffe2(list(state)):
         state = to_pyslowfast(state)
+    elif is_vmz_caffe2(list(state)):
+        state = to_vmz(state)
     state = without_split_statistics(state)
     found = find_origin(state)
     if found is None:
@@ -83,12 +90,14 @@ def recognise3d(
     origin, family = found
     kind = f"{TITLES[family]} of {origin.codebase}"
     ours = _ours(state, origin, family, kind=kind)
-    structure = _structure(ours, family, kind=kind)
-    name, architecture, others = _architecture(structure, FAMILIES[family], origin, network)
+    structure = {**origin.settings.get(family, {}), **structure_of(ours, family, kind=kind)}
+    name, architecture, others = _architecture(structure, NETWORKS[family], origin, network)
     config = read_config(beside)
-    model = _settings(architecture.settings, structure, origin, config)
+    model = _settings(architecture.settings, structure, config)
+    if family == "video-resnet":
+        kind = f"{model.title.rpartition('-')[0]} of {origin.codebase}"  # R(2+1)D, R3D or MC3
     classes = ours["head.weight"].shape[0] if "head.weight" in ours else 1
-    with torch.device("meta"):
+    with on_meta():
         expected = build(model, classes=classes).state_dict()
     if difference := state_dict_diff(ours, expected):
         raise UserError(
@@ -96,15 +105,15 @@ def recognise3d(
         )
     notes = _notes(name, model, config, others, chosen=network is not None)
     spec = _input_spec(architecture, origin, family, config)
+    if normalisation:
+        spec = spec_like(spec, NORMALISATIONS[normalisation])
     return Recognised3D(kind, origin, model, spec, classes, ours, notes)
 
 
 def _ours(state: State, origin: Origin, family: str, *, kind: str) -> State:
     """Return the weights with our names and shapes."""
     tables = TABLES[family]
-    table = tables[origin.codebase]
-    if family == "resnet3d" and origin.codebase == "pytorchvideo" and "blocks.6.proj.weight" in state:
-        table = tables["pytorchvideo, pooled"]
+    table = tables[_variant(state, origin, family)]
     names, unknown = translated(state, table)
     if unknown:
         raise UserError(f"the weights are those of {with_article(kind)}, but for: {abbreviate(unknown)}")
@@ -112,6 +121,18 @@ def _ours(state: State, origin: Origin, family: str, *, kind: str) -> State:
         raise UserError(f"{with_article(kind)} without a classifier cannot be converted")
     ours = {names[theirs]: tensor for theirs, tensor in state.items()}
     return to_our_layout(ours, codebase=origin.codebase, family=family)
+
+
+def _variant(state: State, origin: Origin, family: str) -> str:
+    """Return which table of a family of networks has the names of these weights."""
+    if family == "resnet3d" and origin.codebase == "pytorchvideo" and "blocks.6.proj.weight" in state:
+        return "pytorchvideo, pooled"
+    if family == "video-resnet" and "stem.0.weight" in state and "stem.3.weight" not in state:
+        return "torchvision, 3d"
+    middle = state.get("backbone.layer1.0.conv2.0.conv.weight")
+    if family == "csn" and middle is not None and middle.shape[1] == 1:
+        return "mmaction2, reduced"
+    return origin.codebase
 
 
 def _architecture(
@@ -135,9 +156,10 @@ def _architecture(
             raise UserError(f"the weights are not those of {network} ({cause}){advice}")
         return network, chosen, ()
 
-    def likeness(name: str) -> int:
+    def likeness(name: str) -> tuple[bool, int]:
         settings = known[name].settings
-        return sum(getattr(settings, field) == value for field, value in structure.items())
+        equal = sum(getattr(settings, field) == value for field, value in structure.items())
+        return name in fitting, equal
 
     best = max(known, key=likeness)  # the first of those that are equally similar
     return best, known[best], tuple(name for name in fitting if name != best)
@@ -156,22 +178,21 @@ def _text(value: object) -> str:
     return (" ".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)
 
 
-def _settings(
-    settings: NetworkSettings, structure: dict[str, Any], origin: Origin, config: ClipConfig
-) -> NetworkSettings:
+def _settings(settings: NetworkSettings, structure: dict[str, Any], config: ClipConfig) -> NetworkSettings:
     """Return the settings of the network: those of the architecture, changed by what is known."""
     fields = {field.name for field in dataclasses.fields(settings)}
-    known = {**origin.settings, **structure, **config.settings()}
+    known = {**structure, **config.settings()}
     return dataclasses.replace(settings, **{name: value for name, value in known.items() if name in fields})
 
 
 def _input_spec(architecture: Architecture, origin: Origin, family: str, config: ClipConfig) -> InputSpec:
     spec = architecture.input_spec
-    normalisation = (origin.x3d_input if family == "x3d" else None) or origin.input_spec
+    normalisation = config.normalisation or origin.inputs.get(family, origin.input_spec)
     return dataclasses.replace(
         normalisation,
         frame_step=config.frame_step or spec.frame_step,
         resize=config.test_size or spec.resize,
+        resize_width=0 if config.test_size else spec.resize_width,
         size=config.train_size or spec.size,
     )
 
@@ -188,92 +209,3 @@ def _notes(
         f"the weights do not show clip and strides: read as {name}, with {model.frames} frames{also}; "
         "`tanet convert --network NAME` sets the architecture",
     )
-
-
-def _structure(ours: State, family: str, *, kind: str) -> dict[str, Any]:
-    """Return the settings that names and shapes show."""
-    try:
-        if family == "resnet3d":
-            return _resnet3d(ours)
-        if family == "slowfast":
-            return _slowfast(ours)
-        return _x3d(ours) if family == "x3d" else {}
-    except (KeyError, IndexError) as error:
-        raise UserError(f"the weights are those of {with_article(kind)}, but lack {error}") from error
-
-
-def _resnet3d(ours: State) -> dict[str, Any]:
-    stem = ours["stem.conv.weight"].shape
-    kernels = _temporal_kernels(ours, "")
-    chosen = []
-    for stage in kernels:
-        sees = [taps > 1 for taps in stage]
-        fits = [which for which in get_args(SomeBlocks) if temporal_pattern(which, len(stage)) == sees]
-        if not fits:
-            shown = ", ".join(map(str, stage))
-            raise UserError(f"a stage has temporal kernels {shown}: neither all, every second nor no block")
-        chosen.append(fits[0])
-    return {
-        "blocks": tuple(map(len, kernels)),
-        "width": stem[0],
-        "stem_kernel": stem[2],
-        "temporal_blocks": tuple(chosen),
-        **_non_local(ours, ""),
-    }
-
-
-def _slowfast(ours: State) -> dict[str, Any]:
-    slow, fast = _temporal_kernels(ours, "slow."), _temporal_kernels(ours, "fast.")
-    seeing = [
-        max(sum(taps > 1 for taps in stage) for stage in stages) for stages in zip(slow, fast, strict=True)
-    ]
-    return {
-        "blocks": tuple(map(len, slow)),
-        "fast_blocks": tuple(map(len, fast)),
-        "temporal_blocks": tuple(seeing),
-        "width": ours["slow.stem.conv.weight"].shape[0],
-        "lateral_kernel": ours["laterals.0.conv.weight"].shape[2],
-        "lateral_norm": "laterals.0.norm.weight" in ours,
-        **_non_local(ours, "slow."),
-    }
-
-
-def _x3d(ours: State) -> dict[str, Any]:
-    """Return the factors of the published X3D whose widths and depths are those of the weights."""
-    shape = (ours["stem.conv_time.weight"].shape[0], len(_block_numbers(ours, "", "res4")))
-    known = {(24, 11): (2.0, 2.2), (24, 25): (2.0, 5.0), (32, 25): (2.9, 5.0)}
-    if shape not in known:
-        raise UserError(f"an X3D of width {shape[0]} with {shape[1]} blocks in res4 is none of XS to XL")
-    return dict(zip(("width_factor", "depth_factor"), known[shape], strict=True))
-
-
-def _temporal_kernels(ours: State, pathway: str) -> list[list[int]]:
-    """Return the temporal taps of the first convolution of each block, stage by stage."""
-    return [
-        [
-            ours[f"{pathway}{stage}.{block}.conv1.weight"].shape[2]
-            for block in _block_numbers(ours, pathway, stage)
-        ]
-        for stage in STAGES
-    ]
-
-
-def _block_numbers(ours: State, pathway: str, stage: str) -> list[int]:
-    found = {
-        int(match[1]) for name in ours if (match := re.match(rf"{re.escape(pathway)}{stage}\.(\d+)\.", name))
-    }
-    return sorted(found)
-
-
-def _non_local(ours: State, pathway: str) -> dict[str, Any]:
-    """Return the settings of the non-local blocks."""
-    pattern = rf"{re.escape(pathway)}(res\d)\.(\d+)\.non_local\.out\.weight"
-    matches = [match for name in ours if (match := re.fullmatch(pattern, name))]
-    blocks = sorted((match[1], int(match[2])) for match in matches)
-    if not blocks:
-        return {"non_local": ()}
-    has_bias = any(name.endswith(".non_local.out.bias") for name in ours)
-    return {
-        "non_local": tuple(f"{stage}.{block}" for stage, block in blocks),
-        "attention_style": "wang" if has_bias else "mmaction2",
-    }

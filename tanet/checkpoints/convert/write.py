@@ -18,7 +18,7 @@ from tanet.models.insertion.sites import STAGES
 from tanet.recipes.network2d import Network2D
 from tanet.runtime.files import write_atomically
 
-Target = Literal["tanet", "official", "mmaction2", "pyslowfast", "pytorchvideo"]
+Target = Literal["tanet", "official", "mmaction2", "pyslowfast", "pytorchvideo", "torchvision"]
 WRITABLE_BACKBONES = ("resnet50", "resnet101", "resnet152")
 """2D networks that a TANet of another project can contain."""
 

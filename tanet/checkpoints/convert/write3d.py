@@ -1,4 +1,4 @@
-"""Writing of 3D networks for PySlowFast, pytorchvideo and mmaction2."""
+"""Writing of 3D networks for PySlowFast, pytorchvideo, mmaction2 and torchvision."""
 
 import math
 from collections.abc import Mapping
@@ -13,14 +13,24 @@ from tanet.checkpoints.convert.origins import ORIGINS
 from tanet.errors import UserError
 from tanet.recipes.input_spec import InputSpec
 from tanet.recipes.network_settings import NetworkSettings
-from tanet.recipes.networks3d import X3D
+from tanet.recipes.networks3d_factored import S3D
+from tanet.recipes.published3d import R2PLUS1D_18
 
-Target3D = Literal["pyslowfast", "pytorchvideo", "mmaction2"]
+Target3D = Literal["pyslowfast", "pytorchvideo", "mmaction2", "torchvision"]
 CODEBASES: dict[Target3D, str] = {
     "pyslowfast": "PySlowFast",
     "pytorchvideo": "pytorchvideo",
     "mmaction2": "mmaction2",
+    "torchvision": "torchvision",
 }
+RESIDUAL = ("resnet3d", "slowfast", "x3d")
+WRITTEN: dict[Target3D, tuple[str, ...]] = {
+    "pyslowfast": RESIDUAL,
+    "pytorchvideo": RESIDUAL,
+    "mmaction2": RESIDUAL,
+    "torchvision": ("s3d", "video-resnet"),
+}
+"""Target → families that are written. More are read."""
 META = {"lateral_norm": (True,), "attention_style": ("wang",), "stem_stride": (1,), "pool1": ("space",)}
 POSSIBLE: dict[Target3D, dict[str, tuple[object, ...]]] = {
     "pyslowfast": {**META, "res5_stride": (2,)},
@@ -31,12 +41,19 @@ POSSIBLE: dict[Target3D, dict[str, tuple[object, ...]]] = {
         "pool1": ("space", "skip"),
         "width_factor": (2.0,),
     },
+    "torchvision": {
+        "style": ("torchvision",),
+        "gates": ("none",),
+        "stem": ("7x1x1",),
+        "pool_padding": ("both",),
+    },
 }
 """Target → settings whose other values the codebase does not have, with the values that it has."""
 SLOW_FRAMES: dict[Target3D, str] = {
     "pyslowfast": "linspace",
     "pytorchvideo": "linspace",
     "mmaction2": "stride",
+    "torchvision": "linspace",
 }
 """Target → slow_frames of the codebase, although the weights fit the other value, too."""
 STRIDE = 32  # pixels of the frame per place of the last map
@@ -50,10 +67,12 @@ def state_for(checkpoint: Checkpoint, target: Target3D) -> dict[str, torch.Tenso
     """
     model, codebase = checkpoint.recipe.model, CODEBASES[target]
     tables = TABLES.get(model.family, {})
-    if codebase not in tables or model.tam:
+    if codebase not in tables or model.tam or model.family not in WRITTEN[target]:
         raise UserError(f"{codebase} has no {model.title}: use --to tanet")
     if codebase == "pytorchvideo" and getattr(model, "pool2", "none") != "none":
         tables = {**tables, codebase: tables["pytorchvideo, pooled"]}
+    if getattr(model, "convolutions", "2+1d") != "2+1d":
+        tables = {**tables, codebase: tables["torchvision, 3d"]}
     for field, known in POSSIBLE[target].items():
         value = getattr(model, field, known[0])
         if value not in known and not (field == "attention_style" and not getattr(model, "non_local", ())):
@@ -71,6 +90,8 @@ def file_for(checkpoint: Checkpoint, target: Target3D) -> dict[str, Any]:
         UserError: the codebase does not have this network.
     """
     state = state_for(checkpoint, target)
+    if target == "torchvision":
+        return dict(state)
     if target == "mmaction2":
         return {"meta": checkpoint.info, "state_dict": state}
     return {"model_state": state, "epoch": checkpoint.info.get("epoch", 0), "cfg": _config(checkpoint)}
@@ -97,7 +118,12 @@ def notes_for(model: NetworkSettings, target: Target3D, *, spec: InputSpec) -> l
             f"{codebase} has slow_frames {slow}, this network {ours}: its answers will differ a little"
         )
     window = getattr(model, "head_window", 0)
-    theirs = 0 if target == "mmaction2" else math.ceil(spec.size / STRIDE)
+    theirs: int | str = 0 if target == "mmaction2" else math.ceil(spec.size / STRIDE)
+    if target == "torchvision":
+        theirs = S3D.head_window if isinstance(model, S3D) else 0
+        eps = S3D.norm_eps if isinstance(model, S3D) else R2PLUS1D_18.norm_eps
+        if (ours := getattr(model, "norm_eps", eps)) != eps:
+            notes.append(f"{codebase}'s BatchNorms have eps {eps:g}, this network's {ours:g}: set it there")
     if theirs != window:
         notes.append(
             f"{codebase} {_averages(theirs)}; this network {_averages(window)}: "
@@ -106,15 +132,17 @@ def notes_for(model: NetworkSettings, target: Target3D, *, spec: InputSpec) -> l
     return [*notes, *_normalisation(model, target, spec)]
 
 
-def _averages(window: int) -> str:
+def _averages(window: int | str) -> str:
+    if isinstance(window, str):
+        return f"has head_window {window}"
     return f"uses {window}×{window} windows" if window else "averages the whole map"
 
 
 def _normalisation(model: NetworkSettings, target: Target3D, spec: InputSpec) -> list[str]:
     """Return a note on mean, std and channels if the codebase's own configs have others."""
     origin = ORIGINS[CODEBASES[target]]
-    usual = (origin.x3d_input if isinstance(model, X3D) else None) or origin.input_spec
-    white = 255.0 if target == "mmaction2" else 1.0  # PySlowFast and pytorchvideo divide pixels by 255
+    usual = origin.inputs.get(model.family, origin.input_spec)
+    white = 255.0 if target == "mmaction2" else 1.0  # the others divide pixels by 255
     (mean, std), theirs = _mean_and_std(spec, white), _mean_and_std(usual, white)
     pairs = zip((*mean, *std), (*theirs[0], *theirs[1]), strict=True)
     if spec.channels == usual.channels and all(math.isclose(a, b, rel_tol=1e-3) for a, b in pairs):

@@ -15,29 +15,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tanet.models.video_backbones.clip_network import ClipNetwork, pool_windows, to_maps
+from tanet.models.video_backbones.clip_network import pool_windows
+from tanet.models.video_backbones.inception3d import FEATURES, MIXED, Inception3D, Mixed, Size
 from tanet.recipes.input_spec import InputSpec
 from tanet.recipes.networks3d import InceptionI3D
 
-Size = tuple[int, int, int]  # T, H, W
-# Name, input channels; outputs of branch 0, of both convolutions of branches 1 and 2, and of branch 3.
-MIXED: tuple[tuple[str, int, tuple[int, int, int, int, int, int]], ...] = (
-    ("Mixed_3b", 192, (64, 96, 128, 16, 32, 32)),
-    ("Mixed_3c", 256, (128, 128, 192, 32, 96, 64)),
-    ("Mixed_4b", 480, (192, 96, 208, 16, 48, 64)),
-    ("Mixed_4c", 512, (160, 112, 224, 24, 64, 64)),
-    ("Mixed_4d", 512, (128, 128, 256, 24, 64, 64)),
-    ("Mixed_4e", 512, (112, 144, 288, 32, 64, 64)),
-    ("Mixed_4f", 528, (256, 160, 320, 32, 128, 128)),
-    ("Mixed_5b", 832, (256, 160, 320, 32, 128, 128)),
-    ("Mixed_5c", 832, (384, 192, 384, 48, 128, 128)),
-)
-POOLS: dict[str, tuple[Size, Size]] = {  # before these blocks: kernel, stride
-    "Mixed_3b": ((1, 3, 3), (1, 2, 2)),
-    "Mixed_4b": ((3, 3, 3), (2, 2, 2)),
-    "Mixed_5b": ((2, 2, 2), (2, 2, 2)),
-}
-FEATURES = 1024
 WINDOW = (2, 7, 7)  # T, H, W of the averages before the classifier
 
 
@@ -52,8 +34,6 @@ def pad_same(x: torch.Tensor, *, kernel: Size, stride: Size) -> torch.Tensor:
 
 def max_pool(x: torch.Tensor, *, kernel: Size, stride: Size) -> torch.Tensor:
     """Pool with SAME padding. Zeros may stand for -∞, because all maps are outputs of a ReLU."""
-    if max(stride) == 1:
-        return F.max_pool3d(x, kernel, stride, tuple(k // 2 for k in kernel))  # symmetric
     return F.max_pool3d(pad_same(x, kernel=kernel, stride=stride), kernel, stride)
 
 
@@ -78,30 +58,13 @@ class Unit3d(nn.Module):
         return F.relu(self.norm(self.conv(x)), inplace=True)
 
 
-class Mixed(nn.Module):
-    """Inception block with four branches, whose outputs are concatenated."""
-
-    def __init__(self, channels: int, outputs: tuple[int, int, int, int, int, int]) -> None:
-        super().__init__()
-        b0, b1a, b1b, b2a, b2b, b3 = outputs
-        self.b0 = Unit3d(channels, outputs=b0, kernel=1)
-        self.b1a = Unit3d(channels, outputs=b1a, kernel=1)
-        self.b1b = Unit3d(b1a, outputs=b1b, kernel=3)
-        self.b2a = Unit3d(channels, outputs=b2a, kernel=1)
-        self.b2b = Unit3d(b2a, outputs=b2b, kernel=3)
-        self.b3b = Unit3d(channels, outputs=b3, kernel=1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Transform feature maps [B, C, T, H, W]."""
-        pooled = max_pool(x, kernel=(3, 3, 3), stride=(1, 1, 1))
-        branches = (self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(pooled))
-        return torch.cat(branches, 1)
+def _unit(channels: int, outputs: int, kernel: int, _: bool = False) -> Unit3d:
+    return Unit3d(channels, outputs=outputs, kernel=kernel)
 
 
-class InceptionI3DNetwork(ClipNetwork):
+class InceptionI3DNetwork(Inception3D):
     """I3D with an Inception network, built from the settings in a recipe."""
 
-    average = "logits"
     optimized_format = torch.contiguous_format
 
     def __init__(self, model: InceptionI3D, *, classes: int, input_spec: InputSpec) -> None:
@@ -113,31 +76,16 @@ class InceptionI3DNetwork(ClipNetwork):
             input_spec=input_spec,
         )
         self.Conv3d_1a_7x7 = Unit3d(3, outputs=64, kernel=7, stride=2)
-        self.Conv3d_2b_1x1 = Unit3d(64, outputs=64, kernel=1)
-        self.Conv3d_2c_3x3 = Unit3d(64, outputs=192, kernel=3)
+        self.Conv3d_2b_1x1 = _unit(64, 64, 1)
+        self.Conv3d_2c_3x3 = _unit(64, 192, 3)
         for name, channels, outputs in MIXED:
-            self.add_module(name, Mixed(channels, outputs))
+            self.add_module(name, Mixed(channels, outputs, make=_unit))
 
-    def check_clips(self, clips: torch.Tensor) -> None:
-        """Raise ValueError unless the clips have the shape [B, T, 3, H, W]. T can be any number."""
-        if clips.ndim != 5:
-            raise ValueError(f"expected clips [B, T, 3, H, W], not {list(clips.shape)}")
+    def pool(self, x: torch.Tensor, *, kernel: Size, stride: Size) -> torch.Tensor:
+        """Pool with SAME padding; see `max_pool`."""
+        return max_pool(x, kernel=kernel, stride=stride)
 
-    def stages(self) -> dict[str, tuple[str, ...]]:
-        """Return the stages and the names of their modules; see `Network`."""
-        names = [name for name, _, _ in MIXED]
-        mixed = {f"res{n}": tuple(name for name in names if name[6] == str(n)) for n in (3, 4, 5)}
-        return {"stem": ("Conv3d_1a_7x7",), "res2": ("Conv3d_2b_1x1", "Conv3d_2c_3x3"), **mixed}
-
-    def windows(self, clips: torch.Tensor) -> torch.Tensor:
-        """Compute the features of each window: [B, T, 3, H, W] → [B, P, F]."""
-        x = self.Conv3d_1a_7x7(to_maps(clips))
-        x = max_pool(x, kernel=(1, 3, 3), stride=(1, 2, 2))
-        x = self.Conv3d_2c_3x3(self.Conv3d_2b_1x1(x))
-        for name, _, _ in MIXED:
-            if name in POOLS:
-                kernel, stride = POOLS[name]
-                x = max_pool(x, kernel=kernel, stride=stride)
-            x = self.get_submodule(name)(x)
+    def average_map(self, x: torch.Tensor) -> torch.Tensor:
+        """Average the last map over windows of 2×7×7; see `Inception3D`."""
         frames, height, width = (min(most, size) for most, size in zip(WINDOW, x.shape[2:], strict=True))
         return pool_windows(x, (frames, height, width))

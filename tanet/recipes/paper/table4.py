@@ -10,12 +10,15 @@ without a recipe yet.
 
 from dataclasses import replace
 
+from tanet.recipes.artnet import ARTNET_R18
 from tanet.recipes.i3d_inception import I3D_INCEPTION
 from tanet.recipes.i3d_r50 import NL_I3D_R50
 from tanet.recipes.kinetics400 import KINETICS400, KINETICS400_16F
 from tanet.recipes.paper.row import Row
 from tanet.recipes.recipe import Recipe
+from tanet.recipes.s3d import S3D_G
 from tanet.recipes.slowfast import SLOWFAST_4X16, SLOWFAST_NL_16X8, SLOWONLY_8X8
+from tanet.recipes.vmz import IP_CSN_50, IP_CSN_152, R2PLUS1D_34
 from tanet.recipes.x3d import X3D_XL
 
 
@@ -47,16 +50,16 @@ TABLE4: dict[str, Row] = {
         note="there, a view is one frame (2.84 G): 25 frames × 10 crops are 250 views",
     ),
     "artnet": Row(
-        None,
+        ARTNET_R18,
         gflops=23.5,
         views=250,
         size=112,
         top1=70.7,
         top5=89.3,
-        note="the layers in the authors' code have 25.69 G at 112 × 112; the difference is not explained",
+        note="with its fixed pooling, the network in the authors' code has 25.69 G; 23.5 is not explained",
     ),
     "s3d-g": Row(
-        None,
+        S3D_G,
         gflops=71,
         views=30,
         size=224,
@@ -72,7 +75,7 @@ TABLE4: dict[str, Row] = {
         top5=90.3,
         note="Xie et al. (ECCV 2018) print 107.89 G; how they count is not known",
     ),
-    "r2plus1d": Row(None, gflops=152, views=10, size=112, top1=74.3, top5=91.4),
+    "r2plus1d": Row(R2PLUS1D_34, gflops=152, views=10, size=112, top1=74.3, top5=91.4),
     "nl-i3d-32f": Row(NL_I3D_R50, size=256, top1=74.9, top5=91.6),
     "nl-i3d-128f": Row(
         _nl_i3d_128f(),
@@ -85,7 +88,7 @@ TABLE4: dict[str, Row] = {
         note="with padding in the first pooling, as in other code, the network has 281.5 G",
     ),
     "ip-csn-50": Row(
-        None,
+        IP_CSN_50,
         gflops=1.2,
         views=10,
         size=224,
@@ -108,7 +111,7 @@ TABLE4: dict[str, Row] = {
         top1=79.1,
         top5=93.9,
     ),
-    "ip-csn-152": Row(None, gflops=83, views=30, size=224, top1=79.2, top5=93.8),
+    "ip-csn-152": Row(IP_CSN_152, gflops=83, views=30, size=224, top1=79.2, top5=93.8),
     "slowfast-nl": Row(
         SLOWFAST_NL_16X8,
         gflops=234,
