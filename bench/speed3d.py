@@ -29,7 +29,7 @@ from tanet.runtime.device import pick_device
 
 NETWORKS = (
     *("i3d-inception", "i3d-r50", "nl-i3d-r50", "slowonly-r50", "slowfast-r50-4x16"),
-    *("tam-slowfast-r50-4x16", "x3d-m"),
+    *("tam-slowfast-r50-4x16", "x3d-m", "s3d-g", "r2plus1d-34", "ip-csn-50", "ip-csn-152", "artnet-r18"),
 )
 FORMS = ("eager", "eager channels-last-3d", "optimized", "optimized usual format")
 KEY = ("network", "form", "clips")

@@ -9,6 +9,7 @@ from bench.__main__ import run
 from bench.common import read_csv
 from bench.process_groups import Team
 from bench.scaling import FORMS, Case, Setting, differ, make_rows
+from tests.support.fork_server import quick_teams as quick_teams
 
 SETTING = Setting(device="cuda", backbone="resnet50", clips=32, size=224, steps=20)
 

@@ -332,24 +332,27 @@ def test_network_can_be_copied_pickled_and_exported(name, thin_networks):
         assert torch.equal(copy.deepcopy(network)(clips), expected)
         assert torch.equal(pickle.loads(pickle.dumps(network))(clips), expected)
         batch = {0: torch.export.Dim("batch", min=1, max=64)}
-        # A strict export fails unless torch.compile, too, would make one graph of the network.
-        program = torch.export.export(network, (clips,), dynamic_shapes=(batch,), strict=True).module()
+        program = torch.export.export(network, (clips,), dynamic_shapes=(batch,)).module()
         torch.testing.assert_close(program(clips), expected)
         more = torch.randn(5, 4, 3, 32, 32)
         torch.testing.assert_close(program(more), network(more))
 
 
-def test_compiled_network_has_one_graph_and_its_gradient(thin_networks):
-    """Strict export, above, shows that every module has one graph; here is the graph that training needs."""
+@pytest.mark.parametrize("name", NAMES)
+def test_network_compiles_to_one_graph(name, thin_networks):
     torch.manual_seed(0)
     torch.compiler.reset()  # Dynamo limits the recompilations of one forward method
-    model = Network2D(backbone="thin_basic", temporal="tam", frames=4, stages=("res4",))
+    model = Network2D(backbone="thin_basic", temporal=name, frames=4, stages=("res4",))
     network = build(model, classes=5).eval()
     clips = torch.randn(2, 4, 3, 32, 32)
-    # Tracing is enough; generating code would take minutes.
-    answer = torch.compile(network, fullgraph=True, backend="aot_eager")(clips)
-    torch.testing.assert_close(answer, network(clips))
-    answer.sum().backward()
+    # Finding one graph is enough; generating code would take minutes. Training also needs its gradient.
+    is_trained = name == "tam"
+    compiled = torch.compile(network, fullgraph=True, backend="aot_eager" if is_trained else "eager")
+    with torch.inference_mode(not is_trained):
+        answer = compiled(clips)
+        torch.testing.assert_close(answer, network(clips))
+    if is_trained:
+        answer.sum().backward()
 
 
 @pytest.mark.parametrize("name", ["i3d", "nonlocal"])

@@ -20,6 +20,7 @@ from tanet.evaluation.report import Report
 from tanet.recipes.recipe import Data
 from tanet.synthetic import HARD
 from tanet.video import open_video
+from tests.support.fork_server import quick_teams as quick_teams
 from tests.support.tiny_videos import make_folders
 
 TINY = ["model.backbone=resnet18_w16", "data.resize=32", "data.size=32", "eval.resize=32", "eval.size=32"]

@@ -15,3 +15,10 @@ CONTEXT.set_forkserver_preload(
 def quick_pool(monkeypatch):
     """Let `map_files` take its processes from the server, in tests that are not about how processes start."""
     monkeypatch.setattr("tanet.runtime.process_pool.SPAWN", CONTEXT)
+
+
+@pytest.fixture(autouse=True)
+def quick_teams(monkeypatch):
+    """Let benchmarks and comparisons take their processes from the server."""
+    for module in ("bench.process_groups", "projects.compare.parallel_runs"):
+        monkeypatch.setattr(f"{module}.get_context", lambda _: CONTEXT)

@@ -20,6 +20,7 @@ from tanet.training import gradient_sync
 from tanet.training.gradient_sync import GradientSync
 from tanet.training.optimizer import make_optimizer
 from tanet.training.step import TrainStep
+from tests.support.fork_server import quick_teams as quick_teams
 
 
 @dataclass(frozen=True)

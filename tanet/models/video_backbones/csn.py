@@ -65,6 +65,8 @@ class CSNBlock(nn.Module):
 class CSNNetwork(ClipNetwork):
     """Channel-separated network, built from the settings in a recipe."""
 
+    memory_format = torch.contiguous_format  # depthwise convolutions are slow in channels-last-3d
+
     def __init__(self, model: CSN, *, classes: int, input_spec: InputSpec) -> None:
         width = model.width
         super().__init__(

@@ -89,6 +89,8 @@ def _stem(kind: str) -> nn.Module:
 class S3DNetwork(Inception3D):
     """S3D or S3D-G, built from the settings in a recipe."""
 
+    optimized_format = torch.contiguous_format
+
     def __init__(self, model: S3D, *, classes: int, input_spec: InputSpec) -> None:
         super().__init__(
             features=FEATURES,
