@@ -104,6 +104,37 @@ def test_narrow_slowfast_is_trained_resumed_and_tested(tmp_path, monkeypatch, ca
     assert "10 × 3 views of 2 videos" in capsys.readouterr().out
 
 
+def test_narrow_artnet_is_trained_resumed_and_tested_in_250_views(tmp_path, monkeypatch, capsys):
+    videos = make_folders(tmp_path / "videos", val=1)
+    small = ["--data.resize", "32", "--data.resize-width", "40", "--data.size", "32", "--data.window", "4"]
+    sizes = ["--eval.resize", "32", "--eval.resize-width", "40", "--eval.size", "32", "--device", "cpu"]
+    command = [
+        "train",
+        "artnet-r18",
+        "--data.root",
+        str(videos),
+        "--out",
+        str(tmp_path / "run"),
+        *small,
+        *sizes,
+    ]
+    command += ["--model.width", "4", "--model.frames", "4", "--optim.epochs", "1", "--optim.milestones"]
+    command += ["--optim.batch", "4", "--data.workers", "0"]
+
+    def stop(*_):
+        raise KeyboardInterrupt  # at this point the state of the epoch is saved
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tanet.training.training_loop.TrainingLoop._finish_epoch", stop)
+        assert main(command) == 130
+    assert main([*command, "--resume"]) == 0
+    best = str(tmp_path / "run" / "best.safetensors")
+    assert main(["test", best, "--eval", "artnet-25x10", *sizes]) == 0
+    assert "25 × 10 views of 2 videos" in capsys.readouterr().out
+    assert main(["predict", best, str(videos / "val" / "move_left" / "0.mp4"), "--device", "cpu"]) == 0
+    assert "move_" in capsys.readouterr().out
+
+
 def test_resume_of_finished_run_prints_note(command, tmp_path, capsys):
     out = ["--out", str(tmp_path)]
     assert main([*command, *out]) == 0
