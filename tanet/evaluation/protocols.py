@@ -80,6 +80,21 @@ def _pyslowfast(size: int) -> Protocol:
     )
 
 
+def _dense(clips: int, crops: Crops, *, resize: int, size: int, resize_width: int = 0) -> Protocol:
+    """Return a protocol of networks with a window of their own, whose probabilities are averaged."""
+    return Protocol(
+        "dense",
+        clips=clips,
+        crops=crops,
+        resize=resize,
+        resize_width=resize_width,
+        size=size,
+        window=None,
+        style="tanet",
+        average="softmax",
+    )
+
+
 PROTOCOLS: dict[str, Protocol] = {
     "k400-10x3": Protocol("dense", clips=10, crops=3, resize=256, size=256),
     "k400-4x3": Protocol("dense", clips=4, crops=3, resize=256, size=256),
@@ -89,35 +104,11 @@ PROTOCOLS: dict[str, Protocol] = {
     "x3d-10x3-182": _pyslowfast(182),
     "x3d-10x3-256": _pyslowfast(256),
     "x3d-10x3-356": _pyslowfast(356),
-    "nonlocal-10x3": replace(_pyslowfast(256), rate="video", style="tanet"),
-    "r2plus1d-10x1": Protocol(
-        "dense",
-        clips=10,
-        crops=1,
-        resize=128,
-        resize_width=171,
-        size=112,
-        window=None,
-        style="tanet",
-        average="softmax",
-    ),
-    "csn-10x3": Protocol(
-        "dense", clips=10, crops=3, resize=256, size=256, window=None, style="tanet", average="softmax"
-    ),
-    "csn-10x1": Protocol(
-        "dense", clips=10, crops=1, resize=256, size=224, window=None, style="tanet", average="softmax"
-    ),
-    "artnet-25x10": Protocol(
-        "dense",
-        clips=25,
-        crops=10,
-        resize=128,
-        resize_width=170,
-        size=112,
-        window=None,
-        style="tanet",
-        average="softmax",
-    ),
+    "nonlocal-10x3": _dense(10, 3, resize=256, size=256),
+    "r2plus1d-10x1": _dense(10, 1, resize=128, resize_width=171, size=112),
+    "csn-10x3": _dense(10, 3, resize=256, size=256),
+    "csn-10x1": _dense(10, 1, resize=256, size=224),
+    "artnet-25x10": _dense(25, 10, resize=128, resize_width=170, size=112),
     "i3d-video": Protocol(
         "dense", clips=1, crops=1, resize=256, size=224, window=None, frames=250, style="tanet"
     ),

@@ -90,13 +90,7 @@ class ARTNetNetwork(ClipNetwork):
 
     def __init__(self, model: ARTNet, *, classes: int, input_spec: InputSpec) -> None:
         width = model.width
-        super().__init__(
-            features=8 * width,
-            frames=model.frames,
-            classes=classes,
-            dropout=model.dropout,
-            input_spec=input_spec,
-        )
+        super().__init__(model, features=8 * width, classes=classes, input_spec=input_spec)
         self.stem = Smart(3, width, side=7, stride=2, bias=False)
         self.norm_last = nn.BatchNorm3d(8 * width)
         channels = width

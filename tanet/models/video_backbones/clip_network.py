@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from tanet.models.network import Network
 from tanet.recipes.input_spec import InputSpec
+from tanet.recipes.network_settings import NetworkSettings
 
 
 class ClipNetwork(Network):
@@ -22,10 +23,9 @@ class ClipNetwork(Network):
     Subclasses define `windows` and the classifier `head`.
 
     Args:
+        model: settings of the network.
         features: F, width of the classifier's input.
-        frames: T, frames per clip.
         classes: number of classes.
-        dropout: dropout probability before the classifier.
         input_spec: how clips must be normalised.
     """
 
@@ -34,11 +34,9 @@ class ClipNetwork(Network):
     """Answers that are averaged over the windows in evaluation mode. softmax: probabilities, whose logarithms
     `forward` then returns. logits: logits, so that `head(features(clips))` are always the logits."""
 
-    def __init__(
-        self, *, features: int, frames: int, classes: int, dropout: float, input_spec: InputSpec
-    ) -> None:
-        super().__init__(frames=frames, input_spec=input_spec)
-        self.dropout = nn.Dropout(dropout)
+    def __init__(self, model: NetworkSettings, *, features: int, classes: int, input_spec: InputSpec) -> None:
+        super().__init__(frames=model.frames, input_spec=input_spec)
+        self.dropout = nn.Dropout(model.dropout)
         self.head = nn.Linear(features, classes)
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)

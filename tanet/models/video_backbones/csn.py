@@ -69,13 +69,7 @@ class CSNNetwork(ClipNetwork):
 
     def __init__(self, model: CSN, *, classes: int, input_spec: InputSpec) -> None:
         width = model.width
-        super().__init__(
-            features=32 * width,
-            frames=model.frames,
-            classes=classes,
-            dropout=model.dropout,
-            input_spec=input_spec,
-        )
+        super().__init__(model, features=32 * width, classes=classes, input_spec=input_spec)
         self.head_window = model.head_window
         self.stem = Stem3d(width=width, taps=3)
         channels = width

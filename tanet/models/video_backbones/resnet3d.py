@@ -141,13 +141,7 @@ class ResNet3DNetwork(ClipNetwork):
 
     def __init__(self, model: ResNet3D, *, classes: int, input_spec: InputSpec) -> None:
         width = model.width
-        super().__init__(
-            features=32 * width,
-            frames=model.frames,
-            classes=classes,
-            dropout=model.dropout,
-            input_spec=input_spec,
-        )
+        super().__init__(model, features=32 * width, classes=classes, input_spec=input_spec)
         self.pool1, self.pool2, self.head_window = model.pool1, model.pool2, model.head_window
         self.stem = Stem3d(width=width, taps=model.stem_kernel, stride=model.stem_stride)
         frames = frames_in_stages(model)

@@ -92,13 +92,7 @@ class S3DNetwork(Inception3D):
     optimized_format = torch.contiguous_format
 
     def __init__(self, model: S3D, *, classes: int, input_spec: InputSpec) -> None:
-        super().__init__(
-            features=FEATURES,
-            frames=model.frames,
-            classes=classes,
-            dropout=model.dropout,
-            input_spec=input_spec,
-        )
+        super().__init__(model, features=FEATURES, classes=classes, input_spec=input_spec)
         self.stem_kind, self.pool_padding, self.head_window = (
             model.stem,
             model.pool_padding,

@@ -63,13 +63,7 @@ class SlowFastNetwork(ClipNetwork):
 
     def __init__(self, model: SlowFast, *, classes: int, input_spec: InputSpec) -> None:
         slow, fast = model.width, model.width // FAST
-        super().__init__(
-            features=32 * (slow + fast),
-            frames=model.frames,
-            classes=classes,
-            dropout=model.dropout,
-            input_spec=input_spec,
-        )
+        super().__init__(model, features=32 * (slow + fast), classes=classes, input_spec=input_spec)
         self.head_window = model.head_window
         indices = slow_indices(model)
         self.register_buffer("slow_indices", indices, persistent=False)

@@ -80,13 +80,7 @@ class VideoResNetNetwork(ClipNetwork):
 
     def __init__(self, model: VideoResNet, *, classes: int, input_spec: InputSpec) -> None:
         width = model.width
-        super().__init__(
-            features=8 * width,
-            frames=model.frames,
-            classes=classes,
-            dropout=model.dropout,
-            input_spec=input_spec,
-        )
+        super().__init__(model, features=8 * width, classes=classes, input_spec=input_spec)
         self.pools = model.style == "mmaction2"
         self.stem = _stem(model)
         channels = width

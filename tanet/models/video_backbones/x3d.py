@@ -90,13 +90,7 @@ class X3DNetwork(ClipNetwork):
     memory_format = torch.contiguous_format  # depthwise convolutions are slow in channels-last-3d
 
     def __init__(self, model: X3D, *, classes: int, input_spec: InputSpec) -> None:
-        super().__init__(
-            features=HIDDEN,
-            frames=model.frames,
-            classes=classes,
-            dropout=model.dropout,
-            input_spec=input_spec,
-        )
+        super().__init__(model, features=HIDDEN, classes=classes, input_spec=input_spec)
         self.head_window = model.head_window
         channels = rounded(STEM * model.width_factor)
         self.stem = X3DStem(channels)
