@@ -8,6 +8,7 @@ import tyro
 from tyro.conf import Positional, arg
 
 from tanet.checkpoints import convert
+from tanet.checkpoints.convert.write import check_name
 from tanet.cli.common import find_checkpoint, parse
 from tanet.cli.console import say, warn
 from tanet.data.annotations import read_class_names
@@ -76,6 +77,7 @@ def run(args: list[str]) -> int:
     )
     if flags.change_frames == "interpolate" and flags.frames is None:
         raise UserError("--change-frames needs the number of frames: add --frames")
+    check_name(flags.out, to=flags.to)
     path = find_checkpoint(flags.source)
     if flags.out.exists() and flags.out.samefile(path):
         raise UserError(f"{flags.out}: the input file would be overwritten; choose another output file")

@@ -125,7 +125,7 @@ def count_cost(network: Network, *, size: int) -> Cost:
         module.register_forward_hook(partial(_count_call, counts, _part(name)))
     try:
         network(torch.empty(1, network.frames, 3, size, size, device="meta"))
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         cause = str(error).splitlines()[0]
         raise UserError(f"frames of {size} × {size} pixels do not fit this network: {cause}") from error
     return Cost(**counts)

@@ -89,7 +89,7 @@ def _kept_by_autograd(network: Network, *, size: int) -> int:
     try:
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             logits = network.train()(clips)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         cause = str(error).splitlines()[0]
         raise UserError(f"frames of {size} × {size} pixels do not fit this network: {cause}") from error
     del logits

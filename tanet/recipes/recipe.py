@@ -224,11 +224,11 @@ class Recipe:
         if eval.size > eval.resize:
             raise UserError(f"eval.size {eval.size} must not exceed eval.resize {eval.resize}")
         for name, part in (("data", data), ("eval", eval)):
-            if part.resize_width and (not part.resize or part.size > part.resize_width):
-                raise UserError(
-                    f"{name}.resize_width {part.resize_width} needs {name}.resize, and must be at least "
-                    f"{name}.size {part.size}"
-                )
+            width = part.resize_width
+            if width and width < part.size:
+                raise UserError(f"{name}.resize_width {width} must be at least {name}.size {part.size}")
+            if width and not part.resize:
+                raise UserError(f"{name}.resize_width {width} needs {name}.resize above 0")
         if data.sampling == "dense" and model.frames > data.window:
             raise UserError(f"model.frames {model.frames} must not exceed data.window {data.window}")
         if eval.frames and not model.any_frames:

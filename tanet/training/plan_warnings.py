@@ -69,7 +69,7 @@ def _of_optim(optim: Optim) -> list[str]:
     if optim.schedule == "step" and late:
         found.append(
             f"learning-rate milestones never reached: epoch {', '.join(late)}; "
-            f"there are only {optim.epochs} epochs (--optim.milestones)"
+            f"the training has {optim.epochs} (--optim.milestones)"
         )
     return found
 

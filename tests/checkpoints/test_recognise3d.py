@@ -71,7 +71,7 @@ def test_every_key_of_a_known_network_is_used(name):
         "torchvision-mc3_18": "mc3-18",
         "torchvision-r2plus1d_18": "r2plus1d-18",
         "torchvision-r3d_18": "r3d-18",
-        "torchvision-s3d": "s3d",
+        "torchvision-s3d": "s3d-128f",
         "vmz-ip_csn_50": "ip-csn-50",
         "vmz-ir_csn_152": "ir-csn-152",
         "vmz-ir_csn_50": "ir-csn-50",
@@ -206,7 +206,7 @@ def test_split_statistics_of_multigrid_trainings_are_left_out():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"s5.pathway0_res2.branch2.c_bn.weight": None}, "missing: res5.2.norm3.weight"),
+        ({"s5.pathway0_res2.branch2.c_bn.weight": None}, "missing: s5.pathway0_res2.branch2.c_bn.weight; "),
         ({"extra.weight": (3,)}, "but for: extra.weight"),
         ({"head.projection.weight": None, "head.projection.bias": None}, "without a classifier"),
         ({"s2.pathway0_res0.branch2.a.weight": None}, "lack"),
@@ -236,11 +236,11 @@ def test_irregular_temporal_kernels_are_told():
         (
             "pyslowfast-X3D_XL",
             "x3d-s",
-            "its width_factor is 2.0, that of the weights 2.9); --network can be x3d-xl",
+            "it has width_factor 2.0, the weights 2.9); --network can be x3d-xl",
         ),
-        ("pyslowfast-SLOWFAST_4x16_R50", "slowfast-r101-16x8", "its blocks is 3 4 23 3"),
-        ("pyslowfast-I3D_8x8_R50", "c2d-r50", "its temporal_blocks is none none none none"),
-        ("pyslowfast-SLOW_8x8_R50", "i3d-r50-8x8", "its temporal_blocks is all even even odd"),
+        ("pyslowfast-SLOWFAST_4x16_R50", "slowfast-r101-16x8", "it has blocks 3 4 23 3"),
+        ("pyslowfast-I3D_8x8_R50", "c2d-r50", "it has temporal_blocks none none none none"),
+        ("pyslowfast-SLOW_8x8_R50", "i3d-r50-8x8", "it has temporal_blocks all even even odd"),
     ],
 )
 def test_a_named_network_that_does_not_fit_is_refused(name, network, cause):
@@ -249,8 +249,10 @@ def test_a_named_network_that_does_not_fit_is_refused(name, network, cause):
 
 
 def test_other_networks_that_fit_are_told():
-    (note,) = recognised(on_meta(KNOWN["pyslowfast-X3D_S"])).notes
+    note, normalised = recognised(on_meta(KNOWN["pyslowfast-X3D_S"])).notes
     assert "read as x3d-m, with 16 frames, but they also fit x3d-xs, x3d-s" in note
+    expected = "mean 0.45, 0.45, 0.45 and std 0.225, 0.225, 0.225 of RGB values from 0 to 1"
+    assert normalised == f"clips are normalised as in the code of PySlowFast: {expected}"
 
 
 def test_the_network_must_be_of_the_family_of_the_weights(capsys, tmp_path):

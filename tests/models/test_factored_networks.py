@@ -16,6 +16,7 @@ from tanet.models.video_backbones.inception3d import MIXED
 from tanet.models.video_backbones.s3d import CellStem, Gate, S3DNetwork
 from tanet.models.video_backbones.units3d import FactoredConv3d
 from tanet.models.video_backbones.video_resnet import middle_channels
+from tanet.profiling.flops import count_cost
 from tanet.recipes.input_spec import CAFFE
 from tanet.recipes.networks3d_factored import CSN, S3D, ARTNet, VideoResNet
 from tests.support.narrow_networks import NARROW, ONE_EACH, randomize_norms
@@ -73,8 +74,12 @@ def test_cells_hold_their_pixels_in_the_published_order():
     assert expected.shape == (2, 64, 2, 3, 4)
     torch.testing.assert_close(stem(clips), expected)
     network = build(NARROW["s3d-g"], classes=2)
-    with pytest.raises(ValueError, match=r"needs even T, H and W, not clips \[1, 7, 3, 32, 32\]"):
+    with pytest.raises(ValueError, match="even numbers of frames and pixels, not clips of 7 × 32 × 32"):
         network(torch.zeros(1, 7, 3, 32, 32))
+    with pytest.raises(
+        UserError, match=r"^frames of 33 × 33 pixels do not fit this network: model\.stem cells"
+    ):
+        count_cost(network, size=33)
 
 
 @pytest.mark.parametrize(("padding", "sizes"), [("both", (5, 3, 3)), ("end", (5, 3, 3))])

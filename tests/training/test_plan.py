@@ -96,7 +96,7 @@ def test_unchanged_recipe_has_no_warnings(name, monkeypatch):
             "videos with a short side of 38 pixels, but training shows them as if it were 32 to 37 ",
         ),
         ({"optim": {"epochs": 7}}, "optim.epochs 7 instead of 10"),
-        ({"optim": {"epochs": 7}}, "milestones never reached: epoch 8; there are only 7 epochs"),
+        ({"optim": {"epochs": 7}}, "milestones never reached: epoch 8; the training has 7"),
         ({"model": {"frames": 8}}, "8 frames per clip instead of 4"),
         (
             {"data": {"size": 64}},

@@ -39,18 +39,21 @@ MMACTION2_R2PLUS1D: Parts = {
     "conv.conv_t": "time",
     "bn": "norm",
 }
-CSN_VMZ: Parts = {
+IR_CSN_VMZ: Parts = {
     "conv1.0": "conv1",
     "conv1.1": "norm1",
-    "conv2.0.0": "mix.conv",
-    "conv2.0.1": "mix.norm",
-    "conv2.0.2": "conv2",  # ip
-    "conv2.0": "conv2",  # ir
+    "conv2.0": "conv2",
     "conv2.1": "norm2",
     "conv3.0": "conv3",
     "conv3.1": "norm3",
     "downsample.0": "shortcut.conv",
     "downsample.1": "shortcut.norm",
+}
+IP_CSN_VMZ: Parts = {
+    "conv2.0.0": "mix.conv",
+    "conv2.0.1": "mix.norm",
+    "conv2.0.2": "conv2",
+    **{theirs: ours for theirs, ours in IR_CSN_VMZ.items() if ours != "conv2"},
 }
 IR_CSN_MMACTION2: Parts = {
     f"{theirs}.{layer}": f"{ours}{suffix}"
@@ -186,7 +189,8 @@ VIDEO_RESNET: dict[str, Names] = {
 }
 _MMACTION2_STEM = {"conv1.conv": "conv", "conv1.bn": "norm"}
 CSN: dict[str, Names] = {
-    "VMZ": _residual({"stem.0": "conv", "stem.1": "norm"}, {"": CSN_VMZ}),
+    "VMZ": _residual({"stem.0": "conv", "stem.1": "norm"}, {"": IP_CSN_VMZ}),
+    "VMZ, reduced": _residual({"stem.0": "conv", "stem.1": "norm"}, {"": IR_CSN_VMZ}),
     "mmaction2": _residual(
         _MMACTION2_STEM, {"": IP_CSN_MMACTION2}, first="backbone.", head="cls_head.fc_cls"
     ),

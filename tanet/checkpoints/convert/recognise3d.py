@@ -13,9 +13,10 @@ from typing import Any
 from tanet.checkpoints.convert.caffe2_names import is_caffe2, is_vmz_caffe2, to_pyslowfast, to_vmz
 from tanet.checkpoints.convert.file_configs import ClipConfig, read_config
 from tanet.checkpoints.convert.layouts import State, to_our_layout, without_split_statistics
-from tanet.checkpoints.convert.names3d import TABLES, translated
+from tanet.checkpoints.convert.names3d import TABLES, swapped, translated
 from tanet.checkpoints.convert.origins import Origin, find_origin
 from tanet.checkpoints.convert.structure3d import structure_of
+from tanet.checkpoints.convert.weight_names import Names
 from tanet.checkpoints.weights import state_dict_diff
 from tanet.errors import UserError, abbreviate, with_article
 from tanet.models.architectures import ARCHITECTURES, Architecture, find_architecture
@@ -88,8 +89,10 @@ def recognise3d(
     if found is None:
         return None
     origin, family = found
-    kind = f"{TITLES[family]} of {origin.codebase}"
-    ours = _ours(state, origin, family, kind=kind)
+    variant = _variant(state, origin, family)
+    title = "R3D or MC3" if variant == "torchvision, 3d" else TITLES[family]
+    kind, table = f"{title} of {origin.codebase}", TABLES[family][variant]
+    ours = _ours(state, table, origin, family, kind=kind)
     structure = {**origin.settings.get(family, {}), **structure_of(ours, family, kind=kind)}
     name, architecture, others = _architecture(structure, NETWORKS[family], origin, network)
     config = read_config(beside)
@@ -99,7 +102,8 @@ def recognise3d(
     classes = ours["head.weight"].shape[0] if "head.weight" in ours else 1
     with on_meta():
         expected = build(model, classes=classes).state_dict()
-    if difference := state_dict_diff(ours, expected):
+    if state_dict_diff(ours, expected):
+        difference = state_dict_diff(_with_names_of(table, ours), _with_names_of(table, expected))
         raise UserError(
             f"the weights are most similar to {with_article(kind)} ({name}), but not equal; {difference}"
         )
@@ -107,13 +111,27 @@ def recognise3d(
     spec = _input_spec(architecture, origin, family, config)
     if normalisation:
         spec = spec_like(spec, NORMALISATIONS[normalisation])
+    source = "as asked for" if normalisation else f"as in the code of {origin.codebase}"
+    if config.normalisation and not normalisation:
+        source = "as in the config in the file"
+    notes = (*notes, f"clips are normalised {source}: {_normalisation_text(spec)}")
     return Recognised3D(kind, origin, model, spec, classes, ours, notes)
 
 
-def _ours(state: State, origin: Origin, family: str, *, kind: str) -> State:
+def _normalisation_text(spec: InputSpec) -> str:
+    mean, std = (", ".join(f"{value:g}" for value in values) for values in (spec.mean, spec.std))
+    low, high = spec.range
+    return f"mean {mean} and std {std} of {spec.channels.upper()} values from {low:g} to {high:g}"
+
+
+def _with_names_of(table: Names, ours: State) -> State:
+    """Return weights with the names that they have in a file, as far as the table knows them."""
+    names, _ = translated(ours, swapped(table))
+    return {names.get(name, name): tensor for name, tensor in ours.items()}
+
+
+def _ours(state: State, table: Names, origin: Origin, family: str, *, kind: str) -> State:
     """Return the weights with our names and shapes."""
-    tables = TABLES[family]
-    table = tables[_variant(state, origin, family)]
     names, unknown = translated(state, table)
     if unknown:
         raise UserError(f"the weights are those of {with_article(kind)}, but for: {abbreviate(unknown)}")
@@ -129,9 +147,9 @@ def _variant(state: State, origin: Origin, family: str) -> str:
         return "pytorchvideo, pooled"
     if family == "video-resnet" and "stem.0.weight" in state and "stem.3.weight" not in state:
         return "torchvision, 3d"
-    middle = state.get("backbone.layer1.0.conv2.0.conv.weight")
+    middle = state.get("backbone.layer1.0.conv2.0.conv.weight", state.get("layer1.0.conv2.0.weight"))
     if family == "csn" and middle is not None and middle.shape[1] == 1:
-        return "mmaction2, reduced"
+        return f"{origin.codebase}, reduced"
     return origin.codebase
 
 
@@ -170,7 +188,7 @@ def _misfit(settings: NetworkSettings, structure: dict[str, Any]) -> str:
     for field in SHOWN:
         if field in structure and getattr(settings, field) != structure[field]:
             its, weights = _text(getattr(settings, field)), _text(structure[field])
-            return f"its {field} is {its}, that of the weights {weights}"
+            return f"it has {field} {its}, the weights {weights}"
     return ""
 
 

@@ -35,10 +35,7 @@ def write(path: str | Path, checkpoint: Checkpoint, *, to: Target) -> tuple[str,
         OSError: the disk is full, or the folder cannot be written to.
     """
     path = Path(path)
-    endings = {"tanet": ".safetensors", "pyslowfast": ".pyth", "pytorchvideo": ".pyth"}
-    ending = endings.get(to, ".pth")
-    if path.suffix != ending:
-        raise UserError(f"{path}: the name of a file for {to} must end in {ending}")
+    check_name(path, to=to)
     if to == "tanet":
         checkpoints.save(path, checkpoint)
         return ()
@@ -54,10 +51,22 @@ def write(path: str | Path, checkpoint: Checkpoint, *, to: Target) -> tuple[str,
     elif isinstance(model, Network2D):
         raise UserError(f"{CODEBASES[to]} has no {model.title}: use --to tanet")
     else:
-        torch.save(file_for(checkpoint, to), content)
+        try:
+            torch.save(file_for(checkpoint, to), content)
+        except UserError as error:
+            others = " or ".join(["tanet", *writable(checkpoint)])
+            raise UserError(f"{error}: use --to {others}") from error
         notes += [f"{path}: {note}" for note in notes_for(model, to, spec=checkpoint.network.input_spec)]
     write_atomically(path, content.getvalue())
     return tuple(notes)
+
+
+def check_name(path: Path, *, to: Target) -> None:
+    """Raise UserError unless a file name ends as files for the target do."""
+    endings = {"tanet": ".safetensors", "pyslowfast": ".pyth", "pytorchvideo": ".pyth"}
+    ending = endings.get(to, ".pth")
+    if path.suffix != ending:
+        raise UserError(f"{path}: the name of a file for {to} must end in {ending}")
 
 
 def to_official(checkpoint: Checkpoint) -> dict[str, Any]:

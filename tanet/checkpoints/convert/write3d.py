@@ -68,7 +68,7 @@ def state_for(checkpoint: Checkpoint, target: Target3D) -> dict[str, torch.Tenso
     model, codebase = checkpoint.recipe.model, CODEBASES[target]
     tables = TABLES.get(model.family, {})
     if codebase not in tables or model.tam or model.family not in WRITTEN[target]:
-        raise UserError(f"{codebase} has no {model.title}: use --to tanet")
+        raise UserError(f"{codebase} has no {model.title}")
     if codebase == "pytorchvideo" and getattr(model, "pool2", "none") != "none":
         tables = {**tables, codebase: tables["pytorchvideo, pooled"]}
     if getattr(model, "convolutions", "2+1d") != "2+1d":
@@ -76,7 +76,7 @@ def state_for(checkpoint: Checkpoint, target: Target3D) -> dict[str, torch.Tenso
     for field, known in POSSIBLE[target].items():
         value = getattr(model, field, known[0])
         if value not in known and not (field == "attention_style" and not getattr(model, "non_local", ())):
-            raise UserError(f"{codebase} has no such network with model.{field} {value}: use --to tanet")
+            raise UserError(f"{codebase} has no such network with model.{field} {value}")
     state = to_their_layout(checkpoint.network.state_dict(), codebase=codebase, family=model.family)
     names, unknown = translated(state, swapped(tables[codebase]))
     assert not unknown, unknown

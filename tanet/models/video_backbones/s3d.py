@@ -118,7 +118,11 @@ class S3DNetwork(Inception3D):
         """Raise ValueError unless the clips have a shape that the network takes."""
         super().check_clips(clips)
         if self.stem_kind == "cells" and any(clips.shape[n] % 2 for n in (1, 3, 4)):
-            raise ValueError(f"model.stem cells needs even T, H and W, not clips {list(clips.shape)}")
+            frames, height, width = clips.shape[1], *clips.shape[3:]
+            raise ValueError(
+                "model.stem cells needs even numbers of frames and pixels, not clips of "
+                f"{frames} × {height} × {width}"
+            )
 
     def pool(self, x: torch.Tensor, *, kernel: Size, stride: Size) -> torch.Tensor:
         """Apply a max pooling. Zeros may stand for -∞, because all maps are positive."""
