@@ -60,7 +60,11 @@ def run(args: list[str]) -> int:
         _say_json([as_dict(entry) for entry in entries])
     elif not entries:
         where = " in the cache" if flags.cached else ""
-        return fail(f"no weights{where} match {_shown(flags.words)}: `tanet models` lists all", status=1)
+        advice = "`tanet models` lists all"
+        if not flags.cached and _architectures(flags.words):
+            words = " ".join(flags.words)
+            advice = f"`tanet models --architectures {words}` lists networks with random weights"
+        return fail(f"no weights{where} match {_shown(flags.words)}: {advice}", status=1)
     elif whole:
         _describe(entries[0])
     else:
@@ -151,13 +155,17 @@ def _describe(entry: Entry) -> None:
     say(f"\n  {example}")
 
 
-def _list_architectures(flags: ModelsFlags) -> int:
-    words = [word.lower() for word in flags.words]
-    found = {
+def _architectures(words: Sequence[str]) -> dict[str, Architecture]:
+    """Return the architectures whose names or titles contain all words."""
+    return {
         name: known
         for name, known in ARCHITECTURES.items()
-        if all(word in f"{name} {known.settings.title}".lower() for word in words)
+        if all(word.lower() in f"{name} {known.settings.title}".lower() for word in words)
     }
+
+
+def _list_architectures(flags: ModelsFlags) -> int:
+    found = _architectures(flags.words)
     if flags.json:
         _say_json([_architecture(name, known) for name, known in found.items()])
     elif not found:

@@ -112,6 +112,11 @@ def test_biases_of_convolutions_become_means_of_norms():
     assert torch.equal(found["Conv3d_2c_3x3.layers.norm.running_mean"], expected)
 
 
+def test_text_network_of_howto100m_is_left_out():
+    whole = on_meta("miech-S3DG") | {"text_module.fc1.weight": torch.empty(2048, 300, device="meta")}
+    assert recognised(whole).state.keys() == recognised(on_meta("miech-S3DG")).state.keys()
+
+
 @pytest.mark.parametrize(
     ("name", "kind"),
     [

@@ -90,3 +90,10 @@ def test_architectures_are_listed(capsys):
     assert (found[0]["settings"]["width_factor"], found[0]["input"]["size"]) == (2.9, 312)
     assert main(["models", "--architectures", "resnet9000"]) == 1
     assert capsys.readouterr().err == "tanet: no architecture matches 'resnet9000'\n"
+
+
+def test_architecture_without_weights_is_pointed_to(capsys):
+    assert main(["models", "artnet"]) == 1
+    assert (
+        "`tanet models --architectures artnet` lists networks with random weights" in capsys.readouterr().err
+    )

@@ -78,6 +78,11 @@ def _without_conv_biases(state: State) -> State:
     return found
 
 
+def without_text_module(state: State) -> State:
+    """Remove HowTo100M's text network, which is trained beside the network for videos."""
+    return {name: tensor for name, tensor in state.items() if not name.startswith("text_module.")}
+
+
 def _swap_pathways(state: Mapping[str, torch.Tensor], *, fast_first: bool) -> torch.Tensor:
     """Exchange the columns of the fast and the slow pathway in the classifier."""
     weight = state["head.weight"]

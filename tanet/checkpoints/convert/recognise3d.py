@@ -12,7 +12,12 @@ from typing import Any
 
 from tanet.checkpoints.convert.caffe2_names import is_caffe2, is_vmz_caffe2, to_pyslowfast, to_vmz
 from tanet.checkpoints.convert.file_configs import ClipConfig, read_config
-from tanet.checkpoints.convert.layouts import State, to_our_layout, without_split_statistics
+from tanet.checkpoints.convert.layouts import (
+    State,
+    to_our_layout,
+    without_split_statistics,
+    without_text_module,
+)
 from tanet.checkpoints.convert.names3d import TABLES, swapped, translated
 from tanet.checkpoints.convert.origins import Origin, find_origin
 from tanet.checkpoints.convert.structure3d import structure_of
@@ -84,7 +89,7 @@ def recognise3d(
         state = to_pyslowfast(state)
     elif is_vmz_caffe2(list(state)):
         state = to_vmz(state)
-    state = without_split_statistics(state)
+    state = without_text_module(without_split_statistics(state))
     found = find_origin(state)
     if found is None:
         return None
