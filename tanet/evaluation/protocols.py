@@ -10,6 +10,7 @@
     nonlocal-10x3   10 clips × 3 crops of 256²: I3D-50 and non-local networks (Wang et al. 2018)
     i3d-video       the whole video, up to 250 frames, in one pass: I3D with Inception, S3D
     r2plus1d-10x1   10 clips × 1 crop of 112², frames resized to 171×128: R(2+1)D (VMZ)
+    torchvision-5x1 5 clips × 1 crop of 112², frames resized to 171×128: torchvision's 18-layer networks
     csn-10x3        10 clips × 3 crops of 256²: CSN (VMZ)
     csn-10x1        10 clips × 1 crop of 224²: ip-CSN-50 in Table 4
     artnet-25x10    25 clips × 10 crops of 112² (corners, centre, mirrored), frames of 170×128: ARTNet
@@ -106,6 +107,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "x3d-10x3-356": _pyslowfast(356),
     "nonlocal-10x3": _dense(10, 3, resize=256, size=256),
     "r2plus1d-10x1": _dense(10, 1, resize=128, resize_width=171, size=112),
+    "torchvision-5x1": _dense(5, 1, resize=128, resize_width=171, size=112),
     "csn-10x3": _dense(10, 3, resize=256, size=256),
     "csn-10x1": _dense(10, 1, resize=256, size=224),
     "artnet-25x10": _dense(25, 10, resize=128, resize_width=170, size=112),

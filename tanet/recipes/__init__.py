@@ -27,8 +27,9 @@ from tanet.recipes.slowfast import (
 )
 from tanet.recipes.something_v1 import SOMETHING_V1, SOMETHING_V1_16F
 from tanet.recipes.something_v2 import SOMETHING_V2, SOMETHING_V2_16F
+from tanet.recipes.torchvision_video import MC3_18, R2PLUS1D_18, R3D_18
 from tanet.recipes.verbs import VERBS
-from tanet.recipes.vmz import IP_CSN_50, IP_CSN_152, R2PLUS1D_34
+from tanet.recipes.vmz import IP_CSN_50, IP_CSN_152, IR_CSN_50, IR_CSN_152, R2PLUS1D_34
 from tanet.recipes.x3d import X3D_L, X3D_M, X3D_S, X3D_XL, X3D_XS
 
 __all__ = ["RECIPES", "TABLES", "Row", "find_recipe", "find_table"]
@@ -60,6 +61,11 @@ RECIPES: dict[str, Recipe] = {
     "r2plus1d-34": R2PLUS1D_34,
     "ip-csn-50": IP_CSN_50,
     "ip-csn-152": IP_CSN_152,
+    "ir-csn-50": IR_CSN_50,
+    "ir-csn-152": IR_CSN_152,
+    "r2plus1d-18": R2PLUS1D_18,
+    "r3d-18": R3D_18,
+    "mc3-18": MC3_18,
     "artnet-r18": ARTNET_R18,
     "arrow6": ARROW6,
     "verbs": VERBS,

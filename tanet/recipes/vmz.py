@@ -3,6 +3,7 @@
     tanet train r2plus1d-34 --data.root videos    32 frames of 112², every second one
     tanet train ip-csn-152 --data.root videos     32 frames of 224², every second one
     tanet train ip-csn-50 --data.root videos      8 frames of 224²
+    tanet train ir-csn-152 --data.root videos     as ip-csn-152; also ir-csn-50
 
 The authors' code, VMZ, calls one million clips an epoch, which are 4.06 passes over Kinetics-400's 246,535
 training videos. It uses SGD with Nesterov's momentum 0.9, and a weight decay of 1e-4 that includes biases.
@@ -61,4 +62,6 @@ def _csn(model: CSN) -> Recipe:
 
 
 IP_CSN_152 = _csn(published3d.IP_CSN_152)
+IR_CSN_152 = _csn(published3d.IR_CSN_152)
+IR_CSN_50 = _csn(published3d.IR_CSN_50)
 IP_CSN_50 = replace(_csn(published3d.IP_CSN_50), eval=Eval(clips=10, resize=256, size=224, average="softmax"))

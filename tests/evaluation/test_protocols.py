@@ -23,11 +23,12 @@ PUBLISHED = {
     "nonlocal-10x3": ("dense", 32, "video", 10, 0, 3, 256, 256, "tanet", "softmax"),
     "i3d-video": ("dense", 32, "video", 1, 250, 1, 256, 224, "tanet", "logits"),
     "r2plus1d-10x1": ("dense", 32, "video", 10, 0, 1, 128, 112, "tanet", "softmax"),
+    "torchvision-5x1": ("dense", 32, "video", 5, 0, 1, 128, 112, "tanet", "softmax"),
     "csn-10x3": ("dense", 32, "video", 10, 0, 3, 256, 256, "tanet", "softmax"),
     "csn-10x1": ("dense", 32, "video", 10, 0, 1, 256, 224, "tanet", "softmax"),
     "artnet-25x10": ("dense", 32, "video", 25, 0, 10, 128, 112, "tanet", "softmax"),
 }
-WIDTHS = {"r2plus1d-10x1": 171, "artnet-25x10": 170}
+WIDTHS = {"r2plus1d-10x1": 171, "torchvision-5x1": 171, "artnet-25x10": 170}
 """Width of the frames before the crop, if it does not follow from the shape of the video."""
 FRAMES = ("sampling", "window", "rate")
 VIEWS = ("clips", "frames", "crops", "resize", "size", "style", "average")

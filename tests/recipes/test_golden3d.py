@@ -244,6 +244,37 @@ CSN_152 = VMZ | {  # the schedule is that of the paper
     "eval.resize": 256,
     "eval.size": 256,
 }
+TORCHVISION = {  # torchvision/models/video/README.md and the defaults of references/video_classification
+    "data.sampling": "dense",
+    "data.window": 32,  # 16 frames at 15 of 30 frames per second
+    "data.resize": 128,
+    "data.resize_width": 171,
+    "data.short_sides": (128, 128),
+    "data.size": 112,
+    "data.flip": "plain",
+    "model.frames": 16,
+    "model.blocks": (2, 2, 2, 2),
+    "model.style": "torchvision",
+    "model.norm_eps": 1e-5,
+    "model.dropout": 0.0,
+    "optim.epochs": 225,  # 45 with 5 clips of each video
+    "optim.lr": 0.01,  # for each GPU
+    "optim.lr_batch": 24,
+    "optim.milestones": (100, 150, 200),  # 20, 30, 40
+    "optim.warmup": 50,  # 10
+    "optim.warmup_lr": 1e-5,
+    "optim.batch": 192,
+    "optim.momentum": 0.9,
+    "optim.weight_decay": 1e-4,
+    "optim.biases": "like-weights",
+    "optim.clip_norm": 0,
+    "optim.linear_lr_boost": "none",
+    "eval.clips": 5,
+    "eval.resize": 128,
+    "eval.resize_width": 171,
+    "eval.size": 112,
+    "eval.average": "softmax",
+}
 ARTNET_R18 = {  # models/112_artnet_resnet_18_train_solver.prototxt and …_train_val.prototxt
     "data.sampling": "dense",
     "data.window": 16,
@@ -356,7 +387,12 @@ GOLDEN = {
             "eval.size": 224,
         },
     ),
+    "ir-csn-152": (CSN, CSN_152 | {"model.interaction": "reduced"}),
+    "ir-csn-50": (CSN, CSN_152 | {"model.interaction": "reduced", "model.blocks": (3, 4, 6, 3)}),
     "artnet-r18": (ARTNet, ARTNET_R18),
+    "r2plus1d-18": (VideoResNet, TORCHVISION | {"model.convolutions": "2+1d"}),
+    "r3d-18": (VideoResNet, TORCHVISION | {"model.convolutions": "3d"}),
+    "mc3-18": (VideoResNet, TORCHVISION | {"model.convolutions": "mixed"}),
 }
 # Parameters with 400 classes, counted in the published code (XL: widths of the paper).
 PARAMETERS = {
@@ -378,6 +414,11 @@ PARAMETERS = {
     "ip-csn-152": 33_016_592,
     "ip-csn-50": 14_396_176,
     "artnet-r18": 39_675_216,
+    "ir-csn-152": 29_703_568,
+    "ir-csn-50": 13_131_152,
+    "r2plus1d-18": 31_505_325,
+    "r3d-18": 33_371_472,
+    "mc3-18": 11_695_440,
 }
 HALF = ((0.45,) * 3, (0.225,) * 3, (0.0, 1.0))
 VIDEO = ((0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989), (0.0, 1.0))
@@ -402,6 +443,11 @@ INPUTS = {
     "r2plus1d-34": (*VIDEO, 2, 128, 112),
     "ip-csn-152": (*VIDEO, 2, 256, 256),
     "ip-csn-50": (*VIDEO, 2, 256, 224),
+    "ir-csn-152": (*VIDEO, 2, 256, 256),
+    "ir-csn-50": (*VIDEO, 2, 256, 256),
+    "r2plus1d-18": (*VIDEO, 2, 128, 112),
+    "r3d-18": (*VIDEO, 2, 128, 112),
+    "mc3-18": (*VIDEO, 2, 128, 112),
     "artnet-r18": ((104.0, 117.0, 123.0), (1.0,) * 3, (0.0, 255.0), 1, 128, 112),
 }
 PROTOCOLS = {
@@ -415,11 +461,22 @@ PROTOCOLS = {
     "i3d-video": ("i3d-inception",),
     "nonlocal-10x3": ("i3d-r50", "nl-i3d-r50"),
     "r2plus1d-10x1": ("r2plus1d-34",),
-    "csn-10x3": ("ip-csn-152", "s3d-g"),
+    "csn-10x3": ("ip-csn-152", "ir-csn-152", "ir-csn-50", "s3d-g"),
+    "torchvision-5x1": ("r2plus1d-18", "r3d-18", "mc3-18"),
     "csn-10x1": ("ip-csn-50",),
     "artnet-25x10": ("artnet-r18",),
 }
-FILES = ("slowfast", "x3d", "i3d_r50", "i3d_inception", "pyslowfast", "s3d", "vmz", "artnet")
+FILES = (
+    "slowfast",
+    "x3d",
+    "i3d_r50",
+    "i3d_inception",
+    "pyslowfast",
+    "s3d",
+    "vmz",
+    "artnet",
+    "torchvision_video",
+)
 TRAINING_VIDEOS = 246_535  # of Kinetics-400, in the non-local authors' copy (DATASET.md of their code)
 
 
