@@ -66,21 +66,6 @@ class Protocol:
         return replace(recipe, data=replace(recipe.data, **data), eval=replace(recipe.eval, **values))
 
 
-def _pyslowfast(size: int) -> Protocol:
-    """Return the protocol of PySlowFast for networks tested on crops of `size` pixels."""
-    return Protocol(
-        "dense",
-        clips=10,
-        crops=3,
-        resize=size,
-        size=size,
-        window=None,
-        rate="30fps",
-        style="pyslowfast",
-        average="softmax",
-    )
-
-
 def _dense(clips: int, crops: Crops, *, resize: int, size: int, resize_width: int = 0) -> Protocol:
     """Return a protocol of networks with a window of their own, whose probabilities are averaged."""
     return Protocol(
@@ -94,6 +79,11 @@ def _dense(clips: int, crops: Crops, *, resize: int, size: int, resize_width: in
         style="tanet",
         average="softmax",
     )
+
+
+def _pyslowfast(size: int) -> Protocol:
+    """Return the protocol of PySlowFast for networks tested on crops of `size` pixels."""
+    return replace(_dense(10, 3, resize=size, size=size), rate="30fps", style="pyslowfast")
 
 
 PROTOCOLS: dict[str, Protocol] = {

@@ -211,7 +211,8 @@ def test_other_network_than_the_index_says_is_refused(entry, home):
     assert files(home) == []
 
 
-def test_second_thread_waits_and_takes_the_file_of_the_first(entry, server):
+def hold_download(server):
+    """Hold the first download until somebody is told to wait. Return its start, the notes, and a callback."""
     began, proceed, notes = threading.Event(), threading.Event(), []
 
     def hold():
@@ -224,6 +225,11 @@ def test_second_thread_waits_and_takes_the_file_of_the_first(entry, server):
             proceed.set()
 
     server.on_chunk = hold
+    return began, notes, wait
+
+
+def test_second_thread_waits_and_takes_the_file_of_the_first(entry, server):
+    began, notes, wait = hold_download(server)
     first = threading.Thread(target=fetch, args=(entry,))
     first.start()
     assert began.wait(5)
@@ -240,18 +246,7 @@ def test_second_process_waits_and_takes_the_file_of_the_first(entry, server):
         "import sys, json; from tanet.checkpoints.pretrained.entries import Entry; "
         "from tanet.checkpoints.pretrained.fetch import fetch; print(fetch(Entry(**json.loads(sys.argv[1]))))"
     )
-    began, proceed, notes = threading.Event(), threading.Event(), []
-
-    def hold():
-        began.set()
-        proceed.wait(5)
-
-    def wait(event):
-        if isinstance(event, Note):
-            notes.append(event.text)
-            proceed.set()
-
-    server.on_chunk = hold
+    began, notes, wait = hold_download(server)
     command = [sys.executable, "-c", code, json.dumps(dataclasses.asdict(entry))]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
         assert began.wait(60)

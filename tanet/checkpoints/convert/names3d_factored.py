@@ -56,10 +56,15 @@ IP_CSN_VMZ: Parts = {
     **{theirs: ours for theirs, ours in IR_CSN_VMZ.items() if ours != "conv2"},
 }
 IR_CSN_MMACTION2: Parts = {
-    f"{theirs}.{layer}": f"{ours}{suffix}"
-    for theirs, ours in {"conv1": "1", "conv2.0": "2", "conv3": "3"}.items()
-    for layer, ours, suffix in (("conv", f"conv{ours}", ""), ("bn", f"norm{ours}", ""))
-} | {"downsample.conv": "shortcut.conv", "downsample.bn": "shortcut.norm"}
+    "conv1.conv": "conv1",
+    "conv1.bn": "norm1",
+    "conv2.0.conv": "conv2",
+    "conv2.0.bn": "norm2",
+    "conv3.conv": "conv3",
+    "conv3.bn": "norm3",
+    "downsample.conv": "shortcut.conv",
+    "downsample.bn": "shortcut.norm",
+}
 IP_CSN_MMACTION2: Parts = {
     **IR_CSN_MMACTION2,
     "conv2.0.conv": "mix.conv",

@@ -116,6 +116,5 @@ class ARTNetNetwork(ClipNetwork):
     def windows(self, clips: torch.Tensor) -> torch.Tensor:
         """Compute the features of each clip: [B, T, 3, H, W] → [B, 1, F]."""
         x = self.stem(to_maps(clips))
-        for stage in ("res2", "res3", "res4", "res5"):
-            x = self.get_submodule(stage)(x)
+        x = self.run_stages(x)
         return average_windows(F.relu(self.norm_last(x), inplace=True), 0)

@@ -16,6 +16,8 @@ from tanet.models.network import Network
 from tanet.recipes.input_spec import InputSpec
 from tanet.recipes.network_settings import NetworkSettings
 
+RESIDUAL_STAGES = ("res2", "res3", "res4", "res5")
+
 
 class ClipNetwork(Network):
     """Network for clips as a whole, [B, T, 3, H, W] → logits [B, classes].
@@ -40,6 +42,16 @@ class ClipNetwork(Network):
         self.head = nn.Linear(features, classes)
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)
+
+    def stages(self) -> dict[str, tuple[str, ...]]:
+        """Return the stages and the names of their modules; see `Network`. These are a residual network's."""
+        return {stage: (stage,) for stage in ("stem", *RESIDUAL_STAGES)}
+
+    def run_stages(self, x: torch.Tensor) -> torch.Tensor:
+        """Apply res2 to res5 of a residual network to feature maps [B, C, T, H, W]."""
+        for stage in RESIDUAL_STAGES:
+            x = self.get_submodule(stage)(x)
+        return x
 
     def windows(self, clips: torch.Tensor) -> torch.Tensor:
         """Compute the features of each window: normalised clips [B, T, 3, H, W] → [B, P, F]."""

@@ -84,13 +84,8 @@ class CSNNetwork(ClipNetwork):
         set_norms(self, eps=model.norm_eps)
         initialize(self)
 
-    def stages(self) -> dict[str, tuple[str, ...]]:
-        """Return the stages and the names of their modules; see `Network`."""
-        return {stage: (stage,) for stage in ("stem", "res2", "res3", "res4", "res5")}
-
     def windows(self, clips: torch.Tensor) -> torch.Tensor:
         """Compute the features of each window: [B, T, 3, H, W] → [B, P, F]."""
         x = pool_stem(self.stem(to_maps(clips)))
-        for stage in ("res2", "res3", "res4", "res5"):
-            x = self.get_submodule(stage)(x)
+        x = self.run_stages(x)
         return average_windows(x, self.head_window)

@@ -159,10 +159,6 @@ class ResNet3DNetwork(ClipNetwork):
         add_non_local(self, model)
         initialize_blocks(self)
 
-    def stages(self) -> dict[str, tuple[str, ...]]:
-        """Return the stages and the names of their modules; see `Network`."""
-        return {stage: (stage,) for stage in ("stem", "res2", "res3", "res4", "res5")}
-
     def windows(self, clips: torch.Tensor) -> torch.Tensor:
         """Compute the features of each window: [B, T, 3, H, W] → [B, P, F]."""
         x = pool_stem(self.stem(to_maps(clips)), self.pool1)

@@ -106,17 +106,12 @@ class VideoResNetNetwork(ClipNetwork):
                     module.norm_space.eps = MIDDLE_EPS
         initialize(self)
 
-    def stages(self) -> dict[str, tuple[str, ...]]:
-        """Return the stages and the names of their modules; see `Network`."""
-        return {stage: (stage,) for stage in ("stem", "res2", "res3", "res4", "res5")}
-
     def windows(self, clips: torch.Tensor) -> torch.Tensor:
         """Compute the features of each clip: [B, T, 3, H, W] → [B, 1, F]."""
         x = F.relu(self.stem(to_maps(clips)), inplace=True)
         if self.pools:
             x = pool_stem(x)
-        for stage in ("res2", "res3", "res4", "res5"):
-            x = self.get_submodule(stage)(x)
+        x = self.run_stages(x)
         return average_windows(x, 0)
 
 
