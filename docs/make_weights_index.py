@@ -63,7 +63,7 @@ def entries_from(published: list[dict[str, str]]) -> list[Entry]:
 def _from_row(source: str, row: Row, published: list[dict[str, str]]) -> Entry:
     line: Mapping[str, str] = {}
     url = row.end
-    if not url.startswith("https://"):
+    if not url.startswith(("https://", "http://")):
         # A file may be on the list twice; then the line of its own network comes first.
         lines = [one for one in published if one["url"].endswith(row.end)]
         assert len({one["url"] for one in lines}) == 1, row.end

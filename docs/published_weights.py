@@ -57,6 +57,14 @@ def _frames(
     return Row(name, end, architecture, data, protocol, frames, options=options)
 
 
+def _nl_tsm(name: str, end: str, kind: str) -> Row:
+    """Return the row of mmaction2's TSM with non-local blocks of a kind."""
+    suffix = "" if kind == "softmax" else f"-{kind}"
+    options: dict[str, Any] = {"frames": 8, "shift_div": 8}
+    options |= {} if kind == "gaussian" else {"attention": kind}
+    return Row(name, end, f"tsm-nl{suffix}-resnet50", "k400", "1 clip × 10 crops", 8, options=options)
+
+
 MMACTION2 = (
     Row("tanet-r50-k400", "a34346bc.pth", "tanet-resnet50", options=DENSE),
     Row("tanet-r50-ssv1", "de50e4ef.pth", "tanet-resnet50", "ssv1", "2 clips × 3 crops", options=V1),
@@ -75,6 +83,17 @@ MMACTION2 = (
     _frames("tsm-r50-dense-k400", "f55d3c2b.pth", "tsm-resnet50", 8, "k400", "dense clips × 10 crops", DENSE),
     _frames("tsm-r50-ssv2", "be0fc26e.pth", "tsm-resnet50", 8, "ssv2", "1 clip × 3 crops", V2),
     _frames("tsm-r50-16f-ssv2", "ec6696ad.pth", "tsm-resnet50", 16, "ssv2", "1 clip × 3 crops", V2_16F),
+    *(
+        _nl_tsm(name, end, kind)
+        for name, end, kind in (
+            ("tsm-nl-r50-k400", "35eddb57.pth", "softmax"),
+            ("tsm-nl-r50-dot-k400", "108bfde5.pth", "dot"),
+            ("tsm-nl-r50-gaussian-k400", "7e54dacf.pth", "gaussian"),
+        )
+    ),
+    _frames("tsm-r101-ssv2", "efcc0d1b.pth", "tsm-resnet101", 8, "ssv2", "1 clip × 3 crops", V2),
+    Row("trn-r50-ssv1", "e13db2e9.pth", "trn-multiscale-resnet50", "ssv1", "2 clips × 3 crops", options=V1),
+    Row("trn-r50-ssv2", "e01617db.pth", "trn-multiscale-resnet50", "ssv2", "2 clips × 3 crops", options=V2),
     _frames("tsn-r50-k400", "2692d16c.pth", "c2d-resnet50", 8, "k400", "25 frames × 10 crops", {}),
     _frames("tsn-r50-3f-k400", "cd10898e.pth", "c2d-resnet50", 3, "k400", "25 frames × 10 crops", {}),
     _frames("tsn-r50-5f-k400", "65d68713.pth", "c2d-resnet50", 5, "k400", "25 frames × 10 crops", {}),
@@ -203,11 +222,12 @@ def _tsm(
     name: str, end: str, frames: int, data: str, top1: float, protocol: str, recipe: dict[str, Any]
 ) -> Row:
     """Return the row of a file of TSM's published code, which does not publish top-5 accuracies."""
-    mobile = "mobilenet" in end
-    architecture = (
-        "c2d-resnet50" if "shift8" not in end else f"tsm-{'mobilenet-v2' if mobile else 'resnet50'}"
-    )
-    shift = {} if architecture.startswith("c2d") else {"shift_div": 8}
+    networks = {"mobilenetv2": "tsm-mobilenet-v2", "_nl": "tsm-nl-resnet50", "resnet101": "tsm-resnet101"}
+    architecture = next((network for part, network in networks.items() if part in end), "tsm-resnet50")
+    if "shift8" not in end:
+        architecture = "c2d-resnet50"
+    shift: dict[str, Any] = {} if architecture.startswith("c2d") else {"shift_div": 8}
+    shift |= {"attention": "softmax"} if "-nl-" in architecture else {}
     options = {"frames": frames, **shift, **recipe}
     return Row(name, f"/TSM_{end}.pth", architecture, data, protocol, frames, top1, options=options)
 
@@ -224,6 +244,12 @@ TSM = tuple(
             *("tsm-r50-dense-k400-official", "kinetics_RGB_resnet50+_segment8_e100_dense"),
             *(8, "k400", 74.1, VIEWS_10X3, DENSE),
         ),
+        (
+            *("tsm-nl-r50-dense-k400", "kinetics_RGB_resnet50+_segment8_e100_dense_nl"),
+            *(8, "k400", 75.6, VIEWS_10X3, DENSE),
+        ),
+        ("tsm-r101-ssv1", "something_RGB_resnet101+_segment8_e45", 8, "ssv1", 48.7, TWICE, V1),
+        ("tsm-r101-ssv2-official", "somethingv2_RGB_resnet101+_segment8_e45", 8, "ssv2", 63.3, TWICE, V2),
         (
             *("tsm-mobilenet-v2-dense-k400", "kinetics_RGB_mobilenetv2+_segment8_e100_dense"),
             *(8, "k400", 69.5, VIEWS_10X3, DENSE),
@@ -303,7 +329,30 @@ VMZ = tuple(
         ("ip-csn-152", "ig65m", "ipCSN_152_ft_kinetics_from_ig65m_f133090949", 82.5, 95.3),
     )
 )
+TRN = tuple(
+    Row(
+        f"trn-multiscale-bn-inception-{data}",
+        f"http://relation.csail.mit.edu/models/TRN_{file}_RGB_BNInception_TRNmultiscale_segment8_best.pth.tar",
+        "trn-multiscale-bn-inception",
+        data,
+        "1 clip × 10 crops",
+        8,
+        top1,
+        top5,
+        {"recipe": "trn-multiscale"},
+    )
+    for data, file, top1, top5 in (("ssv1", "something", 34.4, None), ("ssv2", "somethingv2", 48.8, 77.6))
+)
+CADENE = (
+    Row(
+        "bn-inception-imagenet",
+        "http://data.lip6.fr/cadene/pretrainedmodels/bn_inception-52deb4733.pth",
+        *("bn_inception", "imagenet", "1 crop", 1, 73.524, 91.562),
+    ),
+)
 LICENCES = {
+    "TRN": "see github.com/zhoubolei/TRN-pytorch",
+    "Cadene": "BSD-3-Clause",
     "mmaction2": "Apache-2.0",
     "PySlowFast": "Apache-2.0",
     "pytorchvideo": "Apache-2.0",
@@ -319,6 +368,8 @@ ROWS = {
     "pytorchvideo": PYTORCHVIDEO,
     "TSM": TSM,
     "torchvision": (*TORCHVISION, *TORCHVISION_VIDEO),
+    "TRN": TRN,
+    "Cadene": CADENE,
     "ig65m": IG65M,
     "VMZ": VMZ,
 }

@@ -91,11 +91,13 @@ def test_python_blocks_run(tmp_path, monkeypatch):
 
 def test_tables_are_complete():
     for name in RECIPES:
-        assert f"| `{name}` |" in PAGES["train.md"] + PAGES["networks3d.md"]
+        assert f"| `{name}` |" in PAGES["train.md"] + PAGES["networks3d.md"] + PAGES["networks2d.md"]
     for name, found in ARCHITECTURES.items():
         spec, frames = found.input_spec, found.settings.frames
         row = f"`{name}`.* \\| {frames} × {spec.frame_step}, {spec.size}²"
-        assert found.settings.family == "2d" or re.search(row, PAGES["networks3d.md"])
+        assert found.settings.family == "2d" or re.search(
+            row, PAGES["networks3d.md"] + PAGES["networks2d.md"]
+        )
     for name in TEMPORAL:
         assert f"`{name}`" in PAGES["python.md"]
     for name in BACKBONES.keys() - {"resnet18_w16"}:  # the narrow network is only for tests and the demo

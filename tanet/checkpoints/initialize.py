@@ -6,24 +6,21 @@ from pathlib import Path
 from typing import TypeGuard
 
 import torch
-from torch import nn
 
 from tanet.checkpoints import convert
 from tanet.checkpoints.centre_taps import from_plain
 from tanet.checkpoints.checkpoint import Header, read_header
-from tanet.checkpoints.convert.read import shift_div_in_config
+from tanet.checkpoints.convert.file_configs import shift_div_in_config
 from tanet.checkpoints.convert.recognise import recognise_backbone
-from tanet.checkpoints.inflate import INFLATED, NO_IMAGE_WEIGHTS, load_inflated_weights
+from tanet.checkpoints.part_starts import from_part, is_part
 from tanet.checkpoints.resize_frames import other_frames, resize_frames
 from tanet.checkpoints.weights import is_tanets, read_weights, state_dict_diff
 from tanet.errors import UserError
 from tanet.models.network import Network
 from tanet.models.temporal import find_temporal
-from tanet.models.video_net import VideoNet
-from tanet.recipes.input_spec import IMAGENET, spec_like
+from tanet.recipes.input_spec import spec_like
 from tanet.recipes.network2d import Network2D
 from tanet.recipes.network_settings import NetworkSettings
-from tanet.recipes.networks3d import ResNet3D
 
 State = dict[str, torch.Tensor]
 
@@ -40,7 +37,8 @@ def load_initial_weights(
 
     The classifier's weights are copied only if the checkpoint has the same classes in the same order.
     Otherwise the network keeps the initial weights of its classifier. A plain 3D network may start a network
-    with TAMs (centre_taps.py) or non-local blocks, as in the SlowFast paper.
+    with TAMs (centre_taps.py) or non-local blocks, as in the SlowFast paper. A network that is a part of the
+    new one may start it, too (part_starts.py).
 
     Args:
         network: network that receives the weights. It is changed in place.
@@ -62,6 +60,10 @@ def load_initial_weights(
     """
     header, state, notes = _read_start(path, model)
     own, trained_model = network.state_dict(), header.recipe.model
+    if is_part(trained_model, model):
+        state, note = from_part(state, own, trained_model)
+        network.load_state_dict(state)
+        return [f"{path}: {note}"]
     _check_kind(path, trained_model, model)
     notes += _differences(trained_model, model)
     is_plain = model.tam and not trained_model.tam and not isinstance(model, Network2D)
@@ -181,67 +183,20 @@ def _own_settings(model: NetworkSettings) -> dict[str, str]:
 
 
 def _temporal(model: Network2D) -> dict[str, str | int]:
-    """Return a dictionary with the settings of the temporal module."""
+    """Return the settings of the temporal module, the non-local blocks and the consensus."""
+    attention = {"non_local": model.non_local, "consensus": model.consensus}
     module = find_temporal(model.temporal)
     if module is None:
-        return {"temporal module": "none"}
+        return {"temporal module": "none", **attention}
     return {
         "temporal module": model.temporal,
         "position": module.place if model.position == "auto" else model.position,
         "stages": ", ".join(model.stages),
         "blocks": model.blocks,
         "kernel": model.kernel,
+        **attention,
         **({"shift_div": model.shift_div} if model.temporal == "tsm" else {}),
     }
-
-
-def load_image_weights(network: Network, path: str | Path, *, model: NetworkSettings) -> None:
-    """Load ImageNet weights with torchvision's names into a 2D network, or inflate them for a 3D ResNet.
-
-    An inflated network gets ImageNet's normalisation.
-
-    Raises:
-        UserError: the file cannot be read, some weights do not fit, or the network has no 2D counterpart.
-    """
-    if isinstance(network, VideoNet):
-        load_backbone_weights(network.backbone, path)
-    elif isinstance(model, ResNet3D):
-        load_inflated_weights(network, path)
-        network.input_spec = spec_like(network.input_spec, IMAGENET)
-    else:
-        raise _no_image_weights(path, "ImageNet weights", model)
-
-
-def _no_image_weights(path: str | Path, weights: str, model: NetworkSettings) -> UserError:
-    """Return the error for ImageNet weights and a network that cannot start from them."""
-    return UserError(
-        f"{path}: {weights} do not fit {model.title}: only 2D networks and 3D ResNets start from such weights"
-    )
-
-
-def load_backbone_weights(backbone: nn.Module, path: str | Path) -> None:
-    """Load ImageNet weights with torchvision's names into a 2D network.
-
-    The network may contain temporal modules, whose weights are not changed. If the network has no classifier,
-    the classifier in the file (`fc`, `classifier`, `AuxLogits`) is not loaded.
-
-    Raises:
-        UserError: the file cannot be read, or some weights do not fit. The message names these weights.
-    """
-    file = read_weights(path)
-    if is_tanets(file.beside):
-        raise UserError(f"{path}: {NO_IMAGE_WEIGHTS}")
-    state = file.state
-    own = {name: tensor for name, tensor in backbone.state_dict().items() if ".temporal." not in name}
-    theirs, ours = recognise_backbone(state), recognise_backbone(own)
-    if theirs and ours and theirs != ours:
-        raise _misfit(path, "backbone", theirs, ours)
-    state = {
-        k: v for k, v in state.items() if k in own or not k.startswith(("fc.", "classifier.", "AuxLogits."))
-    }
-    if difference := state_dict_diff(state, own):
-        raise UserError(f"{path}: the weights do not fit this 2D network; {difference}")
-    backbone.load_state_dict(state, strict=False)
 
 
 def read_trained(path: str | Path) -> Header | str:
@@ -259,19 +214,6 @@ def read_trained(path: str | Path) -> Header | str:
         return backbone
     checkpoint = convert.read(path).checkpoint
     return Header(checkpoint.recipe, checkpoint.network.input_spec, checkpoint.classes, checkpoint.info)
-
-
-def image_model(path: str | Path, model: NetworkSettings, *, backbone: str) -> NetworkSettings:
-    """Return the settings of a network that starts from the ImageNet weights of a 2D network.
-
-    Raises:
-        UserError: the network cannot start from these weights.
-    """
-    if isinstance(model, Network2D):
-        return dataclasses.replace(model, backbone=backbone, weights=str(path), init="")
-    if isinstance(model, ResNet3D) and backbone in INFLATED:
-        return dataclasses.replace(model, blocks=INFLATED[backbone], weights=str(path), init="")
-    raise _no_image_weights(path, f"the ImageNet weights of {backbone}", model)
 
 
 def started_from(trained: NetworkSettings, path: str | Path, model: NetworkSettings) -> NetworkSettings:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from tanet.checkpoints.checkpoint import Header
-from tanet.checkpoints.initialize import image_model, read_trained, started_from
+from tanet.checkpoints.image_weights import image_model
+from tanet.checkpoints.initialize import read_trained, started_from
+from tanet.checkpoints.part_starts import is_part
 from tanet.recipes.finetune import FINETUNE
 from tanet.recipes.finetune_cpu import FINETUNE_CPU
 from tanet.recipes.network2d import Network2D
@@ -43,6 +45,8 @@ def recipe_from_file(
     trained = read_trained(path)
     if isinstance(trained, str):
         return replace(recipe, model=image_model(path, recipe.model, backbone=trained)), []
+    if is_part(trained.recipe.model, recipe.model):
+        return replace(recipe, model=replace(recipe.model, init=str(path))), []
     model = started_from(trained.recipe.model, path, recipe.model)
     notes = _other_network(path, model, recipe)
     if isinstance(model, Network2D) or not trained.input_spec.frame_step:

@@ -26,6 +26,7 @@ This command changes the number of frames of a checkpoint:
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 
@@ -38,6 +39,20 @@ GLOBAL_BRANCH = ".temporal.G."
 def depends_on_frames(state: Mapping[str, torch.Tensor]) -> bool:
     """Return whether a network's weights fit only one number of frames per clip."""
     return any(GLOBAL_BRANCH in name for name in state)
+
+
+def check_frames_can_change(state: Mapping[str, torch.Tensor], path: str | Path) -> None:
+    """Raise UserError if weights fit only one number of frames and cannot be adapted: those of TRN.
+
+    Args:
+        state: a network's state dict.
+        path: file of the weights, for the message.
+    """
+    if any(name.startswith("relations.") for name in state):
+        raise UserError(
+            f"{path}: TRN relates each frame in its place, so its weights fit one number of frames: leave "
+            "out --frames, or train anew"
+        )
 
 
 def other_frames(state: Mapping[str, torch.Tensor], like: Mapping[str, torch.Tensor]) -> bool:

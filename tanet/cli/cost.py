@@ -20,6 +20,7 @@ from tanet.cli.cost_tables import (
     show_speeds,
     show_table,
 )
+from tanet.cli.paper_tables import SYSTEMS, System, show_systems
 from tanet.errors import UserError
 from tanet.models.architectures import ARCHITECTURES, list_models
 from tanet.models.factory import build
@@ -60,6 +61,8 @@ class CostFlags:
     recipe and network, such as x3d-m, the network is counted, with frames of its training size."""
     table: Annotated[str, arg(metavar=f"{{{','.join(TABLES)}}}", help_behavior_hint="")] = ""
     """Table of the paper. All rows of the table are counted instead of one network."""
+    paper: bool = False
+    """Show all systems of Tables 4, 6 and 7: network, cost, the paper's accuracy, and public weights."""
     size: Annotated[
         int | None, arg(metavar="PIXELS", help_behavior_hint="(default: the recipe's or the network's)")
     ] = None
@@ -82,10 +85,14 @@ class CostFlags:
 def run(args: list[str]) -> int:
     """Run `tanet cost …`."""
     flags = parse(CostFlags(), args, prog="tanet cost")
-    if bool(flags.network) == bool(flags.table):
+    if (bool(flags.network), bool(flags.table), flags.paper).count(True) != 1:
         raise UserError(
-            "name a recipe, a network, a checkpoint or a --table, but only one (see `tanet cost --help`)"
+            "name a recipe, a network, a checkpoint, a --table or --paper, but only one "
+            "(see `tanet cost --help`)"
         )
+    if flags.paper or flags.table in ("6", "7"):
+        _keep_model(args, "the tables of the paper")
+        return _show_paper(flags)
     if flags.table:
         _keep_model(args, f"the rows of table {flags.table}")
         lines, values = _table_costs(flags)
@@ -100,6 +107,35 @@ def run(args: list[str]) -> int:
         everything = {"versions": versions(), "device": device, "networks": values}
         write_atomically(flags.json, json_bytes(everything, indent=2))
     return 0
+
+
+def _show_paper(flags: CostFlags) -> int:
+    """Print the systems of the tables that compare TANet with others."""
+    if flags.size or flags.classes or flags.measure:
+        raise UserError("--paper and --table 6 or 7 count clips as the paper has them: leave out other flags")
+    found = show_systems((flags.table,) if flags.table else SYSTEMS)
+    if flags.json:
+        values = {
+            table: {name: _system_as_dict(system) for name, system in rows.items()}
+            for table, rows in found.items()
+        }
+        write_atomically(flags.json, json_bytes({"versions": versions(), "tables": values}, indent=2))
+    return 0
+
+
+def _system_as_dict(system: System | None) -> dict[str, Any] | None:
+    if system is None:
+        return None
+    paper = {key: value for key, value in asdict(system.row).items() if key not in ("recipe", "others")}
+    count = system.count
+    return {
+        "networks": system.titles,
+        "frames": system.frames,
+        "parameters": count.parameters,
+        "macs": count.macs,
+        "attention_macs": count.products,
+        "paper": paper,
+    }
 
 
 def _table_costs(flags: CostFlags) -> tuple[list[NetworkCost], list[dict[str, Any]]]:
@@ -123,7 +159,7 @@ def _table_costs(flags: CostFlags) -> tuple[list[NetworkCost], list[dict[str, An
     values = []
     for name, row in rows.items():
         found = _as_dict(lines[name]) if name in lines else {"name": name, "model": None}
-        paper = {key: value for key, value in asdict(row).items() if key != "recipe"}
+        paper = {key: value for key, value in asdict(row).items() if key not in ("recipe", "others")}
         values.append({**found, "paper": paper})
         if name in training:
             values[-1]["training"] = {"size": training[name].subject.size, **_operations(training[name].cost)}

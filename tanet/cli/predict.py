@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +22,7 @@ from tanet.checkpoints.sources import is_pretrained, resolve
 from tanet.checkpoints.weights import is_safetensors
 from tanet.cli.common import Device, OptionalFile, fail, find_checkpoint, load_checkpoint, parse
 from tanet.cli.console import progress_bar, say, show_answer, warn
+from tanet.data.boxes import read_boxes
 from tanet.data.find_videos import VIDEO_SUFFIXES, find_videos
 from tanet.data.video_patterns import expand_videos, is_list, is_pattern, list_lines
 from tanet.errors import UserError
@@ -62,6 +63,8 @@ class PredictFlags:
     """CSV file to write the answers to, instead of standard output: labels, scores, notes and errors."""
     json: bool = False
     """Print one line of JSON for each video."""
+    boxes: OptionalFile = None
+    """JSON file with boxes of the videos' regions, for a network with a graph of regions."""
     eval: Eval = Eval()
     device: Device = "auto"
     """Device to run on; auto uses a GPU if there is one."""
@@ -154,9 +157,18 @@ def _load(names: Sequence[str], flags: PredictFlags, args: list[str]) -> tuple[M
         views.append(parse(defaults, args, prog="tanet predict").eval)
     members = []
     for name, path, eval, share in zip(names, paths, views, shares, strict=True):
-        members.append(make_member(name, load_checkpoint(path, flags.device), eval=eval, weight=share))
+        member = make_member(name, load_checkpoint(path, flags.device), eval=eval, weight=share)
+        members.append(_with_boxes(member, flags.boxes) if flags.boxes else member)
     check_members(members)
     return tuple(members)
+
+
+def _with_boxes(member: Member, boxes: Path) -> Member:
+    """Return a model that gets the regions of each video from a file of boxes."""
+    read_boxes(str(boxes))  # an error of the file is not one of the first video
+    recipe = member.checkpoint.recipe
+    recipe = replace(recipe, data=replace(recipe.data, boxes=str(boxes)))
+    return replace(member, checkpoint=replace(member.checkpoint, recipe=recipe))
 
 
 def _files(words: Sequence[str]) -> tuple[list[Path], int]:

@@ -13,17 +13,21 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from tanet.data import frame_sampling, transforms
+from tanet.data.boxes import boxes_of_frames, read_boxes, train_boxes
 from tanet.data.gpu_transforms import DeferredViews, defer_view
 from tanet.data.mirror_labels import mirror_labels
 from tanet.data.samples import Sample, frame_count
 from tanet.data.shards.read import open_packed_video
-from tanet.data.views import read_views
+from tanet.data.views import read_views_with_boxes
 from tanet.recipes.recipe import Data, Eval
 from tanet.video import Video, VideoError, open_video
 
+Item = tuple[torch.Tensor | DeferredViews, int, torch.Tensor | None] | VideoError
+"""A view, its label, and the boxes of its regions, if there is a file of boxes; or why there is no view."""
+
 
 class TrainClips(Dataset[Any]):
-    """Dataset that returns a random training view of each video, and the label of the view.
+    """Dataset that returns a random training view of each video, its label, and the boxes of its regions.
 
     The view is uint8 [T, 3, S, S], or `DeferredViews` if the device makes the views (data.transform_on).
     A sample is requested by its key: epoch · len(dataset) + sample number. Because the key contains the
@@ -33,6 +37,8 @@ class TrainClips(Dataset[Any]):
     def __init__(
         self, samples: Sequence[Sample], data: Data, *, frames: int, classes: Sequence[str], seed: int = 0
     ) -> None:
+        if data.boxes:
+            read_boxes(data.boxes).check(samples)
         self.samples, self.data, self.frames, self.seed = samples, data, frames, seed
         self.notes: list[str] = []  # notes about unusual videos; the loader collects the notes
         # For each class: the label of its mirrored videos, or None if its videos must not be mirrored.
@@ -48,7 +54,7 @@ class TrainClips(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, key: int) -> tuple[torch.Tensor | DeferredViews, int] | VideoError:
+    def __getitem__(self, key: int) -> Item:
         epoch, number = divmod(key, len(self))
         sample, data = self.samples[number], self.data
         generator = np.random.default_rng((self.seed, epoch, number))
@@ -72,29 +78,48 @@ class TrainClips(Dataset[Any]):
         cut = _draw_crop(frames, data, flip=other is not None, generator=generator)
         make = defer_view if data.transform_on == "device" else transforms.train_view
         label = other if other is not None and cut.mirrored else sample.label
-        return make(frames, cut, size=data.size), label
+        return make(frames, cut, size=data.size), label, self._boxes(sample, indices, frames, cut)
+
+    def _boxes(
+        self, sample: Sample, indices: np.ndarray, frames: torch.Tensor, cut: transforms.CropSpec
+    ) -> torch.Tensor | None:
+        """Return the boxes of a training view, [⌈T/2⌉, R, 4], or None if there is no file of boxes."""
+        if not self.data.boxes:
+            return None
+        file, (height, width) = read_boxes(self.data.boxes), frames.shape[1:3]
+        found = boxes_of_frames(
+            file.find(sample.path), indices[None], height=height, width=width, most=file.most
+        )
+        return train_boxes(found[0], cut)
 
 
 class EvalClips(Dataset[Any]):
-    """Dataset that returns all evaluation views of each video, uint8 [V·crops, T, 3, S, S], and its label."""
+    """Dataset that returns all evaluation views of each video, [V·crops, T, 3, S, S], its label, and boxes.
+
+    Views are uint8. Boxes of their regions are [V·crops, ⌈T/2⌉, R, 4]; None if there is no file of boxes.
+    """
 
     def __init__(self, samples: Sequence[Sample], data: Data, eval: Eval, *, frames: int) -> None:
+        if data.boxes:
+            read_boxes(data.boxes).check(samples)
         self.samples, self.data, self.eval, self.frames = samples, data, eval, frames
         self.notes: list[str] = []  # notes about unusual videos; the loader collects the notes
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, number: int) -> tuple[torch.Tensor, int] | VideoError:
+    def __getitem__(self, number: int) -> tuple[torch.Tensor, int, torch.Tensor | None] | VideoError:
         sample, data = self.samples[number], self.data
         try:
             with _open(sample) as clip:
                 count = frame_count(sample, clip.frames)
-                views = read_views(clip, frames=self.frames, data=data, eval=self.eval, count=count)
+                views, boxes = read_views_with_boxes(
+                    clip, name=sample.path, frames=self.frames, data=data, eval=self.eval, count=count
+                )
                 self.notes += [f"{sample.path}: {note}" for note in clip.notes]
         except VideoError as error:
             return error
-        return views, sample.label
+        return views, sample.label, boxes
 
 
 class EpochSampler(Sampler[int]):

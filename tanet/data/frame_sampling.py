@@ -7,7 +7,8 @@ segment contributes one frame.
 In uniform sampling, segments have n/T frames. So a video of fewer than T frames is spread over the clip, in
 training as in testing. The published code cuts training videos into segments of n // T frames. Then the
 network never sees the last n % T frames of a video. If a video has fewer than T frames, the network sees only
-its first frame. `segments` = "published" samples in this way.
+its first frame. `segments` = "published" samples in this way; "shared" does, too, with one random offset for
+all segments.
 
 Some other code uses dense windows of (64 // T) · T frames. For these, set `window` to that number.
 
@@ -25,7 +26,7 @@ import torch
 from tanet.errors import UserError
 
 Sampling = Literal["dense", "uniform"]
-Segments = Literal["equal", "published", "mmaction2"]
+Segments = Literal["equal", "published", "mmaction2", "shared"]
 Rate = Literal["video", "30fps"]
 Style = Literal["tanet", "published", "tsm", "mmaction2", "pyslowfast"]
 
@@ -61,7 +62,8 @@ def train_indices(
         even = np.around(np.arange(frames) * n / frames) if segments == "mmaction2" else np.zeros(frames)
         return even.astype(np.int64)
     segment = n // frames
-    return np.arange(frames) * segment + generator.integers(segment, size=frames)
+    offsets = generator.integers(segment, size=1 if segments == "shared" else frames)
+    return np.arange(frames) * segment + offsets
 
 
 def middle_indices(n: int, *, frames: int, sampling: Sampling, window: int = 64) -> np.ndarray:

@@ -39,6 +39,8 @@ class Batch:
     """Keys of the samples: epoch · len(dataset) + sample number."""
     used: int
     """Number of keys that all batches of the epoch up to this batch have used; a resumed epoch skips them."""
+    boxes: torch.Tensor | None = None
+    """Boxes of the views' regions, [B, …, R, 4], or None if there is no file of boxes."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ class ClipLoader:
         yielded = read > 0  # whether this epoch has already produced a batch
         with _garbage_collection_off():
             batches = iter(self.loader)  # starts the workers
-        for views, labels, keys, bad, good, notes in batches:
+        for views, labels, boxes, keys, bad, good, notes in batches:
             for video in bad:
                 self.record_bad(video)
             for note in notes:
@@ -150,7 +152,7 @@ class ClipLoader:
             read += len(good) + len(bad)
             if views is None:
                 continue
-            new = _Samples(views, labels, keys, places)
+            new = _Samples(views, labels, boxes, keys, places)
             kept = new if kept is None else kept.followed_by(new, pinned=self.pinned)
             if self.order is None or len(kept.labels) >= self.batch:
                 rest = kept.after(self.batch)
@@ -196,6 +198,7 @@ class _Samples:
 
     views: Views
     labels: torch.Tensor
+    boxes: torch.Tensor | None
     keys: tuple[int, ...]
     places: tuple[int, ...]
     """Position of each sample in the order of the epoch."""
@@ -203,19 +206,24 @@ class _Samples:
     def followed_by(self, new: "_Samples", *, pinned: bool) -> "_Samples":
         """Append samples. If `pinned`, put the result into page-locked memory."""
         views, labels = _concatenate(self.views, new.views), torch.cat((self.labels, new.labels))
+        boxes = torch.cat((self.boxes, new.boxes)) if self.boxes is not None else None  # type: ignore[arg-type]
         if pinned:
             views, labels = views.pin_memory(), labels.pin_memory()
-        return _Samples(views, labels, self.keys + new.keys, self.places + new.places)
+        return _Samples(views, labels, boxes, self.keys + new.keys, self.places + new.places)
 
     def after(self, count: int) -> "_Samples | None":
         """Return all samples after the first `count`, or None if there are no more."""
         if len(self.labels) <= count:
             return None
-        return _Samples(self.views[count:], self.labels[count:], self.keys[count:], self.places[count:])
+        boxes = None if self.boxes is None else self.boxes[count:]
+        return _Samples(
+            self.views[count:], self.labels[count:], boxes, self.keys[count:], self.places[count:]
+        )
 
     def batch(self, count: int, *, used: int) -> Batch:
         """Return the first `count` samples as a batch."""
-        return Batch(self.views[:count], self.labels[:count], self.keys[:count], used)
+        boxes = None if self.boxes is None else self.boxes[:count]
+        return Batch(self.views[:count], self.labels[:count], self.keys[:count], used, boxes)
 
 
 class _ReportingDataset(Dataset[Any]):
@@ -227,7 +235,7 @@ class _ReportingDataset(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, key: int) -> tuple[Views, int, int, list[str]] | BadVideo:
+    def __getitem__(self, key: int) -> "tuple[Views, int, torch.Tensor | None, int, list[str]] | BadVideo":
         worker = get_worker_info()
         status = self.worker_status[worker.id] if worker else torch.zeros(2, dtype=torch.int64)
         status[0], status[1] = os.getpid(), key + 1
@@ -235,22 +243,21 @@ class _ReportingDataset(Dataset[Any]):
         status[1] = 0
         if isinstance(item, VideoError):
             return BadVideo(key % len(self), item)
-        views, label = item
+        views, label, boxes = item
         notes, self.clips.notes = self.clips.notes, []
-        return views, label, key, notes
+        return views, label, boxes, key, notes
 
 
-def _collate(
-    items: list[Any],
-) -> tuple[Views | None, torch.Tensor, tuple[int, ...], list[BadVideo], list[int], list[str]]:
-    """Collate the readable samples. Return views, labels, keys, bad videos, the samples' positions, notes."""
+def _collate(items: list[Any]) -> tuple[Any, ...]:
+    """Collate samples: views, labels, boxes, keys, bad videos, the readable samples' positions, notes."""
     bad = [item for item in items if isinstance(item, BadVideo)]
     good = [place for place, item in enumerate(items) if not isinstance(item, BadVideo)]
     if not good:
-        return None, torch.empty(0, dtype=torch.int64), (), bad, good, []
-    views, labels, keys, notes = zip(*(items[place] for place in good), strict=True)
+        return None, torch.empty(0, dtype=torch.int64), None, (), bad, good, []
+    views, labels, boxes, keys, notes = zip(*(items[place] for place in good), strict=True)
     batch = concatenate_views(views) if isinstance(views[0], DeferredViews) else default_collate(list(views))
-    return batch, torch.tensor(labels), keys, bad, good, [note for own in notes for note in own]
+    regions = None if boxes[0] is None else torch.stack(boxes)
+    return batch, torch.tensor(labels), regions, keys, bad, good, [note for own in notes for note in own]
 
 
 def _concatenate(kept: Views, more: Views) -> Views:

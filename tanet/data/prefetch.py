@@ -48,6 +48,8 @@ class _PendingBatch:
         stream.wait_event(self.ready)
         self.batch.views.record_stream(stream)
         self.batch.labels.record_stream(stream)
+        if self.batch.boxes is not None:
+            self.batch.boxes.record_stream(stream)
         return self.batch
 
 
@@ -108,4 +110,5 @@ def _prepared(batch: Batch, device: torch.device, spec: InputSpec) -> Batch:
     else:
         made = views.to(device, non_blocking=True)
     labels = batch.labels.to(device, non_blocking=True)
-    return replace(batch, views=normalise(made, spec), labels=labels)
+    boxes = None if batch.boxes is None else batch.boxes.to(device, non_blocking=True)
+    return replace(batch, views=normalise(made, spec), labels=labels, boxes=boxes)

@@ -18,7 +18,7 @@ from tanet.data.frame_sampling import Style
 from tanet.errors import UserError
 from tanet.recipes.input_spec import IMAGENET, InputSpec
 
-Crops = Literal[1, 3, 10]
+Crops = Literal[1, 3, 6, 10]
 """Number of crops of a clip; see `eval_views`."""
 # The 13 positions of a crop, as offsets (down, right). The unit is a quarter of frame size minus crop size.
 # Line 1 lists the corners and the centre, line 2 the midpoints of the edges, line 3 the quarter points.
@@ -135,14 +135,15 @@ def eval_views(
     style: Style = "tanet",
     resize_width: int = 0,
 ) -> torch.Tensor:
-    """Cut the centre crop of each clip, three crops along the longer side, or ten crops.
+    """Cut the centre crop of each clip, three or six crops along the longer side, or ten crops.
 
     Args:
         frames: V clips of one video, uint8 [V, T, H, W, 3].
         resize: short side to which frames are resized before the crop, in pixels.
         size: S, side of the crops in pixels; at most `resize`.
         crops: 1 cuts the centre. 3 cuts left, centre and right; in a portrait video top, centre and bottom.
-            10 cuts the corners and the centre, each followed by its mirror image.
+            6 cuts evenly spaced places along the longer side. 10 cuts the corners and the centre, each
+            followed by its mirror image.
         style: whose rules place the crops; see `eval_boxes`.
         resize_width: width to which frames are resized, in pixels, if `resize` is their height whatever their
             shape; 0 keeps the shape.
@@ -253,16 +254,20 @@ def eval_boxes(height: int, width: int, *, size: int, crops: Crops, style: Style
     free space, rounded down, as in TSN.
 
     `style` selects the rules of other code. The code of TANet and TSM places three crops in quarters of the
-    free space, rounded down, always along the width. So the three crops of a portrait video are equal.
-    mmaction2 rounds offsets down, and needs the short side to be `size` for three crops. PySlowFast rounds
-    the offsets of the centre up.
+    free space, rounded down, always along the width. So the three crops of a portrait video are equal. Six
+    crops are placed as in CPNet's code: their size is the short side. mmaction2 rounds offsets down, and
+    needs the short side to be `size` for three crops. PySlowFast rounds the offsets of the centre up.
     """
-    if crops not in (1, 3, 10):
-        raise UserError(f"crops must be 1, 3 or 10, not {crops}")
+    if crops not in (1, 3, 6, 10):
+        raise UserError(f"crops must be 1, 3, 6 or 10, not {crops}")
     down, right = height - size, width - size  # free space
     if crops == 10:
         centre = CROP_POSITIONS[:5]
         return [Box(y * (down // 4), x * (right // 4), size, size) for y, x in centre]
+    if crops == 6:  # the last one at the end, the others at multiples of a fifth, rounded down
+        last = max(down, right)
+        places = [*(number * (last // 5) for number in range(5)), last]
+        return [Box(0, x, size, size) if right >= down else Box(x, 0, size, size) for x in places]
     if style == "mmaction2":
         if crops == 1:
             return [Box(down // 2, right // 2, size, size)]

@@ -2,11 +2,46 @@
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from tanet.data import frame_sampling, transforms
+from tanet.data.boxes import boxes_of_frames, read_boxes, view_boxes
 from tanet.recipes.recipe import Data, Eval
 from tanet.video import Video
+
+
+def read_views_with_boxes(
+    video: Video,
+    *,
+    name: str,
+    frames: int,
+    data: Data,
+    eval: Eval,
+    count: int | None = None,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Read the views of a video, and the boxes of their regions if `data.boxes` names a file of boxes.
+
+    Args:
+        video: an opened video.
+        name: path of the video, by which its boxes are found.
+        frames, data, eval, count: as in `read_views`.
+
+    Returns:
+        The views, uint8 [V·crops, T, 3, S, S], and the boxes, [V·crops, ⌈T/2⌉, R, 4], or None.
+
+    Raises:
+        VideoError: a frame cannot be read.
+        UserError: the file of boxes cannot be read.
+    """
+    indices = _indices(video, frames=frames, data=data, eval=eval, count=count)
+    clips = video.read(indices)  # [V, T, H, W, 3]
+    boxes = None
+    if data.boxes:
+        file, (height, width) = read_boxes(data.boxes), clips.shape[2:4]
+        found = boxes_of_frames(file.find(name), indices, height=height, width=width, most=file.most)
+        boxes = view_boxes(found, height=height, width=width, eval=eval)
+    return _cut(clips, eval), boxes
 
 
 def read_views(
@@ -15,22 +50,29 @@ def read_views(
     """Read V clips of a video, and cut crops from each clip. Return uint8 [V·crops, T, 3, S, S].
 
     Args:
-        video: an opened video.
-        frames: T, frames per clip.
-        data: the function uses `sampling`, `window` and `rate`.
-        eval: the function uses `clips`, `frames`, `crops`, `resize`, `resize_width`, `size` and `style`. If
-            `eval.frames` is set, T is this number, or the number of frames of a shorter video; the frames are
-            consecutive.
+        video: an opened video. frames: T, frames per clip. data: the function uses `sampling`, `window` and
+        `rate`. eval: the function uses `clips`, `frames`, `clip_frames`, `crops`, `resize`, `resize_width`,
+        `size` and
+            `style`. If `eval.clip_frames` is set, T is this number. If `eval.frames` is set, T is this
+            number, or the number of frames of a shorter video; the frames are consecutive.
         count: number of leading frames from which the clips are taken; None uses all frames.
 
     Raises:
         VideoError: a frame cannot be read.
     """
+    return _cut(video.read(_indices(video, frames=frames, data=data, eval=eval, count=count)), eval)
+
+
+def _indices(video: Video, *, frames: int, data: Data, eval: Eval, count: int | None) -> np.ndarray:
+    """Return the frames of V clips: int64 [V, T]."""
     count = count or video.frames
+    if eval.clip_frames:
+        step = data.window // frames  # a clip of another length has frames as far apart
+        frames, data = eval.clip_frames, replace(data, window=step * eval.clip_frames)
     if eval.frames:
         frames = min(eval.frames, count)
         data = replace(data, sampling="dense", window=frames, rate="video")
-    indices = frame_sampling.eval_indices(
+    return frame_sampling.eval_indices(
         count,
         frames=frames,
         clips=eval.clips,
@@ -40,7 +82,9 @@ def read_views(
         rate=data.rate,
         fps=video.fps,
     )
-    clips = video.read(indices)  # [V, T, H, W, 3]
+
+
+def _cut(clips: torch.Tensor, eval: Eval) -> torch.Tensor:
     return transforms.eval_views(
         clips,
         resize=eval.resize,

@@ -114,7 +114,7 @@ def score_samples(
     ) as loader:
         for batch in loader:
             assert isinstance(batch.views, torch.Tensor)  # `EvalClips` returns all views as one tensor
-            scores.append(scorer(batch.views))
+            scores.append(scorer(batch.views, boxes=batch.boxes))
             on_event(VideosDone(sum(map(len, scores)) + len(loader.bad), len(wanted)))
     return PartialScores(
         tuple(number for place, number in enumerate(wanted) if place not in loader.bad),

@@ -13,6 +13,12 @@
     torchvision-5x1 5 clips × 1 crop of 112², frames resized to 171×128: torchvision's 18-layer networks
     csn-10x3        10 clips × 3 crops of 256²: CSN (VMZ)
     csn-10x1        10 clips × 1 crop of 224²: ip-CSN-50 in Table 4
+    tsn-25x10       25 frames × 10 crops of 224² (corners, centre, mirrored): TSN; tsn-25x10-299 with 299²
+    trn-1x10        1 clip × 10 crops of 224²: TRN
+    blvnet-1x1      1 clip × 1 crop of 224², frames of 224: bLVNet-TAM on Something-Something
+    blvnet-3x3      3 clips × 3 crops of 256²: bLVNet-TAM on Kinetics-400 (which 9 views, is not published)
+    cpnet-8x6       8 clips of 24 frames × 6 crops of 224²: CPNet
+    graph-1x3       1 clip × 3 crops of 256²: I3D with a graph of regions
     artnet-25x10    25 clips × 10 crops of 112² (corners, centre, mirrored), frames of 170×128: ARTNet
 
 These protocols are for Kinetics. They keep the checkpoint's window, which belongs to the network, and average
@@ -52,6 +58,8 @@ class Protocol:
     """Largest number of consecutive frames of a clip. 0: clips as in training."""
     style: Style | None = None
     """Whose rules place clips and crops. None keeps the recipe's style."""
+    clip_frames: int = 0
+    """Frames per clip, for networks whose weights fit any length. 0: as in training."""
     average: Average = "logits"
     """Whether logits or probabilities are averaged over the views. The published code averages logits."""
 
@@ -101,6 +109,13 @@ PROTOCOLS: dict[str, Protocol] = {
     "csn-10x3": _dense(10, 3, resize=256, size=256),
     "csn-10x1": _dense(10, 1, resize=256, size=224),
     "artnet-25x10": _dense(25, 10, resize=128, resize_width=170, size=112),
+    "tsn-25x10": Protocol("uniform", clips=1, crops=10, resize=256, size=224, clip_frames=25),
+    "tsn-25x10-299": Protocol("uniform", clips=1, crops=10, resize=341, size=299, clip_frames=25),
+    "trn-1x10": Protocol("uniform", clips=1, crops=10, resize=256, size=224),
+    "blvnet-1x1": Protocol("uniform", clips=1, crops=1, resize=224, size=224),
+    "blvnet-3x3": replace(_dense(3, 3, resize=256, size=256), average="logits"),
+    "cpnet-8x6": replace(_dense(8, 6, resize=224, size=224), clip_frames=24),
+    "graph-1x3": _dense(1, 3, resize=256, size=256),
     "i3d-video": Protocol(
         "dense", clips=1, crops=1, resize=256, size=224, window=None, frames=250, style="tanet"
     ),

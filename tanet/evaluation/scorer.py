@@ -1,5 +1,7 @@
 """Scoring of videos: the network scores each view, and the scores of a video's views are averaged."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -7,6 +9,7 @@ from torch import nn
 
 from tanet.data.transforms import normalise
 from tanet.evaluation import metrics
+from tanet.models.network import Network
 from tanet.recipes.input_spec import IMAGENET, InputSpec
 from tanet.recipes.recipe import Eval
 from tanet.runtime.device import autocast
@@ -26,7 +29,7 @@ class Scorer:
         network: module in evaluation mode that maps clips [B, T, 3, H, W] to logits. Its attribute
             `input_spec` defines how clips are normalised. A network without this attribute gets ImageNet's
             normalisation.
-        eval: the scorer uses only the fields `average` and `batch`.
+        eval: the scorer uses only the fields `average`, `batch` and `clip_frames`.
         precision: floating-point precision of the forward pass on a GPU.
         on_event: called with a `Note` when the number of views is halved.
 
@@ -49,23 +52,34 @@ class Scorer:
         self.device = next(network.parameters()).device
 
     @torch.inference_mode()
-    def __call__(self, views: torch.Tensor) -> torch.Tensor:
-        """Score B videos. The docstring of the class lists the shapes."""
+    def __call__(self, views: torch.Tensor, *, boxes: torch.Tensor | None = None) -> torch.Tensor:
+        """Score B videos. The docstring of the class lists the shapes.
+
+        Args:
+            views: the views.
+            boxes: boxes of the views' regions, [B, V·crops, T/2, R, 4], for a network that takes them.
+        """
+        with clip_length(self.network, self.eval.clip_frames):
+            return self._scores(views, boxes)
+
+    def _scores(self, views: torch.Tensor, boxes: torch.Tensor | None) -> torch.Tensor:
         flat = views.flatten(0, 1)  # [B·V·crops, T, 3, S, S]
-        while (logits := self._logits(flat)) is None:
+        regions = None if boxes is None else boxes.flatten(0, 1)
+        while (logits := self._logits(flat, regions)) is None:
             self.batch = min(self.batch, len(flat)) // 2
             torch.cuda.empty_cache()
             self.on_event(Note(f"out of GPU memory: using {self.batch} views per forward pass from now on"))
         return metrics.average(logits.unflatten(0, views.shape[:2]), how=self.eval.average).cpu()
 
-    def _logits(self, views: torch.Tensor) -> torch.Tensor | None:
+    def _logits(self, views: torch.Tensor, boxes: torch.Tensor | None) -> torch.Tensor | None:
         """Compute logits [B·V·crops, classes]. If GPU memory runs out, free the results and return None."""
         logits = []
         try:
-            for part in views.split(self.batch):
+            for number, part in enumerate(views.split(self.batch)):
+                given = () if boxes is None else (boxes.split(self.batch)[number].to(self.device),)
                 clips = normalise(part.to(self.device, non_blocking=True), self.spec)
                 with autocast(self.device, self.precision):
-                    logits.append(self.network(clips).float())
+                    logits.append(self.network(clips, *given).float())
                 del clips
         except torch.OutOfMemoryError:
             if min(self.batch, len(views)) == 1:
@@ -74,8 +88,27 @@ class Scorer:
         return torch.cat(logits)
 
 
+@contextmanager
+def clip_length(network: nn.Module, frames: int) -> Iterator[None]:
+    """Let a network take clips of another length within a `with` block; 0 keeps its own."""
+    if not frames or not isinstance(network, Network) or network.frames == frames:
+        yield
+        return
+    before = network.frames
+    network.set_frames(frames)
+    try:
+        yield
+    finally:
+        network.set_frames(before)
+
+
 def video_scores(
-    network: nn.Module, views: torch.Tensor, *, eval: Eval, precision: Precision = "float32"
+    network: nn.Module,
+    views: torch.Tensor,
+    *,
+    eval: Eval,
+    precision: Precision = "float32",
+    boxes: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Score B videos: uint8 views [B, V·crops, T, 3, S, S] → probabilities [B, classes] on the CPU."""
-    return Scorer(network, eval=eval, precision=precision)(views)
+    return Scorer(network, eval=eval, precision=precision)(views, boxes=boxes)

@@ -18,7 +18,7 @@ from itertools import islice
 import torch
 
 from tanet.checkpoints.checkpoint import Checkpoint
-from tanet.data.views import read_views
+from tanet.data.views import read_views_with_boxes
 from tanet.errors import UserError
 from tanet.evaluation.scorer import video_scores
 from tanet.inference.models import Member, ModelSource, find_models
@@ -135,8 +135,8 @@ def predict_with(
 class _Views:
     """The views of a video, and the fields `frames` and `note` of the `Prediction` for the video."""
 
-    views: tuple[torch.Tensor, ...]
-    """For each model, uint8 [V·crops, T, 3, S, S]."""
+    views: tuple[tuple[torch.Tensor, torch.Tensor | None], ...]
+    """For each model, uint8 [V·crops, T, 3, S, S], and the boxes of their regions or None."""
     frames: int
     note: str = ""
 
@@ -147,38 +147,43 @@ def _views(source: VideoSource, members: Sequence[Member]) -> _Views:
     with nullcontext(source) if isinstance(source, Video) else open_source(source) as video:
         promised = video.frames
         try:
-            views = _views_for_each(video, members)
+            views = _views_for_each(video, members, name=source_name(source))
             return _Views(views, promised, "; ".join(video.notes))
         except DamagedVideo as damage:
             if not damage.frames:
                 raise
-            views = _views_for_each(video, members, count=damage.frames)
+            views = _views_for_each(video, members, name=source_name(source), count=damage.frames)
             note = f"damaged: only {damage.frames} of {promised} frames can be read"
             return _Views(views, damage.frames, note)
 
 
 def _views_for_each(
-    video: Video, members: Sequence[Member], *, count: int | None = None
-) -> tuple[torch.Tensor, ...]:
+    video: Video, members: Sequence[Member], *, name: str, count: int | None = None
+) -> tuple[tuple[torch.Tensor, torch.Tensor | None], ...]:
     """Read the views of each model. Models with the same settings share them."""
-    known: dict[object, torch.Tensor] = {}
+    known: dict[object, tuple[torch.Tensor, torch.Tensor | None]] = {}
     keys = []
     for member in members:
         recipe = member.checkpoint.recipe
         frames, data = recipe.model.frames, recipe.data
-        keys.append((frames, data.sampling, data.window, data.rate, member.eval))
+        keys.append((frames, data.sampling, data.window, data.rate, data.boxes, member.eval))
         if keys[-1] not in known:
-            known[keys[-1]] = read_views(video, frames=frames, data=data, eval=member.eval, count=count)
+            known[keys[-1]] = read_views_with_boxes(
+                video, name=name, frames=frames, data=data, eval=member.eval, count=count
+            )
     return tuple(known[key] for key in keys)
 
 
 def _answer(video: VideoSource, read: _Views, members: Sequence[Member]) -> Prediction:
     name, classes = source_name(video), members[0].checkpoint.classes
     scores = torch.zeros(len(classes))
-    for member, views in zip(members, read.views, strict=True):
+    for member, (views, boxes) in zip(members, read.views, strict=True):
         checkpoint = member.checkpoint
         precision = checkpoint.recipe.optim.precision
-        found = video_scores(checkpoint.network, views[None], eval=member.eval, precision=precision)[0]
+        regions = None if boxes is None else boxes[None]
+        found = video_scores(
+            checkpoint.network, views[None], eval=member.eval, precision=precision, boxes=regions
+        )[0]
         scores += member.weight * found
     if scores.isnan().any():
         raise UserError(f"{name}: the network's scores are not numbers (NaN)")

@@ -7,6 +7,8 @@ from tanet.recipes.input_spec import IMAGENET, InputSpec, normalisation_of
 from tanet.recipes.network2d import Network2D
 from tanet.recipes.network_settings import NetworkSettings
 from tanet.recipes.networks3d import InceptionI3D
+from tanet.recipes.networks_hybrid import ECO, BLVNet, CPNet, RegionGraphNet
+from tanet.recipes.published2d import GST_50, TRN_BN_INCEPTION, TSN_BN_INCEPTION, TSN_INCEPTION_V3
 from tanet.recipes.published3d import (
     ARTNET_18,
     C2D,
@@ -67,7 +69,7 @@ def _small(settings: NetworkSettings, *, step: int, width: int = 171) -> Archite
 
 ARCHITECTURES: dict[str, Architecture] = {
     **{
-        name: Architecture(settings)
+        name: Architecture(settings, normalisation_of(settings))
         for name, settings in {
             "c2d-resnet50": Network2D(temporal="none"),
             "c2d-resnet101": Network2D(backbone="resnet101", temporal="none"),
@@ -90,6 +92,32 @@ ARCHITECTURES: dict[str, Architecture] = {
             "tanet-inception-v3": Network2D(backbone="inception_v3"),
             "tsm-mobilenet-v2": Network2D(backbone="mobilenet_v2", temporal="tsm"),
             "c2d-mobilenet-v2": Network2D(backbone="mobilenet_v2", temporal="none"),
+            "tsn-bn-inception": replace(TSN_BN_INCEPTION, frames=3),
+            "tsn-inception-v3-cuhk": TSN_INCEPTION_V3,
+            "tsm-bn-inception": replace(TSN_BN_INCEPTION, temporal="tsm", position="input"),
+            "tsm-resnet101": Network2D(backbone="resnet101", temporal="tsm", blocks="alternate"),
+            "tsm-nl-resnet50": Network2D(temporal="tsm", non_local="softmax"),
+            "tsm-nl-dot-resnet50": Network2D(temporal="tsm", non_local="dot"),
+            "tsm-nl-gaussian-resnet50": Network2D(temporal="tsm", non_local="gaussian"),
+            "trn-bn-inception": replace(TSN_BN_INCEPTION, consensus="trn"),
+            "trn-multiscale-bn-inception": TRN_BN_INCEPTION,
+            "trn-multiscale-inception-v3": replace(TRN_BN_INCEPTION, backbone="inception_v3_cuhk"),
+            "trn-multiscale-resnet50": Network2D(temporal="none", consensus="trn-multiscale", dropout=0.8),
+            "gst-resnet50": GST_50,
+            "gst-large-resnet50": replace(GST_50, gst_groups=1),
+            "stm-resnet50": Network2D(temporal="stm"),
+            "tada-resnet50": Network2D(temporal="tada"),
+            "blresnet50": Network2D(backbone="blresnet50", temporal="none"),
+            "blresnet101": Network2D(backbone="blresnet101", temporal="none"),
+            "eco-lite": ECO(),
+            "eco": ECO(variant="full", dropout=0.3),
+            "eco-c3d-resnet18": ECO(variant="c3d"),
+            "blvnet-tam-50": BLVNet(),
+            "blvnet-tam-50-16x2": BLVNet(frames=32),
+            "blvnet-tam-50-24x2": BLVNet(frames=48),
+            "blvnet-tam-101": BLVNet(depth=101),
+            "cpnet-resnet18": CPNet(depth=18, frames=12),
+            "cpnet-resnet34": CPNet(frames=12),
         }.items()
     },
     "i3d-inception": _clip(InceptionI3D(), step=1),
@@ -113,6 +141,8 @@ ARCHITECTURES: dict[str, Architecture] = {
         replace(I3D_MMACTION2, non_local=NON_LOCAL, attention_style="mmaction2", attention="dot"), step=2
     ),
     "nl-i3d-r50-table6": _clip(replace(I3D_TABLE6, non_local=NON_LOCAL), step=2),
+    "nl-i3d-gcn-r50": _clip(RegionGraphNet(), step=2),
+    "i3d-gcn-r50": _clip(RegionGraphNet(non_local=False), step=2),
     "tam-i3d-r50": _clip(replace(I3D, temporal="tam"), step=2),
     "slowonly-r50": _clip(SLOWONLY, step=8),
     "slowonly-r50-4x16": _clip(replace(SLOWONLY, frames=4), step=16),

@@ -11,17 +11,23 @@ recipes/networks3d*.py) and an entry in BUILDERS, and does not depend on other f
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 from tanet.errors import UserError
 from tanet.models.architectures import find_architecture, list_models
 from tanet.models.backbones2d import BACKBONES, remove_classifier
-from tanet.models.insertion.plug import plug_at
+from tanet.models.insertion.plug import plug_all
 from tanet.models.network import Network
-from tanet.models.temporal import find_temporal, insertion_sites
+from tanet.models.relation_net import RelationNet
+from tanet.models.temporal import insertions
 from tanet.models.video_backbones.artnet import ARTNetNetwork
+from tanet.models.video_backbones.blvnet import BLVNetwork
+from tanet.models.video_backbones.cpnet import CPNetwork
 from tanet.models.video_backbones.csn import CSNNetwork
+from tanet.models.video_backbones.eco import ECONetwork
 from tanet.models.video_backbones.inception_i3d import InceptionI3DNetwork
+from tanet.models.video_backbones.region_graph_net import RegionGraphNetwork
 from tanet.models.video_backbones.resnet3d import ResNet3DNetwork
 from tanet.models.video_backbones.s3d import S3DNetwork
 from tanet.models.video_backbones.slowfast import SlowFastNetwork
@@ -33,6 +39,7 @@ from tanet.recipes.network2d import Network2D
 from tanet.recipes.network_settings import NetworkSettings
 from tanet.recipes.networks3d import X3D, InceptionI3D, ResNet3D, SlowFast
 from tanet.recipes.networks3d_factored import CSN, S3D, ARTNet, VideoResNet
+from tanet.recipes.networks_hybrid import ECO, BLVNet, CPNet, RegionGraphNet
 
 __all__ = ["BUILDERS", "build", "create_model", "list_models"]
 
@@ -107,16 +114,20 @@ def build(model: NetworkSettings, *, classes: int, input_spec: InputSpec | None 
 
 
 def _build_2d(model: Network2D, *, classes: int, input_spec: InputSpec) -> VideoNet:
-    """Build a 2D network, remove its classifier and insert temporal modules."""
+    """Build a 2D network, replace its classifier and insert temporal modules."""
     if model.backbone not in BACKBONES:
         raise UserError(f"unknown backbone '{model.backbone}': choose from {', '.join(BACKBONES)}")
     backbone = BACKBONES[model.backbone]()
     features = remove_classifier(backbone)
-    temporal = find_temporal(model.temporal)
-    if temporal is not None:
-        chosen = insertion_sites(backbone, model, place=temporal.place)
-        plug_at(backbone, chosen, lambda site: temporal.make(site, model))
-    return VideoNet(
+    if groups := insertions(backbone, model):
+        plug_all(backbone, groups)
+    kind = {"mean": VideoNet}.get(model.consensus) or partial(
+        RelationNet,
+        width=model.relation_features,
+        multiscale=model.consensus == "trn-multiscale",
+        draw=model.relation_draw,
+    )
+    return kind(
         backbone,
         features=features,
         frames=model.frames,
@@ -136,5 +147,9 @@ BUILDERS: dict[type[NetworkSettings], Callable[..., Network]] = {
     VideoResNet: VideoResNetNetwork,
     CSN: CSNNetwork,
     ARTNet: ARTNetNetwork,
+    ECO: ECONetwork,
+    BLVNet: BLVNetwork,
+    CPNet: CPNetwork,
+    RegionGraphNet: RegionGraphNetwork,
 }
 """Settings class of a family → the function that builds its networks."""

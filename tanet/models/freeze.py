@@ -6,6 +6,8 @@
     from-res4    the stem, res2 and res3
     head         all but the classifier: a linear probe
 
+`optim.partial_norm` freezes all BatchNorms but the first, whatever else is trained.
+
 The weights of a frozen layer get no gradient, and the layer stays in evaluation mode: its BatchNorms use and
 keep the statistics that they have. So autograd stores nothing for the first stages, and their backward pass
 is not computed. The dropout before the classifier belongs to the classifier.
@@ -25,7 +27,7 @@ from tanet.errors import UserError
 from tanet.models.network import Network
 
 
-def freeze(network: Network, *, trained: str) -> None:
+def freeze(network: Network, *, trained: str, partial_norm: bool = False) -> None:
     """Freeze the layers of a network that `optim.trained` leaves out, in place.
 
     The temporal modules are new unless `network.temporal_trained` is true.
@@ -33,11 +35,16 @@ def freeze(network: Network, *, trained: str) -> None:
     Args:
         network: network on any device, after the last replacement of modules.
         trained: value of `optim.trained` in a recipe.
+        partial_norm: whether all BatchNorms but the first are frozen, too (TSN's partial BatchNorm). Those of
+            temporal modules without trained weights are not.
 
     Raises:
         UserError: the network has no stage of this name.
     """
-    names: list[str] = []
+    names = _norms_after_first(network) if partial_norm else []
+    for name in names:
+        for parameter in network.get_submodule(name).parameters():
+            parameter.requires_grad_(False)
     for parts in frozen_stages(network, trained=trained).values():
         modules = dict(_modules(network, parts))
         new = {name for name in modules if _is_temporal(name) and not network.temporal_trained}
@@ -45,11 +52,18 @@ def freeze(network: Network, *, trained: str) -> None:
         for name, module in modules.items():
             if is_kept and (name in new or isinstance(module, _BatchNorm)):
                 continue
-            names.append(name)
+            if name not in names:
+                names.append(name)
             for parameter in module.parameters(recurse=False):
                 parameter.requires_grad_(False)
     network.frozen = tuple(names)
     network.train(network.training)
+
+
+def _norms_after_first(network: Network) -> list[str]:
+    """Return the names of the BatchNorms that are frozen if only the first one is trained."""
+    norms = [name for name, module in network.named_modules() if isinstance(module, _BatchNorm)]
+    return [name for name in norms[1:] if network.temporal_trained or not _is_temporal(name)]
 
 
 def frozen_stages(network: Network, *, trained: str) -> dict[str, tuple[str, ...]]:

@@ -61,6 +61,30 @@ class Network(nn.Module):
             self.get_submodule(name).training = False
         return self
 
+    def set_frames(self, frames: int) -> None:
+        """Make the network take clips of another length, in place. Its weights must fit any length.
+
+        Args:
+            frames: T, frames per clip.
+        """
+        for module in self.modules():
+            if isinstance(getattr(module, "frames", None), int):
+                module.frames = frames  # type: ignore[assignment]
+
+    def to_format(self, layout: torch.memory_format) -> None:
+        """Set the memory format of the convolutions' weights, in place.
+
+        Args:
+            layout: channels_last for 2D convolutions; channels_last_3d for 3D convolutions, and channels_last
+                for 2D convolutions beside them; contiguous_format for PyTorch's usual format.
+        """
+        formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+        if layout == torch.contiguous_format:
+            formats = dict.fromkeys(formats, layout)
+        for parameter in self.parameters():
+            if parameter.ndim in formats and (parameter.ndim == 4 or layout != torch.channels_last):
+                parameter.data = parameter.data.contiguous(memory_format=formats[parameter.ndim])
+
     def check_clips(self, clips: torch.Tensor) -> None:
         """Raise ValueError unless the clips have the shape [B, T, 3, H, W], where T is `frames`."""
         if clips.ndim != 5 or clips.shape[1] != self.frames:
@@ -115,7 +139,7 @@ class Network(nn.Module):
         frozen = [norm.scale_and_shift() for norm in taken]
         network.to(dtypes[precision])
         layout = self.optimized_format or self.memory_format
-        network.to(memory_format=layout)  # type: ignore[call-overload]
+        network.to_format(layout)
         for module in network.modules():
             if isinstance(module, TAM):
                 module.to_kernel_layout()

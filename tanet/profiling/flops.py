@@ -148,7 +148,7 @@ def _part(name: str) -> Literal["backbone", "temporal", "classifier"]:
 
 
 def _check_kind(name: str, module: nn.Module) -> None:
-    known = isinstance(module, AnyConv | AnyBatchNorm | nn.Linear) or hasattr(module, "taps")
+    known = isinstance(module, AnyConv | AnyBatchNorm | nn.Linear | nn.LayerNorm) or hasattr(module, "taps")
     if not known and list(module.parameters(recurse=False)):
         raise UserError(f"{name}: the operations of a {type(module).__name__} cannot be counted")
 
@@ -158,24 +158,30 @@ def _count_call(
     part: str,
     module: nn.Module,
     inputs: tuple[torch.Tensor],
-    output: torch.Tensor,
+    output: object,
 ) -> None:
-    """Add the operations of one call of a module to the counts of the module's part (as a forward hook)."""
-    counts[part] += _operations(module, inputs, output)
+    """Add the operations of one call of a module to the counts of the module's part (as a forward hook).
+
+    A block that returns several tensors has no operations of its own, but those of its layers.
+    """
+    if isinstance(output, torch.Tensor):
+        counts[part] += _operations(module, inputs, output)
 
 
 def _operations(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> Count:
     """Count the operations of one call of a module. Operations of its child modules are not included."""
     elements = output.numel()
+    if published := getattr(module, "published_operations", None):
+        return Count(dense=published(inputs[0].shape))
     if isinstance(module, AnyConv):
         return Count(dense=elements * module.weight[0].numel())
     if isinstance(module, nn.Linear):
         return Count(dense=elements * module.in_features)
     if isinstance(module, AnyBatchNorm):
         return Count(norms=elements)
-    # Temporal modules declare operations outside of PyTorch layers as `taps` and `attention_products`.
+    # Modules declare operations outside of PyTorch layers as `taps` and `attention_products`.
     products = getattr(module, "attention_products", None)
     return Count(
         taps=elements * getattr(module, "taps", 0),
-        products=products(inputs[0].shape) if products else 0,
+        products=products(*(tensor.shape for tensor in inputs)) if products else 0,
     )

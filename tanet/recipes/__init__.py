@@ -3,8 +3,12 @@
 from tanet.errors import UserError
 from tanet.recipes.arrow6 import ARROW6
 from tanet.recipes.artnet import ARTNET_R18
+from tanet.recipes.blvnet import BLVNET_8X2, BLVNET_16X2, BLVNET_24X2
+from tanet.recipes.cpnet import CPNET_SOMETHING_V2
+from tanet.recipes.eco import ECO_LITE, ECO_SOMETHING_V1
 from tanet.recipes.finetune import FINETUNE
 from tanet.recipes.finetune_cpu import FINETUNE_CPU
+from tanet.recipes.gst import GST_LARGE_SOMETHING, GST_SOMETHING
 from tanet.recipes.i3d_inception import I3D_INCEPTION
 from tanet.recipes.i3d_r50 import I3D_R50, I3D_R50_8X8, NL_I3D_R50
 from tanet.recipes.kinetics400 import KINETICS400, KINETICS400_16F
@@ -16,7 +20,10 @@ from tanet.recipes.paper.table3 import TABLE3
 from tanet.recipes.paper.table4 import TABLE4
 from tanet.recipes.paper.table5a import TABLE5A
 from tanet.recipes.paper.table5b import TABLE5B
+from tanet.recipes.paper.table6 import TABLE6
+from tanet.recipes.paper.table7 import TABLE7
 from tanet.recipes.recipe import Recipe
+from tanet.recipes.region_graph import I3D_SOMETHING, NL_I3D_GCN, NL_I3D_SOMETHING
 from tanet.recipes.s3d import S3D_G
 from tanet.recipes.slowfast import (
     SLOWFAST_4X16,
@@ -28,6 +35,8 @@ from tanet.recipes.slowfast import (
 from tanet.recipes.something_v1 import SOMETHING_V1, SOMETHING_V1_16F
 from tanet.recipes.something_v2 import SOMETHING_V2, SOMETHING_V2_16F
 from tanet.recipes.torchvision_video import MC3_18, R2PLUS1D_18, R3D_18
+from tanet.recipes.trn import TRN, TRN_MULTISCALE
+from tanet.recipes.tsn import TSN, TSN_INCEPTION
 from tanet.recipes.verbs import VERBS
 from tanet.recipes.vmz import IP_CSN_50, IP_CSN_152, IR_CSN_50, IR_CSN_152, R2PLUS1D_34
 from tanet.recipes.x3d import X3D_L, X3D_M, X3D_S, X3D_XL, X3D_XS
@@ -43,6 +52,21 @@ RECIPES: dict[str, Recipe] = {
     "something-v1-16f": SOMETHING_V1_16F,
     "something-v2": SOMETHING_V2,
     "something-v2-16f": SOMETHING_V2_16F,
+    "tsn-bn-inception": TSN,
+    "tsn-inception-v3": TSN_INCEPTION,
+    "trn": TRN,
+    "trn-multiscale": TRN_MULTISCALE,
+    "eco-lite": ECO_LITE,
+    "eco-something-v1": ECO_SOMETHING_V1,
+    "gst-something": GST_SOMETHING,
+    "gst-large-something": GST_LARGE_SOMETHING,
+    "cpnet-something-v2": CPNET_SOMETHING_V2,
+    "blvnet-tam-8x2": BLVNET_8X2,
+    "blvnet-tam-16x2": BLVNET_16X2,
+    "blvnet-tam-24x2": BLVNET_24X2,
+    "i3d-something": I3D_SOMETHING,
+    "nl-i3d-something": NL_I3D_SOMETHING,
+    "nl-i3d-gcn": NL_I3D_GCN,
     "slowonly-8x8": SLOWONLY_8X8,
     "slowfast-4x16": SLOWFAST_4X16,
     "slowfast-8x8": SLOWFAST_8X8,
@@ -79,6 +103,8 @@ TABLES: dict[str, dict[str, Row]] = {
     "4": TABLE4,
     "5a": TABLE5A,
     "5b": TABLE5B,
+    "6": TABLE6,
+    "7": TABLE7,
 }
 
 

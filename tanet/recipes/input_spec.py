@@ -14,6 +14,7 @@ from tanet.recipes.network2d import Network2D
 from tanet.recipes.network_settings import NetworkSettings
 from tanet.recipes.networks3d import X3D, InceptionI3D, ResNet3D, SlowFast
 from tanet.recipes.networks3d_factored import CSN, S3D, ARTNet, VideoResNet
+from tanet.recipes.networks_hybrid import ECO, BLVNet, CPNet, RegionGraphNet
 from tanet.recipes.recipe import Recipe
 
 
@@ -52,13 +53,16 @@ VIDEO = InputSpec(mean=(0.43216, 0.394666, 0.37645), std=(0.22803, 0.22145, 0.21
 """Mean and standard deviation of Kinetics' frames, as in VMZ and torchvision's video networks."""
 CAFFE = InputSpec(mean=(104.0, 117.0, 123.0), std=(1.0,) * 3, range=(0.0, 255.0), channels="bgr")
 """Values in [0, 255] minus a mean, BGR, as in ARTNet's code and other Caffe code."""
-Normalisation = Literal["imagenet", "half", "plus-minus-one", "video", "caffe"]
+TSN = replace(CAFFE, mean=(104.0, 117.0, 128.0))
+"""As `CAFFE`, but with the mean of TSN's, TRN's and ECO's code in PyTorch (red: 128)."""
+Normalisation = Literal["imagenet", "half", "plus-minus-one", "video", "caffe", "tsn"]
 NORMALISATIONS: dict[Normalisation, InputSpec] = {
     "imagenet": IMAGENET,
     "half": HALF,
     "plus-minus-one": PLUS_MINUS_ONE,
     "video": VIDEO,
     "caffe": CAFFE,
+    "tsn": TSN,
 }
 """Normalisations in common use, by name."""
 NORMALISATION: dict[type[NetworkSettings], InputSpec] = {
@@ -71,11 +75,19 @@ NORMALISATION: dict[type[NetworkSettings], InputSpec] = {
     VideoResNet: VIDEO,
     CSN: VIDEO,
     ARTNet: CAFFE,
+    ECO: TSN,
+    BLVNet: IMAGENET,
+    CPNet: IMAGENET,
+    RegionGraphNet: HALF,
 }
+BACKBONE_NORMALISATION = {"bn_inception": TSN, "inception_v3_cuhk": TSN}
+"""2D networks that are published with another normalisation than `IMAGENET`."""
 
 
 def normalisation_of(model: NetworkSettings) -> InputSpec:
-    """Return the normalisation that a family of networks is published with."""
+    """Return the normalisation that a network is published with."""
+    if isinstance(model, Network2D):
+        return BACKBONE_NORMALISATION.get(model.backbone, IMAGENET)
     return NORMALISATION[type(model)]
 
 

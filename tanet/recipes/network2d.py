@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from tanet.errors import UserError
 from tanet.recipes.fields import setting
 from tanet.recipes.network_settings import NetworkSettings
 
@@ -15,18 +16,20 @@ class Network2D(NetworkSettings):
 
     backbone: str = "resnet50"
     """2D network: resnet18, resnet18_w16, resnet34, resnet50, resnet101, resnet152, resnext50_32x4d,
-    mobilenet_v2, shufflenet_v2_x1_0 or inception_v3."""
+    mobilenet_v2, shufflenet_v2_x1_0, inception_v3, inception_v3_cuhk, bn_inception, blresnet50 or
+    blresnet101."""
     temporal: str = "tam"
-    """Temporal module: tam, tanet-r, global, local, global+se, tam-ibm, pool, tconv, tsm, tei, i3d or
-    nonlocal; none for the plain 2D network."""
-    position: Literal["auto", "a", "b", "c", "d"] = "auto"
+    """Temporal module: tam, tanet-r, global, local, global+se, tam-ibm, pool, tconv, tsm, tei, i3d, nonlocal,
+    gst, stm or tada; none for the plain 2D network."""
+    position: Literal["auto", "a", "b", "c", "d", "input"] = "auto"
     """Position of the temporal module in a residual block. auto: the module's default (b for TAM).
-    a, b, c: before conv1, conv2, conv3. d: before the residual addition (Figure 3)."""
+    a, b, c: before conv1, conv2, conv3. d: before the residual addition (Figure 3). input: before the
+    block and its shortcut."""
     stages: tuple[Literal["res2", "res3", "res4", "res5"], ...] = ("res2", "res3", "res4", "res5")
     """Stages of the 2D network that get the temporal module. res2 to res5 have stride 4, 8, 16 and 32."""
-    blocks: Literal["all", "shortcut"] = "all"
+    blocks: Literal["all", "shortcut", "alternate"] = "all"
     """Blocks of these stages that get the temporal module. shortcut: blocks that add their unchanged
-    input, as in published TSM-MobileNetV2s."""
+    input, as in published TSM-MobileNetV2s. alternate: every second block, as in TSM's ResNet-101."""
     alpha: int = setting(2, least=1)
     """TAM: the hidden layer of the global branch has alpha · T units (T: frames per clip)."""
     beta: int = setting(4, least=1)
@@ -40,8 +43,42 @@ class Network2D(NetworkSettings):
     center_tap_bias: float = setting(0.0, least=0)
     """TAM, global: mean amount by which the centre tap's logit exceeds the others at the start.
     The paper uses 0. With 6, the weight of the centre tap is 0.96."""
+    gst_share: int = setting(4, least=2)
+    """gst: one of `gst_share` outputs of a 3×3 convolution sees neighbouring frames (the paper's α)."""
+    gst_groups: Literal[1, 2] = 2
+    """gst: 2: convolutions in space and in time see one half of the channels each. 1: both see all channels
+    (GST-Large)."""
+    non_local: Literal["none", "softmax", "dot", "gaussian"] = "none"
+    """Non-local blocks after every second block of res3 and res4, beside the temporal module, and how they
+    weigh places: softmax (embedded Gaussian), dot product or Gaussian."""
+    consensus: Literal["mean", "trn", "trn-multiscale"] = "mean"
+    """How the frames of a clip answer together. mean: average of their logits (TSN). trn: a network on the
+    features of all frames in order (TRN). trn-multiscale: the sum over subsets of 2 to T frames."""
+    relation_features: int = setting(256, least=1)
+    """trn, trn-multiscale: number of features of a frame."""
+    relation_draw: Literal["same", "published"] = "same"
+    """trn-multiscale: subsets of frames that are tested, up to three of each size. same: the same ones for
+    each clip, so that an answer repeats. published: drawn anew from NumPy's global generator."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.backbone.startswith("blresnet") and (self.temporal, self.non_local) != ("none", "none"):
+            raise UserError(
+                f"{self.backbone} has no places for temporal modules: give --model.temporal none, or use a "
+                "bLVNet-TAM (tanet models lists blvnet-tam-50)"
+            )
+        if self.consensus != "mean" and self.frames < 2:
+            raise UserError(f"model.consensus {self.consensus} needs at least 2 frames, not {self.frames}")
+
+    @property
+    def any_clip_length(self) -> bool:
+        """Return whether the weights of a trained network fit clips of any length."""
+        by_frames = ("tam", "tanet-r", "global", "global+se")
+        return self.consensus == "mean" and self.temporal not in by_frames
 
     @property
     def title(self) -> str:
-        """Return the 2D network and the temporal module."""
-        return f"{self.backbone} with temporal module {self.temporal}"
+        """Return the 2D network, the temporal module and the consensus."""
+        consensus = {"mean": "", "trn": ", TRN", "trn-multiscale": ", multi-scale TRN"}[self.consensus]
+        attention = "" if self.non_local == "none" else " and non-local blocks"
+        return f"{self.backbone} with temporal module {self.temporal}{attention}{consensus}"

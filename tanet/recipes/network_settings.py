@@ -37,6 +37,11 @@ class NetworkSettings(Section):
         raise NotImplementedError
 
     @property
+    def any_clip_length(self) -> bool:
+        """Return whether the weights of a trained network fit clips of any length."""
+        return False
+
+    @property
     def tam(self) -> bool:
         """Return whether the network contains temporal adaptive modules."""
         return getattr(self, "temporal", "") == "tam"

@@ -3,7 +3,7 @@
 Recipes and their sections are frozen dataclasses; there are no settings files. Change a recipe with
 `dataclasses.replace`, or field by field on the command line (`--optim.lr 0.02`). Every checkpoint contains
 its recipe. The docstring below a field is the help text of its flag. The declaration of a field states its
-bounds and what it affects (fields.py).
+bounds and what it affects (fields.py). Sections with many fields have files of their own.
 """
 
 import dataclasses
@@ -16,6 +16,8 @@ from tanet.recipes.network2d import Network2D
 from tanet.recipes.network_settings import NetworkSettings
 from tanet.recipes.networks3d import X3D, InceptionI3D, ResNet3D, SlowFast
 from tanet.recipes.networks3d_factored import CSN, S3D, ARTNet, VideoResNet
+from tanet.recipes.networks_hybrid import ECO, BLVNet, CPNet, RegionGraphNet
+from tanet.recipes.optim_settings import Optim
 from tanet.recipes.renamed import accept_old_names, warn_of_new_name, with_new_names
 
 
@@ -45,10 +47,11 @@ class Data(Section):
     rate: Literal["video", "30fps"] = "video"
     """Frame rate of dense windows. video: the video's own; a short video starts again. 30fps: `window`
     counts thirtieths of a second, as in PySlowFast; a short video's last frame is repeated."""
-    segments: Literal["equal", "published", "mmaction2"] = "equal"
+    segments: Literal["equal", "published", "mmaction2", "shared"] = "equal"
     """How uniform sampling cuts a training video. equal: into T equal parts, as in testing. published:
     into parts of n // T frames; a video of fewer than T frames shows only its first. mmaction2: as
-    published, but frames of a short video are spread over it."""
+    published, but frames of a short video are spread over it. shared: as published, with the same random
+    offset in all parts (bLVNet-TAM)."""
     resize: int = setting(256, least=0)
     """Short side of the frames before the training crop, in pixels; 0 keeps the video's own size."""
     resize_width: int = setting(0, least=0)
@@ -77,6 +80,8 @@ class Data(Section):
     """Maximum fraction of unreadable videos. The run ends if the fraction is larger."""
     timeout: float = setting(300.0, above=0, role="machine", on_resume="free")
     """Seconds to wait for a batch before the run ends. The value has no effect without workers."""
+    boxes: str = setting("", role="place", on_resume="content")
+    """File of boxes of regions, for networks with a graph of regions (--model.boxes given)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -89,77 +94,6 @@ class Data(Section):
 
 
 @dataclass(frozen=True)
-class Optim(Section):
-    """How the weights are trained. The defaults are the values that all compared papers share."""
-
-    section: ClassVar[str] = "optim"
-
-    method: Literal["sgd", "adamw"] = "sgd"
-    """Optimizer. sgd: SGD with momentum. adamw: AdamW, which needs fewer steps from random weights."""
-    epochs: int = setting(50, least=1)
-    """Number of passes over the training videos."""
-    lr: float = setting(0.01, above=0)
-    """Peak learning rate, reached at the start or after the warm-up."""
-    lr_batch: int = setting(0, least=0)
-    """Batch size that `lr` was chosen for. `lr` is multiplied by batch / lr_batch. 0: no scaling."""
-    schedule: Literal["step", "cosine", "full-cosine"] = "step"
-    """Learning rate schedule. step: multiply by `gamma` at milestones. cosine: half a cosine, down to 0,
-    after the warm-up. full-cosine: half a cosine over all epochs, which the warm-up rises to."""
-    milestones: tuple[int, ...] = setting((30, 40, 45), least=0, may_be_empty=True)
-    """Epochs after which the learning rate is multiplied by `gamma`."""
-    gamma: float = setting(0.1, above=0, most=1)
-    """Factor applied to the learning rate at each milestone."""
-    warmup: float = setting(0.0, least=0)
-    """Length of the linear warm-up, in epochs; must be below `epochs`. The paper has none."""
-    warmup_lr: float = setting(0.0, least=0)
-    """Learning rate at the start of the warm-up, scaled like `lr` if `lr_batch` is set."""
-    max_steps: int = setting(0, least=0)
-    """Maximum number of steps. If `epochs` epochs need more steps, the schedule is shortened. 0: no limit."""
-    batch: int = setting(64, least=1)
-    """Batch size: number of clips per step, over all GPUs together."""
-    accumulate: int = setting(1, least=1, role="machine")
-    """Number of parts that each process splits its batch into, to save memory. Gradients are summed."""
-    momentum: float = setting(0.9, least=0, below=1)
-    """Momentum of SGD, or beta1 of AdamW."""
-    nesterov: bool = False
-    """SGD: use Nesterov's momentum, as PySlowFast and video-nonlocal-net do."""
-    weight_decay: float = setting(1e-4, least=0)
-    """Weight decay of convolution and linear weights. BatchNorms have none; for biases, see `biases`."""
-    biases: Literal["published", "like-weights"] = "published"
-    """Rules for biases of convolutions and Linears. published: twice the learning rate, no weight decay.
-    like-weights: the learning rate and the weight decay of the weights, as in PySlowFast."""
-    clip_norm: float = setting(20.0, least=0)
-    """Maximum gradient norm. Gradients with a larger norm are scaled down. 0: no maximum."""
-    linear_lr_boost: Literal["classifier", "all", "none"] = "all"
-    """Which Linear layers get 5 times the learning rate: all, as in the published code; classifier, as in
-    mmaction2; or none. `biases` published gives their biases 10 times the learning rate."""
-    new_layer_lr_scale: float = setting(1.0, above=0)
-    """Learning rate multiplier for new layers: the classifier, and temporal modules that `init` lacks."""
-    trained: Literal["all", "from-res2", "from-res3", "from-res4", "from-res5", "head"] = "all"
-    """Layers to train. all: the whole network. head: only the classifier (linear probe). from-res4: res4 and
-    the layers after it. The other layers are frozen, but new temporal modules are always trained."""
-    smoothing: float = setting(0.0, least=0, below=1)
-    """Label smoothing: fraction of the target probability that is spread evenly over all classes."""
-    sync_norm: bool = False
-    """Compute BatchNorm statistics over the batch of all processes (SyncBatchNorm). Needs GPUs."""
-    norm_statistics: Literal["auto", "running"] = "auto"
-    """BatchNorm statistics of validation and checkpoints. auto: a training of at most 500 steps computes
-    them from training videos after each epoch. running: the running averages of training."""
-    nonfinite: Literal["stop", "skip"] = setting("stop", role="machine", on_resume="free")
-    """What to do if a loss or gradient is not finite. stop: end the run. skip: skip the step.
-    The videos of the step are reported."""
-    precision: Literal["float32", "bfloat16"] = "bfloat16"
-    """Precision of convolutions and matrix products on a GPU (autocast). CPUs always use float32."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.nesterov and not (self.method == "sgd" and self.momentum):
-            raise UserError(
-                "optim.nesterov needs optim.method sgd and a momentum above 0: give --optim.no-nesterov"
-            )
-
-
-@dataclass(frozen=True)
 class Eval(Section):
     """Which views of a video are tested, and how their scores are averaged."""
 
@@ -167,9 +101,9 @@ class Eval(Section):
 
     clips: int = setting(1, least=1)
     """Number of clips per video, spread evenly over it."""
-    crops: Literal[1, 3, 10] = 1
-    """Crops per clip. 1: centre. 3: left, centre, right (portrait videos: top, centre, bottom). 10: corners
-    and centre, each also mirrored, as in TSN."""
+    crops: Literal[1, 3, 6, 10] = 1
+    """Crops per clip. 1: centre. 3: left, centre, right (portrait videos: top, centre, bottom). 6: evenly
+    spaced along the longer side (CPNet). 10: corners and centre, each also mirrored, as in TSN."""
     resize: int = setting(256, least=1)
     """Short side of the frames before the crop, in pixels."""
     size: int = setting(224, least=1)
@@ -189,6 +123,9 @@ class Eval(Section):
     resize_width: int = setting(0, least=0)
     """Width of the frames before the crop, in pixels; `resize` is then their height, whatever the shape of
     the video. 0: the width follows from the shape."""
+    clip_frames: int = setting(0, least=0)
+    """Frames per clip in `tanet test` and `predict`, for networks whose weights fit clips of any length. TSN
+    is trained with 3 and tested with 25. 0: as in training."""
 
 
 for _section in (Data, Network2D, Optim, Eval):
@@ -196,7 +133,11 @@ for _section in (Data, Network2D, Optim, Eval):
 
 NETWORKS: dict[str, type[NetworkSettings]] = {
     kind.family: kind
-    for kind in (Network2D, InceptionI3D, ResNet3D, SlowFast, X3D, S3D, VideoResNet, CSN, ARTNet)
+    for kind in (
+        *(Network2D, InceptionI3D, ResNet3D, SlowFast, X3D),
+        *(S3D, VideoResNet, CSN, ARTNet),
+        *(ECO, BLVNet, CPNet, RegionGraphNet),
+    )
 }
 """Network families: name in a recipe → class of the model section."""
 
@@ -236,8 +177,25 @@ class Recipe:
                 f"eval.frames {eval.frames}: this network takes only clips of {model.frames} frames: "
                 "give --eval.frames 0"
             )
-        if model.weights and model.init:
+        _check_clips(data, model, eval)
+        if model.weights and model.init and not isinstance(model, ECO):  # ECO: 2D layers, and 3D layers
             raise UserError("model.weights and model.init both set the weights to start from: give only one")
+
+
+def _check_clips(data: Data, model: NetworkSettings, eval: Eval) -> None:
+    """Raise UserError if a network does not take the clips or the regions of a recipe."""
+    if data.boxes and getattr(model, "boxes", "") != "given":
+        raise UserError(
+            "data.boxes gives regions to a network with a graph of them: give --model.boxes given with "
+            "nl-i3d-gcn, or leave out --data.boxes"
+        )
+    if eval.clip_frames and not model.any_clip_length:
+        raise UserError(
+            f"eval.clip_frames {eval.clip_frames}: the weights of this network fit only clips of "
+            f"{model.frames} frames: give --eval.clip-frames 0"
+        )
+    if eval.clip_frames and eval.frames:
+        raise UserError("eval.clip_frames and eval.frames both set the length of clips: give only one")
 
 
 def to_dict(recipe: Recipe) -> dict[str, Any]:

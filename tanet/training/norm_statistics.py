@@ -61,7 +61,9 @@ class NormStatistics:
         if not self.videos or not trained_norms(network):
             return
         recipe = self.recipe
-        one_view = replace(recipe.eval, clips=1, crops=1, frames=0)  # clips as long as in training
+        one_view = replace(
+            recipe.eval, clips=1, crops=1, frames=0, clip_frames=0
+        )  # clips as long as in training
         data = replace(recipe.data, bad_files="skip", max_bad=1.0)  # training has reported bad videos
         clips = EvalClips(self.videos, data, one_view, frames=recipe.model.frames)
         size = min(recipe.optim.batch, recipe.eval.batch)
@@ -78,8 +80,9 @@ class NormStatistics:
                 for norm in norms:
                     norm.momentum = count / seen  # so that the running average is the mean so far
                 views = batch.views.flatten(0, 1).to(self.device, non_blocking=True)
+                regions = () if batch.boxes is None else (batch.boxes.flatten(0, 1).to(self.device),)
                 with autocast(self.device, recipe.optim.precision):
-                    network(normalise(views, network.input_spec))
+                    network(normalise(views, network.input_spec), *regions)
 
 
 def trained_norms(network: Network) -> list[_BatchNorm]:

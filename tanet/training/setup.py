@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tanet.checkpoints.initialize import load_image_weights, load_initial_weights
+from tanet.checkpoints.image_weights import load_image_weights
+from tanet.checkpoints.initialize import load_initial_weights
 from tanet.checkpoints.sources import resolve
 from tanet.data.annotations import read_split
 from tanet.data.class_folders import one_class
@@ -104,8 +105,9 @@ def prepare(
     if state is not None:
         trained = state.temporal_trained
         network.temporal_trained = bool(recipe.model.init) if trained is None else trained
-    freeze(network, trained=optim.trained)
-    if network.frozen and network.temporal_trained != bool(recipe.model.init):  # the plan cannot know this
+    freeze(network, trained=optim.trained, partial_norm=optim.partial_norm)
+    unexpected = network.temporal_trained != bool(recipe.model.init)
+    if optim.trained != "all" and network.frozen and unexpected:  # the plan cannot know this
         context.on_event(Note(describe_trained(network, trained=optim.trained)))
     optimizer = make_optimizer(network, optim, trained=network.temporal_trained)
     if context.on_network:
@@ -166,7 +168,8 @@ def build_network(
         convert_sync_batch_norms(network)
     if context.compile and device.type == "cuda":
         network.absorb_batch_norms()
-    network.to(device, memory_format=network.memory_format)  # type: ignore[call-overload]
+    network.to(device)
+    network.to_format(network.memory_format)
     if group.rank:
         torch.manual_seed(recipe.seed + RANK_SEED_STEP * group.rank)
     return network

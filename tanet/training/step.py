@@ -68,10 +68,15 @@ class TrainStep:
             mode = "reduce-overhead" if self.graphed else None
             self.model = torch.compile(network, dynamic=False, mode=mode)  # type: ignore[assignment]
 
-    def __call__(self, views: torch.Tensor, labels: torch.Tensor) -> StepResult:
-        """Make one step on views [B, T, 3, S, S] and labels [B], both on the device."""
+    def __call__(
+        self, views: torch.Tensor, labels: torch.Tensor, *, boxes: torch.Tensor | None = None
+    ) -> StepResult:
+        """Make one step on views [B, T, 3, S, S], labels [B] and boxes [B, T/2, R, 4], all on the device."""
         size = -(-len(labels) // self.optim.accumulate)
-        pairs = list(zip(views.split(size), labels.split(size), strict=True))
+        inputs = [(clips,) for clips in views.split(size)]
+        if boxes is not None:
+            inputs = list(zip(views.split(size), boxes.split(size), strict=True))
+        pairs = list(zip(inputs, labels.split(size), strict=True))
         self.optimizer.zero_grad()
         parts = [
             self._part(clips, answers, share=len(answers) / len(labels), number=number, of=len(pairs))
@@ -87,12 +92,12 @@ class TrainStep:
         return StepResult(torch.stack(losses).sum(), torch.cat(logits), bad)
 
     def _part(
-        self, clips: torch.Tensor, labels: torch.Tensor, *, share: float, number: int, of: int
+        self, clips: tuple[torch.Tensor, ...], labels: torch.Tensor, *, share: float, number: int, of: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Compute the gradients of one part of the batch. Return the part's share of the loss and its logits.
 
         Args:
-            clips: clips of the part: [b, T, 3, S, S].
+            clips: clips of the part, [b, T, 3, S, S], and perhaps the boxes of their regions.
             labels: labels of the clips: [b].
             share: fraction of the batch that is in this part.
             number: number of the part, from 0.
@@ -101,7 +106,7 @@ class TrainStep:
         if self.graphed:
             torch.compiler.cudagraph_mark_step_begin()
         with autocast(self.device, self.optim.precision):
-            logits = self.model(clips)
+            logits = self.model(*clips)
             loss = F.cross_entropy(logits, labels, label_smoothing=self.optim.smoothing) * share
         meeting = self.gradients.part(first=number == 0, last=number == of - 1) if self.gradients else None
         with meeting or nullcontext():

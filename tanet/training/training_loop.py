@@ -146,7 +146,7 @@ class TrainingLoop:
         lr = lr_at(epoch + step / self.steps, self.recipe.optim)
         set_lr(self.parts.optimizer, lr)
         assert isinstance(batch.views, torch.Tensor)
-        result = train_step(batch.views, batch.labels)
+        result = train_step(batch.views, batch.labels, boxes=batch.boxes)
         self.position = Position(epoch, step + 1, batch.used)
         samples = self.split.train
         videos = tuple(samples[key % len(samples)].path for key in batch.keys)

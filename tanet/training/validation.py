@@ -31,7 +31,7 @@ class Validation:
     def __init__(
         self, recipe: Recipe, split: Split, *, group: ProcessGroup, on_event: OnEvent, stop: StopRequest
     ) -> None:
-        one_view = dataclasses.replace(recipe.eval, clips=1, crops=1)
+        one_view = dataclasses.replace(recipe.eval, clips=1, crops=1, clip_frames=0)
         self.recipe = dataclasses.replace(recipe, eval=one_view)
         self.split, self.group, self.on_event, self.stop = split, group, on_event, stop
         self.bad: dict[int, VideoError] = {}

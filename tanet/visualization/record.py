@@ -18,7 +18,7 @@ from tanet.data.samples import Sample
 from tanet.data.transforms import normalise
 from tanet.errors import UserError
 from tanet.models.insertion.sites import STAGES, Site
-from tanet.models.temporal import find_temporal, insertion_sites
+from tanet.models.temporal import temporal_sites
 from tanet.models.temporal.tam import TAM
 from tanet.models.temporal.tam_ablations import GlobalBranch, GlobalSE, LocalBranch
 from tanet.models.temporal.tam_branches import aggregation_kernel, rows_to_clips
@@ -85,8 +85,7 @@ def last_sites(model: Checkpoint, *, stages: Sequence[str] = STAGES) -> list[Sit
     """
     settings, network = model.recipe.model, model.network
     if isinstance(settings, Network2D) and isinstance(network, VideoNet):
-        temporal = find_temporal(settings.temporal)
-        found = insertion_sites(network.backbone, settings, place=temporal.place) if temporal else []
+        found = temporal_sites(network.backbone, settings)
     else:
         found = list(_tams_of_3d(network))
     last = {site.stage: site for site in found if site.stage.split()[-1] in stages}
@@ -144,11 +143,11 @@ def record_clip(
     """
     require_adaptive(model)
     recipe = model.recipe
-    one = replace(recipe.eval, clips=1, crops=1, frames=0)
+    one = replace(recipe.eval, clips=1, crops=1, frames=0, clip_frames=0)
     item = EvalClips([sample], recipe.data, one, frames=recipe.model.frames)[0]
     if isinstance(item, VideoError):
         raise item
-    views, _ = item  # [1, T, 3, S, S]
+    views, *_ = item  # [1, T, 3, S, S]
     scores, adaptations = record_batch(model, views, stages=stages)
     best = int(scores[0].argmax())
     return RecordedClip(

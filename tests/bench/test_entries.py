@@ -61,6 +61,13 @@ TINY = {
             *["--forms", "eager", "eager channels-last-3d"],
         ],
     ),
+    "hybrids": (
+        {},
+        [
+            *["--networks", "cpnet-resnet18", "--size", "32", "--clips", "1", "--repeats", "2"],
+            *["--device", "cpu", "--forms", "eager"],
+        ],
+    ),
     "speed": (
         {},
         [

@@ -16,7 +16,8 @@ import torch
 
 from tanet.checkpoints import checkpoint
 from tanet.checkpoints.checkpoint import Checkpoint
-from tanet.checkpoints.initialize import load_backbone_weights, load_initial_weights
+from tanet.checkpoints.image_weights import load_backbone_weights
+from tanet.checkpoints.initialize import load_initial_weights
 from tanet.checkpoints.weights import read_weights
 from tanet.models.backbones2d import BACKBONES
 from tanet.models.factory import build

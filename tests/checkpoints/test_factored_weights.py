@@ -204,4 +204,4 @@ def test_convert_stores_views_and_normalisation(tmp_path, capsys):
     assert (data.resize, data.resize_width, data.size, data.window) == (128, 171, 112, 32)
     assert (spec.mean, spec.resize_width) == (IMAGENET.mean, 171)
     assert main(["convert", str(out), str(tmp_path / "b.safetensors"), "--normalisation", "half"]) == 2
-    assert "normalisation is only for a 3D network of another project" in capsys.readouterr().err
+    assert "normalisation is only for a network of another project" in capsys.readouterr().err

@@ -18,7 +18,7 @@ from torch import nn
 from tanet.checkpoints import checkpoint, convert
 from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.checkpoints.convert.write import to_mmaction2
-from tanet.checkpoints.initialize import load_backbone_weights
+from tanet.checkpoints.image_weights import load_backbone_weights
 from tanet.checkpoints.weights import read_weights
 from tanet.errors import UserError, with_article
 from tanet.models.backbones2d import BACKBONES

@@ -7,8 +7,8 @@ import torch
 
 from tanet.checkpoints import checkpoint
 from tanet.checkpoints.checkpoint import Checkpoint
+from tanet.checkpoints.image_weights import load_image_weights
 from tanet.checkpoints.inflate import INFLATED, inflate, load_inflated_weights
-from tanet.checkpoints.initialize import load_image_weights
 from tanet.errors import UserError
 from tanet.models.backbones2d import BACKBONES
 from tanet.models.backbones2d.resnet import Bottleneck, ResNet

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from tanet.checkpoints import checkpoint, convert
-from tanet.checkpoints.initialize import load_backbone_weights, load_initial_weights
+from tanet.checkpoints.image_weights import load_backbone_weights
+from tanet.checkpoints.initialize import load_initial_weights
 from tanet.cli import main
 from tanet.models.backbones2d import BACKBONES
 from tanet.models.factory import build

@@ -278,6 +278,14 @@ def test_jittered_crops_depend_only_on_generator():
     assert (fixed.height, fixed.width, fixed.box.left) == (42, 28, 0)
 
 
+def test_six_crops_are_spread_along_the_longer_side():
+    # The last crop is at the end; the others are at multiples of a fifth of the free space, rounded down.
+    boxes = transforms.eval_boxes(20, 43, size=20, crops=6)
+    assert [(box.top, box.left) for box in boxes] == [(0, left) for left in (0, 4, 8, 12, 16, 23)]
+    boxes = transforms.eval_boxes(43, 20, size=20, crops=6)
+    assert [(box.top, box.left) for box in boxes] == [(top, 0) for top in (0, 4, 8, 12, 16, 23)]
+
+
 def test_ten_crops_are_corners_and_centre_each_mirrored():
     # Free space is 10 down and 15 right; the offsets are multiples of a quarter of it, rounded down.
     frames = torch.arange(20 * 25, dtype=torch.int64).remainder(251).to(torch.uint8)
@@ -289,7 +297,7 @@ def test_ten_crops_are_corners_and_centre_each_mirrored():
         expected = frames[0, :, top : top + 10, left : left + 10].permute(0, 3, 1, 2)
         assert torch.equal(views[2 * number], expected)
         assert torch.equal(views[2 * number + 1], expected.flip(-1))
-    with pytest.raises(UserError, match="crops must be 1, 3 or 10, not 5"):
+    with pytest.raises(UserError, match="crops must be 1, 3, 6 or 10, not 5"):
         transforms.eval_views(frames, resize=20, size=10, crops=5)
 
 

@@ -27,9 +27,18 @@ PUBLISHED = {
     "csn-10x3": ("dense", 32, "video", 10, 0, 3, 256, 256, "tanet", "softmax"),
     "csn-10x1": ("dense", 32, "video", 10, 0, 1, 256, 224, "tanet", "softmax"),
     "artnet-25x10": ("dense", 32, "video", 25, 0, 10, 128, 112, "tanet", "softmax"),
+    "tsn-25x10": ("uniform", 64, "video", 1, 0, 10, 256, 224, "tsm", "logits"),
+    "tsn-25x10-299": ("uniform", 64, "video", 1, 0, 10, 341, 299, "tsm", "logits"),
+    "trn-1x10": ("uniform", 64, "video", 1, 0, 10, 256, 224, "tsm", "logits"),
+    "blvnet-1x1": ("uniform", 64, "video", 1, 0, 1, 224, 224, "tsm", "logits"),
+    "blvnet-3x3": ("dense", 32, "video", 3, 0, 3, 256, 256, "tanet", "logits"),
+    "cpnet-8x6": ("dense", 32, "video", 8, 0, 6, 224, 224, "tanet", "softmax"),
+    "graph-1x3": ("dense", 32, "video", 1, 0, 3, 256, 256, "tanet", "softmax"),
 }
 WIDTHS = {"r2plus1d-10x1": 171, "torchvision-5x1": 171, "artnet-25x10": 170}
 """Width of the frames before the crop, if it does not follow from the shape of the video."""
+CLIP_FRAMES = {"tsn-25x10": 25, "tsn-25x10-299": 25, "cpnet-8x6": 24}
+"""Frames per clip, if a test has another number than the training."""
 FRAMES = ("sampling", "window", "rate")
 VIEWS = ("clips", "frames", "crops", "resize", "size", "style", "average")
 
@@ -44,7 +53,7 @@ class AnyFrames(Network2D):
 def test_protocol_sets_published_values_and_nothing_else(name):
     before = Recipe(
         data=Data(root="here", sampling="dense", window=32, workers=1),
-        model=AnyFrames(frames=16),
+        model=AnyFrames(frames=16, temporal="none"),
         eval=Eval(clips=7, resize=300, size=299, style="tsm", average="softmax", batch=5, every=3),
     )
     after = find_protocol(name).apply(before)
@@ -52,7 +61,8 @@ def test_protocol_sets_published_values_and_nothing_else(name):
     found = [getattr(data, name) for name in FRAMES] + [getattr(eval, name) for name in VIEWS]
     assert tuple(found) == PUBLISHED[name]
     assert eval.resize_width == WIDTHS.get(name, 0)
-    views = {name: getattr(before.eval, name) for name in (*VIEWS, "resize_width")}
+    assert eval.clip_frames == CLIP_FRAMES.get(name, 0)
+    views = {name: getattr(before.eval, name) for name in (*VIEWS, "resize_width", "clip_frames")}
     frames = {name: getattr(before.data, name) for name in FRAMES}
     restored = dataclasses.replace(
         after, data=dataclasses.replace(data, **frames), eval=dataclasses.replace(eval, **views)

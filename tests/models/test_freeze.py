@@ -15,7 +15,10 @@ from tanet.models.meta import on_meta
 from tanet.recipes.network2d import Network2D
 from tests.support.narrow_networks import NARROW, SIZE
 
-IMAGE = {name: Network2D(backbone=name, frames=4) for name in BACKBONES}
+IMAGE = {
+    name: Network2D(backbone=name, temporal="none" if name.startswith("bl") else "tam", frames=4)
+    for name in BACKBONES
+}
 SMALL = Network2D(backbone="resnet18_w16", frames=4)
 
 

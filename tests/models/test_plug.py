@@ -23,15 +23,18 @@ SITES = {  # number of blocks in res2, res3, res4, res5
     "mobilenet_v2": [2, 3, 7, 4],
     "shufflenet_v2_x1_0": [0, 4, 8, 4],
     "inception_v3": [0, 6, 9, 6],
+    "inception_v3_cuhk": [0, 6, 9, 6],
+    "bn_inception": [0, 4, 10, 6],
 }
-POSITIONS = [(name, position) for name in BACKBONES for position in "abcd"]
+POSITIONS = [(name, position) for name in SITES for position in ("a", "b", "c", "d", "input")]
 MISSING = {  # positions that the block of a network does not have
     ("resnet18", "c"),
     ("resnet18_w16", "c"),
     ("resnet34", "c"),
-    ("inception_v3", "c"),
-    ("inception_v3", "d"),
+    *((name, place) for name in ("inception_v3", "inception_v3_cuhk", "bn_inception") for place in "cd"),
 }
+BLOCKS = {"inception_v3": 11, "inception_v3_cuhk": 11, "bn_inception": 11}
+"""Sites before blocks, if there are more than one site in a block. BN-Inception: one of them in its stem."""
 
 
 def build_on_meta(name):
@@ -39,13 +42,13 @@ def build_on_meta(name):
         return BACKBONES[name](classes=10)
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", SITES)
 def test_every_block_has_one_insertion_site(name):
     stages = [site.stage for site in find_sites(build_on_meta(name), place="b")]
     assert [stages.count(stage) for stage in ("res2", "res3", "res4", "res5")] == SITES[name]
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", SITES)
 def test_plugged_network_loads_state_dict_of_2d_network(name):
     plain = build_on_meta(name).state_dict()
     network = plug(build_on_meta(name), lambda channels: TAM(channels, frames=4))
@@ -62,11 +65,12 @@ def test_plugged_identity_keeps_output_bitwise(name, position):
         with pytest.raises(ValueError, match=f"position {position}"):
             find_sites(build_on_meta(name), place=position)
         return
-    if name in ("resnet18_w16", "resnet34", "resnet101", "resnet152"):
-        pytest.skip("differs from resnet18 or resnet50 in depth or width only")
+    if name in ("resnet18_w16", "resnet34", "resnet101", "resnet152", "inception_v3_cuhk"):
+        pytest.skip("differs from another network in depth, width or single layers only")
     torch.manual_seed(0)
     network = BACKBONES[name](classes=10).eval()
-    images = torch.randn(2, 3, 75, 75)
+    side = 96 if name == "bn_inception" else 75
+    images = torch.randn(2, 3, side, side)
     with torch.inference_mode():
         before = network(images)
         seen = []
@@ -83,7 +87,7 @@ def test_plugged_identity_keeps_output_bitwise(name, position):
 
         plug(network, Identity, position=position)
         assert torch.equal(network(images), before)
-    assert len(seen) == sum(SITES[name])
+    assert len(seen) == BLOCKS.get(name if position == "input" else "", sum(SITES[name]))
 
 
 def test_position_b_is_between_relu_and_conv2():

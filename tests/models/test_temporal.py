@@ -12,7 +12,10 @@ from tanet.models.backbones2d import BACKBONES
 from tanet.models.factory import build
 from tanet.models.meta import on_meta
 from tanet.models.temporal import TEMPORAL
+from tanet.models.temporal.gst import GroupedConv
 from tanet.models.temporal.non_local import NonLocal
+from tanet.models.temporal.stm import STM
+from tanet.models.temporal.tada import Calibration, PooledNorm
 from tanet.models.temporal.tam import TAM
 from tanet.models.temporal.tam_ablations import GlobalBranch, GlobalSE, LocalBranch
 from tanet.models.temporal.tei import TEI
@@ -39,6 +42,13 @@ def make(name, frames):
         "i3d": lambda: SideTaps(nn.Conv2d(C, 8, 3, stride=2, padding=1), frames=frames),
         "i3d 5": lambda: SideTaps(nn.Conv2d(C, 8, 1), frames=frames, kernel=5),
         "nonlocal": lambda: NonLocal(C, frames=frames),
+        "dot": lambda: NonLocal(C, frames=frames, attention="dot"),
+        "gaussian": lambda: NonLocal(C, frames=frames, attention="gaussian"),
+        "gst": lambda: GroupedConv(nn.Conv2d(C, 8, 3, stride=2, padding=1), frames=frames),
+        "gst large": lambda: GroupedConv(nn.Conv2d(C, 8, 3, padding=1), frames=frames, groups=1),
+        "stm": lambda: STM(nn.Conv2d(C, 8, 3, stride=2, padding=1, bias=False), frames=frames),
+        "calibration": lambda: Calibration(C, frames=frames),
+        "pooled norm": lambda: PooledNorm(C, frames=frames),
         "global": lambda: GlobalBranch(frames=frames),
         "global 5": lambda: GlobalBranch(frames=frames, alpha=3, kernel=5),
         "local": lambda: LocalBranch(C, frames=frames),
@@ -51,6 +61,7 @@ def make(name, frames):
 KINDS = (
     *("pool", "pool 5", "tconv", "tconv 5", "tsm", "tei", "i3d", "i3d 5", "nonlocal"),
     *("global", "global 5", "local", "global+se", "tam-ibm"),
+    *("dot", "gaussian", "gst", "gst large", "stm", "calibration", "pooled norm"),
 )
 
 
@@ -131,16 +142,97 @@ def i3d(clip, w, k):
     )
 
 
+def places(clip, w):
+    """Return query, key and value of a non-local block, [places, C/2] each; None if it has no such weight."""
+    found = []
+    for name in ("theta", "phi", "g"):
+        if f"{name}.weight" not in w:
+            found.append(None)
+            continue
+        maps = torch.einsum("oc,tchw->tohw", w[f"{name}.weight"][..., 0, 0], clip)
+        maps = maps + w[f"{name}.bias"][:, None, None]
+        maps = maps if name == "theta" else F.max_pool2d(maps, 2)
+        found.append(maps.permute(0, 2, 3, 1).reshape(-1, C // 2))
+    return found
+
+
 def nonlocal_(clip, w, k):
-    inner = {
-        n: torch.einsum("oc,tchw->tohw", w[f"{n}.weight"][..., 0, 0], clip) + w[f"{n}.bias"][:, None, None]
-        for n in ("theta", "phi", "g")
-    }
-    query = inner["theta"].permute(0, 2, 3, 1).reshape(-1, C // 2)
-    key, value = (F.max_pool2d(inner[n], 2).permute(0, 2, 3, 1).reshape(-1, C // 2) for n in ("phi", "g"))
-    found = (query @ key.T).softmax(-1) @ value  # [T·H·W, C/2]
+    query, key, value = places(clip, w)
+    return attended(clip, w, (query @ key.T).softmax(-1) @ value)
+
+
+def attended(clip, w, found):
+    """Return the output of a non-local block that has found [T·H·W, C/2]."""
     out = eval_batch_norm(found @ w["out.weight"][..., 0, 0].T + w["out.bias"], w, "norm")
     return clip + out.view(len(clip), *clip.shape[2:], C).permute(0, 3, 1, 2)
+
+
+def dot(clip, w, k):
+    query, key, value = places(clip, w)
+    return attended(clip, w, (query @ key.T / len(key)) @ value)
+
+
+def gaussian(clip, w, k):
+    key = F.max_pool2d(clip, 2).permute(0, 2, 3, 1).reshape(-1, C)
+    return attended(
+        clip, w, (clip.permute(0, 2, 3, 1).reshape(-1, C) @ key.T).softmax(-1) @ places(clip, w)[2]
+    )
+
+
+def gst(clip, w, k):
+    space, time = w["space.weight"], w["temporal.weight"].chunk(3)
+    stride = 2 if space.shape[1] < C else 1
+    first, last = clip[:, : space.shape[1]], clip[:, -space.shape[1] :]
+    return torch.stack(
+        [
+            torch.cat(
+                (
+                    F.conv2d(first[t], space, stride=stride, padding=1),
+                    sum(
+                        F.conv2d(frame_at(last, t + i - 1), time[i], stride=stride, padding=1)
+                        for i in range(3)
+                    ),
+                )
+            )
+            for t in range(len(clip))
+        ]
+    )
+
+
+def maps_batch_norm(maps, w, name):
+    """Apply the BatchNorm `name` in evaluation mode to maps [T, C, H, W]."""
+    return eval_batch_norm(maps.movedim(1, -1), w, name).movedim(-1, 1)
+
+
+def stm(clip, w, k):
+    shifted = maps_batch_norm(filter_frames(clip, w["temporal.shift.weight"]), w, "temporal.shift.norm")
+    m = {name.removeprefix("temporal.motion."): tensor for name, tensor in w.items()}
+    narrow = maps_batch_norm(F.conv2d(clip, m["reduce.weight"]), m, "norm")
+    moved = [
+        F.conv2d(narrow[t + 1 : t + 2], m["next.weight"], padding=1, groups=narrow.shape[1])[0] - narrow[t]
+        for t in range(len(clip) - 1)
+    ]
+    moved = torch.stack([*moved, torch.zeros_like(narrow[0])])
+    motion = maps_batch_norm(F.conv2d(moved, m["expand.weight"], stride=2), m, "norm_out")
+    return F.conv2d(shifted, w["space.weight"], stride=2, padding=1) + motion
+
+
+def conv1d_at(rows, weight, t):
+    """Compute Σ_i weight[:, :, i] rows[t + i - 1] for rows [T, C]."""
+    return sum(weight[:, :, i] @ frame_at(rows, t + i - 1) for i in range(3))
+
+
+def calibration(clip, w, k):
+    s = clip.mean((2, 3))  # [T, C]
+    s = s + w["g.weight"][:, :, 0] @ s.mean(0) + w["g.bias"]
+    hidden = torch.stack([conv1d_at(s, w["a.weight"], t) + w["a.bias"] for t in range(len(clip))])
+    hidden = eval_batch_norm(hidden, w, "norm").relu()
+    alpha = torch.stack([1 + conv1d_at(hidden, w["b.weight"], t) for t in range(len(clip))])
+    return clip * alpha[..., None, None]
+
+
+def pooled_norm(clip, w, k):
+    return maps_batch_norm(pool(clip, w, 3), w, "norm")
 
 
 def local(clip, w, k):
@@ -169,13 +261,22 @@ FORMULAS = {
     "local": local,
     "global+se": global_se,
     "tam-ibm": lambda clip, w, k: filter_frames(clip, w["weight"]).relu(),
+    "dot": dot,
+    "gaussian": gaussian,
+    "gst": gst,
+    "gst large": gst,
+    "stm": stm,
+    "calibration": calibration,
+    "pooled norm": pooled_norm,
 }
 
 
 def apply_formula(kind, clip, w):
     """Compute the output of a module of the given kind with weights w for one clip [T, C, H, W]."""
+    if kind in FORMULAS:
+        return FORMULAS[kind](clip, w, 3)
     name, _, k = kind.partition(" ")
-    return FORMULAS[name](clip, w, int(k or 3))
+    return FORMULAS[name](clip, w, int(k))
 
 
 def randomise(module):
@@ -249,7 +350,7 @@ def test_shift_keeps_inner_frames_of_constant_clip():
     assert (y[0, C // 8 : C // 4] == 0).all()
 
 
-@pytest.mark.parametrize("name", ["i3d", "nonlocal", "tconv", "tam-ibm"])
+@pytest.mark.parametrize("name", ["i3d", "nonlocal", "tconv", "tam-ibm", "tada"])
 def test_initial_logits_equal_2d_network(name):
     torch.manual_seed(0)
     plain = build(Network2D(backbone="resnet18", temporal="none", frames=4), classes=5).eval()
@@ -270,14 +371,34 @@ def test_resnet50_has_five_non_local_blocks_at_positions_of_paper():
 
 
 SMALL = {"inception_v3": 75}
-DEEP = ("resnet101", "resnet152")  # same blocks as ResNet-50, but more of them
+# Networks with the blocks of another one
+DEEP = ("resnet34", "resnet101", "resnet152", "resnext50_32x4d", "resnet18_w16", "inception_v3_cuhk")
+GROUPED = ("resnext50_32x4d", "thin_resnext", "mobilenet_v2", "shufflenet_v2_x1_0")
+
+
+def has_place(name, backbone):
+    """Tell whether a 2D network has places for a temporal module."""
+    if backbone.startswith("blresnet") or (name in ("gst", "stm", "tada") and "inception" in backbone):
+        return False
+    return name != "gst" or backbone not in GROUPED
+
+
 PAIRS = [
-    (name, backbone) for name in NAMES for backbone in BACKBONES if name == "tam" or backbone not in DEEP
+    (name, backbone)
+    for name in NAMES
+    for backbone in BACKBONES
+    if (name == "tam" or backbone not in DEEP) and has_place(name, backbone)
 ]
 ONE_PER_PLACE = ("tam", "tsm", "i3d", "nonlocal")
 TRAINED = [
-    *((name, backbone) for name in NAMES for backbone in (*BLOCKS, "shufflenet_v2_x1_0")),
+    *(
+        (name, backbone)
+        for name in NAMES
+        for backbone in (*BLOCKS, "shufflenet_v2_x1_0")
+        if has_place(name, backbone)
+    ),
     *((name, backbone) for name in ONE_PER_PLACE for backbone in ("mobilenet_v2", "inception_v3")),
+    ("tam", "bn_inception"),
 ]
 
 
@@ -355,8 +476,8 @@ def test_network_compiles_to_one_graph(name, thin_networks):
         answer.sum().backward()
 
 
-@pytest.mark.parametrize("name", ["i3d", "nonlocal"])
-def test_i3d_and_nonlocal_reject_a_position(name):
+@pytest.mark.parametrize("name", ["i3d", "nonlocal", "gst", "tada"])
+def test_modules_with_fixed_places_reject_a_position(name):
     with pytest.raises(ValueError, match=f"{name} is placed .*: its position must be auto, not c"):
         build(Network2D(backbone="resnet50", temporal=name, position="c"), classes=5)
 
@@ -401,6 +522,19 @@ def test_every_module_can_be_inserted_in_every_backbone():
     with on_meta():
         for name, backbone in PAIRS:
             build(Network2D(backbone=backbone, temporal=name, frames=2), classes=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "backbone", "cause"),
+    [
+        ("tam", "blresnet50", "no places for temporal modules"),
+        ("gst", "mobilenet_v2", "3×3 convolutions without groups"),
+        ("stm", "bn_inception", "does not exist in the branches of Inception"),
+    ],
+)
+def test_networks_without_places_for_a_module_are_refused(name, backbone, cause):
+    with pytest.raises(ValueError, match=cause), on_meta():
+        build(Network2D(backbone=backbone, temporal=name, frames=2), classes=3)
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "tam"])

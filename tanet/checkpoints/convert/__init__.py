@@ -1,4 +1,4 @@
-"""Conversion of other projects' checkpoints to tanet's format, and of TANets to other projects' formats.
+"""Conversion of other projects' checkpoints to tanet's format, and of networks to other projects' formats.
 
 The command line runs the conversion, for example:
 
@@ -10,6 +10,7 @@ is executed.
 """
 
 from tanet.checkpoints.convert.read import ConvertedCheckpoint, read
+from tanet.checkpoints.convert.structure2d import Temporal
 from tanet.checkpoints.convert.write import Target, to_mmaction2, to_official, write
 
-__all__ = ["ConvertedCheckpoint", "Target", "read", "to_mmaction2", "to_official", "write"]
+__all__ = ["ConvertedCheckpoint", "Target", "Temporal", "read", "to_mmaction2", "to_official", "write"]

@@ -52,6 +52,14 @@ def read_config(beside: Mapping[str, Any]) -> ClipConfig:
     return _mmaction2(config) if config else ClipConfig()
 
 
+def shift_div_in_config(beside: Mapping[str, Any]) -> int | None:
+    """Return the `shift_div` in mmaction2's config, which its files hold as text; None if it is not there."""
+    meta = beside.get("meta")
+    texts = [value for value in meta.values() if isinstance(value, str)] if isinstance(meta, dict) else []
+    found = {int(number) for text in texts for number in re.findall(r"\bshift_div\s*=\s*(\d+)", text)}
+    return found.pop() if len(found) == 1 else None
+
+
 def _pyslowfast(text: str) -> ClipConfig:
     size = _number(text, r"\bTRAIN_CROP_SIZE:\s*(\d+)")
     attention = re.search(r"\bINSTANTIATION:\s*(\w+)", text)

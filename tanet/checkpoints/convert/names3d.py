@@ -6,7 +6,7 @@ same table reads and writes. {n} is a stage, {i} a block, {leaf} the last part o
 
 from collections.abc import Iterable, Iterator
 
-from tanet.checkpoints.convert import names3d_factored
+from tanet.checkpoints.convert import names3d_factored, names_hybrid
 from tanet.checkpoints.convert.weight_names import Names, translate
 
 PYSLOWFAST_BLOCK = {
@@ -223,6 +223,8 @@ TABLES: dict[str, dict[str, Names]] = {
     "s3d": names3d_factored.S3D,
     "video-resnet": names3d_factored.VIDEO_RESNET,
     "csn": {**names3d_factored.CSN, "pytorchvideo": RESNET3D["pytorchvideo"]},
+    "eco": {"ECO-pytorch": names_hybrid.ECO},
+    "blvnet": {"IBM": names_hybrid.BLVNET},
 }
 """Family of networks → codebase → table."""
 

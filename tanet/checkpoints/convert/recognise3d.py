@@ -1,4 +1,4 @@
-"""Recognition of 3D networks of ten codebases.
+"""Recognition of 3D networks, ECO and bLVNet-TAM of twelve codebases.
 
 The names of the weights tell the codebase and the family. The shapes tell depth, width, temporal kernels and
 non-local blocks. The clip and the strides do not show; they come from the architecture that fits best, from a
@@ -18,6 +18,7 @@ from tanet.checkpoints.convert.layouts import (
     without_split_statistics,
     without_text_module,
 )
+from tanet.checkpoints.convert.layouts2d import stack_taps
 from tanet.checkpoints.convert.names3d import TABLES, swapped, translated
 from tanet.checkpoints.convert.origins import Origin, find_origin
 from tanet.checkpoints.convert.structure3d import structure_of
@@ -40,11 +41,14 @@ TITLES = {
     "s3d": "S3D",
     "video-resnet": "R(2+1)D",
     "csn": "CSN",
+    "eco": "ECO",
+    "blvnet": "bLVNet-TAM",
 }
 SHOWN = (
     *("blocks", "fast_blocks", "temporal_blocks", "stem_kernel", "non_local"),
     *("width_factor", "depth_factor"),
     *("gates", "stem", "convolutions", "style", "interaction"),
+    *("variant", "depth"),
 )
 """Settings that the weights show and that tell architectures apart."""
 
@@ -89,6 +93,8 @@ def recognise3d(
         state = to_pyslowfast(state)
     elif is_vmz_caffe2(list(state)):
         state = to_vmz(state)
+    elif any(name.startswith("baseline_model.") for name in state):
+        state = stack_taps(state)
     state = without_text_module(without_split_statistics(state))
     found = find_origin(state)
     if found is None:
@@ -119,11 +125,12 @@ def recognise3d(
     source = "as asked for" if normalisation else f"as in the code of {origin.codebase}"
     if config.normalisation and not normalisation:
         source = "as in the config in the file"
-    notes = (*notes, f"clips are normalised {source}: {_normalisation_text(spec)}")
+    notes = (*notes, f"clips are normalised {source}: {normalisation_text(spec)}")
     return Recognised3D(kind, origin, model, spec, classes, ours, notes)
 
 
-def _normalisation_text(spec: InputSpec) -> str:
+def normalisation_text(spec: InputSpec) -> str:
+    """Return a normalisation as text, for messages."""
     mean, std = (", ".join(f"{value:g}" for value in values) for values in (spec.mean, spec.std))
     low, high = spec.range
     return f"mean {mean} and std {std} of {spec.channels.upper()} values from {low:g} to {high:g}"

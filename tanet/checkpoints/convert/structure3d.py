@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 from tanet.checkpoints.convert.layouts import State
 from tanet.errors import UserError, with_article
+from tanet.models.backbones2d.big_little import DEPTHS
 from tanet.models.video_backbones.resnet3d import temporal_pattern
 from tanet.recipes.networks3d import SomeBlocks
 
@@ -127,6 +128,17 @@ def _depths(ours: State) -> tuple[int, ...]:
     return tuple(len(_block_numbers(ours, "", stage)) for stage in STAGES)
 
 
+def _eco(ours: State) -> dict[str, Any]:
+    if "conv1.weight" in ours:
+        return {"variant": "c3d"}
+    return {"variant": "full" if "layers2d.inception_5b.1x1.weight" in ours else "lite"}
+
+
+def _blvnet(ours: State) -> dict[str, Any]:
+    blocks = 1 + max(int(match[1]) for name in ours if (match := re.match(r"layer3\.big\.(\d+)\.", name)))
+    return {"depth": next((depth for depth, counts in DEPTHS.items() if counts[2] == blocks + 1), 50)}
+
+
 STRUCTURES: dict[str, Callable[[State], dict[str, Any]]] = {
     "resnet3d": _resnet3d,
     "slowfast": _slowfast,
@@ -134,5 +146,7 @@ STRUCTURES: dict[str, Callable[[State], dict[str, Any]]] = {
     "s3d": _s3d,
     "video-resnet": _video_resnet,
     "csn": _csn,
+    "eco": _eco,
+    "blvnet": _blvnet,
 }
 """Family of networks → function that returns its settings. Inception-I3D has none."""

@@ -16,9 +16,9 @@ from pathlib import Path
 import safetensors.torch
 
 from tanet.checkpoints import checkpoint as checkpoints
+from tanet.checkpoints.convert.names2d import to_torchvision
 from tanet.checkpoints.convert.read import read
-from tanet.checkpoints.convert.weight_names import to_torchvision
-from tanet.checkpoints.initialize import load_backbone_weights
+from tanet.checkpoints.image_weights import load_backbone_weights
 from tanet.checkpoints.pretrained.cache import (
     cache_folder,
     cache_state,

@@ -1,7 +1,7 @@
 """2D networks, which classify images: [N, 3, H, W] → logits [N, classes].
 
 Parameters and buffers are named as in torchvision, so torchvision's ImageNet state dicts load with
-strict=True.
+strict=True. Networks that torchvision does not have are named as in the code of their authors.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,9 @@ from collections.abc import Callable
 from torch import nn
 
 from tanet.errors import UserError
-from tanet.models.backbones2d.inception_v3 import inception_v3
+from tanet.models.backbones2d.big_little import blresnet50, blresnet101
+from tanet.models.backbones2d.bn_inception import bn_inception
+from tanet.models.backbones2d.inception_v3 import inception_v3, inception_v3_cuhk
 from tanet.models.backbones2d.mobilenet_v2 import mobilenet_v2
 from tanet.models.backbones2d.resnet import (
     resnet18,
@@ -33,6 +35,10 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "mobilenet_v2": mobilenet_v2,
     "shufflenet_v2_x1_0": shufflenet_v2_x1_0,
     "inception_v3": inception_v3,
+    "inception_v3_cuhk": inception_v3_cuhk,
+    "bn_inception": bn_inception,
+    "blresnet50": blresnet50,
+    "blresnet101": blresnet101,
 }
 
 

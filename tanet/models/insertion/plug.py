@@ -6,9 +6,11 @@ of the site runs the temporal module before, after or beside the site:
     before    site(temporal(x))        after    temporal(site(x))        beside    site(x) + temporal(x)
 
 No parameter of the 2D network is renamed, so an ImageNet state dict can be loaded before or after plugging.
+There is one exception: a module that must cut or surround a convolution takes its place (`replace`). The
+convolution is then its child `space`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -46,15 +48,34 @@ def plug(
 
 def plug_at(network: nn.Module, chosen: list[Site], make: Callable[[Site], nn.Module]) -> nn.Module:
     """Insert a temporal module, built by `make`, at each site in `chosen`. Change and return the network."""
-    if not chosen:
+    return plug_all(network, [(chosen, make)])
+
+
+def plug_all(
+    network: nn.Module, groups: Sequence[tuple[list[Site], Callable[[Site], nn.Module]]]
+) -> nn.Module:
+    """Insert modules of several kinds. Change and return the network.
+
+    Args:
+        network: a plain 2D network.
+        groups: the sites of each kind of module, and the function that builds the module of a site.
+
+    Raises:
+        UserError: a kind of module has no site, or the network already has temporal modules.
+    """
+    if not all(chosen for chosen, _ in groups):
         raise UserError(f"{type(network).__name__} has no block in the chosen stages: choose other stages")
     plugged = next((name for name, _ in network.named_modules() if name.endswith(".temporal")), None)
     if plugged:
         raise UserError(f"the network has a temporal module already: {plugged}; use a plain 2D network")
     # Build all modules before inserting any, so that an error leaves the network unchanged.
-    made = [make(site) for site in chosen]
-    for site, temporal in zip(chosen, made, strict=True):
+    made = [(site, make(site)) for chosen, make in groups for site in chosen]
+    for site, temporal in made:
         temporal.train(network.training)  # a network in evaluation mode stays in it
+        if site.when == "replace":
+            parent, _, child = site.name.rpartition(".")
+            setattr(network.get_submodule(parent), child, temporal)
+            continue
         site.module.add_module("temporal", temporal)
         if site.when == "before":
             site.module.register_forward_pre_hook(_before)

@@ -9,12 +9,16 @@ paper.)
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from torch import nn
 
 from tanet.errors import UserError
 from tanet.models.insertion.sites import Placement, Site, find_sites
+from tanet.models.temporal.gst import GroupedConv
 from tanet.models.temporal.non_local import NonLocal
+from tanet.models.temporal.stm import STM
+from tanet.models.temporal.tada import Calibration, PooledNorm
 from tanet.models.temporal.tam import TAM
 from tanet.models.temporal.tam_ablations import GlobalBranch, GlobalSE, LocalBranch
 from tanet.models.temporal.tei import TEI
@@ -23,7 +27,9 @@ from tanet.models.temporal.temporal_conv import SideTaps, TemporalConv, Temporal
 from tanet.models.temporal.temporal_shift import TemporalShift
 from tanet.recipes.recipe import Network2D
 
-__all__ = ["TAM", "TEMPORAL", "TemporalModule", "find_temporal", "insertion_sites"]
+__all__ = ["TAM", "TEMPORAL", "TemporalModule", "find_temporal", "insertions", "temporal_sites"]
+
+Make = Callable[[Site, Network2D], nn.Module]
 
 
 @dataclass(frozen=True)
@@ -31,9 +37,11 @@ class TemporalModule:
     """Entry of TEMPORAL: the default place of a temporal module, and the function that builds the module."""
 
     place: Placement
-    """Default place (see insertion/sites.py). If it is "a", "b", "c" or "d", a recipe's `position` can choose
-    another of these four. "beside" and "block" are fixed."""
-    make: Callable[[Site, Network2D], nn.Module]
+    """Default place (see insertion/sites.py). If it is "a" or "b", a recipe's `position` can choose another
+    of the places a, b, c, d and input. Other default places are fixed."""
+    make: Make
+    second: tuple[Placement, Make] | None = None
+    """Place and function of a second module in each block, or None. Both places are then fixed."""
 
 
 def _tam(site: Site, model: Network2D) -> nn.Module:
@@ -84,6 +92,15 @@ def _global_se(site: Site, model: Network2D) -> nn.Module:
     )
 
 
+def _conv_of(site: Site) -> nn.Conv2d:
+    assert isinstance(site.module, nn.Conv2d)  # `find_sites` has checked it
+    return site.module
+
+
+def _gst(site: Site, model: Network2D) -> nn.Module:
+    return GroupedConv(_conv_of(site), frames=model.frames, share=model.gst_share, groups=model.gst_groups)
+
+
 # "none" is the plain 2D network (C2D, TSN), which combines frames only by averaging their logits.
 TEMPORAL: dict[str, TemporalModule | None] = {
     "none": None,
@@ -103,7 +120,21 @@ TEMPORAL: dict[str, TemporalModule | None] = {
     "tam-ibm": TemporalModule(
         "a", lambda site, model: TemporalAggregation(site.channels, frames=model.frames)
     ),
+    "gst": TemporalModule("conv2", _gst),
+    "stm": TemporalModule("conv2", lambda site, model: STM(_conv_of(site), frames=model.frames)),
+    "tada": TemporalModule(
+        "b",
+        lambda site, model: Calibration(site.channels, frames=model.frames),
+        second=("norm2", lambda site, model: PooledNorm(site.channels, frames=model.frames)),
+    ),
 }
+
+FIXED: dict[Placement, str] = {
+    "block": "after every other block of res3 and res4",
+    "beside": "beside a block's first convolution",
+    "conv2": "in the place of a block's 3×3 convolution",
+}
+"""Places that a recipe's `position` cannot change."""
 
 
 def find_temporal(name: str) -> TemporalModule | None:
@@ -117,21 +148,70 @@ def find_temporal(name: str) -> TemporalModule | None:
     return TEMPORAL[name]
 
 
-def insertion_sites(network: nn.Module, model: Network2D, *, place: Placement) -> list[Site]:
-    """Return the places (sites) in a 2D network where the model's temporal module is inserted.
+def insertions(network: nn.Module, model: Network2D) -> list[tuple[list[Site], Callable[[Site], nn.Module]]]:
+    """Return what is inserted into a 2D network: for each kind of module, its sites and how it is built.
 
     Args:
         network: the 2D network.
-        model: settings. `position` replaces `place` unless it is "auto"; `stages` and `blocks` select blocks.
-        place: default place of the temporal module.
+        model: settings. `position` replaces the default place of the temporal module unless it is "auto";
+            `stages` and `blocks` select blocks.
 
     Raises:
-        UserError: the network does not have this place, or `position` is not "auto" but the place of the
-            temporal module cannot be replaced, or no block has a shortcut but `blocks` asks for one.
+        UserError: the temporal module is unknown, the network does not have its place, or two settings
+            contradict each other.
     """
-    found = _sites_in_stages(network, model, place=place)
+    found: list[tuple[list[Site], Callable[[Site], nn.Module]]] = []
+    temporal = find_temporal(model.temporal)
+    if temporal is not None:
+        found.append((temporal_sites(network, model), partial(_make, temporal.make, model)))
+        if temporal.second is not None:
+            place, make = temporal.second
+            found.append((_chosen_sites(network, model, place=place), partial(_make, make, model)))
+    if model.non_local != "none":
+        if model.temporal == "nonlocal":
+            raise UserError("model.temporal nonlocal already adds non-local blocks: set model.non_local none")
+        sites = [site for site in _alternate_blocks(network) if site.stage in model.stages]
+        found.append((sites, partial(_make, _non_local, model)))
+    return found
+
+
+def temporal_sites(network: nn.Module, model: Network2D) -> list[Site]:
+    """Return the places of the model's temporal module in a 2D network; [] for the plain 2D network.
+
+    Raises:
+        UserError: as `insertions`.
+    """
+    temporal = find_temporal(model.temporal)
+    if temporal is None:
+        return []
+    if model.position == "auto":
+        return _chosen_sites(network, model, place=temporal.place)
+    where = "before conv2 and beside its BatchNorm" if temporal.second else FIXED.get(temporal.place)
+    if where:
+        raise UserError(
+            f"{model.temporal} is placed {where}: its position must be auto, not {model.position}"
+        )
+    return _chosen_sites(network, model, place=model.position)
+
+
+def _make(make: Make, model: Network2D, site: Site) -> nn.Module:
+    return make(site, model)
+
+
+def _non_local(site: Site, model: Network2D) -> nn.Module:
+    assert model.non_local != "none"
+    return NonLocal(site.channels, frames=model.frames, attention=model.non_local)
+
+
+def _chosen_sites(network: nn.Module, model: Network2D, *, place: Placement) -> list[Site]:
+    """Return the sites at a place, in the stages and blocks that the settings select."""
+    if place == "block":
+        return [site for site in _alternate_blocks(network) if site.stage in model.stages]
+    found = find_sites(network, place=place, stages=model.stages)
     if model.blocks == "all":
         return found
+    if model.blocks == "alternate":
+        return [site for stage in model.stages for site in [s for s in found if s.stage == stage][::2]]
     if chosen := [site for site in found if site.shortcut]:
         return chosen
     raise UserError(
@@ -140,24 +220,7 @@ def insertion_sites(network: nn.Module, model: Network2D, *, place: Placement) -
     )
 
 
-def _sites_in_stages(network: nn.Module, model: Network2D, *, place: Placement) -> list[Site]:
-    if place == "block":
-        _keep_place(model, "after every other block of res3 and res4")
-        blocks = find_sites(network, place="block")
-        alternate = [
-            site for stage in ("res3", "res4") for site in [s for s in blocks if s.stage == stage][::2]
-        ]
-        return [site for site in alternate if site.stage in model.stages]
-    if place == "beside":
-        _keep_place(model, "beside a block's first convolution")
-        return find_sites(network, place="beside", stages=model.stages)
-    return find_sites(
-        network, place=place if model.position == "auto" else model.position, stages=model.stages
-    )
-
-
-def _keep_place(model: Network2D, where: str) -> None:
-    if model.position != "auto":
-        raise UserError(
-            f"{model.temporal} is placed {where}: its position must be auto, not {model.position}"
-        )
+def _alternate_blocks(network: nn.Module) -> list[Site]:
+    """Return the sites after every other block of res3 and res4."""
+    blocks = find_sites(network, place="block")
+    return [site for stage in ("res3", "res4") for site in [s for s in blocks if s.stage == stage][::2]]

@@ -161,14 +161,17 @@ class ResNet3DNetwork(ClipNetwork):
 
     def windows(self, clips: torch.Tensor) -> torch.Tensor:
         """Compute the features of each window: [B, T, 3, H, W] → [B, P, F]."""
+        return average_windows(self.maps(clips), self.head_window)
+
+    def maps(self, clips: torch.Tensor) -> torch.Tensor:
+        """Compute the last feature maps: [B, T, 3, H, W] → [B, F, T', H', W']."""
         x = pool_stem(self.stem(to_maps(clips)), self.pool1)
         x = self.res2(x)
         if self.pool2 == "2x1x1":
             x = F.max_pool3d(x, (2, 1, 1))
         elif self.pool2 == "3x1x1":
             x = F.max_pool3d(x, (3, 1, 1), stride=(2, 1, 1), padding=(1, 0, 0))
-        x = self.res5(self.res4(self.res3(x)))
-        return average_windows(x, self.head_window)
+        return self.res5(self.res4(self.res3(x)))
 
 
 def pool_stem(x: torch.Tensor, kind: str = "space") -> torch.Tensor:

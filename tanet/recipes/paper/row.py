@@ -27,4 +27,10 @@ class Row:
     has_products: bool = False
     """Whether `gflops` include attention's matrix products."""
     note: str = ""
-    """Why the FLOPs that `tanet cost` counts differ from the paper's; "" if they are equal."""
+    """What differs from the paper, for example why `tanet cost` counts other FLOPs; "" for nothing."""
+    clips: int = 1
+    """Number of clips that `gflops` are for."""
+    others: tuple[Recipe, ...] = ()
+    """Recipes of other networks whose scores are averaged with those of `recipe`."""
+    weights: tuple[str, ...] = ()
+    """Names of published weights (`tanet models`): of each network of the row, or of its alternatives."""

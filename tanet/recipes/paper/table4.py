@@ -11,6 +11,7 @@ without a recipe yet.
 from dataclasses import replace
 
 from tanet.recipes.artnet import ARTNET_R18
+from tanet.recipes.blvnet import BLVNET_24X2
 from tanet.recipes.i3d_inception import I3D_INCEPTION
 from tanet.recipes.i3d_r50 import NL_I3D_R50
 from tanet.recipes.kinetics400 import KINETICS400, KINETICS400_16F
@@ -18,6 +19,7 @@ from tanet.recipes.paper.row import Row
 from tanet.recipes.recipe import Recipe
 from tanet.recipes.s3d import S3D_G
 from tanet.recipes.slowfast import SLOWFAST_4X16, SLOWFAST_NL_16X8, SLOWONLY_8X8
+from tanet.recipes.tsn import TSN_INCEPTION
 from tanet.recipes.vmz import IP_CSN_50, IP_CSN_152, R2PLUS1D_34
 from tanet.recipes.x3d import X3D_XL
 
@@ -28,11 +30,6 @@ def _resnet50(temporal: str) -> Recipe:
     return replace(recipe, eval=replace(recipe.eval, clips=10))
 
 
-def _tsn() -> Recipe:
-    model = replace(KINETICS400.model, backbone="inception_v3", temporal="none", frames=3)
-    return replace(KINETICS400, data=replace(KINETICS400.data, sampling="uniform"), model=model)
-
-
 def _nl_i3d_128f() -> Recipe:
     """Return a recipe for 128 consecutive frames."""
     model = replace(NL_I3D_R50.model, frames=128)
@@ -41,13 +38,13 @@ def _nl_i3d_128f() -> Recipe:
 
 TABLE4: dict[str, Row] = {
     "tsn": Row(
-        _tsn(),
+        TSN_INCEPTION,
         gflops=3,
         views=250,
         size=224,
         top1=72.5,
         top5=90.2,
-        note="there, a view is one frame (2.84 G): 25 frames × 10 crops are 250 views",
+        note="there, a view is one frame (2.88 G): 25 frames × 10 crops are 250 views; trained at 299²",
     ),
     "artnet": Row(
         ARTNET_R18,
@@ -69,14 +66,17 @@ TABLE4: dict[str, Row] = {
     ),
     "i3d": Row(
         I3D_INCEPTION,
+        weights=("i3d-k400",),
         gflops=108,
         size=224,
         top1=72.1,
         top5=90.3,
         note="Xie et al. (ECCV 2018) print 107.89 G; how they count is not known",
     ),
-    "r2plus1d": Row(R2PLUS1D_34, gflops=152, views=10, size=112, top1=74.3, top5=91.4),
-    "nl-i3d-32f": Row(NL_I3D_R50, size=256, top1=74.9, top5=91.6),
+    "r2plus1d": Row(
+        R2PLUS1D_34, weights=("r2plus1d-34-ig65m-k400",), gflops=152, views=10, size=112, top1=74.3, top5=91.4
+    ),
+    "nl-i3d-32f": Row(NL_I3D_R50, weights=("nl-i3d-r50-32x2-k400",), size=256, top1=74.9, top5=91.6),
     "nl-i3d-128f": Row(
         _nl_i3d_128f(),
         gflops=282,
@@ -96,12 +96,38 @@ TABLE4: dict[str, Row] = {
         top5=None,
         note="a misprint of 11.9, the network's count at 224 × 224",
     ),
-    "tsm": Row(_resnet50("tsm"), gflops=65, views=30, size=224, top1=74.7, top5=91.4),
+    "tsm": Row(
+        _resnet50("tsm"),
+        weights=("tsm-r50-16f-k400-official", "tsm-r50-16f-k400"),
+        gflops=65,
+        views=30,
+        size=224,
+        top1=74.7,
+        top5=91.4,
+    ),
     "teinet": Row(_resnet50("tei"), gflops=86, views=30, size=256, top1=76.2, top5=92.5),
-    "blvnet-tam": Row(None, gflops=93, views=9, size=256, top1=73.5, top5=91.2),
-    "slowonly": Row(SLOWONLY_8X8, gflops=42, views=30, size=224, top1=74.8, top5=91.6),
-    "slowfast": Row(SLOWFAST_4X16, gflops=36, views=30, size=256, top1=75.6, top5=92.1),
-    "tanet-8f": Row(KINETICS400, gflops=43, views=30, size=256, top1=76.1, top5=92.3),
+    "blvnet-tam": Row(BLVNET_24X2, gflops=93, views=9, size=256, top1=73.5, top5=91.2),
+    "slowonly": Row(
+        SLOWONLY_8X8,
+        weights=("slowonly-r50-8x8-k400-pyslowfast",),
+        gflops=42,
+        views=30,
+        size=224,
+        top1=74.8,
+        top5=91.6,
+    ),
+    "slowfast": Row(
+        SLOWFAST_4X16,
+        weights=("slowfast-r50-4x16-k400-pyslowfast",),
+        gflops=36,
+        views=30,
+        size=256,
+        top1=75.6,
+        top5=92.1,
+    ),
+    "tanet-8f": Row(
+        KINETICS400, weights=("tanet-r50-k400",), gflops=43, views=30, size=256, top1=76.1, top5=92.3
+    ),
     "tanet-16f": Row(KINETICS400_16F, gflops=86, views=12, size=256, top1=76.9, top5=92.9),
     "x3d-xl": Row(
         X3D_XL,
@@ -111,7 +137,9 @@ TABLE4: dict[str, Row] = {
         top1=79.1,
         top5=93.9,
     ),
-    "ip-csn-152": Row(IP_CSN_152, gflops=83, views=30, size=224, top1=79.2, top5=93.8),
+    "ip-csn-152": Row(
+        IP_CSN_152, weights=("ip-csn-152-k400",), gflops=83, views=30, size=224, top1=79.2, top5=93.8
+    ),
     "slowfast-nl": Row(
         SLOWFAST_NL_16X8,
         gflops=234,
