@@ -64,7 +64,7 @@ def test_views_made_on_device_equal_views_of_workers(split, tmp_path):
         raw = dataclasses.replace(data, transform_on="device")
         made, left = (TrainClips(samples, d, frames=4, classes=split.classes, seed=5) for d in (data, raw))
         for key in range(4 * len(samples)):
-            (view, label), (pixels, same) = made[key], left[key]
+            (view, label, _), (pixels, same, _) = made[key], left[key]
             assert isinstance(pixels, DeferredViews)
             assert torch.equal(make_views(pixels)[0], view.float())
             assert label == same
@@ -118,7 +118,7 @@ def test_mirror_swaps_left_and_right_labels(split):
     plain = TrainClips(split.train, DATA, frames=4, classes=split.classes)
     mirrored = 0
     for key in range(80):
-        (view, label), (other, own) = clips[key], plain[key]
+        (view, label, _), (other, own, _) = clips[key], plain[key]
         assert torch.equal(view, other)  # both draw the same flip
         assert own == split.train[key % 8].label
         mirrored += label != own
@@ -126,7 +126,7 @@ def test_mirror_swaps_left_and_right_labels(split):
 
 
 def test_evaluation_views_have_shape_and_label(split):
-    views, label = EvalClips(split.val, DATA, EVAL, frames=4)[0]
+    views, label, _ = EvalClips(split.val, DATA, EVAL, frames=4)[0]
     assert views.shape == (6, 4, 3, 32, 32)
     assert label == 0
 

@@ -279,3 +279,15 @@ def test_training_at_30fps_draws_fractional_starts():
     assert abs(drawn[:, 0].mean() + 0.5 - 196.667 / 2) < 2
     again = draw_train_frames(250, 8, "dense", count=50, rate="30fps", fps=25.0)
     assert (again == drawn[:50]).all()
+
+
+def test_shared_segments_have_one_random_offset():
+    generator = np.random.default_rng(0)
+    starts = set()
+    for _ in range(20):
+        found = frame_sampling.train_indices(
+            43, frames=8, sampling="uniform", generator=generator, segments="shared"
+        )
+        assert set(np.diff(found)) == {5}  # 43 // 8
+        starts.add(int(found[0]))
+    assert starts == {0, 1, 2, 3, 4}

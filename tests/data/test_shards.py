@@ -186,7 +186,7 @@ def test_packed_folder_gives_same_splits_and_clips(folders, shards):
         assert one[key][1] == two[key][1]
         assert (one[key][0].float() - two[key][0].float()).abs().mean() < 6
     eval = Eval(clips=2, crops=3, resize=32, size=32)
-    views, label = EvalClips(there.val, data, eval, frames=4)[3]
+    views, label, _ = EvalClips(there.val, data, eval, frames=4)[3]
     assert views.shape == (6, 4, 3, 32, 32)
     assert label == 1
 

@@ -69,3 +69,17 @@ def test_dataset_reads_whole_videos(tmp_path):
         (1, 12, 3, 8, 8),
         (1, 5, 3, 8, 8),
     ]
+
+
+def test_clips_of_a_test_may_have_another_length(monkeypatch):
+    seen = []
+    frames = np.zeros((40, 24, 24, 3), dtype=np.uint8)
+    video = FrameArray(frames)
+    read = video.read
+    monkeypatch.setattr(video, "read", lambda indices: seen.append(indices) or read(indices))
+    eval = Eval(resize=24, size=24, clip_frames=10)
+    assert read_views(video, frames=4, data=Data(sampling="uniform"), eval=eval).shape[1] == 10
+    assert np.array_equal(seen[-1][0], np.arange(10) * 4 + 2)
+    # In dense clips, frames stay as far apart as in training: 3.
+    read_views(video, frames=4, data=Data(sampling="dense", window=12), eval=eval)
+    assert set(np.diff(seen[-1][0])) == {3}

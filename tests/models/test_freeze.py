@@ -132,3 +132,19 @@ def test_nothing_is_frozen_by_default():
     assert not network.frozen
     assert all(parameter.requires_grad for parameter in network.parameters())
     assert all(module.training for module in network.modules())
+
+
+def test_partial_norm_trains_only_the_first_batch_norm():
+    network = build(SMALL, classes=2).train()
+    freeze(network, trained="all", partial_norm=True)
+    norms = {name: module for name, module in network.named_modules() if isinstance(module, _BatchNorm)}
+    first, *rest = [name for name in norms if ".temporal." not in name]
+    assert norms[first].training
+    assert norms[first].weight.requires_grad
+    for name in rest:
+        assert not norms[name].training
+        assert not norms[name].weight.requires_grad
+    new = [norm for name, norm in norms.items() if ".temporal." in name]
+    assert new
+    assert all(norm.training and norm.weight.requires_grad for norm in new)
+    assert network.backbone.layer4[0].conv1.weight.requires_grad

@@ -397,8 +397,8 @@ TRAINED = [
         for backbone in (*BLOCKS, "shufflenet_v2_x1_0")
         if has_place(name, backbone)
     ),
-    *((name, backbone) for name in ONE_PER_PLACE for backbone in ("mobilenet_v2", "inception_v3")),
-    ("tam", "bn_inception"),
+    *((name, "mobilenet_v2") for name in ONE_PER_PLACE),
+    *(("tam", backbone) for backbone in ("inception_v3", "bn_inception")),
 ]
 
 
@@ -442,7 +442,9 @@ def test_logits_of_clip_do_not_depend_on_batch(name):
         assert torch.equal(network(clips)[1], network(other)[1])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [name for name in NAMES if name not in ("tanet-r", "global")]
+)  # parts of tam
 def test_network_can_be_copied_pickled_and_exported(name, thin_networks):
     torch.manual_seed(0)
     model = Network2D(backbone="thin_basic", temporal=name, frames=4, stages=("res4",))

@@ -81,11 +81,11 @@ def test_skipped_step_changes_nothing(recipe, tmp_path, monkeypatch):
 
     steps, original = [], TrainStep.__call__
 
-    def skip_third_step(self, views, labels):
+    def skip_third_step(self, views, labels, *, boxes=None):
         steps.append(labels)
         if len(steps) == 3:
             return StepResult(torch.tensor(torch.nan), torch.zeros(len(labels), 2), torch.tensor(1.0))
-        return original(self, views, labels)
+        return original(self, views, labels, boxes=boxes)
 
     monkeypatch.undo()
     monkeypatch.setattr(TrainStep, "__call__", skip_third_step)
