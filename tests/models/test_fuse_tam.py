@@ -9,10 +9,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from tanet import TAM, build, plug
+from tanet.models.backbones2d import BACKBONES
 from tanet.models.fusion.fuse_tam import absorb_batch_norms, absorb_convs
 from tanet.models.meta import on_meta
+from tanet.models.temporal import TEMPORAL
 from tanet.models.temporal.absorbed_norm import AbsorbedBatchNorm
 from tanet.ops import squeeze_maps
+from tanet.profiling.flops import build_on_meta
 from tanet.recipes.recipe import Network2D
 from tests.support.thin_networks import thin_networks as thin_networks
 
@@ -206,6 +209,22 @@ def test_networks_without_absorbable_norms_are_unchanged():
         with on_meta():
             network = build(model, classes=3)
         assert absorb_batch_norms(network.backbone) == 0
+
+
+@pytest.mark.parametrize("temporal", TEMPORAL)
+def test_networks_with_any_temporal_module_can_absorb(temporal):
+    network = build_on_meta(Network2D(backbone="resnet18_w16", temporal=temporal, frames=4), classes=3)
+    tams = sum(isinstance(module, TAM) for module in network.modules())
+    assert network.absorb_batch_norms() == tams
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("temporal", ["none", "tam"])
+def test_networks_with_any_backbone_can_absorb(backbone, temporal):
+    if backbone.startswith("blresnet"):
+        temporal = "none"  # big-little networks have no places for temporal modules
+    network = build_on_meta(Network2D(backbone=backbone, temporal=temporal, frames=4), classes=3)
+    assert (network.absorb_batch_norms() > 0) == (temporal == "tam")
 
 
 def test_second_absorb_changes_nothing():

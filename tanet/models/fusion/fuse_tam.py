@@ -50,6 +50,8 @@ def absorb_batch_norms(network: nn.Module) -> int:
     Returns:
         Number of TAMs that absorbed a BatchNorm.
     """
+    if not any(isinstance(module, TAM) for module in network.modules()):
+        return 0  # other temporal modules may have replaced the convolutions that find_sites looks for
     places = Counter(id(module) for _, module in network.named_modules(remove_duplicate=False))
     fused = 0
     for site in find_sites(network, place="b"):
