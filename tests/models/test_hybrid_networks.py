@@ -352,3 +352,16 @@ def test_networks_by_name_are_made():
     assert isinstance(network, Network)
     assert network.input_spec.channels == "bgr"
     assert network.input_spec.mean == (104, 117, 128)
+
+
+def test_search_in_bfloat16_finds_what_float32_finds():
+    torch.manual_seed(0)
+    points = (
+        8 + torch.randn(1, 4 * 25, 16)
+    ).bfloat16()  # far from zero, so that bfloat16 products are coarse
+    with torch.autocast("cpu", torch.bfloat16):
+        found = nearest_in_other_frames(points, frames=4, count=3)
+    distance = (points.double()[:, :, None] - points.double()[:, None]).square().sum(-1)
+    own = torch.arange(100) // 25
+    distance[:, own[:, None] == own] = torch.inf
+    assert (found == distance.topk(3, largest=False).indices).float().mean() > 0.99
