@@ -14,75 +14,32 @@ its modules need to find the nearest places in other frames, without the rest of
 """
 
 import argparse
-import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 
-from bench.common import interleaved, interleaved_on_gpu, percentiles
-from bench.speed3d import check
-from tanet.models.architectures import find_architecture
+from bench.network_speed import KEY as KEY
+from bench.network_speed import Run, add_flags, compare_forms, timed
 from tanet.models.factory import create_model
 from tanet.models.network import Network
 from tanet.models.video_backbones.cpnet import CorrespondenceProposal, nearest_in_other_frames
-from tanet.runtime.device import pick_device
 
 NETWORKS = (
     *("tsn-bn-inception", "trn-multiscale-bn-inception", "eco-lite", "eco", "gst-resnet50", "stm-resnet50"),
     *("tada-resnet50", "tsm-nl-resnet50", "blvnet-tam-50", "cpnet-resnet34", "nl-i3d-gcn-r50"),
 )
 FORMS = ("eager", "optimized")
-KEY = ("network", "form", "clips")
 
 
 def flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--networks", nargs="+", default=list(NETWORKS))
-    parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS))
-    parser.add_argument("--clips", type=int, default=8, help="batch size")
-    parser.add_argument("--size", type=int, help="side of the frames (default: the network's)")
-    parser.add_argument("--repeats", type=int, default=20)
-    parser.add_argument("--device", help="cpu or cuda (default: a GPU if there is one)")
+    add_flags(parser, networks=NETWORKS, forms=FORMS, repeats=20)
 
 
 def rows(flags: argparse.Namespace) -> Iterator[dict[str, object]]:
-    device = pick_device(flags.device)
-    torch.backends.cudnn.benchmark = True
-    for name in flags.networks:
-        torch.compiler.reset()
-        gc.collect()
-        yield from compare(name, flags, device)
+    return compare_forms(flags, make_run, parts={"search": make_search})
 
 
-def compare(name: str, flags: argparse.Namespace, device: torch.device) -> Iterator[dict[str, object]]:
-    found = find_architecture(name)
-    size, frames = flags.size or found.input_spec.size, found.settings.frames
-    on_gpu = device.type == "cuda"
-    dtype = torch.bfloat16 if on_gpu else torch.float32
-    clips = torch.randn(flags.clips, frames, 3, size, size, device=device, dtype=dtype)
-    runs = {form: make_run(name, form, clips) for form in flags.forms}
-    if name.startswith("cpnet"):
-        runs["search"] = make_search(name, clips)
-    times = (interleaved_on_gpu if on_gpu else interleaved)(runs, repeats=flags.repeats)
-    medians = {form: percentiles(times[form])["p50"] for form in runs}
-    first = flags.forms[0]
-    for form in flags.forms:
-        rate = percentiles([1e3 * flags.clips / time for time in times[form]])
-        search = medians.get("search") if form == first else None
-        yield {
-            "network": name,
-            "form": form,
-            "frames": frames,
-            "size": size,
-            "clips": flags.clips,
-            "precision": "bfloat16" if on_gpu else "float32",
-            **{f"clips_s_{key}": f"{value:.2f}" for key, value in rate.items()},
-            "of_eager": f"{medians[first] / medians[form]:.3f}",
-            "search_ms": f"{search / flags.clips:.3f}" if search else "",
-            "search_share": f"{search / medians[first]:.3f}" if search else "",
-        }
-
-
-def make_run(name: str, form: str, clips: torch.Tensor) -> Callable[[], object]:
+def make_run(name: str, form: str, clips: torch.Tensor) -> Run:
     """Return a function that computes the logits of the clips with a network in this form."""
     torch.manual_seed(0)
     network = create_model(name).to(clips.device).eval()
@@ -91,19 +48,15 @@ def make_run(name: str, form: str, clips: torch.Tensor) -> Callable[[], object]:
         model = network.optimize(precision="bfloat16" if clips.is_cuda else "float32")
     else:
         model = network.to(clips.dtype)
-    check(network, model, clips)
-
-    @torch.inference_mode()
-    def run() -> None:
-        model(clips)
-
-    return run
+    return timed(network, model, clips)
 
 
-def make_search(name: str, clips: torch.Tensor) -> Callable[[], object]:
-    """Return a function that searches the nearest places as often as the network does for these clips."""
+def make_search(name: str, clips: torch.Tensor) -> Run | None:
+    """Return a function that searches the nearest places as often as CPNet does for these clips."""
     network = create_model(name).to(clips.device, clips.dtype).eval()
     points = recorded_points(network, clips)
+    if not points:
+        return None
 
     @torch.inference_mode()
     def run() -> None:
