@@ -87,9 +87,9 @@ def show_systems(tables: tuple[str, ...] = SYSTEMS) -> dict[str, dict[str, Syste
 
 def _show(table: str, systems: Mapping[str, System | None], rows: Mapping[str, Row]) -> None:
     say(f"Table {table}: {CLASSES[table]} classes; multiply-adds (G) of the layers, for the paper's clip.")
-    grid = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    grid = Table(box=box.SIMPLE_HEAD, padding=0)
     grid.add_column("row", no_wrap=True)
-    grid.add_column("network", overflow="fold")
+    grid.add_column("network")
     for header in ("frames", "params\nM", "G", "paper\nG", "top-1", "top-5"):
         grid.add_column(header, justify="right", no_wrap=True)
     for name, system in systems.items():

@@ -9,8 +9,11 @@ authors' code: convolutions have biases, and are padded as in TensorFlow. Publis
 34 and 101; the accuracy in the TAM paper's Table 7 is that of ResNet-34.
 """
 
+from contextlib import nullcontext
+
 import torch
 from torch import nn
+from torch.amp import is_autocast_available
 from torch.nn import functional as F
 
 from tanet.models.network import Network
@@ -138,7 +141,8 @@ def nearest_in_other_frames(points: torch.Tensor, *, frames: int, count: int) ->
         return torch.arange(total, device=points.device)[None, :, None].expand(points.shape[0], -1, 1)
     found = []
     # In bfloat16, 7 of 100 points found would be others.
-    with torch.autocast(points.device.type, enabled=False):
+    device = points.device.type
+    with torch.autocast(device, enabled=False) if is_autocast_available(device) else nullcontext():
         points = points.detach().to(torch.promote_types(points.dtype, torch.float32))
         squares = points.square().sum(-1)  # [N, P]
         for start in range(0, total, own):  # frame by frame, so that memory stays small
