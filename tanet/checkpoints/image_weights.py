@@ -1,6 +1,6 @@
 """Loading of ImageNet weights into networks for videos: 2D networks as they are, others by their 2D layers.
 
-2D network       all layers but temporal modules; GST and STM cut the 3×3 convolutions from it
+2D network       all but temporal modules; GST takes a slice of each 3×3 kernel, STM the whole kernel
 3D ResNet        inflated (inflate.py); also the 3D ResNet in a network with a graph of regions
 bLVNet-TAM       bLResNet
 ECO              BN-Inception, as far as ECO has its layers
@@ -94,12 +94,12 @@ def _image_file(path: str | Path) -> WeightsFile:
 
 
 def _without_space(own: State) -> State:
-    """Return the names of a 2D network in which no convolution is inside of another module."""
+    """Rename convolutions inside temporal modules to their plain 2D names."""
     return {name.replace(".conv2.space.", ".conv2."): tensor for name, tensor in own.items()}
 
 
 def _cut(state: State, own: State) -> State:
-    """Return weights in which 3×3 convolutions inside of temporal modules have their names and shapes."""
+    """Rename and slice 3×3 kernels to fit the temporal modules that contain them."""
     found = {}
     for name, tensor in state.items():
         inner = name.replace(".conv2.", ".conv2.space.")
@@ -171,6 +171,6 @@ def _no_image_weights(path: str | Path, weights: str, model: NetworkSettings) ->
     needed = (
         f"{_image_backbone(model)} does"
         if isinstance(model, ECO | BLVNet | CPNet)
-        else ("only 2D networks and 3D ResNets start from such weights")
+        else ("this network cannot start from ImageNet weights")
     )
     return UserError(f"{path}: {weights} do not fit {model.title}: {needed}")

@@ -1,7 +1,8 @@
 """Starts from a network that is only a part of the new one, as in the papers of ECO and of region graphs.
 
-3D ResNet-18 of ECO (c3d) → ECO-Lite, ECO    its res3 to res5; the 2D layers have image weights
-ECO-Lite → ECO                               all its layers
+3D ResNet-18 of ECO (c3d) → ECO-Lite, ECO    res3 to res5, the first kernel cut to 96 channels; the 2D layers
+                                             start from image weights
+ECO-Lite → ECO                               all but the classifier
 I3D or NL I3D → I3D with a graph             all but the classifier
 """
 

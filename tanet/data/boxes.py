@@ -1,15 +1,14 @@
 """Boxes of regions in videos, from a file, cropped and mirrored with the frames of a clip.
 
-    {"videos/jump/1.mp4": {"size": [320, 240], "frames": {"0": [[10, 20, 110, 220]], "12": [[14, 22, 118,
-    224]]}}}
+    {"videos/jump/1.mp4": {"size": [320, 240], "frames": {"0": [[10, 20, 110, 220]]}}}
 
-Boxes are x1, y1, x2, y2 in pixels of frames of this size (width, height); without `size`, of the video's
-own. The annotations of Something-Else are read, too: for each video a list of frames, `name`
-"1234/0001.jpg" and `labels` with `box2d`. A video is named by its path, by the end of its path, or by its
-file name without ending.
+Boxes are x1, y1, x2, y2 in pixels of a frame of `size` (width, height; by default, the video's own). The
+annotations of Something-Else are read, too: for each video a list of frames, `name` "1234/0001.jpg" and
+`labels` with `box2d`. A video is named by its path, by the end of its path, or by its file name without
+ending.
 
-In memory, a box is x1, y1, x2, y2 as fractions of the width and the height of what the network sees. A box
-without area stands for none, so that all frames have equally many.
+In memory, a box is x1, y1, x2, y2 as fractions of the width and the height of what the network sees. Frames
+are padded to the same number of boxes with boxes of zero area.
 """
 
 import json
@@ -187,7 +186,7 @@ def crop_boxes(
 
 
 def train_boxes(boxes: torch.Tensor, cut: CropSpec) -> torch.Tensor:
-    """Return the boxes of a training view: those of a frame, [T, R, 4] → [T, R, 4]."""
+    """Convert boxes from fractions of the frame to fractions of the training crop: [T, R, 4] → [T, R, 4]."""
     return crop_boxes(boxes, height=cut.height, width=cut.width, box=cut.box, mirrored=cut.mirrored)
 
 

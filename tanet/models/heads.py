@@ -1,9 +1,10 @@
 """Consensus by relations (TRN): features of the frames of a clip → input of the classifier.
 
-    TRN               h = relu(W relu([x_1, …, x_T])) multi-scale TRN   h_s = Σ over subsets of s frames of
-    relu(W_s relu([x_i1, …, x_is])),   s = T, T - 1, …, 2
+    TRN                h   = relu(W relu([x_1, …, x_T]))
 
-Frames of a subset are in the order of time. The logits of TRN are V h + b; those of the multi-scale TRN are
+    multi-scale TRN    h_s = Σ over subsets of s frames: relu(W_s relu([x_i1, …, x_is])),    s = T, …, 2
+
+Frames of a subset are in the order of time. TRN's logits are V h + b; those of the multi-scale TRN are
 the sum of V_s h_s + n_s b_s, where n_s is the number of subsets: all T frames once, and up to three subsets
 of each smaller size, drawn anew in each training step. Zhou, Andonian, Oliva and Torralba, "Temporal
 Relational Reasoning in Videos", ECCV 2018, with the layers of the authors' code.
@@ -32,8 +33,8 @@ class Relations(nn.Module):
         features: D, features of a frame.
         frames: T, frames per clip.
         multiscale: whether smaller subsets than all T frames are related, too.
-        draw: how subsets are drawn in evaluation mode. same: the same for each clip. published: anew from
-            NumPy's global generator, one draw for a batch.
+        draw: how subsets are drawn in evaluation mode. same: one fixed set, so that results are
+            reproducible. published: drawn again from NumPy's global generator for each batch.
     """
 
     def __init__(
@@ -88,9 +89,9 @@ class Relations(nn.Module):
 
 
 class RelationClassifier(nn.Linear):
-    """Sum of a linear classifier for each size of subsets, [B, sizes · H] → logits [B, classes].
+    """Sum of one linear classifier per subset size, [B, sizes · H] → logits [B, classes].
 
-    Its weight [classes, sizes · H] contains those of all sizes. It has a bias for each size.
+    `weight` [classes, sizes · H] concatenates the weights of all sizes; `bias` has one row per size.
 
     Args:
         relations: the module whose output is classified.

@@ -9,7 +9,7 @@
 
 G_s is computed once, from X. No code was published; the paper does not say in which order LayerNorm, ReLU and
 addition come, and what is above is this library's choice. A box is x1, y1, x2, y2, as fractions of a frame's
-width and height. A box without area stands for none: it is no node.
+width and height. A box of zero area is padding, not a node.
 """
 
 import torch

@@ -50,15 +50,15 @@ class Network2D(NetworkSettings):
     (GST-Large)."""
     non_local: Literal["none", "softmax", "dot", "gaussian"] = "none"
     """Non-local blocks after every second block of res3 and res4, beside the temporal module, and how they
-    weigh places: softmax (embedded Gaussian), dot product or Gaussian."""
+    weigh positions: softmax (embedded Gaussian), dot product or Gaussian."""
     consensus: Literal["mean", "trn", "trn-multiscale"] = "mean"
-    """How the frames of a clip answer together. mean: average of their logits (TSN). trn: a network on the
+    """How the outputs of the frames are combined. mean: average of their logits (TSN). trn: a network on the
     features of all frames in order (TRN). trn-multiscale: the sum over subsets of 2 to T frames."""
     relation_features: int = setting(256, least=1)
     """trn, trn-multiscale: number of features of a frame."""
     relation_draw: Literal["same", "published"] = "same"
-    """trn-multiscale: subsets of frames that are tested, up to three of each size. same: the same ones for
-    each clip, so that an answer repeats. published: drawn anew from NumPy's global generator."""
+    """trn-multiscale: subsets of frames that tests use, up to three of each size. same: one fixed set, so
+    that results are reproducible. published: drawn again from NumPy's global generator for each batch."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

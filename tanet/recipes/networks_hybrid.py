@@ -20,7 +20,7 @@ class ECO(NetworkSettings):
     frames: int = setting(16, least=4)
     variant: Literal["lite", "full", "c3d"] = "lite"
     """Parts of the network. lite: 2D layers, then the 3D network. full: also the whole BN-Inception, whose
-    features of the frames are averaged. c3d: a 3D ResNet-18 alone, whose weights start the 3D network."""
+    features of the frames are averaged. c3d: a 3D ResNet-18 alone, which initializes the 3D network."""
     dropout: float = setting(0.3, least=0, below=1)
     dropout_2d: float = setting(0.5, least=0, below=1)
     """full: dropout probability of BN-Inception's features."""
@@ -43,7 +43,7 @@ class BLVNet(NetworkSettings):
     family: ClassVar[str] = "blvnet"
 
     frames: int = setting(16, least=2)
-    """Number of frames per clip, T. The paper's 8×2 is 16."""
+    """Number of frames per clip, T. The paper writes 16 frames as 8×2."""
     depth: Literal[50, 101] = 50
     """Depth of the Big-Little ResNet."""
 
@@ -95,7 +95,7 @@ class RegionGraphNet(NetworkSettings):
 
     frames: int = setting(32, least=4)
     boxes: Literal["grid", "given"] = "grid"
-    """Regions of each second frame. grid: the whole frame, its 2 × 2 and its 4 × 4 cells, the same in all
+    """Regions of every second frame. grid: the whole frame, its 2 × 2 and its 4 × 4 cells, the same in all
     frames. given: boxes that come with the clips (--data.boxes FILE, or `network(clips, boxes=…)`)."""
     non_local: bool = True
     """Whether I3D has five non-local blocks."""

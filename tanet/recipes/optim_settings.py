@@ -70,7 +70,7 @@ class Optim(Section):
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     """Precision of convolutions and matrix products on a GPU (autocast). CPUs always use float32."""
     partial_norm: bool = False
-    """Train only the first BatchNorm; the others keep their weights and statistics, as in TSN and TRN."""
+    """Freeze the weights and statistics of every BatchNorm but the first, as TSN and TRN do."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

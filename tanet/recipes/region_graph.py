@@ -1,7 +1,9 @@
 """Recipes for I3D, NL I3D and a graph of regions on Something-Something (Wang and Gupta, ECCV 2018).
 
-    tanet train nl-i3d-something --data.train list.txt … --init nl_i3d_kinetics.safetensors tanet train
-    nl-i3d-gcn --data.train list.txt … --init nl_i3d.safetensors --data.boxes boxes.json --model.boxes given
+    tanet train nl-i3d-something --data.train list.txt … --init nl_i3d_kinetics.safetensors
+
+    tanet train nl-i3d-gcn --data.train list.txt … --init nl_i3d.safetensors \\
+        --data.boxes boxes.json --model.boxes given
 
 Two steps, as in the paper: first train NL I3D from Kinetics weights, for 100 epochs with a learning rate of
 0.00125 and a tenth of it after 90; then train the graph from it, for 30 epochs with 0.000125. 32 frames;

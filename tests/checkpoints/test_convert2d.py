@@ -197,10 +197,10 @@ def test_attention_of_mmaction2_comes_from_the_config_in_the_file():
     config = "clip_len=1, frame_interval=1, num_clips=8\nnon_local_cfg=dict(mode='dot_product')"
     found = recognise_file("nl.pth", WeightsFile(state, {"meta": {"config": config}}))
     assert found.model.non_local == "dot"
-    assert not any("weigh places" in note for note in found.notes)
+    assert not any("weigh positions" in note for note in found.notes)
     found = recognise_file("nl.pth", WeightsFile(state, {}))
     assert found.model.non_local == "softmax"
-    assert any("weigh places" in note for note in found.notes)
+    assert any("weigh positions" in note for note in found.notes)
 
 
 def test_arguments_that_do_not_fit_the_network_are_refused():

@@ -116,7 +116,7 @@ def test_file_sets_number_of_blocks(tmp_path):
 
 @pytest.mark.parametrize("model", [InceptionI3D(), SlowFast(), X3D()], ids=lambda model: model.family)
 def test_other_families_take_no_image_weights(model, path, tmp_path):
-    with pytest.raises(UserError, match="only 2D networks and 3D ResNets start from such weights"):
+    with pytest.raises(UserError, match="this network cannot start from ImageNet weights"):
         load_image_weights(build_on_meta(model, classes=2), path, model=model)
     torch.save(BACKBONES["resnet18"]().state_dict(), tmp_path / "r18.pth")
     for other in (model, ResNet3D()):  # ResNet-18 has no bottlenecks

@@ -2,11 +2,11 @@
 
 BN-Inception (Cadene)       BatchNorms of shape [1, C]
 GST                         2D kernels with a temporal side of 1; `Tconv` beside `conv2`
-TSM and mmaction2           `block` and `nl` (`non_local_block`) in the place of a block, with 1×1×1 kernels
+TSM and mmaction2           `block` and `nl` (`non_local_block`) around a block, with 1×1×1 kernels
 TRN                         classifiers of relations one by one; a layer for frames in the classifier's place
 bLVNet-TAM, IBM             three depthwise 1×1 kernels `prev`, `curr`, `next`
 
-`plain` brings them into a form that the tables of names2d.py translate name by name, and `packed` back again.
+`plain` converts them to the form that names2d.py maps name by name; `packed` reverses it for TSM and TRN.
 """
 
 import re
@@ -79,7 +79,7 @@ def _gst(state: State) -> State:
 
 
 def _non_local(state: State) -> State:
-    """Remove `block` from the names of blocks with non-local blocks. Add the bias that mmaction2 lacks."""
+    """Unwrap residual blocks that a non-local block surrounds; add the bias that mmaction2 lacks."""
     wrapped = non_local_blocks(state)
     if not wrapped:
         return state
@@ -123,7 +123,7 @@ def _relations(state: State) -> State:
 
 
 def packed(state: Mapping[str, torch.Tensor], *, shifted: Collection[str], codebase: str) -> State:
-    """Return weights in the form of a codebase: the inverse of `plain`.
+    """Convert weights to the form of a codebase that TSM, TSN or TRN is written for.
 
     Args:
         state: the weights, in our form, with names that the table of the codebase has given them.
@@ -138,7 +138,7 @@ def packed(state: Mapping[str, torch.Tensor], *, shifted: Collection[str], codeb
 
 
 def _wrapped(state: State, codebase: str) -> State:
-    """Put blocks that have non-local blocks into `block`, and rename the layers of these."""
+    """Wrap residual blocks that have a non-local block, and rename the layers of the non-local block."""
     pattern = re.compile(r"(\w+\.layer\d\.\d+)\.temporal\.(g|theta|phi|out|norm)\.(\w+)")
     blocks = {match[1] for name in state if (match := pattern.fullmatch(name))}
     if not blocks:

@@ -66,7 +66,7 @@ def recognise(
             None means tam or none.
         frames: number of frames per clip, used if the weights do not show this number. None means 8.
         shift_div: a TSM shifts C / shift_div channels each way. The weights do not show it. None means 8.
-        attention: how non-local blocks weigh places. The weights do not show it. None means softmax.
+        attention: how non-local blocks weigh positions. The weights do not show it. None means softmax.
 
     Raises:
         UserError: the network is unknown or not supported, or a weight is missing, is unexpected or has the

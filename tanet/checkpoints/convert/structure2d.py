@@ -35,7 +35,7 @@ class Assumed:
 def structure_of(
     ours: State, names: Mapping[str, str], *, backbone: str, assumed: Assumed
 ) -> tuple[str, Network2D, list[str]]:
-    """Return the kind of a network without TAMs, its settings, and notes on what had to be assumed.
+    """Return the kind of a 2D network other than TANet, its settings, and notes on what had to be assumed.
 
     Args:
         ours: the weights by our names.
@@ -53,7 +53,7 @@ def structure_of(
         if assumed.shift_div is None:
             notes.append(
                 f"the weights do not reveal which part of the channels is shifted: 1/{SHIFT_DIV} each way "
-                "assumed, as in all published TSMs; --shift-div sets it"
+                "assumed, as in most published TSMs; --shift-div sets it"
             )
     non_local, note = _non_local(ours, assumed.attention)
     if non_local != "none":
@@ -120,7 +120,7 @@ def _shifted_blocks(shifted: set[str], backbone: str) -> dict[str, Any]:
 def _non_local(
     ours: State, attention: Literal["softmax", "dot"] | None
 ) -> tuple[Literal["none", "softmax", "dot", "gaussian"], str]:
-    """Return how non-local blocks weigh places, and a note if that had to be assumed."""
+    """Return how non-local blocks weigh positions, and a note if that had to be assumed."""
     blocks = [name for name in ours if re.fullmatch(r"backbone\.layer\d\.\d+\.temporal\.g\.weight", name)]
     if not blocks:
         return "none", ""
@@ -129,7 +129,7 @@ def _non_local(
     if attention:
         return attention, ""
     return "softmax", (
-        "the weights do not reveal how non-local blocks weigh places: softmax assumed; --attention sets it"
+        "the weights do not reveal how non-local blocks weigh positions: softmax assumed; --attention sets it"
     )
 
 

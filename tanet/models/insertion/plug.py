@@ -6,8 +6,8 @@ of the site runs the temporal module before, after or beside the site:
     before    site(temporal(x))        after    temporal(site(x))        beside    site(x) + temporal(x)
 
 No parameter of the 2D network is renamed, so an ImageNet state dict can be loaded before or after plugging.
-There is one exception: a module that must cut or surround a convolution takes its place (`replace`). The
-convolution is then its child `space`.
+There is one exception: GST and STM replace a convolution (`replace`). Their child `space` holds the
+convolution, or the part of it that GST keeps.
 """
 
 from collections.abc import Callable, Sequence

@@ -20,7 +20,7 @@ class GroupedConv(ClipModule):
     """Convolution in space beside one in space and time, [N·T, C, H, W] → [N·T, outputs, H/s, W/s].
 
     Args:
-        conv: the 3×3 convolution whose place is taken. Its weights start the spatial convolution.
+        conv: the 3×3 convolution to replace. Its weights initialize the spatial convolution.
         frames: T, frames per clip.
         share: α; one of α outputs sees neighbouring frames.
         groups: β, 1 or 2.

@@ -7,8 +7,8 @@
 Jiang et al., "STM: SpatioTemporal and Motion Encoding for Action Recognition", ICCV 2019. w starts as a
 shift: 1/4 of the channels come from the previous frame, 1/4 from the next. No code was published, and the
 paper does not say where BatchNorms are. Here they are where the formula has them, and the block's own
-BatchNorm and ReLU follow Y. ResNet-50 then has 24.05 M parameters for 174 classes. The BatchNorm after W_e
-starts at zero.
+BatchNorm and ReLU follow Y. ResNet-50 then has 24.05 M parameters for 174 classes. The scale of the
+BatchNorm after W_e starts at zero.
 """
 
 import torch

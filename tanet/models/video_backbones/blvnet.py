@@ -1,11 +1,11 @@
 """bLVNet-TAM: clips [B, T, 3, H, W] → logits [B, classes], a Big-Little ResNet on pairs of frames.
 
-    y[2i] = y[2i + 1] = fusion(relu(upsample(big(x[2i + 1])) + little(x[2i])))      x = TAM(x)
+    x ← aggregate(x),    y[2i] = y[2i + 1] = fusion(relu(upsample(big(x[2i + 1])) + little(x[2i])))
 
 The big branch sees every second frame at half the resolution, the little branch sees the frames between
-them. Each stage ends with T/2 maps, which stand for both frames of a pair. Before each stage, a temporal
-aggregation module (temporal/temporal_aggregation.py) mixes neighbouring frames. res5 gets one map of each
-pair.
+them. Each stage ends with T/2 maps, which stand for both frames of a pair. A temporal aggregation
+module (temporal/temporal_aggregation.py) mixes neighbouring frames in the stem, before res2 to res4, and in
+every block of res5. res5 gets one map of each pair.
 
 Fan, Chen, Kuehne, Pistoia, Cox: More Is Less: Learning Efficient Video Representations by Big-Little Network
 and Depthwise Temporal Aggregation, NeurIPS 2019. Layers are as in the authors' code.

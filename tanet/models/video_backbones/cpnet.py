@@ -1,9 +1,9 @@
-"""CPNet: clips [B, T, 3, H, W] → logits [B, classes], a 2D ResNet that finds corresponding places in time.
+"""CPNet: clips [B, T, 3, H, W] → logits [B, classes], a 2D ResNet that finds corresponding positions in time.
 
-    z[p, j] = (place of q_j - place of p, f[p], f[q_j])       q_1 … q_k: the places of other frames whose
-    Y[p] = BN(W max_j MLP(z[p, j]))                           features f are nearest to f[p]
+    z[p, j] = (q_j - p, f[p], f[q_j])       q_1 … q_k: positions in other frames
+    Y[p] = BN(W max_j MLP(z[p, j]))         whose features f are nearest to f[p]
 
-A place is (t / T, y / H, x / W). Y is added to the output of a residual block, before its ReLU. Liu, Lee
+A position is (t / T, y / H, x / W). Y is added to the output of a residual block, before its ReLU. Liu, Lee
 and Jin, "Learning Video Representations from Correspondence Proposals", CVPR 2019, with the layers of the
 authors' code: convolutions have biases, and are padded as in TensorFlow. Published networks are ResNet-18,
 34 and 101; the accuracy in the TAM paper's Table 7 is that of ResNet-34.
@@ -25,7 +25,7 @@ from tanet.recipes.networks_hybrid import CPNet
 EPS = 1e-3
 """Number that BatchNorms add to the variance: TensorFlow's default."""
 SAME_FRAME = 1e8
-"""Squared distance that counts for places of the same frame. It excludes them, as in the authors' code."""
+"""Squared distance that positions in the same frame get, to exclude them, as in the authors' code."""
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 PROPOSALS: dict[int, dict[str, tuple[int, ...]]] = {
     18: {"res3": (0, 1), "res4": (0, 1)},
@@ -69,8 +69,8 @@ class CorrespondenceProposal(nn.Module):
 
     Args:
         channels: C.
-        frames: T, frames per clip. With one frame, there are no other frames to search.
-        neighbours: k, number of nearest places.
+        frames: T, frames per clip. With one frame, each position is paired with itself.
+        neighbours: k, number of nearest positions.
         shrink: whether to search at half the resolution.
     """
 
@@ -87,7 +87,7 @@ class CorrespondenceProposal(nn.Module):
         nn.init.zeros_(self.bn_final.weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Compare places with their nearest in other frames; the class docstring gives the shapes."""
+        """Compare positions with the nearest ones in other frames; the class docstring gives the shapes."""
         small = x[:, :, ::2, ::2] if self.shrink else x
         clips = as_clips(small, self.frames)  # [N, T, C, h, w]
         points = clips.movedim(2, -1).flatten(1, 3)  # [N, P, C], P = T·h·w
@@ -111,14 +111,14 @@ class CorrespondenceProposal(nn.Module):
         return double(out)[:, :, : x.shape[2], : x.shape[3]] if self.shrink else out
 
     def attention_products(self, shape: torch.Size) -> int:
-        """Return the multiply-adds of the distances of all pairs of places, for an input [N·T, C, H, W]."""
+        """Return the multiply-adds of all distances between positions, for an input [N·T, C, H, W]."""
         images, channels, height, width = shape
         part = 2 if self.shrink else 1
         points = self.frames * -(-height // part) * -(-width // part)
         return images // self.frames * points * points * channels
 
     def _places(self, height: int, width: int, like: torch.Tensor) -> torch.Tensor:
-        """Return the place of each point of a clip, from 0 to 1 along each axis: [P, 3]."""
+        """Return the position of each point of a clip, from 0 to 1 along each axis: [P, 3]."""
         axes = [torch.arange(n, device=like.device) / n for n in (self.frames, height, width)]
         return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).flatten(0, 2).to(like.dtype)
 
@@ -140,7 +140,7 @@ def nearest_in_other_frames(points: torch.Tensor, *, frames: int, count: int) ->
     if not count:  # one frame: each point finds itself
         return torch.arange(total, device=points.device)[None, :, None].expand(points.shape[0], -1, 1)
     found = []
-    # In bfloat16, 7 of 100 points found would be others.
+    # bfloat16 would pick a wrong neighbour 7 % of the time.
     device = points.device.type
     with torch.autocast(device, enabled=False) if is_autocast_available(device) else nullcontext():
         points = points.detach().to(torch.promote_types(points.dtype, torch.float32))
@@ -217,7 +217,7 @@ class CPNetwork(Network):
         return {stage: (stage,) for stage in ("stem", *RESIDUAL_STAGES)}
 
     def features(self, clips: torch.Tensor) -> torch.Tensor:
-        """Average the last maps over frames and places: [B, T, 3, H, W] → [B, F]."""
+        """Average the last maps over frames and positions: [B, T, 3, H, W] → [B, F]."""
         self.check_clips(clips)
         x = F.relu(self.stem(clips.flatten(0, 1)), inplace=True)
         x = F.max_pool2d(pad_same(x, 3, 2, value=-torch.inf), 3, stride=2)

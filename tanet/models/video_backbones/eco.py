@@ -4,10 +4,10 @@
                               └ full: rest of BN-Inception → mean over frames [B, 1024]    ┴ classifier
 
 Zolfaghari, Singh and Brox, "ECO: Efficient Convolutional Network for Online Video Understanding", ECCV
-2018, with the layers of the authors' code. A 3D block starts with BatchNorm and ReLU, ends with an
-addition, and has biases. Its shortcut is the sum before the BatchNorm; in the first blocks of res4 and res5
-it is a 3×3×3 convolution of the activations, with stride 2. `c3d` is the 3D ResNet-18 whose weights start
-the 3D layers.
+2018, with the layers of the authors' code. Convolutions have biases. A 3D
+block adds the shortcut to its second convolution, and returns the sum both as it is and after BatchNorm and
+ReLU. The next block convolves the activations; its shortcut is the sum, or, with stride 2, a 3×3×3
+convolution of the activations. `c3d` is the 3D ResNet-18 whose weights initialize the 3D layers.
 """
 
 import torch
@@ -47,7 +47,8 @@ class SumBlock(nn.Module):
 
     def __init__(self, channels: int, outputs: int, *, stride: int = 1) -> None:
         super().__init__()
-        # Not after a convolution, because `fold_batch_norms` would fold it into that convolution.
+        # Declared first, because `fold_batch_norms` folds a BatchNorm into the convolution declared before
+        # it.
         self.norm = nn.BatchNorm3d(outputs)
         self.conv1 = _conv(channels, outputs, stride=stride)
         self.norm1 = nn.BatchNorm3d(outputs)
@@ -120,7 +121,7 @@ class AllLayers(BNInception):
 
 
 class ECONetwork(Network):
-    """ECO-Lite, ECO, or the 3D ResNet-18 that starts them, built from the settings in a recipe."""
+    """ECO-Lite, ECO, or the 3D ResNet-18 that initializes them, built from the settings in a recipe."""
 
     memory_format = torch.channels_last_3d
 
@@ -128,7 +129,7 @@ class ECONetwork(Network):
         super().__init__(frames=model.frames, input_spec=input_spec)
         self.variant = model.variant
         if model.variant == "c3d":
-            self.norm1 = nn.BatchNorm3d(64)  # before `conv1`, as in SumBlock
+            self.norm1 = nn.BatchNorm3d(64)  # declared before `conv1`, as in SumBlock
             self.conv1 = nn.Conv3d(3, 64, (3, 7, 7), 2, padding=(1, 3, 3))
             self.res2 = _stage(64, 64, stride=1)
             self.res3 = _stage(64, 128, stride=2)

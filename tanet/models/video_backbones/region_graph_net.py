@@ -5,7 +5,7 @@
 
 Wang and Gupta, "Videos as Space-Time Region Graphs", ECCV 2018. I3D is ResNet-50 whose res5 keeps the
 resolution of res4. The paper's boxes come from a region proposal network that was trained on COCO, 50 boxes
-for each second frame; its accuracy needs such boxes. The graphs are those of models/region_graph.py.
+for every second frame; its accuracy needs such boxes. The graphs are those of models/region_graph.py.
 """
 
 from dataclasses import replace
@@ -56,8 +56,8 @@ class RegionGraphNetwork(Network):
 
         Args:
             clips: normalised clips [B, T, 3, H, W].
-            boxes: regions of each second frame, [B, T/2, R, 4]: x1, y1, x2, y2 as fractions of the frame's
-                width and height. None for the grid.
+            boxes: regions of every second frame, [B, T/2, R, 4]: x1, y1, x2, y2 as fractions of the frame's
+                width and height. None: the grid, if the network was built with it.
 
         Raises:
             UserError: the network was made for given boxes, and there are none.

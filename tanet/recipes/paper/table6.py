@@ -18,7 +18,7 @@ from tanet.recipes.something_v1 import SOMETHING_V1
 from tanet.recipes.trn import TRN_MULTISCALE
 from tanet.recipes.tsn import TSN
 
-NO_CODE = "region proposals are not counted here; they are most of the paper's figure"
+NO_CODE = "region proposals are not counted here; the paper probably counts them"
 
 
 def of_something(recipe: Recipe, **model: object) -> Recipe:
