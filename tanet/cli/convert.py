@@ -71,7 +71,7 @@ class ConvertFlags:
     """Temporal module, if the weights do not show it: tanet-r for another project's TANet with this module;
     tsm for a TSM with BN-Inception, which looks like a TSN."""
     attention: Literal["softmax", "dot"] | None = None
-    """How the non-local blocks of another project's 2D network weigh positions (default: as a config in the file
+    """How non-local blocks of another project's 2D network weigh positions (default: as a config in the file
     says, or softmax). The weights do not show it."""
 
 

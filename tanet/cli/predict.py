@@ -22,7 +22,7 @@ from tanet.checkpoints.sources import is_pretrained, resolve
 from tanet.checkpoints.weights import is_safetensors
 from tanet.cli.common import Device, OptionalFile, fail, find_checkpoint, load_checkpoint, parse
 from tanet.cli.console import progress_bar, say, show_answer, warn
-from tanet.data.boxes import read_boxes
+from tanet.data.box_file import read_boxes
 from tanet.data.find_videos import VIDEO_SUFFIXES, find_videos
 from tanet.data.video_patterns import expand_videos, is_list, is_pattern, list_lines
 from tanet.errors import UserError
@@ -30,6 +30,7 @@ from tanet.evaluation.ensemble import check_weights
 from tanet.inference.answer_table import AnswerTable
 from tanet.inference.models import DEFAULT_MODEL, Member, check_members, make_member
 from tanet.inference.predict import Prediction, predict_with
+from tanet.recipes.networks_hybrid import RegionGraphNet
 from tanet.recipes.recipe import Eval
 from tanet.video import VideoError
 
@@ -165,8 +166,13 @@ def _load(names: Sequence[str], flags: PredictFlags, args: list[str]) -> tuple[M
 
 def _with_boxes(member: Member, boxes: Path) -> Member:
     """Return a model that gets the regions of each video from a file of boxes."""
-    read_boxes(str(boxes))  # an error of the file is not one of the first video
     recipe = member.checkpoint.recipe
+    if not (isinstance(recipe.model, RegionGraphNet) and recipe.model.boxes == "given"):
+        raise UserError(
+            "--boxes is for networks that were trained with given regions (--model.boxes given); "
+            f"{member.name} is {recipe.model.title}"
+        )
+    read_boxes(str(boxes))  # an error of the file is not one of the first video
     recipe = replace(recipe, data=replace(recipe.data, boxes=str(boxes)))
     return replace(member, checkpoint=replace(member.checkpoint, recipe=recipe))
 

@@ -13,7 +13,8 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from tanet.data import frame_sampling, transforms
-from tanet.data.boxes import boxes_of_frames, read_boxes, train_boxes
+from tanet.data.box_file import read_boxes
+from tanet.data.boxes import boxes_of_frames, train_boxes
 from tanet.data.gpu_transforms import DeferredViews, defer_view
 from tanet.data.mirror_labels import mirror_labels
 from tanet.data.samples import Sample, frame_count

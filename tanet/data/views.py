@@ -6,7 +6,9 @@ import numpy as np
 import torch
 
 from tanet.data import frame_sampling, transforms
-from tanet.data.boxes import boxes_of_frames, read_boxes, view_boxes
+from tanet.data.box_file import read_boxes
+from tanet.data.boxes import boxes_of_frames, view_boxes
+from tanet.errors import UserError
 from tanet.recipes.recipe import Data, Eval
 from tanet.video import Video
 
@@ -19,6 +21,7 @@ def read_views_with_boxes(
     data: Data,
     eval: Eval,
     count: int | None = None,
+    boxes_needed: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Read the views of a video, and the boxes of their regions if `data.boxes` names a file of boxes.
 
@@ -26,13 +29,14 @@ def read_views_with_boxes(
         video: an opened video.
         name: path of the video, by which its boxes are found.
         frames, data, eval, count: as in `read_views`.
+        boxes_needed: whether a video without boxes is an error.
 
     Returns:
         The views, uint8 [V·crops, T, 3, S, S], and the boxes, [V·crops, ⌈T/2⌉, R, 4], or None.
 
     Raises:
         VideoError: a frame cannot be read.
-        UserError: the file of boxes cannot be read.
+        UserError: the file of boxes cannot be read, or has no boxes for a video that needs them.
     """
     indices = _indices(video, frames=frames, data=data, eval=eval, count=count)
     clips = video.read(indices)  # [V, T, H, W, 3]
@@ -41,6 +45,11 @@ def read_views_with_boxes(
         file, (height, width) = read_boxes(data.boxes), clips.shape[2:4]
         found = boxes_of_frames(file.find(name), indices, height=height, width=width, most=file.most)
         boxes = view_boxes(found, height=height, width=width, eval=eval)
+        if boxes_needed and not ((boxes[..., 2:] - boxes[..., :2]).amin(-1) > 0).any():
+            raise UserError(
+                f"{name}: {data.boxes} has no boxes inside the frames of this video, and the network needs "
+                "some; --boxes names another file"
+            )
     return _cut(clips, eval), boxes
 
 

@@ -169,7 +169,13 @@ def _views_for_each(
         keys.append((frames, data.sampling, data.window, data.rate, data.boxes, member.eval))
         if keys[-1] not in known:
             known[keys[-1]] = read_views_with_boxes(
-                video, name=name, frames=frames, data=data, eval=member.eval, count=count
+                video,
+                name=name,
+                frames=frames,
+                data=data,
+                eval=member.eval,
+                count=count,
+                boxes_needed=True,
             )
     return tuple(known[key] for key in keys)
 

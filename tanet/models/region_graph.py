@@ -9,7 +9,7 @@
 
 G_s is computed once, from X. No code was published; the paper does not say in which order LayerNorm, ReLU and
 addition come, and what is above is this library's choice. A box is x1, y1, x2, y2, as fractions of a frame's
-width and height. A box of zero area is padding, not a node.
+width and height. A box of zero area, or of NaN, is padding, not a node.
 """
 
 import torch
@@ -90,7 +90,8 @@ def region_features(maps: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
     clips, _, frames = maps.shape[:3]
     images = maps.transpose(1, 2).flatten(0, 1)  # [B·T, D, H, W]
     places = (torch.arange(SIDE * SAMPLES, device=maps.device) + 0.5) / (SIDE * SAMPLES)  # [S]
-    flat = boxes.flatten(0, 1).to(maps.dtype)  # [B·T, R, 4]
+    # grid_sample's gradient crashes the process for positions that are not numbers.
+    flat = boxes.flatten(0, 1).to(maps.dtype).nan_to_num(0.0)  # [B·T, R, 4]
     low, high = flat[..., :2, None], flat[..., 2:, None]
     x, y = (low + (high - low) * places.to(maps.dtype)).unbind(2)  # [B·T, R, S]
     grid = torch.stack(

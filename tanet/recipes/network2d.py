@@ -64,8 +64,9 @@ class Network2D(NetworkSettings):
         super().__post_init__()
         if self.backbone.startswith("blresnet") and (self.temporal, self.non_local) != ("none", "none"):
             raise UserError(
-                f"{self.backbone} has no places for temporal modules: give --model.temporal none, or use a "
-                "bLVNet-TAM (tanet models lists blvnet-tam-50)"
+                f"{self.backbone} has no places for temporal modules and non-local blocks: give "
+                "--model.temporal none --model.non-local none, or use a bLVNet-TAM (tanet models lists "
+                "blvnet-tam-50)"
             )
         if self.consensus != "mean" and self.frames < 2:
             raise UserError(f"model.consensus {self.consensus} needs at least 2 frames, not {self.frames}")

@@ -8,7 +8,8 @@ import torch
 
 from tanet import synthetic
 from tanet.cli import main
-from tanet.data.boxes import BoxFile, boxes_of_frames, crop_boxes, read_boxes
+from tanet.data.box_file import BoxFile, read_boxes
+from tanet.data.boxes import boxes_of_frames, crop_boxes
 from tanet.data.dataset import EvalClips, TrainClips
 from tanet.data.samples import Sample
 from tanet.data.transforms import Box
@@ -101,8 +102,26 @@ def test_crops_cut_boxes_off_and_mirror_them():
         ("{", "not a file of boxes in JSON"),
         ("[]", "has an entry for each video"),
         ('{"a": {"frames": {}}}', "there are no boxes in this file"),
-        ('{"a": 3}', "not a file of boxes"),
-        ('{"a": {"frames": {"one": [[1, 2, 3, 4]]}}}', "not a file of boxes"),
+        ('{"a": 3}', "a: not an entry of the form"),
+        ('{"a": {"frames": {"one": [[1, 2, 3, 4]]}}}', "a: not an entry of the form"),
+        ('{"a": {"frames": null}}', "a: not an entry of the form"),
+        ('{"a": [{"name": "a/x.jpg", "labels": [{}]}]}', "a: not an entry of the form"),
+        (
+            '{"a": {"frames": {"0": [[1, 2, 3]]}}}',
+            r"frame 0: boxes are four numbers each, not \[1, 2, 3\]",
+        ),
+        ('{"a": {"frames": {"0": [[1, 2, 3, 4, 5, 6, 7, 8]]}}}', "frame 0: boxes are four numbers each"),
+        ('{"a": {"frames": {"0": [1, 2, 3, 4]}}}', "frame 0: boxes are four numbers each"),
+        ('{"a": {"frames": {"0": [[1, 2, "3", 4]]}}}', "frame 0: boxes are four numbers each"),
+        ('{"a": {"frames": {"0": [[NaN, 1, 2, 3]]}}}', "frame 0: boxes must be finite numbers"),
+        ('{"a": {"frames": {"0": [[1, 2, Infinity, 3]]}}}', "frame 0: boxes must be finite numbers"),
+        ('{"a": {"frames": {"0": [[5, 2, 1, 3]]}}}', "x1 ≤ x2"),
+        ('{"a": {"frames": {"-5": [[1, 2, 3, 4]]}}}', "-5 is not a frame"),
+        ('{"a": {"size": [0, 9], "frames": {"0": [[1, 2, 3, 4]]}}}', "size is 0 × 9"),
+        ('{"a": {"size": [1e999, 9], "frames": {"0": [[1, 2, 3, 4]]}}}', "size is inf × 9"),
+        ('{"a": {"size": "320x240", "frames": {"0": [[1, 2, 3, 4]]}}}', "a: not an entry of the form"),
+        ('{"a": {"size": "12", "frames": {"0": [[1, 2, 3, 4]]}}}', "a: not an entry of the form"),
+        ("[" * 100_000, "not a file of boxes in JSON"),
     ],
 )
 def test_files_that_hold_no_boxes_are_told(content, cause, tmp_path):

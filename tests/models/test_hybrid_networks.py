@@ -365,3 +365,14 @@ def test_search_in_bfloat16_finds_what_float32_finds():
     own = torch.arange(100) // 25
     distance[:, own[:, None] == own] = torch.inf
     assert (found == distance.topk(3, largest=False).indices).float().mean() > 0.99
+
+
+def test_boxes_that_are_not_numbers_are_padding_and_do_not_crash_training():
+    network = awake(RegionGraphNet(frames=4, width=8, features=16, non_local=False, boxes="given"))
+    clips = torch.randn(1, 4, 3, 64, 64)
+    boxes = torch.tensor([[0.1, 0.1, 0.6, 0.7], [0.4, 0.2, 0.9, 0.8]]).repeat(1, 2, 1, 1)
+    empty, missing = boxes.clone(), boxes.clone()
+    empty[0, 0, 1], missing[0, 0, 1] = 0, torch.nan
+    torch.testing.assert_close(network(clips, boxes=missing), network(clips, boxes=empty))
+    network(clips, boxes=missing).sum().backward()
+    assert all(tensor.grad.isfinite().all() for tensor in network.parameters() if tensor.grad is not None)

@@ -171,6 +171,11 @@ def insertions(network: nn.Module, model: Network2D) -> list[tuple[list[Site], C
         if model.temporal == "nonlocal":
             raise UserError("model.temporal nonlocal already adds non-local blocks: set model.non_local none")
         sites = [site for site in _alternate_blocks(network) if site.stage in model.stages]
+        if not sites:
+            raise UserError(
+                "non-local blocks are only in res3 and res4: add one of them to model.stages, or set "
+                "model.non_local none"
+            )
         found.append((sites, partial(_make, _non_local, model)))
     return found
 
