@@ -24,6 +24,8 @@ from tanet.checkpoints import checkpoint as checkpoints
 from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.checkpoints.weights import file_of
 from tanet.cli.console import DownloadScreen, err, say, warn
+from tanet.data.annotations import listed_videos
+from tanet.data.find_videos import VIDEO_SUFFIXES, find_videos
 from tanet.errors import UserError
 from tanet.recipes.renamed import RENAMED, new_field_name
 from tanet.runtime.device import pick_device
@@ -192,3 +194,27 @@ def write_text(path: Path, text: str) -> None:
 def write_lines(path: Path, lines: Sequence[str]) -> None:
     """Write a text file atomically, one item per line."""
     write_text(path, "".join(f"{line}\n" for line in lines))
+
+
+def videos_at(path: Path, root: Path | None) -> list[Path]:
+    """Return the videos of a folder or of a list, or the one video that the path is.
+
+    Args:
+        path: what the user named.
+        root: with a list, the folder that its paths are relative to; None for the list's folder.
+
+    Raises:
+        UserError: there are no videos, or `root` is given without a list.
+    """
+    if not path.exists():
+        raise UserError(f"{path}: no such file or folder")
+    if path.is_file() and path.suffix.lower() not in VIDEO_SUFFIXES:
+        return list(dict.fromkeys(listed_videos(path, root=str(root or ""))))
+    if root:
+        raise UserError(
+            "--root applies to a list of videos, but no list is given: remove --root, or name a list"
+        )
+    videos = [path] if path.is_file() else find_videos(path)
+    if not videos:
+        raise UserError(f"{path}: no videos in this folder")
+    return videos

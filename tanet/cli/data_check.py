@@ -12,11 +12,11 @@ from rich.markup import escape
 from rich.table import Column, Table
 from tyro.conf import Positional, arg
 
-from tanet.cli.common import OptionalFile, fail, parse, write_lines
+from tanet.cli.common import OptionalFile, fail, parse, videos_at, write_lines
 from tanet.cli.console import out, progress_bar, say, warn
-from tanet.data.annotations import listed_videos, read_split
+from tanet.data.annotations import read_split
 from tanet.data.class_folders import one_class
-from tanet.data.find_videos import VIDEO_SUFFIXES, find_videos
+from tanet.data.find_videos import VIDEO_SUFFIXES
 from tanet.data.tools import check as inspection
 from tanet.data.tools.check import Finding
 from tanet.errors import UserError
@@ -65,7 +65,7 @@ def run(args: list[str]) -> int:
     flags = parse(CheckFlags(tyro.MISSING), args, prog="tanet data check", usage="tanet data check ROOT|LIST")
     if flags.min_frames < 1:
         raise UserError(f"--min-frames must be positive, not {flags.min_frames}")
-    paths = _videos(flags)
+    paths = videos_at(flags.videos, flags.root)
     findings, bad, status = [], [], 0
     with progress_bar("checking", total=len(paths)) as progress:
         try:
@@ -113,22 +113,6 @@ def _tell_training(flags: CheckFlags) -> None:
         warn(warning)
     if len(split.classes) < 2:
         warn(f"training would refuse these videos: {one_class(path, ', '.join(split.classes))}")
-
-
-def _videos(flags: CheckFlags) -> list[Path]:
-    path = flags.videos
-    if not path.exists():
-        raise UserError(f"{path}: no such file or folder")
-    if path.is_file() and path.suffix.lower() not in VIDEO_SUFFIXES:
-        return list(dict.fromkeys(listed_videos(path, root=str(flags.root or ""))))
-    if flags.root:
-        raise UserError(
-            "--root applies to a list of videos, but no list is given: remove --root, or name a list"
-        )
-    videos = [path] if path.is_file() else find_videos(path)
-    if not videos:
-        raise UserError(f"{path}: no videos in this folder")
-    return videos
 
 
 def _named(finding: Finding, flags: CheckFlags) -> str:

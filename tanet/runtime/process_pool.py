@@ -43,7 +43,8 @@ def map_files(
 
     Args:
         work: function to call with each file. The function must be defined at the top level of a module, so
-            that a worker can import it. It should return expected errors as values instead of raising them.
+            that a worker can import it. It should return expected errors as values instead of raising them,
+            and must not return None.
         paths: the files.
         workers: number of worker processes.
         limit: seconds allowed per file. The start of a worker does not count.
@@ -138,6 +139,8 @@ def _serve(work: Callable[[Path], Any], pipe: Connection) -> None:
             result = work(path)
         except Exception as error:  # report the error as this file's result, and continue with the next file
             result = FailedFile("crashed", f"{type(error).__name__}: {error}")
+        if result is None:
+            result = FailedFile("crashed", "the function for a file returned None")  # the parent would wait
         pipe.send(result)
 
 
