@@ -68,6 +68,10 @@ TINY = {
             *["--device", "cpu", "--forms", "eager"],
         ],
     ),
+    "flow": (
+        {},
+        [*["--methods", "dis", "--frames", "3"], *["--size", "64", "48"]],
+    ),
     "speed": (
         {},
         [
