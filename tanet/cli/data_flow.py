@@ -39,7 +39,7 @@ class FlowFlags:
     )
     """With a list: folder that the paths in the list are relative to."""
     method: Method = "dis"
-    """dis is fast. tvl1 is what published networks were trained on, and about 70 times slower. farneback is
+    """dis is fast. tvl1 is what published networks were trained on, and about 100 times slower. farneback is
     TSN's alternative."""
     layout: Layout = "xy"
     """xy: two grey pictures per flow, flow_x_00001.jpg and flow_y_00001.jpg. rgb: one picture with x in red
