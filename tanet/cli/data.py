@@ -7,7 +7,7 @@ from tanet.errors import UserError
 USAGE = """usage: tanet data index DATASET ROOT   list the videos of a public data set
        tanet data check ROOT|LIST      decode every video and name the bad ones
        tanet data pack ROOT|LIST OUT   pack videos into shards, read faster
-       tanet data flow ROOT|LIST OUT   compute optical flow for two-stream networks
+       tanet data flow ROOT|LIST OUT   compute optical flow
 
 Run `tanet data COMMAND --help` for the flags of a command."""
 
