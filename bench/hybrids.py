@@ -54,9 +54,9 @@ def make_run(name: str, form: str, clips: torch.Tensor) -> Run:
 def make_search(name: str, clips: torch.Tensor) -> Run | None:
     """Return a function that searches the nearest places as often as CPNet does for these clips."""
     network = create_model(name).to(clips.device, clips.dtype).eval()
-    points = recorded_points(network, clips)
-    if not points:
+    if not any(isinstance(module, CorrespondenceProposal) for module in network.modules()):
         return None
+    points = recorded_points(network, clips)
 
     @torch.inference_mode()
     def run() -> None:

@@ -34,6 +34,10 @@ from tanet.runtime.files import text_bytes, write_atomically
 
 F = TypeVar("F")
 Device = Annotated[str, tyro.conf.arg(metavar="{auto,cpu,cuda,cuda:1,…}")]
+ListRoot = Annotated[
+    Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="(default: the list's folder)")
+]
+"""Flag --root of commands that take a list of videos."""
 OptionalFile = Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")]
 Videos = Annotated[
     tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="VIDEO …", help_behavior_hint="")

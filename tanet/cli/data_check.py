@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 from tyro.conf import Positional, arg
 
-from tanet.cli.common import OptionalFile, fail, parse, videos_at, write_lines
+from tanet.cli.common import ListRoot, OptionalFile, fail, parse, videos_at, write_lines
 from tanet.cli.console import out, progress_bar, say, warn
 from tanet.data.annotations import read_split
 from tanet.data.class_folders import one_class
@@ -44,9 +44,7 @@ class CheckFlags:
 
     videos: Annotated[Positional[Path], arg(metavar="ROOT|LIST")]
     """A folder of videos, a list of videos in a format that training reads, or one video."""
-    root: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: the list's folder)")] = (
-        None
-    )
+    root: ListRoot = None
     """With a list: folder that the paths in the list are relative to."""
     json: OptionalFile = None
     """JSON file to write the findings on all videos to."""

@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional, arg
 
-from tanet.cli.common import OptionalFile, fail, parse, videos_at, write_lines
+from tanet.cli.common import ListRoot, OptionalFile, fail, parse, videos_at, write_lines
 from tanet.cli.console import progress_bar, say, warn
 from tanet.data.optical_flow import Method
 from tanet.data.tools.flow import FlowSettings, Layout, write_flow
@@ -34,9 +34,7 @@ class FlowFlags:
     """Folder of videos, a list of videos in a format that training reads, or one video."""
     out: Annotated[Positional[Path], arg(metavar="OUT")]
     """Folder to write to."""
-    root: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: the list's folder)")] = (
-        None
-    )
+    root: ListRoot = None
     """With a list: folder that the paths in the list are relative to."""
     method: Method = "dis"
     """dis is fast. tvl1 is what published networks were trained on, and about 100 times slower. farneback is

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import Positional, arg
 
-from tanet.cli.common import OptionalFile, fail, parse
+from tanet.cli.common import ListRoot, OptionalFile, fail, parse
 from tanet.cli.console import progress_bar, say, warn
 from tanet.data.annotations import read_split
 from tanet.data.samples import Sample
@@ -43,9 +43,7 @@ class PackFlags:
     """Folder of class folders (which may lie in train/ and val/), or a list that training can read."""
     out: Annotated[Positional[Path], arg(metavar="OUT")]
     """Folder to write the shards to."""
-    root: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: the list's folder)")] = (
-        None
-    )
+    root: ListRoot = None
     """With a list: folder that the paths in the list are relative to."""
     split: Literal["train", "val"] = "train"
     """With a list: split that the videos in the list belong to."""

@@ -63,12 +63,11 @@ class BoxFile:
     """
 
     def __init__(self, path: str, videos: dict[str, Any]) -> None:
-        self.path, self.videos = path, videos
-        self.most = 0
+        self.path = path
+        self.videos = {name: _read(f"{path}: {name}", video) for name, video in videos.items()}
+        counts = (len(boxes) for _, frames in self.videos.values() for boxes in frames.values())
+        self.most = max(counts, default=0)
         """R, largest number of boxes of a frame."""
-        for name in videos:
-            frames = self._read(name)[1]
-            self.most = max([self.most, *map(len, frames.values())])
         if not self.most:
             raise UserError(f"{path}: there are no boxes in this file")
 
@@ -79,7 +78,7 @@ class BoxFile:
         name = next((one for one in (video, *names) if one in self.videos), None)
         if name is None:
             return None
-        size, frames = self._read(name)
+        size, frames = self.videos[name]
         numbers = sorted(frames)
         boxes = torch.zeros(len(numbers), self.most, 4)
         for place, number in enumerate(numbers):
@@ -94,24 +93,21 @@ class BoxFile:
                 f"{next(iter(self.videos))}, and the first video is {samples[0].path}"
             )
 
-    def _read(self, name: str) -> tuple[tuple[float, float] | None, dict[int, list[Any]]]:
-        """Return the size and the boxes by frame of an entry; raise UserError if it has another form."""
-        where = f"{self.path}: {name}"
-        video = self.videos[name]
-        try:
-            size, frames = (None, _annotations(video)) if isinstance(video, list) else _entry(video)
-        except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
-            raise UserError(f"{where}: not an entry of the form {FORM}") from error
-        if size and not all(math.isfinite(side) and side > 0 for side in size):
-            raise UserError(
-                f"{where}: size is {size[0]:g} × {size[1]:g}, but must be [width, height] in pixels"
-            )
-        for number, boxes in frames.items():
-            if not 0 <= number < 2**62:
-                raise UserError(f"{where}: {number} is not a frame: frames count from 0")
-            if problem := _problem(boxes):
-                raise UserError(f"{where}, frame {number}: {problem}")
-        return size, frames
+
+def _read(where: str, video: Any) -> tuple[tuple[float, float] | None, dict[int, list[Any]]]:
+    """Return the size and the boxes by frame of an entry; raise UserError if it has another form."""
+    try:
+        size, frames = (None, _annotations(video)) if isinstance(video, list) else _entry(video)
+    except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
+        raise UserError(f"{where}: not an entry of the form {FORM}") from error
+    if size and not all(math.isfinite(side) and side > 0 for side in size):
+        raise UserError(f"{where}: size is {size[0]:g} × {size[1]:g}, but must be [width, height] in pixels")
+    for number, boxes in frames.items():
+        if not 0 <= number < 2**62:
+            raise UserError(f"{where}: {number} is not a frame: frames count from 0")
+        if problem := _problem(boxes):
+            raise UserError(f"{where}, frame {number}: {problem}")
+    return size, frames
 
 
 def _annotations(video: list[Any]) -> dict[int, list[Any]]:

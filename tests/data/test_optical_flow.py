@@ -6,21 +6,19 @@ import sys
 import numpy as np
 import pytest
 
+from bench import flow as benchmark
 from tanet import synthetic
 from tanet.cli import main
 from tanet.data.optical_flow import bytes_to_flow, flow_to_bytes, import_opencv, make_estimator
 from tanet.errors import UserError
 from tanet.video.frame_folder import decode_picture
 
-cv2 = pytest.importorskip("cv2")
+pytest.importorskip("cv2")
 
 
-def moving_texture(frames, *, height=96, width=128, step=2):
-    """Return grey frames, uint8 [T, H, W], of a smooth texture that moves to the right by `step` pixels."""
-    noise = np.random.default_rng(0).random((height, width + frames * step))
-    wide = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 2), None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
-    starts = [(frames - number) * step for number in range(frames)]
-    return np.stack([wide[:, start : start + width] for start in starts])
+def moving_texture(frames):
+    """Return grey frames, uint8 [T, 96, 128], of a texture that moves to the right by 2 pixels."""
+    return benchmark.moving_texture(frames, height=96, width=128)
 
 
 @pytest.mark.parametrize(("method", "within"), [("dis", 0.02), ("tvl1", 0.02), ("farneback", 0.15)])
