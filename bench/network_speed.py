@@ -1,4 +1,4 @@
-"""Time several forms of networks by turns, in clips per second: shared by the benchmarks of networks."""
+"""Compare the speed of several forms of a network, in clips per second. The forms take turns."""
 
 import argparse
 import gc
