@@ -22,8 +22,8 @@ from tanet import train
 from tanet.checkpoints import checkpoint
 from tanet.data.annotations import read_split
 from tanet.data.dataset import EvalClips
+from tanet.data.normalisation import normalise
 from tanet.data.samples import Sample
-from tanet.data.transforms import normalise
 from tanet.recipes import RECIPES
 from tanet.recipes.recipe import Data, Recipe
 from tanet.runtime.device import pick_device

@@ -1,6 +1,7 @@
 """Loading of ImageNet weights into networks for videos: 2D networks as they are, others by their 2D layers.
 
-2D network       all but temporal modules; GST takes a slice of each 3×3 kernel, STM the whole kernel
+2D network       all but temporal modules; GST takes a slice of each 3×3 kernel, STM the whole kernel;
+                 for optical flow, the mean of the first kernels (models/input_channels.py)
 3D ResNet        inflated (inflate.py); also the 3D ResNet in a network with a graph of regions
 bLVNet-TAM       bLResNet
 ECO              BN-Inception, as far as ECO has its layers
@@ -18,6 +19,7 @@ from tanet.checkpoints.convert.recognise import image_weights, recognise_backbon
 from tanet.checkpoints.inflate import INFLATED, NO_IMAGE_WEIGHTS, load_inflated_weights
 from tanet.checkpoints.weights import WeightsFile, is_tanets, read_weights, state_dict_diff
 from tanet.errors import UserError
+from tanet.models.input_channels import for_input_channels
 from tanet.models.network import Network
 from tanet.models.video_net import VideoNet
 from tanet.recipes.input_spec import IMAGENET, spec_like
@@ -80,7 +82,7 @@ def load_backbone_weights(backbone: nn.Module, path: str | Path) -> None:
         classifier = {name: tensor for name, tensor in state.items() if name in own}
         state = {**classifier, **image_weights(state)}
     state = {k: v for k, v in state.items() if k in own or not k.startswith(("fc.", "classifier."))}
-    state = _cut(state, own)
+    state = for_input_channels(_cut(state, own), backbone)
     if difference := state_dict_diff(state, own):
         raise UserError(f"{path}: the weights do not fit this 2D network; {difference}")
     backbone.load_state_dict(state, strict=False)

@@ -16,6 +16,7 @@ from tanet.checkpoints.part_starts import from_part, is_part
 from tanet.checkpoints.resize_frames import other_frames, resize_frames
 from tanet.checkpoints.weights import is_tanets, read_weights, state_dict_diff
 from tanet.errors import UserError
+from tanet.models.input_channels import for_input_channels
 from tanet.models.network import Network
 from tanet.models.temporal import find_temporal
 from tanet.recipes.input_spec import spec_like
@@ -38,7 +39,8 @@ def load_initial_weights(
     The classifier's weights are copied only if the checkpoint has the same classes in the same order.
     Otherwise the network keeps the initial weights of its classifier. A plain 3D network may start a network
     with TAMs (centre_taps.py) or non-local blocks, as in the SlowFast paper. A network that is a part of the
-    new one may start it, too (part_starts.py).
+    new one may start it, too (part_starts.py), and a network for RGB frames one for optical flow
+    (models/input_channels.py).
 
     Args:
         network: network that receives the weights. It is changed in place.
@@ -73,6 +75,11 @@ def load_initial_weights(
     if added := {name: own[name] for name in own.keys() - state.keys() if ".non_local." in name}:
         state |= added
         notes.append("trained without these non-local blocks, which are new and change nothing at first")
+    if trained_model.is_flow and not model.is_flow:
+        raise UserError(f"{path}: trained on optical flow, so it cannot start a network for RGB frames")
+    if model.is_flow and not trained_model.is_flow:
+        state = for_input_channels(state, network)
+        notes.append("trained on RGB frames, so the first kernels start as the mean over their channels")
     state, more = _fit_frames(path, state, own, trained=trained_model, model=model, interpolate=interpolate)
     notes += more
     if header.classes != tuple(classes):

@@ -145,22 +145,20 @@ def _table_costs(flags: CostFlags) -> tuple[list[NetworkCost], list[dict[str, An
     training: dict[str, NetworkCost] = {}
     has_sizes = any(row.size for row in rows.values())
     for name, row in rows.items():
-        if row.recipe:
-            subject = _of_recipe(name, row.recipe, replace(flags, size=flags.size or row.size))
-            lines[name] = _cost_of(subject, flags)
-            if has_sizes:
-                start = replace(subject, size=row.recipe.data.size)
-                is_same = start.size == subject.size
-                training[name] = lines[name] if is_same else _cost_of(start, replace(flags, measure=False))
+        subject = _of_recipe(name, row.recipe, replace(flags, size=flags.size or row.size))
+        lines[name] = _cost_of(subject, flags)
+        if has_sizes:
+            start = replace(subject, size=row.recipe.data.size)
+            is_same = start.size == subject.size
+            training[name] = lines[name] if is_same else _cost_of(start, replace(flags, measure=False))
     if has_sizes:
         show_networks(flags.table, lines, rows, training=training)
     else:
         show_table(flags.table, lines, rows)
     values = []
     for name, row in rows.items():
-        found = _as_dict(lines[name]) if name in lines else {"name": name, "model": None}
         paper = {key: value for key, value in asdict(row).items() if key not in ("recipe", "others")}
-        values.append({**found, "paper": paper})
+        values.append({**_as_dict(lines[name]), "paper": paper})
         if name in training:
             values[-1]["training"] = {"size": training[name].subject.size, **_operations(training[name].cost)}
     return list(lines.values()), values

@@ -131,7 +131,7 @@ def show_networks(
     Args:
         table: number of the table.
         lines: row → its cost for frames of the size in `rows`.
-        rows: the rows as the paper prints them. Those without a recipe are printed as not here yet.
+        rows: the rows as the paper prints them.
         training: row → its cost for the frames of training.
     """
     say(f"Table {table}: multiply-adds (G) of one clip, at the training input and at frames of size pixels.")
@@ -140,13 +140,11 @@ def show_networks(
         "", "training\ninput", "G", "parameters", "size", "G", "paper\nG×views", "top-1", "top-5", space=0
     )
     for name, row in rows.items():
-        cells = ["–", "–", "not here yet", "–", "–"]
-        if name in lines:
-            start, line = training[name], lines[name]
-            clip = f"{start.subject.model.frames}×{start.subject.size}²"
-            total = line.cost.total
-            size, parameters = f"{line.subject.size}", f"{total.parameters:,}"
-            cells = [clip, _giga(start.cost.total), parameters, size, _giga(total)]
+        start, line = training[name], lines[name]
+        clip = f"{start.subject.model.frames}×{start.subject.size}²"
+        total = line.cost.total
+        size, parameters = f"{line.subject.size}", f"{total.parameters:,}"
+        cells = [clip, _giga(start.cost.total), parameters, size, _giga(total)]
         figure = "–" if row.gflops is None else f"{row.gflops:g}×{row.views or 'N/A'}"
         grid.add_row(name, *cells, figure, f"{row.top1}", "–" if row.top5 is None else f"{row.top5}")
     out.print(grid)
@@ -157,7 +155,7 @@ def show_networks(
     say("The size is where our count comes closest to the paper's figure; the paper says 256 for all rows.")
     for name, row in rows.items():
         if row.note:
-            ours = _comparable(lines[name].cost.total, row) if name in lines else ""
+            ours = _comparable(lines[name].cost.total, row)
             say(f"{name}: {ours}{row.gflops:g} G in the paper: {row.note}")
 
 

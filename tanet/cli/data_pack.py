@@ -50,7 +50,8 @@ class PackFlags:
     class_names: OptionalFile = None
     """Text file with one class name per line, in label order. Default: names from the folders or the list."""
     format: Format = "jpeg"
-    """jpeg stores one JPEG image per frame. h264 stores an mp4 file with a key frame every 4 frames."""
+    """jpeg stores one JPEG image per frame. h264 stores an mp4 file with a key frame every 4 frames. flow
+    stores the pictures of optical flow that `tanet data flow` has written, unchanged."""
     short_side: int = 256
     """Short side of the packed frames, in pixels. Smaller videos are not enlarged. 0 keeps all sizes."""
     quality: int = 90
@@ -79,7 +80,10 @@ def run(args: list[str]) -> int:
         _pack(flags)
     except KeyboardInterrupt:
         return fail("stopped; run the same command again to continue after the last full shard", status=130)
-    say(f"to train: tanet train finetune --data.root {flags.out}")
+    if flags.format == "flow":
+        say(f"to train: tanet train finetune --model.flows 5 --data.root {flags.out}")
+    else:
+        say(f"to train: tanet train finetune --data.root {flags.out}")
     return 0
 
 

@@ -36,16 +36,14 @@ class System:
         return (self.count.macs if self.row.has_products else self.count.layers) / 1e9
 
 
-def count_system(row: Row, *, size: int, classes: int) -> System | None:
-    """Count the networks of a row; return None for a row that tanet does not have yet.
+def count_system(row: Row, *, size: int, classes: int) -> System:
+    """Count the networks of a row.
 
     Args:
         row: the row.
         size: side of the frames, in pixels.
         classes: number of classes.
     """
-    if row.recipe is None:
-        return None
     models = [recipe.model for recipe in (row.recipe, *row.others)]
     total = Count()
     for model in models:
@@ -71,9 +69,9 @@ def _title(model: NetworkSettings) -> str:
     return f"{name}, {model.backbone}"
 
 
-def show_systems(tables: tuple[str, ...] = SYSTEMS) -> dict[str, dict[str, System | None]]:
+def show_systems(tables: tuple[str, ...] = SYSTEMS) -> dict[str, dict[str, System]]:
     """Print the systems of tables of the paper. Return them: table → row → system."""
-    found: dict[str, dict[str, System | None]] = {}
+    found: dict[str, dict[str, System]] = {}
     for table in tables:
         rows = TABLES[table]
         found[table] = {
@@ -85,7 +83,7 @@ def show_systems(tables: tuple[str, ...] = SYSTEMS) -> dict[str, dict[str, Syste
     return found
 
 
-def _show(table: str, systems: Mapping[str, System | None], rows: Mapping[str, Row]) -> None:
+def _show(table: str, systems: Mapping[str, System], rows: Mapping[str, Row]) -> None:
     say(f"Table {table}: {CLASSES[table]} classes; multiply-adds (G) of the layers, for the paper's clip.")
     grid = Table(box=box.SIMPLE_HEAD, padding=0)
     grid.add_column("row", no_wrap=True)
@@ -96,9 +94,6 @@ def _show(table: str, systems: Mapping[str, System | None], rows: Mapping[str, R
         row = rows[name]
         paper = "–" if row.gflops is None else f"{row.gflops:g}"
         accuracy = f"{row.top1}", "–" if row.top5 is None else f"{row.top5}"
-        if system is None:
-            grid.add_row(name, f"not here yet ({row.note})", "–", "–", "–", paper, *accuracy)
-            continue
         clip = "+".join(map(str, system.frames)) + (f"×{row.clips}" if row.clips > 1 else "")
         parameters = f"{system.count.parameters / 1e6:.2f}"
         network = ", ".join(system.titles)
@@ -106,7 +101,7 @@ def _show(table: str, systems: Mapping[str, System | None], rows: Mapping[str, R
     out.print(grid)
     for name, system in systems.items():
         row = rows[name]
-        if row.note and system is not None:
+        if row.note:
             differs = row.gflops is not None and abs(system.gflops - row.gflops) > ROUNDING
             ours = f"{system.gflops:.2f} G here, {row.gflops:g} in the paper: " if differs else ""
             say(f"{name}: {ours}{row.note}")

@@ -129,7 +129,7 @@ def _show_recipes() -> None:
         head = f"  table{table}/{{"
         # Break lines only after commas: the names of rows contain hyphens.
         names = fill(
-            ", ".join(name for name, row in rows.items() if row.recipe) + "}",
+            ", ".join(rows) + "}",
             WIDTH,
             initial_indent=head,
             subsequent_indent=" " * len(head),

@@ -19,10 +19,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tanet.data.class_folders import find_sets, split_off_validation, videos_by_class
+from tanet.data.flow_location import find_flows
 from tanet.data.list_files import read_class_names, read_lines, read_list
 from tanet.data.listed_video import ListedVideo
 from tanet.data.samples import Sample, Split
-from tanet.data.shards.format import shard_classes
+from tanet.data.shards.format import ShardEntry, shard_classes
 from tanet.errors import UserError, abbreviate
 from tanet.recipes.recipe import Data
 from tanet.runtime.events import Note, OnEvent, ignore
@@ -38,7 +39,8 @@ def read_split(data: Data, *, classes: Sequence[str] | None = None, seed: int = 
     """Find the training and validation videos that a recipe's data section describes.
 
     Args:
-        data: the function uses `root`, `train`, `val`, `class_names`, `quarantine` and `val_fraction`.
+        data: the function uses `root`, `train`, `val`, `class_names`, `quarantine`, `flow` and
+            `val_fraction`.
         classes: class names in the order of the labels, if they are already known, for example from a
             checkpoint. Each video must belong to one of these classes.
         seed: seed for the random choice of validation videos, if ROOT has no val/ folder.
@@ -65,7 +67,7 @@ def read_split(data: Data, *, classes: Sequence[str] | None = None, seed: int = 
     # Fix the labels before removing videos, so that a class keeps its label even if it loses all its videos.
     train, val, left_out = _drop_quarantined(data, train, val)
     notes += [left_out] if left_out else []
-    split = Split(_samples(train, classes), _samples(val, classes), tuple(classes), tuple(notes))
+    split = Split(_samples(train, classes, data), _samples(val, classes, data), tuple(classes), tuple(notes))
     untrained = {s.label for s in split.val} - {s.label for s in split.train}
     if untrained and split.train:
         names = ", ".join(split.classes[label] for label in sorted(untrained))
@@ -86,7 +88,7 @@ def read_test_samples(
     videos in ROOT/val if this folder exists. Otherwise, it returns videos from ROOT's class folders.
 
     Args:
-        data: the function uses `root`, `val`, `quarantine` and `val_fraction`.
+        data: the function uses `root`, `val`, `quarantine`, `flow` and `val_fraction`.
         classes: class names in the order of the labels. Each video must belong to one of these classes.
         seed: seed with which training chose validation videos from ROOT's class folders. The function then
             returns only these validation videos. If `seed` is None, it returns all videos of the folders.
@@ -109,7 +111,7 @@ def read_test_samples(
     _, entries, left_out = _drop_quarantined(data, [], entries)
     for note in [*notes, *([left_out] if left_out else [])]:
         on_event(Note(note))
-    return _samples(entries, classes)
+    return _samples(entries, classes, data)
 
 
 def _folders(data: Data, seed: int) -> tuple[list[ListedVideo], list[ListedVideo], list[str]]:
@@ -219,13 +221,22 @@ def _class_names(entries: list[ListedVideo], *, of_list: bool) -> tuple[str, ...
     return tuple(str(number) for number in sorted(numbers))
 
 
-def _samples(entries: list[ListedVideo], classes: Sequence[str]) -> tuple[Sample, ...]:
+def _samples(entries: list[ListedVideo], classes: Sequence[str], data: Data) -> tuple[Sample, ...]:
     labels = {name: label for label, name in enumerate(classes)}
     # A list may contain labels (numbers that count from 0) instead of class names: accept both.
     # If some class names are numbers themselves, every number in a list is a class name, not a label.
     if not any(name.isdigit() for name in classes):
         labels |= {str(label): label for label in range(len(classes))}
-    return tuple(Sample(str(e.path), _label(e, labels, classes), e.frames, e.shard_entry) for e in entries)
+    flows = [""] * len(entries) if not data.flow else _flows(entries, data)
+    return tuple(
+        Sample(str(e.path), _label(e, labels, classes), e.frames, e.shard_entry, flow)
+        for e, flow in zip(entries, flows, strict=True)
+    )
+
+
+def _flows(entries: list[ListedVideo], data: Data) -> Sequence[str | ShardEntry]:
+    lists = Path(data.train or data.val).parent  # paths in a list are relative to its folder
+    return find_flows(entries, root=Path(data.root) if data.root else lists, flow=Path(data.flow))
 
 
 def _label(entry: ListedVideo, labels: dict[str, int], classes: Sequence[str]) -> int:

@@ -17,11 +17,11 @@ from tanet.data.box_file import read_boxes
 from tanet.data.boxes import boxes_of_frames, train_boxes
 from tanet.data.gpu_transforms import DeferredViews, defer_view
 from tanet.data.mirror_labels import mirror_labels
-from tanet.data.samples import Sample, frame_count
-from tanet.data.shards.read import open_packed_video
+from tanet.data.samples import Sample
+from tanet.data.streams import count_of, open_sample, read_frames, starts_of
 from tanet.data.views import read_views_with_boxes
 from tanet.recipes.recipe import Data, Eval
-from tanet.video import Video, VideoError, open_video
+from tanet.video import VideoError
 
 Item = tuple[torch.Tensor | DeferredViews, int, torch.Tensor | None] | VideoError
 """A view, its label, and the boxes of its regions, if there is a file of boxes; or why there is no view."""
@@ -30,17 +30,24 @@ Item = tuple[torch.Tensor | DeferredViews, int, torch.Tensor | None] | VideoErro
 class TrainClips(Dataset[Any]):
     """Dataset that returns a random training view of each video, its label, and the boxes of its regions.
 
-    The view is uint8 [T, 3, S, S], or `DeferredViews` if the device makes the views (data.transform_on).
+    The view is uint8 [T, C, S, S], or `DeferredViews` if the device makes the views (data.transform_on).
     A sample is requested by its key: epoch · len(dataset) + sample number. Because the key contains the
     epoch, persistent workers need not be told when a new epoch starts.
     """
 
     def __init__(
-        self, samples: Sequence[Sample], data: Data, *, frames: int, classes: Sequence[str], seed: int = 0
+        self,
+        samples: Sequence[Sample],
+        data: Data,
+        *,
+        frames: int,
+        classes: Sequence[str],
+        seed: int = 0,
+        flows: int = 0,
     ) -> None:
         if data.boxes:
             read_boxes(data.boxes).check(samples)
-        self.samples, self.data, self.frames, self.seed = samples, data, frames, seed
+        self.samples, self.data, self.frames, self.flows, self.seed = samples, data, frames, flows, seed
         self.notes: list[str] = []  # notes about unusual videos; the loader collects the notes
         # For each class: the label of its mirrored videos, or None if its videos must not be mirrored.
         self.mirrored: Sequence[int | None] = [None] * len(classes)
@@ -60,9 +67,10 @@ class TrainClips(Dataset[Any]):
         sample, data = self.samples[number], self.data
         generator = np.random.default_rng((self.seed, epoch, number))
         try:
-            with _open(sample) as clip:
+            with open_sample(sample, data=data, flows=self.flows) as clip:
+                count = count_of(sample, clip)
                 indices = frame_sampling.train_indices(
-                    frame_count(sample, clip.frames),
+                    starts_of(count, flows=self.flows),
                     frames=self.frames,
                     sampling=data.sampling,
                     window=data.window,
@@ -71,7 +79,7 @@ class TrainClips(Dataset[Any]):
                     fps=clip.fps,
                     generator=generator,
                 )
-                frames = clip.read(indices)  # [T, H, W, 3]
+                frames = read_frames(clip, indices, flows=self.flows, count=count)  # [T, H, W, C]
                 self.notes += [f"{sample.path}: {note}" for note in clip.notes]
         except VideoError as error:
             return error
@@ -95,15 +103,17 @@ class TrainClips(Dataset[Any]):
 
 
 class EvalClips(Dataset[Any]):
-    """Dataset that returns all evaluation views of each video, [V·crops, T, 3, S, S], its label, and boxes.
+    """Dataset that returns all evaluation views of each video, [V·crops, T, C, S, S], its label, and boxes.
 
     Views are uint8. Boxes of their regions are [V·crops, ⌈T/2⌉, R, 4]; None if there is no file of boxes.
     """
 
-    def __init__(self, samples: Sequence[Sample], data: Data, eval: Eval, *, frames: int) -> None:
+    def __init__(
+        self, samples: Sequence[Sample], data: Data, eval: Eval, *, frames: int, flows: int = 0
+    ) -> None:
         if data.boxes:
             read_boxes(data.boxes).check(samples)
-        self.samples, self.data, self.eval, self.frames = samples, data, eval, frames
+        self.samples, self.data, self.eval, self.frames, self.flows = samples, data, eval, frames, flows
         self.notes: list[str] = []  # notes about unusual videos; the loader collects the notes
 
     def __len__(self) -> int:
@@ -112,10 +122,15 @@ class EvalClips(Dataset[Any]):
     def __getitem__(self, number: int) -> tuple[torch.Tensor, int, torch.Tensor | None] | VideoError:
         sample, data = self.samples[number], self.data
         try:
-            with _open(sample) as clip:
-                count = frame_count(sample, clip.frames)
+            with open_sample(sample, data=data, flows=self.flows) as clip:
                 views, boxes = read_views_with_boxes(
-                    clip, name=sample.path, frames=self.frames, data=data, eval=self.eval, count=count
+                    clip,
+                    name=sample.path,
+                    frames=self.frames,
+                    flows=self.flows,
+                    data=data,
+                    eval=self.eval,
+                    count=count_of(sample, clip),
                 )
                 self.notes += [f"{sample.path}: {note}" for note in clip.notes]
         except VideoError as error:
@@ -182,12 +197,4 @@ def _draw_crop(
         flip=flip,
         snap=(data.size, data.snap),
         generator=generator,
-    )
-
-
-def _open(sample: Sample) -> Video:
-    return (
-        open_packed_video(sample.shard_entry, name=sample.path)
-        if sample.shard_entry
-        else open_video(sample.path)
     )

@@ -19,7 +19,7 @@ differs by one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import accumulate
 
@@ -59,31 +59,40 @@ class DeferredViews:
     """The pixels and resize weights of B training views. `make_views` computes the views on the device."""
 
     pixels: torch.Tensor
-    """uint8, one-dimensional: the pixels [T, H, W, 3] of all views in order. H and W differ between views."""
+    """uint8, one-dimensional: the pixels [T, H, W, C] of all views in order. H and W differ between views."""
     shapes: tuple[tuple[int, int, int], ...]
     """T, H and W of the pixels of each view."""
     taps: tuple[ResizeWeights, ResizeWeights, ResizeWeights, ResizeWeights]
     """Resize weights: width and height for the short side, then width and height from crop box to view."""
     resized: bool
     """Whether the short side of any view is resized. If False, the first two of the `taps` are not used."""
+    mirrored: tuple[bool, ...]
+    """Whether each view is mirrored. The weights mirror it; in optical flow, x also changes its sign."""
+    channels: int = 3
 
     def __len__(self) -> int:
         return len(self.shapes)
 
     def __getitem__(self, part: slice) -> DeferredViews:
-        ends = list(accumulate((3 * t * h * w for t, h, w in self.shapes), initial=0))
+        ends = list(accumulate(self._sizes(), initial=0))
         start, stop, _ = part.indices(len(self))
         x1, y1, x2, y2 = (ResizeWeights(taps.first[part], taps.weights[part]) for taps in self.taps)
-        return DeferredViews(
-            self.pixels[ends[start] : ends[stop]], self.shapes[part], (x1, y1, x2, y2), self.resized
+        return replace(
+            self,
+            pixels=self.pixels[ends[start] : ends[stop]],
+            shapes=self.shapes[part],
+            taps=(x1, y1, x2, y2),
+            mirrored=self.mirrored[part],
         )
 
+    def _sizes(self) -> list[int]:
+        """Return the number of pixel values of each view."""
+        return [self.channels * t * h * w for t, h, w in self.shapes]
+
     def clips(self) -> Iterator[torch.Tensor]:
-        """Yield the decoded pixels of each view, uint8 [T, H, W, 3]."""
-        for shape, part in zip(
-            self.shapes, self.pixels.split([3 * t * h * w for t, h, w in self.shapes]), strict=True
-        ):
-            yield part.view(*shape, 3)
+        """Yield the decoded pixels of each view, uint8 [T, H, W, C]."""
+        for shape, part in zip(self.shapes, self.pixels.split(self._sizes()), strict=True):
+            yield part.view(*shape, self.channels)
 
     def pin_memory(self) -> DeferredViews:
         """Return a copy in page-locked memory, which a GPU can read directly. The DataLoader calls this."""
@@ -95,7 +104,7 @@ class DeferredViews:
 
     def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> DeferredViews:
         x1, y1, x2, y2 = (ResizeWeights(change(taps.first), change(taps.weights)) for taps in self.taps)
-        return DeferredViews(change(self.pixels), self.shapes, (x1, y1, x2, y2), self.resized)
+        return replace(self, pixels=change(self.pixels), taps=(x1, y1, x2, y2))
 
 
 Views = torch.Tensor | DeferredViews
@@ -105,11 +114,11 @@ def defer_view(frames: torch.Tensor, cut: CropSpec, *, size: int) -> DeferredVie
     """Prepare one view for `make_views`: select the pixels that the view needs, and compute resize weights.
 
     Args:
-        frames: the decoded frames of a clip, uint8 [T, H, W, 3].
+        frames: the decoded frames of a clip, uint8 [T, H, W, C].
         cut: size of the resized frames, crop box, and whether to mirror.
         size: S, side of the view in pixels.
     """
-    clips, height, width, _ = frames.shape
+    clips, height, width, channels = frames.shape
     box = cut.box
     columns, x1 = _crop_weights(width, cut.width, start=box.left, length=box.width)
     rows, y1 = _crop_weights(height, cut.height, start=box.top, length=box.height)
@@ -122,6 +131,8 @@ def defer_view(frames: torch.Tensor, cut: CropSpec, *, size: int) -> DeferredVie
         ((clips, part.shape[1], part.shape[2]),),
         (x1, y1, x2, y2),
         resized=(height, width) != (cut.height, cut.width),
+        mirrored=(cut.mirrored,),
+        channels=channels,
     )
 
 
@@ -133,6 +144,8 @@ def concatenate_views(batches: Sequence[DeferredViews]) -> DeferredViews:
         tuple(shape for batch in batches for shape in batch.shapes),
         (x1, y1, x2, y2),
         resized=any(batch.resized for batch in batches),
+        mirrored=tuple(mirrored for batch in batches for mirrored in batch.mirrored),
+        channels=batches[0].channels,
     )
 
 
@@ -140,29 +153,34 @@ def concatenate_views(batches: Sequence[DeferredViews]) -> DeferredViews:
 def make_views(raw: DeferredViews) -> torch.Tensor:
     """Compute the views on the device that holds the pixels.
 
-    The views are float32 [B, T, 3, S, S], with integer values from 0 to 255. The computation runs in float32.
+    The views are float32 [B, T, C, S, S], with integer values from 0 to 255. The computation runs in float32.
     If the user has allowed TF32 for matrix products (off by default in PyTorch), weights are rounded to 11
     bits, and some pixels differ by one.
     """
     frames, heights, widths = zip(*raw.shapes, strict=True)
-    step = max(1, CHUNK_VALUES // (3 * frames[0] * max(heights) * max(widths)))
+    step = max(1, CHUNK_VALUES // (raw.channels * frames[0] * max(heights) * max(widths)))
     with torch.autocast(raw.pixels.device.type, enabled=False):
         views = [_make(raw[start : start + step]) for start in range(0, len(raw), step)]
     return torch.cat(views) if len(views) > 1 else views[0]
 
 
 def _make(raw: DeferredViews) -> torch.Tensor:
-    frames = raw.shapes[0][0]
+    frames, channels = raw.shapes[0][0], raw.channels
     height, width = (max(shape[axis] for shape in raw.shapes) for axis in (1, 2))
     # With the height directly after the batch, no copy is needed between the two matrix products of a resize.
-    maps = torch.zeros(len(raw), height, frames, 3, width, device=raw.pixels.device)
+    maps = torch.zeros(len(raw), height, frames, channels, width, device=raw.pixels.device)
     for place, clip in zip(maps, raw.clips(), strict=True):
         place[: clip.shape[1], ..., : clip.shape[2]] = clip.permute(1, 0, 3, 2)
-    maps = maps.flatten(2, 3)  # [B, H, T·3, W]
+    maps = maps.flatten(2, 3)  # [B, H, T·C, W]
     if raw.resized:
         maps = _resize(maps, *raw.taps[:2])
-    maps = _resize(maps, *raw.taps[2:])  # [B, S, T·3, S]
-    return maps.unflatten(2, (frames, 3)).permute(0, 2, 3, 1, 4).contiguous()
+    maps = _resize(maps, *raw.taps[2:])  # [B, S, T·C, S]
+    views = maps.unflatten(2, (frames, channels)).permute(0, 2, 3, 1, 4).contiguous()
+    if channels % 2 == 0:
+        mirrored = torch.tensor(raw.mirrored, device=views.device)[:, None, None, None, None]
+        x = views[:, :, ::2]
+        x.copy_(torch.where(mirrored, 255 - x, x))
+    return views
 
 
 def _resize(maps: torch.Tensor, x: ResizeWeights, y: ResizeWeights) -> torch.Tensor:

@@ -13,18 +13,23 @@ later codebases use:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import parent_process
 from types import ModuleType
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from tanet.errors import UserError
+from tanet.video import Video
 
 Method = Literal["dis", "tvl1", "farneback"]
 METHODS: tuple[Method, ...] = get_args(Method)
 BOUND = 20.0
 """Largest displacement that a byte can stand for, in pixels per frame."""
+
+CHUNK = 2**27
+"""Maximum size of the decoded frames in memory, in bytes."""
 
 Estimator = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Two grey frames, uint8 [H, W] → displacements x, y in pixels, float32 [H, W, 2]."""
@@ -66,6 +71,43 @@ def make_estimator(method: Method) -> Estimator:
         return lambda first, second: tvl1.calc(first, second, None)
     settings = (0.702, 5, 10, 2, 7, 1.5, cv2.OPTFLOW_FARNEBACK_GAUSSIAN)
     return lambda first, second: cv2.calcOpticalFlowFarneback(first, second, None, *settings)
+
+
+def flow_between(
+    video: Video, numbers: Sequence[int], *, method: Method, size: tuple[int, int]
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Compute the flow from frames of a video to their next frames.
+
+    Args:
+        video: an opened video.
+        numbers: numbers of the first frames, ascending.
+        method: method of the computation.
+        size: width and height to which frames are resized first, in pixels; (0, 0) keeps their size.
+
+    Yields:
+        The number of each first frame, and the displacements x and y in pixels of the resized frames,
+        float32 [H, W, 2].
+
+    Raises:
+        VideoError: a frame cannot be read.
+        UserError: OpenCV is not installed, or lacks the method.
+    """
+    estimate = make_estimator(method)
+    cv2: Any = import_opencv(method)
+    if parent_process() is not None:
+        cv2.setNumThreads(1)  # other processes run in parallel; OpenCV's threads do not survive a fork
+    chunk = max(1, CHUNK // (3 * video.info.height * video.info.width))
+    grey: dict[int, np.ndarray] = {}
+    for start in range(0, len(numbers), chunk):
+        part = numbers[start : start + chunk]
+        needed = sorted({frame for number in part for frame in (number, number + 1)})
+        grey = {number: grey[number] for number in needed if number in grey}
+        new = [number for number in needed if number not in grey]
+        for number, pixels in zip(new, video.read(new).numpy(), strict=True):
+            picture = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+            grey[number] = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR) if any(size) else picture
+        for number in part:
+            yield number, estimate(grey[number], grey[number + 1])
 
 
 def flow_to_bytes(flow: np.ndarray) -> np.ndarray:

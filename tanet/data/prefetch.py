@@ -14,7 +14,7 @@ import torch
 
 from tanet.data.gpu_transforms import DeferredViews, make_views
 from tanet.data.loader import Batch
-from tanet.data.transforms import normalise
+from tanet.data.normalisation import normalise
 from tanet.recipes.input_spec import IMAGENET, InputSpec
 
 

@@ -17,6 +17,9 @@ class Sample:
     """Number of frames to use, counted from the first frame; None uses all frames."""
     shard_entry: ShardEntry | None = None
     """Location of the video in a shard; None if the video is not in a shard."""
+    flow: str | ShardEntry = ""
+    """Folder of the video's optical flow, or its location in a shard; "" if the video itself is the flow, or
+    if flow is computed."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,24 @@ def frame_count(sample: Sample, found: int) -> int:
     if sample.frames is not None and sample.frames > found:
         raise VideoError(sample.path, f"the list states {sample.frames} frames, but the video has {found}")
     return sample.frames or found
+
+
+def flow_count(sample: Sample, found: int) -> int:
+    """Return how many optical flows of a video, counted from the first, may be used for clips.
+
+    A list may state the number of frames (one more than there are flows), of flows, or of pictures of flow
+    (two for each flow, as in TSM's lists). If it states fewer frames than the video has, only the flows
+    between these frames are used.
+
+    Raises:
+        VideoError: the list states more frames than the video has.
+    """
+    stated = sample.frames
+    if stated is None or stated in (found, found + 1, 2 * found):
+        return found
+    if stated > found:
+        raise VideoError(sample.path, f"the list states {stated} frames, but the video has {found} flows")
+    return max(1, stated - 1)
 
 
 def spread_over_classes(samples: Sequence[Sample], *, limit: int) -> list[Sample]:

@@ -1,12 +1,13 @@
-"""Pure functions that turn frames, uint8 [T, H, W, 3], into views: resize, crop, mirror and normalise.
+"""Pure functions that turn frames, uint8 [T, H, W, C], into views: resize, crop and mirror.
+
+C is 3 for RGB. Optical flow has an even number of channels, x and y of each flow in turn.
 
 Views stay uint8 until they are on the device of the network. There are two reasons: a copy of uint8 moves
-only a quarter of the bytes of float32, and `normalise` costs nothing on the device. Resizing is bilinear with
-antialiasing, like the resizing in PIL, which the published code used.
+only a quarter of the bytes of float32, and normalising costs nothing on the device (normalisation.py).
+Resizing is bilinear with antialiasing, like the resizing in PIL, which the published code used.
 """
 
 from dataclasses import dataclass
-from functools import cache
 from itertools import product
 from typing import Literal
 
@@ -16,7 +17,6 @@ from torch.nn import functional as F
 
 from tanet.data.frame_sampling import Style
 from tanet.errors import UserError
-from tanet.recipes.input_spec import IMAGENET, InputSpec
 
 Crops = Literal[1, 3, 6, 10]
 """Number of crops of a clip; see `eval_views`."""
@@ -116,14 +116,25 @@ def draw_jittered_crop(
 
 
 def train_view(frames: torch.Tensor, cut: CropSpec, *, size: int) -> torch.Tensor:
-    """Make one training view of a clip: uint8 [T, H, W, 3] → uint8 [T, 3, S, S].
+    """Make one training view of a clip: uint8 [T, H, W, C] → uint8 [T, C, S, S].
 
     All frames are resized, cropped and mirrored in the same way.
     `gpu_transforms.make_views` makes the same views on the device, for a whole batch.
     """
     frames = _resize(frames, cut.height, cut.width).permute(0, 2, 3, 1)
-    view = _resize(_crop(frames, cut.box), size, size)  # [T, 3, S, S]
-    return (view.flip(-1) if cut.mirrored else view).contiguous()
+    view = _resize(_crop(frames, cut.box), size, size)  # [T, C, S, S]
+    return (mirror(view) if cut.mirrored else view).contiguous()
+
+
+def mirror(images: torch.Tensor) -> torch.Tensor:
+    """Mirror images, uint8 or float [..., C, H, W], along the width.
+
+    In optical flow, which has an even number of channels, x also changes its sign: v → 255 - v.
+    """
+    mirrored = images.flip(-1)
+    if images.shape[-3] % 2 == 0:
+        mirrored[..., ::2, :, :] = 255 - mirrored[..., ::2, :, :]
+    return mirrored
 
 
 def eval_views(
@@ -138,7 +149,7 @@ def eval_views(
     """Cut the centre crop of each clip, three or six crops along the longer side, or ten crops.
 
     Args:
-        frames: V clips of one video, uint8 [V, T, H, W, 3].
+        frames: V clips of one video, uint8 [V, T, H, W, C].
         resize: short side to which frames are resized before the crop, in pixels.
         size: S, side of the crops in pixels; at most `resize`.
         crops: 1 cuts the centre. 3 cuts left, centre and right; in a portrait video top, centre and bottom.
@@ -149,7 +160,7 @@ def eval_views(
             shape; 0 keeps the shape.
 
     Returns:
-        The views, uint8 [V·crops, T, 3, S, S]. The crops of a clip are consecutive.
+        The views, uint8 [V·crops, T, C, S, S]. The crops of a clip are consecutive.
     """
     if size > resize:
         raise UserError(f"a crop of {size} pixels does not fit into a short side of {resize} pixels")
@@ -162,29 +173,11 @@ def eval_views(
     boxes = eval_boxes(*resized.shape[1:3], size=size, crops=crops, style=style)
     parts = [_crop(resized, box) for box in boxes]
     if crops == 10:
-        parts = [image for part in parts for image in (part, part.flip(2))]
-    views = torch.stack(parts)  # [crops, V·T, S, S, 3]
+        parts = [
+            image for part in parts for image in (part, mirror(part.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
+        ]
+    views = torch.stack(parts)  # [crops, V·T, S, S, C]
     return views.unflatten(1, (clips, -1)).permute(1, 0, 2, 5, 3, 4).flatten(0, 1).contiguous()
-
-
-def normalise(views: torch.Tensor, spec: InputSpec = IMAGENET) -> torch.Tensor:
-    """Normalise RGB pixels for a network: uint8 [..., 3, H, W] → float32 [..., 3, H, W]."""
-    if spec.channels == "bgr":
-        views = views.flip(-3)
-    mean, std = _constants(views.device, spec)
-    return (views.float() - mean) / std
-
-
-@cache
-@torch.inference_mode(False)
-def _constants(device: torch.device, spec: InputSpec) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the mean and the standard deviation of pixel values on the device, each [3, 1, 1].
-
-    The two tensors are cached, because copying them with every batch would make the host wait for the device.
-    """
-    low, high = spec.range
-    mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (spec.mean, spec.std))
-    return 255 * (mean - low) / (high - low), 255 * std / (high - low)
 
 
 def resize_short_side(frames: torch.Tensor, size: int, *, style: Style = "tanet") -> torch.Tensor:

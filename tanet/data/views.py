@@ -8,6 +8,7 @@ import torch
 from tanet.data import frame_sampling, transforms
 from tanet.data.box_file import read_boxes
 from tanet.data.boxes import boxes_of_frames, view_boxes
+from tanet.data.streams import read_frames, starts_of
 from tanet.errors import UserError
 from tanet.recipes.recipe import Data, Eval
 from tanet.video import Video
@@ -20,6 +21,7 @@ def read_views_with_boxes(
     frames: int,
     data: Data,
     eval: Eval,
+    flows: int = 0,
     count: int | None = None,
     boxes_needed: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -28,18 +30,19 @@ def read_views_with_boxes(
     Args:
         video: an opened video.
         name: path of the video, by which its boxes are found.
-        frames, data, eval, count: as in `read_views`.
+        frames, data, eval, flows, count: as in `read_views`.
         boxes_needed: whether a video without boxes is an error.
 
     Returns:
-        The views, uint8 [V·crops, T, 3, S, S], and the boxes, [V·crops, ⌈T/2⌉, R, 4], or None.
+        The views, uint8 [V·crops, T, C, S, S], and the boxes, [V·crops, ⌈T/2⌉, R, 4], or None.
 
     Raises:
         VideoError: a frame cannot be read.
         UserError: the file of boxes cannot be read, or has no boxes for a video that needs them.
     """
-    indices = _indices(video, frames=frames, data=data, eval=eval, count=count)
-    clips = video.read(indices)  # [V, T, H, W, 3]
+    count = count or video.frames
+    indices = _indices(video, frames=frames, data=data, eval=eval, flows=flows, count=count)
+    clips = read_frames(video, indices, flows=flows, count=count)  # [V, T, H, W, C]
     boxes = None
     if data.boxes:
         file, (height, width) = read_boxes(data.boxes), clips.shape[2:4]
@@ -54,27 +57,31 @@ def read_views_with_boxes(
 
 
 def read_views(
-    video: Video, *, frames: int, data: Data, eval: Eval, count: int | None = None
+    video: Video, *, frames: int, data: Data, eval: Eval, flows: int = 0, count: int | None = None
 ) -> torch.Tensor:
-    """Read V clips of a video, and cut crops from each clip. Return uint8 [V·crops, T, 3, S, S].
+    """Read V clips of a video, and cut crops from each clip. Return uint8 [V·crops, T, C, S, S].
 
     Args:
-        video: an opened video. frames: T, frames per clip. data: the function uses `sampling`, `window` and
-        `rate`. eval: the function uses `clips`, `frames`, `clip_frames`, `crops`, `resize`, `resize_width`,
-        `size` and
-            `style`. If `eval.clip_frames` is set, T is this number. If `eval.frames` is set, T is this
+        video: an opened video; for a network of optical flow, a `FlowVideo`.
+        frames: T, frames per clip.
+        data: the function uses `sampling`, `window` and `rate`.
+        eval: the function uses `clips`, `frames`, `clip_frames`, `crops`, `resize`, `resize_width`, `size`
+            and `style`. If `eval.clip_frames` is set, T is this number. If `eval.frames` is set, T is this
             number, or the number of frames of a shorter video; the frames are consecutive.
-        count: number of leading frames from which the clips are taken; None uses all frames.
+        flows: successive optical flows in the place of each frame; 0 for RGB.
+        count: number of leading frames or flows from which the clips are taken; None uses all.
 
     Raises:
         VideoError: a frame cannot be read.
     """
-    return _cut(video.read(_indices(video, frames=frames, data=data, eval=eval, count=count)), eval)
-
-
-def _indices(video: Video, *, frames: int, data: Data, eval: Eval, count: int | None) -> np.ndarray:
-    """Return the frames of V clips: int64 [V, T]."""
     count = count or video.frames
+    indices = _indices(video, frames=frames, data=data, eval=eval, flows=flows, count=count)
+    return _cut(read_frames(video, indices, flows=flows, count=count), eval)
+
+
+def _indices(video: Video, *, frames: int, data: Data, eval: Eval, flows: int, count: int) -> np.ndarray:
+    """Return the frames of V clips: int64 [V, T]."""
+    count = starts_of(count, flows=flows)
     if eval.clip_frames:
         step = data.window // frames  # a clip of another length has frames as far apart
         frames, data = eval.clip_frames, replace(data, window=step * eval.clip_frames)

@@ -103,7 +103,14 @@ def score_samples(
         on_event(event)
 
     device = next(network.parameters()).device
-    clips = EvalClips([samples[number] for number in wanted], recipe.data, eval, frames=recipe.model.frames)
+    model = recipe.model
+    clips = EvalClips(
+        [samples[number] for number in wanted],
+        recipe.data,
+        eval,
+        frames=model.frames,
+        flows=model.flows_per_frame,
+    )
     # With eval.frames, clips of different videos may differ in length and cannot be in one batch.
     videos = 1 if eval.frames else max(1, eval.batch // (eval.clips * eval.crops))
     scorer = Scorer(network, eval=eval, precision=recipe.optim.precision, on_event=on_event)

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from tanet.data.transforms import normalise
+from tanet.data.normalisation import normalise
 from tanet.evaluation import metrics
 from tanet.models.network import Network
 from tanet.recipes.input_spec import IMAGENET, InputSpec

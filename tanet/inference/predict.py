@@ -14,10 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 import torch
 
 from tanet.checkpoints.checkpoint import Checkpoint
+from tanet.data.flow_video import FlowFolder, find_flow
+from tanet.data.streams import check_rgb, flow_of
 from tanet.data.views import read_views_with_boxes
 from tanet.errors import UserError
 from tanet.evaluation.scorer import video_scores
@@ -144,7 +147,7 @@ class _Views:
 def _views(source: VideoSource, members: Sequence[Member]) -> _Views:
     """Read the views of a video. If the video is damaged, use only the frames before the damage."""
     # The caller closes a video that the caller opened.
-    with nullcontext(source) if isinstance(source, Video) else open_source(source) as video:
+    with nullcontext(source) if isinstance(source, Video) else _open(source, members) as video:
         promised = video.frames
         try:
             views = _views_for_each(video, members, name=source_name(source))
@@ -157,6 +160,16 @@ def _views(source: VideoSource, members: Sequence[Member]) -> _Views:
             return _Views(views, damage.frames, note)
 
 
+def _open(source: VideoSource, members: Sequence[Member]) -> Video:
+    """Open a video, or its stored flow if the source is a folder of flow and no model needs RGB frames."""
+    is_path = isinstance(source, str | os.PathLike)
+    if is_path and all(member.checkpoint.recipe.model.is_flow for member in members):
+        folder = Path(os.fsdecode(source))
+        if folder.is_dir() and (files := find_flow(folder)):
+            return FlowFolder(folder, files)
+    return open_source(source)
+
+
 def _views_for_each(
     video: Video, members: Sequence[Member], *, name: str, count: int | None = None
 ) -> tuple[tuple[torch.Tensor, torch.Tensor | None], ...]:
@@ -165,16 +178,21 @@ def _views_for_each(
     keys = []
     for member in members:
         recipe = member.checkpoint.recipe
-        frames, data = recipe.model.frames, recipe.data
+        frames, flows, data = recipe.model.frames, recipe.model.flows_per_frame, recipe.data
         keys.append((frames, data.sampling, data.window, data.rate, data.boxes, member.eval))
+        if flows:
+            keys[-1] += (flows, data.flow_method, data.flow_size)
         if keys[-1] not in known:
+            stream = flow_of(video, data) if flows else check_rgb(video)
             known[keys[-1]] = read_views_with_boxes(
-                video,
+                stream,
                 name=name,
                 frames=frames,
+                flows=flows,
                 data=data,
                 eval=member.eval,
-                count=count,
+                # Of n frames that can be read, the last one has no flow.
+                count=None if count is None else min(max(1, count - 1 if flows else count), stream.frames),
                 boxes_needed=True,
             )
     return tuple(known[key] for key in keys)

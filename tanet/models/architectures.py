@@ -8,7 +8,13 @@ from tanet.recipes.network2d import Network2D
 from tanet.recipes.network_settings import NetworkSettings
 from tanet.recipes.networks3d import InceptionI3D
 from tanet.recipes.networks_hybrid import ECO, BLVNet, CPNet, RegionGraphNet
-from tanet.recipes.published2d import GST_50, TRN_BN_INCEPTION, TSN_BN_INCEPTION, TSN_INCEPTION_V3
+from tanet.recipes.published2d import (
+    GST_50,
+    TRN_BN_INCEPTION,
+    TSN_BN_INCEPTION,
+    TSN_FLOW_BN_INCEPTION,
+    TSN_INCEPTION_V3,
+)
 from tanet.recipes.published3d import (
     ARTNET_18,
     C2D,
@@ -96,6 +102,9 @@ ARCHITECTURES: dict[str, Architecture] = {
             "tsn-inception-v3-cuhk": TSN_INCEPTION_V3,
             "tsm-bn-inception": replace(TSN_BN_INCEPTION, temporal="tsm", position="input"),
             "tsm-resnet101": Network2D(backbone="resnet101", temporal="tsm", blocks="alternate"),
+            "c2d-flow-resnet50": Network2D(flows=5, temporal="none"),
+            "tsn-flow-bn-inception": replace(TSN_FLOW_BN_INCEPTION, frames=3),
+            "tsm-flow-resnet50": Network2D(flows=5, temporal="tsm"),
             "tsm-nl-resnet50": Network2D(temporal="tsm", non_local="softmax"),
             "tsm-nl-dot-resnet50": Network2D(temporal="tsm", non_local="dot"),
             "tsm-nl-gaussian-resnet50": Network2D(temporal="tsm", non_local="gaussian"),
@@ -121,6 +130,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         }.items()
     },
     "i3d-inception": _clip(InceptionI3D(), step=1),
+    "i3d-flow-inception": _clip(InceptionI3D(flows=1), step=1),
     "c2d-r50": _clip(C2D, step=8),
     "c2d-nopool-r50": _clip(replace(C2D, pool2="none"), step=8),
     "i3d-r50": _clip(I3D, step=2),

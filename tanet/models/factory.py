@@ -17,6 +17,7 @@ from typing import Literal
 from tanet.errors import UserError
 from tanet.models.architectures import find_architecture, list_models
 from tanet.models.backbones2d import BACKBONES, remove_classifier
+from tanet.models.input_channels import set_input_channels
 from tanet.models.insertion.plug import plug_all
 from tanet.models.network import Network
 from tanet.models.relation_net import RelationNet
@@ -110,7 +111,15 @@ def build(model: NetworkSettings, *, classes: int, input_spec: InputSpec | None 
     """
     if classes < 1:
         raise UserError(f"classes must be positive, not {classes}")
-    return BUILDERS[type(model)](model, classes=classes, input_spec=input_spec or normalisation_of(model))
+    input_spec = input_spec or normalisation_of(model)
+    if model.is_flow != (input_spec.channels == "flow"):
+        takes = "optical flow" if model.is_flow else "RGB frames"
+        raise UserError(
+            f"the network takes {takes}, but its input specification is for {input_spec.channels}"
+        )
+    network = BUILDERS[type(model)](model, classes=classes, input_spec=input_spec)
+    network.channels = model.channels
+    return network
 
 
 def _build_2d(model: Network2D, *, classes: int, input_spec: InputSpec) -> VideoNet:
@@ -118,6 +127,7 @@ def _build_2d(model: Network2D, *, classes: int, input_spec: InputSpec) -> Video
     if model.backbone not in BACKBONES:
         raise UserError(f"unknown backbone '{model.backbone}': choose from {', '.join(BACKBONES)}")
     backbone = BACKBONES[model.backbone]()
+    set_input_channels(backbone, model.channels)
     features = remove_classifier(backbone)
     if groups := insertions(backbone, model):
         plug_all(backbone, groups)

@@ -1,6 +1,6 @@
 """Interface of all networks, which map clips to logits and give access to the features and the classifier.
 
-    network(clips)             [B, T, 3, H, W] → logits [B, classes]
+    network(clips)             [B, T, C, H, W] → logits [B, classes], C: 3, or 2 for each optical flow
     network.features(clips)    input of the classifier, [B, F]
     network.head(features)     logits [B, classes]
 
@@ -29,6 +29,8 @@ class Network(nn.Module):
     """
 
     head: nn.Linear
+    channels: int = 3
+    """Number of channels of a clip: 3 for RGB, 2 for each optical flow."""
     memory_format: torch.memory_format = torch.channels_last
     """Memory format of the weights of convolutions in which training is fastest on a GPU."""
     optimized_format: torch.memory_format | None = None
@@ -86,9 +88,10 @@ class Network(nn.Module):
                 parameter.data = parameter.data.contiguous(memory_format=formats[parameter.ndim])
 
     def check_clips(self, clips: torch.Tensor) -> None:
-        """Raise ValueError unless the clips have the shape [B, T, 3, H, W], where T is `frames`."""
-        if clips.ndim != 5 or clips.shape[1] != self.frames:
-            raise ValueError(f"expected clips [B, {self.frames}, 3, H, W], not {list(clips.shape)}")
+        """Raise ValueError unless the clips have the shape [B, T, C, H, W] of the network's T and C."""
+        if clips.ndim != 5 or clips.shape[1:3] != (self.frames, self.channels):
+            expected = f"[B, {self.frames}, {self.channels}, H, W]"
+            raise ValueError(f"expected clips {expected}, not {list(clips.shape)}")
 
     def absorb_batch_norms(self) -> int:
         """Make each TAM absorb the BatchNorm and the activation before the TAM, in place.

@@ -124,7 +124,7 @@ def count_cost(network: Network, *, size: int) -> Cost:
             module.forward = nn.Identity().forward  # same shape; computing it on meta tensors is slow
         module.register_forward_hook(partial(_count_call, counts, _part(name)))
     try:
-        network(torch.empty(1, network.frames, 3, size, size, device="meta"))
+        network(torch.empty(1, network.frames, network.channels, size, size, device="meta"))
     except (RuntimeError, ValueError) as error:
         cause = str(error).splitlines()[0]
         raise UserError(f"frames of {size} × {size} pixels do not fit this network: {cause}") from error

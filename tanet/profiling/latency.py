@@ -52,7 +52,7 @@ def measure_latency(
         raise UserError(f"size and batch must be positive, not {size} and {batch}")
     network.eval()
     device = next(network.parameters()).device
-    clips = torch.randn(batch, network.frames, 3, size, size, device=device)
+    clips = torch.randn(batch, network.frames, network.channels, size, size, device=device)
     seconds: list[float] = []
     with autocast(device, precision):
         for _ in range(WARM_UP):

@@ -43,7 +43,7 @@ def training_memory(recipe: Recipe, *, classes: int, clips: int, half: bool) -> 
         recipe.model, trained=recipe.optim.trained, classes=classes, size=size
     )
     state = 8 if recipe.optim.method == "adamw" else 4
-    clip = 4 * frames * 3 * size * size
+    clip = 4 * frames * recipe.model.channels * size * size
     weights = parameters * (4 + 2 * half) + trained * (4 + state)
     return weights + clips * (kept // (2 if half else 1) + clip)
 
@@ -85,7 +85,7 @@ def _kept_by_autograd(network: Network, *, size: int) -> int:
         return tensor
 
     # Two clips, because a BatchNorm cannot be trained on a single value per channel.
-    clips = torch.empty(2, network.frames, 3, size, size, device="meta")
+    clips = torch.empty(2, network.frames, network.channels, size, size, device="meta")
     try:
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             logits = network.train()(clips)

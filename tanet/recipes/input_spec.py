@@ -3,12 +3,15 @@
     x = (v - mean) / std,    v = low + (high - low) · pixel / 255,  (low, high) = range
 
 The defaults are ImageNet's values. Networks of other codebases may expect the range [-1, 1] or [0, 255], or
-BGR channels. `normalisation_of` returns the values that each family of networks is published with.
+BGR channels. Networks for optical flow expect x and y of successive flows as channels; one mean and one
+standard deviation apply to all of them. `normalisation_of` returns the values that each family of networks is
+published with.
 """
 
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
+from tanet.errors import UserError
 from tanet.recipes.fields import Section, setting
 from tanet.recipes.network2d import Network2D
 from tanet.recipes.network_settings import NetworkSettings
@@ -25,13 +28,14 @@ class InputSpec(Section):
     section: ClassVar[str] = "input"
 
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    """Mean of each channel. It is subtracted from values in `range`."""
+    """Mean of each channel, or one for all. It is subtracted from values in `range`."""
     std: tuple[float, ...] = setting((0.229, 0.224, 0.225), above=0)
-    """Standard deviation of each channel. Values are divided by it after the mean is subtracted."""
+    """Standard deviation of each channel, or one for all. Values are divided by it after the mean is
+    subtracted."""
     range: tuple[float, ...] = (0.0, 1.0)
     """Values of black (pixel 0) and white (pixel 255) before the mean is subtracted."""
-    channels: Literal["rgb", "bgr"] = "rgb"
-    """Order of the colour channels in the clips, in `mean` and in `std`."""
+    channels: Literal["rgb", "bgr", "flow"] = "rgb"
+    """Order of the channels of clips, `mean` and `std`. flow: x and y of each optical flow in turn."""
     frame_step: int = setting(0, least=0)
     """Distance between two frames of a clip, in frames of the video. 0: the clip spans the whole video."""
     resize: int = setting(256, least=0)
@@ -55,7 +59,24 @@ CAFFE = InputSpec(mean=(104.0, 117.0, 123.0), std=(1.0,) * 3, range=(0.0, 255.0)
 """Values in [0, 255] minus a mean, BGR, as in ARTNet's code and other Caffe code."""
 TSN = replace(CAFFE, mean=(104.0, 117.0, 128.0))
 """As `CAFFE`, but with the mean of TSN's, TRN's and ECO's code in PyTorch (red: 128)."""
-Normalisation = Literal["imagenet", "half", "plus-minus-one", "video", "caffe", "tsn"]
+FLOW = InputSpec(mean=(0.5,), std=(0.226,), channels="flow")
+"""Optical flow in TSM's code: values in [0, 1], and the mean of ImageNet's standard deviations."""
+FLOW_TSN = InputSpec(mean=(128.0,), std=(1.0,), range=(0.0, 255.0), channels="flow")
+"""Optical flow for BN-Inception, in the code of TSN and TSM."""
+FLOW_MMACTION2 = replace(FLOW_TSN, std=(128.0,))
+FLOW_I3D = InputSpec(mean=(0.0,), std=(1.0,), range=(-1.0, 1.0), channels="flow")
+Normalisation = Literal[
+    "imagenet",
+    "half",
+    "plus-minus-one",
+    "video",
+    "caffe",
+    "tsn",
+    "flow",
+    "flow-tsn",
+    "flow-mmaction2",
+    "flow-i3d",
+]
 NORMALISATIONS: dict[Normalisation, InputSpec] = {
     "imagenet": IMAGENET,
     "half": HALF,
@@ -63,6 +84,10 @@ NORMALISATIONS: dict[Normalisation, InputSpec] = {
     "video": VIDEO,
     "caffe": CAFFE,
     "tsn": TSN,
+    "flow": FLOW,
+    "flow-tsn": FLOW_TSN,
+    "flow-mmaction2": FLOW_MMACTION2,
+    "flow-i3d": FLOW_I3D,
 }
 """Normalisations in common use, by name."""
 NORMALISATION: dict[type[NetworkSettings], InputSpec] = {
@@ -86,13 +111,45 @@ BACKBONE_NORMALISATION = {"bn_inception": TSN, "inception_v3_cuhk": TSN}
 
 def normalisation_of(model: NetworkSettings) -> InputSpec:
     """Return the normalisation that a network is published with."""
+    if model.is_flow:
+        if isinstance(model, InceptionI3D):
+            return FLOW_I3D
+        return FLOW_TSN if getattr(model, "backbone", "") == "bn_inception" else FLOW
     if isinstance(model, Network2D):
         return BACKBONE_NORMALISATION.get(model.backbone, IMAGENET)
     return NORMALISATION[type(model)]
 
 
+def named_normalisation(name: Normalisation, model: NetworkSettings) -> InputSpec:
+    """Return the normalisation with this name for a network.
+
+    Raises:
+        UserError: the normalisation is for RGB frames and the network takes optical flow, or vice versa.
+    """
+    spec = NORMALISATIONS[name]
+    if (spec.channels == "flow") != model.is_flow:
+        kind = "flow" if model.is_flow else "RGB frames"
+        known = [name for name, own in NORMALISATIONS.items() if (own.channels == "flow") == model.is_flow]
+        raise UserError(
+            f"the network takes {kind}, and normalisation {name} does not fit: choose from {', '.join(known)}"
+        )
+    return spec
+
+
+def normalisation_text(spec: InputSpec) -> str:
+    """Return a normalisation as text, for messages."""
+    mean, std = (", ".join(f"{value:g}" for value in values) for values in (spec.mean, spec.std))
+    low, high = spec.range
+    return f"mean {mean} and std {std} of {spec.channels.upper()} values from {low:g} to {high:g}"
+
+
 def spec_like(spec: InputSpec, trained: InputSpec) -> InputSpec:
-    """Return a copy of `spec` with the normalisation of `trained`, the spec of the pretrained weights."""
+    """Return a copy of `spec` with the normalisation of `trained`, the spec of the pretrained weights.
+
+    A network for optical flow that starts from weights for RGB frames, keeps its own normalisation.
+    """
+    if (spec.channels == "flow") != (trained.channels == "flow"):
+        return spec
     return replace(spec, mean=trained.mean, std=trained.std, range=trained.range, channels=trained.channels)
 
 

@@ -18,6 +18,9 @@ class Network2D(NetworkSettings):
     """2D network: resnet18, resnet18_w16, resnet34, resnet50, resnet101, resnet152, resnext50_32x4d,
     mobilenet_v2, shufflenet_v2_x1_0, inception_v3, inception_v3_cuhk, bn_inception, blresnet50 or
     blresnet101."""
+    flows: int = setting(0, least=0)
+    """Number of successive optical flows that take the place of a frame of the clip. Each has two channels,
+    x and y. 0: RGB frames. TSN and TSM: 5."""
     temporal: str = "tam"
     """Temporal module: tam, tanet-r, global, local, global+se, tam-ibm, pool, tconv, tsm, tei, i3d, nonlocal,
     gst, stm or tada; none for the plain 2D network."""
@@ -82,4 +85,5 @@ class Network2D(NetworkSettings):
         """Return the 2D network, the temporal module and the consensus."""
         consensus = {"mean": "", "trn": ", TRN", "trn-multiscale": ", multi-scale TRN"}[self.consensus]
         attention = "" if self.non_local == "none" else " and non-local blocks"
-        return f"{self.backbone} with temporal module {self.temporal}{attention}{consensus}"
+        flow = " for optical flow" if self.flows else ""
+        return f"{self.backbone} with temporal module {self.temporal}{attention}{consensus}{flow}"

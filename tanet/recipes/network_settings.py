@@ -42,6 +42,21 @@ class NetworkSettings(Section):
         return False
 
     @property
+    def channels(self) -> int:
+        """Return the number of channels of a clip: 3 for RGB, 2 for each optical flow."""
+        return 2 * self.flows_per_frame or 3
+
+    @property
+    def flows_per_frame(self) -> int:
+        """Return how many optical flows take the place of a frame of the clip; 0 for RGB frames."""
+        return getattr(self, "flows", 0)
+
+    @property
+    def is_flow(self) -> bool:
+        """Return whether the network takes optical flow, not RGB frames."""
+        return self.flows_per_frame > 0
+
+    @property
     def tam(self) -> bool:
         """Return whether the network contains temporal adaptive modules."""
         return getattr(self, "temporal", "") == "tam"

@@ -19,18 +19,21 @@ STAGES = 4
 
 @dataclass(frozen=True)
 class InceptionI3D(NetworkSettings):
-    """I3D with an Inception network (Carreira and Zisserman, CVPR 2017). It has no settings of its own."""
+    """I3D with an Inception network (Carreira and Zisserman, CVPR 2017)."""
 
     family: ClassVar[str] = "inception-i3d"
     any_frames: ClassVar[bool] = True
     norm_momentum: ClassVar[float] = 0.001
 
     frames: int = setting(64, least=1)
+    flows: int = setting(0, least=0)
+    """Number of successive optical flows that take the place of a frame of the clip. Each has two channels,
+    x and y. 0: RGB frames. The paper: 1."""
 
     @property
     def title(self) -> str:
         """Return the name of the network."""
-        return "I3D (Inception)"
+        return f"I3D (Inception){' for optical flow' if self.flows else ''}"
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,8 @@ class Optim(Section):
     linear_lr_boost: Literal["classifier", "all", "none"] = "all"
     """Which Linear layers get 5 times the learning rate: all, as in the published code; classifier, as in
     mmaction2; or none. `biases` published gives their biases 10 times the learning rate."""
+    first_conv_lr_scale: float = setting(1.0, above=0)
+    """Learning rate multiplier for the first convolution. TSN and TSM use 5 for optical flow."""
     new_layer_lr_scale: float = setting(1.0, above=0)
     """Learning rate multiplier for new layers: the classifier, and temporal modules that `init` lacks."""
     trained: Literal["all", "from-res2", "from-res3", "from-res4", "from-res5", "head"] = "all"

@@ -20,6 +20,9 @@ from tanet.recipes.networks_hybrid import ECO, BLVNet, CPNet, RegionGraphNet
 from tanet.recipes.optim_settings import Optim
 from tanet.recipes.renamed import accept_old_names, warn_of_new_name, with_new_names
 
+LEAST_FLOW_SIDE = 16
+"""Smallest width and height of frames from which flow is computed, in pixels."""
+
 
 @dataclass(frozen=True)
 class Data(Section):
@@ -35,6 +38,13 @@ class Data(Section):
     """File that lists the validation videos, in the same format as `train`."""
     class_names: str = setting("", role="place", on_resume="content")
     """File of class names, one per line, in label order. Default: names from the folders or lists."""
+    flow: str = setting("", role="place", on_resume="free")
+    """For networks of optical flow: folder that `tanet data flow` or `tanet data pack` has written. Default:
+    flow is computed from the frames of the videos, unless the videos are folders of flow themselves."""
+    flow_method: Literal["dis", "tvl1", "farneback"] = "dis"
+    """Method by which flow is computed while a video is read. Stored flow keeps its own."""
+    flow_size: tuple[int, ...] = setting((340, 256), least=0)
+    """Width and height of the frames from which flow is computed, in pixels. 0 0: the video's own size."""
     quarantine: str = setting("", role="place", on_resume="content")
     """File of videos to leave out, one per line, as written by `tanet data check`."""
     val_fraction: float = setting(0.2, least=0, below=1)
@@ -85,6 +95,12 @@ class Data(Section):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        flow = self.flow_size
+        if len(flow) != 2 or (any(flow) and min(flow) < LEAST_FLOW_SIDE):
+            raise UserError(
+                f"data.flow_size must be a width and a height of at least {LEAST_FLOW_SIDE} pixels, or 0 0, "
+                f"not {' '.join(map(str, flow))}"
+            )
         sides = self.short_sides
         if sides and (len(sides) != 2 or sides[0] > sides[1]):
             shown = ", ".join(map(str, sides))

@@ -18,8 +18,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tanet.data.dataset import EvalClips
 from tanet.data.loader import ClipLoader
+from tanet.data.normalisation import normalise
 from tanet.data.samples import Sample, Split, spread_over_classes
-from tanet.data.transforms import normalise
 from tanet.models.network import Network
 from tanet.recipes.recipe import Recipe
 from tanet.runtime.device import autocast
@@ -65,7 +65,9 @@ class NormStatistics:
             recipe.eval, clips=1, crops=1, frames=0, clip_frames=0
         )  # clips as long as in training
         data = replace(recipe.data, bad_files="skip", max_bad=1.0)  # training has reported bad videos
-        clips = EvalClips(self.videos, data, one_view, frames=recipe.model.frames)
+        clips = EvalClips(
+            self.videos, data, one_view, frames=recipe.model.frames, flows=recipe.model.flows_per_frame
+        )
         size = min(recipe.optim.batch, recipe.eval.batch)
         with (
             ClipLoader(clips, batch=size, data=data, device=self.device) as loader,

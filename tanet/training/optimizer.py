@@ -11,6 +11,7 @@ With `biases` = "like-weights", each bias of a convolution or Linear has the lea
 decay of its layer's weight, as in PySlowFast.
 
 `linear_lr_boost` selects the Linear layers that are boosted: all, only the classifier, or none.
+`first_conv_lr_scale` multiplies the learning rates of the first convolution.
 `new_layer_lr_scale` multiplies the learning rates of new layers as well. New layers are the classifier, and
 temporal modules that get no weights from a checkpoint. Frozen parameters are in no group.
 """
@@ -22,6 +23,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tanet.errors import UserError
+from tanet.models.input_channels import first_conv
 from tanet.recipes.recipe import Optim
 
 
@@ -34,11 +36,14 @@ def param_groups(network: nn.Module, optim: Optim, *, trained: bool = False) -> 
         trained: whether the network's temporal modules start from trained weights.
     """
     groups: dict[str, dict[str, Any]] = {}
+    first = first_conv(network)[0] if optim.first_conv_lr_scale != 1 else None
     for name, module in network.named_modules():
         for kind, param in module.named_parameters(recurse=False):
             if not param.requires_grad:
                 continue
             group, lr_scale, decays = _rule(name, module, kind, optim)
+            if name == first:
+                group, lr_scale = f"first {group}", optim.first_conv_lr_scale * lr_scale
             if optim.new_layer_lr_scale != 1 and is_fresh(f"{name}.{kind}", trained=trained):
                 group, lr_scale = f"fresh {group}", optim.new_layer_lr_scale * lr_scale
             values = {

@@ -113,7 +113,12 @@ def prepare(
     if context.on_network:
         context.on_network(network.train())
     clips = TrainClips(
-        split.train, recipe.data, frames=recipe.model.frames, classes=split.classes, seed=recipe.seed
+        split.train,
+        recipe.data,
+        frames=recipe.model.frames,
+        flows=recipe.model.flows_per_frame,
+        classes=split.classes,
+        seed=recipe.seed,
     )
     order = EpochSampler(len(clips), seed=recipe.seed, rank=group.rank, world_size=group.world_size)
     loader = ClipLoader(

@@ -3,10 +3,12 @@
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from tanet.data.flow_location import with_stored_settings
 from tanet.models.network import Network
 from tanet.recipes.recipe import Recipe
 from tanet.runtime.distributed import is_main_process, join_process_group
@@ -84,6 +86,8 @@ def train(
             recipe, note = with_rules_of_run(recipe, Path(out))
             if note:
                 on_event(Note(note))
+            if recipe.model.is_flow:
+                recipe = replace(recipe, data=with_stored_settings(recipe.data))
             split = read_training_split(recipe, world_size=group.world_size)
             recipe = shorten_schedule(recipe, videos=len(split.train))
             planned = plan(recipe, split, reference=reference, world_size=group.world_size, device=target)

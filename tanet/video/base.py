@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from tanet.errors import UserError
 from tanet.video.frame_to_rgb import to_rgb, upright_size
@@ -58,6 +58,8 @@ class Video:
     fps: float | None = None
     notes: tuple[str, ...] = ()
     """Unusual properties of the video, found while its frames were read. Each note is one line."""
+    channels: ClassVar[int] = 3
+    """Number of channels of the pictures that `read` returns."""
     _size: tuple[int, int] | None = None  # upright height and width of all frames that `read` returns
 
     @property
@@ -82,7 +84,7 @@ class Video:
             indices: integers of shape S, in any order.
 
         Returns:
-            uint8 [*S, H, W, 3].
+            uint8 [*S, H, W, C]; C is 3, for RGB.
 
         Raises:
             ValueError: an index is not an integer, or not in 0 … frames-1.
@@ -91,24 +93,18 @@ class Video:
             VideoError: a frame cannot be read.
         """
         wanted = self._checked(indices)
-        from av.video.reformatter import VideoReformatter
-
-        reformatter = VideoReformatter()
         every = wanted.reshape(-1).tolist()
         numbers = sorted(set(every))
         frames: np.ndarray | None = None
         row_of = {number: row for row, number in enumerate(numbers)}
-        for number, frame, _ in self._decode(numbers):
-            size = upright_size(frame)
-            self._size = self._size or size
-            if size != self._size:
-                self._note_size(size)
+        for number, pixels in self._pixels(numbers):
             if frames is None:
-                frames = np.empty((len(numbers), *self._size, 3), np.uint8)
-            # Keep no reference to the RGB picture, so that the next one reuses its memory in the CPU cache.
-            frames[row_of[number]] = to_rgb(frame, reformatter=reformatter, size=self._size)
+                frames = np.empty((len(numbers), *pixels.shape), np.uint8)
+            frames[row_of[number]] = pixels
+            # Keep no reference to the picture, so that the next one reuses its memory in the CPU cache.
+            del pixels
         if frames is None:
-            frames = np.empty((0, self.info.height, self.info.width, 3), np.uint8)
+            frames = np.empty((0, self.info.height, self.info.width, self.channels), np.uint8)
         if every != numbers:
             frames = frames[[row_of[number] for number in every]]
         return torch.from_numpy(frames.reshape(*wanted.shape, *frames.shape[1:]))
@@ -141,6 +137,21 @@ class Video:
             f"the picture size changes from {width} × {height} to {other_width} × {other_height}; "
             "all frames are scaled to the first size",
         )
+
+    def _pixels(self, numbers: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """Yield (number, picture [H, W, C]) for each number, in any order. All pictures have the same size.
+
+        The numbers are distinct and ascend.
+        """
+        from av.video.reformatter import VideoReformatter
+
+        reformatter = VideoReformatter()
+        for number, frame, _ in self._decode(numbers):
+            size = upright_size(frame)
+            self._size = self._size or size
+            if size != self._size:
+                self._note_size(size)
+            yield number, to_rgb(frame, reformatter=reformatter, size=self._size)
 
     def _decode(self, numbers: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame, Path]]:
         """Yield (number, frame, file) for each number, in any order. The numbers are distinct and ascend."""

@@ -29,7 +29,7 @@ class PictureFolder(Video):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._files = sorted(_frames_of(path), key=lambda file: _natural(file.name))
+        self._files = sorted(_frames_of(path), key=lambda file: natural_key(file.name))
         self.frames = len(self._files)
 
     def _decode(self, numbers: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame, Path]]:
@@ -42,7 +42,8 @@ def is_picture(file: Path) -> bool:
     return file.suffix.lower() in PICTURE_SUFFIXES and not file.name.startswith(".")
 
 
-def _natural(name: str) -> str:
+def natural_key(name: str) -> str:
+    """Return a key that sorts names by their numbers: img_2 before img_10."""
     return re.sub("[0-9]+", lambda number: number[0].zfill(20), name)
 
 
@@ -67,6 +68,10 @@ def _frames_of(path: Path) -> list[Path]:
         frames = {name: own for name, own in frames.items() if len(own) > 1 or "#" in name}
         if len(frames) > 1:
             ones, twos = sorted(frames.values(), key=len, reverse=True)[:2]
+            if all(map(_is_other, series)):
+                raise VideoError(
+                    path, f"pictures like {ones[0].name}, {twos[0].name}: optical flow, not frames"
+                )
             kinds = f"{len(ones)} like {ones[0].name}, {len(twos)} like {twos[0].name}"
             raise VideoError(path, f"several series of pictures: {kinds}; keep one series in a folder")
     return [file for own in frames.values() for file in own]

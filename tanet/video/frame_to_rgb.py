@@ -1,4 +1,4 @@
-"""Conversion of decoded frames to upright RGB."""
+"""Conversion of decoded frames to upright RGB, and of grey pictures to arrays."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ def upright_size(frame: av.VideoFrame) -> tuple[int, int]:
 
 
 def to_rgb(
-    frame: av.VideoFrame, *, reformatter: VideoReformatter, size: tuple[int, int] | None = None
+    frame: av.VideoFrame,
+    *,
+    reformatter: VideoReformatter | None = None,
+    size: tuple[int, int] | None = None,
 ) -> NDArray[np.uint8]:
     """Convert a decoded frame to upright RGB [H, W, 3].
 
@@ -46,11 +49,15 @@ def to_rgb(
     Args:
         frame: the decoded frame.
         reformatter: object that converts the pixels. Use one reformatter for all frames of a video, because
-            it keeps its conversion tables for frames of the same kind.
+            it keeps its conversion tables for frames of the same kind. None: a new one.
         size: height and width to scale the upright frame to. By default, the frame keeps its own size.
     """
     transposed, mirrored, upside_down = orientation(frame)
     height, width = (frame.height, frame.width) if size is None else size[::-1] if transposed else size
+    if reformatter is None:
+        from av.video.reformatter import VideoReformatter
+
+        reformatter = VideoReformatter()
     rgb = reformatter.reformat(frame, width, height, "rgb24", threads=1)
     plane = rgb.planes[0]
     rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
@@ -58,3 +65,15 @@ def to_rgb(
     if transposed:
         pixels = pixels.swapaxes(0, 1)
     return pixels[:: -1 if upside_down else 1, :: -1 if mirrored else 1]
+
+
+def to_grey(frame: av.VideoFrame) -> NDArray[np.uint8]:
+    """Return the grey values of a decoded picture, uint8 [H, W], as the file stores them.
+
+    A grey JPEG may be stored in colour; its grey values are then the first plane, the luma.
+    """
+    if frame.format.name != "gray" and not frame.format.name.startswith("yuvj"):
+        return to_rgb(frame)[..., 0]
+    plane = frame.planes[0]
+    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+    return rows[: frame.height, : frame.width]

@@ -14,8 +14,8 @@ from torch import nn
 
 from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.data.dataset import EvalClips
+from tanet.data.normalisation import normalise
 from tanet.data.samples import Sample
-from tanet.data.transforms import normalise
 from tanet.errors import UserError
 from tanet.models.insertion.sites import STAGES, Site
 from tanet.models.temporal import temporal_sites
@@ -144,10 +144,12 @@ def record_clip(
     require_adaptive(model)
     recipe = model.recipe
     one = replace(recipe.eval, clips=1, crops=1, frames=0, clip_frames=0)
-    item = EvalClips([sample], recipe.data, one, frames=recipe.model.frames)[0]
+    item = EvalClips(
+        [sample], recipe.data, one, frames=recipe.model.frames, flows=recipe.model.flows_per_frame
+    )[0]
     if isinstance(item, VideoError):
         raise item
-    views, *_ = item  # [1, T, 3, S, S]
+    views, *_ = item  # [1, T, C, S, S]
     scores, adaptations = record_batch(model, views, stages=stages)
     best = int(scores[0].argmax())
     return RecordedClip(
@@ -155,12 +157,22 @@ def record_clip(
         truth,
         model.classes[best],
         float(scores[0, best]),
-        views[0],
+        as_pictures(views[0]),
         tuple(
             SiteRecord(site.name, site.stage, *(None if part is None else part[0] for part in parts))
             for site, parts in adaptations
         ),
     )
+
+
+def as_pictures(clip: torch.Tensor) -> torch.Tensor:
+    """Return the frames of a clip as pictures: uint8 [T, C, S, S] → RGB [T, 3, S, S].
+
+    Of optical flow, the first flow of each frame is shown: x in red, y in green.
+    """
+    if clip.shape[1] == 3:
+        return clip
+    return torch.cat((clip[:, :2], torch.full_like(clip[:, :1], 128)), 1)
 
 
 @torch.inference_mode()

@@ -54,6 +54,13 @@ TINY = {
         {"KINETICS": {"move_left": "move_left", "move_right": "move_right"}},
         ["--weights", "NETWORK", "--class-names", "NAMES", "--videos", "VAL", "--device", "cpu"],
     ),
+    "two_streams": (
+        {"ACTIONS": ("move_left", "move_right"), "CORES": 1},
+        [
+            *["--temporal", "tsm", "--seeds", "0", "--train", "2", "--val", "1", "--epochs", "1"],
+            *["--workers", "0"],
+        ],
+    ),
     "speed3d": (
         {},
         [

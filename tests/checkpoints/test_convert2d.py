@@ -58,6 +58,7 @@ def expected_settings():
         "tsm-resnet101-8f-400": {"temporal": "tsm", "blocks": "alternate"},
         "tsm-resnet50-nl-8f-400": {"temporal": "tsm", "non_local": "softmax"},
         "tsn_pytorch-bninception-174": {"backbone": "bn_inception", "consensus": "mean"},
+        "tsn_pytorch-bninception-flow": {"backbone": "bn_inception", "flows": 5},
         "tsn_pytorch-resnet50": {"backbone": "resnet50", "temporal": "none"},
     }
 

@@ -39,6 +39,7 @@ KEYS2D = {
     ("tsm-nl-gaussian-resnet50", "mmaction2"): "mmaction2-tsm-r50-nl-gaussian-8f-400",
     ("tsm-nl-resnet50", "TSM"): "tsm-resnet50-nl-8f-400",
     ("tsm-resnet101", "TSM"): "tsm-resnet101-8f-400",
+    ("tsm-flow-resnet50", "TSM"): "tsm-resnet50-flow-8f-174",
     ("trn-multiscale-resnet50", "mmaction2"): "mmaction2-trn-r50-8f-174",
     ("trn-multiscale-bn-inception", "TRN"): "trn_pytorch-bninception-trnmultiscale8",
 }

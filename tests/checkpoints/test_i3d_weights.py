@@ -10,7 +10,8 @@ import torch
 
 from tanet import load, predict
 from tanet.cli import main
-from tanet.data.transforms import eval_views, normalise
+from tanet.data.normalisation import normalise
+from tanet.data.transforms import eval_views
 from tanet.video import open_video
 from tests.support.golden3d import logits_of
 

@@ -144,7 +144,7 @@ def test_frame_rate_of_video_sets_length_of_training_clip(tmp_path):
         with pytest.MonkeyPatch.context() as patch:
             video = Seen(np.zeros((16, 8, 8, 3), np.uint8))
             video.fps = fps
-            patch.setattr("tanet.data.dataset.open_video", lambda _, video=video: video)
+            patch.setattr("tanet.data.streams.open_video", lambda _, video=video: video)
             for key in range(20):
                 clips[key]
         spans = {last - first for first, *_, last in seen}

@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tanet.data import gpu_transforms, transforms
+from tanet.data import gpu_transforms
 from tanet.data.gpu_transforms import DeferredViews, concatenate_views, defer_view, make_views
+from tanet.data.normalisation import normalise
 from tanet.data.transforms import Box, CropSpec, draw_crop, train_view
 
 SOURCES = ((240, 320), (256, 341), (320, 240), (128, 172), (96, 96), (240, 426))
@@ -136,4 +137,4 @@ def test_deferred_views_can_be_moved_and_pinned():
     assert isinstance(moved, DeferredViews)
     assert torch.equal(make_views(moved), make_views(raw))
     assert callable(raw.pin_memory)
-    assert transforms.normalise(make_views(raw)).dtype == torch.float32
+    assert normalise(make_views(raw)).dtype == torch.float32

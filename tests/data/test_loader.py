@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import _utils as torch_loader
 
 from tanet import synthetic
-from tanet.data import dataset
+from tanet.data import streams
 from tanet.data.dataset import EpochSampler, EvalClips, TrainClips, epoch_keys
 from tanet.data.gpu_transforms import DeferredViews, make_views
 from tanet.data.loader import ClipLoader
@@ -55,14 +55,14 @@ def make_loader(samples, *, batch, workers=0, rank=0, world_size=1, on_event=ign
 def test_epoch_with_bad_files_has_full_batches_of_all_good_videos(
     samples, tmp_path, monkeypatch, workers, transform_on
 ):
-    opened, really = tmp_path / "opened.txt", dataset.open_video
+    opened, really = tmp_path / "opened.txt", streams.open_video
 
     def open_and_log(path):
         with opened.open("a") as file:
             file.write(f"{path}\n")
         return really(path)
 
-    monkeypatch.setattr(dataset, "open_video", open_and_log)
+    monkeypatch.setattr(streams, "open_video", open_and_log)
     told = []
     loader = make_loader(samples, batch=19, workers=workers, on_event=told.append, transform_on=transform_on)
     for epoch in (0, 1):
@@ -158,14 +158,14 @@ def test_concatenated_batches_are_pinned_for_gpu(samples, monkeypatch, transform
 
 def act_when_opening(monkeypatch, name, act):
     """Call `act` whenever a worker opens the video with this name."""
-    really = dataset.open_video
+    really = streams.open_video
 
     def act_and_open(path):
         if str(path).endswith(f"/{name}.mp4"):
             act()
         return really(path)
 
-    monkeypatch.setattr(dataset, "open_video", act_and_open)
+    monkeypatch.setattr(streams, "open_video", act_and_open)
 
 
 def test_hanging_worker_ends_run_with_name_of_its_video(samples, monkeypatch):
@@ -193,7 +193,7 @@ def test_killed_worker_ends_run_with_name_of_its_video(samples, monkeypatch):
 
 
 def test_worker_does_not_free_objects_of_main_process(samples, tmp_path, monkeypatch):
-    freed, really = tmp_path / "freed.txt", dataset.open_video
+    freed, really = tmp_path / "freed.txt", streams.open_video
 
     class OnTheGPU:
         """Substitute for a captured CUDA graph, which only the main process can free: that needs the GPU."""
@@ -208,7 +208,7 @@ def test_worker_does_not_free_objects_of_main_process(samples, tmp_path, monkeyp
         gc.collect()
         return really(path)
 
-    monkeypatch.setattr(dataset, "open_video", collect_and_open)
+    monkeypatch.setattr(streams, "open_video", collect_and_open)
     gc.disable()  # otherwise it could be freed before the workers start
     try:
         OnTheGPU()

@@ -10,8 +10,9 @@ import torch
 from tanet.data import prefetch
 from tanet.data.gpu_transforms import concatenate_views, defer_view
 from tanet.data.loader import Batch
+from tanet.data.normalisation import normalise
 from tanet.data.prefetch import prefetch_to_device, timed
-from tanet.data.transforms import draw_crop, normalise, train_view
+from tanet.data.transforms import draw_crop, train_view
 
 CPU = torch.device("cpu")
 

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from tanet.data import transforms
 from tanet.data.mirror_labels import mirror_labels
+from tanet.data.normalisation import normalise
 from tanet.data.transforms import Box
 from tanet.errors import UserError
 
@@ -117,7 +118,7 @@ def test_crop_without_flip_is_same_but_never_mirrored():
 
 def test_normalise_uses_imagenet_mean_and_std():
     views = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 1, 1)
-    black, white = transforms.normalise(views).flatten(1)
+    black, white = normalise(views).flatten(1)
     assert torch.allclose(black, torch.tensor([-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225]))
     assert torch.allclose(white, torch.tensor([0.515 / 0.229, 0.544 / 0.224, 0.594 / 0.225]))
 

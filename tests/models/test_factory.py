@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import tanet
-from tanet.data.transforms import normalise
+from tanet.data.normalisation import normalise
 from tanet.errors import UserError
 from tanet.models.architectures import ARCHITECTURES, find_architecture
 from tanet.models.factory import BUILDERS

@@ -37,12 +37,14 @@ CLIPS: dict[str, tuple[int, dict[str, str]]] = {
     "mmaction2-tsm-r50-nl-embedded_gaussian-8f-400-w0.02": (8, {}),
     "mmaction2-tsm-r50-nl-gaussian-8f-400": (8, {}),
     "mmaction2-tsn-r50-400": (3, {}),
+    "mmaction2-tsn-r50-flow-400": (3, {}),
     "tf_model_zoo-bninception": (1, {}),
     "tf_model_zoo-inceptionv3": (1, {}),
     "trn_pytorch-bninception-trn3": (3, {}),
     "trn_pytorch-bninception-trnmultiscale8": (8, {}),
     "tsm-bninception-block-8f-174": (8, {"temporal": "tsm"}),
     "tsm-resnet50-8f-174": (8, {}),
+    "tsm-resnet50-flow-8f-174": (8, {}),
     "tsn_pytorch-bninception": (3, {}),
 }
 KEYS = {
@@ -55,6 +57,8 @@ KEYS = {
 }
 """Key lists of fixtures that are not named like them."""
 SIBLINGS = (
+    "mmaction2-tsn-r50-400",
+    "tsm-resnet50-8f-174",
     "cadene-bninception",
     "eco_pytorch-ecolite-174-8f",
     "eco_pytorch-ecolite-400",
@@ -121,7 +125,7 @@ def relative_error(name: str) -> float:
         network.relations.draw = "published"
         np.random.seed(0)
     images = peer_input(name)
-    clips = images.reshape(-1, frames, 3, *images.shape[-2:])
+    clips = images.reshape(-1, frames, network.channels, *images.shape[-2:])
     with torch.inference_mode():
         logits = network(clips if frames > 1 else clips.expand(-1, count, -1, -1, -1))
     expected = logits_of(name)

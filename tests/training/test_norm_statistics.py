@@ -8,7 +8,7 @@ from tanet import train
 from tanet.checkpoints import checkpoint
 from tanet.data.annotations import read_split
 from tanet.data.dataset import EvalClips
-from tanet.data.transforms import normalise
+from tanet.data.normalisation import normalise
 from tanet.models.factory import build
 from tanet.training.norm_statistics import NormStatistics, videos_for_statistics
 from tests.support.tiny_videos import TINY, changed, make_folders

@@ -53,7 +53,7 @@ def test_only_frames_are_read(frame, others, tmp_path):
     ("one", "two"),
     [
         ("left_{}.png", "right_{}.png"),
-        ("flow_x_{}.png", "flow_y_{}.png"),
+        ("frame_{}.png", "mask_of_{}.png"),
         ("img_{}.png", "img_{}.jpg"),
         ("img_{}.png", "img_{} (copy).png"),
     ],

@@ -14,8 +14,8 @@ from tanet.checkpoints.convert.file_configs import read_config, shift_div_in_con
 from tanet.checkpoints.convert.origins import find_not_yet
 from tanet.checkpoints.convert.read_arguments import check_given, check_name
 from tanet.checkpoints.convert.recipes3d import recipe_of
-from tanet.checkpoints.convert.recognise import RecognisedNetwork, recognise
-from tanet.checkpoints.convert.recognise3d import Recognised3D, normalisation_text, recognise3d
+from tanet.checkpoints.convert.recognise import RecognisedNetwork, input_spec_2d, recognise
+from tanet.checkpoints.convert.recognise3d import Recognised3D, recognise3d
 from tanet.checkpoints.convert.structure2d import Temporal
 from tanet.checkpoints.resize_frames import check_frames_can_change, depends_on_frames, resize_frames
 from tanet.checkpoints.weights import WeightsFile, check_values, file_of, is_tanets, read_weights
@@ -23,13 +23,7 @@ from tanet.data.frame_sampling import Style
 from tanet.errors import UserError, with_article
 from tanet.models.factory import build
 from tanet.recipes import find_recipe
-from tanet.recipes.input_spec import (
-    IMAGENET,
-    NORMALISATIONS,
-    InputSpec,
-    Normalisation,
-    normalisation_of,
-)
+from tanet.recipes.input_spec import InputSpec, Normalisation
 from tanet.recipes.network2d import Network2D
 from tanet.recipes.recipe import Recipe
 
@@ -241,11 +235,11 @@ def _read_2d(
     found = recognise_file(
         path, file, temporal=temporal, frames=frames, shift_div=shift_div, attention=attention
     )
-    spec = NORMALISATIONS[normalisation] if normalisation else normalisation_of(found.model)
-    notes = (*file.notes, *found.notes)
-    if spec is not IMAGENET or normalisation:
-        source = "as asked for" if normalisation else f"as usual for {found.model.backbone}"
-        notes = (*notes, f"clips are normalised {source}: {normalisation_text(spec)}")
+    try:
+        spec, note = input_spec_2d(found, normalisation)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    notes = (*file.notes, *found.notes, *([note] if note else []))
     checkpoint = _checkpoint(path, found, file, recipe=Recipe(model=found.model), input_spec=spec)
     return ConvertedCheckpoint(found.kind, checkpoint, notes)
 

@@ -1,7 +1,7 @@
 """Recognition of the network that a state dict belongs to. Only names and shapes of weights are used."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
 
@@ -22,7 +22,17 @@ from tanet.checkpoints.weights import state_dict_diff
 from tanet.errors import UserError, abbreviate, with_article
 from tanet.models.backbones2d import BACKBONES, remove_classifier
 from tanet.models.factory import build
+from tanet.models.input_channels import first_conv
 from tanet.models.meta import on_meta
+from tanet.recipes.input_spec import (
+    FLOW_MMACTION2,
+    IMAGENET,
+    InputSpec,
+    Normalisation,
+    named_normalisation,
+    normalisation_of,
+    normalisation_text,
+)
 from tanet.recipes.recipe import Network2D
 
 State = dict[str, torch.Tensor]
@@ -93,6 +103,7 @@ def recognise(
         assumed = Assumed(temporal, frames, shift_div, attention)
         kind, model, more = structure_of(ours, names, backbone=backbone, assumed=assumed)
         notes += more
+    model = replace(model, flows=_flows(ours, backbone))
     head = ours.get("head.weight")
     # If the file has no classifier, assume 1 class: the comparison below then reports a missing classifier.
     classes = head.shape[0] if head is not None and head.ndim == 2 else 1
@@ -214,6 +225,35 @@ def _tanet(ours: State, *, backbone: str, temporal: Literal["tam", "tanet-r"]) -
         kernel=_tams(ours, "G.3.weight", dims=2)[0][0],  # [K, αT]
         local_kernel=local[0][2],
     )
+
+
+def input_spec_2d(found: RecognisedNetwork, normalisation: Normalisation | None) -> tuple[InputSpec, str]:
+    """Return how clips are prepared for a recognised network, and a note on it, or "" if it is usual.
+
+    Args:
+        found: the network.
+        normalisation: name of the normalisation that the user asks for; None for that of its codebase.
+
+    Raises:
+        UserError: the normalisation is for RGB frames and the network takes optical flow, or vice versa.
+    """
+    model = found.model
+    spec = named_normalisation(normalisation, model) if normalisation else normalisation_of(model)
+    if not normalisation and model.is_flow and found.kind.endswith("mmaction2"):
+        spec = FLOW_MMACTION2
+    if spec is IMAGENET and not normalisation:
+        return spec, ""
+    usual = f"{model.backbone}{' and optical flow' if model.is_flow else ''}"
+    source = "as asked for" if normalisation else f"as usual for {usual}"
+    return spec, f"clips are normalised {source}: {normalisation_text(spec)}"
+
+
+def _flows(ours: State, backbone: str) -> int:
+    """Return how many optical flows the first convolution takes: half of its input channels; 0 for RGB."""
+    with on_meta():
+        name, _ = first_conv(BACKBONES[backbone]())
+    kernel = ours.get(f"backbone.{name}.weight")
+    return kernel.shape[1] // 2 if kernel is not None and kernel.ndim == 4 and kernel.shape[1] != 3 else 0
 
 
 def _tams(ours: State, part: str, *, dims: int) -> list[torch.Size]:

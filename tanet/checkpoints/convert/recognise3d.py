@@ -28,7 +28,13 @@ from tanet.errors import UserError, abbreviate, with_article
 from tanet.models.architectures import ARCHITECTURES, Architecture, find_architecture
 from tanet.models.factory import build
 from tanet.models.meta import on_meta
-from tanet.recipes.input_spec import NORMALISATIONS, InputSpec, Normalisation, spec_like
+from tanet.recipes.input_spec import (
+    InputSpec,
+    Normalisation,
+    named_normalisation,
+    normalisation_text,
+    spec_like,
+)
 from tanet.recipes.network_settings import NetworkSettings
 from tanet.recipes.networks3d import InceptionI3D
 from tanet.recipes.recipe import NETWORKS
@@ -48,7 +54,7 @@ SHOWN = (
     *("blocks", "fast_blocks", "temporal_blocks", "stem_kernel", "non_local"),
     *("width_factor", "depth_factor"),
     *("gates", "stem", "convolutions", "style", "interaction"),
-    *("variant", "depth"),
+    *("variant", "depth", "flows"),
 )
 """Settings that the weights show and that tell architectures apart."""
 
@@ -121,19 +127,12 @@ def recognise3d(
     notes = _notes(name, model, config, others, chosen=network is not None)
     spec = _input_spec(architecture, origin, family, config)
     if normalisation:
-        spec = spec_like(spec, NORMALISATIONS[normalisation])
+        spec = spec_like(spec, named_normalisation(normalisation, model))
     source = "as asked for" if normalisation else f"as in the code of {origin.codebase}"
     if config.normalisation and not normalisation:
         source = "as in the config in the file"
     notes = (*notes, f"clips are normalised {source}: {normalisation_text(spec)}")
     return Recognised3D(kind, origin, model, spec, classes, ours, notes)
-
-
-def normalisation_text(spec: InputSpec) -> str:
-    """Return a normalisation as text, for messages."""
-    mean, std = (", ".join(f"{value:g}" for value in values) for values in (spec.mean, spec.std))
-    low, high = spec.range
-    return f"mean {mean} and std {std} of {spec.channels.upper()} values from {low:g} to {high:g}"
 
 
 def _with_names_of(table: Names, ours: State) -> State:
@@ -217,7 +216,8 @@ def _settings(settings: NetworkSettings, structure: dict[str, Any], config: Clip
 
 def _input_spec(architecture: Architecture, origin: Origin, family: str, config: ClipConfig) -> InputSpec:
     spec = architecture.input_spec
-    normalisation = config.normalisation or origin.inputs.get(family, origin.input_spec)
+    usual = spec if spec.channels == "flow" else origin.inputs.get(family, origin.input_spec)
+    normalisation = config.normalisation or usual
     return dataclasses.replace(
         normalisation,
         frame_step=config.frame_step or spec.frame_step,

@@ -139,7 +139,13 @@ def _blvnet(ours: State) -> dict[str, Any]:
     return {"depth": next((depth for depth, counts in DEPTHS.items() if counts[2] == blocks + 1), 50)}
 
 
+def _inception_i3d(ours: State) -> dict[str, Any]:
+    channels = ours["Conv3d_1a_7x7.conv.weight"].shape[1]
+    return {"flows": 0 if channels == 3 else channels // 2}
+
+
 STRUCTURES: dict[str, Callable[[State], dict[str, Any]]] = {
+    "inception-i3d": _inception_i3d,
     "resnet3d": _resnet3d,
     "slowfast": _slowfast,
     "x3d": _x3d,
@@ -149,4 +155,4 @@ STRUCTURES: dict[str, Callable[[State], dict[str, Any]]] = {
     "eco": _eco,
     "blvnet": _blvnet,
 }
-"""Family of networks → function that returns its settings. Inception-I3D has none."""
+"""Family of networks → function that returns its settings."""

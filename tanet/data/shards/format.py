@@ -4,13 +4,14 @@
         KEY.json                metadata: video, class, label, frames, fps, height, width, coding, parts
         KEY.mp4                 only in format h264: one file with all frames
         KEY.000000.jpg …        only in format jpeg: one file per frame
+        KEY.000000.x.jpg …      only in format flow: the pictures of each optical flow, x and y or both in one
     OUT/train.index.json        classes, shards, and the label, number of frames and location of each video
 
 KEY is the shortened SHA-256 of the video's path below its root. WebDataset uses a file name up to its first
 dot as the key of a sample. So the images of a video are one sample with the fields 000000.jpg, 000001.jpg, ….
 
 `parts` lists [offset, bytes, CRC-32] of each file after KEY.json. Offsets count from the end of KEY.json in
-the shard. So reading a clip takes one small read for KEY.json, plus one read per JPEG or one read for the
+the shard. So reading a clip takes one small read for KEY.json, plus one read per picture or one read for the
 mp4. The CRC-32 checksums detect damage.
 """
 
@@ -23,7 +24,7 @@ from typing import Any, Literal
 from tanet.errors import UserError
 from tanet.runtime.files import json_bytes
 
-Format = Literal["jpeg", "h264"]
+Format = Literal["jpeg", "h264", "flow"]
 SPLITS = ("train", "val", "videos")  # "videos": not split
 VERSION = 1
 COLUMNS = ("video", "label", "frames", "shard", "offset", "bytes", "crc32")

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from tanet.data.flow_video import StoredFlow
 from tanet.data.shards.format import ShardEntry, padded_size
 from tanet.video import Video, VideoError, VideoInfo, open_video
 
@@ -32,6 +33,8 @@ def open_packed_video(packed: ShardEntry, *, name: str) -> Video:
     parts = [(end + offset, size, crc32) for offset, size, crc32 in head["parts"]]
     if head["coding"]["format"] == "h264":
         return open_video(_content(shard, *parts[0], label), name=label)
+    if head["coding"]["format"] == "flow":
+        return PackedFlow(shard, head["frames"], parts, label=label)
     info = VideoInfo(head["frames"], head["fps"], head["height"], head["width"])
     return PackedPictures(shard, info, parts, label=label)
 
@@ -60,6 +63,18 @@ class PackedPictures(Video):
             except (FFmpegError, ValueError) as error:
                 raise VideoError(self.path, f"frame {number} cannot be decoded") from error
             yield number, frame, self.path
+
+
+class PackedFlow(StoredFlow):
+    """Optical flow whose pictures are in a shard. `parts` lists offset, bytes and CRC-32 of each picture."""
+
+    def __init__(self, shard: Path, frames: int, parts: list[tuple[int, int, int]], *, label: Path) -> None:
+        super().__init__(label, frames)
+        self._shard, self._parts, self._each = shard, parts, len(parts) // frames
+
+    def _pictures(self, number: int) -> list[tuple[str, Path | bytes]]:
+        parts = self._parts[number * self._each : (number + 1) * self._each]
+        return [(f"flow {number}", _content(self._shard, *part, self.path)) for part in parts]
 
 
 def _content(shard: Path, offset: int, size: int, crc32: int, label: Path) -> bytes:

@@ -28,8 +28,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
+from tanet.data.flow_video import FlowFolder, find_flow
 from tanet.runtime.process_pool import FailedFile, map_files
-from tanet.video import ARRAY_SUFFIX, STORES_TIMES, VideoError, open_video
+from tanet.video import ARRAY_SUFFIX, STORES_TIMES, Video, VideoError, open_video
 from tanet.video.frame_folder import is_picture
 from tanet.video.stream_choice import choose_stream
 
@@ -92,7 +93,7 @@ def check_video(path: Path, *, min_frames: int) -> Finding:
                 return replace(finding, verdict="no-video", cause=cause)
             if not header.packets:
                 return _judge(replace(finding, promised=header.promised, frames=0), min_frames)
-        with open_video(path) as video:
+        with _open(path) as video:
             promised = max(video.frames, header.promised if header else 0)
             info = video.verify()
     except VideoError as error:
@@ -107,6 +108,14 @@ def check_video(path: Path, *, min_frames: int) -> Finding:
     if info.height % 2 or info.width % 2:
         notes.append(f"odd number of pixels ({info.width} × {info.height})")
     return _judge(replace(finding, verdict="odd" if notes else "ok", cause=", ".join(notes)), min_frames)
+
+
+def _open(path: Path) -> Video:
+    """Open a video, or a folder that holds nothing but pictures of optical flow."""
+    flows = find_flow(path) if path.is_dir() else []
+    if flows and sum(map(len, flows)) == sum(map(is_picture, path.iterdir())):
+        return FlowFolder(path, flows)
+    return open_video(path)
 
 
 def _judge(finding: Finding, min_frames: int) -> Finding:

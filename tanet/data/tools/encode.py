@@ -1,6 +1,7 @@
 """Re-encode videos for shards, as one JPEG per frame or as h264 with closely spaced key frames.
 
-Both formats store colour at half resolution (4:2:0), as nearly all videos do.
+Both formats store colour at half resolution (4:2:0), as nearly all videos do. Pictures of optical flow are
+packed as they are: at half resolution, x and y of neighbouring pixels would mix.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from tanet.data.samples import Sample, frame_count
+from tanet.data.flow_video import FlowFolder, find_flow
+from tanet.data.samples import Sample, flow_count, frame_count
 from tanet.data.shards.format import Format
 from tanet.data.transforms import resize_short_side
 from tanet.errors import UserError
 from tanet.video import Video, VideoError, open_video
+from tanet.video.base import translate_errors
 
 if TYPE_CHECKING:
     import av  # only for type checking; functions import av when they need it
@@ -49,18 +52,20 @@ class Encoding:
 
 @dataclass(frozen=True)
 class EncodedVideo:
-    """A re-encoded video, ready to be written to a shard."""
+    """A video, or its optical flow, that is ready to be written to a shard."""
 
     frames: int
     fps: float | None
     height: int
     width: int
     parts: list[bytes]
-    """Contents of the encoded files: one mp4, or one JPEG per frame."""
+    """Contents of the encoded files: one mp4, one JPEG per frame, or one or two pictures per flow."""
+    names: list[str]
+    """Endings of the files' names, for example 000000.jpg."""
 
 
 def encode(path: Path, *, encoding: Encoding, counts: Mapping[str, int]) -> EncodedVideo | str:
-    """Shrink and re-encode a video.
+    """Shrink and re-encode a video, or read the pictures of its optical flow.
 
     Args:
         path: the video.
@@ -71,6 +76,8 @@ def encode(path: Path, *, encoding: Encoding, counts: Mapping[str, int]) -> Enco
         The encoded video, or the reason why it cannot be read.
     """
     try:
+        if encoding.format == "flow":
+            return _flow(path, counts.get(str(path)))
         with open_video(path) as video:
             fps = video.info.fps
             frames = frame_count(Sample(str(path), 0, counts.get(str(path))), video.frames)
@@ -80,7 +87,28 @@ def encode(path: Path, *, encoding: Encoding, counts: Mapping[str, int]) -> Enco
             )
     except VideoError as error:
         return error.cause
-    return EncodedVideo(frames, fps, height, width, parts)
+    names = ["mp4"] if encoding.format == "h264" else [f"{number:06d}.jpg" for number in range(frames)]
+    return EncodedVideo(frames, fps, height, width, parts, names)
+
+
+def _flow(path: Path, stated: int | None) -> EncodedVideo:
+    """Read the pictures of flow in a folder, without decoding more than the first flow.
+
+    Raises:
+        VideoError: the folder cannot be read, or holds no flow.
+    """
+    files = find_flow(path) if path.is_dir() else []
+    if not files:
+        raise VideoError(path, "no pictures of optical flow")
+    count = flow_count(Sample(str(path), 0, stated), len(files))
+    info = FlowFolder(path, files).info
+    parts, names = [], []
+    for number, pictures in enumerate(files[:count]):
+        for axis, file in zip(("x", "y") if len(pictures) == 2 else ("xy",), pictures, strict=True):
+            with translate_errors(file):
+                parts.append(file.read_bytes())
+            names.append(f"{number:06d}.{axis}{file.suffix.lower()}")
+    return EncodedVideo(count, None, info.height, info.width, parts, names)
 
 
 def _pictures(video: Video, frames: int, encoding: Encoding) -> Iterator[av.VideoFrame]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -20,15 +20,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tanet.data.optical_flow import Method, flow_to_bytes, import_opencv, make_estimator
+from tanet.data.flow_location import SETTINGS, flow_name
+from tanet.data.optical_flow import Method, flow_between, flow_to_bytes, import_opencv
 from tanet.errors import UserError
-from tanet.runtime.files import json_bytes, name_below, sync_folder, write_atomically
+from tanet.runtime.files import json_bytes, sync_folder, write_atomically
 from tanet.runtime.process_pool import FailedFile, map_files
-from tanet.video import Video, VideoError, open_video
+from tanet.video import VideoError, open_video
 
 Layout = Literal["xy", "rgb"]
-SETTINGS = "flow.json"
-CHUNK = 2**27  # maximum size of the decoded frames in memory, in bytes
 UNFINISHED = ".part"
 
 
@@ -76,7 +75,7 @@ def write_flow(
             other settings.
         OSError: the flow cannot be written.
     """
-    folders = {video: out / _folder_name(video, root) for video in videos}
+    folders = {video: out / flow_name(video, root) for video in videos}
     twice = [folder for folder, count in Counter(folders.values()).items() if count > 1]
     if twice:
         both = ", ".join(str(video) for video, folder in folders.items() if folder == twice[0])
@@ -112,7 +111,8 @@ def write_flow_of_video(
             if video.frames < 2:
                 return "one frame: flow needs two"
             unfinished.mkdir(parents=True)
-            for flow in flow_of_video(video, settings):
+            numbers, size = range(video.frames - 1), (settings.width, settings.height)
+            for _, flow in flow_between(video, numbers, method=settings.method, size=size):
                 count += 1
                 _write(unfinished, count, flow, settings)
         sync_folder(unfinished)
@@ -127,24 +127,6 @@ def write_flow_of_video(
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return count
-
-
-def flow_of_video(video: Video, settings: FlowSettings) -> Iterator[np.ndarray]:
-    """Yield the flow from each frame to the next, in pixels of the resized frames: float32 [H, W, 2]."""
-    cv2: Any = import_opencv(settings.method)
-    cv2.setNumThreads(1)  # the videos run in parallel
-    estimate = make_estimator(settings.method)
-    chunk = max(2, CHUNK // (3 * video.info.height * video.info.width))
-    last = None
-    for start in range(0, video.frames, chunk):
-        frames = video.read(range(start, min(video.frames, start + chunk))).numpy()  # [T, H, W, 3]
-        for frame in frames:
-            grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-            if settings.width:
-                grey = cv2.resize(grey, (settings.width, settings.height), interpolation=cv2.INTER_LINEAR)
-            if last is not None:
-                yield estimate(last, grey)
-            last = grey
 
 
 def _write(folder: Path, number: int, flow: np.ndarray, settings: FlowSettings) -> None:
@@ -166,13 +148,6 @@ def _write(folder: Path, number: int, flow: np.ndarray, settings: FlowSettings) 
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-
-
-def _folder_name(video: Path, root: Path) -> str:
-    name = name_below(str(video), root)
-    if name is None:
-        raise UserError(f"{video}: not below {root}: give --root FOLDER, the folder above all videos")
-    return str(Path(name).with_suffix("")) if video.is_file() else name
 
 
 def _keep_settings(out: Path, settings: FlowSettings) -> None:

@@ -20,6 +20,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from tanet.data.flow_location import copy_settings
 from tanet.data.samples import Sample
 from tanet.data.shards.format import HEADER, PackedVideo, ShardEntry, index_path, padded_size, write_index
 from tanet.data.tools.encode import EncodedVideo, Encoding, encode
@@ -84,6 +85,8 @@ def pack(
                 yield name, None
             else:
                 yield name, result.cause if isinstance(result, FailedFile) else result
+    if encoding.format == "flow":
+        copy_settings(root, out)
     index = write_index(
         [rows[name] for name in named if name in rows], classes=classes, encoding=asdict(encoding)
     )
@@ -134,11 +137,8 @@ class ShardWriter:
         head = json_bytes({**about, **size, "parts": parts})
         packed = ShardEntry(self._path().name, self.tar.offset + HEADER, len(head), zlib.crc32(head))
         self._write(f"{key}.json", head)
-        if about["coding"]["format"] == "h264":
-            self._write(f"{key}.mp4", coded.parts[0])
-        else:
-            for number, part in enumerate(coded.parts):
-                self._write(f"{key}.{number:06d}.jpg", part)
+        for ending, part in zip(coded.names, coded.parts, strict=True):
+            self._write(f"{key}.{ending}", part)
         if self.tar.offset >= self.size:
             self.finish()
         return packed

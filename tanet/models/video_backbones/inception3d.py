@@ -74,9 +74,9 @@ class Inception3D(ClipNetwork):
     average = "logits"
 
     def check_clips(self, clips: torch.Tensor) -> None:
-        """Raise ValueError unless the clips have the shape [B, T, 3, H, W]. T can be any number."""
-        if clips.ndim != 5:
-            raise ValueError(f"expected clips [B, T, 3, H, W], not {list(clips.shape)}")
+        """Raise ValueError unless the clips have the shape [B, T, C, H, W]. T can be any number."""
+        if clips.ndim != 5 or clips.shape[2] != self.channels:
+            raise ValueError(f"expected clips [B, T, {self.channels}, H, W], not {list(clips.shape)}")
 
     def stages(self) -> dict[str, tuple[str, ...]]:
         """Return the stages and the names of their modules; see `Network`."""

@@ -69,7 +69,7 @@ class InceptionI3DNetwork(Inception3D):
 
     def __init__(self, model: InceptionI3D, *, classes: int, input_spec: InputSpec) -> None:
         super().__init__(model, features=FEATURES, classes=classes, input_spec=input_spec)
-        self.Conv3d_1a_7x7 = Unit3d(3, outputs=64, kernel=7, stride=2)
+        self.Conv3d_1a_7x7 = Unit3d(model.channels, outputs=64, kernel=7, stride=2)
         self.Conv3d_2b_1x1 = _unit(64, 64, 1)
         self.Conv3d_2c_3x3 = _unit(64, 192, 3)
         for name, channels, outputs in MIXED:

@@ -9,8 +9,7 @@ from tanet.recipes.recipe import Recipe
 class Row:
     """The recipe of an experiment, and its results as printed in the paper."""
 
-    recipe: Recipe | None
-    """None if tanet does not have the network yet."""
+    recipe: Recipe
     top1: float
     """Top-1 accuracy in per cent."""
     top5: float | None
