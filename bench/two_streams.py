@@ -4,7 +4,8 @@
 
 Flow is computed by DIS at the size of the videos. For each temporal module and seed, the recipe `verbs`
 trains one network on frames and one on 5 successive flows per frame. The checkpoints after the last epoch
-are tested, and their probabilities are averaged with equal weights.
+are tested, and their probabilities are averaged with equal weights. For comparison, `two_rgb` averages two
+networks for frames: that of this seed and that of the next one.
 """
 
 import argparse
@@ -49,14 +50,14 @@ def rows(flags: argparse.Namespace) -> Iterator[dict[str, object]]:
             find_videos(videos), root=videos, out=flow, settings=settings, workers=CORES, limit=600
         )
         assert all(cause is None for _, cause in done)
-        for seed in flags.seeds:
-            for temporal in flags.temporal:
-                reports = {}
+        for temporal in flags.temporal:
+            reports: dict[tuple[str, int], Report] = {}
+            for seed in flags.seeds:
                 for stream, flows in (("rgb", 0), ("flow", FLOWS)):
                     recipe = recipe_of(flags, videos, flow, temporal=temporal, flows=flows, seed=seed)
-                    reports[stream] = measure(recipe, Path(folder) / f"{stream} {temporal} {seed}")
-                rgb, only_flow = reports["rgb"], reports["flow"]
-                both = metrics.accuracy((rgb.scores + only_flow.scores) / 2, rgb.labels).top1
+                    reports[stream, seed] = measure(recipe, Path(folder) / f"{stream} {temporal} {seed}")
+            for seed, other in zip(flags.seeds, [*flags.seeds[1:], *flags.seeds[:1]], strict=True):
+                rgb, only_flow = reports["rgb", seed], reports["flow", seed]
                 yield {
                     "temporal": temporal,
                     "seed": seed,
@@ -64,8 +65,14 @@ def rows(flags: argparse.Namespace) -> Iterator[dict[str, object]]:
                     "videos": len(rgb.samples),
                     "rgb": round(rgb.accuracy.top1, 4),
                     "flow": round(only_flow.accuracy.top1, 4),
-                    "both": round(both, 4),
+                    "both": together(rgb, only_flow),
+                    "two_rgb": together(rgb, reports["rgb", other]) if other != seed else "",
                 }
+
+
+def together(one: Report, other: Report) -> float:
+    """Return the top-1 accuracy of two networks whose probabilities are averaged."""
+    return round(metrics.accuracy((one.scores + other.scores) / 2, one.labels).top1, 4)
 
 
 def recipe_of(

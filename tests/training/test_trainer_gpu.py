@@ -95,7 +95,9 @@ def test_cuda_graphs_sum_parts_of_batch():
         found.append(steps)
     for one, other in zip(*found, strict=True):
         for plain, compiled in zip(one, other, strict=True):
-            assert (compiled - plain).norm() <= 1e-4 * plain.norm()
+            # By rounding, an activation near 0 may fall on the other side of its ReLU: 0.25 % on an H200. If
+            # parts were lost or counted twice, the gradient would be off by a third.
+            assert (compiled - plain).norm() <= 1e-2 * plain.norm()
 
 
 @pytest.mark.parametrize("compile", [False, True])
