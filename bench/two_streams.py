@@ -4,8 +4,8 @@
 
 Flow is computed by DIS at the size of the videos. For each temporal module and seed, the recipe `verbs`
 trains one network on frames and one on 5 successive flows per frame. The checkpoints after the last epoch
-are tested, and their probabilities are averaged with equal weights. For comparison, `two_rgb` averages two
-networks for frames: that of this seed and that of the next one.
+are tested, and their probabilities are averaged with equal weights. For comparison, `two_rgb` averages the
+RGB networks of this seed and the next.
 """
 
 import argparse

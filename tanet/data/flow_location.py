@@ -74,9 +74,9 @@ def copy_settings(source: Path, target: Path) -> None:
 
 
 def with_stored_settings(data: Data) -> Data:
-    """Return a recipe's data section with the method and the size of the stored flow that it names.
+    """Return a data section with the method and the size of the stored flow in `data.flow` or `data.root`.
 
-    So a network that was trained on stored flow gets flow of the same kind when it is computed from a video.
+    Flow that is computed later, for a network trained on stored flow, then matches the stored flow.
 
     Raises:
         UserError: the file beside the flow cannot be read.

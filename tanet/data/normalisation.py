@@ -1,6 +1,6 @@
 """Normalisation of views on the device of the network.
 
-x = (v - mean) / std    v, mean and std: see recipes/input_spec.py
+x = (v - mean) / std    v: the pixel scaled to `range`; see recipes/input_spec.py
 """
 
 from functools import cache

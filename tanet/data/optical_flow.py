@@ -1,4 +1,4 @@
-"""Optical flow between consecutive frames, stored in bytes as two-stream networks are trained on it.
+"""Optical flow between consecutive frames, stored as bytes, as two-stream networks expect.
 
 A byte b stands for a displacement of 40 b / 255 - 20 pixels per frame; larger displacements are cut off at
 ±20 pixels. n frames have n - 1 flows, each from one frame to the next.

@@ -51,8 +51,8 @@ def frame_count(sample: Sample, found: int) -> int:
 def flow_count(sample: Sample, found: int) -> int:
     """Return how many optical flows of a video, counted from the first, may be used for clips.
 
-    A list may state the number of frames (one more than there are flows), of flows, or of pictures of flow
-    (two for each flow, as in TSM's lists). If it states fewer frames than the video has, only the flows
+    A list may state the number of frames (flows + 1), of flows, or of flow pictures (2 · flows, as in TSM's
+    lists). If it states fewer frames than the video has, only the flows
     between these frames are used.
 
     Raises:

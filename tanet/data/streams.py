@@ -3,8 +3,8 @@
     RGB     frame i of a clip → picture i                                                       C = 3
     flow    frame i of a clip → x and y of the flows i, i+1, …, i + L-1                         C = 2 L
 
-L is `model.flows`. So the last frame of a clip is at most the L-th last flow; in a video of fewer flows, the
-last one is repeated. Two-stream networks: Simonyan and Zisserman, NeurIPS 2014; as in TSN, L = 5.
+L is `model.flows`; TSN has 5. Frames of clips are chosen so that L flows follow; shorter videos repeat their
+last flow. Two-stream networks: Simonyan and Zisserman, NeurIPS 2014.
 """
 
 from pathlib import Path
@@ -73,7 +73,7 @@ def count_of(sample: Sample, video: Video) -> int:
 
 
 def starts_of(count: int, *, flows: int) -> int:
-    """Return at how many of `count` pictures or flows a frame of a clip may be."""
+    """Return the number of positions that a frame of a clip can take among `count` pictures or flows."""
     return max(1, count - flows + 1) if flows else count
 
 

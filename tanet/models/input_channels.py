@@ -2,9 +2,9 @@
 
     W'[o, c] = 1/3 · Σ_rgb W[o, rgb]    for each channel c of the flows
 
-Kernels for RGB start a network for optical flow in this way: averaged over their channels and repeated for
-each new channel, without scaling. Cross-modality initialization of Wang et al., "Temporal Segment Networks",
-ECCV 2016.
+RGB kernels initialise a network for optical flow: they are averaged over their channels and repeated for each
+new channel, without scaling (cross-modality initialization; Wang et al., "Temporal Segment Networks", ECCV
+2016).
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ def first_conv(network: nn.Module) -> tuple[str, nn.Conv2d | nn.Conv3d]:
 def set_input_channels(network: nn.Module, channels: int) -> None:
     """Give the first convolution of a 2D network another number of input channels, in place.
 
-    The new weights are drawn as He et al. (ICCV 2015) do, by the outputs.
+    The new weights use the initialization of He et al. (ICCV 2015) with fan-out.
     """
     name, old = first_conv(network)
     if old.in_channels == channels:
@@ -45,7 +45,7 @@ def set_input_channels(network: nn.Module, channels: int) -> None:
 
 
 def for_input_channels(state: Mapping[str, torch.Tensor], network: nn.Module) -> dict[str, torch.Tensor]:
-    """Return weights whose first kernels, if they are for RGB, fit the network's number of input channels.
+    """Return weights in which RGB kernels of the first convolution are adapted to the network's channels.
 
     Args:
         state: weights with the names of the network.

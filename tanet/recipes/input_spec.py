@@ -146,7 +146,7 @@ def normalisation_text(spec: InputSpec) -> str:
 def spec_like(spec: InputSpec, trained: InputSpec) -> InputSpec:
     """Return a copy of `spec` with the normalisation of `trained`, the spec of the pretrained weights.
 
-    A network for optical flow that starts from weights for RGB frames, keeps its own normalisation.
+    A flow network that starts from RGB weights keeps its own normalisation.
     """
     if (spec.channels == "flow") != (trained.channels == "flow"):
         return spec

@@ -3,16 +3,16 @@
     tanet data flow videos flow --method tvl1
     tanet train tsm-flow-something-v2 --data.root videos --data.flow flow --model.weights resnet50.pth
 
-Each of the 8 frames of a clip is replaced by 5 successive flows, x and y. The kernels of the first
-convolution start as the mean of ImageNet's over the colours, and have 5 times the learning rate. Crops have
-sides of 1, 0.875 and 0.75, and nothing is mirrored. Everything else is as for RGB frames.
+Each frame of a clip is replaced by 5 successive flows, x and y. The first convolution starts from ImageNet
+kernels averaged over the colours, and has 5 times the learning rate. Crop sides are 1, 0.875 or 0.75 of the
+short side, and nothing is mirrored. Everything else is as for RGB frames.
 
 A two-stream test averages the scores of both networks:
 
     tanet test rgb.safetensors flow.safetensors --data.root videos --data.flow flow
 
-TSM's authors publish 66.0 / 90.5 % on Something-Something V2 for both streams with 16 frames (Table 7). They
-report about 42 % on V1 for flow alone.
+TSM's authors publish 66.0 / 90.5 % on Something-Something V2 for both streams with 16 frames (Table 7 of the
+TAM paper). They report about 42 % on V1 for flow alone.
 """
 
 from dataclasses import replace

@@ -3,15 +3,15 @@
     tanet train tsn-bn-inception --data.root videos --model.weights bn_inception.pth
 
 The values are those of the authors' code in PyTorch for RGB: 3 segments with one frame each; SGD with
-momentum 0.9, weight decay 5e-4, batches of 128, learning rate 0.001, a tenth of it after 30 and 60 of 80
+momentum 0.9, weight decay 5e-4, batches of 128, learning rate 0.001, divided by 10 after 30 and 60 of 80
 epochs; dropout 0.8; gradients of at most norm 20; only the first BatchNorm is trained. A test averages the
 logits of 25 frames × 10 crops. Inception-v3 has frames of 341 and crops of 299 pixels.
 
-For optical flow (`tsn-flow-bn-inception`): 5 successive flows for each frame; 340 epochs, a tenth of the
-learning rate after 190 and 300; dropout 0.7; smallest crop 0.75 of the short side; the first convolution has
-5 times the learning rate. Both streams are trained on their own, and a test averages their scores.
+For optical flow (`tsn-flow-bn-inception`): 5 successive flows for each frame; 340 epochs, the learning rate
+divided by 10 after 190 and 300; dropout 0.7; smallest crop 0.75 of the short side; 5 times the learning rate
+in the first convolution. The streams are trained separately, and a test averages their scores.
 
-The schedule is the code's for UCF-101; the published networks for Kinetics were trained with Caffe. Their
+The code's schedule is for UCF-101; the published Kinetics networks were trained with Caffe. Their
 top-1 / top-5: BN-Inception 69.1 / 88.7 %, Inception-v3 72.5 / 90.2 % (Table 4). The authors' page states
 62.1 / 83.9 % for BN-Inception on optical flow, and 73.9 / 91.1 % for both streams.
 """

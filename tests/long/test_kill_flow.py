@@ -1,9 +1,9 @@
-"""Computing flow that is killed at ten moments and resumed loses nothing and leaves nothing twice.
+"""`tanet data flow`, killed ten times and resumed, gives the same files as one full run.
 
-`tanet data flow` with two processes is run to its end. The same work is then killed ten times (SIGKILL to all
+The command is run to its end, with two processes. The same work is then killed ten times (SIGKILL to all
 of its processes), each time after it has written some pictures, and resumed from what is left. After each
-kill, every folder under its final name must be complete. At the end, all files equal those of the whole run,
-and nothing else is left.
+kill, every folder under its final name must be complete. At the end, the files are exactly those of the
+uninterrupted run.
 """
 
 import os

@@ -1,7 +1,7 @@
 """Compute the optical flow of videos, and write it as folders of pictures: `tanet data flow`.
 
-Each video gets a folder, which gets its final name when all of its flow is on the disk. So a run that was
-stopped, even by a power failure, can continue, and a folder under its final name is complete. Layouts:
+The folder of a video gets its final name once all of its flow is on the disk. So a run that was stopped,
+even by a power failure, can continue, and a folder under its final name is complete. Layouts:
 
     xy     flow_x_00001.jpg, flow_y_00001.jpg, …: two grey pictures per flow, as TSN's dense_flow writes them
     rgb    000001.jpg, …: one picture per flow, red x, green y, blue 128, as TRN's flow of Something-Something
@@ -38,7 +38,7 @@ class FlowSettings:
     method: Method = "dis"
     layout: Layout = "xy"
     width: int = 340
-    """Frames are resized to this width before the flow is computed. 0 keeps their size."""
+    """Width to which frames are resized first. If width and height are 0, frames keep their size."""
     height: int = 256
     quality: int = 95
     """JPEG quality."""
@@ -100,8 +100,8 @@ def write_flow_of_video(
     """Compute and write the flow of one video.
 
     Returns:
-        The number of flows. If there are none, the reason, or the error of the disk that other videos would
-        have, too.
+        The number of flows; or the reason why there are none; or a disk error, which would affect all
+        videos.
     """
     folder, count = folders[path], 0
     unfinished = folder.with_name(f".{folder.name}{UNFINISHED}")
