@@ -77,6 +77,10 @@ def load_initial_weights(
         notes.append("trained without these non-local blocks, which are new and change nothing at first")
     if trained_model.is_flow and not model.is_flow:
         raise UserError(f"{path}: trained on optical flow, so it cannot start a network for RGB frames")
+    if model.is_flow and trained_model.is_flow and model.channels != trained_model.channels:
+        raise UserError(
+            f"{path}: trained with --model.flows {trained_model.flows_per_frame}: give the same number"
+        )
     if model.is_flow and not trained_model.is_flow:
         state = for_input_channels(state, network)
         notes.append("trained on RGB frames, so the first kernels start as the mean over their channels")

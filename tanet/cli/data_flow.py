@@ -14,6 +14,7 @@ from tanet.data.optical_flow import Method
 from tanet.data.tools.flow import FlowSettings, Layout, write_flow
 from tanet.errors import UserError
 from tanet.runtime.device import available_cores
+from tanet.runtime.files import name_below
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ def run(args: list[str]) -> int:
     settings = FlowSettings(flags.method, flags.layout, *flags.size, flags.quality)
     videos = videos_at(flags.videos, flags.root)
     root = flags.videos if flags.videos.is_dir() else flags.root or flags.videos.parent
+    if flags.out.exists() and not flags.out.is_dir():
+        raise UserError(f"{flags.out}: a file; name a folder to write to")
     if flags.out.absolute().is_relative_to(root.absolute()):
         raise UserError(
             f"{flags.out}: lies in {root}, so its pictures would be taken for videos: choose another OUT"
@@ -84,6 +87,6 @@ def run(args: list[str]) -> int:
         return fail("stopped; run the same command again to continue", status=130)
     finally:
         if flags.bad:
-            write_lines(flags.bad, [str(video) for video in bad])
+            write_lines(flags.bad, [name_below(video, root) or str(video.absolute()) for video in bad])
     say(f"{flags.out}: flow of {len(videos) - len(bad)} of {len(videos)} videos")
     return 1 if bad else 0

@@ -119,6 +119,8 @@ def _pack(flags: PackFlags) -> None:
             f"{split}: {len(samples) - bad} of {len(samples)} videos, {len(classes)} classes, "
             f"{len(shards)} shards, {byte_count(_size(shards))}"
         )
+    if not shards_of(flags.out, *splits):
+        raise UserError(f"{flags.out}: no video could be packed")
     total, free = _size(shards_of(flags.out, *splits)), shutil.disk_usage(flags.out).free
     say(f"{flags.out}: {byte_count(total)} written in total, {byte_count(free)} free")
 

@@ -18,7 +18,7 @@ from tanet.data.boxes import boxes_of_frames, train_boxes
 from tanet.data.gpu_transforms import DeferredViews, defer_view
 from tanet.data.mirror_labels import mirror_labels
 from tanet.data.samples import Sample
-from tanet.data.streams import count_of, open_sample, read_frames, starts_of
+from tanet.data.streams import check_first, count_of, open_sample, read_frames, starts_of
 from tanet.data.views import read_views_with_boxes
 from tanet.recipes.recipe import Data, Eval
 from tanet.video import VideoError
@@ -48,6 +48,7 @@ class TrainClips(Dataset[Any]):
         if data.boxes:
             read_boxes(data.boxes).check(samples)
         self.samples, self.data, self.frames, self.flows, self.seed = samples, data, frames, flows, seed
+        check_first(samples, flows=flows)
         self.notes: list[str] = []  # notes about unusual videos; the loader collects the notes
         # For each class: the label of its mirrored videos, or None if its videos must not be mirrored.
         self.mirrored: Sequence[int | None] = [None] * len(classes)
@@ -114,6 +115,7 @@ class EvalClips(Dataset[Any]):
         if data.boxes:
             read_boxes(data.boxes).check(samples)
         self.samples, self.data, self.eval, self.frames, self.flows = samples, data, eval, frames, flows
+        check_first(samples, flows=flows)
         self.notes: list[str] = []  # notes about unusual videos; the loader collects the notes
 
     def __len__(self) -> int:

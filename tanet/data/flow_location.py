@@ -50,7 +50,7 @@ def find_flows(videos: Sequence[ListedVideo], *, root: Path, flow: Path) -> list
         UserError: the folder of flow does not exist, or has flow for none of the videos.
     """
     if not flow.is_dir():
-        raise UserError(f"{flow}: no such folder of optical flow; tanet data flow VIDEOS {flow} writes it")
+        raise UserError(f"{flow}: no such folder of optical flow; tanet data flow VIDEOS FOLDER writes one")
     packed = {
         row.video: row.shard_entry
         for split in SPLITS
@@ -89,4 +89,4 @@ def with_stored_settings(data: Data) -> Data:
         values = json.loads(path.read_bytes())
         return replace(data, flow_method=values["method"], flow_size=(values["width"], values["height"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: does not say how the flow was computed ({error})") from error
+        raise UserError(f"{path}: does not say how the flow was computed; remove the file") from error

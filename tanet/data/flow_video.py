@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +30,10 @@ from tanet.video.frame_to_rgb import to_grey, to_rgb
 
 AXIS = re.compile(r"(?:(?<![a-z])|(?<=flow))[xyuv](?![a-z])")
 """Letter in the name of a picture that tells the axis of its displacements."""
+AGAIN = "remove the folder and run tanet data flow again"
 AXES = {"x": 0, "u": 0, "y": 1, "v": 1}
 NO_MOTION, NEAR = 128, 24
-"""A picture of flow has this value where nothing moves; NEAR is how far its median may be from it."""
+"""NO_MOTION is the value of zero displacement; NEAR is the tolerance for the median of a picture of flow."""
 
 
 class FlowVideo(Video):
@@ -67,7 +69,7 @@ class StoredFlow(FlowVideo):
         self.path, self.frames = path, frames
 
     def _pictures(self, number: int) -> list[tuple[str, Path | bytes]]:
-        """Return the name and the file or content of the pictures of a flow: x and y, or one of both."""
+        """Return name and file (or content) of each picture of a flow: x and y, or one for both."""
         raise NotImplementedError
 
     def _pixels(self, numbers: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
@@ -116,6 +118,10 @@ class ComputedFlow(FlowVideo):
             yield number, flow_to_bytes(flow)
         self.notes = self.video.notes
 
+    def times(self) -> np.ndarray:
+        """Return when the first frame of each flow is displayed; see `Video.times`."""
+        return self.video.times()[: self.frames]
+
     def close(self) -> None:
         """Close the video."""
         self.video.close()
@@ -125,8 +131,7 @@ def find_flow(folder: Path) -> list[tuple[Path, ...]]:
     """Return the files of each flow in a folder: x and y, or one of both. Return [] if there is no flow.
 
     Raises:
-        VideoError: the folder cannot be read, has several series of flow, or has not as many pictures of x as
-            of y.
+        VideoError: the folder cannot be read, has several series of flow, or lacks a picture.
     """
     with translate_errors(folder):
         files = sorted((f for f in folder.iterdir() if is_picture(f)), key=lambda f: natural_key(f.name))
@@ -138,16 +143,47 @@ def find_flow(folder: Path) -> list[tuple[Path, ...]]:
             series[f"{name[: axis.start()]}?{name[axis.end() :]}"][AXES[axis[0]]].append(file)
         else:
             colour[name].append(file)
-    both = [(x, y) for x, y in series.values() if x and y]
+    both = {name: (x, y) for name, (x, y) in series.items() if x and y}
     if len(both) > 1:
-        raise VideoError(folder, f"several series of flow, of {both[0][0][0].name} and {both[1][0][0].name}")
-    for x, y in both:
-        if len(x) != len(y):
-            raise VideoError(folder, f"{len(x)} pictures of x, but {len(y)} of y")
-        return list(zip(x, y, strict=True))
+        first, second, *_ = (x[0].name for x, _ in both.values())
+        raise VideoError(folder, f"several series of flow, of {first} and {second}")
+    for x, y in both.values():
+        return _paired(folder, x, y)
+    for x, y in series.values():  # v_jump_0001.jpg: a letter, but not of an axis
+        colour[re.sub("[0-9]+", "#", (x or y)[0].name.lower())] += x or y
     if len(colour) == 1 and _holds_flow(files[0]):
-        return [(file,) for file in files]
+        return [(file,) for file in _without_gaps(folder, files)]
     return []
+
+
+def holds_only_flow(folder: Path) -> bool:
+    """Return whether a folder has pictures of optical flow and no others.
+
+    Raises:
+        VideoError: as `find_flow`.
+    """
+    flows = find_flow(folder)
+    return bool(flows) and sum(map(len, flows)) == sum(map(is_picture, folder.iterdir()))
+
+
+def _paired(folder: Path, x: list[Path], y: list[Path]) -> list[tuple[Path, ...]]:
+    """Pair the pictures of x and y by their names."""
+    found = [{AXIS.sub("?", file.name.lower(), count=1): file for file in files} for files in (x, y)]
+    for name in found[0].keys() ^ found[1].keys():
+        there = found[0].get(name) or found[1][name]
+        raise VideoError(folder, f"{there.name} has no picture of the other axis: {AGAIN}")
+    _without_gaps(folder, x)
+    return [(file, found[1][name]) for name, file in found[0].items()]
+
+
+def _without_gaps(folder: Path, files: list[Path]) -> list[Path]:
+    """Return the files. Raise VideoError if a number is missing: later flows would get wrong places."""
+    numbers = [int(digits[-1]) for file in files if (digits := re.findall("[0-9]+", file.stem))]
+    steps = [after - before for before, after in pairwise(numbers)]
+    for number, step in zip(numbers, steps, strict=False):
+        if step != min(steps):
+            raise VideoError(folder, f"flow {number + min(steps)} is missing: {AGAIN}")
+    return files
 
 
 def _holds_flow(file: Path) -> bool:

@@ -5,12 +5,9 @@ video appears once per epoch, and the same seed gives the same batches for any n
 hangs or dies, the run ends with an error that names the video that the worker was reading.
 """
 
-import gc
 import os
 import re
-import signal
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -20,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_in
 
 from tanet.data.dataset import EpochSampler, EvalClips, TrainClips
 from tanet.data.gpu_transforms import DeferredViews, Views, concatenate_views
+from tanet.data.worker_setup import garbage_collection_off, init_worker
 from tanet.errors import UserError
 from tanet.recipes.recipe import Data
 from tanet.runtime.device import available_cores
@@ -115,7 +113,7 @@ class ClipLoader:
             pin_memory=self.pinned,
             timeout=data.timeout if workers else 0,
             collate_fn=_collate,
-            worker_init_fn=_init_worker,
+            worker_init_fn=init_worker,
             generator=torch.Generator(),  # the default generator also serves dropout: do not change its state
         )
 
@@ -141,9 +139,12 @@ class ClipLoader:
         kept: _Samples | None = None  # samples left over for the next batch
         read = self.order.start if self.order else 0
         yielded = read > 0  # whether this epoch has already produced a batch
-        with _garbage_collection_off():
+        with garbage_collection_off():
             batches = iter(self.loader)  # starts the workers
-        for views, labels, boxes, keys, bad, good, notes in batches:
+        for parts in batches:
+            if isinstance(parts[0], UserError):
+                raise parts[0]
+            views, labels, boxes, keys, bad, good, notes = parts
             for video in bad:
                 self.record_bad(video)
             for note in notes:
@@ -226,6 +227,10 @@ class _Samples:
         return Batch(self.views[:count], self.labels[:count], self.keys[:count], used, boxes)
 
 
+_Item = tuple[Views, int, torch.Tensor | None, int, list[str]]
+"""Views, label, boxes, key and notes of a sample."""
+
+
 class _ReportingDataset(Dataset[Any]):
     """Dataset wrapper that records which sample each worker reads. It returns bad videos as `BadVideo`."""
 
@@ -235,11 +240,16 @@ class _ReportingDataset(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, key: int) -> "tuple[Views, int, torch.Tensor | None, int, list[str]] | BadVideo":
+    def __getitem__(
+        self, key: int
+    ) -> "tuple[Views, int, torch.Tensor | None, int, list[str]] | BadVideo | UserError":
         worker = get_worker_info()
         status = self.worker_status[worker.id] if worker else torch.zeros(2, dtype=torch.int64)
         status[0], status[1] = os.getpid(), key + 1
-        item = self.clips[key]
+        try:
+            item = self.clips[key]
+        except UserError as error:
+            return error  # PyTorch would wrap the error with the worker's traceback
         status[1] = 0
         if isinstance(item, VideoError):
             return BadVideo(key % len(self), item)
@@ -250,6 +260,9 @@ class _ReportingDataset(Dataset[Any]):
 
 def _collate(items: list[Any]) -> tuple[Any, ...]:
     """Collate samples: views, labels, boxes, keys, bad videos, the readable samples' positions, notes."""
+    for item in items:
+        if isinstance(item, UserError):
+            return (item,)
     bad = [item for item in items if isinstance(item, BadVideo)]
     good = [place for place, item in enumerate(items) if not isinstance(item, BadVideo)]
     if not good:
@@ -266,34 +279,3 @@ def _concatenate(kept: Views, more: Views) -> Views:
         return concatenate_views((kept, more))
     assert isinstance(more, torch.Tensor)
     return torch.cat((kept, more))
-
-
-@contextmanager
-def _garbage_collection_off() -> Iterator[None]:
-    """Disable garbage collection, so that workers forked in this context start without garbage collection."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-def _init_worker(_: int) -> None:
-    """Set up garbage collection and signal handling in a new worker process."""
-    # Objects inherited from the main process may hold GPU resources, for example a captured CUDA graph.
-    # A worker cannot use the GPU and would die on freeing GPU resources. So never free inherited objects.
-    gc.freeze()
-    gc.enable()
-    _ignore_signals()
-
-
-def _ignore_signals() -> None:
-    """Protect the worker from signals that are meant for the main process."""
-    if os.name == "posix":
-        # torchrun and SLURM send SIGTERM to the whole process group, so move the worker to its own group.
-        # Workers must survive SIGTERM: the main process needs another batch before it can save its state.
-        os.setpgid(0, 0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the main process sends SIGTERM to end a worker

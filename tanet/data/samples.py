@@ -62,7 +62,9 @@ def flow_count(sample: Sample, found: int) -> int:
     if stated is None or stated in (found, found + 1, 2 * found):
         return found
     if stated > found:
-        raise VideoError(sample.path, f"the list states {stated} frames, but the video has {found} flows")
+        raise VideoError(
+            sample.path, f"the list states {stated} frames, but the flow is that of {found + 1} frames"
+        )
     return max(1, stated - 1)
 
 

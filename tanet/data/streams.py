@@ -7,18 +7,23 @@ L is `model.flows`; TSN has 5. Frames of clips are chosen so that L flows follow
 last flow. Two-stream networks: Simonyan and Zisserman, NeurIPS 2014.
 """
 
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from tanet.data.flow_video import ComputedFlow, FlowFolder, FlowVideo, find_flow
+from tanet.data.flow_video import ComputedFlow, FlowFolder, FlowVideo, find_flow, holds_only_flow
 from tanet.data.samples import Sample, flow_count, frame_count
 from tanet.data.shards.format import ShardEntry
 from tanet.data.shards.read import open_packed_video
+from tanet.errors import UserError
 from tanet.recipes.recipe import Data
 from tanet.video import Video, VideoError, open_video
 from tanet.video.frame_folder import PictureFolder
+
+IS_FLOW = "optical flow, and the network takes RGB frames"
 
 
 def open_sample(sample: Sample, *, data: Data, flows: int) -> Video:
@@ -30,11 +35,27 @@ def open_sample(sample: Sample, *, data: Data, flows: int) -> Video:
     place = sample.flow if flows and sample.flow else sample.shard_entry or sample.path
     if isinstance(place, ShardEntry):
         video = open_packed_video(place, name=sample.path)
+    elif flows and sample.flow and not Path(place).is_dir():
+        raise VideoError(
+            sample.path, f"no flow in {place}: run tanet data flow again, or leave the video out"
+        )
     elif flows and Path(place).is_dir() and (files := find_flow(Path(place))):
         return FlowFolder(Path(place), files)
     else:
         video = open_video(place)
-    return flow_of(video, data) if flows else check_rgb(video)
+    return flow_of(video, data) if flows else not_packed_flow(video)
+
+
+def check_first(samples: Sequence[Sample], *, flows: int) -> None:
+    """Raise VideoError if the first of the videos is optical flow and the network takes RGB frames.
+
+    The others are taken to be of the same kind, because looking into each folder takes time.
+    """
+    if samples and not flows and not samples[0].shard_entry and Path(samples[0].path).is_dir():
+        with suppress(VideoError), open_video(samples[0].path) as video:
+            is_flow = isinstance(video, PictureFolder) and holds_only_flow(video.path)
+            if is_flow:
+                raise UserError(f"{samples[0].path}: {IS_FLOW}")
 
 
 def flow_of(video: Video, data: Data) -> FlowVideo:
@@ -57,8 +78,15 @@ def flow_of(video: Video, data: Data) -> FlowVideo:
 
 def check_rgb(video: Video) -> Video:
     """Return an opened video. Raise VideoError if it is optical flow."""
+    if isinstance(video, PictureFolder) and holds_only_flow(video.path):
+        raise VideoError(video.path, IS_FLOW)
+    return not_packed_flow(video)
+
+
+def not_packed_flow(video: Video) -> Video:
+    """Return an opened video. Raise VideoError if it is optical flow from a shard or from the user."""
     if isinstance(video, FlowVideo):
-        raise VideoError(video.path, "optical flow, and the network takes RGB frames")
+        raise VideoError(video.path, IS_FLOW)
     return video
 
 

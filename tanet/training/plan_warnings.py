@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 
+from tanet.data.flow_video import ComputedFlow
 from tanet.data.mirror_labels import mirror_labels
-from tanet.data.samples import Split
+from tanet.data.samples import Sample, Split
+from tanet.data.streams import open_sample
 from tanet.recipes.network2d import Network2D
 from tanet.recipes.network_settings import NetworkSettings
 from tanet.recipes.networks3d import ResNet3D
-from tanet.recipes.recipe import Optim, Recipe
+from tanet.recipes.recipe import Data, Optim, Recipe
 from tanet.training.schedule import peak_lr
+from tanet.video import VideoError
 
 LEARN_FROM_SCRATCH = ("resnet18_w16",)  # backbones small enough to train without pretrained weights
 # Papers train SlowOnly, SlowFast and X3D from scratch on Kinetics, which has 240,000 videos.
@@ -32,6 +35,11 @@ def _of_data(recipe: Recipe, split: Split) -> list[str]:
             f"no weights to start from: {network} learns little from {len(split.train)} videos alone; "
             f"give a checkpoint{' or ImageNet weights' if inflates else ''} with --init"
         )
+    if model.is_flow and split.train and _computes_flow(split.train[0], data):
+        found.append(
+            "a network for optical flow, which is computed while videos are read; training is faster with "
+            "the flow that tanet data flow writes (--data.flow)"
+        )
     if not split.val:
         found.append("no validation videos: the best checkpoint is the last one")
     if 0 < len(split.train) < recipe.optim.batch:
@@ -44,6 +52,15 @@ def _of_data(recipe: Recipe, split: Split) -> list[str]:
             "--data.flip mirror swaps such labels"
         )
     return found
+
+
+def _computes_flow(sample: Sample, data: Data) -> bool:
+    """Return whether the flow of a video is computed, and not stored."""
+    try:
+        with open_sample(sample, data=data, flows=1) as video:
+            return isinstance(video, ComputedFlow)
+    except VideoError:
+        return False
 
 
 def _learns_from_scratch(model: NetworkSettings, *, videos: int) -> bool:

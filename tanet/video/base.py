@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -108,6 +109,37 @@ class Video:
         if every != numbers:
             frames = frames[[row_of[number] for number in every]]
         return torch.from_numpy(frames.reshape(*wanted.shape, *frames.shape[1:]))
+
+    def iterate(self, indices: ArrayLike | torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
+        """Decode frames in one pass, and yield them one by one. Only one picture is in memory at a time.
+
+        Args:
+            indices: integers, distinct and ascending.
+
+        Yields:
+            The number of each frame and its picture, uint8 [H, W, C], in ascending order.
+
+        Raises:
+            ValueError: the indices do not ascend, or one of them is not in 0 … frames-1.
+            DamagedVideo: the file has fewer frames than promised; those before have been yielded.
+            VideoError: a frame cannot be read.
+        """
+        numbers = self._checked(indices).tolist()
+        if any(first >= second for first, second in pairwise(numbers)):
+            raise ValueError(f"{self.path}: frame indices must ascend")
+        last = -1
+        for number, pixels in self._pixels(numbers):
+            if number > last:  # after an error of the index, decoding starts again from the first frame
+                last = number
+                yield number, torch.from_numpy(np.ascontiguousarray(pixels))
+
+    def times(self) -> np.ndarray:
+        """Return when each frame is displayed, in seconds after the first frame: float64 [frames].
+
+        If the file has an index of its times, they are the times of the file, also at a variable frame rate.
+        Otherwise, the frame rate is taken as constant, and as 30 frames per second if it is not known.
+        """
+        return np.arange(self.frames) / (self.fps or 30.0)
 
     def verify(self) -> VideoInfo:
         """Decode all frames. Afterwards, `frames` is the actual number of frames."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from tanet.errors import UserError
 from tanet.video.array_layout import frames_channels_last
@@ -51,6 +52,10 @@ class FrameArray(Video):
             return cls(frames, name=name)
         except UserError as error:
             raise VideoError(name, str(error)) from error
+
+    def _pixels(self, numbers: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        for number in numbers:
+            yield number, self.read([number])[0].numpy()
 
     def read(self, indices: ArrayLike | torch.Tensor) -> torch.Tensor:
         """Read the frames with these numbers, as a tensor on the CPU; see `Video.read`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple, Self, overload
 
 import numpy as np
@@ -116,6 +117,11 @@ class PacketIndex:
         # The delay is the largest number of places by which a picture is stored later than it is displayed.
         delay = int((in_order - np.arange(len(times))).max())
         return cls(times.tolist(), order.tolist(), start.tolist(), delay, SKIPS_EXACTLY[codec.name])
+
+    def seconds(self, time_base: Fraction) -> NDArray[np.float64]:
+        """Return when each frame is displayed, in seconds after the first frame: float64 [frames]."""
+        ticks = np.array([self.times[packet] for packet in self.order], np.float64)
+        return (ticks - ticks[0]) * float(time_base)
 
     def without(self, silent: Set[int]) -> Self:
         """Return a copy of the index without these packets, for which the decoder outputs no frame."""

@@ -15,17 +15,19 @@ containers, probing is skipped at first, and done later if a property is missing
 
 from __future__ import annotations
 
-import mmap
-import os
 from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
+from fractions import Fraction
 from io import BytesIO
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tanet.video.avi_packets import AviPackets
 from tanet.video.base import DamagedVideo, Video, VideoError, VideoInfo, translate_errors
+from tanet.video.container import container_of, content_of
 from tanet.video.frame_to_rgb import upright_size
 from tanet.video.packet_index import (
     STORES_TIMES,
@@ -56,13 +58,14 @@ class VideoFile(Video):
     """Width and height of the pictures, as stated by the file."""
     _packets = Packets()
     _index: PacketIndex | None = None
+    _time_base: Fraction | None = None
     _doubted: PacketIndex | None = None
     """Index whose times may be wrong. It is used only after decoding has confirmed the times."""
 
     def __init__(self, source: Path | bytes, *, name: Path, kept: int = KEPT) -> None:
         self.path, self._source, self._kept = name, source, kept
         with translate_errors(name):
-            self._kind = _container_of(source)
+            self._kind = container_of(source)
         self._probed = self._kind not in STORES_TIMES
         if not self._probed:
             with suppress(VideoError):
@@ -82,6 +85,7 @@ class VideoFile(Video):
         stream = self._open_stream()
         self._packets, heads = self._read_packets(stream)
         self.fps = float(stream.average_rate) if stream.average_rate else None
+        self._time_base = stream.time_base
         index = PacketIndex.of(heads, self._codec, container=self._kind or stream.container.format.name)
         if index and not self._probed and not self._told(index):
             return
@@ -128,6 +132,12 @@ class VideoFile(Video):
         in_headers = self._codec.name == "hevc" and bool(self._codec.has_b_frames)
         return in_headers or self._packets.has_b_pictures
 
+    def times(self) -> np.ndarray:
+        """Return when each frame is displayed, in seconds after the first frame; see `Video.times`."""
+        if self._index is None or self._time_base is None:
+            return super().times()
+        return self._index.seconds(self._time_base)[: self.frames]
+
     def verify(self) -> VideoInfo:
         """Decode all frames; see `Video.verify`."""
         if (frames := self._count()) != self.frames or not self._ascends:
@@ -167,7 +177,7 @@ class VideoFile(Video):
         """Read all packets of the stream. From a truncated file, read the packets that are left."""
         if self._kind == "avi":
             with translate_errors(self.path):
-                data = _content(self._source, kept=self._kept)
+                data = content_of(self._source, kept=self._kept)
             if indexed := AviPackets.of(data, stream):
                 return indexed, indexed.heads
         assert self._container is not None
@@ -270,31 +280,3 @@ class VideoFile(Video):
                 self._codec.skip_frame = "DEFAULT" if at in asked else "NONREF"
                 yield from self._codec.decode(self._packets[at])
             yield from self._codec.decode(None)
-
-
-def _container_of(source: Path | bytes) -> str | None:
-    """Detect the container by the first bytes. Return FFmpeg's name for it, or None if it is unknown."""
-    head = _head(source, 12)
-    if head[:4] == b"RIFF" and head[8:] == b"AVI ":
-        return "avi"
-    if head[4:8] == b"ftyp":
-        return "mov,mp4,m4a,3gp,3g2,mj2"
-    return "matroska,webm" if head[:4] == b"\x1aE\xdf\xa3" else None
-
-
-def _content(source: Path | bytes, *, kept: int) -> bytes | mmap.mmap:
-    """Return the content of a file. A file of more than `kept` bytes is memory-mapped, not read."""
-    if isinstance(source, bytes):
-        return source
-    with source.open("rb", buffering=0) as file:
-        if os.fstat(file.fileno()).st_size <= kept:
-            return file.read()
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-
-
-def _head(source: Path | bytes, length: int) -> bytes:
-    """Return the first bytes of a file."""
-    if isinstance(source, bytes):
-        return source[:length]
-    with source.open("rb", buffering=0) as file:
-        return file.read(length)

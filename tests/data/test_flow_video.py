@@ -13,6 +13,7 @@ from tanet.data.flow_location import find_flows, with_stored_settings
 from tanet.data.flow_video import ComputedFlow, FlowFolder, find_flow
 from tanet.data.gpu_transforms import concatenate_views, defer_view, make_views
 from tanet.data.listed_video import ListedVideo
+from tanet.data.loader import ClipLoader
 from tanet.data.normalisation import normalise
 from tanet.data.samples import Sample, flow_count
 from tanet.data.streams import open_sample, read_frames, starts_of
@@ -129,9 +130,17 @@ def test_published_names_of_flow_are_known(pattern, tmp_path):
 def test_faults_of_flow_folders_are_named(tmp_path):
     folder = write_numbered_flow(tmp_path / "v", 3)
     (folder / "flow_y_00002.jpg").unlink()
-    with pytest.raises(VideoError, match="3 pictures of x, but 2 of y"):
+    with pytest.raises(VideoError, match=r"flow_x_00002.jpg has no picture of the other axis: remove"):
         find_flow(folder)
-    write_numbered_flow(folder, 3)
+    (folder / "flow_x_00003.jpg").unlink()  # as many of x as of y, but not of the same flows
+    with pytest.raises(VideoError, match="has no picture of the other axis"):
+        find_flow(folder)
+    write_numbered_flow(folder, 6)
+    for axis in "xy":
+        (folder / f"flow_{axis}_00002.jpg").unlink()
+    with pytest.raises(VideoError, match="flow 2 is missing"):
+        find_flow(folder)
+    write_numbered_flow(folder, 6)
     write_numbered_flow(folder, 2, pattern="b_{axis}_{number}.jpg")
     with pytest.raises(VideoError, match="several series of flow"):
         find_flow(folder)
@@ -189,7 +198,7 @@ def test_lists_may_count_frames_flows_or_pictures(stated, used):
 
 
 def test_lists_that_state_too_many_frames_are_refused():
-    with pytest.raises(VideoError, match="the list states 30 frames, but the video has 20 flows"):
+    with pytest.raises(VideoError, match="the list states 30 frames, but the flow is that of 21 frames"):
         flow_count(Sample("v", 0, 30), 20)
 
 
@@ -266,6 +275,37 @@ def test_flow_folders_can_be_the_videos(videos):
     assert EvalClips([go], data, EVAL, frames=2, flows=5)[0][0].shape == (1, 2, 10, 32, 32)
 
 
+def test_networks_for_frames_refuse_flow(videos):
+    for layout in ("xy", "rgb"):
+        sample = Sample(str(videos / layout / "train" / "go" / "1"), 0)
+        if layout == "xy":  # refused when it is opened
+            assert "optical flow, not frames" in str(EvalClips([sample], RAW, EVAL, frames=2)[0])
+        else:
+            with pytest.raises(UserError, match="optical flow, and the network takes RGB frames"):
+                EvalClips([sample], RAW, EVAL, frames=2)
+
+
+def test_missing_flow_is_named(videos):
+    with pytest.raises(
+        VideoError, match=r"no flow in .*none: run tanet data flow again, or leave the video out"
+    ):
+        open_sample(Sample("v.mp4", 0, flow=str(videos / "none")), data=RAW, flows=5)
+
+
+def test_missing_opencv_is_one_line_also_in_workers(videos, monkeypatch):
+    def missing(_):
+        raise UserError("optical flow needs OpenCV: pip install 'tanet[flow]'")
+
+    monkeypatch.setattr("tanet.data.optical_flow.import_opencv", missing)
+    sample = Sample(str(videos / "videos" / "train" / "go" / "1.mp4"), 0)
+    for workers in (0, 1):
+        data = dataclasses.replace(RAW, workers=workers)
+        clips = EvalClips([sample], data, EVAL, frames=2, flows=5)
+        with pytest.raises(UserError) as raised, ClipLoader(clips, batch=1, data=data) as loader:
+            next(iter(loader))
+        assert str(raised.value) == "optical flow needs OpenCV: pip install 'tanet[flow]'"
+
+
 def test_wrong_folders_of_flow_are_refused(videos, tmp_path):
     data = Data(root=str(videos / "videos"))
     with pytest.raises(UserError, match=r"no such folder of optical flow; tanet data flow"):
@@ -279,7 +319,9 @@ def test_wrong_folders_of_flow_are_refused(videos, tmp_path):
         Data(flow_size=(8, 8))
     assert flow_video.AXIS.search("img_00001.jpg") is None
     video = videos / "videos" / "train" / "go" / "1.mp4"
-    assert encode(video, encoding=Encoding("flow"), counts={}) == "no pictures of optical flow"
+    assert encode(video, encoding=Encoding("flow"), counts={}) == (
+        "no pictures of optical flow; tanet data flow writes them"
+    )
 
 
 def test_folders_of_flow_are_checked_but_not_taken_for_frames(tmp_path):

@@ -89,6 +89,9 @@ def test_checkpoint_of_rgb_frames_starts_flow_but_not_vice_versa(tmp_path):
     with pytest.raises(UserError, match="trained on optical flow, so it cannot start a network for RGB"):
         load_initial_weights(rgb, tmp_path / "flow", model=RGB, classes=("a", "b"))
     assert checkpoint.load(tmp_path / "flow").network.channels == 10
+    fewer = dataclasses.replace(RGB, flows=3)
+    with pytest.raises(UserError, match=r"trained with --model\.flows 5: give the same number"):
+        load_initial_weights(build(fewer, classes=2), tmp_path / "flow", model=fewer, classes=("a", "b"))
 
 
 def test_first_convolution_of_flow_recipes_learns_faster():

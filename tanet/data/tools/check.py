@@ -28,7 +28,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
-from tanet.data.flow_video import FlowFolder, find_flow
+from tanet.data.flow_video import FlowFolder, find_flow, holds_only_flow
 from tanet.runtime.process_pool import FailedFile, map_files
 from tanet.video import ARRAY_SUFFIX, STORES_TIMES, Video, VideoError, open_video
 from tanet.video.frame_folder import is_picture
@@ -112,9 +112,8 @@ def check_video(path: Path, *, min_frames: int) -> Finding:
 
 def _open(path: Path) -> Video:
     """Open a video, or a folder that holds nothing but pictures of optical flow."""
-    flows = find_flow(path) if path.is_dir() else []
-    if flows and sum(map(len, flows)) == sum(map(is_picture, path.iterdir())):
-        return FlowFolder(path, flows)
+    if path.is_dir() and holds_only_flow(path):
+        return FlowFolder(path, find_flow(path))
     return open_video(path)
 
 

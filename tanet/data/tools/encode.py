@@ -86,22 +86,22 @@ def encode(path: Path, *, encoding: Encoding, counts: Mapping[str, int]) -> Enco
                 _jpegs(pictures, encoding) if encoding.format == "jpeg" else _mp4(pictures, encoding, fps)
             )
     except VideoError as error:
-        return error.cause
+        return error.cause if error.path == path else f"{error.path.name}: {error.cause}"
     names = ["mp4"] if encoding.format == "h264" else [f"{number:06d}.jpg" for number in range(frames)]
     return EncodedVideo(frames, fps, height, width, parts, names)
 
 
 def _flow(path: Path, stated: int | None) -> EncodedVideo:
-    """Read the pictures of flow in a folder, without decoding more than the first flow.
+    """Read the pictures of flow in a folder, after all of them have been decoded.
 
     Raises:
-        VideoError: the folder cannot be read, or holds no flow.
+        VideoError: a picture cannot be read, or the folder holds no flow.
     """
     files = find_flow(path) if path.is_dir() else []
     if not files:
-        raise VideoError(path, "no pictures of optical flow")
+        raise VideoError(path, "no pictures of optical flow; tanet data flow writes them")
     count = flow_count(Sample(str(path), 0, stated), len(files))
-    info = FlowFolder(path, files).info
+    info = FlowFolder(path, files).verify()
     parts, names = [], []
     for number, pictures in enumerate(files[:count]):
         for axis, file in zip(("x", "y") if len(pictures) == 2 else ("xy",), pictures, strict=True):

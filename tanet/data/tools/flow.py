@@ -9,6 +9,7 @@ even by a power failure, can continue, and a folder under its final name is comp
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections import Counter
@@ -21,6 +22,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tanet.data.flow_location import SETTINGS, flow_name
+from tanet.data.flow_video import find_flow
 from tanet.data.optical_flow import Method, flow_between, flow_to_bytes, import_opencv
 from tanet.errors import UserError
 from tanet.runtime.files import json_bytes, sync_folder, write_atomically
@@ -82,8 +84,9 @@ def write_flow(
         raise UserError(f"{both}: these videos would get the same folder {twice[0]}: rename one of them")
     import_opencv(settings.method)
     _keep_settings(out, settings)
-    todo = [video for video in videos if not folders[video].is_dir()]
-    yield from ((video, None) for video in videos if folders[video].is_dir())
+    finished = {video for video in videos if _is_complete(folders[video])}
+    todo = [video for video in videos if video not in finished]
+    yield from ((video, None) for video in videos if video in finished)
     work = partial(write_flow_of_video, folders=folders, settings=settings)
     for video, result in map_files(work, todo, workers=workers, limit=limit):
         if isinstance(result, OSError):
@@ -116,6 +119,8 @@ def write_flow_of_video(
                 count += 1
                 _write(unfinished, count, flow, settings)
         sync_folder(unfinished)
+        if folder.is_dir():  # pictures were removed from it
+            shutil.rmtree(folder)
         unfinished.rename(folder)
         sync_folder(folder.parent)
     except VideoError as error:
@@ -127,6 +132,14 @@ def write_flow_of_video(
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return count
+
+
+def _is_complete(folder: Path) -> bool:
+    """Return whether a folder has the flow of a video, without gaps."""
+    try:
+        return folder.is_dir() and bool(find_flow(folder))
+    except VideoError:
+        return False
 
 
 def _write(folder: Path, number: int, flow: np.ndarray, settings: FlowSettings) -> None:
@@ -157,6 +170,20 @@ def _keep_settings(out: Path, settings: FlowSettings) -> None:
         out.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)
     elif path.read_bytes() != content:
-        raise UserError(
-            f"{out}: has flow with other settings ({SETTINGS}): use the same settings, or another folder"
-        )
+        other = _differences(path, settings)
+        raise UserError(f"{out}: has flow with {other}: use the same settings, or another folder")
+
+
+def _differences(path: Path, settings: FlowSettings) -> str:
+    """Say which settings of stored flow differ."""
+    try:
+        found = json.loads(path.read_bytes())
+        wanted = asdict(settings)
+        differing = [
+            f"{name} {found.get(name)}, not {wanted[name]}"
+            for name in wanted
+            if found.get(name) != wanted[name]
+        ]
+        return "; ".join(differing) or f"other settings ({SETTINGS})"
+    except (ValueError, AttributeError):
+        return f"settings that cannot be read ({SETTINGS})"
