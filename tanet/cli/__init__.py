@@ -31,6 +31,10 @@ HELP = """Recognise actions in video with 2D networks and temporal modules.
   tanet train RECIPE …            train a network on your videos
   tanet test CHECKPOINT …         measure accuracy on labelled videos
   tanet predict VIDEO …           label videos
+  tanet timeline CHECKPOINT VIDEO …   find what happens when in long videos
+  tanet features CHECKPOINT VIDEO …   write features for detectors of actions
+  tanet timeline CHECKPOINT VIDEO …   find what happens when in long videos
+  tanet features CHECKPOINT VIDEO …   write features for detectors of actions
   tanet show CHECKPOINT VIDEO     draw TAM's gates and kernels
   tanet cost RECIPE …             count and time a network
   tanet models [WORD …]           list published weights and architectures
@@ -47,6 +51,10 @@ COMMANDS = (
     "train",
     "test",
     "predict",
+    "timeline",
+    "features",
+    "timeline",
+    "features",
     "show",
     "cost",
     "models",

@@ -27,6 +27,7 @@ from tanet.video.base import DamagedVideo, Video, VideoError, VideoInfo
 from tanet.video.frame_array import FrameArray
 from tanet.video.frame_folder import PICTURE_SUFFIXES, PictureFolder
 from tanet.video.packet_index import STORES_TIMES
+from tanet.video.packet_store import KEPT
 from tanet.video.video_file import VideoFile
 
 __all__ = [
@@ -46,12 +47,16 @@ __all__ = [
 ARRAY_SUFFIX = ".npy"
 
 
-def open_video(source: str | Path | bytes, *, name: str | Path | None = None) -> Video:
+def open_video(
+    source: str | Path | bytes, *, name: str | Path | None = None, keep_packets: bool = True
+) -> Video:
     """Open a video file, a folder of frame pictures, a .npy file of frames, or the bytes of a video file.
 
     Args:
         source: a path, or the content of a file.
         name: name of the video in errors. By default, this is its path, or "video in memory" for bytes.
+        keep_packets: whether the packets of a file may stay in memory. For one pass over a long video, they
+            need not.
 
     Raises:
         VideoError: the source cannot be opened as a video, or has no frames.
@@ -69,7 +74,7 @@ def open_video(source: str | Path | bytes, *, name: str | Path | None = None) ->
         return PictureFolder(path)
     if path.suffix.lower() == ARRAY_SUFFIX:
         return FrameArray.of_file(path, name=name)
-    return VideoFile(path, name=Path(name or path))
+    return VideoFile(path, name=Path(name or path), kept=KEPT if keep_packets else 0)
 
 
 def probe(path: str | Path, *, decode: bool = False) -> VideoInfo:

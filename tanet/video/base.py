@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -124,14 +123,19 @@ class Video:
             DamagedVideo: the file has fewer frames than promised; those before have been yielded.
             VideoError: a frame cannot be read.
         """
-        numbers = self._checked(indices).tolist()
-        if any(first >= second for first, second in pairwise(numbers)):
+        numbers = self._checked(indices)
+        if (np.diff(numbers) <= 0).any():
             raise ValueError(f"{self.path}: frame indices must ascend")
         last = -1
-        for number, pixels in self._pixels(numbers):
-            if number > last:  # after an error of the index, decoding starts again from the first frame
-                last = number
-                yield number, torch.from_numpy(np.ascontiguousarray(pixels))
+        for part in self._passes(numbers):
+            for number, pixels in self._pixels(part.tolist()):
+                if number > last:  # after an error of the index, decoding starts again from the first frame
+                    last = number
+                    yield number, torch.from_numpy(np.ascontiguousarray(pixels))
+
+    def _passes(self, numbers: np.ndarray) -> Iterator[np.ndarray]:
+        """Split the numbers of frames into parts that can be decoded one after another without extra work."""
+        yield numbers
 
     def times(self) -> np.ndarray:
         """Return when each frame is displayed, in seconds after the first frame: float64 [frames].

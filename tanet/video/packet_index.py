@@ -7,10 +7,11 @@ numbered in the order in which the file stores them. Frames are numbered in disp
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, NamedTuple, Self, overload
+from typing import TYPE_CHECKING, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,17 +29,6 @@ STORES_TIMES = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flv")
 UNKNOWN = np.iinfo(np.int64).min  # time of a packet without a time; it sorts before all other times
 
 
-class Head(NamedTuple):
-    """Metadata of a packet, without its data."""
-
-    pts: int | None
-    dts: int | None
-    size: int
-    is_keyframe: bool
-    is_discard: bool
-    pos: int | None  # offset of the packet in the file, in bytes
-
-
 @dataclass(frozen=True)
 class PacketTable:
     """Metadata of all packets, without their data. Each property is one array."""
@@ -50,7 +40,7 @@ class PacketTable:
     discard: NDArray[np.bool_]  # whether the file's edit list hides the packet
 
     @classmethod
-    def of(cls, packets: Sequence[av.Packet] | Sequence[Head]) -> Self:
+    def of(cls, packets: Sequence[av.Packet]) -> Self:
         """Build the table from the metadata of packets."""
         return cls(
             np.array([UNKNOWN if p.pts is None else p.pts for p in packets], np.int64),
@@ -91,9 +81,9 @@ class Packets(Sequence["av.Packet"]):
 class PacketIndex:
     """Mapping from frames to the packets that must be decoded for them."""
 
-    times: list[int]  # packet → display time, which the decoder copies to the frame
-    order: list[int]  # frame → packet
-    start: list[int]  # packet → key packet where decoding must start
+    times: NDArray[np.int64]  # packet → display time, which the decoder copies to the frame
+    order: array[int]  # frame → packet
+    start: array[int]  # packet → key packet where decoding must start
     # Reorder delay: the largest number of pictures that are decoded before a picture but displayed after it.
     delay: int
     skips: bool  # whether the decoder may skip pictures that are marked as unreferenced
@@ -116,16 +106,20 @@ class PacketIndex:
         start = np.where(times < times[keys[group]], keys[np.maximum(group - 1, 0)], keys[group])
         # The delay is the largest number of places by which a picture is stored later than it is displayed.
         delay = int((in_order - np.arange(len(times))).max())
-        return cls(times.tolist(), order.tolist(), start.tolist(), delay, SKIPS_EXACTLY[codec.name])
+        return cls(times, _array(order), _array(start), delay, SKIPS_EXACTLY[codec.name])
 
     def seconds(self, time_base: Fraction) -> NDArray[np.float64]:
         """Return when each frame is displayed, in seconds after the first frame: float64 [frames]."""
-        ticks = np.array([self.times[packet] for packet in self.order], np.float64)
+        ticks = self.times[np.frombuffer(self.order, np.int64)].astype(np.float64)
         return (ticks - ticks[0]) * float(time_base)
+
+    def starts(self, frames: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the key packet where decoding must start, for each of these frames."""
+        return np.frombuffer(self.start, np.int64)[np.frombuffer(self.order, np.int64)[frames]]
 
     def without(self, silent: Set[int]) -> Self:
         """Return a copy of the index without these packets, for which the decoder outputs no frame."""
-        return replace(self, order=[at for at in self.order if at not in silent])
+        return replace(self, order=array("q", (at for at in self.order if at not in silent)))
 
     def runs(self, packets: Iterable[int]) -> list[range]:
         """Return the ranges of packets that must be decoded to get the frames of these packets.
@@ -138,6 +132,13 @@ class PacketIndex:
                 start, at = runs[-1].start, max(runs.pop()[-1], at)
             runs.append(range(start, at + 1))
         return runs
+
+
+def _array(values: NDArray[np.int64]) -> array[int]:
+    """Return numbers in eight bytes each; a list would need five times as much memory."""
+    found = array("q")
+    found.frombytes(np.ascontiguousarray(values, np.int64).data.cast("B"))
+    return found
 
 
 def maybe_empty_packets(heads: PacketTable, codec: av.VideoCodecContext) -> list[int]:

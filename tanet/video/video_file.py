@@ -49,6 +49,9 @@ if TYPE_CHECKING:
 UNPROBED = {"codec_whitelist": "none", "probesize": "32"}
 
 
+PART = 1024  # number of frames that `iterate` looks up at once
+
+
 class VideoFile(Video):
     """Video stream of a file, or of a file's bytes. `choose_stream` chooses from several video streams."""
 
@@ -95,6 +98,9 @@ class VideoFile(Video):
             silent = self._silent(doubts, index)
             index = None if silent is None else index.without(silent)
         self._index = index
+        if isinstance(self._packets, PacketStore) and self._packets.reads_again:
+            self._container = None  # it belongs to the store now
+            self._packets.drop_decoding_times()
 
     def _open_stream(self) -> av.VideoStream:
         self._close_container()
@@ -137,6 +143,18 @@ class VideoFile(Video):
         if self._index is None or self._time_base is None:
             return super().times()
         return self._index.seconds(self._time_base)[: self.frames]
+
+    def _passes(self, numbers: np.ndarray) -> Iterator[np.ndarray]:
+        """Split the numbers of frames before key packets, so that the tables of a part stay small."""
+        if self._index is None:
+            yield numbers
+            return
+        first = 0
+        for border in np.flatnonzero(np.diff(self._index.starts(numbers)) > 0) + 1:
+            if border - first >= PART:
+                yield numbers[first:border]
+                first = int(border)
+        yield numbers[first:]
 
     def verify(self) -> VideoInfo:
         """Decode all frames; see `Video.verify`."""
