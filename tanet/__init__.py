@@ -4,6 +4,7 @@ from tanet.checkpoints.checkpoint import load
 from tanet.checkpoints.hub_push import push
 from tanet.checkpoints.pretrained.entries import list_weights
 from tanet.errors import UserError
+from tanet.inference.halves import classify, views
 from tanet.inference.predict import Prediction, predict, predict_all
 from tanet.models.factory import build, create_model, list_models
 from tanet.models.insertion.plug import plug
@@ -23,6 +24,7 @@ __all__ = [
     "UserError",
     "VideoNet",
     "build",
+    "classify",
     "create_model",
     "list_models",
     "list_weights",
@@ -32,6 +34,7 @@ __all__ = [
     "predict_all",
     "push",
     "train",
+    "views",
 ]
 
 _install_old_modules()

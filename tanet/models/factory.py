@@ -41,6 +41,7 @@ from tanet.recipes.network_settings import NetworkSettings
 from tanet.recipes.networks3d import X3D, InceptionI3D, ResNet3D, SlowFast
 from tanet.recipes.networks3d_factored import CSN, S3D, ARTNet, VideoResNet
 from tanet.recipes.networks_hybrid import ECO, BLVNet, CPNet, RegionGraphNet
+from tanet.runtime.device import keep_freed_memory
 
 __all__ = ["BUILDERS", "build", "create_model", "list_models"]
 
@@ -117,6 +118,7 @@ def build(model: NetworkSettings, *, classes: int, input_spec: InputSpec | None 
         raise UserError(
             f"the network takes {takes}, but its input specification is for {input_spec.channels}"
         )
+    keep_freed_memory()
     network = BUILDERS[type(model)](model, classes=classes, input_spec=input_spec)
     network.channels = model.channels
     return network

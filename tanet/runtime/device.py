@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+from functools import cache
 from typing import Literal
 
 import torch
@@ -73,14 +74,21 @@ def tune_cpu() -> None:
     """Set process-wide options that make a CPU compute and read videos faster. The results do not change.
 
     The first option flushes denormal numbers to zero, because a CPU computes with denormal numbers a hundred
-    times more slowly. Channels with a tiny variance produce denormal numbers.
-
-    The other options make glibc keep freed memory. By default, glibc returns large blocks to the operating
-    system, and a new allocation then causes a page fault for each page. These page faults cost a quarter of
-    a training step, and one or two milliseconds per video that is read. Without glibc, memory allocation
-    does not change.
+    times more slowly. Channels with a tiny variance produce denormal numbers. For the others, see
+    `keep_freed_memory`.
     """
     torch.set_flush_denormal(True)
+    keep_freed_memory()
+
+
+@cache
+def keep_freed_memory() -> None:
+    """Make glibc keep freed memory, in this process. Building a network calls this function.
+
+    By default, glibc returns large blocks to the operating system, and a new allocation then causes a page
+    fault for each page. These page faults cost nearly half of the time of a clip, a quarter of a training
+    step, and one or two milliseconds per video that is read. Without glibc, allocation does not change.
+    """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, TypeError, AttributeError):

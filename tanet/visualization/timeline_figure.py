@@ -73,7 +73,7 @@ def draw_timeline(
     lines.set_xlabel("seconds")
     lines.set_ylabel("probability")
     if shown:
-        lines.legend(fontsize=7, loc="upper right")
+        lines.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
     figure.suptitle(f"{video.path.name}: {len(spans)} segments", fontweight="bold")
     figure.savefig(path)
 

@@ -93,7 +93,7 @@ def test_predict_json_contains_answers_and_errors(checkpoint, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["trian"], "unknown command 'trian': choose from train, test, predict, show, cost, models"),
+        (["trian"], "unknown command 'trian': choose from train, test, predict, timeline, features"),
         (["train", "foldr"], "unknown recipe 'foldr': choose from finetune, finetune-cpu, kinetics400"),
         (["train", "finetune", "--data.root", "absent"], "absent: no such folder"),
         (["train", "finetune"], "no videos given"),
