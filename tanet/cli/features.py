@@ -20,7 +20,8 @@ from tanet.cli.common import (
     write_lines,
 )
 from tanet.cli.console import progress_bar, say, warn
-from tanet.cli.window_flags import Length, SomeVideos, span, videos_of
+from tanet.cli.video_words import videos_of
+from tanet.cli.window_flags import Length, SomeVideos, span
 from tanet.errors import UserError
 from tanet.inference.feature_files import is_done, snippets, write_features
 from tanet.inference.features import extract
@@ -77,6 +78,7 @@ def run(args: list[str]) -> int:
     if flags.workers < 1:
         raise UserError(f"--workers must be positive, not {flags.workers}")
     files, failures = videos_of(flags.videos)
+    files = list(dict.fromkeys(files))
     path = find_checkpoint(flags.checkpoint)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,7 +6,6 @@ tanet predict runs/mine/best.safetensors videos/        with a checkpoint, as th
 """
 
 import json
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
@@ -22,9 +21,10 @@ from tanet.checkpoints.sources import is_pretrained, resolve
 from tanet.checkpoints.weights import is_safetensors
 from tanet.cli.common import Device, OptionalFile, fail, find_checkpoint, load_checkpoint, parse
 from tanet.cli.console import progress_bar, say, show_answer, warn
+from tanet.cli.video_words import videos_of
 from tanet.data.box_file import read_boxes
 from tanet.data.find_videos import VIDEO_SUFFIXES, find_videos
-from tanet.data.video_patterns import expand_videos, is_list, is_pattern, list_lines
+from tanet.data.video_patterns import is_pattern
 from tanet.errors import UserError
 from tanet.evaluation.ensemble import check_weights
 from tanet.inference.answer_table import AnswerTable
@@ -81,7 +81,7 @@ def run(args: list[str]) -> int:
             raise UserError(f"no video given; usage: {USAGE}")
         raise UserError(f"usage: {USAGE} (see `tanet predict --help`)")
     table = AnswerTable(flags.csv) if flags.csv else None
-    files, failures = _files(words)
+    files, failures = videos_of(words)
     if names or any(file.exists() for file in files):
         answers = predict_with(_load(names or (_default(),), flags, args), files)
     else:  # do not download a model for nothing
@@ -175,29 +175,6 @@ def _with_boxes(member: Member, boxes: Path) -> Member:
     read_boxes(str(boxes))  # an error of the file is not one of the first video
     recipe = replace(recipe, data=replace(recipe.data, boxes=str(boxes)))
     return replace(member, checkpoint=replace(member.checkpoint, recipe=recipe))
-
-
-def _files(words: Sequence[str]) -> tuple[list[Path], int]:
-    """Return the videos that the words name, and the number of words and lines that name none."""
-    files: list[Path] = []
-    failures = 0
-    for word in words:
-        try:
-            if word == "-":
-                lines = list_lines(sys.stdin.buffer.read(), name="standard input")
-            else:
-                lines = list_lines(Path(word).read_bytes(), name=word) if is_list(word) else [word]
-        except UserError as error:
-            failures += 1
-            fail(str(error))
-            continue
-        for line in lines:
-            try:
-                files += expand_videos(line)
-            except UserError as error:
-                failures += 1
-                fail(str(error))
-    return files, failures
 
 
 def _show(answer: Prediction | VideoError, flags: PredictFlags, table: AnswerTable | None) -> None:

@@ -9,7 +9,8 @@ from tyro.conf import arg
 
 from tanet.cli.common import CheckpointPath, Device, OptionalFile, fail, load_checkpoint, parse
 from tanet.cli.console import out, progress_bar, say, warn
-from tanet.cli.window_flags import Length, SomeVideos, span, videos_of
+from tanet.cli.video_words import videos_of
+from tanet.cli.window_flags import Length, SomeVideos, span
 from tanet.errors import UserError
 from tanet.inference.cut_clips import cut_clips
 from tanet.inference.segment_files import ONE_VIDEO, Format, clock, write_segments
@@ -74,6 +75,7 @@ def run(args: list[str]) -> int:
     rules = Rules(flags.margin, flags.shortest, flags.threshold)
     window, hop = span(flags.window), span(flags.hop)
     files, failures = videos_of(flags.videos)
+    files = list(dict.fromkeys(files))
     kind = _kind(flags, files)
     model = load_checkpoint(flags.checkpoint, flags.device)
     eval = parse(TimelineFlags(eval=model.recipe.eval), args, prog="tanet timeline").eval

@@ -53,7 +53,7 @@ def read_views_with_boxes(
                 f"{name}: {data.boxes} has no boxes inside the frames of this video, and the network needs "
                 "some; --boxes names another file"
             )
-    return _cut(clips, eval), boxes
+    return cut_views(clips, eval), boxes
 
 
 def read_views(
@@ -76,7 +76,7 @@ def read_views(
     """
     count = count or video.frames
     indices = _indices(video, frames=frames, data=data, eval=eval, flows=flows, count=count)
-    return _cut(read_frames(video, indices, flows=flows, count=count), eval)
+    return cut_views(read_frames(video, indices, flows=flows, count=count), eval)
 
 
 def _indices(video: Video, *, frames: int, data: Data, eval: Eval, flows: int, count: int) -> np.ndarray:
@@ -100,7 +100,8 @@ def _indices(video: Video, *, frames: int, data: Data, eval: Eval, flows: int, c
     )
 
 
-def _cut(clips: torch.Tensor, eval: Eval) -> torch.Tensor:
+def cut_views(clips: torch.Tensor, eval: Eval) -> torch.Tensor:
+    """Cut the crops of V clips, uint8 [V, T, H, W, C] → [V·crops, T, C, S, S]; see `eval_views`."""
     return transforms.eval_views(
         clips,
         resize=eval.resize,

@@ -19,7 +19,7 @@ import torch
 
 from tanet.data import frame_sampling
 from tanet.data.streams import flow_of
-from tanet.data.transforms import eval_views
+from tanet.data.views import cut_views
 from tanet.errors import UserError
 from tanet.recipes.recipe import Data, Eval, Recipe
 from tanet.video import DamagedVideo, Video
@@ -181,14 +181,7 @@ def _views(video: Video, numbers: np.ndarray, eval: Eval) -> Iterator[tuple[int,
         if not block:
             break
         clip = torch.stack([picture for _, picture in block])[None]  # [1, F, H, W, C]
-        crops = eval_views(
-            clip,
-            resize=eval.resize,
-            size=eval.size,
-            crops=eval.crops,
-            style=eval.style,
-            resize_width=eval.resize_width,
-        )  # [crops, F, C, S, S]
+        crops = cut_views(clip, eval)  # [crops, F, C, S, S]
         yield from ((number, crops[:, place]) for place, (number, _) in enumerate(block))
     if damage is not None:
         raise damage
