@@ -13,7 +13,7 @@ test: $(INSTALLED)
 
 # Tests that take minutes: 10,000 damaged files, trainings killed at random moments, every frame of every kind of file.
 long: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m long tests/long
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m long tests
 
 # The fused kernels' tests in Triton's interpreter, where there is no GPU. Triton lies beside the environment, since
 # torch.compile would use it.

@@ -120,10 +120,13 @@ def write_video(path: Path, count: int) -> Path:
 
 
 MEASURED = """
-import resource, sys
+import sys
+from pathlib import Path
 from tanet.cli import main
 status = main(sys.argv[1:])
-print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+# `resource` would count the memory of the process that started this one.
+peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+print("peak", peak.split()[1], file=sys.stderr)
 raise SystemExit(status)
 """
 
@@ -135,5 +138,4 @@ def run_command(model: Path, video: Path) -> tuple[float, float]:
     done = subprocess.run(
         [sys.executable, "-c", MEASURED, *words], capture_output=True, text=True, check=True, cwd=ROOT
     )
-    unit = 1 if sys.platform == "darwin" else 1024
-    return time.perf_counter() - start, unit * float(done.stderr.split()[-1])
+    return time.perf_counter() - start, 1024 * float(done.stderr.split()[-1])

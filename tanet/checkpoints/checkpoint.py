@@ -16,6 +16,7 @@ import torch
 
 from tanet.checkpoints.file_kinds import kind_of_file
 from tanet.checkpoints.hub import hub_name
+from tanet.checkpoints.onnx_file import OnnxNetwork, read_metadata
 from tanet.checkpoints.weights import file_of, read_weights
 from tanet.errors import UserError, with_article
 from tanet.models.factory import build
@@ -30,6 +31,7 @@ from tanet.runtime.events import OnEvent, ignore
 from tanet.runtime.files import versions, write_atomically
 
 FORMAT = 1
+ONNX = ".onnx"
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,9 @@ def load(path: str | Path, *, device: str | torch.device = "cpu", on_event: OnEv
     """Read a checkpoint and build its network, in evaluation mode.
 
     Args:
-        path: a path; a name of published weights, such as "i3d-k400"; or a checkpoint on the Hugging Face
-            Hub, such as "hf://user/name". Weights are downloaded once and kept in a cache.
+        path: a path, also of an ONNX file of `tanet export`; a name of published weights, such as "i3d-k400";
+            or a checkpoint on the Hugging Face Hub, such as "hf://user/name". Weights are downloaded once and
+            kept in a cache.
         device: device of the network.
         on_event: receives `Progress` and `Note` of a download.
 
@@ -71,6 +74,14 @@ def load(path: str | Path, *, device: str | torch.device = "cpu", on_event: OnEv
     """
     path = file_of(path, on_event=on_event)
     header = read_header(path)
+    if path.suffix.lower() == ONNX:
+        network = OnnxNetwork(
+            path,
+            frames=header.recipe.model.frames,
+            channels=header.recipe.model.channels,
+            input_spec=header.input_spec,
+        )
+        return Checkpoint(network.eval(), header.recipe, header.classes, header.info)
     try:
         network = build(header.recipe.model, classes=len(header.classes), input_spec=header.input_spec)
         network.load_state_dict(safetensors.torch.load_file(path))
@@ -100,7 +111,7 @@ class Header:
 
 
 def header_metadata(header: Header) -> dict[str, str]:
-    """Return a header as the metadata of a safetensors file."""
+    """Return a header as the metadata of a safetensors or ONNX file."""
     values = {
         "format": FORMAT,
         "recipe": recipes.to_dict(header.recipe),
@@ -119,6 +130,8 @@ def read_header(path: str | Path) -> Header:
             file and the cause.
     """
     path = file_of(path)
+    if path.suffix.lower() == ONNX:
+        return _header(path, read_metadata(path))
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get("tanet", "null"))
@@ -126,6 +139,11 @@ def read_header(path: str | Path) -> Header:
         raise UserError(f"{path}: {_what_else(path, error)}") from error
     if not isinstance(header, dict) or not {"format", "recipe", "classes"} <= set(header):
         raise UserError(f"{path}: {_what_else(path, None)}")
+    return _header(path, header)
+
+
+def _header(path: Path, header: dict[str, Any]) -> Header:
+    """Check the values of a header."""
     if header["format"] != FORMAT:
         raise UserError(
             f"{path}: unknown format {header['format']}; this version of tanet reads format {FORMAT}"

@@ -39,6 +39,7 @@ HELP = """Recognise actions in video with 2D networks and temporal modules.
   tanet cost RECIPE …             count and time a network
   tanet models [WORD …]           list published weights and architectures
   tanet convert IN OUT            convert checkpoints of other projects
+  tanet export CHECKPOINT OUT     export to ONNX
   tanet push CHECKPOINT NAME      upload a checkpoint to the hub
   tanet data index DATASET ROOT   list the videos of a public data set
   tanet data check ROOT|LIST      decode every video and name the bad ones
@@ -59,6 +60,7 @@ COMMANDS = (
     "cost",
     "models",
     "convert",
+    "export",
     "push",
     "data",
     "synthesize",

@@ -35,7 +35,7 @@ from tanet.recipes.recipe import Eval
 from tanet.video import VideoError
 
 USAGE = "tanet predict [CHECKPOINT] VIDEO …"
-WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".pyth", ".pkl", ".tar", ".bin")
+WEIGHT_SUFFIXES = (".safetensors", ".onnx", ".pth", ".pt", ".ckpt", ".pyth", ".pkl", ".tar", ".bin")
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ def test_sync_norms_replace_all_norms(model):
     assert torch.equal(network(clips), before)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_ranks_learn_same_weights_as_one(videos, tmp_path):
     recipe = changed(recipe_of(TAM_SLOWFAST, videos), model={"dropout": 0.0})
     for world_size in (1, 2):
