@@ -34,7 +34,7 @@ class TimelineFlags:
       tanet timeline best.safetensors match.mp4 --window 2s --hop 0.5s --out match.vtt
       tanet timeline best.safetensors videos/ --out found.json --clips cut/
 
-    Windows over the video are scored, in one pass and with little memory. Scores of overlapping windows are
+    Windows over the video are scored in one pass, with little memory. Scores of overlapping windows are
     averaged. Borders are rough: at best, they are right within a hop.
     """
 
