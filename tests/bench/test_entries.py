@@ -54,7 +54,7 @@ TINY = {
         {"KINETICS": {"move_left": "move_left", "move_right": "move_right"}},
         ["--weights", "NETWORK", "--class-names", "NAMES", "--videos", "VAL", "--device", "cpu"],
     ),
-    "timeline": ({"CLIPS": 2, "SHORT": 0.02}, ["--model", "NETWORK", "--series", "1", "--minutes", "0.04"]),
+    "timeline": ({"CLIPS": 2}, ["--model", "NETWORK", "--series", "1", "--minutes", "0"]),
     "two_streams": (
         {"ACTIONS": ("move_left", "move_right"), "CORES": 1},
         [
