@@ -1,7 +1,5 @@
 """An exported network gives the network's logits and labels; a wrong file is deleted."""
 
-import dataclasses
-
 import pytest
 import torch
 
@@ -12,8 +10,7 @@ from tanet.cli import main
 from tanet.errors import UserError
 from tanet.inference import export_onnx as module
 from tanet.models.factory import build
-from tests.support.narrow_networks import NARROW
-from tests.support.tiny_videos import TINY, make
+from tests.support.tiny_videos import TINY, changed, make
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
@@ -21,10 +18,10 @@ pytest.importorskip("onnxruntime")
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """Export a narrow 3D network with TAMs; return the folder of its checkpoint and its ONNX file."""
+    """Export a narrow network with two TAMs; return the folder of its checkpoint and its ONNX file."""
     folder = tmp_path_factory.mktemp("onnx")
     torch.manual_seed(0)
-    recipe = dataclasses.replace(TINY, model=NARROW["tam-slowonly"])
+    recipe = changed(TINY, model={"stages": ("res5",)})
     network = build(recipe.model, classes=3)
     torch.nn.init.normal_(network.head.weight)
     checkpoint.save(folder / "a.safetensors", Checkpoint(network.eval(), recipe, ("a", "b", "c")))
