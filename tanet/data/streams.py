@@ -76,6 +76,15 @@ def flow_of(video: Video, data: Data) -> FlowVideo:
     return ComputedFlow(video, method=data.flow_method, size=(width, height))
 
 
+def stream_of(video: Video, data: Data, *, flows: int) -> Video:
+    """Return what a network reads of an opened video: its flow if `flows` is not 0, otherwise its RGB frames.
+
+    Raises:
+        VideoError: the video is flow and RGB frames are needed, or it has too few frames for flow.
+    """
+    return flow_of(video, data) if flows else check_rgb(video)
+
+
 def check_rgb(video: Video) -> Video:
     """Return an opened video. Raise VideoError if it is optical flow."""
     if isinstance(video, PictureFolder) and holds_only_flow(video.path):

@@ -15,8 +15,9 @@ import torch
 
 from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.data.normalisation import normalise
+from tanet.data.streams import stream_of
 from tanet.errors import UserError
-from tanet.inference.windows import Span, Windows, default_window, read_windows, stream_of, windows_of
+from tanet.inference.windows import Span, Windows, default_window, read_windows, windows_of
 from tanet.recipes.networks_hybrid import RegionGraphNet
 from tanet.recipes.recipe import Eval
 from tanet.runtime.device import autocast

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 
 from tanet.checkpoints.checkpoint import Checkpoint
-from tanet.data.streams import check_rgb, flow_of
+from tanet.data.streams import stream_of
 from tanet.data.views import read_views
 from tanet.errors import UserError
 from tanet.evaluation.scorer import Scorer
@@ -42,7 +42,7 @@ def views(video: VideoSource, model: Checkpoint | Recipe) -> torch.Tensor:
     opened = video if isinstance(video, Video) else open_source(video)
     try:
         flows = recipe.model.flows_per_frame
-        stream = flow_of(opened, recipe.data) if flows else check_rgb(opened)
+        stream = stream_of(opened, recipe.data, flows=flows)
         return read_views(stream, frames=recipe.model.frames, data=recipe.data, eval=recipe.eval, flows=flows)
     finally:
         if opened is not video:

@@ -20,7 +20,7 @@ import torch
 
 from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.data.flow_video import FlowFolder, find_flow
-from tanet.data.streams import check_rgb, flow_of
+from tanet.data.streams import stream_of
 from tanet.data.views import read_views_with_boxes
 from tanet.errors import UserError
 from tanet.evaluation.scorer import video_scores
@@ -183,7 +183,7 @@ def _views_for_each(
         if flows:
             keys[-1] += (flows, data.flow_method, data.flow_size)
         if keys[-1] not in known:
-            stream = flow_of(video, data) if flows else check_rgb(video)
+            stream = stream_of(video, data, flows=flows)
             known[keys[-1]] = read_views_with_boxes(
                 stream,
                 name=name,

@@ -13,10 +13,11 @@ import numpy as np
 import torch
 
 from tanet.checkpoints.checkpoint import Checkpoint
+from tanet.data.streams import stream_of
 from tanet.errors import UserError
 from tanet.evaluation.scorer import Scorer
 from tanet.inference.features import NETWORK
-from tanet.inference.windows import Span, Windows, default_window, read_windows, stream_of, windows_of
+from tanet.inference.windows import Span, Windows, default_window, read_windows, windows_of
 from tanet.recipes.networks_hybrid import RegionGraphNet
 from tanet.recipes.recipe import Eval
 from tanet.video import DamagedVideo, Video

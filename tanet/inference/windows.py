@@ -18,10 +18,9 @@ import numpy as np
 import torch
 
 from tanet.data import frame_sampling
-from tanet.data.streams import flow_of
 from tanet.data.views import cut_views
 from tanet.errors import UserError
-from tanet.recipes.recipe import Data, Eval, Recipe
+from tanet.recipes.recipe import Eval, Recipe
 from tanet.video import DamagedVideo, Video
 
 BLOCK = 16
@@ -162,11 +161,6 @@ def read_windows(
             ready = []
     if ready:
         yield torch.stack(ready)
-
-
-def stream_of(video: Video, data: Data, *, flows: int) -> Video:
-    """Return the frames of an opened video, or its flow if `flows` is not 0."""
-    return flow_of(video, data) if flows else video
 
 
 def _views(video: Video, numbers: np.ndarray, eval: Eval) -> Iterator[tuple[int, torch.Tensor]]:

@@ -69,8 +69,7 @@ def read(
             and 2D networks of other projects), None means 8.
         shift_div: another project's TSM shifts C / shift_div channels each way. None takes the value from
             mmaction2's config in the file. If the file has no config, None means 8.
-        attention: how the non-local blocks of another project's 2D network weigh positions. None takes the
-        kind
+        attention: how the non-local blocks of another project's 2D network weigh positions. None takes it
             from mmaction2's config in the file. If the file has no config, None means softmax.
         interpolate: whether to adapt weights to `frames` if the weights depend on T and were trained with
             another T (see resize_frames.py). If false, such weights raise UserError. Weights that do not
