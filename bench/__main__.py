@@ -25,7 +25,17 @@ from bench.common import ROOT, head, read_csv, write_csv
 BENCHMARKS = {
     "speed and memory": ("speed", "speed3d", "hybrids", "ops", "scaling", "labelling", "versions"),
     "reading videos": ("decode", "feeding", "shards", "views", "flow"),
-    "accuracy": ("verbs", "short_training", "starts", "actions", "two_streams", "timeline", "export"),
+    "accuracy": (
+        "verbs",
+        "short_training",
+        "starts",
+        "actions",
+        "two_streams",
+        "timeline",
+        "export",
+        "frame_input",
+        "int8",
+    ),
 }
 
 

@@ -1,6 +1,7 @@
 """Compare exported networks with the networks themselves: every temporal module and every family, narrow.
 
-    pip install 'tanet[onnx]' && python -m bench export [--names tam slowfast] [--any-size]
+    pip install 'tanet[onnx]' && python -m bench export [--names tam slowfast] [--any-size] [--to onnx pt2]
+    python -m bench export --names tanet-r50 slowfast-r50 x3d-m --size 224       as published, not narrow
 
 `error` is the largest error of a logit, relative to the largest logit, over batches of 1, 2 and 5 clips;
 `seconds` are those of export and comparison.
@@ -10,23 +11,26 @@ import argparse
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from tanet.checkpoints.checkpoint import Checkpoint
+from tanet.checkpoints.exported.formats import FORMATS, FormatName
 from tanet.errors import UserError
-from tanet.inference.export_onnx import export_onnx
+from tanet.inference.export.export import export
 from tanet.models.factory import build
 from tanet.models.temporal import TEMPORAL
 from tanet.recipes.network2d import Network2D
 from tanet.recipes.network_settings import NetworkSettings
+from tanet.recipes.networks3d import X3D, SlowFast
 from tanet.recipes.recipe import Data, Eval, Recipe
 from tests.models.test_hybrid_networks import NARROW as HYBRIDS
 from tests.support.narrow_networks import NARROW
 
-KEY = ("network", "any_size")
+KEY = ("network", "to", "input", "any_size")
 PACKAGES = ("torch", "onnx", "onnxruntime")
 SIZE = 64
 
@@ -43,30 +47,46 @@ def networks() -> dict[str, NetworkSettings]:
     return {**plugged, **NARROW, **HYBRIDS}
 
 
+FULL: dict[str, NetworkSettings] = {
+    "tanet-r50": Network2D(backbone="resnet50", temporal="tam", frames=8),
+    "slowfast-r50": SlowFast(),
+    "x3d-m": X3D(),
+}
+
+
 def flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--names", nargs="+", choices=list(networks()), default=list(networks()))
+    narrow = list(networks())
+    parser.add_argument("--names", nargs="+", choices=[*narrow, *FULL], default=narrow)
+    parser.add_argument("--to", nargs="+", choices=list(FORMATS), default=["onnx"])
+    parser.add_argument("--input", choices=("clips", "frames"), default="clips")
     parser.add_argument("--any-size", action="store_true")
     parser.add_argument("--size", type=int, default=SIZE)
 
 
 def rows(flags: argparse.Namespace) -> Iterator[dict[str, object]]:
-    for name in flags.names:
-        start, cause, error = time.perf_counter(), "", ""
-        try:
-            model = checkpoint_of(networks()[name], size=flags.size)
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / "network.onnx"
-                error = f"{export_onnx(model, path, size=flags.size, any_size=flags.any_size):.1e}"
-        except UserError as fault:
-            cause = str(fault)[-160:]
-        seconds = round(time.perf_counter() - start, 1)
-        yield {
-            "network": name,
-            "any_size": flags.any_size,
-            "error": error,
-            "seconds": seconds,
-            "cause": cause,
-        }
+    for name, to in product(flags.names, flags.to):
+        yield row(name, to, flags)
+
+
+def row(name: str, to: FormatName, flags: argparse.Namespace) -> dict[str, object]:
+    start, cause, error = time.perf_counter(), "", ""
+    try:
+        model = checkpoint_of({**networks(), **FULL}[name], size=flags.size)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"network{FORMATS[to].suffix}"
+            found = export(model, path, input=flags.input, any_size=flags.any_size)
+            error = f"{found.error:.1e}"
+    except UserError as fault:
+        cause = str(fault)[-160:]
+    return {
+        "network": name,
+        "to": to,
+        "input": flags.input,
+        "any_size": flags.any_size,
+        "error": error,
+        "seconds": round(time.perf_counter() - start, 1),
+        "cause": cause,
+    }
 
 
 def checkpoint_of(settings: NetworkSettings, *, size: int) -> Checkpoint:

@@ -4,6 +4,7 @@ from tanet.checkpoints.checkpoint import load
 from tanet.checkpoints.hub_push import push
 from tanet.checkpoints.pretrained.entries import list_weights
 from tanet.errors import UserError
+from tanet.inference.export.export import export
 from tanet.inference.halves import classify, views
 from tanet.inference.predict import Prediction, predict, predict_all
 from tanet.models.factory import build, create_model, list_models
@@ -26,6 +27,7 @@ __all__ = [
     "build",
     "classify",
     "create_model",
+    "export",
     "list_models",
     "list_weights",
     "load",

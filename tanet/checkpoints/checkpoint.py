@@ -14,9 +14,10 @@ import safetensors
 import safetensors.torch
 import torch
 
+from tanet.checkpoints.exported.formats import KEY, Inputs, format_of, open_exported, parse_metadata
+from tanet.checkpoints.exported.network import ExportedNetwork
 from tanet.checkpoints.file_kinds import kind_of_file
 from tanet.checkpoints.hub import hub_name
-from tanet.checkpoints.onnx_file import OnnxNetwork, read_metadata
 from tanet.checkpoints.weights import file_of, read_weights
 from tanet.errors import UserError, with_article
 from tanet.models.factory import build
@@ -31,7 +32,6 @@ from tanet.runtime.events import OnEvent, ignore
 from tanet.runtime.files import versions, write_atomically
 
 FORMAT = 1
-ONNX = ".onnx"
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ def load(path: str | Path, *, device: str | torch.device = "cpu", on_event: OnEv
     """Read a checkpoint and build its network, in evaluation mode.
 
     Args:
-        path: a path, also of an ONNX file of `tanet export`; a name of published weights, such as "i3d-k400";
-            or a checkpoint on the Hugging Face Hub, such as "hf://user/name". Weights are downloaded once and
-            kept in a cache.
-        device: device of the network.
+        path: a path, also of a file of `tanet export`; a name of published weights, such as "i3d-k400"; or a
+            checkpoint on the Hugging Face Hub, such as "hf://user/name". Weights are downloaded once and kept
+            in a cache.
+        device: device of the network. Exported networks run on the CPU.
         on_event: receives `Progress` and `Note` of a download.
 
     Raises:
@@ -73,15 +73,9 @@ def load(path: str | Path, *, device: str | torch.device = "cpu", on_event: OnEv
             the message names the file and the cause.
     """
     path = file_of(path, on_event=on_event)
+    if format_of(path):
+        return _open_exported(path)[0]
     header = read_header(path)
-    if path.suffix.lower() == ONNX:
-        network = OnnxNetwork(
-            path,
-            frames=header.recipe.model.frames,
-            channels=header.recipe.model.channels,
-            input_spec=header.input_spec,
-        )
-        return Checkpoint(network.eval(), header.recipe, header.classes, header.info)
     try:
         network = build(header.recipe.model, classes=len(header.classes), input_spec=header.input_spec)
         network.load_state_dict(safetensors.torch.load_file(path))
@@ -111,7 +105,7 @@ class Header:
 
 
 def header_metadata(header: Header) -> dict[str, str]:
-    """Return a header as the metadata of a safetensors or ONNX file."""
+    """Return a header as the metadata of a file."""
     values = {
         "format": FORMAT,
         "recipe": recipes.to_dict(header.recipe),
@@ -119,7 +113,7 @@ def header_metadata(header: Header) -> dict[str, str]:
         "classes": list(header.classes),
         "info": header.info,
     }
-    return {"tanet": json.dumps(values)}
+    return {KEY: json.dumps(values)}
 
 
 def read_header(path: str | Path) -> Header:
@@ -130,8 +124,8 @@ def read_header(path: str | Path) -> Header:
             file and the cause.
     """
     path = file_of(path)
-    if path.suffix.lower() == ONNX:
-        return _header(path, read_metadata(path))
+    if format_of(path):
+        return _open_exported(path)[1]
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get("tanet", "null"))
@@ -140,6 +134,18 @@ def read_header(path: str | Path) -> Header:
     if not isinstance(header, dict) or not {"format", "recipe", "classes"} <= set(header):
         raise UserError(f"{path}: {_what_else(path, None)}")
     return _header(path, header)
+
+
+def _open_exported(path: Path) -> tuple[Checkpoint, Header]:
+    """Open the file of an exported network."""
+    file = open_exported(path)
+    values = parse_metadata(path, file)
+    try:
+        header, inputs = _header(path, values), Inputs(**values["export"])
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path}: the metadata cannot be read ({error}); export the network again") from error
+    network = ExportedNetwork(file, inputs=inputs, input_spec=header.input_spec).eval()
+    return Checkpoint(network, header.recipe, header.classes, header.info), header
 
 
 def _header(path: Path, header: dict[str, Any]) -> Header:

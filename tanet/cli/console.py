@@ -4,6 +4,7 @@ Results go to standard output. Progress bars and warnings go to standard error, 
 the results.
 """
 
+import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -11,6 +12,8 @@ from typing import Self
 
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress as Bar
+from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from tanet.cli.progress import CountDisplay, Display, Status, download_status, duration
@@ -45,6 +48,39 @@ def warn(line: str) -> None:
 def progress_bar(what: str, *, total: int) -> CountDisplay:
     """Return the display of the progress of `total` items on standard error."""
     return CountDisplay(what, total=total, console=err)
+
+
+class Waiting:
+    """Context manager that shows the steps of work whose length is not known, on standard error.
+
+    A terminal shows the current step and its time; otherwise, each step gets a line.
+    """
+
+    def __init__(self) -> None:
+        # Exporters' output is discarded by replacing sys.stderr for a while, but the display goes on.
+        console = Console(file=sys.__stderr__, highlight=False, emoji=False)
+        columns = SpinnerColumn(), TextColumn("{task.description} …"), TimeElapsedColumn()
+        self._bar = Bar(*columns, console=console, transient=True) if console.is_interactive else None
+
+    def __enter__(self) -> Self:
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def show(self, step: str) -> None:
+        """Show the next step."""
+        if not self._bar:
+            err.print(f"{step} …", markup=False)
+            return
+        for task in self._bar.task_ids:
+            self._bar.remove_task(task)
+        self._bar.add_task(escape(step), total=None)
 
 
 class DownloadScreen(Display):

@@ -1,4 +1,4 @@
-"""The command `tanet export CHECKPOINT OUT.onnx`, which writes a network for other runtimes."""
+"""The command `tanet export CHECKPOINT`, which writes a network for other runtimes."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,53 +7,81 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional, arg
 
+from tanet.checkpoints.exported.formats import FORMATS, FormatName, InputKind, format_of
 from tanet.cli.common import CheckpointPath, load_checkpoint, parse
-from tanet.cli.console import say, warn
+from tanet.cli.console import Waiting, say, warn
 from tanet.errors import UserError
-from tanet.inference.export_onnx import export_onnx
+from tanet.inference.export.export import check_target, export
+from tanet.inference.export.quantize import export_int8
 
 
 @dataclass(frozen=True)
 class ExportFlags:
-    """Export a network to ONNX, and prove that the file computes what the network computes.
+    """Export a network to ONNX, PyTorch (.pt2), ExecuTorch (.pte) or OpenVINO, and prove the file.
 
     Examples:
 
-      tanet export best.safetensors best.onnx
+      tanet export best.safetensors                       best.onnx
+      tanet export tsm-r50-k400 tsm.pte                   for phones
+      tanet export best.safetensors --input frames        any video frames
       tanet predict best.onnx jump.mp4
 
-    Needs pip install 'tanet[onnx]'. The file takes normalised clips, float32 [B, T, C, H, W], and gives
-    logits. B is free, T is fixed. Recipe, class names and normalisation are in its metadata. The file is run
-    on random clips of three batches and deleted if it differs from the network.
+    The file gives logits. The number of clips is free (1 for .pte), the number of frames per clip is fixed.
+    Recipe, class names and normalisation are in its metadata. Its runtime runs it on random clips of three
+    batches, and it is deleted if it differs from the network.
     """
 
     checkpoint: CheckpointPath
     """Checkpoint, name of published weights, or hf://user/name."""
-    out: Annotated[Positional[Path], arg(metavar="OUT.onnx")]
-    """File to write."""
+    out: Annotated[
+        Positional[Path | None], arg(metavar="OUT", help_behavior_hint="(default: CHECKPOINT's)")
+    ] = None
+    """File to write. Without it, the name is the checkpoint's with another suffix."""
+    to: Annotated[FormatName | None, arg(help_behavior_hint="(default: by OUT, or onnx)")] = None
+    """Format. onnx needs pip install 'tanet[onnx]', pte 'tanet[executorch]', openvino 'tanet[openvino]'."""
+    input: InputKind = "clips"
+    """clips: normalised, float32 [B, T, C, H, W]. frames: as decoded, uint8 [B, T, H, W, 3], of any size; the
+    file resizes, crops and normalises them."""
     size: Annotated[int | None, arg(metavar="PIXELS", help_behavior_hint="(default: the recipe's)")] = None
     """Side of the frames, in pixels."""
     any_size: bool = False
-    """Make height and width free, too. The export then takes minutes."""
+    """Make height and width of clips free, too. The export then takes minutes."""
+    int8: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="")] = None
+    """Quantize to int8 (openvino only). FOLDER has labelled videos, as for training; the command tells the
+    accuracy on those held out, before and after."""
 
 
 def run(args: list[str]) -> int:
-    """Run `tanet export CHECKPOINT OUT.onnx`."""
-    flags = parse(
-        ExportFlags(tyro.MISSING, tyro.MISSING),
-        args,
-        prog="tanet export",
-        usage="tanet export CHECKPOINT OUT.onnx",
-    )
-    if flags.out.suffix.lower() != ".onnx":
-        raise UserError(f"{flags.out}: the name must end in .onnx")
+    """Run `tanet export CHECKPOINT`."""
+    flags = parse(ExportFlags(tyro.MISSING), args, prog="tanet export", usage="tanet export CHECKPOINT [OUT]")
+    out = flags.out or _out(flags.checkpoint, flags.to or "onnx")
     if flags.size is not None and flags.size < 1:
         raise UserError(f"--size must be positive, not {flags.size}")
+    to = check_target(out, flags.to)
+    if flags.int8 and to != "openvino":
+        raise UserError("--int8 is for --to openvino")
     model = load_checkpoint(flags.checkpoint, "cpu")
-    error = export_onnx(
-        model, flags.out, size=flags.size, any_size=flags.any_size, on_step=lambda step: warn(f"{step} …")
-    )
-    megabytes = flags.out.stat().st_size / 1e6
-    say(f"{flags.out}: {megabytes:.1f} MB; logits differ by at most {error:.1e} of the largest one")
-    say(f"to use it: tanet predict {flags.out} VIDEO")
+    if model.recipe.eval.frames:
+        most, frames = model.recipe.eval.frames, model.recipe.model.frames
+        warn(f"the network is tested on clips of up to {most} frames; the file takes {frames}")
+    options = {"input": flags.input, "size": flags.size, "any_size": flags.any_size}
+    with Waiting() as waiting:
+        if flags.int8:
+            written = export_int8(model, out, flags.int8, **options, on_step=waiting.show)
+        else:
+            written = export(model, out, to=to, **options, on_step=waiting.show)
+    say(f"{out}: {written.megabytes:.1f} MB; {written.summary}")
+    say(f"to use it: tanet predict {out} VIDEO")
     return 0
+
+
+def _out(checkpoint: str, to: FormatName) -> Path:
+    """Return the default name: beside a checkpoint of the user, or here for published weights."""
+    path = Path(checkpoint)
+    if format_of(path):
+        raise UserError(f"{path}: an exported network; name the checkpoint it was made from")
+    if path.is_dir():
+        path /= "best.safetensors"
+    folder = path.parent if path.is_file() else Path()
+    name = path.stem if path.is_file() else path.name
+    return folder / f"{name}{FORMATS[to].suffix}"

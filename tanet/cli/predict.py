@@ -15,6 +15,7 @@ from typing import Annotated
 import tyro
 
 from tanet.checkpoints import checkpoint as checkpoints
+from tanet.checkpoints.exported.formats import FORMATS
 from tanet.checkpoints.pretrained.cache import is_cached
 from tanet.checkpoints.pretrained.entries import DATA_NAMES, find_entry, read_index
 from tanet.checkpoints.sources import is_pretrained, resolve
@@ -35,7 +36,8 @@ from tanet.recipes.recipe import Eval
 from tanet.video import VideoError
 
 USAGE = "tanet predict [CHECKPOINT] VIDEO …"
-WEIGHT_SUFFIXES = (".safetensors", ".onnx", ".pth", ".pt", ".ckpt", ".pyth", ".pkl", ".tar", ".bin")
+EXPORTED = tuple(entry.suffix for entry in FORMATS.values())
+WEIGHT_SUFFIXES = (".safetensors", *EXPORTED, ".pth", ".pt", ".ckpt", ".pyth", ".pkl", ".tar", ".bin")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,9 @@ def normalise(views: torch.Tensor, spec: InputSpec = IMAGENET) -> torch.Tensor:
     """Normalise RGB pixels or flow for a network: uint8 [..., C, H, W] → float32 [..., C, H, W]."""
     if spec.channels == "bgr":
         views = views.flip(-3)
-    mean, std = _constants(views.device, spec)
+    # An export traces with tensors of its own, which must not stay in the cache.
+    constants = _constants.__wrapped__ if torch.compiler.is_exporting() else _constants
+    mean, std = constants(views.device, spec)
     return (views.float() - mean) / std
 
 

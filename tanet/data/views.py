@@ -24,6 +24,7 @@ def read_views_with_boxes(
     flows: int = 0,
     count: int | None = None,
     boxes_needed: bool = False,
+    whole: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Read the views of a video, and the boxes of their regions if `data.boxes` names a file of boxes.
 
@@ -32,9 +33,11 @@ def read_views_with_boxes(
         name: path of the video, by which its boxes are found.
         frames, data, eval, flows, count: as in `read_views`.
         boxes_needed: whether a video without boxes is an error.
+        whole: whether the frames stay as they are decoded, for a network that cuts its views itself.
 
     Returns:
-        The views, uint8 [V·crops, T, C, S, S], and the boxes, [V·crops, ⌈T/2⌉, R, 4], or None.
+        The views, uint8 [V·crops, T, C, S, S], or with `whole` the clips, uint8 [V, T, H, W, C]; and the
+        boxes, [V·crops, ⌈T/2⌉, R, 4], or None.
 
     Raises:
         VideoError: a frame cannot be read.
@@ -43,6 +46,8 @@ def read_views_with_boxes(
     count = count or video.frames
     indices = _indices(video, frames=frames, data=data, eval=eval, flows=flows, count=count)
     clips = read_frames(video, indices, flows=flows, count=count)  # [V, T, H, W, C]
+    if whole:
+        return clips, None
     boxes = None
     if data.boxes:
         file, (height, width) = read_boxes(data.boxes), clips.shape[2:4]

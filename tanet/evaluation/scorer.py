@@ -47,6 +47,7 @@ class Scorer:
     ) -> None:
         self.network, self.eval, self.on_event = network, eval, on_event
         self.spec: InputSpec = getattr(network, "input_spec", IMAGENET)
+        self.takes_frames: bool = getattr(network, "takes_frames", False)
         self.precision: Precision = precision
         self.batch = eval.batch
         self.device = next(network.parameters()).device
@@ -77,7 +78,9 @@ class Scorer:
         try:
             for number, part in enumerate(views.split(self.batch)):
                 given = () if boxes is None else (boxes.split(self.batch)[number].to(self.device),)
-                clips = normalise(part.to(self.device, non_blocking=True), self.spec)
+                clips = part.to(self.device, non_blocking=True)
+                if not self.takes_frames:
+                    clips = normalise(clips, self.spec)
                 with autocast(self.device, self.precision):
                     logits.append(self.network(clips, *given).float())
                 del clips

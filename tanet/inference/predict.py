@@ -180,6 +180,8 @@ def _views_for_each(
         recipe = member.checkpoint.recipe
         frames, flows, data = recipe.model.frames, recipe.model.flows_per_frame, recipe.data
         keys.append((frames, data.sampling, data.window, data.rate, data.boxes, member.eval))
+        whole = member.checkpoint.network.takes_frames
+        keys[-1] += (whole,)
         if flows:
             keys[-1] += (flows, data.flow_method, data.flow_size)
         if keys[-1] not in known:
@@ -194,6 +196,7 @@ def _views_for_each(
                 # Of n frames that can be read, the last one has no flow.
                 count=None if count is None else min(max(1, count - 1 if flows else count), stream.frames),
                 boxes_needed=True,
+                whole=whole,
             )
     return tuple(known[key] for key in keys)
 

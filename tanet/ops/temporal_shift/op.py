@@ -39,9 +39,19 @@ def shift(x: torch.Tensor, *, frames: int, part: int) -> torch.Tensor:
 def reference(x: torch.Tensor, *, frames: int, part: int) -> torch.Tensor:
     """Compute `shift` with PyTorch's own operations, as the specification and for CPUs."""
     x = as_clips(x, frames)  # [N, T, C, H, W]
+    if torch.compiler.is_exporting():
+        return _without_assignments(x, part).flatten(0, 1)
     y = x.clone()
     y[:, :-1, :part] = x[:, 1:, :part]
     y[:, -1, :part] = 0
     y[:, 1:, part : 2 * part] = x[:, :-1, part : 2 * part]
     y[:, 0, part : 2 * part] = 0
     return y.flatten(0, 1)
+
+
+def _without_assignments(x: torch.Tensor, part: int) -> torch.Tensor:
+    """Shift clips [N, T, C, H, W] in a form that ExecuTorch can lower. It loses channels-last."""
+    later, earlier, same = x[:, :, :part], x[:, :, part : 2 * part], x[:, :, 2 * part :]
+    zeros = torch.zeros_like(later[:, :1])
+    parts = [torch.cat([later[:, 1:], zeros], 1), torch.cat([zeros, earlier[:, :-1]], 1), same]
+    return torch.cat(parts, 2)

@@ -1,0 +1,265 @@
+"""Export of a network to another format, and the proof that the file computes what the network computes.
+
+    clips, normalised, float32 [B, T, C, H, W]                →  logits, float32 [B, classes]
+    frames as decoded, uint8 [B, T, H, W, 3], any H and W     →  logits, float32 [B, classes]
+
+The batch is free, except in ExecuTorch's programs, and height and width of clips are free if asked for; T is
+not: the weights of TAM fit one T only. After the file is written, its runtime runs it on inputs of several
+batches and sizes. If it differs from the network, it is deleted. Export is for reach, not for speed.
+"""
+
+import copy
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from tanet.checkpoints.checkpoint import Checkpoint, Header, header_metadata
+from tanet.checkpoints.exported.formats import (
+    FORMATS,
+    KEY,
+    ExportedFile,
+    FormatName,
+    InputKind,
+    Inputs,
+    format_of,
+    import_runtime,
+    open_exported,
+)
+from tanet.checkpoints.exported.network import ExportedNetwork
+from tanet.errors import UserError
+from tanet.inference.export.frame_input import FrameInput
+from tanet.inference.export.writers import WRITERS, failure, trace
+from tanet.recipes.networks_hybrid import RegionGraphNet
+from tanet.recipes.recipe import Eval, Recipe
+from tanet.runtime.files import versions
+
+BATCHES = (1, 2, 5)
+TOLERANCE = 1e-5
+"""Largest error of a logit that is accepted, relative to the largest logit."""
+STEP = 32
+"""Sizes that are tried with free height and width are multiples of it, as BN-Inception needs."""
+FRAME_SIZES = ((240, 426), (480, 270))
+"""Heights and widths of the frames that are tried, landscape and portrait, beside one without resizing."""
+NEEDED = {"onnx": ("onnxscript", "onnxruntime"), "pte": ("executorch.exir",), "openvino": ("openvino",)}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file that was written and compared with its network."""
+
+    path: Path
+    megabytes: float
+    error: float
+    """Largest error of a logit, relative to the largest logit."""
+
+    @property
+    def summary(self) -> str:
+        """What the comparison has found, for the user."""
+        return f"logits differ by at most {self.error:.1e} of the largest one"
+
+
+def export(
+    model: Checkpoint,
+    path: str | Path,
+    *,
+    to: FormatName | None = None,
+    input: InputKind = "clips",
+    size: int | None = None,
+    any_size: bool = False,
+    on_step: Callable[[str], None] = lambda _: None,
+) -> Exported:
+    """Write a network in the format of another runtime, and compare the file with the network.
+
+    Args:
+        model: checkpoint. It is not changed.
+        path: file to write. An existing file is replaced only if the new one is right.
+        to: the format; None takes the one that the suffix of `path` tells. See exported/formats.py.
+        input: "clips" for normalised clips, or "frames" for frames as they are decoded, which the file
+            resizes, crops and normalises.
+        size: side of the frames, in pixels; None for that of the recipe's test views.
+        any_size: whether the file takes clips of any height and width. Tracing then takes about a minute.
+        on_step: receives what is being done.
+
+    Returns:
+        What was written, with the largest error of the file's logits.
+
+    Raises:
+        UserError: a package is missing, the network cannot be exported, or the file differs from it.
+    """
+    path = Path(path)
+    to = check_target(path, to)
+    job = prepare(model, to, input=input, size=size, any_size=any_size)
+    with unfinished(path) as draft:
+        on_step(f"tracing {job.recipe.model.title}")
+        program = trace(job.module, job.inputs)
+        on_step(f"writing {path.name}")
+        try:
+            WRITERS[to](program, draft, inputs=job.inputs, metadata=job.metadata)
+        except (UserError, OSError):
+            raise
+        except Exception as error:  # the exporters raise errors of many classes
+            raise failure(f"written as {to}", error) from error
+        on_step("comparing the file with the network")
+        error, bound = compare(job.module, open_exported(draft), job.inputs, job.recipe.eval)
+        if not error <= bound:
+            raise UserError(f"{path}: the exported network differs by {error:.1e}, so the file was deleted")
+        megabytes = size_of(draft)
+    return Exported(path, megabytes, error)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What an export traces, and what it writes beside the network."""
+
+    module: nn.Module
+    recipe: Recipe
+    inputs: Inputs
+    metadata: str
+    """JSON with the key `tanet`."""
+
+
+def prepare(model: Checkpoint, to: FormatName, *, input: InputKind, size: int | None, any_size: bool) -> Job:
+    """Make what an export traces; see `export`.
+
+    Raises:
+        UserError: the network cannot be exported.
+    """
+    if isinstance(model.network, ExportedNetwork):
+        raise UserError("an exported network cannot be exported again: name the checkpoint it was made from")
+    recipe, frames = exported_recipe(model.recipe, size=size, input=input)
+    inputs = Inputs(
+        input,
+        frames=frames,
+        channels=model.network.channels,
+        size=None if any_size or input == "frames" else recipe.eval.size,
+        batch=1 if to == "pte" else None,
+    )
+    _check(recipe, inputs, to)
+    network = copy.deepcopy(model.network).cpu().float().eval()
+    if frames != network.frames:
+        network.set_frames(frames)
+    module: nn.Module = FrameInput(network, recipe.eval) if input == "frames" else network
+    info = {**model.info, "versions": versions()}
+    values = json.loads(header_metadata(Header(recipe, network.input_spec, model.classes, info))[KEY])
+    return Job(module, recipe, inputs, json.dumps({**values, "export": asdict(inputs)}))
+
+
+def size_of(draft: Path) -> float:
+    """Return the size of a file and of those written beside it, in megabytes."""
+    return sum(file.stat().st_size for file in draft.parent.iterdir()) / 1e6
+
+
+def check_target(path: Path, to: FormatName | None) -> FormatName:
+    """Return the format of a file to write.
+
+    Raises:
+        UserError: the suffix of the name is that of another format, or of none; or a package is missing.
+    """
+    found = format_of(path)
+    if to is None and found is None:
+        names = ", ".join(f"{entry.suffix} ({entry.name})" for entry in FORMATS.values())
+        raise UserError(f"{path}: the name must end in the suffix of a format: {names}")
+    name = to or found.name  # type: ignore[union-attr]
+    if name not in FORMATS:
+        raise UserError(f"unknown format '{name}': choose from {', '.join(FORMATS)}")
+    if found is None or found.name != name:
+        raise UserError(f"{path}: the name of {name} files must end in {FORMATS[name].suffix}")
+    for package in NEEDED.get(name, ()):
+        import_runtime(package, name)
+    return name
+
+
+def exported_recipe(recipe: Recipe, *, size: int | None, input: InputKind) -> tuple[Recipe, int]:
+    """Return the recipe of an exported network, and its T.
+
+    T is the number of frames of a test clip. A network that is tested on clips of any length
+    (`eval.frames`) gets clips of its training's length, because T is fixed.
+    """
+    eval = recipe.eval
+    frames = eval.clip_frames or recipe.model.frames
+    eval = replace(eval, frames=0)
+    if size and size != eval.size:
+        scale = size / eval.size
+        resize, width = max(size, round(eval.resize * scale)), round(eval.resize_width * scale)
+        eval = replace(eval, size=size, resize=resize, resize_width=width and max(width, size))
+    if input == "frames":
+        eval = replace(eval, crops=1)
+    return replace(recipe, eval=eval), frames
+
+
+def _check(recipe: Recipe, inputs: Inputs, to: FormatName) -> None:
+    """Raise a UserError if a network cannot be exported."""
+    if isinstance(recipe.model, RegionGraphNet):
+        raise UserError(f"{recipe.model.title} needs regions beside the clip and cannot be exported")
+    if inputs.kind == "frames" and recipe.model.is_flow:
+        raise UserError("networks of optical flow take clips of flow, not frames: export them with clips")
+    if inputs.kind == "frames" and to == "pte":
+        raise UserError("ExecuTorch has no resizing with antialiasing: export clips, or frames to onnx")
+    if not inputs.size and inputs.kind == "clips" and to == "pte":
+        raise UserError("height and width of ExecuTorch's programs are fixed: leave out any_size")
+
+
+@contextmanager
+def unfinished(path: Path) -> Iterator[Path]:
+    """Give a file of the same name in a hidden folder; at the end, move what is there to its place.
+
+    After an error, nothing is moved. The folder is removed in any case.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.stem}.", dir=path.parent) as folder:
+        yield Path(folder) / path.name
+        # The file itself comes last, so that it is never without its weights.
+        for file in sorted(Path(folder).iterdir(), key=lambda file: file.name == path.name):
+            shutil.move(file, path.parent / file.name)
+
+
+@torch.inference_mode()
+def compare(network: nn.Module, file: ExportedFile, inputs: Inputs, eval: Eval) -> tuple[float, float]:
+    """Compare a file's logits with the network's, for random inputs.
+
+    Returns:
+        The largest error of a logit, relative to the largest logit, and the bound for it: TOLERANCE, or for
+        frames what a change of all pixels by one grey level makes, because runtimes round in different ways.
+    """
+    worst, bound = 0.0, TOLERANCE
+    for example in examples(inputs, eval):
+        wanted = network(example)
+        scale = wanted.abs().max().clamp(min=1e-12)
+        error = float((file(example) - wanted).abs().max() / scale)
+        if isinstance(network, FrameInput):
+            change = float((network.changed_by_one_level(example) - wanted).abs().max() / scale)
+            # Frames that need no resizing must agree as clips do.
+            exact = min(example.shape[2:4]) == eval.resize and not eval.resize_width
+            if exact and error > TOLERANCE:
+                return error, TOLERANCE
+            bound = max(bound, change)
+        worst = max(worst, error)
+    return worst, bound
+
+
+def examples(inputs: Inputs, eval: Eval) -> Iterator[torch.Tensor]:
+    """Make random inputs of several batches and, where these are free, several sizes."""
+    generator = torch.Generator().manual_seed(0)
+    size, resize = eval.size, eval.resize
+    sizes = [(size, size)] * len(BATCHES)
+    if not inputs.size:
+        sizes = [(size, size), (size + STEP, size), (size, size + 2 * STEP)]
+    if inputs.kind == "frames":
+        sizes = [*FRAME_SIZES, (resize, resize * 4 // 3)]
+    for batch, (height, width) in zip(BATCHES, sizes, strict=True):
+        if inputs.kind == "frames":
+            # Blurred noise, as a shift by one pixel changes it by more than a rounding error does.
+            shape = (batch * inputs.frames, 3, height // 8, width // 8)
+            coarse = 255 * torch.rand(shape, generator=generator)
+            smooth = nn.functional.interpolate(coarse, (height, width), mode="bilinear")
+            clips = smooth.round().to(torch.uint8).unflatten(0, (batch, -1))
+            yield clips.permute(0, 1, 3, 4, 2).contiguous()
+        else:
+            yield torch.randn(batch, inputs.frames, inputs.channels, height, width, generator=generator)
