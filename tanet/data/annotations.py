@@ -6,6 +6,8 @@ The supported inputs are:
     ROOT/CLASS/video                     class folders; `val_fraction` of each class is used for validation
     text list                            lines `path label` or `path frames label`, the format of TSN and TSM
     CSV list                             columns path, label and, optionally, frames; others are ignored
+    CSV list                             columns path, start, end, label: parts of videos
+    JSON, CSV of AVA                     annotations in ActivityNet's or AVA's form (moment_lists.py)
     ROOT/{train,val,videos}.index.json   indexes of shards; each video keeps its path from before packing
 
 `tanet data index` writes CSV lists, and `tanet data pack` writes shards. A video is a file, or a folder of
@@ -22,11 +24,13 @@ from tanet.data.class_folders import find_sets, split_off_validation, videos_by_
 from tanet.data.flow_location import find_flows
 from tanet.data.list_files import read_class_names, read_lines, read_list
 from tanet.data.listed_video import ListedVideo
+from tanet.data.moment_lists import Role
 from tanet.data.samples import Sample, Split
 from tanet.data.shards.format import ShardEntry, shard_classes
 from tanet.errors import UserError, abbreviate
 from tanet.recipes.recipe import Data
 from tanet.runtime.events import Note, OnEvent, ignore
+from tanet.video.excerpt import split_part
 
 LEAK_WARNING = (
     "{root} has no val/ folder: {part:.0%} of each class was set aside for validation. Videos cut from one "
@@ -54,9 +58,8 @@ def read_split(data: Data, *, classes: Sequence[str] | None = None, seed: int = 
     elif classes is None and not (data.train or data.val):
         classes = shard_classes(Path(data.root)) or None
     if data.train or data.val:
-        (train, notes), (val, more) = (
-            _existing_videos(Path(name), data.root) if name else ([], []) for name in (data.train, data.val)
-        )
+        train, notes = _existing_videos(Path(data.train), data.root, "train") if data.train else ([], [])
+        val, more = _existing_videos(Path(data.val), data.root, "val") if data.val else ([], [])
         notes = [*notes, *more]
     else:
         train, val, notes = _folders(data, seed)
@@ -99,7 +102,7 @@ def read_test_samples(
         UserError: no videos are found, or a file or folder does not have the expected content.
     """
     if data.val:
-        entries, notes = _existing_videos(Path(data.val), data.root)
+        entries, notes = _existing_videos(Path(data.val), data.root, "val")
     elif seed is None:
         sets = find_sets(_root(data))
         entries, more = videos_by_class(sets.val or sets.train)
@@ -146,23 +149,25 @@ def listed_videos(list_: Path, *, root: str = "") -> list[Path]:
     return [entry.path for entry in _read_list(list_, root)[0]]
 
 
-def _existing_videos(path: Path, root: str) -> tuple[list[ListedVideo], list[str]]:
-    entries, notes = _read_list(path, root)
+def _existing_videos(path: Path, root: str, role: Role) -> tuple[list[ListedVideo], list[str]]:
+    entries, notes = _read_list(path, root, role)
     for number, entry in enumerate(entries, 1):
-        if not entry.path.exists():
+        if not split_part(entry.path)[0].exists():
             hint = "" if number > 1 else "; if the first line is a header, it must name path and label"
             raise UserError(f"{path}: entry {number}: no such video {entry.path}{hint}")
     return entries, notes
 
 
-def _read_list(path: Path, root: str) -> tuple[list[ListedVideo], list[str]]:
-    return read_list(path, base=Path(root) if root else path.parent)
+def _read_list(path: Path, root: str, role: Role = "train") -> tuple[list[ListedVideo], list[str]]:
+    return read_list(path, base=Path(root) if root else path.parent, role=role)
 
 
 def _doubts(train: list[ListedVideo], val: list[ListedVideo]) -> list[str]:
     """Return notes about videos that are in both the training and the validation set, or have two labels."""
     places = {part: _by_place(entries) for part, entries in (("train", train), ("val", val))}
-    both = sorted(places["train"].keys() & places["val"].keys())
+    # Two parts of one video show the same place and people.
+    files = [{str(split_part(place)[0]) for place in places[part]} for part in ("train", "val")]
+    both = sorted(files[0] & files[1])
     notes = []
     if both:
         notes.append(
@@ -199,7 +204,10 @@ def _drop_quarantined(
     path = Path(data.quarantine)
     base = Path(data.root) if data.root else path.parent
     named = {(base / line).absolute() for line in read_lines(path)}
-    kept_train, kept_val = ([e for e in part if e.path.absolute() not in named] for part in (train, val))
+    kept_train, kept_val = (
+        [e for e in part if not {e.path.absolute(), split_part(e.path.absolute())[0]} & named]
+        for part in (train, val)
+    )
     if len(kept_train) < bool(train) or len(kept_val) < bool(val):
         raise UserError(f"{path}: the quarantine list excludes all training videos or all test videos")
     gone = len(train) - len(kept_train), len(val) - len(kept_val)

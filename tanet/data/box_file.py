@@ -21,6 +21,7 @@ import torch
 
 from tanet.data.samples import Sample
 from tanet.errors import UserError
+from tanet.video.excerpt import split_part
 
 FORM = '{"size": [width, height], "frames": {"0": [[x1, y1, x2, y2]]}}'
 
@@ -73,6 +74,7 @@ class BoxFile:
 
     def find(self, video: str) -> VideoBoxes | None:
         """Return the boxes of a video; None if the file has none."""
+        video = str(split_part(video)[0])
         parts = PurePath(video).parts
         names = ["/".join(parts[start:]) for start in range(len(parts))] + [PurePath(video).stem]
         name = next((one for one in (video, *names) if one in self.videos), None)

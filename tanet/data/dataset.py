@@ -88,7 +88,11 @@ class TrainClips(Dataset[Any]):
         cut = _draw_crop(frames, data, flip=other is not None, generator=generator)
         make = defer_view if data.transform_on == "device" else transforms.train_view
         label = other if other is not None and cut.mirrored else sample.label
-        return make(frames, cut, size=data.size), label, self._boxes(sample, indices, frames, cut)
+        return (
+            make(frames, cut, size=data.size),
+            label,
+            self._boxes(sample, clip.first + indices, frames, cut),
+        )
 
     def _boxes(
         self, sample: Sample, indices: np.ndarray, frames: torch.Tensor, cut: transforms.CropSpec

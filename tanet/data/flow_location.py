@@ -15,6 +15,7 @@ from tanet.data.shards.format import SPLITS, ShardEntry, index_path, read_index
 from tanet.errors import UserError
 from tanet.recipes.recipe import Data
 from tanet.runtime.files import name_below, write_atomically
+from tanet.video.excerpt import split_part
 
 SETTINGS = "flow.json"
 """File beside stored flow that says how it was computed."""
@@ -57,6 +58,10 @@ def find_flows(videos: Sequence[ListedVideo], *, root: Path, flow: Path) -> list
         if (index := index_path(flow, split)).exists()
         for row in read_index(index)[0]
     }
+    if any(split_part(video.path)[1] for video in videos):
+        raise UserError(
+            f"{flow}: stored flow of parts of videos (start, end) is not read: leave out --data.flow"
+        )
     names = [flow_name(video.path, root) for video in videos]
     found = [packed.get(name, str(flow / name)) for name in names]
     if found and not any(isinstance(place, ShardEntry) or Path(place).exists() for place in found):

@@ -4,6 +4,9 @@ Each line is `path label` or `path frames label`, the format of TSN and TSM. The
 a comma or a semicolon. The first line may be a header with the names of the columns (path, label and,
 optionally, frames); other columns are ignored. A path may contain spaces. A label is a class name, or a
 number that counts from 0.
+
+The columns start and end (in seconds, or as hours:minutes:seconds), or start_frame and end_frame, select a
+part of a video. The end is not part of it. Files .json and lists of AVA are read by moment_lists.py.
 """
 
 import csv
@@ -13,13 +16,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tanet.data.listed_video import ListedVideo
+from tanet.data.moment_lists import Role, is_ava, read_activitynet, read_ava
 from tanet.errors import UserError, abbreviate
+from tanet.video.excerpt import Part, parse_time
 
 SEPARATORS = (",", ";", "\t")
 COLUMNS = {  # column → possible names of the column in a header
     "path": ("path", "video", "video_path", "file", "filename", "file_path", "filepath"),
     "label": ("label", "class", "action", "target", "category"),
     "frames": ("frames", "num_frames", "n_frames", "nframes"),
+    "start": ("start", "start_time", "t_start", "start_timestamp", "begin"),
+    "end": ("end", "end_time", "t_end", "stop_timestamp", "end_timestamp", "stop"),
+    "start_frame": ("start_frame",),
+    "end_frame": ("end_frame", "stop_frame"),
 }
 NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?")
 
@@ -31,6 +40,8 @@ class Row:
     path: str
     label: str
     frames: str | None = None
+    part: tuple[str, str, bool] | None = None
+    """Start, end, and whether they are frames; "" for the start or the end of the video."""
 
 
 def read_lines(path: Path) -> list[str]:
@@ -69,20 +80,25 @@ def read_class_names(path: Path) -> list[str]:
     return names
 
 
-def read_list(path: Path, *, base: Path) -> tuple[list[ListedVideo], list[str]]:
+def read_list(path: Path, *, base: Path, role: Role = "train") -> tuple[list[ListedVideo], list[str]]:
     """Read the videos in a text or CSV list. Also return notes for the user about unusual labels.
 
     Args:
         path: path of the list.
         base: folder that the paths in the list are relative to.
+        role: subset to read of annotations in ActivityNet's form.
 
     Raises:
         UserError: the list cannot be read, is empty, or has a line in an unknown format.
     """
+    if path.suffix.lower() == ".json":
+        return read_activitynet(path, base=base, role=role)
     lines = read_lines(path)
     if not lines:
         raise UserError(f"{path}: the list is empty")
     separator = _separator(lines[0], path)
+    if separator == "," and is_ava(lines[0].split(",")):
+        return read_ava(path, base=base)
     rows = _rows_by_words(lines, path, base) if separator is None else _rows_by_cells(lines, path, separator)
     if not rows:
         raise UserError(f"{path}: the list is empty")
@@ -94,8 +110,10 @@ def read_list(path: Path, *, base: Path) -> tuple[list[ListedVideo], list[str]]:
             raise UserError(
                 f"{path}: entry {number}: the number of frames must be a positive integer, not '{row.frames}'"
             )
-        label = _whole_number(row.label, f"{path}: entry {number} ({row.path})")
-        videos.append(ListedVideo(base / row.path, label, int(row.frames) if row.frames else None))
+        place = f"{path}: entry {number} ({row.path})"
+        label = _whole_number(row.label, place)
+        video = Path(f"{base / row.path}{_fragment(row, place)}")
+        videos.append(ListedVideo(video, label, int(row.frames) if row.frames else None))
     changed = sum(video.label != row.label for video, row in zip(videos, rows, strict=True))
     notes = [f"{path}: {changed} labels such as 1.0 were read as the numbers 1, …"] if changed else []
     return videos, notes
@@ -168,7 +186,31 @@ def _columns_of(cells: list[str], path: Path) -> dict[str, int]:
 
 def _row(cells: list[str], columns: dict[str, int]) -> Row:
     found = {name: cells[place] if place < len(cells) else "" for name, place in columns.items()}
-    return replace(Row(found["path"], found["label"]), frames=found.get("frames") or None)
+    row = replace(Row(found["path"], found["label"]), frames=found.get("frames") or None)
+    for first, last, in_frames in (("start", "end", False), ("start_frame", "end_frame", True)):
+        if found.get(first) or found.get(last):
+            return replace(row, part=(found.get(first, ""), found.get(last, ""), in_frames))
+    return row
+
+
+def _fragment(row: Row, place: str) -> str:
+    """Return the part of a video that a row selects, as the end of a path; "" for the whole video.
+
+    Raises:
+        UserError: start or end cannot be read, or the row also has a number of frames.
+    """
+    if row.part is None:
+        return ""
+    start, end, in_frames = row.part
+    try:
+        part = Part(parse_time(start or "0"), parse_time(end) if end else None, in_frames)
+    except ValueError as error:
+        raise UserError(f"{place}: start and end must be seconds or h:m:s, not '{start}', '{end}'") from error
+    if part.end is not None and part.end <= part.start:
+        raise UserError(f"{place}: the end, {end}, must come after the start, {start or 0}")
+    if row.frames:
+        raise UserError(f"{place}: a list has start and end, or a number of frames, not both")
+    return part.fragment()
 
 
 def _whole_number(label: str, place: str) -> str:

@@ -21,6 +21,7 @@ from tanet.data.shards.read import open_packed_video
 from tanet.errors import UserError
 from tanet.recipes.recipe import Data
 from tanet.video import Video, VideoError, open_video
+from tanet.video.excerpt import Excerpt
 from tanet.video.frame_folder import PictureFolder
 
 IS_FLOW = "optical flow, and the network takes RGB frames"
@@ -70,6 +71,8 @@ def flow_of(video: Video, data: Data) -> FlowVideo:
     """
     if isinstance(video, FlowVideo):
         return video
+    if isinstance(video, Excerpt) and isinstance(video.whole, PictureFolder) and find_flow(video.whole.path):
+        raise VideoError(video.path, "stored flow of a part of a video is not read")
     if isinstance(video, PictureFolder) and (files := find_flow(video.path)):
         return FlowFolder(video.path, files)
     width, height = data.flow_size
@@ -87,7 +90,8 @@ def stream_of(video: Video, data: Data, *, flows: int) -> Video:
 
 def check_rgb(video: Video) -> Video:
     """Return an opened video. Raise VideoError if it is optical flow."""
-    if isinstance(video, PictureFolder) and holds_only_flow(video.path):
+    whole = video.whole if isinstance(video, Excerpt) else video
+    if isinstance(whole, PictureFolder) and holds_only_flow(whole.path):
         raise VideoError(video.path, IS_FLOW)
     return not_packed_flow(video)
 

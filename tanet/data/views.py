@@ -51,7 +51,9 @@ def read_views_with_boxes(
     boxes = None
     if data.boxes:
         file, (height, width) = read_boxes(data.boxes), clips.shape[2:4]
-        found = boxes_of_frames(file.find(name), indices, height=height, width=width, most=file.most)
+        found = boxes_of_frames(
+            file.find(name), indices + video.first, height=height, width=width, most=file.most
+        )
         boxes = view_boxes(found, height=height, width=width, eval=eval)
         if boxes_needed and not ((boxes[..., 2:] - boxes[..., :2]).amin(-1) > 0).any():
             raise UserError(

@@ -11,6 +11,7 @@
     array_layout.py   layouts of arrays → channels last
     array_values.py   values of arrays → uint8
     picture_list.py   single pictures: arrays, PIL pictures, decoded frames, picture files
+    excerpt.py        a part of a video: match.mp4#t=12.5,15
     video_source.py   opens any of these
     frame_to_rgb.py   a decoded frame → RGB
 
@@ -24,6 +25,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from tanet.video.base import DamagedVideo, Video, VideoError, VideoInfo
+from tanet.video.excerpt import Excerpt, split_part
 from tanet.video.frame_array import FrameArray
 from tanet.video.frame_folder import PICTURE_SUFFIXES, PictureFolder
 from tanet.video.packet_index import STORES_TIMES
@@ -53,7 +55,8 @@ def open_video(
     """Open a video file, a folder of frame pictures, a .npy file of frames, or the bytes of a video file.
 
     Args:
-        source: a path, or the content of a file.
+        source: a path, or the content of a file. A path may end in the part to read: "match.mp4#t=12.5,15"
+            (excerpt.py).
         name: name of the video in errors. By default, this is its path, or "video in memory" for bytes.
         keep_packets: whether the packets of a file may stay in memory. For one pass over a long video, they
             need not.
@@ -69,6 +72,14 @@ def open_video(
     except OSError as error:  # for example, the name is too long
         raise VideoError(name or path, error.strerror or "cannot be opened") from error
     if not exists:
+        whole, part = split_part(path)
+        if part:
+            video = open_video(whole, name=name and whole, keep_packets=keep_packets)
+            try:
+                return Excerpt(video, part, name=path)
+            except VideoError:
+                video.close()
+                raise
         raise VideoError(name or path, "no such file or folder")
     if path.is_dir():
         return PictureFolder(path)

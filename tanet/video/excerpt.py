@@ -1,0 +1,142 @@
+"""Part of a video, in the place of a video.
+
+    match.mp4#t=12.5,15          the frames displayed from 12.5 s up to, but not including, 15 s
+    match.mp4#t=12.5             the frames from 12.5 s to the end
+    frames_of_match#frames=300,450      frames 300 … 449
+
+The form with t is that of media fragments (W3C, Media Fragments URI 1.0). Times count from the first frame,
+in seconds or as [hours:]minutes:seconds.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tanet.video.base import DamagedVideo, Video, VideoError, VideoInfo
+
+FRAGMENT = re.compile(r"#(t|frames)=([0-9:.]*)(?:,([0-9:.]+))?$")
+CLOSE = 1e-4
+"""Times that differ by less, in seconds, are equal: lists round them."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Part of a video, in seconds or in frames."""
+
+    start: float
+    end: float | None
+    """The part ends before this time or frame; None for the end of the video."""
+    in_frames: bool = False
+
+    def fragment(self) -> str:
+        """Return the part as the end of a path."""
+        ends = [_text(self.start), *([] if self.end is None else [_text(self.end)])]
+        return f"#{'frames' if self.in_frames else 't'}={','.join(ends)}"
+
+    def frames_of(self, video: Video) -> range:
+        """Return the numbers of the part's frames.
+
+        Raises:
+            VideoError: the part lies outside the video.
+        """
+        if self.in_frames:
+            found = range(int(self.start), video.frames if self.end is None else int(self.end))
+            found = found[: max(0, video.frames - found.start)]
+            what = f"frame {int(self.start)} in a video of {video.frames} frames"
+        else:
+            times = video.times()
+            first = int(np.searchsorted(times, self.start - CLOSE))
+            last = len(times) if self.end is None else int(np.searchsorted(times, self.end - CLOSE))
+            # A part that is shorter than the distance of two frames is the frame displayed at its start.
+            found = range(first, last) if last > first else range(first - 1, first)
+            length = len(times) * (float(times[-1]) / max(1, len(times) - 1) if len(times) > 1 else 0.0)
+            what = f"time {_text(self.start)} s in a video of {length:.1f} s"
+            found = found if self.start < length + CLOSE or first == 0 else range(0)
+        if not found:
+            raise VideoError(video.path, f"there is no {what}")
+        return found
+
+
+def split_part(path: str | Path) -> tuple[Path, Part | None]:
+    """Split the path of a part of a video into the path of the video and the part.
+
+    A path without a part, or of an existing file, is returned as it is, with None.
+    """
+    match = FRAGMENT.search(str(path))
+    if match is None or Path(path).exists():
+        return Path(path), None
+    unit, start, end = match.groups()
+    try:
+        part = Part(parse_time(start or "0"), None if end is None else parse_time(end), unit == "frames")
+    except ValueError:
+        return Path(path), None
+    return Path(str(path)[: match.start()]), part
+
+
+def parse_time(text: str) -> float:
+    """Parse seconds, or [hours:]minutes:seconds.
+
+    Raises:
+        ValueError: the text is neither, or is negative.
+    """
+    seconds = 0.0
+    for number in text.split(":"):
+        seconds = 60 * seconds + float(number)
+    if not 0 <= seconds < float("inf"):
+        raise ValueError(text)
+    return seconds
+
+
+def _text(number: float) -> str:
+    return f"{number:.3f}".rstrip("0").rstrip(".")
+
+
+class Excerpt(Video):
+    """Part of an opened video. `close` closes the video.
+
+    Args:
+        whole: the video.
+        part: the part.
+        name: path of the part in messages.
+
+    Raises:
+        VideoError: the part lies outside the video.
+    """
+
+    def __init__(self, whole: Video, part: Part, *, name: Path) -> None:
+        self.whole, self.path, self.fps = whole, name, whole.fps
+        found = part.frames_of(whole)
+        self.first, self.frames = found.start, len(found)
+
+    @property
+    def info(self) -> VideoInfo:
+        """Number of frames of the part, frame rate and size of the video."""
+        whole = self.whole.info
+        return VideoInfo(self.frames, whole.fps, whole.height, whole.width)
+
+    def times(self) -> np.ndarray:
+        """Return when each frame is displayed, in seconds after the first frame of the part."""
+        times = self.whole.times()[self.first : self.first + self.frames]
+        return times - times[0]
+
+    def close(self) -> None:
+        """Close the video."""
+        self.whole.close()
+
+    def _passes(self, numbers: np.ndarray) -> Iterator[np.ndarray]:
+        for part in self.whole._passes(numbers + self.first):
+            yield part - self.first
+
+    def _pixels(self, numbers: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        try:
+            for number, pixels in self.whole._pixels([number + self.first for number in numbers]):
+                yield number - self.first, pixels
+        except DamagedVideo as damage:
+            self.frames = max(0, damage.frames - self.first)
+            raise DamagedVideo(self.path, damage.cause, self.frames) from damage
+        finally:
+            self.notes = self.whole.notes
