@@ -21,6 +21,7 @@ from tanet.data import frame_sampling
 from tanet.data.views import cut_views
 from tanet.errors import UserError
 from tanet.recipes.recipe import Eval, Recipe
+from tanet.runtime.device import return_freed_memory
 from tanet.video import DamagedVideo, Video
 
 BLOCK = 16
@@ -136,6 +137,7 @@ def read_windows(
         DamagedVideo: the video ends early. The windows before have been yielded.
         VideoError: a frame cannot be read.
     """
+    return_freed_memory()
     flows, count = recipe.model.flows_per_frame, video.frames
     offsets = np.arange(max(1, flows))
     needed = np.unique(np.minimum(windows.indices[..., None] + offsets, count - 1))

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+from contextlib import suppress
 from functools import cache
 from typing import Literal
 
@@ -96,6 +97,15 @@ def keep_freed_memory() -> None:
     at_once, mapped = -1, -4  # numbers of the glibc options M_TRIM_THRESHOLD and M_MMAP_MAX
     mallopt(at_once, 2**31 - 1)
     mallopt(mapped, 0)
+
+
+def return_freed_memory() -> None:
+    """Return freed memory to the operating system once, in spite of `keep_freed_memory`. Only glibc can.
+
+    What has been read of a long video before its first frame leaves megabytes that nothing later fits into.
+    """
+    with suppress(OSError, TypeError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def autocast(device: torch.device, precision: Literal["float32", "bfloat16"]) -> torch.autocast:
