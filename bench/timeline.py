@@ -4,7 +4,8 @@
 
 `plain` is the fraction of frames that windows side by side label correctly, `right` that of the default
 timeline with overlapping windows; each series joins 30 clips. For the long video, the command runs in a
-process of its own, three times; the medians count. `memory_mb` is how much more memory it needs at its peak than for a video of two minutes.
+process of its own, three times, and the medians count; `memory_mb` is how much more memory it needs at its
+peak than for a video of two minutes.
 """
 
 import argparse

@@ -12,7 +12,6 @@ import argparse
 from typing import Any
 
 import numpy as np
-import torch
 
 import tanet
 
@@ -28,8 +27,8 @@ def decode(row: dict[str, Any], recipe: tanet.Recipe) -> dict[str, Any]:
 class Label:
     """Add label and score to a batch of rows. Each worker loads the network once."""
 
-    def __init__(self, model: str) -> None:
-        self.model = tanet.load(model, device="cuda" if torch.cuda.is_available() else "cpu")
+    def __init__(self, model: str, device: str) -> None:
+        self.model = tanet.load(model, device=device)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Classify the readable videos of a batch."""
@@ -37,9 +36,7 @@ class Label:
         labels, scores = [""] * count, np.zeros(count, np.float32)
         good = [number for number in range(count) if not batch["error"][number]]
         if good:
-            found = tanet.classify(
-                [torch.from_numpy(batch["views"][number].copy()) for number in good], self.model
-            )
+            found = tanet.classify([batch["views"][number] for number in good], self.model)
             for number, (score, label) in zip(good, zip(*found.max(1), strict=True), strict=True):
                 labels[number], scores[number] = self.model.classes[int(label)], float(score)
         return {"path": batch["path"], "label": np.array(labels), "score": scores, "error": batch["error"]}
@@ -60,9 +57,9 @@ def main() -> None:
     rows = rows.map(decode, fn_kwargs={"recipe": recipe})
     rows = rows.map_batches(
         Label,
-        fn_constructor_kwargs={"model": flags.model},
+        fn_constructor_kwargs={"model": flags.model, "device": "cuda" if flags.gpus else "cpu"},
         batch_size=16,
-        concurrency=max(1, flags.gpus),
+        compute=ray.data.ActorPoolStrategy(size=max(1, flags.gpus)),
         num_gpus=1 if flags.gpus else 0,
     )
     rows.write_csv(flags.out)

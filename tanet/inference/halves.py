@@ -8,6 +8,7 @@ examples/label_with_ray.py labels a million videos with them.
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from tanet.checkpoints.checkpoint import Checkpoint
@@ -49,16 +50,21 @@ def views(video: VideoSource, model: Checkpoint | Recipe) -> torch.Tensor:
             opened.close()
 
 
-def classify(views: torch.Tensor | Sequence[torch.Tensor], model: Checkpoint) -> torch.Tensor:
+def classify(views: torch.Tensor | Sequence[torch.Tensor | np.ndarray], model: Checkpoint) -> torch.Tensor:
     """Compute the probabilities of the classes of videos from their views.
 
     Args:
-        views: views of B videos, uint8 [B, V·crops, T, C, S, S], or a list of the views of each video.
+        views: views of B videos, uint8 [B, V·crops, T, C, S, S], or a list of the views of each video
+            (tensors or NumPy arrays).
         model: checkpoint with its network on the device to use. The network is set to evaluation mode.
 
     Returns:
         float32 [B, classes] on the CPU. The classes are `model.classes`.
     """
-    batch = views if isinstance(views, torch.Tensor) else torch.stack(list(views))
+    batch = (
+        views
+        if isinstance(views, torch.Tensor)
+        else torch.stack([torch.tensor(view) if isinstance(view, np.ndarray) else view for view in views])
+    )
     scorer = Scorer(model.network.eval(), eval=model.recipe.eval, precision=model.recipe.optim.precision)
     return scorer(batch)

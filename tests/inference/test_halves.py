@@ -1,6 +1,9 @@
 """The two halves of predict give its answer, also in the functions of the example for Ray."""
 
+import csv
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -52,8 +55,27 @@ def test_example_for_ray_answers_and_keeps_errors(model, tmp_path):
         "views": np.array([*(row["views"] for row in rows), None], object)[:-1],
         "error": np.array([row["error"] for row in rows]),
     }
-    found = example["Label"](str(tmp_path / "model.safetensors"))(batch)
+    found = example["Label"](str(tmp_path / "model.safetensors"), "cpu")(batch)
     assert found["label"][0] == tanet.predict(paths[0], model).label
     assert found["label"][1] == ""
     assert "no such file" in found["error"][1]
     assert found["score"][2] == pytest.approx(tanet.predict(paths[2], model).score, abs=1e-5)
+
+
+@pytest.mark.long
+def test_example_runs_in_ray(model, tmp_path):
+    pytest.importorskip("ray")
+    checkpoint.save(tmp_path / "model.safetensors", model)
+    (tmp_path / "videos.txt").write_text(f"{make(tmp_path / '0.mp4')}\n{tmp_path / 'none.mp4'}\n")
+    words = [
+        EXAMPLE,
+        tmp_path / "videos.txt",
+        tmp_path / "answers",
+        "--model",
+        tmp_path / "model.safetensors",
+    ]
+    subprocess.run([sys.executable, *map(str, words)], check=True, cwd=EXAMPLE.parents[1])
+    rows = [row for file in (tmp_path / "answers").iterdir() for row in csv.DictReader(file.open())]
+    found = {row["path"]: row for row in rows}
+    assert found[str(tmp_path / "0.mp4")]["label"] == tanet.predict(tmp_path / "0.mp4", model).label
+    assert "no such file" in found[str(tmp_path / "none.mp4")]["error"]
