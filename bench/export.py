@@ -1,10 +1,10 @@
-"""Compare exported networks with the networks themselves: every temporal module and every family, narrow.
+"""Compare exported files with their networks, for all temporal modules and families, with few channels.
 
     pip install 'tanet[onnx]' && python -m bench export [--names tam slowfast] [--any-size] [--to onnx pt2]
-    python -m bench export --names tanet-r50 slowfast-r50 x3d-m --size 224       as published, not narrow
+    python -m bench export --names tanet-r50 slowfast-r50 x3d-m --size 224    # as published
 
 `error` is the largest error of a logit, relative to the largest logit, over batches of 1, 2 and 5 clips;
-`seconds` are those of export and comparison.
+`seconds` is the time to export and compare; `cause` says why an export failed.
 """
 
 import argparse

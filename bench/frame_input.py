@@ -1,9 +1,9 @@
-"""Compare the preparation of frames inside an exported network with that of tests, for many frame sizes.
+"""Compare resizing and cropping inside exported networks with that of `tanet test`, for many frame sizes.
 
     pip install 'tanet[onnx,openvino]' && python -m bench frame_input
 
-`error` is the largest difference of a pixel, in grey levels of 255, between the views that the file makes and
-those of `tanet.data`, for a photograph-like picture; `mean_error` is the mean difference.
+`error` is the largest difference of a pixel, in grey levels (0 … 255), between the views that the file makes
+and those of `tanet test`, for random pictures with detail of all scales; `mean_error` is the mean difference.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
     pip install 'tanet[openvino]' && make demo && python -m bench int8
 
-Scales are chosen from the demo's training videos. `top1` and `top1_float32` are accuracies in % on `videos`
-videos that were drawn with another seed; `same_label` is the fraction with the same label, in %.
+Scales are chosen with the demo's training videos. `top1` and `top1_float32` are accuracies in % on `videos`
+new videos (another seed); `same_label` is the percentage of videos that get the same label from both.
 """
 
 import argparse

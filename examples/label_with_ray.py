@@ -3,9 +3,10 @@
     pip install 'ray[data]'
     python examples/label_with_ray.py videos.txt answers/ --model i3d-k400 --gpus 4
 
-videos.txt has one path a line, which all machines can read. An unreadable video gets a row with its error. On
-one machine, `tanet predict --csv` is simpler. On several machines without Ray, split the list, and run one
-`tanet predict` in each task of a Slurm array.
+videos.txt lists one path per line; every machine must be able to read these paths. --gpus is the number of
+GPUs, each with a worker; 0, the default, classifies with one worker on the CPU. The files in answers/ have
+the columns path, label, score and error. On one machine, `tanet predict --csv` is simpler. On several
+machines without Ray, split the list, and run one `tanet predict` in each task of a Slurm array.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import tanet
 
 
 def decode(row: dict[str, Any], recipe: tanet.Recipe) -> dict[str, Any]:
-    """Add the views of a video to its row, or the error."""
+    """Read the test clips of a video (uint8), or say why it cannot be read."""
     try:
         return {"path": row["path"], "views": tanet.views(row["path"], recipe).numpy(), "error": ""}
     except tanet.UserError as error:

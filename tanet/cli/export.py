@@ -17,38 +17,38 @@ from tanet.inference.export.quantize import export_int8
 
 @dataclass(frozen=True)
 class ExportFlags:
-    """Export a network to ONNX, PyTorch (.pt2), ExecuTorch (.pte) or OpenVINO, and prove the file.
+    """Export a network to ONNX, PyTorch (.pt2), ExecuTorch (.pte) or OpenVINO, and check the file.
 
     Examples:
 
-      tanet export best.safetensors                       best.onnx
-      tanet export tsm-r50-k400 tsm.pte                   for phones
-      tanet export best.safetensors --input frames        any video frames
+      tanet export best.safetensors                  # writes best.onnx
+      tanet export tsm-r50-k400 tsm.pte              # for phones
+      tanet export best.safetensors --input frames   # takes frames of any size
       tanet predict best.onnx jump.mp4
 
-    The file gives logits. The number of clips is free (1 for .pte), the number of frames per clip is fixed.
-    Recipe, class names and normalisation are in its metadata. Its runtime runs it on random clips of three
-    batches, and it is deleted if it differs from the network.
+    The output is logits. A file takes any number of clips (.pte: one), each with as many frames as in
+    training. Its metadata has recipe, class names and normalisation. The command runs the file on random
+    inputs and deletes it if its logits differ from the network's.
     """
 
     checkpoint: CheckpointPath
     """Checkpoint, name of published weights, or hf://user/name."""
     out: Annotated[
-        Positional[Path | None], arg(metavar="OUT", help_behavior_hint="(default: CHECKPOINT's)")
+        Positional[Path | None], arg(metavar="OUT", help_behavior_hint="(default: by CHECKPOINT)")
     ] = None
-    """File to write. Without it, the name is the checkpoint's with another suffix."""
+    """File to write. Default: the checkpoint's name, with the suffix of the format."""
     to: Annotated[FormatName | None, arg(help_behavior_hint="(default: by OUT, or onnx)")] = None
     """Format. onnx needs pip install 'tanet[onnx]', pte 'tanet[executorch]', openvino 'tanet[openvino]'."""
     input: InputKind = "clips"
     """clips: normalised, float32 [B, T, C, H, W]. frames: as decoded, uint8 [B, T, H, W, 3], of any size; the
     file resizes, crops and normalises them."""
     size: Annotated[int | None, arg(metavar="PIXELS", help_behavior_hint="(default: the recipe's)")] = None
-    """Side of the frames, in pixels."""
+    """Height and width of the clips, or of the crop that the file cuts from frames, in pixels."""
     any_size: bool = False
-    """Make height and width of clips free, too. The export then takes minutes."""
+    """Let clips have any height and width (not .pte). The export then takes about a minute longer."""
     int8: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="")] = None
-    """Quantize to int8 (openvino only). FOLDER has labelled videos, as for training; the command tells the
-    accuracy on those held out, before and after."""
+    """Quantize to int8 (openvino, clips). FOLDER has labelled videos, as for training. The command reports
+    the accuracies of int8 and float32."""
 
 
 def run(args: list[str]) -> int:

@@ -48,9 +48,10 @@ class TimelineFlags:
     hop: Length = None
     """Distance between two windows. Default: half a window."""
     margin: float = 0.1
-    """Lead in probability that another label needs to take over."""
+    """How far another label's probability must lead before the label changes."""
     shortest: float = 0.0
-    """Shortest segment, in seconds. Shorter ones go to a neighbour. 0: half a window."""
+    """Minimum length in seconds. Shorter segments are merged into the more probable neighbour. 0: half a
+    window."""
     threshold: float = 0.0
     """Leave out segments with a lower mean probability."""
     top: int = 0

@@ -1,11 +1,11 @@
-"""Read lists of moments in long videos: ActivityNet's annotations, and lists in the form of AVA's.
+"""Read annotations of parts of long videos, in the formats of ActivityNet and AVA.
 
     ActivityNet    {"database": {"NAME": {"subset": "training", "annotations": [{"segment": [12.5, 15.0],
-                   "label": "Surfing"}]}}}; THUMOS-14, HACS and FineAction come in this form, too
+                   "label": "Surfing"}]}}}; THUMOS-14, HACS and FineAction are available in this format
     AVA            NAME,second,x1,y1,x2,y2,class[,person]; classes count from 1
 
-Each annotation becomes a part of a video (video/excerpt.py). NAME is the name of a file or folder below the
-folder of the videos, without suffix; ActivityNet's files may begin with "v_".
+Each annotation becomes a part of a video (video/excerpt.py). NAME is a file name without its suffix, or a
+folder name, anywhere below the folder of the videos; a prefix "v_" is ignored.
 """
 
 import csv
@@ -20,23 +20,28 @@ from tanet.errors import UserError, abbreviate
 from tanet.video.excerpt import Part
 
 Role = Literal["train", "val"]
-SUBSETS: dict[Role, tuple[str, ...]] = {
-    "train": ("training", "train"),
-    "val": ("validation", "val", "testing", "test"),
+SUBSETS = {
+    "training": "train",
+    "train": "train",
+    "validation": "val",
+    "val": "val",
+    "testing": "test",
+    "test": "test",
 }
-"""Names of the subsets for training and validation, the likeliest first."""
+"""Names of subsets → what they are."""
 AVA_SECONDS = 3.0
 """Length of a part around an annotated second: that of AVA's own segments."""
 Found = tuple[list[ListedVideo], list[str]]
 
 
 def read_activitynet(path: Path, *, base: Path, role: Role) -> Found:
-    """Read annotations in ActivityNet's form.
+    """Read annotations in ActivityNet's format.
 
     Args:
         path: the file.
         base: folder of the videos.
-        role: which subset to read. If the file has no subset of this kind, all of its videos are read.
+        role: which subset to read: training or validation. THUMOS-14 has no training subset: its validation
+            subset is for training, and its test subset for validation. A file with one subset is read whole.
 
     Returns:
         The parts of the videos, and notes on what was left out.
@@ -46,17 +51,29 @@ def read_activitynet(path: Path, *, base: Path, role: Role) -> Found:
     """
     try:
         database = json.loads(path.read_bytes())["database"]
-        subsets = {str(video.get("subset", "")).lower() for video in database.values()}
-        wanted = next(({name} for name in SUBSETS[role] if name in subsets), subsets)
+        wanted = _subset({_kind(video) for video in database.values()}, role)
         moments = [
             (name, Part(*_segment(annotation["segment"])), str(annotation["label"]))
             for name, video in database.items()
-            if str(video.get("subset", "")).lower() in wanted
+            if wanted in (None, _kind(video))
             for annotation in video.get("annotations", ())
         ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: not annotations in ActivityNet's form: {error!r:.100}") from error
+        raise UserError(f"{path}: not annotations in ActivityNet's format: {error!r:.100}") from error
     return _located(moments, path=path, base=base)
+
+
+def _kind(video: dict[str, Any]) -> str:
+    return SUBSETS.get(str(video.get("subset", "")).lower(), "")
+
+
+def _subset(kinds: set[str], role: Role) -> str | None:
+    """Return the subset to read of those that a file has; None for the whole file."""
+    if len(kinds) < 2:
+        return None
+    if "train" in kinds:
+        return "train" if role == "train" else "val" if "val" in kinds else "test"
+    return {"train": "val", "val": "test"}[role]
 
 
 def _segment(values: Any) -> tuple[float, float]:
@@ -72,7 +89,7 @@ def is_ava(cells: list[str]) -> bool:
 
 
 def read_ava(path: Path, *, base: Path) -> Found:
-    """Read a list in AVA's form: one part of AVA_SECONDS for each video, second and class.
+    """Read a list in AVA's format: each pair of second and class becomes a part of AVA_SECONDS seconds.
 
     Boxes are not used. Seconds without a class are left out.
 
@@ -88,7 +105,7 @@ def read_ava(path: Path, *, base: Path) -> Found:
                 second, label = float(cells[1]), int(cells[6]) - 1
             except ValueError as error:
                 raise UserError(
-                    f"{path}: line {number}: not a line in AVA's form: {','.join(cells)}"
+                    f"{path}: line {number}: not a line in AVA's format: {','.join(cells)}"
                 ) from error
             part = Part(max(0.0, second - AVA_SECONDS / 2), second + AVA_SECONDS / 2)
             moments[cells[0].strip(), second, str(label)] = part
@@ -96,7 +113,7 @@ def read_ava(path: Path, *, base: Path) -> Found:
     found, notes = _located(listed, path=path, base=base)
     several = len(moments) - len({(name, second) for name, second, _ in moments})
     if several:
-        notes.append(f"{path}: {several} seconds have a further class; each class is a video of its own")
+        notes.append(f"{path}: {several} seconds have several classes: each class becomes a part of its own")
     return found, notes
 
 

@@ -1,8 +1,8 @@
-"""Features of a long video: what enters the classifier, for windows over the video.
+"""Features of a long video: the input of the network's last layer, one row for each window.
 
     row i = features(window i)    [N, C], with several crops [N, crops, C]
 
-Detectors of actions in time, such as ActionFormer and OpenTAD, read such features. The time of row i is the
+Temporal action detectors such as ActionFormer and OpenTAD read such features. The time of row i is the
 centre of its window.
 """
 
@@ -55,9 +55,9 @@ def extract(
     Args:
         video: an opened video.
         model: checkpoint with its network on the device to use.
-        window: length of a window; None for that of the training, see `default_window`.
+        window: length of a window; None for the length in training, see `default_window`.
         stride: distance between the starts of two windows; None for the window's length.
-        eval: crops of the frames and number of windows per forward pass; None for those of the recipe.
+        eval: crops of each frame, and views per forward pass; None takes the recipe's.
         mean_over_crops: whether features are averaged over the crops.
 
     Raises:

@@ -1,10 +1,12 @@
 """What happens when in a long video: windows over the video are scored, and their scores become segments.
 
-    p(cell) = Σ w · p(window) / Σ w     over the windows that cover the cell
+The video is divided into cells, one for each hop from window to window. The probabilities of a cell are the
+weighted mean over the windows that cover it:
 
-The weight w of a window is 1 in its centre and falls to 0 at its ends. Cells are as long as the hop of the
-windows. The label changes only if another label leads by a margin (hysteresis). Segments that are too short
-go to the more probable of their neighbours.
+    p(cell) = Σ w · p(window) / Σ w
+
+The weight w of a window is 1 in its centre and falls to 0 at its ends. The label changes only if another
+label leads by a margin (hysteresis). Segments that are too short go to the more probable of their neighbours.
 """
 
 from dataclasses import dataclass, replace
@@ -57,7 +59,7 @@ class Rules:
     """How scores become segments."""
 
     margin: float = 0.1
-    """Lead in probability that another label needs to take over."""
+    """How far another label's probability must lead before the label changes."""
     shortest: float = 0.0
     """Shortest segment, in seconds; 0 for half a window."""
     threshold: float = 0.0
@@ -84,10 +86,10 @@ def timeline(
     Args:
         video: an opened video.
         model: checkpoint with its network on the device to use.
-        window: length of a window; None for that of the training, see `default_window`.
+        window: length of a window; None for the length in training, see `default_window`.
         hop: distance between the starts of two windows; None for half a window.
         rules: how scores become segments.
-        eval: crops of the frames and number of windows per forward pass; None for those of the recipe.
+        eval: crops of each frame, and views per forward pass; None takes the recipe's.
 
     Raises:
         VideoError: the video cannot be read.

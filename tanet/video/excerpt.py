@@ -1,8 +1,8 @@
-"""Part of a video, in the place of a video.
+"""A part of a video, which can be used like a whole video.
 
-    match.mp4#t=12.5,15          the frames displayed from 12.5 s up to, but not including, 15 s
-    match.mp4#t=12.5             the frames from 12.5 s to the end
-    frames_of_match#frames=300,450      frames 300 … 449
+    match.mp4#t=12.5,15         the frames displayed from 12.5 s up to, but not including, 15 s
+    match.mp4#t=12.5            the frames from 12.5 s to the end
+    match.mp4#frames=300,450    frames 300 … 449; also of a folder of frames
 
 The form with t is that of media fragments (W3C, Media Fragments URI 1.0). Times count from the first frame,
 in seconds or as [hours:]minutes:seconds.
@@ -20,7 +20,7 @@ from tanet.video.base import DamagedVideo, Video, VideoError, VideoInfo
 
 FRAGMENT = re.compile(r"#(t|frames)=([0-9:.]*)(?:,([0-9:.]+))?$")
 CLOSE = 1e-4
-"""Times that differ by less, in seconds, are equal: lists round them."""
+"""In seconds. Closer times count as equal, because lists round them."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Part:
 
 
 def split_part(path: str | Path) -> tuple[Path, Part | None]:
-    """Split the path of a part of a video into the path of the video and the part.
+    """Split a path such as match.mp4#t=1,2 into the video and the part.
 
     A path without a part, or of an existing file, is returned as it is, with None.
     """

@@ -1,1 +1,1 @@
-"""Exported networks: files of other runtimes, as `tanet export` writes them, opened and run."""
+"""Open and run the files that `tanet export` writes."""

@@ -2,12 +2,12 @@
 
     format       file             runtime                        where it runs
     onnx         .onnx            onnxruntime and many others    servers, browsers, phones
-    pt2          .pt2             PyTorch (AOTInductor)          Python and C++, the kind of CPU that made it
+    pt2          .pt2             PyTorch (AOTInductor)          Python and C++, on CPUs like the exporter's
     pte          .pte             ExecuTorch (XNNPACK)           phones and small devices
     openvino     .xml and .bin    OpenVINO                       Intel CPUs and GPUs
 
-Each file carries what a checkpoint carries beside the weights, as JSON with the key `tanet`: recipe, input
-specification, class names, and under `export` the input that it takes (`Inputs`).
+Each file stores the recipe, the input specification and the class names as JSON under the key `tanet`, as a
+checkpoint does; under `export`, the JSON has the input that the file takes (`Inputs`).
 """
 
 import json
@@ -76,7 +76,7 @@ class ExportedFile(Protocol):
 
 
 def format_of(path: Path) -> Format | None:
-    """Return the format of an exported network by the suffix of its name, or None if it has another one."""
+    """Return the format that a file's suffix stands for, or None if it stands for none."""
     for found in FORMATS.values():
         if path.suffix.lower() == found.suffix:
             return found
@@ -88,7 +88,7 @@ def open_exported(path: Path, *, threads: int | None = None) -> ExportedFile:
 
     Args:
         path: the file. Its suffix decides the format.
-        threads: number of threads; None for PyTorch's number.
+        threads: number of threads, for onnx and openvino; None takes PyTorch's. The others choose their own.
 
     Raises:
         UserError: the runtime is not installed, or the file cannot be read.
@@ -110,7 +110,7 @@ def parse_metadata(path: Path, file: ExportedFile) -> dict[str, Any]:
     except json.JSONDecodeError:
         values = None
     if not isinstance(values, dict):
-        raise UserError(f"{path}: an exported network without tanet's metadata; tanet export writes it")
+        raise UserError(f"{path}: no tanet metadata, so tanet cannot use it; make the file with tanet export")
     return values
 
 

@@ -1,4 +1,4 @@
-"""An exported network in the place of a network of tanet."""
+"""An exported network, which can be used like a network of tanet."""
 
 import torch
 from torch import nn
@@ -31,13 +31,13 @@ class ExportedNetwork(Network):
         """Classify clips on the CPU.
 
         Raises:
-            UserError: the file takes clips of another size.
+            UserError: the file takes clips of another size, or whole frames instead of clips.
         """
         if self.takes_frames:
             if clips.dtype != torch.uint8 or clips.shape[-1] != 3:
                 raise UserError(
-                    "the file takes whole frames, which only tanet predict gives it; "
-                    "other commands need one that takes clips"
+                    "this file takes whole frames, so only tanet predict can run it; "
+                    "for other commands, export with --input clips"
                 )
             return self._file(clips.cpu().contiguous())
         self.check_clips(clips)

@@ -1,4 +1,4 @@
-"""Models of OpenVINO (.xml with the weights in a .bin file beside it)."""
+"""OpenVINO models (.xml, with the weights in a .bin file beside it)."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Packages of AOTInductor (.pt2): the network as machine code for one kind of CPU, run by PyTorch.
+"""AOTInductor packages (.pt2): the network as machine code for one kind of CPU, run by PyTorch.
 
 Opening a package loads a shared library. Open only files that you trust.
 """

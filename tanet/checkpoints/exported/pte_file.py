@@ -1,4 +1,4 @@
-"""Programs of ExecuTorch (.pte), run by its Python runtime."""
+"""ExecuTorch programs (.pte), run by its Python runtime."""
 
 import os
 from collections.abc import Iterator

@@ -1,11 +1,12 @@
-"""Export of a network to another format, and the proof that the file computes what the network computes.
+"""Export of a network to another format, and the check that the file computes what the network computes.
 
     clips, normalised, float32 [B, T, C, H, W]                →  logits, float32 [B, classes]
     frames as decoded, uint8 [B, T, H, W, 3], any H and W     →  logits, float32 [B, classes]
 
-The batch is free, except in ExecuTorch's programs, and height and width of clips are free if asked for; T is
-not: the weights of TAM fit one T only. After the file is written, its runtime runs it on inputs of several
-batches and sizes. If it differs from the network, it is deleted. Export is for reach, not for speed.
+The batch is dynamic, except in ExecuTorch programs, and so are height and width of clips if asked for. T
+is fixed, because the weights of TAM fit one T. After the file is written, its runtime runs it on inputs of
+several batches and sizes. If it differs from the network, it is deleted. Export serves to run a network
+elsewhere, not to make it faster.
 """
 
 import copy
@@ -44,7 +45,7 @@ BATCHES = (1, 2, 5)
 TOLERANCE = 1e-5
 """Largest error of a logit that is accepted, relative to the largest logit."""
 STEP = 32
-"""Sizes that are tried with free height and width are multiples of it, as BN-Inception needs."""
+"""Steps, in pixels, of the sizes that are tried if height and width are dynamic; BN-Inception needs 32."""
 FRAME_SIZES = ((240, 426), (480, 270))
 """Heights and widths of the frames that are tried, landscape and portrait, beside one without resizing."""
 NEEDED = {"onnx": ("onnxscript", "onnxruntime"), "pte": ("executorch.exir",), "openvino": ("openvino",)}
@@ -79,11 +80,12 @@ def export(
 
     Args:
         model: checkpoint. It is not changed.
-        path: file to write. An existing file is replaced only if the new one is right.
-        to: the format; None takes the one that the suffix of `path` tells. See exported/formats.py.
+        path: file to write. An existing file is replaced only if the new one passes the comparison.
+        to: the format (exported/formats.py); None chooses it by the suffix of `path`.
         input: "clips" for normalised clips, or "frames" for frames as they are decoded, which the file
             resizes, crops and normalises.
-        size: side of the frames, in pixels; None for that of the recipe's test views.
+        size: height and width of the clips, or of the crop that the file cuts from frames, in pixels; None
+            for those of the recipe's test views.
         any_size: whether the file takes clips of any height and width. Tracing then takes about a minute.
         on_step: receives what is being done.
 
@@ -180,7 +182,7 @@ def exported_recipe(recipe: Recipe, *, size: int | None, input: InputKind) -> tu
     """Return the recipe of an exported network, and its T.
 
     T is the number of frames of a test clip. A network that is tested on clips of any length
-    (`eval.frames`) gets clips of its training's length, because T is fixed.
+    (`eval.frames`) gets clips as long as in training, because T is fixed.
     """
     eval = recipe.eval
     frames = eval.clip_frames or recipe.model.frames
@@ -208,9 +210,9 @@ def _check(recipe: Recipe, inputs: Inputs, to: FormatName) -> None:
 
 @contextmanager
 def unfinished(path: Path) -> Iterator[Path]:
-    """Give a file of the same name in a hidden folder; at the end, move what is there to its place.
+    """Yield a path in a hidden temporary folder; on success, move its files next to `path`.
 
-    After an error, nothing is moved. The folder is removed in any case.
+    After an error, nothing is moved. The folder is always removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.stem}.", dir=path.parent) as folder:
@@ -225,8 +227,9 @@ def compare(network: nn.Module, file: ExportedFile, inputs: Inputs, eval: Eval) 
     """Compare a file's logits with the network's, for random inputs.
 
     Returns:
-        The largest error of a logit, relative to the largest logit, and the bound for it: TOLERANCE, or for
-        frames what a change of all pixels by one grey level makes, because runtimes round in different ways.
+        The largest error of a logit, relative to the largest logit, and the error that is allowed: TOLERANCE
+        or, for frames, the change of the logits when all pixels change by one grey level, because runtimes
+        round resized pixels differently.
     """
     worst, bound = 0.0, TOLERANCE
     for example in examples(inputs, eval):

@@ -2,10 +2,10 @@
 
     frames as decoded, uint8 [B, T, H, W, 3]  →  normalised clips, float32 [B, T, 3, S, S]
 
-The sizes are computed with integers that may be symbols of a graph, because H and W of an exported network
-are free. The result is that of the test views with one crop (data/transforms.py), within one grey level, as
-the runtimes round a resized pixel in different ways. In the styles mmaction2 and pyslowfast, whose sizes come
-from rounded quotients, one frame size in 3,000 gets a longer side that is off by one pixel.
+The sizes are computed with integers that may be traced, because H and W of an exported network are dynamic.
+The result is that of the test views with one crop (data/transforms.py), within one grey level, because
+runtimes round resized pixels differently. In the styles mmaction2 and pyslowfast, about one frame size in
+3,000 is resized to a longer side that is one pixel off, because the styles round quotients.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ from tanet.recipes.recipe import Eval
 
 
 class FrameInput(nn.Module):
-    """A network behind the preparation of its clips: uint8 frames [B, T, H, W, 3] → logits [B, classes].
+    """A network that prepares its own clips: uint8 frames [B, T, H, W, 3] → logits [B, classes].
 
     Args:
         network: network for RGB clips.
@@ -37,7 +37,7 @@ class FrameInput(nn.Module):
         return self.network(normalise(self.views(frames), self.network.input_spec))
 
     def changed_by_one_level(self, frames: torch.Tensor) -> torch.Tensor:
-        """Return the logits that differ most when all pixels become one grey level brighter or darker."""
+        """Make all pixels one grey level brighter, then darker, and return the logits that change more."""
         views = self.views(frames).float()
         plain, *changed = (
             self.network(normalise((views + step).clamp(0, 255), self.network.input_spec))
@@ -62,7 +62,7 @@ class FrameInput(nn.Module):
 
 
 def resized_sides(height: int, width: int, eval: Eval) -> tuple[int, int]:
-    """Return height and width of resized frames: `size_for_short_side` for symbols."""
+    """Return height and width of resized frames, as `size_for_short_side`, for sizes that are traced."""
     if eval.resize_width:
         return eval.resize, eval.resize_width
     short: Any = torch.sym_min(height, width)

@@ -1,7 +1,7 @@
 """Quantization to int8 for OpenVINO, calibrated and tested on labelled videos.
 
-Weights and inputs of convolutions become integers of 8 bits, with scales that NNCF chooses from the values
-that clips of the training videos cause. Temporal modules stay in float32: they consist of products, sums and
+Weights and inputs of convolutions become integers of 8 bits. NNCF chooses their scales by running clips of
+the training videos. Temporal modules stay in float32: they consist of products, sums and
 means of frames, and rounding each of them cost four points of accuracy (LOG.md). int8 is faster only on a CPU
 with instructions for it (VNNI, AMX).
 """
@@ -37,7 +37,7 @@ CLIPS = 300
 
 @dataclass(frozen=True)
 class ExportedInt8(Exported):
-    """An int8 file with its accuracy. `error` is relative to the float32 network, on the tested videos."""
+    """An int8 file with its accuracy. `error`: largest change of a video's score, relative to the largest."""
 
     videos: int
     accuracy: float
@@ -68,8 +68,9 @@ def export_int8(
 
     Args:
         model, path, size, any_size, on_step: as in `export`.
-        videos: folder of labelled videos, as for training. Clips of its training videos choose the scales;
-            its validation videos, or those that are held out, are tested.
+        videos: folder of labelled videos, as for training. Scales are chosen with up to CLIPS of its training
+            videos, and its validation videos, or those that training would hold out, are tested. If it has
+            only validation videos, half of them serve to choose the scales.
         input: only "clips".
 
     Raises:
@@ -77,7 +78,7 @@ def export_int8(
     """
     path = Path(path)
     if input != "clips":
-        raise UserError("int8 networks take clips: leave out the input frames")
+        raise UserError("int8 works with clips only: leave out --input frames")
     nncf = import_runtime("nncf", "openvino")
     job = prepare(model, "openvino", input=input, size=size, any_size=any_size)
     train, test = _samples(job.recipe, videos, model.classes)
