@@ -62,6 +62,8 @@ class Inputs:
     """Height and width of clips in pixels; None for any."""
     batch: int | None
     """B; None for any."""
+    least: int = 64
+    """Smallest height and width of clips in pixels, if any size is taken."""
 
 
 class ExportedFile(Protocol):

@@ -44,6 +44,9 @@ from tanet.runtime.files import versions
 BATCHES = (1, 2, 5)
 TOLERANCE = 1e-5
 """Largest error of a logit that is accepted, relative to the largest logit."""
+NOT_WINDOWED, WINDOWED = 64, 224
+"""Smallest sizes that are traced as any size. A network that averages windows of the last map needs a map that is
+as large as a window, and others need a map of more than one place."""
 STEP = 32
 """Steps, in pixels, of the sizes that are tried if height and width are dynamic; BN-Inception needs 32."""
 FRAME_SIZES = ((240, 426), (480, 270))
@@ -109,7 +112,10 @@ def export(
         except Exception as error:  # the exporters raise errors of many classes
             raise failure(f"written as {to}", error) from error
         on_step("comparing the file with the network")
-        error, bound = compare(job.module, open_exported(draft), job.inputs, job.recipe.eval)
+        try:
+            error, bound = compare(job.module, open_exported(draft), job.inputs, job.recipe.eval)
+        except RuntimeError as error:
+            raise failure("run after the export", error) from error
         if not error <= bound:
             raise UserError(f"{path}: the exported network differs by {error:.1e}, so the file was deleted")
         megabytes = size_of(draft)
@@ -142,6 +148,7 @@ def prepare(model: Checkpoint, to: FormatName, *, input: InputKind, size: int | 
         channels=model.network.channels,
         size=None if any_size or input == "frames" else recipe.eval.size,
         batch=1 if to == "pte" else None,
+        least=WINDOWED if model.network.averages_windows else NOT_WINDOWED,
     )
     _check(recipe, inputs, to)
     network = copy.deepcopy(model.network).cpu().float().eval()
@@ -253,6 +260,7 @@ def examples(inputs: Inputs, eval: Eval) -> Iterator[torch.Tensor]:
     size, resize = eval.size, eval.resize
     sizes = [(size, size)] * len(BATCHES)
     if not inputs.size:
+        size = max(size, inputs.least)
         sizes = [(size, size), (size + STEP, size), (size, size + 2 * STEP)]
     if inputs.kind == "frames":
         sizes = [*FRAME_SIZES, (resize, resize * 4 // 3)]

@@ -15,30 +15,38 @@ from torch.export import ExportedProgram
 from tanet.checkpoints.exported.formats import KEY, OUTPUT, FormatName, Inputs, import_runtime
 from tanet.errors import UserError
 
-LEAST_SIDE = 32
-"""Smallest height and width, in pixels, if these are free."""
+STRIDE = 32
+"""Distance of two places of the last feature maps, in pixels."""
 
 
 def trace(network: nn.Module, inputs: Inputs) -> ExportedProgram:
     """Trace a network as a graph.
 
+    Dynamic heights and widths are multiples of STRIDE if the network's pooling needs even sizes (Inception).
+
     Raises:
         UserError: PyTorch cannot trace it.
     """
     # A batch of 1 would become a constant of the graph.
-    batch, side = inputs.batch or 2, inputs.size or 2 * LEAST_SIDE
+    batch, side = inputs.batch or 2, inputs.size or inputs.least + 2 * STRIDE
     free: dict[int, Any] = {} if inputs.batch else {0: torch.export.Dim("batch", min=1)}
     if inputs.kind == "frames":
         # Sizes that differ, so that none is taken for the other.
         example = torch.zeros(batch, inputs.frames, 240, 320, inputs.channels, dtype=torch.uint8)
         free |= {2: torch.export.Dim("height", min=2), 3: torch.export.Dim("width", min=2)}
-    else:
-        example = torch.zeros(batch, inputs.frames, inputs.channels, side, side)
-        if not inputs.size:
-            free |= {
-                3: torch.export.Dim("height", min=LEAST_SIDE),
-                4: torch.export.Dim("width", min=LEAST_SIDE),
-            }
+        return _traced(network, example, free)
+    example = torch.zeros(batch, inputs.frames, inputs.channels, side, side)
+    if inputs.size:
+        return _traced(network, example, free)
+    height, width = (torch.export.Dim(name, min=inputs.least) for name in ("height", "width"))
+    try:
+        return _traced(network, example, {**free, 3: height, 4: width})
+    except UserError:
+        height, width = (torch.export.Dim(name, min=inputs.least // STRIDE) for name in ("rows", "columns"))
+        return _traced(network, example, {**free, 3: STRIDE * height, 4: STRIDE * width})
+
+
+def _traced(network: nn.Module, example: torch.Tensor, free: dict[int, Any]) -> ExportedProgram:
     with silence(), torch.inference_mode(False), torch.no_grad():
         try:
             return torch.export.export(network, (example,), dynamic_shapes=(free,))

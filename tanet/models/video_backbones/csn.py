@@ -71,6 +71,7 @@ class CSNNetwork(ClipNetwork):
         width = model.width
         super().__init__(model, features=32 * width, classes=classes, input_spec=input_spec)
         self.head_window = model.head_window
+        self.averages_windows = bool(model.head_window)
         self.stem = Stem3d(width=width, taps=3)
         channels = width
         for number, count in enumerate(model.blocks):

@@ -66,6 +66,7 @@ class InceptionI3DNetwork(Inception3D):
     """I3D with an Inception network, built from the settings in a recipe."""
 
     optimized_format = torch.contiguous_format
+    averages_windows = True
 
     def __init__(self, model: InceptionI3D, *, classes: int, input_spec: InputSpec) -> None:
         super().__init__(model, features=FEATURES, classes=classes, input_spec=input_spec)

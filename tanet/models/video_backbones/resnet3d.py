@@ -143,6 +143,7 @@ class ResNet3DNetwork(ClipNetwork):
         width = model.width
         super().__init__(model, features=32 * width, classes=classes, input_spec=input_spec)
         self.pool1, self.pool2, self.head_window = model.pool1, model.pool2, model.head_window
+        self.averages_windows = bool(model.head_window)
         self.stem = Stem3d(width=width, taps=model.stem_kernel, stride=model.stem_stride)
         frames = frames_in_stages(model)
         tams = frames if model.temporal == "tam" else (0, 0, 0, 0)

@@ -98,6 +98,7 @@ class S3DNetwork(Inception3D):
             model.pool_padding,
             model.head_window,
         )
+        self.averages_windows = model.head_window == "2x7x7"
 
         def unit(channels: int, outputs: int, kernel: int, gated: bool) -> Unit:
             layers = _separated(channels, outputs, kernel)

@@ -65,6 +65,7 @@ class SlowFastNetwork(ClipNetwork):
         slow, fast = model.width, model.width // FAST
         super().__init__(model, features=32 * (slow + fast), classes=classes, input_spec=input_spec)
         self.head_window = model.head_window
+        self.averages_windows = bool(model.head_window)
         indices = slow_indices(model)
         self.register_buffer("slow_indices", indices, persistent=False)
         self.slow = Pathway(stem=Stem3d(width=slow, taps=1), stages=_stages(model, is_fast=False))
