@@ -33,13 +33,12 @@ HELP = """Recognise actions in video with 2D networks and temporal modules.
   tanet predict VIDEO …           label videos
   tanet timeline CHECKPOINT VIDEO …   find what happens when in long videos
   tanet features CHECKPOINT VIDEO …   write features for detectors of actions
-  tanet timeline CHECKPOINT VIDEO …   find what happens when in long videos
-  tanet features CHECKPOINT VIDEO …   write features for detectors of actions
+  tanet watch CHECKPOINT SOURCE   label a camera or a network stream
   tanet show CHECKPOINT VIDEO     draw TAM's gates and kernels
   tanet cost RECIPE …             count and time a network
   tanet models [WORD …]           list published weights and architectures
   tanet convert IN OUT            convert checkpoints of other projects
-  tanet export CHECKPOINT OUT     export to ONNX
+  tanet export CHECKPOINT         export to ONNX and other formats
   tanet push CHECKPOINT NAME      upload a checkpoint to the hub
   tanet data index DATASET ROOT   list the videos of a public data set
   tanet data check ROOT|LIST      decode every video and name the bad ones
@@ -54,8 +53,7 @@ COMMANDS = (
     "predict",
     "timeline",
     "features",
-    "timeline",
-    "features",
+    "watch",
     "show",
     "cost",
     "models",

@@ -32,7 +32,7 @@ class Network(nn.Module):
     channels: int = 3
     """Number of channels of a clip: 3 for RGB, 2 for each optical flow."""
     averages_windows: bool = False
-    """Whether the classifier gets averages over windows of 7 × 7 places of the last map, not over all places."""
+    """Whether the classifier gets averages over windows of 7 × 7 places of the last map, not over all."""
     takes_frames: bool = False
     """Whether the network prepares its clips itself: it takes frames as decoded, uint8 [B, T, H, W, 3]."""
     memory_format: torch.memory_format = torch.channels_last

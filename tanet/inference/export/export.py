@@ -45,8 +45,8 @@ BATCHES = (1, 2, 5)
 TOLERANCE = 1e-5
 """Largest error of a logit that is accepted, relative to the largest logit."""
 NOT_WINDOWED, WINDOWED = 64, 224
-"""Smallest sizes that are traced as any size. A network that averages windows of the last map needs a map that is
-as large as a window, and others need a map of more than one place."""
+"""Smallest sizes if any size is taken. A network that averages windows of the last map needs a map that is as
+large as a window; others need a map of more than one place."""
 STEP = 32
 """Steps, in pixels, of the sizes that are tried if height and width are dynamic; BN-Inception needs 32."""
 FRAME_SIZES = ((240, 426), (480, 270))

@@ -17,6 +17,7 @@ from tanet.errors import UserError
 from tanet.models.insertion.sites import Placement, Site, find_sites
 from tanet.models.temporal.gst import GroupedConv
 from tanet.models.temporal.non_local import NonLocal
+from tanet.models.temporal.online_shift import OnlineShift
 from tanet.models.temporal.stm import STM
 from tanet.models.temporal.tada import Calibration, PooledNorm
 from tanet.models.temporal.tam import TAM
@@ -69,7 +70,8 @@ def _shift(site: Site, model: Network2D) -> nn.Module:
             f"model.shift_div {model.shift_div} shifts none of the {site.channels} channels of {site.name}: "
             "choose a smaller value"
         )
-    return TemporalShift(frames=model.frames, divisor=model.shift_div)
+    kind = OnlineShift if model.temporal == "tsm-online" else TemporalShift
+    return kind(frames=model.frames, divisor=model.shift_div)
 
 
 def _local(site: Site, model: Network2D) -> nn.Module:
@@ -109,6 +111,7 @@ TEMPORAL: dict[str, TemporalModule | None] = {
         "b", lambda site, model: TemporalConv(site.channels, frames=model.frames, kernel=model.kernel)
     ),
     "tsm": TemporalModule("a", _shift),
+    "tsm-online": TemporalModule("a", _shift),
     "tei": TemporalModule("b", lambda site, model: TEI(site.channels, frames=model.frames)),
     "i3d": TemporalModule("beside", _side_taps),
     "nonlocal": TemporalModule("block", lambda site, model: NonLocal(site.channels, frames=model.frames)),
