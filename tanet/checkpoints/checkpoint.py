@@ -141,10 +141,17 @@ def _open_exported(path: Path) -> tuple[Checkpoint, Header]:
     file = open_exported(path)
     values = parse_metadata(path, file)
     try:
-        header, inputs = _header(path, values), Inputs(**values["export"])
-    except (KeyError, TypeError) as error:
+        header, inputs = _header(path, values), Inputs.of(values["export"])
+        if (inputs.frames, inputs.channels) != (
+            header.recipe.eval.clip_frames or header.recipe.model.frames,
+            header.recipe.model.channels,
+        ):
+            raise ValueError("the recipe is that of another network")
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: the metadata cannot be read ({error}); export the network again") from error
-    network = ExportedNetwork(file, inputs=inputs, input_spec=header.input_spec).eval()
+    network = ExportedNetwork(
+        file, inputs=inputs, classes=len(header.classes), input_spec=header.input_spec
+    ).eval()
     return Checkpoint(network, header.recipe, header.classes, header.info), header
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import safetensors.torch
 import torch
 
+from tanet.checkpoints.exported.formats import format_of
 from tanet.checkpoints.file_kinds import kind_of_file
 from tanet.checkpoints.inert_pickle import (
     HarmfulFile,
@@ -85,6 +86,8 @@ def read_weights(path: str | Path) -> WeightsFile:
         UserError: the file does not exist, is damaged, holds no weights, or asks to run commands.
     """
     path = file_of(path)
+    if format_of(path):
+        raise UserError(f"{path}: an exported network; name the checkpoint it was made from")
     skipped: tuple[str, ...] = ()
     try:
         if is_safetensors(path):

@@ -31,6 +31,7 @@ from tanet.recipes.renamed import RENAMED, new_field_name
 from tanet.runtime.device import pick_device
 from tanet.runtime.distributed import is_main_process
 from tanet.runtime.files import text_bytes, write_atomically
+from tanet.video.excerpt import split_part
 
 F = TypeVar("F")
 Device = Annotated[str, tyro.conf.arg(metavar="{auto,cpu,cuda,cuda:1,…}")]
@@ -210,8 +211,10 @@ def videos_at(path: Path, root: Path | None) -> list[Path]:
     Raises:
         UserError: there are no videos, or `root` is given without a list.
     """
-    if not path.exists():
+    if not split_part(path)[0].exists():
         raise UserError(f"{path}: no such file or folder")
+    if split_part(path)[1]:
+        return [path]
     if path.is_file() and path.suffix.lower() not in VIDEO_SUFFIXES:
         return list(dict.fromkeys(listed_videos(path, root=str(root or ""))))
     if root:

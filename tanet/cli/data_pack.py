@@ -20,6 +20,7 @@ from tanet.data.tools.pack import pack
 from tanet.errors import UserError
 from tanet.recipes.recipe import Data
 from tanet.runtime.device import available_cores
+from tanet.video.excerpt import split_part
 
 SAMPLE = 8  # number of packed videos that the estimate of the size is made from
 CERTAIN = 0.8  # packing stops if even this fraction of the estimate does not fit on the disk
@@ -90,6 +91,8 @@ def run(args: list[str]) -> int:
 def _pack(flags: PackFlags) -> None:
     """Pack all splits, and print their sizes and the total."""
     splits, classes, root = _splits(flags)
+    if flags.format == "flow" and any(split_part(s.path)[1] for samples in splits.values() for s in samples):
+        raise UserError("stored flow of parts of videos (start, end) is not read: pack the frames instead")
     encoding = Encoding(flags.format, flags.short_side, flags.quality, flags.crf)
     room = RoomCheck(flags.out, splits)
     for split, samples in splits.items():

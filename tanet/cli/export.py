@@ -1,5 +1,8 @@
 """The command `tanet export CHECKPOINT`, which writes a network for other runtimes."""
 
+import shlex
+import signal
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -60,6 +63,8 @@ def run(args: list[str]) -> int:
     to = check_target(out, flags.to)
     if flags.int8 and to != "openvino":
         raise UserError("--int8 is for --to openvino")
+    # A scheduler stops a job in this way. The temporary folder is then removed, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     model = load_checkpoint(flags.checkpoint, "cpu")
     if model.recipe.eval.frames:
         most, frames = model.recipe.eval.frames, model.recipe.model.frames
@@ -71,7 +76,7 @@ def run(args: list[str]) -> int:
         else:
             written = export(model, out, to=to, **options, on_step=waiting.show)
     say(f"{out}: {written.megabytes:.1f} MB; {written.summary}")
-    say(f"to use it: tanet predict {out} VIDEO")
+    say(f"to use it: tanet predict {shlex.quote(str(out))} VIDEO")
     return 0
 
 

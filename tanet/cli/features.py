@@ -25,6 +25,7 @@ from tanet.cli.window_flags import Length, SomeVideos, span
 from tanet.errors import UserError
 from tanet.inference.feature_files import is_done, snippets, write_features
 from tanet.inference.features import extract
+from tanet.inference.video_names import names_of
 from tanet.inference.windows import Span, default_window
 from tanet.recipes.recipe import Eval
 from tanet.runtime.device import available_cores
@@ -99,7 +100,7 @@ def run(args: list[str]) -> int:
         "size": eval.size,
         "dtype": flags.dtype,
     }
-    names = _names(files)
+    names = names_of(files)
     work = _worker(flags.out, model, window, stride, eval, settings, names)
     bad: list[str] = []
     channels = 0
@@ -128,23 +129,6 @@ def run(args: list[str]) -> int:
     return 2 if failures or bad else 0
 
 
-def _names(files: list[Path]) -> dict[Path, str]:
-    """Return the name of each video's features: its file name without suffix.
-
-    Raises:
-        UserError: two videos have the same name.
-    """
-    names: dict[str, Path] = {}
-    for file in files:
-        name = file.stem if file.is_file() else file.name
-        if name in names:
-            raise UserError(
-                f"{names[name]} and {file} would both be {name}.npy: rename one, or use two folders"
-            )
-        names[name] = file
-    return {file: name for name, file in names.items()}
-
-
 def _worker(
     out: Path,
     model: Checkpoint,
@@ -152,12 +136,12 @@ def _worker(
     stride: Span,
     eval: Eval,
     settings: dict[str, Any],
-    names: dict[Path, str],
+    names: dict[str, str],
 ) -> Callable[[Path], tuple[int, str]]:
     """Return the function that writes the features of one video. It returns C and a note."""
 
     def work(file: Path) -> tuple[int, str]:
-        name = names[file]
+        name = names[str(file)]
         if channels := is_done(out, name, settings):
             return channels, ""
         with open_video(file, keep_packets=False) as video:

@@ -15,10 +15,12 @@ from tanet.errors import UserError
 from tanet.inference.cut_clips import cut_clips
 from tanet.inference.segment_files import ONE_VIDEO, Format, clock, write_segments
 from tanet.inference.timeline import Rules, Timeline, timeline
+from tanet.inference.video_names import names_of
 from tanet.inference.windows import default_window
 from tanet.recipes.recipe import Eval
 from tanet.runtime.files import write_atomically
 from tanet.video import VideoError, open_video
+from tanet.video.excerpt import split_part
 from tanet.visualization.timeline_figure import check_picture, draw_timeline
 
 USAGE = "tanet timeline CHECKPOINT VIDEO …"
@@ -114,6 +116,8 @@ def _kind(flags: TimelineFlags, files: Sequence[Path]) -> Format | None:
         raise UserError(f"--top must be 0 or more, not {flags.top}")
     if flags.picture:
         check_picture(flags.picture)
+    if flags.clips or (flags.out and flags.out.suffix.lower() == ".json"):
+        names_of(files)
     if flags.picture and len(files) != 1:
         raise UserError(f"--picture draws one video, but {len(files)} are given")
     if flags.out is None:
@@ -159,6 +163,6 @@ def _write_clips(found: Timeline, folder: Path | None) -> None:
 
 def _draw(found: Timeline, path: Path) -> None:
     spans = [(segment.start, segment.end, segment.label) for segment in found.segments]
-    with open_video(found.video) as video:
+    with open_video(split_part(found.video)[0]) as video:
         draw_timeline(path, video, edges=found.edges, scores=found.scores, classes=found.classes, spans=spans)
     say(f"picture: {path}")

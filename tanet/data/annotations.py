@@ -203,10 +203,11 @@ def _drop_quarantined(
         return train, val, ""
     path = Path(data.quarantine)
     base = Path(data.root) if data.root else path.parent
-    named = {(base / line).absolute() for line in read_lines(path)}
+    # Parts are compared by their values: 1.0 is 1.
+    named = {split_part((base / line).absolute()) for line in read_lines(path)}
     kept_train, kept_val = (
-        [e for e in part if not {e.path.absolute(), split_part(e.path.absolute())[0]} & named]
-        for part in (train, val)
+        [e for e in entries if not {place := split_part(e.path.absolute()), (place[0], None)} & named]
+        for entries in (train, val)
     )
     if len(kept_train) < bool(train) or len(kept_val) < bool(val):
         raise UserError(f"{path}: the quarantine list excludes all training videos or all test videos")
@@ -220,10 +221,10 @@ def _class_names(entries: list[ListedVideo], *, of_list: bool) -> tuple[str, ...
     if not of_list or not all(label.isdigit() for label in labels):
         return tuple(sorted(labels))
     numbers = {int(label) for label in labels}
-    absent = sorted(set(range(max(numbers) + 1)) - numbers)
-    if absent:
+    absent = next(number for number in range(len(numbers) + 1) if number not in numbers)
+    if absent < max(numbers):
         raise UserError(
-            f"no video in the lists has label {absent[0]}, but one has label {max(numbers)}: number "
+            f"no video in the lists has label {absent}, but one has label {max(numbers)}: number "
             "the classes from 0 without gaps, or give a file of class names (--data.class-names)"
         )
     return tuple(str(number) for number in sorted(numbers))

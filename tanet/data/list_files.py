@@ -18,7 +18,7 @@ from pathlib import Path
 from tanet.data.listed_video import ListedVideo
 from tanet.data.moment_lists import Role, is_ava, read_activitynet, read_ava
 from tanet.errors import UserError, abbreviate
-from tanet.video.excerpt import Part, parse_time
+from tanet.video.excerpt import make_part
 
 SEPARATORS = (",", ";", "\t")
 COLUMNS = {  # column → possible names of the column in a header
@@ -151,10 +151,11 @@ def _rows_by_words(lines: list[str], path: Path, base: Path) -> list[Row]:
 
 
 def _rows_by_cells(lines: list[str], path: Path, separator: str) -> list[Row]:
-    table = [
-        [cell.strip() for cell in cells]
-        for cells in csv.reader(lines, delimiter=separator, skipinitialspace=True)
-    ]
+    try:
+        rows = list(csv.reader(lines, delimiter=separator, skipinitialspace=True))
+    except csv.Error as error:
+        raise UserError(f"{path}: not a CSV list ({error}); is a quotation mark not closed?") from error
+    table = [[cell.strip() for cell in cells] for cells in rows]
     header = [cell.lower() for cell in table[0]]
     columns = {
         column: header.index(name) for column, names in COLUMNS.items() for name in names if name in header
@@ -189,7 +190,11 @@ def _row(cells: list[str], columns: dict[str, int]) -> Row:
     row = replace(Row(found["path"], found["label"]), frames=found.get("frames") or None)
     for first, last, in_frames in (("start", "end", False), ("start_frame", "end_frame", True)):
         if found.get(first) or found.get(last):
-            return replace(row, part=(found.get(first, ""), found.get(last, ""), in_frames))
+            if row.part:
+                raise UserError(
+                    f"{row.path}: a line has start and end, or start_frame and end_frame, not both"
+                )
+            row = replace(row, part=(found.get(first, ""), found.get(last, ""), in_frames))
     return row
 
 
@@ -203,11 +208,11 @@ def _fragment(row: Row, place: str) -> str:
         return ""
     start, end, in_frames = row.part
     try:
-        part = Part(parse_time(start or "0"), parse_time(end) if end else None, in_frames)
+        part = make_part(start, end, in_frames=in_frames)
     except ValueError as error:
-        raise UserError(f"{place}: start and end must be seconds or h:m:s, not '{start}', '{end}'") from error
-    if part.end is not None and part.end <= part.start:
-        raise UserError(f"{place}: the end, {end}, must come after the start, {start or 0}")
+        what = "whole numbers" if in_frames else "seconds or h:m:s"
+        cause = str(error) if str(error).startswith("the end") else f"must be {what}, not '{start}', '{end}'"
+        raise UserError(f"{place}: start and end: {cause}") from error
     if row.frames:
         raise UserError(f"{place}: a list has start and end, or a number of frames, not both")
     return part.fragment()

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from tanet.data.find_videos import find_videos
 from tanet.data.listed_video import ListedVideo
 from tanet.errors import UserError, abbreviate
-from tanet.video.excerpt import Part
+from tanet.video.excerpt import LONGEST, Part
 
 Role = Literal["train", "val"]
 SUBSETS = {
@@ -52,15 +52,27 @@ def read_activitynet(path: Path, *, base: Path, role: Role) -> Found:
     try:
         database = json.loads(path.read_bytes())["database"]
         wanted = _subset({_kind(video) for video in database.values()}, role)
-        moments = [
-            (name, Part(*_segment(annotation["segment"])), str(annotation["label"]))
-            for name, video in database.items()
-            if wanted in (None, _kind(video))
-            for annotation in video.get("annotations", ())
-        ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: not annotations in ActivityNet's format: {error!r:.100}") from error
-    return _located(moments, path=path, base=base)
+        videos = {name: video for name, video in database.items() if wanted in (None, _kind(video))}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        form = '{"database": {NAME: {"subset": …, "annotations": [{"segment": [start, end], "label": …}]}}}'
+        raise UserError(f"{path}: not ActivityNet's format, {form}") from error
+    moments, empty = [], 0
+    for name, video in videos.items():
+        for annotation in video.get("annotations", ()):
+            try:
+                start, end = (float(value) for value in annotation["segment"])
+                label = annotation["label"]
+                if not 0 <= start <= end < LONGEST or not isinstance(label, str) or not label:
+                    raise ValueError(annotation)
+            except (ValueError, KeyError, TypeError) as error:
+                raise UserError(
+                    f"{path}: {name}: not an annotation: {json.dumps(annotation):.120}"
+                ) from error
+            empty += start == end
+            if start < end:
+                moments.append((str(name), Part(start, end), label))
+    found, notes = _located(moments, path=path, base=base)
+    return found, [*notes, *([f"{path}: {empty} segments are empty and were left out"] if empty else [])]
 
 
 def _kind(video: dict[str, Any]) -> str:
@@ -74,13 +86,6 @@ def _subset(kinds: set[str], role: Role) -> str | None:
     if "train" in kinds:
         return "train" if role == "train" else "val" if "val" in kinds else "test"
     return {"train": "val", "val": "test"}[role]
-
-
-def _segment(values: Any) -> tuple[float, float]:
-    start, end = (float(value) for value in values)
-    if not 0 <= start <= end:
-        raise ValueError(f"segment {values}")
-    return start, end
 
 
 def is_ava(cells: list[str]) -> bool:
@@ -97,18 +102,19 @@ def read_ava(path: Path, *, base: Path) -> Found:
         UserError: a line has another form, or none of the videos exists.
     """
     moments: dict[tuple[str, float, str], Part] = {}
-    with path.open(newline="", encoding="utf-8-sig") as file:
+    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         for number, cells in enumerate(csv.reader(file), 1):
-            if len(cells) < 7 or not cells[6].strip():
+            if not cells or (len(cells) >= 7 and not cells[6].strip()):
                 continue
             try:
-                second, label = float(cells[1]), int(cells[6]) - 1
-            except ValueError as error:
-                raise UserError(
-                    f"{path}: line {number}: not a line in AVA's format: {','.join(cells)}"
-                ) from error
+                second, label = float(cells[1]), int(cells[6])
+                if not 0 <= second < LONGEST or label < 1:
+                    raise ValueError(label)
+            except (ValueError, IndexError) as error:
+                form = "NAME,second,x1,y1,x2,y2,class, with classes from 1"
+                raise UserError(f"{path}: line {number}: expected {form}, not {','.join(cells)}") from error
             part = Part(max(0.0, second - AVA_SECONDS / 2), second + AVA_SECONDS / 2)
-            moments[cells[0].strip(), second, str(label)] = part
+            moments[cells[0].strip(), second, str(label - 1)] = part
     listed = [(name, part, label) for (name, _, label), part in moments.items()]
     found, notes = _located(listed, path=path, base=base)
     several = len(moments) - len({(name, second) for name, second, _ in moments})
@@ -119,14 +125,23 @@ def read_ava(path: Path, *, base: Path) -> Found:
 
 def _located(moments: Iterable[tuple[str, Part, str]], *, path: Path, base: Path) -> Found:
     """Find the videos of moments. Videos that do not exist are left out, as many were deleted since."""
-    places = {video.name if video.is_dir() else video.stem: video for video in find_videos(base)}
+    moments = list(moments)
+    if not moments:
+        raise UserError(f"{path}: holds no annotations of this kind")
+    places: dict[str, list[Path]] = {}
+    for video in find_videos(base):
+        places.setdefault(video.name if video.is_dir() else video.stem, []).append(video)
     found, missing = [], set()
     for name, part, label in moments:
-        video = places.get(name) or places.get(f"v_{name}")
-        if video is None:
-            missing.add(name)
+        videos = places.get(name) or places.get(f"v_{name}") or []
+        if len(videos) > 1:
+            raise UserError(
+                f"{path}: {name} is the name of {videos[0]} and of {videos[1]}: rename one of them"
+            )
+        if videos:
+            found.append(ListedVideo(Path(f"{videos[0]}{part.fragment()}"), label))
         else:
-            found.append(ListedVideo(Path(f"{video}{part.fragment()}"), label))
+            missing.add(name)
     if not found:
         raise UserError(
             f"{path}: none of its {len(missing)} videos is below {base}: set --data.root to their folder"

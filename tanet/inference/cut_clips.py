@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tanet.inference.timeline import Segment
+from tanet.inference.video_names import name_of
 from tanet.video.base import VideoError, translate_errors
+from tanet.video.excerpt import split_part
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -31,6 +33,7 @@ def cut_clips(video: Path, segments: Sequence[Segment], folder: Path) -> Iterato
         VideoError: the video cannot be read.
         OSError: a clip cannot be written.
     """
+    name, video = name_of(video), split_part(video)[0]
     if not video.is_file() or video.suffix.lower() == ".npy":
         yield f"{video}: not a video file, so no clips are cut"
         return
@@ -39,7 +42,7 @@ def cut_clips(video: Path, segments: Sequence[Segment], folder: Path) -> Iterato
     early = 0
     for number, segment in enumerate(segments, 1):
         label = re.sub(r"[^\w-]+", "_", segment.label).strip("_")[:60] or "segment"
-        path = folder / f"{video.stem}-{number:03d}-{label}{suffix}"
+        path = folder / f"{name}-{number:03d}-{label}{suffix}"
         early += _cut(video, segment, path) > 0.5
     if early:
         yield f"{video}: {early} of {len(segments)} clips start up to a key frame early"

@@ -11,12 +11,13 @@ import csv
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Literal
 from xml.etree import ElementTree as xml
 
 from tanet.inference.timeline import Segment, Timeline
+from tanet.inference.video_names import name_of
 from tanet.runtime.files import text_bytes
+from tanet.video.excerpt import split_part
 
 Format = Literal["json", "csv", "vtt", "srt", "eaf"]
 ONE_VIDEO: tuple[Format, ...] = ("vtt", "srt", "eaf")
@@ -35,9 +36,9 @@ def write_segments(kind: Format, found: Sequence[Timeline]) -> bytes:
 
 
 def activitynet(found: Sequence[Timeline]) -> str:
-    """Return ActivityNet's JSON: video (without suffix) → list of label, score and segment."""
+    """Return ActivityNet's JSON: name of the video → list of label, score and segment."""
     results = {
-        Path(one.video).stem: [
+        name_of(one.video): [
             {"label": s.label, "score": round(s.score, 6), "segment": [round(s.start, 3), round(s.end, 3)]}
             for s in one.segments
         ]
@@ -101,7 +102,7 @@ def _eaf(found: Sequence[Timeline]) -> str:
         },
     )
     header = xml.SubElement(root, "HEADER", MEDIA_FILE="", TIME_UNITS="milliseconds")
-    place = Path(one.video)
+    place, _ = split_part(one.video)
     media = place.absolute().as_uri() if place.is_file() else one.video
     xml.SubElement(header, "MEDIA_DESCRIPTOR", MEDIA_URL=media, MIME_TYPE="video/*")
     order = xml.SubElement(root, "TIME_ORDER")

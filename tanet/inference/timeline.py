@@ -30,7 +30,7 @@ class Segment:
     """Part of a video with one label."""
 
     start: float
-    """In seconds after the first frame."""
+    """In seconds after the first frame of the video, also if the video is a part of a longer one."""
     end: float
     label: str
     score: float
@@ -123,6 +123,7 @@ def timeline(
     edges = _edges(total, hop.seconds(fps))
     cells = cell_scores(scores, windows, edges)
     shortest = rules.shortest or window.seconds(fps) / 2
+    edges = edges + video.offset  # times of a part are those of its video
     found = segments(cells, edges, model.classes, replace(rules, shortest=shortest))
     return Timeline(str(video.path), total, video.fps, found, edges, cells, model.classes, note)
 

@@ -22,8 +22,8 @@ class Network2D(NetworkSettings):
     """Number of successive optical flows that take the place of a frame of the clip. Each has two channels,
     x and y. 0: RGB frames. TSN and TSM: 5."""
     temporal: str = "tam"
-    """Temporal module: tam, tanet-r, global, local, global+se, tam-ibm, pool, tconv, tsm, tei, i3d, nonlocal,
-    gst, stm or tada; none for the plain 2D network."""
+    """Temporal module: tam, tanet-r, global, local, global+se, tam-ibm, pool, tconv, tsm, tsm-online, tei,
+    i3d, nonlocal, gst, stm or tada; none for the plain 2D network."""
     position: Literal["auto", "a", "b", "c", "d", "input"] = "auto"
     """Position of the temporal module in a residual block. auto: the module's default (b for TAM).
     a, b, c: before conv1, conv2, conv3. d: before the residual addition (Figure 3). input: before the

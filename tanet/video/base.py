@@ -60,6 +60,8 @@ class Video:
     """Unusual properties of the video, found while its frames were read. Each note is one line."""
     first: int = 0
     """Number of the first frame within the video, if this is only a part of a video (excerpt.py)."""
+    offset: float = 0.0
+    """When this frame is displayed, in seconds after the first frame of the video."""
     channels: ClassVar[int] = 3
     """Number of channels of the pictures that `read` returns."""
     _size: tuple[int, int] | None = None  # upright height and width of all frames that `read` returns

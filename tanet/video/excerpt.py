@@ -18,7 +18,10 @@ from numpy.typing import NDArray
 
 from tanet.video.base import DamagedVideo, Video, VideoError, VideoInfo
 
-FRAGMENT = re.compile(r"#(t|frames)=([0-9:.]*)(?:,([0-9:.]+))?$")
+FRAGMENT = re.compile(r"#(t|frames)=([^#/]*)$", re.IGNORECASE)
+FORMS = "write #t=START,END in seconds or as h:m:s, or #frames=FIRST,END"
+LONGEST = 1e7
+"""Largest time, in seconds, and largest number of a frame."""
 CLOSE = 1e-4
 """In seconds. Closer times count as equal, because lists round them."""
 
@@ -44,55 +47,88 @@ class Part:
             VideoError: the part lies outside the video.
         """
         if self.in_frames:
-            found = range(int(self.start), video.frames if self.end is None else int(self.end))
-            found = found[: max(0, video.frames - found.start)]
+            end = video.frames if self.end is None else min(video.frames, int(self.end))
+            found = range(int(self.start), end)
             what = f"frame {int(self.start)} in a video of {video.frames} frames"
         else:
-            times = video.times()
+            times, length = video.times(), length_of(video)
             first = int(np.searchsorted(times, self.start - CLOSE))
             last = len(times) if self.end is None else int(np.searchsorted(times, self.end - CLOSE))
             # A part that is shorter than the distance of two frames is the frame displayed at its start.
-            found = range(first, last) if last > first else range(first - 1, first)
-            length = len(times) * (float(times[-1]) / max(1, len(times) - 1) if len(times) > 1 else 0.0)
+            found = range(first, last) if last > first else range(max(0, first - 1), max(1, first))
+            found = found if self.start < length - CLOSE or not self.start else range(0)
             what = f"time {_text(self.start)} s in a video of {length:.1f} s"
-            found = found if self.start < length + CLOSE or first == 0 else range(0)
         if not found:
             raise VideoError(video.path, f"there is no {what}")
         return found
+
+
+def length_of(video: Video) -> float:
+    """Return the length of a video in seconds: its last frame is as long as the others on average."""
+    times = video.times()
+    step = float(times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else 1 / (video.fps or 30.0)
+    return float(times[-1]) + step
 
 
 def split_part(path: str | Path) -> tuple[Path, Part | None]:
     """Split a path such as match.mp4#t=1,2 into the video and the part.
 
     A path without a part, or of an existing file, is returned as it is, with None.
+
+    Raises:
+        VideoError: the part is wrong, for example because it ends before it starts.
     """
     match = FRAGMENT.search(str(path))
     if match is None or Path(path).exists():
         return Path(path), None
-    unit, start, end = match.groups()
+    unit, ends = match.groups()
+    start, _, end = ends.partition(",")
     try:
-        part = Part(parse_time(start or "0"), None if end is None else parse_time(end), unit == "frames")
-    except ValueError:
-        return Path(path), None
-    return Path(str(path)[: match.start()]), part
+        if not ends.strip(","):
+            raise ValueError(ends)
+        return Path(str(path)[: match.start()]), make_part(start, end, in_frames=unit.lower() == "frames")
+    except ValueError as error:
+        cause = str(error) if str(error).startswith("the end") else FORMS
+        raise VideoError(path, f"not a part of a video: {cause}") from error
+
+
+def make_part(start: str, end: str, *, in_frames: bool) -> Part:
+    """Make a part from text; "" is the start or the end of the video.
+
+    Raises:
+        ValueError: the text is no time or number of a frame, or the end does not come after the start.
+    """
+    parse = _parse_number if in_frames else parse_time
+    part = Part(parse(start) if start else 0.0, parse(end) if end else None, in_frames)
+    if part.end is not None and part.end <= part.start:
+        raise ValueError(f"the end, {end}, must come after the start, {start or 0}")
+    return part
+
+
+def _parse_number(text: str) -> float:
+    if not text.isdecimal() or int(text) > LONGEST:
+        raise ValueError(text)
+    return float(text)
 
 
 def parse_time(text: str) -> float:
     """Parse seconds, or [hours:]minutes:seconds.
 
     Raises:
-        ValueError: the text is neither, or is negative.
+        ValueError: the text is neither.
     """
+    if not re.fullmatch(r"\s*(\d+:){0,2}(\d+(\.\d*)?|\.\d+)\s*", text):
+        raise ValueError(text)
     seconds = 0.0
     for number in text.split(":"):
         seconds = 60 * seconds + float(number)
-    if not 0 <= seconds < float("inf"):
+    if seconds > LONGEST:
         raise ValueError(text)
     return seconds
 
 
 def _text(number: float) -> str:
-    return f"{number:.3f}".rstrip("0").rstrip(".")
+    return f"{number:.6f}".rstrip("0").rstrip(".")
 
 
 class Excerpt(Video):
@@ -111,6 +147,11 @@ class Excerpt(Video):
         self.whole, self.path, self.fps = whole, name, whole.fps
         found = part.frames_of(whole)
         self.first, self.frames = found.start, len(found)
+        self.offset = float(whole.times()[self.first])
+        self._own_notes: tuple[str, ...] = ()
+        if part.end is not None and not part.in_frames and part.end > (length := length_of(whole)) + 1:
+            self._own_notes = (f"the part ends at {_text(part.end)} s, but the video at {length:.1f} s",)
+        self.notes = self._own_notes
 
     @property
     def info(self) -> VideoInfo:
@@ -139,4 +180,4 @@ class Excerpt(Video):
             self.frames = max(0, damage.frames - self.first)
             raise DamagedVideo(self.path, damage.cause, self.frames) from damage
         finally:
-            self.notes = self.whole.notes
+            self.notes = (*self._own_notes, *self.whole.notes)

@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.cli import main
 from tanet.data.annotations import read_split
 from tanet.data.dataset import EvalClips
 from tanet.errors import UserError
+from tanet.inference.timeline import timeline
+from tanet.inference.video_names import name_of, names_of
+from tanet.inference.windows import Span
+from tanet.models.factory import build
 from tanet.recipes.recipe import Data
 from tanet.video import VideoError, open_video
 from tanet.video.excerpt import Part, split_part
@@ -64,7 +69,23 @@ def test_existing_file_with_such_a_name_is_no_part(folder):
     named.write_bytes((folder / "v_0.mp4").read_bytes())
     assert split_part(named) == (named, None)
     assert split_part(f"{folder}/x.mp4#t=1.5,2")[1] == Part(1.5, 2.0)
-    assert split_part("x.mp4#t=1:x") == (type(named)("x.mp4#t=1:x"), None)
+    for wrong in ("#t=1:x", "#t=", "#t=-1,2", "#T=nan,2", "#frames=3.7,9", "#frames=0:10,20", "#t=1e3"):
+        with pytest.raises(VideoError, match="not a part of a video: write #t=START,END"):
+            split_part(f"x.mp4{wrong}")
+    for empty in ("#t=5,3", "#t=5,5", "#frames=9,3"):
+        with pytest.raises(VideoError, match="must come after the start"):
+            open_video(f"{folder}/v_0.mp4{empty}")
+
+
+def test_times_of_results_are_those_of_the_whole_video(folder):
+    model = Checkpoint(build(TINY.model, classes=2).eval(), TINY, ("a", "b"))
+    with open_video(f"{folder}/v_0.mp4#t=0.4,9") as video:
+        found = timeline(video, model, window=Span(8))
+        assert (found.segments[0].start, found.segments[-1].end) == pytest.approx((0.4, 1.92))
+        assert found.note == "the part ends at 9 s, but the video at 1.9 s"
+    assert name_of(f"{folder}/v_0.mp4#t=0.4,9") == "v_0#t=0.4,9"
+    with pytest.raises(UserError, match="have the same name 0: rename one"):
+        names_of(["a/0.mp4", "b/0.avi"])
 
 
 def test_list_with_start_and_end(folder, tmp_path):
@@ -111,6 +132,14 @@ def test_annotations_of_activitynet_and_ava(folder, tmp_path):
         ("v_0.mp4#t=0,3", 0),
         ("v_0.mp4#t=0,3", 1),
     ]
+    for line, message in (
+        ("v_0,1,,,,,0,0", "line 1: expected NAME,second,x1,y1,x2,y2,class, with classes from 1"),
+        ("v_0,inf,,,,,1,0", "line 1: expected"),
+        ("v_1,1,,,,,,", "holds no annotations"),
+    ):
+        path.write_text(f"{line}\n")
+        with pytest.raises(UserError, match=message):
+            read_split(Data(root=str(folder), train=str(path)))
     with pytest.raises(UserError, match=r"none of its 2 videos is below .*: set --data.root"):
         read_split(Data(root=str(tmp_path), train=str(tmp_path / "anet.json")))
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import torch
 
@@ -64,6 +64,21 @@ class Inputs:
     """B; None for any."""
     least: int = 64
     """Smallest height and width of clips in pixels, if any size is taken."""
+
+    @classmethod
+    def of(cls, values: Any) -> "Inputs":
+        """Read the inputs from metadata.
+
+        Raises:
+            TypeError, ValueError: a value is missing or cannot be.
+        """
+        inputs = cls(**values)
+        if inputs.kind not in get_args(InputKind):
+            raise ValueError(f"input '{inputs.kind}'")
+        numbers = inputs.frames, inputs.channels, inputs.size or 1, inputs.batch or 1, inputs.least
+        if not all(isinstance(number, int) and number > 0 for number in numbers):
+            raise ValueError(f"sizes {numbers}")
+        return inputs
 
 
 class ExportedFile(Protocol):
@@ -131,4 +146,5 @@ def import_runtime(name: str, kind: FormatName) -> ModuleType:
 
 def cannot_read(path: Path, runtime: str, error: Exception) -> UserError:
     """Return the error of a runtime that cannot read a file, on one line."""
-    return UserError(f"{path}: {runtime} cannot read the file: {' '.join(str(error).split())[:200]}")
+    cause = " ".join(str(error).split())[:200]
+    return UserError(f"{path}: {runtime} cannot read the file; export it again, or copy it again ({cause})")

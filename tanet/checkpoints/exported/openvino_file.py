@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from tanet.checkpoints.exported.formats import KEY, cannot_read, import_runtime
+from tanet.errors import UserError
 
 
 class OpenVinoFile:
@@ -24,6 +25,8 @@ class OpenVinoFile:
 def open_file(path: Path, *, threads: int) -> OpenVinoFile:
     """Open a model of OpenVINO; see `open_exported`."""
     openvino = import_runtime("openvino", "openvino")
+    if not (weights := path.with_suffix(".bin")).is_file():
+        raise UserError(f"{path}: the file of its weights, {weights.name}, is missing beside it")
     # Without the hint, OpenVINO computes in bfloat16 where the CPU can.
     options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
     try:

@@ -64,7 +64,8 @@ def pack(
     named = {_name(sample, root): sample for sample in samples}
     if len(named) < len(samples):
         raise UserError(
-            f"{len(samples) - len(named)} videos are listed more than once: list each video only once"
+            f"{len(samples) - len(named)} videos are listed more than once, perhaps with several labels: "
+            "shards hold each video, or each part of a video, once and with one label"
         )
     out.mkdir(parents=True, exist_ok=True)
     rows = _packed_before(out, split, named, encoding)

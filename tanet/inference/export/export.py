@@ -10,6 +10,7 @@ elsewhere, not to make it faster.
 """
 
 import copy
+import errno
 import json
 import shutil
 import tempfile
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import torch
 from torch import nn
@@ -42,6 +44,7 @@ from tanet.recipes.recipe import Eval, Recipe
 from tanet.runtime.files import versions
 
 BATCHES = (1, 2, 5)
+ROOM = 1_000_000  # bytes; with less, a failure to write has this cause
 TOLERANCE = 1e-5
 """Largest error of a logit that is accepted, relative to the largest logit."""
 NOT_WINDOWED, WINDOWED = 64, 224
@@ -100,17 +103,19 @@ def export(
     """
     path = Path(path)
     to = check_target(path, to)
+    if input not in get_args(InputKind):
+        raise UserError(f"unknown input '{input}': choose from {', '.join(get_args(InputKind))}")
+    if size is not None and (not isinstance(size, int) or size < 1):
+        raise UserError(f"size must be a positive number of pixels, not {size!r}")
+    if any_size and input == "frames":
+        raise UserError("any_size is for clips: frames have any size in any case")
     job = prepare(model, to, input=input, size=size, any_size=any_size)
     with unfinished(path) as draft:
         on_step(f"tracing {job.recipe.model.title}")
         program = trace(job.module, job.inputs)
         on_step(f"writing {path.name}")
-        try:
+        with errors_as_user_errors(path, f"written as {to}"):
             WRITERS[to](program, draft, inputs=job.inputs, metadata=job.metadata)
-        except (UserError, OSError):
-            raise
-        except Exception as error:  # the exporters raise errors of many classes
-            raise failure(f"written as {to}", error) from error
         on_step("comparing the file with the network")
         try:
             error, bound = compare(job.module, open_exported(draft), job.inputs, job.recipe.eval)
@@ -178,6 +183,8 @@ def check_target(path: Path, to: FormatName | None) -> FormatName:
     name = to or found.name  # type: ignore[union-attr]
     if name not in FORMATS:
         raise UserError(f"unknown format '{name}': choose from {', '.join(FORMATS)}")
+    if path.is_dir():
+        raise UserError(f"{path}: a folder; name a file")
     if found is None or found.name != name:
         raise UserError(f"{path}: the name of {name} files must end in {FORMATS[name].suffix}")
     for package in NEEDED.get(name, ()):
@@ -212,7 +219,22 @@ def _check(recipe: Recipe, inputs: Inputs, to: FormatName) -> None:
     if inputs.kind == "frames" and to == "pte":
         raise UserError("ExecuTorch has no resizing with antialiasing: export clips, or frames to onnx")
     if not inputs.size and inputs.kind == "clips" and to == "pte":
-        raise UserError("height and width of ExecuTorch's programs are fixed: leave out any_size")
+        raise UserError("height and width of ExecuTorch's programs are fixed: leave out --any-size")
+
+
+@contextmanager
+def errors_as_user_errors(path: Path, what: str) -> Iterator[None]:
+    """Turn errors of an exporter into UserErrors, but pass Ctrl-C on."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # the exporters raise errors of many classes
+        if "KeyboardInterrupt" in str(error):  # some exporters wrap it
+            raise KeyboardInterrupt from error
+        if getattr(error, "errno", 0) == errno.ENOSPC or shutil.disk_usage(path.parent).free < ROOM:
+            raise UserError(f"{path}: no space left on the disk") from error
+        raise failure(what, error) from error
 
 
 @contextmanager

@@ -24,8 +24,8 @@ from tanet.data.streams import open_sample
 from tanet.data.views import read_views
 from tanet.errors import UserError
 from tanet.evaluation.evaluate import evaluate
-from tanet.inference.export.export import Exported, Job, prepare, size_of, unfinished
-from tanet.inference.export.writers import failure, save_openvino, silence, to_openvino, trace
+from tanet.inference.export.export import Exported, Job, errors_as_user_errors, prepare, size_of, unfinished
+from tanet.inference.export.writers import save_openvino, silence, to_openvino, trace
 from tanet.recipes.recipe import Recipe
 from tanet.video import VideoError
 
@@ -90,14 +90,12 @@ def export_int8(
         clips = list(_clips(train, job, model))
         if not clips:
             raise UserError(f"{videos}: none of the videos can be read")
-        try:
+        with errors_as_user_errors(path, "quantized"):
             with silence():
                 quantized = nncf.quantize(
                     original, nncf.Dataset(clips), subset_size=len(clips), **_settings(nncf)
                 )
-        except Exception as error:  # NNCF and OpenVINO raise errors of many classes
-            raise failure("quantized", error) from error
-        save_openvino(quantized, draft, job.metadata)
+            save_openvino(quantized, draft, job.metadata)
         on_step(f"testing on {len(test)} videos")
         written = checkpoints.load(draft)
         recipe = replace(job.recipe, data=replace(job.recipe.data, root=str(videos)))

@@ -14,8 +14,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-
 from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.data.normalisation import normalise
 from tanet.errors import UserError
@@ -157,7 +155,7 @@ class _Answers:
         self.scorer = Scorer(model.network.eval(), eval=eval, precision=model.recipe.optim.precision)
         online = any(isinstance(module, OnlineShift) for module in model.network.modules())
         self.online = OnlineNetwork(model.network) if online and can_stream(model.network) else None
-        self.step, self.last = ring.seconds / ring.frames, float("-inf")
+        self.step, self.due = ring.seconds / ring.frames, 0.0
 
     def __call__(self, window: Window) -> LiveAnswer | None:
         self.dropped += window.skipped
@@ -166,11 +164,12 @@ class _Answers:
             numbers = tuple(frame.number for frame in window.frames)
         else:
             # One frame for each frame of a clip in training: more would be another speed.
-            if window.newest.time < self.last + self.step - 1e-3:
+            at = window.newest.time
+            if at < self.due - 1e-6:
                 return None
-            if window.newest.time > self.last + 2 * self.ring.seconds:
+            if at > self.due + 2 * self.ring.seconds:
                 self.online.reset()
-            self.last = window.newest.time
+            self.due += self.step * (1 + int((at - self.due) / self.step))
             view = window.newest.view.to(self.scorer.device)
             logits = self.online.step(normalise(view, self.model.network.input_spec))
             probabilities, numbers = logits.float().mean(0).softmax(0).cpu(), (window.newest.number,)
