@@ -34,6 +34,7 @@ HELP = """Recognise actions in video with 2D networks and temporal modules.
   tanet timeline CHECKPOINT VIDEO …   find what happens when in long videos
   tanet features CHECKPOINT VIDEO …   write features for detectors of actions
   tanet watch CHECKPOINT SOURCE   label a camera or a network stream
+  tanet serve CHECKPOINT …        a page to drop videos on, and an API
   tanet show CHECKPOINT VIDEO     draw TAM's gates and kernels
   tanet cost RECIPE …             count and time a network
   tanet models [WORD …]           list published weights and architectures
@@ -54,6 +55,7 @@ COMMANDS = (
     "timeline",
     "features",
     "watch",
+    "serve",
     "show",
     "cost",
     "models",

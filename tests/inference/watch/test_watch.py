@@ -76,7 +76,7 @@ def test_ring_is_bounded_and_fills_young_streams():
     ring.add(frame(0, 7.0))
     ring.add(frame(1, 7.04))
     young = ring.newest()
-    assert [one.number for one in young.frames] == [0, 0, 0, 1]
+    assert [one.number for one in young.frames] == [0, 0, 0, 0]
     assert young.start == 7.0
 
 
