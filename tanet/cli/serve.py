@@ -107,7 +107,9 @@ def _models(flags: ServeFlags) -> dict[str, Checkpoint]:
         path = Path(source)
         name = source.rpartition("/")[2]
         if path.exists():
-            name = path.resolve().parent.name if path.stem in ("best", "last") else path.stem
+            name = path.stem if path.is_file() else path.resolve().name
+        if name in models and path.exists():
+            name = "/".join(path.resolve().with_suffix("").parts[-2:])
         if name in models:
             name = f"{name}-{len(models) + 1}"
         model.info["path"] = source

@@ -47,9 +47,9 @@ BATCHES = (1, 2, 5)
 ROOM = 1_000_000  # bytes; with less, a failure to write has this cause
 TOLERANCE = 1e-5
 """Largest error of a logit that is accepted, relative to the largest logit."""
-NOT_WINDOWED, WINDOWED = 64, 224
-"""Smallest sizes if any size is taken. A network that averages windows of the last map needs a map that is as
-large as a window; others need a map of more than one place."""
+NOT_WINDOWED, WINDOWED = 64, 256
+"""Smallest sizes if any size is taken. A network that averages windows of the last map needs a map that is
+larger than a window; others need a map of more than one place."""
 STEP = 32
 """Steps, in pixels, of the sizes that are tried if height and width are dynamic; BN-Inception needs 32."""
 FRAME_SIZES = ((240, 426), (480, 270))

@@ -53,11 +53,13 @@ FILES = {"/": "index.html", "/page.js": "page.js", "/page.css": "page.css"}
 HEADERS = {
     # Nothing comes from elsewhere, and no other site may show the page inside its own.
     "Content-Security-Policy": (
-        "default-src 'self'; img-src 'self' blob:; media-src blob:; frame-ancestors 'none'"
+        "default-src 'self'; img-src 'self' blob: data:; media-src blob:; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
+TURN = 4
+"""Views of a timeline in one forward pass."""
 MOST_CELLS = 2000
 """Largest number of moments for which /v1/timeline returns scores."""
 T = TypeVar("T")
@@ -260,7 +262,9 @@ async def _timeline(server: Server, request: Request) -> Response:
 
         def work() -> Any:
             with open_upload(path, server.limits) as video:
-                return timeline(video, model, window=spans["window"], hop=spans["hop"])
+                # Few windows at once, so that other requests get their turn in between.
+                eval = replace(model.recipe.eval, batch=min(model.recipe.eval.batch, TURN))
+                return timeline(video, model, window=spans["window"], hop=spans["hop"], eval=eval)
 
         found = await server.decode(work)
     shown = found.scores.max(0).argsort()[::-1][:5]  # classes with the highest peaks

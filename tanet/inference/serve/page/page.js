@@ -104,6 +104,7 @@ class Card {
         const colour = (label) => COLOURS[labels.indexOf(label) % COLOURS.length];
         this.lines(found, colour);
         this.find(".strip").replaceChildren(...found.segments.map((one) => this.segment(one, found.duration, colour)));
+        this.find(".segments").replaceChildren(...found.segments.map((one) => this.line(one, colour)));
       };
     });
   }
@@ -137,12 +138,23 @@ class Card {
     button.style.left = `${(100 * start) / duration}%`;
     button.style.width = `${(100 * (end - start)) / duration}%`;
     button.style.background = colour(label);
-    button.onclick = () => {
-      player.currentTime = start;
-      stopAt = end;
-      player.play();
-    };
+    button.onclick = () => play(start, end);
     return button;
+  }
+
+  line({ start, end, label, score }, colour) {
+    const item = document.createElement("li");
+    const button = document.createElement("button");
+    for (const [kind, text] of [["dot", ""], ["when", `${clock(start)} – ${clock(end)}`], ["what", label], ["when", percent(score)]]) {
+      const part = document.createElement("span");
+      part.className = kind;
+      part.textContent = text;
+      if (kind === "dot") part.style.background = colour(label);
+      button.append(part);
+    }
+    button.onclick = () => play(start, end);
+    item.append(button);
+    return item;
   }
 
   async explain() {
@@ -169,6 +181,12 @@ class Card {
   }
 }
 
+function play(start, end) {
+  player.currentTime = start;
+  stopAt = end;
+  player.play();
+}
+
 function complain(text) {
   $("error").textContent = text;
   $("error").hidden = !text;
@@ -180,7 +198,7 @@ function take(chosen) {
   round += 1;
   stopAt = null;
   complain("");
-  $("name").textContent = `${file.name}, ${(file.size / 1e6).toFixed(1)} MB`;
+  $("name").textContent = `${file.name}, ${file.size < 1e6 ? `${Math.ceil(file.size / 1e3)} kB` : `${(file.size / 1e6).toFixed(1)} MB`}`;
   $("name").hidden = false;
   for (const card of cards) card.clear();
   if (player.src) URL.revokeObjectURL(player.src);
