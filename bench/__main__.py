@@ -23,7 +23,17 @@ from bench.common import ROOT, head, read_csv, write_csv
 
 # Kind of benchmark → names of the benchmarks, which are modules of this package.
 BENCHMARKS = {
-    "speed and memory": ("speed", "speed3d", "hybrids", "ops", "scaling", "labelling", "versions", "watch"),
+    "speed and memory": (
+        "speed",
+        "speed3d",
+        "hybrids",
+        "ops",
+        "scaling",
+        "labelling",
+        "versions",
+        "watch",
+        "serve",
+    ),
     "reading videos": ("decode", "feeding", "shards", "views", "flow"),
     "accuracy": (
         "verbs",

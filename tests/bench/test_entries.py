@@ -98,7 +98,7 @@ TINY = {
     "views": ({"TESTS": (("sth-1x1", 8),), "REPEATS": 2, "videos": write_one_video, **ANY_CORE}, []),
 }
 NEEDS_GPU = {"ops"}
-TESTED_ELSEWHERE = {"export", "frame_input", "int8", "scaling", "watch"}
+TESTED_ELSEWHERE = {"export", "frame_input", "int8", "scaling", "serve", "watch"}
 
 
 @pytest.fixture

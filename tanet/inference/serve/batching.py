@@ -20,7 +20,7 @@ from tanet.recipes.recipe import Eval
 GATHER = 0.01  # seconds in which further requests may join a batch
 
 
-@dataclass
+@dataclass(eq=False)
 class _Job:
     model: str
     eval: Eval
