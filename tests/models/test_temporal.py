@@ -461,7 +461,8 @@ def test_network_can_be_copied_pickled_and_exported(name, thin_networks):
         torch.testing.assert_close(program(more), network(more))
 
 
-@pytest.mark.parametrize("name", NAMES)
+# Export has traced every module as one graph. These call operations of ours, and are trained compiled.
+@pytest.mark.parametrize("name", ["tam", "tsm"])
 def test_network_compiles_to_one_graph(name, thin_networks):
     torch.manual_seed(0)
     torch.compiler.reset()  # Dynamo limits the recompilations of one forward method

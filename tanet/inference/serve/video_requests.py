@@ -1,0 +1,137 @@
+"""Requests with a video or with clips in their body: labels, timelines, pictures, inference."""
+
+import asyncio
+import io
+import json
+from dataclasses import replace
+from typing import Any
+
+import torch
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from tanet.checkpoints.checkpoint import Checkpoint
+from tanet.data.samples import Sample
+from tanet.data.streams import stream_of
+from tanet.data.views import read_views
+from tanet.inference.features import NETWORK
+from tanet.inference.serve import kserve
+from tanet.inference.serve.server import Server
+from tanet.inference.serve.uploads import open_upload
+from tanet.inference.timeline import timeline
+from tanet.inference.windows import Span
+from tanet.video import DamagedVideo, Video
+from tanet.visualization import figures
+from tanet.visualization.record import record_clip, require_adaptive
+
+TURN = 4
+"""Views of a timeline in one forward pass."""
+MOST_CELLS = 2000
+"""Largest number of moments for which /v1/timeline returns scores."""
+
+
+async def classify(server: Server, request: Request) -> Response:
+    """Answer with the labels of a video."""
+    name, model = server.model(request)
+    top_k = _number(request, "top_k", 5, least=1)
+    for fixed in ("num_frames", "frame_sampling_rate"):
+        if fixed in request.query_params:
+            raise HTTPException(422, f"{fixed} cannot be chosen: the network was trained with its own")
+    recipe = model.recipe
+    async with server.admitted(), server.uploads.receive(request) as path:
+
+        def work() -> torch.Tensor:
+            with open_upload(path, server.limits) as video:
+                stream = stream_of(video, recipe.data, flows=recipe.model.flows_per_frame)
+                try:
+                    return _views(stream, model, stream.frames)
+                except DamagedVideo as damage:
+                    if not damage.frames:
+                        raise
+                    return _views(stream, model, damage.frames)
+
+        views = await server.decode(work)
+        scores = await asyncio.wrap_future(server.batcher.submit(name, views, eval=recipe.eval))
+    best = scores.topk(min(top_k, len(scores)))
+    found = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    return JSONResponse([{"label": model.classes[number], "score": score} for number, score in found])
+
+
+def _views(stream: Video, model: Checkpoint, count: int) -> torch.Tensor:
+    recipe = model.recipe
+    flows = recipe.model.flows_per_frame
+    return read_views(
+        stream, frames=recipe.model.frames, data=recipe.data, eval=recipe.eval, flows=flows, count=count
+    )
+
+
+async def label_over_time(server: Server, request: Request) -> Response:
+    """Answer with the segments of a video, and with scores over time."""
+    _, model = server.model(request)
+    lengths = {key: request.query_params.get(key) for key in ("window", "hop")}
+    spans = {key: Span.parse(text) if text else None for key, text in lengths.items()}
+    async with server.admitted(), server.uploads.receive(request) as path:
+
+        def work() -> Any:
+            with open_upload(path, server.limits) as video:
+                # Few windows at once, so that other requests get their turn in between.
+                eval = replace(model.recipe.eval, batch=min(model.recipe.eval.batch, TURN))
+                return timeline(video, model, window=spans["window"], hop=spans["hop"], eval=eval)
+
+        found = await server.decode(work)
+    shown = found.scores.max(0).argsort()[::-1][:5]  # classes with the highest peaks
+    few = len(found.scores) <= MOST_CELLS
+    return JSONResponse(
+        {
+            "duration": found.duration,
+            "fps": found.fps,
+            "note": found.note,
+            "segments": [
+                {"start": s.start, "end": s.end, "label": s.label, "score": s.score} for s in found.segments
+            ],
+            "edges": found.edges.round(3).tolist() if few else [],
+            "scores": {model.classes[k]: found.scores[:, k].round(4).tolist() for k in shown} if few else {},
+        }
+    )
+
+
+async def explain(server: Server, request: Request) -> Response:
+    """Answer with a picture of TAM's gates and kernels for a video."""
+    _, model = server.model(request)
+    require_adaptive(model)
+    figures.require_plots()
+    async with server.admitted(), server.uploads.receive(request) as path:
+
+        def work() -> bytes:
+            open_upload(path, server.limits).close()
+            with NETWORK:
+                clip = replace(record_clip(model, Sample(str(path), 0)), video="the video")
+                picture = io.BytesIO()
+                figures.clip_figure(clip).savefig(picture, format="png")
+            return picture.getvalue()
+
+        return Response(await server.decode(work), media_type="image/png")
+
+
+async def infer(server: Server, request: Request) -> Response:
+    """Answer to a request of the Open Inference Protocol."""
+    name, model = server.model(request)
+    async with server.admitted(), server.uploads.receive(request) as path:
+        try:
+            body = json.loads(await asyncio.to_thread(path.read_bytes))
+        except (ValueError, RecursionError) as error:
+            raise HTTPException(400, f"not JSON: {error}") from error
+        if not isinstance(body, dict):
+            raise HTTPException(400, "not an inference request")
+        views = await server.decode(lambda: kserve.views_of(body, model, most=server.limits.batch))
+        jobs = [server.batcher.submit(name, clip, eval=model.recipe.eval) for clip in views]
+        scores = torch.stack([await asyncio.wrap_future(job) for job in jobs])
+    return JSONResponse(kserve.answer(name, body.get("id"), scores))
+
+
+def _number(request: Request, name: str, default: int, *, least: int) -> int:
+    text = request.query_params.get(name, str(default))
+    if not text.isdecimal() or int(text) < least:
+        raise HTTPException(422, f"{name} must be a number of at least {least}, not {text[:20]}")
+    return min(int(text), 10_000)
