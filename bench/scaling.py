@@ -51,6 +51,7 @@ from tanet.training.schedule import set_lr
 from tanet.training.setup import TrainingContext, build_network
 from tanet.training.step import TrainStep
 
+KEY = ("form", "gpus")
 FRAMES, CLASSES = 8, 400
 # With this learning rate, the network learns nothing from random clips, but its weights change.
 LR = 1e-4

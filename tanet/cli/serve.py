@@ -1,9 +1,11 @@
 """The command `tanet serve CHECKPOINT …`, which serves a page and an API on this machine."""
 
 import ipaddress
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
@@ -73,6 +75,8 @@ def run(args: list[str]) -> int:
     for name in positive:
         if not getattr(flags, name) > 0:
             raise UserError(f"--{name} must be positive, not {getattr(flags, name):g}")
+    if not 0 < flags.port < 65536:
+        raise UserError(f"--port must be between 1 and 65535, not {flags.port}")
     limits = Limits(**{name: getattr(flags, name) for name in positive})
     app = make_app(_models(flags), limits, hosts=LOCAL if _is_local(flags.host) else None)
     if not _is_local(flags.host):
@@ -83,13 +87,26 @@ def run(args: list[str]) -> int:
         )
     )
     shown = f"[{flags.host}]" if ":" in flags.host else flags.host
-    say(f"http://{shown}:{flags.port}")
     try:
-        server.run()
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(_tell, server, f"http://{shown}:{flags.port}")
+            try:
+                server.run()
+            finally:
+                server.should_exit = True
     except SystemExit:  # uvicorn has told why, for example that the port is taken
         app.state.server.close()
-        raise UserError(f"cannot listen on {flags.host}, port {flags.port}: choose another --port") from None
+        where = f"{flags.host}, port {flags.port}"
+        raise UserError(f"cannot listen on {where}: choose another --port or --host") from None
     return 0
+
+
+def _tell(server: Any, address: str) -> None:
+    """Print the address once the server listens on it."""
+    while not server.started and not server.should_exit:
+        time.sleep(0.05)
+    if server.started:
+        say(address)
 
 
 def _is_local(host: str) -> bool:
@@ -109,7 +126,7 @@ def _models(flags: ServeFlags) -> dict[str, Checkpoint]:
         if path.exists():
             name = path.stem if path.is_file() else path.resolve().name
         if name in models and path.exists():
-            name = "/".join(path.resolve().with_suffix("").parts[-2:])
+            name = "-".join(path.resolve().with_suffix("").parts[-2:])
         if name in models:
             name = f"{name}-{len(models) + 1}"
         model.info["path"] = source

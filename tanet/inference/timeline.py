@@ -9,6 +9,7 @@ The weight w of a window is 1 in its centre and falls to 0 at its ends. The labe
 label leads by a margin (hysteresis). Segments that are too short go to the more probable of their neighbours.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -80,6 +81,7 @@ def timeline(
     hop: Span | None = None,
     rules: Rules | None = None,
     eval: Eval | None = None,
+    on_windows: Callable[[int], None] = lambda _: None,
 ) -> Timeline:
     """Find the segments of a video in one pass.
 
@@ -90,6 +92,8 @@ def timeline(
         hop: distance between the starts of two windows; None for half a window.
         rules: how scores become segments.
         eval: crops of each frame, and views per forward pass; None takes the recipe's.
+        on_windows: called before each forward pass with the number of all windows. An error that it raises
+            ends the work.
 
     Raises:
         VideoError: the video cannot be read.
@@ -109,6 +113,7 @@ def timeline(
     try:
         batch = max(1, views.batch // views.crops)
         for clips in read_windows(stream, windows, recipe, eval=views, batch=batch):
+            on_windows(len(windows))
             with NETWORK:
                 rows.append(scorer(clips).numpy())
     except DamagedVideo as damage:

@@ -26,6 +26,8 @@ from tanet.video import DamagedVideo, Video
 
 BLOCK = 16
 """Number of frames that are resized at once."""
+LONGEST = 1e7
+"""Largest length of a window, in frames or seconds."""
 SECONDS = 2.0
 """Length of a window if the network was trained on whole videos, which have no length of their own."""
 
@@ -46,7 +48,7 @@ class Span:
         """
         match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(f|s|)", text.strip())
         value = float(match[1]) if match else 0.0
-        if not match or value <= 0 or (match[2] != "s" and value % 1):
+        if not match or not 0 < value <= LONGEST or (match[2] != "s" and value % 1):
             raise UserError(f"'{text}' is no length: give a number of frames (16) or seconds (2s)")
         return cls(value, "seconds" if match[2] == "s" else "frames")
 
@@ -107,6 +109,8 @@ def windows_of(video: Video, recipe: Recipe, *, window: Span, stride: Span, to_e
         spans = [np.interp(place, np.arange(count + 1), edges) for place in places]
         return Windows(indices, *spans)
     length, hop = window.seconds(fps), stride.seconds(fps)
+    if min(length, hop) < step / 2:
+        raise UserError(f"windows of {length:g} s each {hop:g} s are shorter than a frame of {step:g} s")
     total = float(edges[-1])
     starts = hop * np.arange(max(1, int((total - length) / hop + 1e-9) + 1))
     if to_end and starts[-1] + length < total - step / 2:

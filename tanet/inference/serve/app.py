@@ -57,7 +57,7 @@ def make_app(
         hosts: names under which the server may be called; None for any. A page of another site could
             otherwise call a local server by a name of its own.
     """
-    server = Server(models, limits or Limits())
+    server = Server(models, limits or Limits(), local=hosts is not None)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -88,7 +88,17 @@ def make_app(
         route("/v2/models/{model}/infer", infer, "POST"),
     ]
     guard = [Middleware(TrustedHostMiddleware, allowed_hosts=hosts)] if hosts else []
-    app = Starlette(routes=routes, middleware=guard, lifespan=lifespan)
+
+    async def refuse(_: Request, error: Exception) -> Response:
+        """Answer for addresses and methods that do not exist, and for errors of ours."""
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        detail = error.detail if isinstance(error, HTTPException) else "an error of the server; see its log"
+        server.metrics.add("tanet_errors_total", cause=status)
+        server.metrics.add("tanet_requests_total", path="other", status=status)
+        return JSONResponse({"error": detail}, status, HEADERS)
+
+    handlers = {HTTPException: refuse, Exception: refuse}
+    app = Starlette(routes=routes, middleware=guard, lifespan=lifespan, exception_handlers=handlers)
     app.state.server = server
     return app
 
@@ -126,7 +136,8 @@ async def _models(server: Server, _: Request) -> Response:
                 "title": model.recipe.model.title,
                 "classes": len(model.classes),
                 "explains": _explains(model),
-                "command": str(model.info.get("path", name)),
+                # A path is told only to this machine.
+                "command": str(model.info.get("path", name)) if server.local else name,
             }
             for name, model in server.models.items()
         ]

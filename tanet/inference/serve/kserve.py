@@ -12,6 +12,7 @@ import torch
 from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.data.views import cut_views
 from tanet.errors import UserError
+from tanet.inference.serve.uploads import Limits
 from tanet.runtime.files import versions
 
 
@@ -32,28 +33,32 @@ def describe(name: str, model: Checkpoint) -> dict[str, Any]:
     }
 
 
-def views_of(body: Any, model: Checkpoint, *, most: int) -> list[torch.Tensor]:
+def views_of(body: Any, model: Checkpoint, limits: Limits) -> list[torch.Tensor]:
     """Return the views of each clip of a request, uint8 [crops, T, C, S, S].
 
     Raises:
-        UserError: the request has another form, or more than `most` clips.
+        UserError: the request has another form, more clips than a batch, or frames that are too large.
     """
     try:
         (entry,) = (one for one in body["inputs"] if one["name"] == "clips")
-        shape = [int(side) for side in entry["shape"]]
-        if entry["datatype"] != "UINT8":
-            raise ValueError(f"datatype {entry['datatype']}")
-        data = np.asarray(entry["data"])
-        if data.size and not (data.min() >= 0 and data.max() <= 255):
-            raise ValueError("values beyond 0 … 255")
+        shape, data = entry["shape"], np.asarray(entry["data"])
+        if not all(type(side) is int and side > 0 for side in shape) or entry["datatype"] != "UINT8":
+            raise ValueError(shape)
+        if data.dtype.kind not in "iu" or not (data.min() >= 0 and data.max() <= 255):
+            raise ValueError(data.dtype)
         clips = data.astype(np.uint8).reshape(shape)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise UserError(f"expected one input clips, UINT8 [B, T, H, W, 3], with its data: {error}") from error
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+        raise UserError(
+            "expected one input clips with datatype UINT8, shape [B, T, H, W, 3], and data of as many "
+            "integers from 0 to 255"
+        ) from error
     frames = model.network.frames
-    if len(shape) != 5 or shape[1] != frames or shape[4] != 3 or 0 in shape:
+    if len(shape) != 5 or shape[1] != frames or shape[4] != 3:
         raise UserError(f"expected clips [B, {frames}, H, W, 3], not {shape}")
-    if shape[0] > most:
-        raise UserError(f"at most {most} clips in a request, not {shape[0]}")
+    if shape[0] > limits.batch:
+        raise UserError(f"at most {limits.batch} clips in a request, not {shape[0]}")
+    if too_large := limits.problem(height=shape[2], width=shape[3]):
+        raise UserError(too_large)
     return list(cut_views(torch.from_numpy(clips), model.recipe.eval).unflatten(0, (shape[0], -1)))
 
 
@@ -66,4 +71,6 @@ def answer(name: str, identity: object, scores: torch.Tensor) -> dict[str, Any]:
         "data": scores.flatten().tolist(),
     }
     found = {"model_name": name, "model_version": "1", "outputs": [output]}
-    return found if identity is None else {**found, "id": str(identity)}
+    if identity is None:
+        return found
+    return {**found, "id": str(identity).encode("utf-8", "replace").decode()}

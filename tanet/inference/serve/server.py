@@ -1,6 +1,7 @@
 """What all requests of the server share: networks, uploads, threads, and the number of requests at work."""
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,26 +27,29 @@ class Server:
     Args:
         models: name → checkpoint with its network on the device to use.
         limits: what a request may cost.
+        local: whether only this machine can reach the server.
 
     Raises:
         UserError: a network needs more than a video.
     """
 
-    def __init__(self, models: dict[str, Checkpoint], limits: Limits) -> None:
+    def __init__(self, models: dict[str, Checkpoint], limits: Limits, *, local: bool = True) -> None:
         for name, model in models.items():
             if isinstance(model.recipe.model, RegionGraphNet) or model.network.takes_frames:
                 raise UserError(
                     f"{name}: this network needs more than the frames of a video and cannot be served"
                 )
-        self.models, self.limits, self.metrics = models, limits, Metrics()
+        self.models, self.limits, self.local, self.metrics = models, limits, local, Metrics()
         self.uploads = Uploads(limits)
         self.batcher = Batcher(models, batch=limits.batch, metrics=self.metrics)
         self.decoders = ThreadPoolExecutor(limits.workers, "tanet-decode")
         self.waiting, self.draining = 0, False
+        self.stopping = threading.Event()
 
     def close(self) -> None:
-        """Finish what waits, and remove all uploads."""
-        self.decoders.shutdown()
+        """Finish what runs, stop timelines, and remove all uploads."""
+        self.stopping.set()
+        self.decoders.shutdown(cancel_futures=True)
         self.batcher.close()
         self.uploads.close()
 

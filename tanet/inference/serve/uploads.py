@@ -34,6 +34,8 @@ CONTAINERS = (
 )
 """FFmpeg's names of containers that name no other file."""
 MEGABYTE = 1_000_000
+MOST_SHAPE = 16
+"""Largest ratio of the sides of a frame."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,15 @@ class Limits:
     """Requests whose clips are in one forward pass."""
     workers: int = 2
     """Threads that decode."""
+
+    def problem(self, *, height: int, width: int) -> str:
+        """Return why frames of this size are not accepted, or "" if they are."""
+        if height * width > self.megapixels * MEGABYTE:
+            return f"frames of more than {self.megapixels:g} megapixels are not accepted"
+        if max(height, width) > MOST_SHAPE * min(height, width):
+            # Their short side is resized to that of the network, and the long side grows with it.
+            return f"frames with a side more than {MOST_SHAPE} times as long as the other are not accepted"
+        return ""
 
 
 class Uploads:
@@ -92,8 +103,11 @@ class Uploads:
 
     async def _write(self, request: Request, file: IO[bytes]) -> None:
         kind = request.headers.get("content-type", "")
-        sink = _FormField(file) if kind.startswith("multipart/form-data") else None
-        parser = sink.parser(kind) if sink else None
+        sink = _FormField(file) if kind.lower().startswith("multipart/form-data") else None
+        try:
+            parser = sink.parser(kind) if sink else None
+        except FormParserError as error:
+            raise HTTPException(400, f"not a form: {error}") from error
         received, deadline = 0, time.monotonic() + self.limits.upload_seconds
         chunks = request.stream().__aiter__()
         while True:
@@ -188,13 +202,13 @@ def open_upload(path: Path, limits: Limits) -> Video:
         translate_errors(path),
         av.open(str(path), options={"format_whitelist": ",".join(CONTAINERS)}) as file,
     ):
-        sizes = [stream.width * stream.height for stream in file.streams.video]
+        sizes = [(stream.height, stream.width) for stream in file.streams.video]
     if not sizes:
         raise VideoError(path, "no video stream")
+    if problems := [problem for h, w in sizes if (problem := limits.problem(height=h, width=w))]:
+        raise VideoError(path, problems[0])
     video = open_video(path, name=Path("the video"), keep_packets=False)
     try:
-        if max(sizes) > limits.megapixels * 1e6:
-            raise VideoError(path, f"frames of more than {limits.megapixels:g} megapixels are not accepted")
         if length_of(video) > limits.seconds:
             raise VideoError(path, f"videos of more than {limits.seconds:g} s are not accepted")
     except VideoError:

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.data.samples import Sample
 from tanet.data.streams import stream_of
 from tanet.data.views import read_views
+from tanet.errors import UserError
 from tanet.inference.features import NETWORK
 from tanet.inference.serve import kserve
 from tanet.inference.serve.server import Server
@@ -27,6 +29,8 @@ from tanet.visualization.record import record_clip, require_adaptive
 
 TURN = 4
 """Views of a timeline in one forward pass."""
+MOST_WINDOWS = 20_000
+"""Largest number of windows of a timeline."""
 MOST_CELLS = 2000
 """Largest number of moments for which /v1/timeline returns scores."""
 
@@ -77,9 +81,24 @@ async def label_over_time(server: Server, request: Request) -> Response:
             with open_upload(path, server.limits) as video:
                 # Few windows at once, so that other requests get their turn in between.
                 eval = replace(model.recipe.eval, batch=min(model.recipe.eval.batch, TURN))
-                return timeline(video, model, window=spans["window"], hop=spans["hop"], eval=eval)
+                return timeline(
+                    video, model, window=spans["window"], hop=spans["hop"], eval=eval, on_windows=check
+                )
 
-        found = await server.decode(work)
+        gone = threading.Event()
+
+        def check(windows: int) -> None:
+            if windows > MOST_WINDOWS:
+                raise UserError(f"{windows} windows are too many: choose a longer hop")
+            if gone.is_set() or server.stopping.is_set():
+                raise HTTPException(503, "stopped", {"Retry-After": "1"})
+
+        watcher = asyncio.create_task(_set_when_gone(request, gone))
+        try:
+            found = await server.decode(work)
+        finally:
+            gone.set()
+            watcher.cancel()
     shown = found.scores.max(0).argsort()[::-1][:5]  # classes with the highest peaks
     few = len(found.scores) <= MOST_CELLS
     return JSONResponse(
@@ -94,6 +113,13 @@ async def label_over_time(server: Server, request: Request) -> Response:
             "scores": {model.classes[k]: found.scores[:, k].round(4).tolist() for k in shown} if few else {},
         }
     )
+
+
+async def _set_when_gone(request: Request, gone: threading.Event) -> None:
+    """Set an event when the client has closed its connection."""
+    while not await request.is_disconnected():
+        await asyncio.sleep(0.5)
+    gone.set()
 
 
 async def explain(server: Server, request: Request) -> Response:
@@ -124,7 +150,7 @@ async def infer(server: Server, request: Request) -> Response:
             raise HTTPException(400, f"not JSON: {error}") from error
         if not isinstance(body, dict):
             raise HTTPException(400, "not an inference request")
-        views = await server.decode(lambda: kserve.views_of(body, model, most=server.limits.batch))
+        views = await server.decode(lambda: kserve.views_of(body, model, server.limits))
         jobs = [server.batcher.submit(name, clip, eval=model.recipe.eval) for clip in views]
         scores = torch.stack([await asyncio.wrap_future(job) for job in jobs])
     return JSONResponse(kserve.answer(name, body.get("id"), scores))
@@ -132,6 +158,6 @@ async def infer(server: Server, request: Request) -> Response:
 
 def _number(request: Request, name: str, default: int, *, least: int) -> int:
     text = request.query_params.get(name, str(default))
-    if not text.isdecimal() or int(text) < least:
+    if not text.isdecimal() or len(text) > 9 or int(text) < least:
         raise HTTPException(422, f"{name} must be a number of at least {least}, not {text[:20]}")
     return min(int(text), 10_000)

@@ -40,6 +40,8 @@ class Window:
     """In seconds after the first frame; after a gap, not before the first frame after it."""
     skipped: int
     """Frames since the last window that are in no window, because the network was busy."""
+    piece: int = 0
+    """Number of gaps and restarts before the window."""
 
     @property
     def views(self) -> torch.Tensor:
@@ -63,6 +65,7 @@ class FrameRing:
         self._ring: deque[Frame] = deque(maxlen=FINE * frames + 1)
         self._changed = Condition()
         self._seen = -1  # newest frame of the last window
+        self._pieces = 0
         self._step = seconds / (FINE * frames)
 
     def __len__(self) -> int:
@@ -89,6 +92,7 @@ class FrameRing:
         """Forget all frames, because the next ones do not follow them."""
         with self._changed:
             self._ring.clear()
+            self._pieces += 1
 
     def close(self) -> None:
         """Tell that no more frames come."""
@@ -121,7 +125,7 @@ class FrameRing:
         wanted = start + (np.arange(self.frames) + (0.5 if self.centred else 0.0)) * step + 1e-6
         places = np.clip(np.searchsorted(times, wanted, side="right") - 1, 0, len(times) - 1)
         first = int(np.searchsorted(times, start - 1e-6))
-        skipped = max(0, held[first].number - self._seen - 1) if self._seen >= 0 else 0
+        skipped = max(0, held[first].number - self._seen - 1)
         self._seen = held[-1].number
         frames = tuple(held[place] for place in places)
-        return Window(frames, held[-1], max(float(start), float(times[0])), skipped)
+        return Window(frames, held[-1], max(float(start), float(times[0])), skipped, self._pieces)

@@ -18,7 +18,7 @@ PROTOCOLS = {
     "rtsp": {"rtsp_transport": "tcp"},
     "udp": {"overrun_nonfatal": "1", "fifo_size": "50000"},
 }
-CREDENTIALS = re.compile(r"//[^/@]*@")
+CREDENTIALS = re.compile(r"//.*@")
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class LiveSource:
     @property
     def name(self) -> str:
         """The source for messages, without passwords."""
-        return CREDENTIALS.sub("//", self.place.removeprefix("file:"))
+        shown = CREDENTIALS.sub("//", self.place.removeprefix("file:"))
+        return shown.partition("?")[0] if self.live else shown
 
 
 def parse_source(text: str) -> LiveSource:

@@ -24,8 +24,8 @@ class Smoothing:
     """Below this probability, there is no label."""
 
     def __post_init__(self) -> None:
-        if self.average < 1:
-            raise UserError(f"average must be positive, not {self.average}")
+        if not 1 <= self.average <= 1000:
+            raise UserError(f"average must be between 1 and 1000, not {self.average}")
         for name in ("margin", "threshold"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} must be between 0 and 1, not {getattr(self, name):g}")

@@ -16,7 +16,7 @@ import torch
 
 from tanet.data.views import cut_views
 from tanet.errors import UserError
-from tanet.inference.watch.frame_ring import Frame, FrameRing
+from tanet.inference.watch.frame_ring import Frame, FrameRing, Window
 from tanet.inference.watch.live_source import LiveSource
 from tanet.recipes.recipe import Eval
 from tanet.video.frame_to_rgb import to_rgb, upright_size
@@ -33,7 +33,14 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.25, 2.0
 BEHIND, CAUGHT_UP = 1.0, 0.2
 """Lag in seconds from which pictures are skipped, and at which no more are."""
 JUMP = 10.0
-"""A stream whose time jumps by more seconds, or back, has begun anew."""
+"""No window contains a gap of more seconds."""
+
+
+def _hopeless() -> tuple[type[Exception], ...]:
+    """Return the errors of sources that cannot work later, either."""
+    from av import error
+
+    return error.ProtocolNotFoundError, error.ArgumentError, error.HTTPClientError
 
 
 class StreamReader:
@@ -64,7 +71,8 @@ class StreamReader:
         self._stopped = Event()
         self._first: float | None = None  # time of the first frame, by the stream's clock
         self._shift = 0.0  # added to the stream's times, so that they go on after it has begun anew
-        self._last = 0.0
+        self._last = self._arrival = self._period = 0.0
+        self._ends: list[Window] = []
         self._quickest = float("inf")
         self._thread = Thread(target=self._run, name="tanet-watch", daemon=True)
 
@@ -112,6 +120,8 @@ class StreamReader:
                 cause = "ended"
             except (FFmpegError, OSError) as error:
                 cause = str(getattr(error, "strerror", "") or error)
+                if not self.frames and isinstance(error, _hopeless()):
+                    raise UserError(f"{self.source.name}: cannot be opened: {cause}") from error
                 if "Immediate exit" in cause:  # PyAV's way to tell that the time is over
                     cause = f"nothing came for {SILENCE:g} s"
             if not self.source.live:
@@ -143,7 +153,10 @@ class StreamReader:
         if stream is None:
             raise UserError(f"{self.source.name}: no video stream")
         stream.codec_context.thread_count = 1
-        self._begin_anew()
+        if self.frames:
+            # The time goes on by the clock while a stream is away.
+            self._first, self._shift = None, self._last + time.monotonic() - self._arrival
+            self._end_piece()
         for packet in container.demux(stream):
             if self._stopped.is_set():
                 return
@@ -162,9 +175,16 @@ class StreamReader:
                 late = self.lag > (BEHIND if stream.codec_context.skip_frame == "DEFAULT" else CAUGHT_UP)
                 stream.codec_context.skip_frame = "NONKEY" if late else "DEFAULT"
 
-    def _begin_anew(self) -> None:
-        """Let the next frame follow the last one, in a window of its own."""
-        self._first, self._quickest, self._shift = None, float("inf"), self._last
+    def take_ends(self) -> Iterator[Window]:
+        """Yield the windows at the ends of pieces of a file, before gaps and restarts."""
+        while self._ends:
+            yield self._ends.pop(0)
+
+    def _end_piece(self) -> None:
+        """Begin a window of its own: what comes next does not follow what came."""
+        if not self.source.live and (window := self.ring.newest()):
+            self._ends.append(window)
+        self._quickest = float("inf")
         self.ring.clear()
 
     def _frame(self, picture: av.VideoFrame) -> Frame | None:
@@ -174,10 +194,15 @@ class StreamReader:
         if self._first is None:
             self._first = at
         shown = at - self._first + self._shift
-        if not self._last - 1.0 <= shown <= self._last + JUMP and self.frames:
-            self._begin_anew()
-            self._first, shown = at, self._shift
-        self._last = shown
+        if shown < self._last - 1.0:  # the stream's clock has begun anew
+            self._first, self._shift = at, self._last + self._period
+            shown = self._shift
+            self._end_piece()
+        elif shown > self._last + JUMP and self.frames:
+            self._end_piece()
+        elif shown > self._last:
+            self._period = shown - self._last
+        self._last, self._arrival = max(shown, self._last), arrival
         number, self.frames = self.frames, self.frames + 1
         delay = arrival - shown
         self._quickest = min(self._quickest, delay)

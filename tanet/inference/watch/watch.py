@@ -11,7 +11,7 @@ network.
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from tanet.checkpoints.checkpoint import Checkpoint
@@ -95,7 +95,9 @@ def watch(
     if policy == "all" and source.live:
         raise UserError("policy all is for files: a stream does not wait")
     seconds = (window or default_window(recipe)).seconds(RATE)
-    views = eval or recipe.eval
+    if not 0 <= every < float("inf"):
+        raise UserError(f"every must be 0 or more seconds, not {every:g}")
+    views = replace(eval or recipe.eval, clips=1, clip_frames=0, frames=0)
     frames = model.network.frames
     ring = FrameRing(frames=frames, seconds=seconds, centred=recipe.data.sampling == "uniform")
     reader = StreamReader(source, ring, eval=views, note=note)
@@ -135,6 +137,7 @@ def _all_windows(reader: StreamReader, ring: FrameRing, every: float) -> Generat
     """Yield a window for each `every` seconds of a file, and one for its end."""
     due = every
     for frame in reader.read():
+        yield from reader.take_ends()
         ring.add(frame)
         if frame.time >= due - 1e-6:
             due = max(due + every, frame.time)
@@ -155,7 +158,7 @@ class _Answers:
         self.scorer = Scorer(model.network.eval(), eval=eval, precision=model.recipe.optim.precision)
         online = any(isinstance(module, OnlineShift) for module in model.network.modules())
         self.online = OnlineNetwork(model.network) if online and can_stream(model.network) else None
-        self.step, self.due = ring.seconds / ring.frames, 0.0
+        self.step, self.due, self.piece = ring.seconds / ring.frames, 0.0, 0
 
     def __call__(self, window: Window) -> LiveAnswer | None:
         self.dropped += window.skipped
@@ -167,8 +170,9 @@ class _Answers:
             at = window.newest.time
             if at < self.due - 1e-6:
                 return None
-            if at > self.due + 2 * self.ring.seconds:
+            if window.piece != self.piece:
                 self.online.reset()
+                self.piece, self.due = window.piece, at
             self.due += self.step * (1 + int((at - self.due) / self.step))
             view = window.newest.view.to(self.scorer.device)
             logits = self.online.step(normalise(view, self.model.network.input_spec))

@@ -101,6 +101,9 @@ def test_inference_protocol(client, model):
         assert client.post("/v2/models/one/infer", json=wrong).status_code == 422
     assert client.post("/v2/models/one/infer", content=b"[[[").status_code == 400
     assert client.get("/v2/models/three").status_code == 404
+    strip = {**entry, "shape": [1, 4, 1, 2048, 3], "data": [0] * (4 * 2048 * 3)}
+    found = client.post("/v2/models/one/infer", json={"inputs": [strip]})
+    assert "more than 16 times as long" in found.json()["error"]
 
 
 def test_what_is_no_video_is_refused(client, video, tmp_path):
@@ -125,6 +128,20 @@ def test_what_is_no_video_is_refused(client, video, tmp_path):
     assert client.post("/v1/classify", files={"other": b"x"}).status_code == 400
     assert client.post("/v1/classify?model=x", content=b"x").status_code == 404
     assert client.post("/v1/classify?top_k=no", content=b"x").status_code == 422
+
+
+def test_odd_values_are_refused(client, video):
+    data = video.read_bytes()
+    for query in ("window=2s&hop=0.00001s", f"window={'9' * 30}", f"hop={'9' * 400}s", "window=x"):
+        found = client.post(f"/v1/timeline?{query}", content=data)
+        assert (found.status_code, found.headers["content-type"]) == (422, "application/json")
+    assert client.post(f"/v1/classify?top_k={'9' * 5000}", content=data).status_code == 422
+    form = {"content-type": f"multipart/form-data; boundary={'x' * 500}"}
+    assert client.post("/v1/classify", content=data, headers=form).status_code == 400
+    for method, path, status in (("GET", "/nope", 404), ("PUT", "/v1/classify", 405)):
+        found = client.request(method, path)
+        assert (found.status_code, list(found.json())) == (status, ["error"])
+    assert 'path="other",status="404"' in client.get("/metrics").text
 
 
 def test_limits_hold_while_a_body_streams_in(client, tmp_path):

@@ -3,8 +3,11 @@
 import json
 import time
 from contextlib import closing
+from fractions import Fraction
 from threading import Thread
 
+import av
+import numpy as np
 import pytest
 import torch
 
@@ -89,7 +92,22 @@ def test_answers_are_predictions_of_the_same_frames(model, video):
             wanted = video_scores(model.network, cut_views(frames, TINY.eval)[None], eval=TINY.eval)[0]
             assert dict(answer.top5)["a"] == float(wanted[0])
     assert found[-1].frames == 48
-    assert found[-1].dropped == 0
+    assert found[-1].dropped == 1  # frame 0 is before the first window
+
+
+def test_every_piece_of_a_file_gets_a_last_window(model, tmp_path):
+    with av.open(str(tmp_path / "gap.mkv"), "w") as out:
+        stream = out.add_stream("libx264", rate=25, options={"threads": "1"})
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
+        for number in range(40):
+            picture = av.VideoFrame.from_ndarray(np.full((32, 48, 3), number, np.uint8), format="rgb24")
+            picture.pts, picture.time_base = number + 500 * (number >= 20), Fraction(1, 25)
+            out.mux(stream.encode(picture))
+        out.mux(stream.encode(None))
+    found = list(watch(model, str(tmp_path / "gap.mkv"), window=Span(12), every=0.5))
+    assert [answer.time for answer in found][:2] == pytest.approx([0.52, 0.76], abs=2e-3)
+    assert found[-1].time == pytest.approx(21.56, abs=2e-3)
+    assert all(answer.start > 20 for answer in found if answer.time > 1)
 
 
 def test_smoothing_averages_holds_and_hides():
@@ -132,6 +150,8 @@ def test_sources_are_cameras_addresses_and_files(video, tmp_path, monkeypatch):
     camera = parse_source("rtsp://me:secret@10.0.0.1/1")
     assert camera.live
     assert camera.name == "rtsp://10.0.0.1/1"
+    for address in ("http://a:p@ss@host/x?token=1", "rtsp://a:b/c@host/x"):
+        assert parse_source(address).name in ("http://host/x", "rtsp://host/x")
     with pytest.raises(UserError, match="no camera /dev/video7: "):
         parse_source("7")
     with pytest.raises(UserError, match="no such file; a source is a camera's number, an address or a video"):
