@@ -148,8 +148,14 @@ def test_new_row_replaces_row_with_same_key(tmp_path, monkeypatch):
     assert run({"name": "c", "value": 4}, key=()) == [("c", "4")]
 
 
+# These take over five seconds, and the parts that they call are tested elsewhere.
+SLOW = ("versions", "decode", "feeding")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long) if name in SLOW else name for name in TINY]
+)
 def test_benchmark_writes_rows(name, places, tmp_path, monkeypatch):
     constants, words = TINY[name]
     for constant, value in constants.items():

@@ -20,10 +20,10 @@ pytest.importorskip("onnxruntime")
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """Export a narrow network with two TAMs; return the folder of its checkpoint and its ONNX file."""
+    """Export a narrow network with one TAM; return the folder of its checkpoint and its ONNX file."""
     folder = tmp_path_factory.mktemp("onnx")
     torch.manual_seed(0)
-    recipe = changed(TINY, model={"stages": ("res5",)})
+    recipe = changed(TINY, model={"stages": ("res5",), "blocks": "alternate"})
     network = build(recipe.model, classes=3)
     torch.nn.init.normal_(network.head.weight)
     checkpoint.save(folder / "a.safetensors", Checkpoint(network.eval(), recipe, ("a", "b", "c")))
