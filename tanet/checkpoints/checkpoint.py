@@ -104,16 +104,20 @@ class Header:
     info: dict[str, Any]
 
 
-def header_metadata(header: Header) -> dict[str, str]:
-    """Return a header as the metadata of a file."""
-    values = {
+def header_values(header: Header) -> dict[str, Any]:
+    """Return a header as plain values."""
+    return {
         "format": FORMAT,
         "recipe": recipes.to_dict(header.recipe),
         "input": asdict(header.input_spec),
         "classes": list(header.classes),
         "info": header.info,
     }
-    return {KEY: json.dumps(values)}
+
+
+def header_metadata(header: Header) -> dict[str, str]:
+    """Return a header as the metadata of a file."""
+    return {KEY: json.dumps(header_values(header))}
 
 
 def read_header(path: str | Path) -> Header:

@@ -10,7 +10,6 @@ folder name, anywhere below the folder of the videos; a prefix "v_" is ignored.
 
 import csv
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -123,9 +122,8 @@ def read_ava(path: Path, *, base: Path) -> Found:
     return found, notes
 
 
-def _located(moments: Iterable[tuple[str, Part, str]], *, path: Path, base: Path) -> Found:
+def _located(moments: list[tuple[str, Part, str]], *, path: Path, base: Path) -> Found:
     """Find the videos of moments. Videos that do not exist are left out, as many were deleted since."""
-    moments = list(moments)
     if not moments:
         raise UserError(f"{path}: holds no annotations of this kind")
     places: dict[str, list[Path]] = {}

@@ -80,7 +80,7 @@ def predict(
     if isinstance(video, Checkpoint):
         raise UserError("predict(video, model): the video comes first, and the model second")
     members = find_models(model, weights=weights, eval=eval, device=device, on_event=on_event)
-    return _answer(video, _views(video, members), members)
+    return _answer(video, read_member_views(video, members), members)
 
 
 def predict_all(
@@ -121,11 +121,15 @@ def predict_with(
     workers = workers or min(available_cores(), MOST_WORKERS)
     remaining = iter(videos)
     with ThreadPoolExecutor(workers) as pool:
-        ahead = deque((path, pool.submit(_views, path, members)) for path in islice(remaining, 2 * workers))
+        ahead = deque(
+            (path, pool.submit(read_member_views, path, members)) for path in islice(remaining, 2 * workers)
+        )
         try:
             while ahead:
                 path, read = ahead.popleft()
-                ahead += [(later, pool.submit(_views, later, members)) for later in islice(remaining, 1)]
+                ahead += [
+                    (later, pool.submit(read_member_views, later, members)) for later in islice(remaining, 1)
+                ]
                 try:
                     yield _answer(path, read.result(), members)
                 except VideoError as error:
@@ -135,7 +139,7 @@ def predict_with(
 
 
 @dataclass(frozen=True)
-class _Views:
+class MemberViews:
     """The views of a video, and the fields `frames` and `note` of the `Prediction` for the video."""
 
     views: tuple[tuple[torch.Tensor, torch.Tensor | None], ...]
@@ -144,20 +148,20 @@ class _Views:
     note: str = ""
 
 
-def _views(source: VideoSource, members: Sequence[Member]) -> _Views:
+def read_member_views(source: VideoSource, members: Sequence[Member]) -> MemberViews:
     """Read the views of a video. If the video is damaged, use only the frames before the damage."""
     # The caller closes a video that the caller opened.
     with nullcontext(source) if isinstance(source, Video) else _open(source, members) as video:
         promised = video.frames
         try:
             views = _views_for_each(video, members, name=source_name(source))
-            return _Views(views, promised, "; ".join(video.notes))
+            return MemberViews(views, promised, "; ".join(video.notes))
         except DamagedVideo as damage:
             if not damage.frames:
                 raise
             views = _views_for_each(video, members, name=source_name(source), count=damage.frames)
             note = f"damaged: only {damage.frames} of {promised} frames can be read"
-            return _Views(views, damage.frames, note)
+            return MemberViews(views, damage.frames, note)
 
 
 def _open(source: VideoSource, members: Sequence[Member]) -> Video:
@@ -201,7 +205,7 @@ def _views_for_each(
     return tuple(known[key] for key in keys)
 
 
-def _answer(video: VideoSource, read: _Views, members: Sequence[Member]) -> Prediction:
+def _answer(video: VideoSource, read: MemberViews, members: Sequence[Member]) -> Prediction:
     name, classes = source_name(video), members[0].checkpoint.classes
     scores = torch.zeros(len(classes))
     for member, (views, boxes) in zip(members, read.views, strict=True):

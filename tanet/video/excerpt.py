@@ -51,7 +51,8 @@ class Part:
             found = range(int(self.start), end)
             what = f"frame {int(self.start)} in a video of {video.frames} frames"
         else:
-            times, length = video.times(), length_of(video)
+            times = video.times()
+            length = length_of(video, times)
             first = int(np.searchsorted(times, self.start - CLOSE))
             last = len(times) if self.end is None else int(np.searchsorted(times, self.end - CLOSE))
             # A part that is shorter than the distance of two frames is the frame displayed at its start.
@@ -63,9 +64,14 @@ class Part:
         return found
 
 
-def length_of(video: Video) -> float:
-    """Return the length of a video in seconds: its last frame is as long as the others on average."""
-    times = video.times()
+def length_of(video: Video, times: NDArray[np.float64] | None = None) -> float:
+    """Return the length of a video in seconds: its last frame is as long as the others on average.
+
+    Args:
+        video: an opened video.
+        times: its `times()`, if they are known.
+    """
+    times = video.times() if times is None else times
     step = float(times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else 1 / (video.fps or 30.0)
     return float(times[-1]) + step
 
@@ -147,9 +153,10 @@ class Excerpt(Video):
         self.whole, self.path, self.fps = whole, name, whole.fps
         found = part.frames_of(whole)
         self.first, self.frames = found.start, len(found)
-        self.offset = float(whole.times()[self.first])
+        times = whole.times()
+        self.offset = float(times[self.first])
         self._own_notes: tuple[str, ...] = ()
-        if part.end is not None and not part.in_frames and part.end > (length := length_of(whole)) + 1:
+        if part.end is not None and not part.in_frames and part.end > (length := length_of(whole, times)) + 1:
             self._own_notes = (f"the part ends at {_text(part.end)} s, but the video at {length:.1f} s",)
         self.notes = self._own_notes
 

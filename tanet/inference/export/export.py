@@ -23,10 +23,9 @@ from typing import get_args
 import torch
 from torch import nn
 
-from tanet.checkpoints.checkpoint import Checkpoint, Header, header_metadata
+from tanet.checkpoints.checkpoint import Checkpoint, Header, header_values
 from tanet.checkpoints.exported.formats import (
     FORMATS,
-    KEY,
     ExportedFile,
     FormatName,
     InputKind,
@@ -161,7 +160,7 @@ def prepare(model: Checkpoint, to: FormatName, *, input: InputKind, size: int | 
         network.set_frames(frames)
     module: nn.Module = FrameInput(network, recipe.eval) if input == "frames" else network
     info = {**model.info, "versions": versions()}
-    values = json.loads(header_metadata(Header(recipe, network.input_spec, model.classes, info))[KEY])
+    values = header_values(Header(recipe, network.input_spec, model.classes, info))
     return Job(module, recipe, inputs, json.dumps({**values, "export": asdict(inputs)}))
 
 

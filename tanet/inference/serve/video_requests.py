@@ -12,18 +12,16 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.data.samples import Sample
-from tanet.data.streams import stream_of
-from tanet.data.views import read_views
 from tanet.errors import UserError
 from tanet.inference.features import NETWORK
+from tanet.inference.models import make_member
+from tanet.inference.predict import read_member_views
 from tanet.inference.serve import kserve
 from tanet.inference.serve.server import Server
 from tanet.inference.serve.uploads import open_upload
 from tanet.inference.timeline import timeline
 from tanet.inference.windows import Span
-from tanet.video import DamagedVideo, Video
 from tanet.visualization import figures
 from tanet.visualization.record import record_clip, require_adaptive
 
@@ -47,27 +45,16 @@ async def classify(server: Server, request: Request) -> Response:
 
         def work() -> torch.Tensor:
             with open_upload(path, server.limits) as video:
-                stream = stream_of(video, recipe.data, flows=recipe.model.flows_per_frame)
-                try:
-                    return _views(stream, model, stream.frames)
-                except DamagedVideo as damage:
-                    if not damage.frames:
-                        raise
-                    return _views(stream, model, damage.frames)
+                ((views, _),) = read_member_views(
+                    video, [make_member(name, model, eval=None, weight=1.0)]
+                ).views
+                return views
 
         views = await server.decode(work)
         scores = await asyncio.wrap_future(server.batcher.submit(name, views, eval=recipe.eval))
     best = scores.topk(min(top_k, len(scores)))
     found = zip(best.indices.tolist(), best.values.tolist(), strict=True)
     return JSONResponse([{"label": model.classes[number], "score": score} for number, score in found])
-
-
-def _views(stream: Video, model: Checkpoint, count: int) -> torch.Tensor:
-    recipe = model.recipe
-    flows = recipe.model.flows_per_frame
-    return read_views(
-        stream, frames=recipe.model.frames, data=recipe.data, eval=recipe.eval, flows=flows, count=count
-    )
 
 
 async def label_over_time(server: Server, request: Request) -> Response:

@@ -61,8 +61,6 @@ class StreamReader:
         self.source, self.ring, self.eval, self.note = source, ring, eval, note
         self.frames = 0
         """Frames that were decoded."""
-        self.damaged = 0
-        """Packets that could not be decoded."""
         self.lag = 0.0
         """How much later the newest frame came than the quickest one, in seconds."""
         self.error: UserError | None = None
@@ -163,8 +161,7 @@ class StreamReader:
             try:
                 decoded = packet.decode()
             except InvalidDataError:
-                self.damaged += 1
-                continue
+                continue  # a damaged packet does not end the stream
             except EndOfFile:
                 return
             for picture in decoded:

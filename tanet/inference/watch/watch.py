@@ -153,7 +153,7 @@ class _Answers:
     def __init__(
         self, model: Checkpoint, eval: Eval, ring: FrameRing, reader: StreamReader, smoothing: Smoothing
     ) -> None:
-        self.model, self.ring, self.reader = model, ring, reader
+        self.model, self.reader = model, reader
         self.smoother, self.dropped = Smoother(smoothing), 0
         self.scorer = Scorer(model.network.eval(), eval=eval, precision=model.recipe.optim.precision)
         online = any(isinstance(module, OnlineShift) for module in model.network.modules())
