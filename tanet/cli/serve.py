@@ -3,7 +3,7 @@
 import ipaddress
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +13,7 @@ from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.cli.common import Device, load_checkpoint, parse
 from tanet.cli.console import say, warn
 from tanet.errors import UserError
-from tanet.runtime.device import available_cores
+from tanet.inference.serve.limits import Limits
 
 USAGE = "tanet serve CHECKPOINT …"
 LOCAL = ["localhost", "127.0.0.1", "[::1]", "::1"]
@@ -41,18 +41,7 @@ class ServeFlags:
     """Address to listen on. 0.0.0.0: all of this machine's."""
     port: int = 8000
     """Port to listen on."""
-    megabytes: float = 1000.0
-    """Largest video, in MB."""
-    seconds: float = 3600.0
-    """Longest video."""
-    megapixels: float = 9.0
-    """Largest frame."""
-    waiting: int = 32
-    """Requests at work at once. Further ones get 503."""
-    batch: int = 16
-    """Most requests in one forward pass."""
-    workers: int = field(default_factory=lambda: min(4, available_cores()))
-    """Threads that decode."""
+    limits: Annotated[Limits, arg(name="")] = field(default_factory=Limits)
     device: Device = "auto"
     """Device to run on; auto uses a GPU if there is one."""
 
@@ -66,19 +55,16 @@ def run(args: list[str]) -> int:
         import uvicorn
 
         from tanet.inference.serve.app import make_app
-        from tanet.inference.serve.uploads import Limits
     except ImportError as error:
         raise UserError(
             f"tanet serve needs starlette and uvicorn ({error}): pip install 'tanet[serve]'"
         ) from error
-    positive = ("megabytes", "seconds", "megapixels", "waiting", "batch", "workers")
-    for name in positive:
-        if not getattr(flags, name) > 0:
-            raise UserError(f"--{name} must be positive, not {getattr(flags, name):g}")
+    for name, value in asdict(flags.limits).items():
+        if not value > 0:
+            raise UserError(f"--{name.replace('_', '-')} must be positive, not {value:g}")
     if not 0 < flags.port < 65536:
         raise UserError(f"--port must be between 1 and 65535, not {flags.port}")
-    limits = Limits(**{name: getattr(flags, name) for name in positive})
-    app = make_app(_models(flags), limits, hosts=LOCAL if _is_local(flags.host) else None)
+    app = make_app(_models(flags), flags.limits, hosts=LOCAL if _is_local(flags.host) else None)
     if not _is_local(flags.host):
         warn(f"everyone who reaches {flags.host} can use this server: it has no passwords")
     server = uvicorn.Server(

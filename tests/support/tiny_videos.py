@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from tanet import synthetic
+from tanet.checkpoints.checkpoint import Checkpoint
+from tanet.models.factory import build
 from tanet.recipes.recipe import Data, Eval, Network2D, Optim, Recipe
 
 TINY = Recipe(
@@ -32,6 +35,14 @@ def make(path: Path, *, verb: str = "move_left", frames: int = 12, seed: int = 0
     clip = synthetic.render(verb, frames=frames, height=32, width=48, generator=generator)
     synthetic.write_video(path, clip)
     return path
+
+
+def tiny_model() -> Checkpoint:
+    """Return a narrow network with drawn weights, for three classes a, b and c."""
+    torch.manual_seed(0)
+    network = build(TINY.model, classes=3)
+    torch.nn.init.normal_(network.head.weight)
+    return Checkpoint(network.eval(), TINY, ("a", "b", "c"))
 
 
 def make_folders(root: Path, *, train: int = 4, val: int = 2) -> Path:

@@ -1,9 +1,9 @@
 """Quantization to int8 for OpenVINO, calibrated and tested on labelled videos.
 
 Weights and inputs of convolutions become integers of 8 bits. NNCF chooses their scales by running clips of
-the training videos. Temporal modules stay in float32: they consist of products, sums and
-means of frames, and rounding each of them cost four points of accuracy (LOG.md). int8 is faster only on a CPU
-with instructions for it (VNNI, AMX).
+the training videos. Temporal modules stay in float32: they consist of products, sums and means of frames, and
+rounding each of them cost four points of accuracy (LOG.md). int8 is faster only on a CPU with instructions
+for it (VNNI, AMX).
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -28,8 +28,8 @@ from starlette.routing import Route
 from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.errors import UserError
 from tanet.inference.serve import kserve
+from tanet.inference.serve.limits import Limits
 from tanet.inference.serve.server import Server
-from tanet.inference.serve.uploads import Limits
 from tanet.inference.serve.video_requests import classify, explain, infer, label_over_time
 from tanet.video import VideoError
 from tanet.visualization.record import require_adaptive

@@ -12,7 +12,7 @@ import torch
 from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.data.views import cut_views
 from tanet.errors import UserError
-from tanet.inference.serve.uploads import Limits
+from tanet.inference.serve.limits import Limits
 from tanet.runtime.files import versions
 
 

@@ -14,8 +14,9 @@ from starlette.requests import Request
 from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.errors import UserError
 from tanet.inference.serve.batching import Batcher
+from tanet.inference.serve.limits import Limits
 from tanet.inference.serve.metrics import Metrics
-from tanet.inference.serve.uploads import Limits, Uploads
+from tanet.inference.serve.uploads import Uploads
 from tanet.recipes.networks_hybrid import RegionGraphNet
 
 T = TypeVar("T")

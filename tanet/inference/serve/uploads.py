@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -22,6 +21,7 @@ from python_multipart.exceptions import FormParserError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
+from tanet.inference.serve.limits import MEGABYTE, Limits
 from tanet.video import Video, VideoError, open_video
 from tanet.video.base import translate_errors
 from tanet.video.excerpt import length_of
@@ -33,40 +33,6 @@ CONTAINERS = (
     *("h264", "hevc", "m4v", "rm", "dv", "yuv4mpegpipe", "amv", "apng", "webp_pipe"),
 )
 """FFmpeg's names of containers that name no other file."""
-MEGABYTE = 1_000_000
-MOST_SHAPE = 16
-"""Largest ratio of the sides of a frame."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a request may cost."""
-
-    megabytes: float = 1000.0
-    """Size of a body."""
-    seconds: float = 3600.0
-    """Length of a video."""
-    megapixels: float = 9.0
-    """Size of a frame: 4096 × 2160 is 8.8."""
-    upload_seconds: float = 300.0
-    """Time to send a body."""
-    idle_seconds: float = 20.0
-    """Time without a byte."""
-    waiting: int = 32
-    """Requests that are received, decoded or classified at once. Further ones get 503."""
-    batch: int = 16
-    """Requests whose clips are in one forward pass."""
-    workers: int = 2
-    """Threads that decode."""
-
-    def problem(self, *, height: int, width: int) -> str:
-        """Return why frames of this size are not accepted, or "" if they are."""
-        if height * width > self.megapixels * MEGABYTE:
-            return f"frames of more than {self.megapixels:g} megapixels are not accepted"
-        if max(height, width) > MOST_SHAPE * min(height, width):
-            # Their short side is resized to that of the network, and the long side grows with it.
-            return f"frames with a side more than {MOST_SHAPE} times as long as the other are not accepted"
-        return ""
 
 
 class Uploads:

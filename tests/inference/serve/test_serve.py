@@ -10,10 +10,8 @@ import torch
 
 import tanet
 from tanet.checkpoints import checkpoint
-from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.cli import main
-from tanet.models.factory import build
-from tests.support.tiny_videos import TINY, make
+from tests.support.tiny_videos import TINY, make, tiny_model
 
 pytest.importorskip("starlette")
 
@@ -21,16 +19,13 @@ from starlette.testclient import TestClient
 
 from tanet.inference.serve.app import make_app
 from tanet.inference.serve.batching import Batcher
+from tanet.inference.serve.limits import Limits
 from tanet.inference.serve.metrics import Metrics
-from tanet.inference.serve.uploads import Limits
 
 
 @pytest.fixture(scope="module")
 def model():
-    torch.manual_seed(0)
-    network = build(TINY.model, classes=3)
-    torch.nn.init.normal_(network.head.weight)
-    return Checkpoint(network.eval(), TINY, ("a", "b", "c"))
+    return tiny_model()
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from tanet.inference.watch.watch import watch
 from tanet.inference.windows import Span
 from tanet.models.factory import build
 from tanet.video import open_video
-from tests.support.tiny_videos import TINY, changed, make
+from tests.support.tiny_videos import TINY, changed, make, tiny_model
 from tests.support.udp_source import send
 
 PORT = 45_871
@@ -38,10 +38,7 @@ def frame(number, at):
 
 @pytest.fixture(scope="module")
 def model():
-    torch.manual_seed(0)
-    network = build(TINY.model, classes=3)
-    torch.nn.init.normal_(network.head.weight)
-    return Checkpoint(network.eval(), TINY, ("a", "b", "c"))
+    return tiny_model()
 
 
 @pytest.fixture(scope="module")
