@@ -1,14 +1,14 @@
 """Measure clips per second of C2D, TSM, TANet and published TANet.
 
-    python -m bench speed --part inference [--backbone mobilenet_v2] [--frames 16]
+    python -m bench speed --part inference [--backbone mobilenet_v2] [--precisions float16]
 
 Published TANet computes TAM as in the published code (bench/published.py). The networks of a part take
 turns in blocks of runs.
 
 part         measured work
-inference    batches of 32 clips, bfloat16
+inference    batches of 32 clips, bfloat16 and float16
 training     steps of 32 clips: autocast, cross-entropy, backward pass, fused SGD
-latency      one clip
+latency      one clip, bfloat16 and float16
 frames       batches of 256 images, which are clips of 8, 16, 32 or 64 frames
 batch        batches of 1, 4, 16 and 64 clips
 cpu          one clip, float32, two threads
@@ -16,12 +16,15 @@ cpu          one clip, float32, two threads
 form                  execution of a network
 eager                 each operation runs separately, on images in NCHW, as in the published code
 eager channels-last   like eager, but on images in NHWC
-compiled              torch.compile, channels-last; VideoNet.optimize does this for inference
+compiled              torch.compile, channels-last; for inference, with BatchNorms folded
 graph                 like compiled, then captured as a CUDA graph; training includes the optimizer's step
+epilogues             like graph, but cuDNN's convolutions also compute bias, residual and ReLU
+optimized             `Network.optimize`, captured as a CUDA graph
 
-`of_c2d` is a network's clips per second divided by those of C2D's fastest form. For example, a network with
-0.8 takes 1 / 0.8 = 1.25 times as long as C2D. The benchmark exits unless the tests of the kernels pass on
-this machine.
+`of_c2d` is a network's clips per second divided by those of C2D in the form `graph` and the same precision
+(if that was not timed, by those of C2D's fastest form). `of_epilogues` is the same for C2D in the form
+`epilogues`. For example, a network with 0.8 takes 1 / 0.8 = 1.25 times as long as C2D. The benchmark exits
+unless the tests of the kernels pass on this machine.
 """
 
 import argparse
@@ -34,24 +37,37 @@ import torch
 from bench.common import percentiles, require_tests
 from bench.ops import TESTS
 from bench.timed_networks import NETWORKS, Setting, Side, clock, make_sides, same_answers
+from tanet.models.network import DTYPES, Precision
 from tanet.runtime.device import pick_device
 
 FAST = ("compiled", "graph")
 EAGER = ("eager", "eager channels-last")
-FORMS = (*EAGER, *FAST)
+INFERENCE = ("graph", "epilogues", "optimized")
+FORMS = (*EAGER, *FAST, *INFERENCE[1:])
 # Part → network → forms in which the network is timed.
 PARTS: dict[str, dict[str, tuple[str, ...]]] = {
-    "inference": {"c2d": FAST, "tsm": FAST, "tanet": FAST, "published": (*EAGER, *FAST)},
+    "inference": {
+        "c2d": INFERENCE,
+        "tsm": ("optimized",),
+        "tanet": ("optimized",),
+        "published": EAGER,
+    },
     "training": {"c2d": FAST, "tsm": FAST, "tanet": FAST, "published": EAGER},
-    "latency": dict.fromkeys(NETWORKS, ("graph",)),
-    "frames": dict.fromkeys(("c2d", "tanet"), ("graph",)),
-    "batch": dict.fromkeys(("c2d", "tanet"), ("graph",)),
+    "latency": {"c2d": INFERENCE, "tsm": ("optimized",), "tanet": ("optimized",)},
+    "frames": dict.fromkeys(("c2d", "tanet"), ("optimized",)),
+    "batch": dict.fromkeys(("c2d", "tanet"), ("optimized",)),
     "cpu": dict.fromkeys(("c2d", "tanet", "published"), EAGER),
+}
+PRECISIONS: dict[str, list[Precision]] = {
+    "inference": ["bfloat16", "float16"],
+    "latency": ["bfloat16", "float16"],
+    "training": ["float32"],
+    "cpu": ["float32"],
 }
 CPU_TESTS = ("ops/test_adaptive_convolution.py", "models/test_tam.py")
 
 
-KEY = ("part", "backbone", "network", "form", "frames", "clips", "size")
+KEY = ("part", "backbone", "network", "form", "frames", "clips", "size", "precision")
 
 
 def flags(parser: argparse.ArgumentParser) -> None:
@@ -66,6 +82,12 @@ def flags(parser: argparse.ArgumentParser) -> None:
         "--clips", type=int, nargs="+", help="batch size (default: 32; latency, cpu: 1; batch: 1 4 16 64)"
     )
     parser.add_argument("--size", type=int, default=224)
+    parser.add_argument(
+        "--precisions",
+        nargs="+",
+        choices=list(DTYPES),
+        help="of weights and maps (default: bfloat16, for inference and latency also float16; cpu: float32)",
+    )
     parser.add_argument("--repeats", type=int, default=30, help="timed runs of each network")
     parser.add_argument("--tested", action="store_true", help="skip the tests if they have passed here")
 
@@ -87,7 +109,8 @@ def comparisons(flags: argparse.Namespace) -> Iterator[tuple[Setting, list[Side]
     device = pick_device("cpu" if part == "cpu" else None)
     clips = flags.clips or {"latency": [1], "cpu": [1], "batch": [1, 4, 16, 64]}.get(part, [32])
     frames = flags.frames or ([8, 16, 32, 64] if part == "frames" else [8])
-    start = Setting(part, flags.backbone, frames[0], clips[0], flags.size, device)
+    precisions: list[Precision] = flags.precisions or PRECISIONS.get(part, ["bfloat16"])
+    start = Setting(part, flags.backbone, frames[0], clips[0], flags.size, device, precisions[0])
     forms = {
         name: tuple(form for form in having if form in flags.forms)
         for name, having in PARTS[part].items()
@@ -112,18 +135,26 @@ def comparisons(flags: argparse.Namespace) -> Iterator[tuple[Setting, list[Side]
             gc.collect()
             torch.cuda.empty_cache()
             setting = replace(start, frames=t, clips=number)
-            yield setting, [side for n, f in forms.items() for side in make_sides(n, f, setting)]
+            sides = []
+            for precision in precisions:
+                for n, f in forms.items():
+                    if n == "published" and precision == "float16":
+                        continue  # it is a baseline in the precision of its authors' time
+                    sides += make_sides(n, f, replace(setting, weights=precision))
+            yield setting, sides
 
 
 def compare(setting: Setting, sides: list[Side], *, repeats: int) -> list[dict[str, object]]:
     """Time the networks of one comparison in turns, and return one row per network and form."""
-    runs = {f"{side.network} {side.form}": side.run for side in sides}
+    runs = {f"{side.network} {side.form} {side.precision}": side.run for side in sides}
     times = clock(setting.device, runs, repeats=repeats)
     rates = {name: [1e3 * setting.clips / time for time in times[name]] for name in runs}
     medians = {name: percentiles(rates[name])["p50"] for name in runs}
-    best = max((medians[name] for name in runs if name.startswith("c2d ")), default=None)
     rows: list[dict[str, object]] = []
     for side, name in zip(sides, runs, strict=True):
+        others = [medians[n] for n in runs if n.startswith("c2d ") and n.endswith(f" {side.precision}")]
+        c2d = medians.get(f"c2d graph {side.precision}", max(others, default=None))
+        epilogues = medians.get(f"c2d epilogues {side.precision}")
         row: dict[str, object] = {
             "part": setting.part,
             "backbone": setting.backbone,
@@ -132,11 +163,12 @@ def compare(setting: Setting, sides: list[Side], *, repeats: int) -> list[dict[s
             "frames": setting.frames,
             "clips": setting.clips,
             "size": setting.size,
-            "precision": setting.precision,
+            "precision": side.precision,
             **{f"clips_s_{key}": f"{value:.1f}" for key, value in percentiles(rates[name]).items()},
             **{f"ms_{key}": f"{value:.3f}" for key, value in percentiles(times[name]).items()},
             "memory_gib": "" if side.memory is None else f"{side.memory / 2**30:.2f}",
-            "of_c2d": "" if best is None else f"{medians[name] / best:.3f}",
+            "of_c2d": "" if c2d is None else f"{medians[name] / c2d:.3f}",
+            "of_epilogues": "" if epilogues is None else f"{medians[name] / epilogues:.3f}",
         }
         rows.append(row)
     return rows

@@ -1,8 +1,9 @@
 """Networks that bench/speed.py times, in the forms that its docstring describes (eager, compiled, …)."""
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from unittest.mock import patch
 
 import torch
 from torch import nn
@@ -11,7 +12,10 @@ from torch.nn import functional as F
 from bench.common import capture, interleaved, interleaved_on_gpu
 from bench.published import publish
 from tanet.models.factory import build
-from tanet.models.network import Network
+from tanet.models.fusion import fuse_convolutions
+from tanet.models.fusion.fold_batch_norm import fold_batch_norms
+from tanet.models.network import DTYPES, Network, Precision
+from tanet.ops.convolution import op as convolution
 from tanet.recipes.recipe import Network2D, Optim
 from tanet.runtime.device import autocast
 from tanet.training.optimizer import make_optimizer
@@ -32,20 +36,15 @@ class Setting:
     clips: int
     size: int
     device: torch.device
+    weights: Precision = "float32"
 
     @property
     def training(self) -> bool:
         return self.part == "training"
 
     @property
-    def weights(self) -> Literal["float32", "bfloat16"]:
-        return "bfloat16" if self.precision == "bfloat16" else "float32"
-
-    @property
     def precision(self) -> str:
-        if self.part == "cpu":
-            return "float32"
-        return "autocast bfloat16" if self.training else "bfloat16"
+        return "autocast bfloat16" if self.training else self.weights
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,7 @@ class Side:
 
     network: str
     form: str
+    precision: str
     run: Run
     memory: int | None
     """Peak GPU memory during a run in bytes, including weights and clips; None on a CPU."""
@@ -65,6 +65,8 @@ def make_sides(name: str, forms: Sequence[str], setting: Setting) -> list[Side]:
     for form in forms:
         if form == "graph":
             sides[form] = make_graph(sides.get("compiled") or make_side(name, "compiled", setting), setting)
+        elif form in ("epilogues", "optimized"):
+            sides[form] = make_graph(make_side(name, form, setting), setting, form=form)
         else:
             sides[form] = make_side(name, form, setting)
         time = min(clock(setting.device, {form: sides[form].run}, repeats=5)[form])
@@ -72,14 +74,14 @@ def make_sides(name: str, forms: Sequence[str], setting: Setting) -> list[Side]:
     return list(sides.values())
 
 
-def make_graph(compiled: Side, setting: Setting) -> Side:
+def make_graph(compiled: Side, setting: Setting, *, form: str = "graph") -> Side:
     """Capture a compiled network as a CUDA graph. Its memory is reported as that of the compiled network."""
     if setting.device.type != "cuda":
-        return replace(compiled, form="graph")
+        return replace(compiled, form=form)
     # Warm up on the stream of the capture: autograd adds up gradients on the stream of the forward pass.
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):
-        return replace(compiled, form="graph", run=capture(compiled.run, stream=stream))
+        return replace(compiled, form=form, run=capture(compiled.run, stream=stream))
 
 
 def make_side(name: str, form: str, setting: Setting) -> Side:
@@ -101,7 +103,7 @@ def make_side(name: str, form: str, setting: Setting) -> Side:
         run()
         torch.cuda.synchronize()
         memory = torch.cuda.max_memory_allocated() - before
-    return Side(name, form, run, memory)
+    return Side(name, form, setting.precision, run, memory)
 
 
 def make_network(name: str, setting: Setting) -> Network:
@@ -120,23 +122,36 @@ def evaluate(network: Network, clips: torch.Tensor, *, form: str, setting: Setti
     network.eval()
     model: nn.Module = network
     if form == "compiled":
-        model = network.optimize(precision=setting.weights, graph=False)
-    if setting.precision == "bfloat16":
-        network.bfloat16()
-        clips = clips.bfloat16()
+        folded = copy.deepcopy(network).to(DTYPES[setting.weights])
+        fold_batch_norms(folded)
+        folded.to_format(torch.channels_last)
+        model = torch.compile(folded)  # type: ignore[assignment]
+    elif form in ("epilogues", "optimized"):
+        model = network.optimize(precision=setting.weights, graph=False, compile=True)
+    network.to(DTYPES[setting.weights])
+    clips = clips.to(DTYPES[setting.weights])
 
-    def run() -> None:
-        with torch.no_grad():
-            model(clips)
+    @torch.no_grad()
+    def run() -> torch.Tensor:
+        if form != "epilogues":
+            return model(clips)
+        rules, ways = (fuse_convolutions._conv_relu,), (convolution, "run_fastest", _cudnn_epilogue)
+        with patch.object(fuse_convolutions, "RULES", rules), patch.object(*ways):
+            return model(clips)
 
-    if form == "compiled":
+    if model is not network:
         with torch.no_grad():
             expected = network(clips)
-            error = (model(clips) - expected).norm() / expected.norm()
+        error = (run() - expected).norm() / expected.norm()
         # bfloat16 changes logits by a few per cent. Code of another network changes them by about 100 %.
         if not error < 0.2:
             raise SystemExit(f"compiling changed the network's logits by {error:.0%}; nothing was measured")
     return run
+
+
+def _cudnn_epilogue(_: object, ways: dict[str, Callable[[], torch.Tensor]]) -> torch.Tensor:
+    """Compute a convolution in the way that the form `epilogues` measures."""
+    return ways.get("cudnn", ways.get("two convolutions", next(iter(ways.values()))))()
 
 
 def train(network: Network, clips: torch.Tensor, *, form: str, setting: Setting) -> Run:

@@ -15,9 +15,17 @@ from torch import nn
 
 from tanet.errors import UserError
 from tanet.models.fusion.fold_batch_norm import fold_batch_norms
+from tanet.models.optimized_network import CpuNetwork, OptimizedNetwork
 from tanet.models.temporal.absorbed_norm import AbsorbedBatchNorm
 from tanet.models.temporal.tam import TAM
 from tanet.recipes.input_spec import IMAGENET, InputSpec
+
+Precision = Literal["float32", "bfloat16", "float16"]
+DTYPES: dict[str, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
 
 
 class Network(nn.Module):
@@ -111,47 +119,58 @@ class Network(nn.Module):
         """Merge layers in ways that only this family of networks knows, in place, before `optimize` goes on.
 
         Args:
-            half: whether the network will run in bfloat16.
+            half: whether the network will run in bfloat16 or float16.
         """
 
     def optimize(
-        self, *, precision: Literal["float32", "bfloat16"] = "float32", graph: bool = True
+        self,
+        *,
+        precision: Precision = "float32",
+        graph: bool = True,
+        compile: bool | None = None,
     ) -> nn.Module:
         """Return a faster copy for inference, with the same outputs up to rounding.
 
         Each BatchNorm of the copy is folded into the convolution before it. But on a GPU, a BatchNorm and an
-        activation directly before a TAM are absorbed by the TAM; in bfloat16, the TAM also absorbs the 1×1
-        convolution before the BatchNorm (fuse_tam.py). The memory format is channels-last, for 3D
-        convolutions channels-last-3d where it is faster.
-        The first call with each input shape is slow, because it compiles the network and, on a GPU, captures
-        a CUDA graph. The state dict of the copy does not fit any other network.
+        activation directly before a TAM are absorbed by the TAM. In 16-bit precision, the TAM also absorbs
+        the 1×1 convolution before the BatchNorm (fuse_tam.py), and other convolutions also compute the bias,
+        the residual and the ReLU after them (fuse_convolutions.py).
+
+        On a GPU, the first call with each input shape compiles the network, times the ways to compute its
+        layers, and captures a CUDA graph. That takes up to a minute. On a CPU, the first call only chooses
+        the memory format. The state dict of the copy does not fit any other network.
 
         Args:
-            precision: data type of weights and feature maps; clips must have the same type. A GPU is
-                fastest in bfloat16.
-            graph: capture a CUDA graph (GPU only). Each call then overwrites the output of the previous call,
-                so clone outputs that you keep.
+            precision: data type of weights and feature maps. A GPU is fastest in float16. Numbers above
+                65,504 overflow in float16; the copy then raises `UserError` or warns.
+            graph: capture a CUDA graph (GPU only). Each call then overwrites the output of the previous
+                call, so clone outputs that you keep.
+            compile: compile the network. None: on a GPU only. On a CPU, compiling takes up to minutes
+                (results/cpu.csv).
 
         Returns:
-            Module with clips [B, T, 3, H, W] → logits [B, classes], on the network's current device.
-            Call the module under `torch.inference_mode()`.
+            Module with clips [B, T, C, H, W] → logits [B, classes], on the network's current device.
+
+        Raises:
+            UserError: the precision is unknown.
         """
-        dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-        if precision not in dtypes:
-            raise UserError(f"unknown precision '{precision}': choose from {', '.join(dtypes)}")
+        if precision not in DTYPES:
+            raise UserError(f"unknown precision '{precision}': choose from {', '.join(DTYPES)}")
+        device, half = self.head.weight.device.type, precision != "float32"
         network = copy.deepcopy(self).eval().requires_grad_(False)
-        network.prepare_for_inference(half=precision == "bfloat16")
+        network.prepare_for_inference(half=half)
         fold_batch_norms(network)
         taken = [module for module in network.modules() if isinstance(module, AbsorbedBatchNorm)]
         frozen = [norm.scale_and_shift() for norm in taken]
-        network.to(dtypes[precision])
-        layout = self.optimized_format or self.memory_format
-        network.to_format(layout)
-        for module in network.modules():
-            if isinstance(module, TAM):
-                module.to_kernel_layout()
+        network.to(DTYPES[precision])
         for norm, pair in zip(taken, frozen, strict=True):
             # The scale and shift are still in float32, because they were computed before the cast.
             norm.frozen = pair
-        mode = "reduce-overhead" if graph and self.head.weight.is_cuda else None
-        return torch.compile(network, mode=mode)  # type: ignore[return-value]
+        compiles = device == "cuda" if compile is None else compile
+        if device == "cpu" and not compiles:
+            return CpuNetwork(network)
+        network.to_format(self.optimized_format or self.memory_format)
+        for module in network.modules():
+            if isinstance(module, TAM):
+                module.to_kernel_layout()
+        return OptimizedNetwork(network, graph=graph) if compiles else network

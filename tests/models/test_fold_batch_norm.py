@@ -66,13 +66,14 @@ def test_folding_keeps_logits_of_networks_with_temporal_modules(model):
 def test_optimize_keeps_logits_and_original_weights(thin_networks, monkeypatch):
     # Tracing shows whether there is one graph. tests/long/test_optimize.py generates code, which takes long.
     trace = partial(torch.compile, fullgraph=True, backend="aot_eager")
-    monkeypatch.setattr(torch, "compile", lambda network, mode: trace(network))
+    monkeypatch.setattr(torch, "compile", lambda network, options: trace(network))
     model = Network2D(backbone="thin_basic", temporal="tam", frames=2, stages=("res5",))
     network = build_with_random_norms(model).float()
     before = copy.deepcopy(network.state_dict())
     clips = torch.randn(2, 2, 3, 64, 64)
     with torch.inference_mode():
-        torch.testing.assert_close(network.optimize()(clips), network(clips), rtol=1e-3, atol=1e-3)
+        fast = network.optimize(compile=True)
+        torch.testing.assert_close(fast(clips), network(clips), rtol=1e-3, atol=1e-3)
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, before[name])
 
@@ -111,5 +112,5 @@ def test_norm_with_hook_or_without_running_statistics_is_kept():
 
 def test_optimize_rejects_unknown_precision():
     network = build(Network2D(backbone="resnet18_w16", frames=2), classes=3)
-    with pytest.raises(ValueError, match="choose from float32, bfloat16"):
-        network.optimize(precision="float16")
+    with pytest.raises(ValueError, match="choose from float32, bfloat16, float16"):
+        network.optimize(precision="int8")

@@ -65,7 +65,8 @@ class CSNBlock(nn.Module):
 class CSNNetwork(ClipNetwork):
     """Channel-separated network, built from the settings in a recipe."""
 
-    memory_format = torch.contiguous_format  # depthwise convolutions are slow in channels-last-3d
+    memory_format = torch.contiguous_format  # depthwise convolutions train slowly in channels-last-3d
+    optimized_format = torch.channels_last_3d  # `optimize` has a kernel for them
 
     def __init__(self, model: CSN, *, classes: int, input_spec: InputSpec) -> None:
         width = model.width

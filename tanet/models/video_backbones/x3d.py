@@ -87,7 +87,8 @@ class X3DStem(nn.Module):
 class X3DNetwork(ClipNetwork):
     """X3D network, built from the settings in a recipe."""
 
-    memory_format = torch.contiguous_format  # depthwise convolutions are slow in channels-last-3d
+    memory_format = torch.contiguous_format  # depthwise convolutions train slowly in channels-last-3d
+    optimized_format = torch.channels_last_3d  # `optimize` has a kernel for them
 
     def __init__(self, model: X3D, *, classes: int, input_spec: InputSpec) -> None:
         super().__init__(model, features=HIDDEN, classes=classes, input_spec=input_spec)

@@ -1,7 +1,6 @@
-"""The two branches of TAM in evaluation mode: they compute kernel Θ and gate V from the squeeze s.
+"""The two branches of TAM in evaluation mode compute the kernel Θ and the hidden layer h from the squeeze s.
 
-    h = ReLU(BN(W ∗ s)),  Θ = softmax(W3 ReLU(BN(W0 s)))     `hidden_and_kernel`, first launch   (eq. 3, 4)
-    V = σ(W' h)                                              `gate`, second launch               (eq. 3)
+    h = ReLU(BN(W ∗ s)),  Θ = softmax(W3 ReLU(BN(W0 s)))                                         (eq. 3, 4)
 
 The time goes into waiting for memory, because there is little arithmetic. The kernels therefore keep many
 loads in flight. For many clips, the hidden layer h is a matrix product that loads the next operands while it
@@ -13,25 +12,11 @@ import triton
 import triton.language as tl
 
 from tanet.ops.common.triton_tiles import activate, padded_power_of_two
+from tanet.ops.tam_inference.gate import ROWS, product
 
 TILE = 8192  # number of elements that a program holds at a time
-ROWS = 16  # number of rows in a matrix product: the smallest number that `tl.dot` accepts
 GROUP = 32  # channels whose kernels one program computes
 PARTS = 16  # largest number of parts of s that is not added up in a separate launch
-
-
-@triton.jit
-def product(rows, w, total):
-    """Return total + rows @ w for float32 rows, with float32 accuracy unless w is in bfloat16.
-
-    If w is in bfloat16, each value of the rows is split into a high and a low part of 8 bits each. This keeps
-    16 bits of the value. TAM's PyTorch module in bfloat16 keeps only 8 bits.
-    """
-    if w.dtype == tl.bfloat16:
-        high = rows.to(tl.bfloat16)
-        total = tl.dot(high, w, total)
-        return tl.dot((rows - high.to(tl.float32)).to(tl.bfloat16), w, total)
-    return total + tl.dot(rows, w.to(tl.float32), input_precision="tf32x3")
 
 
 @triton.jit
@@ -214,25 +199,6 @@ def _hidden_and_aggregation_kernel(
         )  # fmt: skip
 
 
-@triton.jit
-def _gate_kernel(hidden, l3, gate, T, C, HIDDEN, BT: tl.constexpr, BC: tl.constexpr, BH: tl.constexpr):
-    start = tl.program_id(1).to(tl.int64) * T  # first row of the clip
-    cs = tl.program_id(0) * BC + tl.arange(0, BC)
-    ts = tl.program_id(2) * BT + tl.arange(0, BT)
-    hidden += start * HIDDEN
-    gate += start * C
-    logits = tl.zeros([BT, BC], tl.float32)
-    for j in range(0, HIDDEN, BH):
-        hs = j + tl.arange(0, BH)
-        at = ts[:, None] * HIDDEN + hs[None, :]
-        rows = tl.load(hidden + at, mask=(ts[:, None] < T) & (hs[None, :] < HIDDEN), other=0.0)
-        w = l3 + cs[None, :] * HIDDEN + hs[:, None]
-        w = tl.load(w, mask=(cs[None, :] < C) & (hs[:, None] < HIDDEN), other=0.0)
-        logits = product(rows, w, logits)
-    to = gate + ts[:, None] * C + cs[None, :]
-    tl.store(to, 1.0 / (1.0 + tl.exp(-logits)), mask=(ts[:, None] < T) & (cs[None, :] < C))
-
-
 def hidden_and_kernel(
     s_parts: torch.Tensor,
     frames: int,
@@ -286,14 +252,3 @@ def hidden_and_kernel(
         num_warps=8 if block_t > 16 else 4,  # a long clip needs the registers of 8 warps
     )  # fmt: skip
     return hidden, kernel
-
-
-def gate(hidden: torch.Tensor, l3: torch.Tensor) -> torch.Tensor:
-    """Compute the gate [N, T, C] from the local branch's hidden layer [N, T, C/β], in one launch."""
-    clips, frames, width = hidden.shape
-    channels = l3.shape[0]
-    out = torch.empty(clips, frames, channels, device=hidden.device, dtype=torch.float32)
-    _gate_kernel[(triton.cdiv(channels, 64), clips, triton.cdiv(frames, ROWS))](
-        hidden, l3.contiguous(), out, frames, channels, width, BT=ROWS, BC=64, BH=32
-    )
-    return out

@@ -9,18 +9,24 @@ the sum of its parts. The parts are added in a fixed order, so results do not ch
 `squeeze` reads X. `conv_squeeze` can compute X and the parts of s in one kernel, which does not read X again.
 """
 
+from functools import partial
+
 import torch
 import triton
 import triton.language as tl
 from torch.nn import functional as F
 
-from tanet.ops.common.triton_tiles import ACTS, activate, or_placeholder, padded_power_of_two, part_of_map
+from tanet.ops.common.fastest import run_fastest
+from tanet.ops.common.triton_tiles import (
+    ACTS,
+    activate,
+    or_placeholder,
+    padded_power_of_two,
+    part_of_map,
+)
 
 PLACES = 1024  # positions of a map that one program sums
 CONV_PARTS = 8  # largest number of parts per map in `conv_squeeze`
-# Up to this many multiply-adds per value read or written, a convolution is bound by memory.
-# Leave convolutions bound by arithmetic to cuDNN, whose speed outweighs a second read of the output.
-BALANCE = 96
 
 
 @triton.jit
@@ -122,8 +128,8 @@ def conv_squeeze(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Compute the output y [N·T, C, H, W] of a 1×1 convolution, and the parts [parts, N·T, C] of y's squeeze.
 
-    If one fused kernel is faster, this kernel computes y and the parts. Otherwise, cuDNN computes y, and then
-    `squeeze` computes the parts from y.
+    One kernel can compute y and the parts, which saves reading y again. But cuDNN's convolution can be faster
+    by more than that. The first call with each shape measures what is faster.
 
     Args:
         x: input of the convolution [N·T, C', H, W], in channels-last.
@@ -133,15 +139,42 @@ def conv_squeeze(
         act: name of the activation.
         few: as in `squeeze`.
     """
-    (images, inputs), channels, places = x.shape[:2], weight.shape[0], x.shape[2] * x.shape[3]
-    computes = inputs * channels > BALANCE * (inputs + channels)
-    # Use cuDNN for float32, because PyTorch's TF32 setting does not apply to Triton kernels.
-    if few or computes or x.dtype == torch.float32:
+    after = (scale, shift, act)
+
+    def with_cudnn() -> tuple[torch.Tensor, torch.Tensor]:
         y = F.conv2d(x, weight).contiguous(memory_format=torch.channels_last)
-        return y, squeeze(y, scale, shift, act, few=few)
+        return y, squeeze(y, *after, few=few)
+
+    def with_product() -> tuple[torch.Tensor, torch.Tensor]:
+        rows = torch.mm(x.movedim(1, -1).flatten(0, 2), weight.flatten(1).t())
+        y = rows.view(x.shape[0], *x.shape[2:], -1).movedim(-1, 1)
+        return y, squeeze(y, *after, few=few)
+
+    ways = {"cudnn": with_cudnn}
+    if x.dtype != torch.float32:  # PyTorch's TF32 setting does not apply to Triton kernels
+        ways |= {"product": with_product}
+        ways |= {
+            f"kernel, {wide} channels": partial(_conv_squeeze, x, weight, *after, wide=wide)
+            for wide in (64, 128)
+            if not few and (wide == 64 or weight.shape[0] > 64)
+        }
+    return run_fastest(("conv_squeeze", x.device, x.dtype, x.shape, weight.shape[0], few), ways)
+
+
+def _conv_squeeze(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    scale: torch.Tensor | None,
+    shift: torch.Tensor | None,
+    act: str,
+    *,
+    wide: int,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Compute `conv_squeeze` in one launch; each program computes up to `wide` channels."""
+    (images, inputs), channels, places = x.shape[:2], weight.shape[0], x.shape[2] * x.shape[3]
     block = {
         "BM": 128,
-        "BN": min(64, padded_power_of_two(channels)),
+        "BN": min(wide, padded_power_of_two(channels)),
         "BK": min(64, padded_power_of_two(inputs)),
     }
     tiles_p, tiles_c = triton.cdiv(places, block["BM"]), triton.cdiv(channels, block["BN"])
@@ -153,6 +186,6 @@ def conv_squeeze(
     _conv_squeeze_kernel[(parts * tiles_c * images,)](
         x, weight.flatten(1).contiguous(), y, *or_placeholder(scale, shift, otherwise=x), out,
         places, channels, inputs, tiles_p, tiles_c, parts * tiles_c, per_part,
-        AFFINE=scale is not None, ACT=ACTS[act], **block, num_warps=4, num_stages=3,
+        AFFINE=scale is not None, ACT=ACTS[act], **block, num_warps=wide // 16, num_stages=3,
     )  # fmt: skip
     return y, out

@@ -2,7 +2,7 @@
 
     launch 1    squeeze s_t = mean of act(scale · X_t + shift)                 squeeze.py (eq. 1)
     launch 2    hidden layer h of the local branch; kernel Θ                   branches.py (eq. 3, 4)
-    launch 3    gate V = σ(W' h)                                               branches.py (eq. 3)
+    launch 3    gate V = σ(W' h)                                               gate.py (eq. 3)
     launch 4    Y_t = Σ_k Θ_k V_{t+k-K//2} act(scale · X_{t+k-K//2} + shift)   `adaptive_conv`
 
 A small network on one clip spends its time on launches, not on arithmetic. PyTorch's own operations need
@@ -33,7 +33,8 @@ from tanet.ops.common.triton_tiles import (
     tile_offsets,
     zero_sums,
 )
-from tanet.ops.tam_inference.branches import gate, hidden_and_kernel
+from tanet.ops.tam_inference.branches import hidden_and_kernel
+from tanet.ops.tam_inference.gate import gate
 from tanet.ops.tam_inference.squeeze import conv_squeeze, squeeze
 
 FEW = 2  # up to this many clips, computing the gate in every tile is faster than one more launch

@@ -1,0 +1,1 @@
+"""Depthwise 3D convolution, for inference on a GPU."""
