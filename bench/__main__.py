@@ -27,6 +27,7 @@ BENCHMARKS = {
         "speed",
         "speed3d",
         "hybrids",
+        "cpu",
         "ops",
         "scaling",
         "labelling",

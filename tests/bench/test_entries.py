@@ -69,6 +69,13 @@ TINY = {
             *["--forms", "eager", "eager channels-last-3d"],
         ],
     ),
+    "cpu": (
+        {},
+        [
+            *["--networks", "x3d-xs", "--size", "32", "--rounds", "1", "--threads", "1"],
+            *["--engines", "eager", "optimized"],
+        ],
+    ),
     "hybrids": (
         {},
         [
@@ -149,7 +156,7 @@ def test_new_row_replaces_row_with_same_key(tmp_path, monkeypatch):
 
 
 # These take over five seconds, and the parts that they call are tested elsewhere.
-SLOW = ("versions", "decode", "feeding")
+SLOW = ("versions", "decode", "feeding", "cpu")
 
 
 @pytest.mark.slow
