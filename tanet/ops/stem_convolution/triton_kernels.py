@@ -2,8 +2,8 @@
 
 A program of the second kernel walks down the rows of packed pixels. It loads each row once and adds its
 products with all rows of the window to the output rows that depend on it, whose sums stay in registers. Max
-pooling needs three rows and columns of outputs, which are in registers, too: the outputs of the convolution,
-four times as many as those of the pooling, are never written.
+pooling takes the maximum of these sums. So the outputs of the convolution, four times as many as those of the
+pooling, are never written.
 """
 
 import torch
@@ -15,9 +15,9 @@ from tanet.ops.stem_convolution.op import output_shape, packed_channels
 
 PIXELS = 128  # packed pixels that one program writes
 COLUMNS = 64  # columns of outputs of the convolution per program
-STRIP, FEW, SHORT = 56, 64, 8  # rows of outputs per program; for up to FEW frames, SHORT rows
+STRIP, FEW, SHORT = 28, 64, 4  # pairs of rows per program; for up to FEW frames, SHORT pairs
 # Loads in flight and warps per program, for windows of one frame and of several.
-ROWS, WINDOWS = {"STAGES": 3, "num_warps": 8}, {"BM": 128, "STAGES": 3, "num_warps": 4}
+ROWS, WINDOWS = {"STAGES": 3, "num_warps": 4}, {"BM": 128, "STAGES": 3, "num_warps": 4}
 
 
 @triton.jit
@@ -44,12 +44,25 @@ def _larger(a, b):
 
 
 @triton.jit
+def _add_row(pixels, weights, sums, BM: tl.constexpr, BN: tl.constexpr, TAPS: tl.constexpr):
+    """Add a row of packed pixels to the TAPS output rows that depend on it; the first one is then complete.
+
+    `sums` holds the TAPS - 1 output rows to which earlier packed rows were added.
+    """
+    sums += (tl.zeros([BM, BN], tl.float32),)
+    added = ()
+    for j in tl.static_range(TAPS):
+        added += (tl.dot(pixels, weights[TAPS - 1 - j], sums[j]),)
+    return added
+
+
+@triton.jit
 def _rows_kernel(
     packed, weight, bias, y, HP, WP, HO, WO, HY, WY, OUT, tiles, strips, per_strip,
     TAPS: tl.constexpr, PACK: tl.constexpr, POOL: tl.constexpr, BIAS: tl.constexpr, RELU: tl.constexpr,
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
-    """Compute some output rows of one frame, in BM columns of the convolution's outputs."""
+    """Compute some pairs of rows of one frame, in BM columns of the convolution's outputs."""
     frame = (tl.program_id(0) // (tiles * strips)).to(tl.int64)
     tile, strip = tl.program_id(0) % tiles, tl.program_id(0) // tiles % strips
     outs, ks = tl.program_id(1) * BN + tl.arange(0, BN), tl.arange(0, BK)
@@ -61,50 +74,57 @@ def _rows_kernel(
     b = tl.zeros([1, BN], tl.float32)
     if BIAS:
         b += tl.load(bias + outs, mask=outs < OUT, other=0.0).to(tl.float32)[None, :]
-    first, last = strip * per_strip, tl.minimum((strip + 1) * per_strip, HY)  # output rows
     if POOL:
         # Pooled column q needs the columns 2q - 1, 2q and 2q + 1, so a tile starts one pair of columns early.
         columns = (tile * (BM // 2 - 1) - 1) * 2 + tl.arange(0, BM)
-        rows = tl.arange(0, BM // 2)
-        qs = tile * (BM // 2 - 1) - 1 + rows
-        stored = (rows > 0) & (qs < WY)
-        best = tl.full([BM // 2, BN], float("-inf"), tl.float32)  # maximum of the rows since the last odd row
-        begin, end = 2 * first - 1, 2 * last
+        halves = tl.arange(0, BM // 2)
+        qs = tile * (BM // 2 - 1) - 1 + halves
+        stored = (halves > 0) & (qs < WY)
     else:
         columns = tile * BM + tl.arange(0, BM)
         qs, stored = columns, columns < WO
-        begin, end = first, last
     valid = (columns >= 0) & (columns < WO)
     start = columns[:, None] * PACK + ks[None, :]
     mask = valid[:, None] & (ks < TAPS * PACK)[None, :]
     packed += frame * HP * WP * PACK
-    sums = ()  # output rows to which earlier packed rows were added
+    sums = ()
     for _ in tl.static_range(TAPS - 1):
         sums += (tl.zeros([BM, BN], tl.float32),)
-    for row in tl.range(begin, end + TAPS - 1, num_stages=STAGES):
-        there = (row >= 0) & (row < HP)
-        pixels = tl.load(packed + row * WP * PACK + start, mask=mask & there, other=0.0)
-        sums += (tl.zeros([BM, BN], tl.float32),)
-        added = ()
-        for j in tl.static_range(TAPS):
-            added += (tl.dot(pixels, weights[TAPS - 1 - j], sums[j]),)
-        r = row - (TAPS - 1)  # this output row of the convolution is complete
+    last_row = tl.full([BM, BN], float("-inf"), tl.float32)  # row 2p - 1, which pooled row p needs
+    first, last = strip * per_strip, tl.minimum((strip + 1) * per_strip, (HO + 1) // 2)
+    # Earlier pairs have packed rows that the first row needs.
+    for pair in tl.range(first - (TAPS + 1) // 2, last, num_stages=STAGES):
+        below = 2 * pair + TAPS - 1  # the packed row that completes row 2 · pair
+        pixels = tl.load(
+            packed + below * WP * PACK + start, mask=mask & (below >= 0) & (below < HP), other=0.0
+        )
+        pixels2 = tl.load(
+            packed + (below + 1) * WP * PACK + start,
+            mask=mask & (below + 1 >= 0) & (below + 1 < HP),
+            other=0.0,
+        )
+        added = _add_row(pixels, weights, sums, BM, BN, TAPS)
+        row, sums = added[0], added[1:]
+        added = _add_row(pixels2, weights, sums, BM, BN, TAPS)
+        row2, sums = added[0], added[1:]
         if POOL:
-            exists = valid & (r >= 0) & (r < HO)
-            values = tl.where(exists[:, None], added[0], float("-inf"))
-            even, odd = tl.split(tl.permute(tl.reshape(values, [BM // 2, 2, BN]), [0, 2, 1]))
-            before = tl.broadcast_to(tl.maximum(rows - 1, 0)[:, None], [BM // 2, BN])
-            widest = _larger(_larger(even, odd), tl.gather(odd, before, 0))
-            highest = _larger(best, widest)
-            ends = (r + 2) % 2 == 1  # row 2p + 1 is the last of pooled row p, and the first of row p + 1
-            best = tl.where(ends, widest, highest)
-            out, to, now = highest, (r - 1) // 2, ends & (r > 2 * first)
+            row = tl.where((valid & (pair >= 0))[:, None], row, float("-inf"))
+            row2 = tl.where((valid & (pair >= 0) & (2 * pair + 1 < HO))[:, None], row2, float("-inf"))
+            highest = _larger(_larger(last_row, row), row2)
+            last_row = row2
+            even, odd = tl.split(tl.permute(tl.reshape(highest, [BM // 2, 2, BN]), [0, 2, 1]))
+            before = tl.broadcast_to(tl.maximum(halves - 1, 0)[:, None], [BM // 2, BN])
+            out = _larger(_larger(even, odd), tl.gather(odd, before, 0))
+            out = activate(out + b, 1 if RELU else 0).to(y.dtype.element_ty)
+            to = ((frame * HY + pair) * WY + qs)[:, None] * OUT + outs[None, :]
+            tl.store(y + to, out, mask=(stored & (pair >= first))[:, None] & (outs < OUT)[None, :])
         else:
-            out, to, now = added[0], r, r >= first
-        out = activate(out + b, 1 if RELU else 0).to(y.dtype.element_ty)
-        at = ((frame * HY + to) * WY + qs)[:, None] * OUT + outs[None, :]
-        tl.store(y + at, out, mask=(stored & now)[:, None] & (outs < OUT)[None, :])
-        sums = added[1:]
+            out = activate(row + b, 1 if RELU else 0).to(y.dtype.element_ty)
+            to = ((frame * HY + 2 * pair) * WY + qs)[:, None] * OUT + outs[None, :]
+            tl.store(y + to, out, mask=(stored & (pair >= first))[:, None] & (outs < OUT)[None, :])
+            out = activate(row2 + b, 1 if RELU else 0).to(y.dtype.element_ty)
+            exists = stored & (pair >= first) & (2 * pair + 1 < HO)
+            tl.store(y + to + WY * OUT, out, mask=exists[:, None] & (outs < OUT)[None, :])
 
 
 @triton.jit
@@ -173,8 +193,8 @@ def stem_conv_triton(
             )  # fmt: skip
             return y
         tiles = triton.cdiv(shape[4], COLUMNS // 2 - 1 if pool else COLUMNS)
-        per_strip = (SHORT if images * frames <= FEW else STRIP) // (2 if pool else 1)
-        strips = triton.cdiv(shape[3], per_strip)
+        per_strip = SHORT if images * frames <= FEW else STRIP
+        strips = triton.cdiv(rows, 2 * per_strip)
         _rows_kernel[(images * frames * strips * tiles, tiles_n)](
             *others, high, wide, rows, columns, *shape[3:], outputs, tiles, strips, per_strip,
             POOL=pool, **options, BM=COLUMNS, **ROWS,
