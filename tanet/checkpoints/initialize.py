@@ -24,6 +24,8 @@ from tanet.recipes.network2d import Network2D
 from tanet.recipes.network_settings import NetworkSettings
 
 State = dict[str, torch.Tensor]
+PRIOR = ".temporal.P"
+"""End of the name of a TAM's kernel prior."""
 
 
 def load_initial_weights(
@@ -72,6 +74,8 @@ def load_initial_weights(
     if is_plain:
         state, note = from_plain(state, own)
         notes.append(note)
+    state, note = _fit_prior(path, state, own)
+    notes += note
     if added := {name: own[name] for name in own.keys() - state.keys() if ".non_local." in name}:
         state |= added
         notes.append("trained without these non-local blocks, which are new and change nothing at first")
@@ -160,6 +164,21 @@ def _fit_frames(
         raise UserError(f"{path}: the weights are for {cause}: {adapts}")
     adapted = f"weights for {was} frames adapted to {now}" if was != now else f"weights for {cause} adapted"
     return resize_frames(state, frames=now, like=own), [adapted]
+
+
+def _fit_prior(path: str | Path, state: State, own: State) -> tuple[State, list[str]]:
+    """Return weights with a prior for each TAM that has one, and notes. Priors that the file lacks are 0."""
+    if extra := [name for name in state.keys() - own.keys() if name.endswith(PRIOR)]:
+        raise UserError(
+            f"{path}: {len(extra)} TAMs in the file have a kernel prior: give --model.kernel-prior zeros"
+        )
+    missing = {
+        name: torch.zeros_like(tensor)
+        for name, tensor in own.items()
+        if name.endswith(PRIOR) and name not in state and name.removesuffix("P") + "G.0.weight" in state
+    }
+    note = f"trained without kernel priors: {len(missing)} of them start at 0"
+    return {**state, **missing}, [note] if missing else []
 
 
 def _misfit(path: str | Path, field: str, trained: str, now: str) -> UserError:

@@ -42,10 +42,18 @@ class Network2D(NetworkSettings):
     local_kernel: int = setting(3, least=1)
     """TAM: number of taps of the local branch. The paper uses 3. The published code uses `kernel` taps."""
     shift_div: int = setting(8, least=2)
-    """tsm: C / shift_div channels are shifted forward in time, and as many backward (C: channels)."""
+    """tsm: C / shift_div channels are shifted forward in time, and as many backward (C: channels).
+    TAM with kernel_prior shift starts in the same way."""
     center_tap_bias: float = setting(0.0, least=0)
     """TAM, global: mean amount by which the centre tap's logit exceeds the others at the start.
     The paper uses 0. With 6, the weight of the centre tap is 0.96."""
+    kernel_prior: Literal["none", "zeros", "shift", "random"] = "none"
+    """TAM: how the prior of the kernels starts: K numbers of each channel, added to the logits of the
+    adaptive kernel. none: no prior, as in the paper. shift: 1 / shift_div of the channels look at the next
+    frame, as many at the frame before."""
+    prior_strength: float = setting(3.0, least=0)
+    """TAM: amount by which one tap's logit exceeds the others at the start (kernel_prior shift), or the
+    standard deviation of the logits (random)."""
     gst_share: int = setting(4, least=2)
     """gst: one of `gst_share` outputs of a 3×3 convolution sees neighbouring frames (the paper's α)."""
     gst_groups: Literal[1, 2] = 2

@@ -9,6 +9,7 @@ from tanet.checkpoints import checkpoint, convert
 from tanet.checkpoints.image_weights import load_backbone_weights
 from tanet.checkpoints.initialize import load_initial_weights
 from tanet.cli import main
+from tanet.errors import UserError
 from tanet.models.backbones2d import BACKBONES
 from tanet.models.factory import build
 from tanet.recipes.finetune import FINETUNE
@@ -32,6 +33,21 @@ def test_checkpoint_sets_network(tmp_path):
     assert (model.weights, model.init) == ("", str(path))
     assert model.dropout == FINETUNE.model.dropout  # dropout comes from the recipe of the new training
     load_initial_weights(build(model, classes=2), path, model=model, classes=("x", "y"))
+
+
+def test_plain_tams_start_tams_with_priors_of_zeros_and_not_the_reverse(tmp_path):
+    plain = Network2D(backbone="resnet18_w16", temporal="tam", frames=4)
+    prior = dataclasses.replace(plain, kernel_prior="shift")
+    path = save_checkpoint(tmp_path / "plain.safetensors", plain)
+    network = build(prior, classes=2)
+    assert network.state_dict()["backbone.layer1.0.conv2.temporal.P"].any()
+    notes = load_initial_weights(network, path, model=prior, classes=("x", "y"))
+    assert f"{path}: trained without kernel priors: 8 of them start at 0" in notes
+    assert not network.state_dict()["backbone.layer1.0.conv2.temporal.P"].any()
+    path = save_checkpoint(tmp_path / "prior.safetensors", prior)
+    assert model_from_file(path, FINETUNE.model).kernel_prior == "shift"
+    with pytest.raises(UserError, match="8 TAMs in the file have a kernel prior: give"):
+        load_initial_weights(build(plain, classes=2), path, model=plain, classes=("x", "y"))
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "shufflenet_v2_x1_0"])

@@ -54,6 +54,9 @@ def _tam(site: Site, model: Network2D) -> nn.Module:
         kernel=model.kernel,
         local_kernel=model.local_kernel,
         center_tap_bias=model.center_tap_bias,
+        kernel_prior=model.kernel_prior,
+        prior_strength=model.prior_strength,
+        shift_div=model.shift_div,
         order="tanet-r" if model.temporal == "tanet-r" else "tam",
     )
 

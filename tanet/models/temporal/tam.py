@@ -5,6 +5,9 @@
     Θ = G(s) = softmax(W2 ReLU(BN(W1 s)))    aggregation (kernel)  [N, C, K]     (eq. 4)
     TANet:    Y = Θ ⊗ (V · X)   (eq. 7)          TANet-R:  Y = V · (Θ ⊗ X)   (eq. 8)
 
+With a kernel prior, Θ = softmax(W2 ReLU(BN(W1 s)) + P), where P [C, K] is learned. G is shared by all
+channels, so without P, channels that see the same s have the same kernel. The prior is not in the paper.
+
 The symbol ⊗ is a convolution along time, separately for each channel.
 
 Liu, Wang, Wu, Qian, Lu: TAM: Temporal Adaptive Module for Video Recognition, ICCV 2021. bLVNet (Fan et al.
@@ -21,10 +24,12 @@ from tanet.errors import UserError
 from tanet.models.temporal.absorbed_norm import AbsorbedBatchNorm
 from tanet.models.temporal.clip_module import ClipModule
 from tanet.models.temporal.tam_branches import (
+    KernelPrior,
     aggregation_kernel,
     apply_gate,
     global_branch,
     local_branch,
+    prior_logits,
     rows_to_clips,
 )
 from tanet.ops import Activation, SqueezedMaps, as_clips, backend_for, squeeze_maps
@@ -54,6 +59,12 @@ class TAM(ClipModule):
         center_tap_bias: mean amount by which the middle tap's logit exceeds the others at initialisation.
             With 0, as in the published code, the weight of each tap is about 1/K. For T = 8, a bias of 6
             gives the middle tap a weight of 0.96, and a bias of 19 gives it a weight of 0.999.
+        kernel_prior: whether there is a P, and how it starts. "none": no P, as in the paper. "zeros": 0.
+            "shift": C / shift_div channels start by looking at the next frame, as many at the frame before,
+            and the others at the frame itself, as in TSM. "random": normally distributed.
+        prior_strength: "shift": amount by which the logit of one tap exceeds the others at initialisation.
+            "random": standard deviation.
+        shift_div: see `kernel_prior`.
         order: "tam" applies the gate first, then the kernel (eq. 7); "tanet-r" applies the kernel first, then
             the gate (eq. 8).
     """
@@ -68,6 +79,9 @@ class TAM(ClipModule):
         kernel: int = 3,
         local_kernel: int = 3,
         center_tap_bias: float = 0.0,
+        kernel_prior: KernelPrior = "none",
+        prior_strength: float = 3.0,
+        shift_div: int = 8,
         order: Literal["tam", "tanet-r"] = "tam",
     ) -> None:
         super().__init__(frames=frames)
@@ -79,6 +93,10 @@ class TAM(ClipModule):
         self.act: Activation = "none"
         self.G = global_branch(frames, alpha=alpha, kernel=kernel, center_tap_bias=center_tap_bias)
         self.L = local_branch(channels, frames=frames, beta=beta, kernel=local_kernel)
+        prior = prior_logits(
+            channels, kernel, kind=kernel_prior, strength=prior_strength, shift_div=shift_div
+        )
+        self.P = None if prior is None else nn.Parameter(prior)
 
     def absorb_norm(self, norm: AbsorbedBatchNorm, act: Activation) -> None:
         """Make this module also compute `norm` and `act`. `forward` then takes the input of `norm`."""
@@ -125,7 +143,7 @@ class TAM(ClipModule):
         return apply_gate(squeezed.filter(kernel), gate)
 
     def _branches(self, s: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return rows_to_clips(self.L(s), self.frames), aggregation_kernel(self.G, s, self.frames)
+        return rows_to_clips(self.L(s), self.frames), aggregation_kernel(self.G, s, self.frames, prior=self.P)
 
     def _evaluates(self, x: torch.Tensor) -> bool:
         """Return whether the evaluation kernels can compute the whole module for x."""
@@ -145,7 +163,8 @@ class TAM(ClipModule):
             x, conv = self.conv(x), None
         scale, shift = (None, None) if self.norm is None else self.norm.scale_and_shift()
         g, l = (_weights(branch) for branch in (self.G, self.L))  # noqa: E741
-        return tam(x, conv, scale, shift, self.act, self.frames, g, self.G[1].eps, l, self.L[1].eps)  # type: ignore[arg-type]
+        eps = self.G[1].eps, self.L[1].eps
+        return tam(x, conv, scale, shift, self.act, self.frames, self.P, g, eps[0], l, eps[1])  # type: ignore[arg-type]
 
     def extra_repr(self) -> str:
         """Show T and the settings when the network is printed."""

@@ -1,6 +1,7 @@
 """Branches of TAM. The local branch computes the gate (eq. 3), and the global branch the kernel (eq. 4)."""
 
 import math
+from typing import Literal, get_args
 
 import torch
 from torch import nn
@@ -9,6 +10,7 @@ from torch.nn import functional as F
 from tanet.errors import UserError
 from tanet.ops import as_clips
 
+KernelPrior = Literal["none", "zeros", "shift", "random"]
 MEAN_HIDDEN_ACTIVATION = 0.4
 """Mean hidden activation of the global branch at initialisation: E[ReLU(z)] = 1/√(2π) for z ~ N(0, 1)."""
 
@@ -71,6 +73,37 @@ def global_branch(frames: int, *, alpha: int, kernel: int, center_tap_bias: floa
     return branch
 
 
+def prior_logits(
+    channels: int, kernel: int, *, kind: KernelPrior, strength: float, shift_div: int
+) -> torch.Tensor | None:
+    """Return the initial prior of the kernels, P [C, K], or None if there is none; see `TAM`.
+
+    Raises:
+        UserError: an argument is out of range.
+    """
+    if kind not in get_args(KernelPrior):
+        raise UserError(f"unknown kernel_prior '{kind}': choose from {', '.join(get_args(KernelPrior))}")
+    if not 0 <= strength < math.inf:
+        raise UserError(f"prior_strength must be finite and not negative, not {strength}")
+    if kind == "none":
+        return None
+    prior = torch.zeros(channels, kernel)
+    if kind == "random":
+        return prior.normal_(std=strength) if strength else prior
+    if kind == "shift":
+        part, centre = channels // shift_div, kernel // 2
+        if kernel < 3 or not part:
+            raise UserError(
+                f"kernel_prior shift needs a kernel of at least 3 taps and {shift_div} channels (shift_div), "
+                f"not {kernel} taps and {channels} channels"
+            )
+        taps = torch.full((channels,), centre)
+        taps[:part] += 1
+        taps[part : 2 * part] -= 1
+        prior[torch.arange(channels), taps] = strength
+    return prior
+
+
 def local_branch(channels: int, *, frames: int, beta: int, kernel: int) -> nn.Sequential:
     """Build the local branch L (eq. 3): rows [N·T, C] → rows of the gate [N·T, C].
 
@@ -94,10 +127,21 @@ def rows_to_clips(rows: torch.Tensor, frames: int) -> torch.Tensor:
     return as_clips(rows, frames).mT
 
 
-def aggregation_kernel(branch: nn.Module, s: torch.Tensor, frames: int) -> torch.Tensor:
-    """Apply the global branch to the rows s [N·T, C], one per frame, and return the kernel Θ [N, C, K]."""
+def aggregation_kernel(
+    branch: nn.Sequential, s: torch.Tensor, frames: int, *, prior: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Apply the global branch to the rows s [N·T, C], one per frame, and return the kernel Θ [N, C, K].
+
+    If there is a prior P [C, K], it is added before the softmax.
+    """
     rows = rows_to_clips(s, frames)  # [N, C, T]
-    return branch(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])
+    if prior is None:
+        return branch(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])
+    *layers, softmax = branch
+    logits = rows.flatten(0, 1)
+    for layer in layers:
+        logits = layer(logits)
+    return softmax(logits.unflatten(0, rows.shape[:2]) + prior)
 
 
 def apply_gate(x: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:

@@ -25,7 +25,7 @@ from tanet.models.video_backbones.clip_network import (
     to_maps,
 )
 from tanet.models.video_backbones.non_local3d import NonLocal3d
-from tanet.models.video_backbones.tam3d import TAM3d
+from tanet.models.video_backbones.tam3d import MakeTAM, tam_maker
 from tanet.recipes.input_spec import InputSpec
 from tanet.recipes.networks3d import ResNet3D, SlowFast, SomeBlocks
 
@@ -51,15 +51,17 @@ class Block3d(nn.Module):
         width: channels inside the block.
         stride: spatial stride.
         sees_time: whether the block sees neighbouring frames.
-        tam_frames: number of frames of a TAM that replaces the temporal convolution; 0 for none.
+        make_tam: makes the TAM that replaces the temporal convolution, from its channels; None for no TAM.
     """
 
-    def __init__(self, channels: int, *, width: int, stride: int, sees_time: bool, tam_frames: int) -> None:
+    def __init__(
+        self, channels: int, *, width: int, stride: int, sees_time: bool, make_tam: MakeTAM | None
+    ) -> None:
         super().__init__()
-        outputs, taps = 4 * width, 3 if sees_time and not tam_frames else 1
+        outputs, taps = 4 * width, 3 if sees_time and not make_tam else 1
         self.conv1 = conv3d(channels, outputs=width, kernel=(taps, 1, 1))
         self.norm1 = nn.BatchNorm3d(width)
-        self.temporal = TAM3d(width, frames=tam_frames) if sees_time and tam_frames else None
+        self.temporal = make_tam(width) if sees_time and make_tam else None
         self.conv2 = conv3d(width, outputs=width, kernel=(1, 3, 3), stride=(1, stride, stride))
         self.norm2 = nn.BatchNorm3d(width)
         self.conv3 = conv3d(width, outputs=outputs, kernel=(1, 1, 1))
@@ -98,7 +100,7 @@ def make_stage(
     width: int,
     sees_time: Sequence[bool],
     stride: int,
-    tam_frames: int,
+    make_tam: MakeTAM | None,
 ) -> nn.Sequential:
     """Build the blocks of a stage. `sees_time` says for each block whether it sees neighbouring frames."""
     blocks = []
@@ -109,7 +111,7 @@ def make_stage(
                 width=width,
                 stride=stride if number == 0 else 1,
                 sees_time=sees,
-                tam_frames=tam_frames,
+                make_tam=make_tam,
             )
         )
         channels = 4 * width
@@ -146,14 +148,13 @@ class ResNet3DNetwork(ClipNetwork):
         self.averages_windows = bool(model.head_window)
         self.stem = Stem3d(width=width, taps=model.stem_kernel, stride=model.stem_stride)
         frames = frames_in_stages(model)
-        tams = frames if model.temporal == "tam" else (0, 0, 0, 0)
         self.res2, self.res3, self.res4, self.res5 = (
             make_stage(
                 4 * width * 2 ** (number - 1) if number else width,
                 width=width * 2**number,
                 sees_time=temporal_pattern(model.temporal_blocks[number], model.blocks[number]),
                 stride=(1, 2, 2, model.res5_stride)[number],
-                tam_frames=tams[number],
+                make_tam=tam_maker(model, frames=frames[number]),
             )
             for number in range(4)
         )

@@ -19,6 +19,7 @@ from tanet.models.video_backbones.resnet3d import (
     make_stage,
     pool_stem,
 )
+from tanet.models.video_backbones.tam3d import tam_maker
 from tanet.recipes.input_spec import InputSpec
 from tanet.recipes.networks3d import SlowFast
 
@@ -122,7 +123,7 @@ def _stages(model: SlowFast, *, is_fast: bool) -> list[nn.Sequential]:
                 width=width * 2**number,
                 sees_time=[block < seen for block in range(count)],
                 stride=1 if number == 0 else 2,
-                tam_frames=frames if model.temporal == "tam" else 0,
+                make_tam=tam_maker(model, frames=frames),
             )
         )
     return stages

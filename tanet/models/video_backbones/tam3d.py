@@ -6,9 +6,13 @@ Section 4.4 of the TAM paper proposes this for SlowFast, without details. The TA
 TANet's blocks (position b): before the spatial convolution.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 
 from tanet.models.temporal.tam import TAM
+from tanet.recipes.networks3d import ResNet3D, SlowFast
 
 
 class TAM3d(TAM):
@@ -18,6 +22,16 @@ class TAM3d(TAM):
         """Transform the frames of all clips. Maps in the format channels-last need no copy."""
         clips = x.shape[0]
         return super().forward(frames_of(x)).unflatten(0, (clips, -1)).transpose(1, 2)
+
+
+MakeTAM = Callable[[int], TAM3d]
+
+
+def tam_maker(model: ResNet3D | SlowFast, *, frames: int) -> MakeTAM | None:
+    """Return a function that makes TAMs of a given number of channels, or None if the network has no TAMs."""
+    if model.temporal != "tam":
+        return None
+    return partial(TAM3d, frames=frames, kernel_prior=model.kernel_prior, prior_strength=model.prior_strength)
 
 
 def frames_of(maps: torch.Tensor) -> torch.Tensor:
