@@ -32,11 +32,22 @@ VARIED = (
     "beta",
     "kernel",
     "center_tap_bias",
+    "kernel_prior",
+    "prior_strength",
 )
 """The fields of a model that rows of the tables can change."""
 START = "start"
 """Name of a table that the paper does not have. From row to row, TAM's initial kernels are closer to the
 identity. (The kernels of tconv and i3d start as the identity.) See `Network2D.center_tap_bias`."""
+PRIOR = "prior"
+"""Name of a table that the paper does not have: TAM with kernel priors; see `Network2D.kernel_prior`."""
+PRIORS: dict[str, dict[str, Any]] = {
+    "zeros": {"kernel_prior": "zeros"},
+    **{f"shift {lead}": {"kernel_prior": "shift", "prior_strength": float(lead)} for lead in (1, 3, 6)},
+    "random 2": {"kernel_prior": "random", "prior_strength": 2.0},
+    "shift 3, a": {"kernel_prior": "shift", "prior_strength": 3.0, "position": "a"},
+    "shift 6, a": {"kernel_prior": "shift", "prior_strength": 6.0, "position": "a"},
+}
 LEADS = (0.0, 2.0, 6.0, 19.0)
 """Values of `center_tap_bias` in the table `START`. The recipe finetune uses the last value."""
 
@@ -89,7 +100,12 @@ FINETUNE = replace(
 )
 """The recipe of `tanet train finetune`, on a smaller 2D network (results/arrow6_finetune.csv)."""
 
-BENCHMARKS: dict[str, Recipe] = {"arrow6": ARROW6_COMPARED, "synthetic": SYNTHETIC, "finetune": FINETUNE}
+BENCHMARKS: dict[str, Recipe] = {
+    "arrow6": ARROW6_COMPARED,
+    "ways": ARROW6_COMPARED,  # arrow6 and a part of arrow30, in folds (folds.py)
+    "synthetic": SYNTHETIC,
+    "finetune": FINETUNE,
+}
 
 
 @dataclass(frozen=True)
@@ -107,7 +123,7 @@ def cases(tables: Sequence[str], recipe: Recipe) -> list[Case]:
     """Return the cases of these tables, in the order of the tables and of their rows.
 
     Args:
-        tables: numbers of the paper's tables, such as 1a; or `START`.
+        tables: numbers of the paper's tables, such as 1a; `START` or `PRIOR`.
         recipe: the recipe of the benchmark.
 
     Raises:
@@ -158,6 +174,8 @@ def rows_of(table: str) -> dict[str, dict[str, Any]]:
     """
     if table == START:
         return {f"{lead:g}": {"temporal": "tam", "center_tap_bias": lead} for lead in LEADS}
+    if table == PRIOR:
+        return {name: {"temporal": "tam", **fields} for name, fields in PRIORS.items()}
     if table == "4":
         raise ValueError("the networks of table 4 are no variants of TANet: choose another table")
     usual = network_of(find_recipe("table2/tam"))
@@ -178,7 +196,7 @@ def rows_of(table: str) -> dict[str, dict[str, Any]]:
 
 def paper_top1(table: str, row: str) -> float | None:
     """Return the paper's top-1 in per cent; None for a row that the paper does not have."""
-    return None if table == START else find_table(table)[row].top1
+    return None if table in (START, PRIOR) else find_table(table)[row].top1
 
 
 def actions_of(classes: Sequence[str]) -> list[str]:

@@ -16,7 +16,6 @@ The recipes were chosen on `none` and `tsm`; see projects/compare/cases.py.
 """
 
 import argparse
-import gc
 import shlex
 import signal
 import sys
@@ -26,13 +25,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from bench.common import ROOT, add_row, head, read_csv
 from projects.compare.cases import (
     BENCHMARKS,
     Case,
-    actions_of,
     buildable,
     cases,
     change,
@@ -42,23 +38,19 @@ from projects.compare.cases import (
     network_of,
     recipe_id,
 )
-from projects.compare.decoded_cache import capture_passes, decoded, twins
+from projects.compare.decoded_cache import decoded, twins
+from projects.compare.folds import write_lists
+from projects.compare.one_run import run, split_of
 from projects.compare.parallel_runs import Timetable, run_parallel
-from tanet.checkpoints import checkpoint
-from tanet.data.annotations import read_split
 from tanet.data.samples import Split
-from tanet.evaluation import evaluate
-from tanet.evaluation.report import Report
-from tanet.models.network import Network
 from tanet.recipes.network_settings import NetworkSettings
 from tanet.recipes.recipe import Network2D, Recipe
-from tanet.runtime.device import pick_device
 from tanet.training.plan import plan
-from tanet.training.trainer import EpochResult, train
 from tanet.video import VideoError
 
 KEY = ("benchmark", "recipe", "changes", "case", "seed", "start", "videos", "made")
 """The columns that identify a run."""
+Fold = tuple[int, int] | None
 OWN = ("data.root", "data.workers", "data.transform_on", "model.weights")
 """Fields that this command sets itself."""
 
@@ -77,7 +69,10 @@ def main() -> None:
         usual = change(BENCHMARKS[flags.benchmark], flags.change)
         chosen = buildable(choose(cases(flags.tables, usual), flags.only))
         data = replace(usual.data, root=flags.data, workers=flags.workers, transform_on="device")
-        split = split_of(replace(usual, data=data))
+        if flags.fold and max(flags.fold) >= flags.folds:
+            raise ValueError(f"--fold {max(flags.fold)}: there are {flags.folds} folds, counted from 0")
+        folds = [(fold, flags.folds) for fold in flags.fold or range(flags.folds)] or [None]
+        splits = {fold: split_in(replace(usual, data=data), Path(flags.data), fold) for fold in folds}
         weights = weights_of(flags.weights)
     except ValueError as error:
         raise SystemExit(str(error)) from error
@@ -85,7 +80,6 @@ def main() -> None:
         "benchmark": flags.benchmark,
         "recipe": recipe_id(usual),
         "changes": changes_text(flags.change),
-        "videos": counted(split, as_files=flags.as_files),
         "made": made_otherwise(flags.data),
     }
 
@@ -93,19 +87,24 @@ def main() -> None:
         model = replace(model, weights=weights.get(model.backbone, ""))
         return replace(usual, data=data, model=model, seed=seed)
 
-    def job(case: Case, seed: int) -> Job:
+    def job(case: Case, seed: int, fold: Fold) -> Job:
         recipe = recipe_with(case.model, seed=seed)
-        own = {**common, "case": case.name, "seed": str(seed), "start": start(recipe.model)}
+        videos = counted(splits[fold], as_files=flags.as_files) + (
+            ", fold {} of {}".format(*fold) if fold else ""
+        )
+        own = {"case": case.name, "seed": str(seed), "start": start(recipe.model), "videos": videos}
         return Job(
-            key={name: own[name] for name in KEY},
+            key={name: {**common, **own}[name] for name in KEY},
             recipe=recipe,
             graph=not flags.no_graph,
-            command=repeat(flags, case, seed),
+            command=repeat(flags, case, seed, fold),
+            fold=fold,
         )
 
-    for line in plan(recipe_with(network_of(usual), seed=0), split).warnings:
+    for line in plan(recipe_with(network_of(usual), seed=0), splits[folds[0]]).warnings:
         print(f"warning: {line}", flush=True)
-    due = missing([job(case, seed) for seed in flags.seeds for case in chosen], flags.out)
+    jobs = [job(case, seed, fold) for seed in flags.seeds for fold in folds for case in chosen]
+    due = missing(jobs, flags.out)
     if not due:
         return
     try:
@@ -131,9 +130,12 @@ class Job:
     """Whether to capture the forward and the backward pass as CUDA graphs, if there is a GPU."""
     command: str
     """The command that repeats this row alone."""
+    fold: Fold = None
+    """The fold to test on, and the number of folds; None for the data set's own train/ and val/."""
 
     def __str__(self) -> str:
-        return f"{self.key['case']}, seed {self.key['seed']}"
+        fold = f", fold {self.fold[0]}" if self.fold else ""
+        return f"{self.key['case']}, seed {self.key['seed']}{fold}"
 
 
 def missing(jobs: Sequence[Job], out: Path) -> list[Job]:
@@ -153,7 +155,26 @@ def missing(jobs: Sequence[Job], out: Path) -> list[Job]:
 
 def do(job: Job, *, root: Path) -> dict[str, object]:
     """Run a job on the decoded videos in `root`, and return the results for its row."""
-    return run(replace(job.recipe, data=replace(job.recipe.data, root=str(root))), graph=job.graph)
+    recipe = replace(job.recipe, data=replace(job.recipe.data, root=str(root)))
+    if job.fold is None:
+        return run(recipe, graph=job.graph)
+    with tempfile.TemporaryDirectory() as folder:
+        recipe = in_fold(recipe, root, Path(folder), job.fold)
+        return run(recipe, graph=job.graph, each_clip=True)
+
+
+def in_fold(recipe: Recipe, root: Path, folder: Path, fold: tuple[int, int]) -> Recipe:
+    """Return a recipe that trains and tests on the lists of a fold, which are written into `folder`."""
+    train_list, val_list = write_lists(root, folder, folds=fold[1], fold=fold[0])
+    return replace(recipe, data=replace(recipe.data, train=str(train_list), val=str(val_list)))
+
+
+def split_in(recipe: Recipe, root: Path, fold: Fold) -> Split:
+    """Find the training and test videos of the recipe, or of a fold; see `split_of`."""
+    if fold is None:
+        return split_of(recipe)
+    with tempfile.TemporaryDirectory() as folder:
+        return split_of(in_fold(recipe, root, Path(folder), fold))
 
 
 def weights_of(texts: Sequence[str]) -> dict[str, str]:
@@ -171,47 +192,10 @@ def weights_of(texts: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def split_of(recipe: Recipe) -> Split:
-    """Find the training and test videos of the recipe.
-
-    Raises:
-        ValueError: there is a warning about the videos, for example that they have no val/ folder.
-    """
-    split = read_split(recipe.data, seed=recipe.seed)
-    if split.warnings:
-        raise ValueError(f"the benchmark cannot use these videos: {split.warnings[0]}")
-    return split
-
-
 def counted(split: Split, *, as_files: bool) -> str:
     """Return a text: the numbers of videos, and whether both directions of a clip come from one file."""
     pairs = not as_files and any(twins(sample.path) for sample in split.val)
     return f"{len(split.train)} + {len(split.val)}{', both ways from one file, in turn' if pairs else ''}"
-
-
-def order(report: Report) -> dict[str, object]:
-    """Return the columns that separate wrong actions from wrong directions.
-
-    `val_action` is the share of videos whose action is right, in either direction. The other columns are
-    about these videos only: `val_order` is the share whose direction is right too, and `val_ways` is that
-    share for each action (`Diving 0.95; …`). A network that ignores the order of frames gets half the
-    directions right.
-    """
-    names = actions_of(report.classes)
-    actions = torch.tensor([names.index(name) for name in names])
-    answers, labels = report.scores.argmax(1), report.labels
-    told = actions[answers] == actions[labels]
-    right = (answers == labels)[told].double()
-    ways = [
-        f"{names[action]} {right[own].mean().item():.4f}"
-        for action in actions.unique().tolist()
-        if (own := actions[labels][told] == action).any()
-    ]
-    return {
-        "val_action": round(told.double().mean().item(), 4),
-        "val_order": round(right.mean().item(), 4),
-        "val_ways": "; ".join(ways),
-    }
 
 
 def start(model: NetworkSettings) -> str:
@@ -219,40 +203,7 @@ def start(model: NetworkSettings) -> str:
     return "ImageNet" if model.weights else "scratch"
 
 
-def run(recipe: Recipe, *, graph: bool) -> dict[str, object]:
-    """Train a network, test it after its last epoch, and return the results. `graph` allows CUDA graphs."""
-    split = split_of(recipe)
-    results: list[EpochResult] = []
-
-    def keep(event: object) -> None:
-        if isinstance(event, EpochResult):
-            results.append(event)
-
-    def capture(network: Network) -> None:
-        if graph and torch.cuda.is_available():
-            capture_passes(network, recipe.optim, size=recipe.data.size)
-
-    with tempfile.TemporaryDirectory() as out:
-        train(recipe, out=out, on_event=keep, on_network=capture)
-        gc.collect()  # a captured network refers to itself, so reference counting does not free its memory
-        trained = checkpoint.load(Path(out) / "last.safetensors", device=pick_device())
-        report = evaluate.evaluate(trained.network, split.val, classes=split.classes, recipe=recipe)
-    last = results[-1]
-    assert last.val_top1 is not None  # the last epoch is always validated
-    return {
-        "backbone": network_of(recipe).backbone,
-        "classes": len(split.classes),
-        "epochs": last.epoch,
-        "train_top1": round(last.train_top1, 4),
-        "val_top1_one_view": round(last.val_top1, 4),
-        "views": f"{recipe.eval.clips} x {recipe.eval.crops}",
-        "val_top1": round(report.accuracy.top1, 4),
-        **order(report),
-        "seconds": round(last.seconds),
-    }
-
-
-def repeat(flags: argparse.Namespace, case: Case, seed: int) -> str:
+def repeat(flags: argparse.Namespace, case: Case, seed: int, fold: Fold) -> str:
     """Return the command that repeats this row alone."""
     words = ["--benchmark", flags.benchmark, "--data", Path(flags.data).name]
     for text in flags.weights:
@@ -262,6 +213,7 @@ def repeat(flags: argparse.Namespace, case: Case, seed: int) -> str:
     words += ["--change", *flags.change] if flags.change else []
     words += ["--as-files"] if flags.as_files else []
     words += ["--no-graph"] if flags.no_graph else []
+    words += ["--folds", str(fold[1]), "--fold", str(fold[0])] if fold else []
     words += ["--tables", case.rows[0][0], "--only", case.name, "--seeds", str(seed)]
     return shlex.join(["python", "-m", "projects.compare.run", *words])
 
@@ -271,9 +223,13 @@ def _flags() -> argparse.Namespace:
     parser.add_argument("--benchmark", choices=list(BENCHMARKS), required=True, help="data set and recipe")
     parser.add_argument("--data", required=True, help="folder with train/ and val/")
     parser.add_argument("--weights", nargs="+", default=[], help="ImageNet weights: BACKBONE=FILE …")
-    parser.add_argument("--tables", nargs="+", default=["2"], help="paper tables (2 1a 1b 3 5a 5b), or start")
+    parser.add_argument(
+        "--tables", nargs="+", default=["2"], help="paper tables (2 1a 1b 3 5a 5b), start or prior"
+    )
     parser.add_argument("--only", nargs="+", help="run only these cases: tam, 'tam kernel=5', …")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--folds", type=int, default=0, help="cross-validation by group (folds.py)")
+    parser.add_argument("--fold", type=int, nargs="+", help="folds to test on, from 0 (default: all)")
     parser.add_argument("--change", nargs="+", default=[], help="changes to the recipe: optim.epochs=2 …")
     parser.add_argument("--seconds", type=float, help="time limit; start no run that may end later")
     parser.add_argument(

@@ -12,7 +12,9 @@ import torch
 
 from bench.common import read_csv, write_csv
 from projects.compare import run as compare
+from projects.compare.cases import actions_of
 from projects.compare.decoded_cache import Decoded, decoded, twins
+from projects.compare.one_run import order
 from projects.compare.parallel_runs import run_parallel
 from tanet.data.annotations import read_split
 from tanet.data.samples import Sample, Split
@@ -144,8 +146,8 @@ def test_order_accuracy_counts_only_correct_actions(classes):
     answers = [0, 0, 1, 3, 3, 1]  # one in the wrong direction, one with another action
     samples = tuple(Sample(f"{number}.mp4", label) for number, label in enumerate(labels))
     report = Report(samples, classes, torch.eye(4)[answers])
-    one, two = compare.actions_of(classes)[:2]
-    assert compare.order(report) == {
+    one, two = actions_of(classes)[:2]
+    assert order(report) == {
         "val_action": 0.8333,
         "val_order": 0.8,
         "val_ways": f"{one} 0.5000; {two} 1.0000",
