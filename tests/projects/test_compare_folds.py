@@ -1,4 +1,4 @@
-"""Cross-validation by group: joined clips, folds, rows with an answer for each clip, and what they can show."""
+"""Cross-validation by group: joined clips, folds, rows with an answer for each clip, and their power."""
 
 import sys
 from collections import Counter
