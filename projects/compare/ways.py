@@ -52,7 +52,8 @@ def main(words: Sequence[str] | None = None) -> None:
         if case == flags.against or not seeds:
             print(f"{text}| | | |")
             continue
-        found = difference(*(np.stack([one[seed] for seed in seeds]) for one in (own, reference)), groups)
+        pair = [np.stack([one[seed] for seed in seeds]) for one in (own, reference)]
+        found = difference(pair[0], pair[1], groups)
         needed = len(clips) * (found.smallest / POINTS) ** 2
         print(
             f"{text}| {found.mean:+.1f} ({found.low:+.1f} to {found.high:+.1f}) "

@@ -18,7 +18,14 @@ from tanet.recipes.recipe import Data
 from tanet.video import VideoError
 from tanet.visualization import captions, figures
 from tanet.visualization.fixed_kernels import fixed_kernels, name_of_kernels
-from tanet.visualization.record import RecordedClip, last_sites, record_clip, require_adaptive
+from tanet.visualization.pair_figure import Recorded, pair_caption, pair_figure
+from tanet.visualization.record import (
+    RecordedClip,
+    is_adaptive,
+    last_sites,
+    record_clip,
+    require_adaptive,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,6 +42,7 @@ class ShowFlags:
 
       tanet show best.safetensors jump.mp4 --out jump.svg
       tanet show best.safetensors videos/ --against i3d.safetensors
+      tanet show a.safetensors videos/ --against b.safetensors --against-data more/
 
     For one video, the picture shows the frames. The gates of each stage's last block are drawn below the
     frames, and the kernels to the right of the gates.
@@ -53,8 +61,11 @@ class ShowFlags:
     out: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: show-NAME.png)")] = None
     """Picture to write. The name ends in .png, .pdf or .svg."""
     against: Annotated[str | None, arg(metavar="CHECKPOINT", help_behavior_hint="")] = None
-    """With many videos: checkpoint whose fixed kernels are drawn next to TAM's. It has i3d, tconv, tei or
-    tam-ibm, or is a 3D network without TAM. For a SlowFast, this must be a SlowFast, too."""
+    """With many videos: checkpoint to draw next to the first. One with fixed kernels (i3d, tconv, tei,
+    tam-ibm, or a 3D network without TAM) gets columns among the kernels. One with TAM gets a picture of
+    both, whose name ends in -pair. For a SlowFast, this must be a SlowFast, too."""
+    against_data: Annotated[Path | None, arg(metavar="DATA", help_behavior_hint="(default: DATA)")] = None
+    """With --against and TAM: folder of videos by class for the other checkpoint."""
     clips: int = 4
     """With many videos: number of clips to draw individually."""
     limit: int = 200
@@ -86,7 +97,7 @@ def run(args: list[str]) -> int:
         raise UserError(f"{flags.checkpoint}: {error}") from error
     if flags.source.is_dir() and find_videos(flags.source) != [flags.source]:
         return _many(flags, model, out)
-    if flags.against:
+    if flags.against or flags.against_data:
         raise UserError("--against works only with many videos: name a folder of videos by class")
     clip = record_clip(model, Sample(str(flags.source), 0))
     _save(figures.clip_figure(clip), captions.clip_caption(clip), out)
@@ -95,14 +106,17 @@ def run(args: list[str]) -> int:
 
 def _many(flags: ShowFlags, model: Checkpoint, out: Path) -> int:
     """Draw the pictures of kernels, gates and motion for a folder of videos by class."""
-    fixed = load_checkpoint(flags.against, flags.device) if flags.against else None
+    other = load_checkpoint(flags.against, flags.device) if flags.against else None
+    fixed = other if other and not is_adaptive(other) else None
+    if flags.against_data and (other is None or fixed):
+        raise UserError("--against-data works only with --against and a checkpoint with TAM")
     kernels = fixed_kernels(fixed, stages=STAGES) if fixed else []
     against = name_of_kernels(fixed) if fixed else ""
     own = {site.stage for site in last_sites(model, stages=STAGES)}
     if fixed and not own & {kernel.stage for kernel in kernels}:
         theirs = ", ".join(kernel.stage for kernel in kernels)
         raise UserError(f"{flags.against}: has kernels in {theirs}, but TAM is in {', '.join(sorted(own))}")
-    clips, failures = _watch_all(flags, model)
+    clips, failures = _watch_all(flags, model, flags.source)
     # Draw two clips of the first class and one clip of each further class, as in the paper's Figure 4.
     first = [clip for clip in clips if clip.truth == clips[0].truth][:2]
     others = {clip.truth: clip for clip in reversed(clips) if clip.truth != clips[0].truth}
@@ -121,6 +135,12 @@ def _many(flags: ShowFlags, model: Checkpoint, out: Path) -> int:
             captions.motion_caption(clips),
             name.with_name(f"{name.name}-motion{out.suffix}"),
         )
+    if other and not fixed:
+        more, failed = _watch_all(flags, other, flags.against_data or flags.source)
+        failures += failed
+        pair = Recorded(Path(flags.checkpoint).stem, clips), Recorded(Path(str(flags.against)).stem, more)
+        pair_name = name.with_name(f"{name.name}-pair{out.suffix}")
+        _save(pair_figure(*pair), pair_caption(*pair), pair_name)
     _save(
         figures.gate_figure(some),
         captions.gates_caption(some),
@@ -129,13 +149,13 @@ def _many(flags: ShowFlags, model: Checkpoint, out: Path) -> int:
     return 2 if failures else 0
 
 
-def _watch_all(flags: ShowFlags, model: Checkpoint) -> tuple[list[RecordedClip], int]:
-    """Record the gates and kernels for one clip of each readable video.
+def _watch_all(flags: ShowFlags, model: Checkpoint, root: Path) -> tuple[list[RecordedClip], int]:
+    """Record the gates and kernels for one clip of each readable video in a folder.
 
     Returns:
         The recorded clips, and the number of videos that could not be read.
     """
-    data = Data(root=str(flags.source))
+    data = Data(root=str(root))
     classes = read_split(data).classes
     samples = spread_over_classes(read_test_samples(data, classes=classes), limit=flags.limit)
     clips = []
@@ -147,7 +167,7 @@ def _watch_all(flags: ShowFlags, model: Checkpoint) -> tuple[list[RecordedClip],
                 fail(str(error))
             progress.advance()
     if not clips:
-        raise UserError(f"{flags.source}: none of the {len(samples)} videos can be read")
+        raise UserError(f"{root}: none of the {len(samples)} videos can be read")
     return clips, len(samples) - len(clips)
 
 

@@ -47,7 +47,7 @@ def clip_figure(clip: RecordedClip) -> "Figure":
     stages = clip.adaptations
     # In inches. With this height, the frames are square and together as wide as the gates.
     strip_height = 7 / len(clip.frames)
-    figure = _figure(1.2 + strip_height + 1.4 * len(stages), captions.clip_caption(clip))
+    figure = empty_figure(1.2 + strip_height + 1.4 * len(stages), captions.clip_caption(clip))
     columns = [4.2, 0.12, 1.3] if any(part.gate is not None for part in stages) else [4.2, 0.001, 1.3]
     heights = [strip_height] + [1.1] * len(stages)
     grid = figure.add_gridspec(1 + len(stages), 3, height_ratios=heights, width_ratios=columns)
@@ -68,7 +68,7 @@ def clip_figure(clip: RecordedClip) -> "Figure":
                 axes.set_xlabel("time step" if fewer else "frame of the clip")
         if part.kernel is not None:
             axes = figure.add_subplot(grid[row, 2])
-            _violins(axes, part.kernel, taps=True)
+            draw_violins(axes, part.kernel, taps=True)
             axes.set_title(f"kernel Θ: {part.stage}", fontsize=9)
             axes.set_ylabel("weight", fontsize=8)
     return figure
@@ -92,7 +92,9 @@ def kernel_figure(
         against: name of the temporal module of the other network.
     """
     stages = [part.stage for part in clips[0].adaptations]
-    figure = _figure(1.9 + 1.9 * len(stages), captions.kernels_caption(everything, fixed, against=against))
+    figure = empty_figure(
+        1.9 + 1.9 * len(stages), captions.kernels_caption(everything, fixed, against=against)
+    )
     figure.suptitle("Kernels Θ of single clips and of all clips", fontweight="bold")
     heads = [f"{len(everything)} clips"]
     if fixed:
@@ -112,7 +114,7 @@ def kernel_figure(
         first: Axes | None = None
         for column, values in enumerate(parts):
             axes = figure.add_subplot(grid[1 + row, column], sharey=first)
-            _violins(axes, values, taps=True)
+            draw_violins(axes, values, taps=True)
             if first is None:
                 first = axes
                 axes.set_ylabel(f"{stage}: weight Θ", fontsize=9)
@@ -124,7 +126,7 @@ def kernel_figure(
 def gate_figure(clips: Sequence[RecordedClip]) -> "Figure":
     """Draw each clip's frames and, below the frames, violins of its gates per frame and kernels per tap."""
     stages = clips[0].adaptations
-    figure = _figure(1.0 + 1.95 * len(clips), captions.gates_caption(clips))
+    figure = empty_figure(1.0 + 1.95 * len(clips), captions.gates_caption(clips))
     figure.suptitle("Gate V by frame, kernel Θ by tap", fontweight="bold")
     grid = figure.add_gridspec(2 * len(clips), 2 * len(stages), height_ratios=[0.9, 1.0] * len(clips))
     for row, clip in enumerate(clips):
@@ -136,7 +138,7 @@ def gate_figure(clips: Sequence[RecordedClip]) -> "Figure":
                 if values is None:
                     continue
                 axes = figure.add_subplot(grid[2 * row + 1, 2 * column + side])
-                _violins(axes, values, taps=bool(side), labels=LABELS // len(stages))
+                draw_violins(axes, values, taps=bool(side), labels=LABELS // len(stages))
                 axes.set_ylim(-0.03, 1.03)
                 axes.set_ylabel(f"{part.stage}: {'Θ' if side else 'V'}", fontsize=8)
     return figure
@@ -147,7 +149,7 @@ def motion_figure(clips: Sequence[RecordedClip]) -> "Figure":
     small, large = quarters(clips)
     stages = clips[0].adaptations
     taps = kernel_of(clips[0], 0).shape[1]
-    figure = _figure(1.1 + 2.1 * len(stages), captions.motion_caption(clips))
+    figure = empty_figure(1.1 + 2.1 * len(stages), captions.motion_caption(clips))
     figure.suptitle("Kernels Θ of clips with small and with large motion", fontweight="bold")
     grid = figure.add_gridspec(len(stages), taps + 1)
     for row, part in enumerate(stages):
@@ -192,7 +194,7 @@ def _histograms(axes: "Axes", pools: Sequence[torch.Tensor], *, low: float, high
         )
 
 
-def _figure(height: float, caption: str) -> "Figure":
+def empty_figure(height: float, caption: str) -> "Figure":
     """Return an empty figure with a caption below. The figure has no window and need not be closed."""
     from matplotlib.figure import Figure
 
@@ -233,7 +235,7 @@ def _heat_map(axes: "Axes", gate: torch.Tensor) -> Any:
     return picture
 
 
-def _violins(axes: "Axes", values: torch.Tensor, *, taps: bool, labels: int = LABELS) -> None:
+def draw_violins(axes: "Axes", values: torch.Tensor, *, taps: bool, labels: int = LABELS) -> None:
     """Draw a violin per column of `values` [channels, taps or frames], with bars at min, median and max."""
     shown = values[:: max(1, len(values) // MOST)].T.tolist()  # [columns, channels]
     count, places = len(shown), range(1, len(shown) + 1)

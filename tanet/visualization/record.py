@@ -112,14 +112,18 @@ def _named_module(model: Checkpoint) -> str:
     return f"the temporal module '{settings.temporal}'" if isinstance(settings, Network2D) else "TAM"
 
 
+def is_adaptive(model: Checkpoint) -> bool:
+    """Return whether the checkpoint's temporal module computes a gate or a kernel per clip."""
+    settings = model.recipe.model
+    return settings.temporal in ADAPTIVE if isinstance(settings, Network2D) else settings.tam
+
+
 def require_adaptive(model: Checkpoint) -> None:
     """Raise UserError if the checkpoint's temporal module computes neither a gate nor a kernel per clip."""
     settings = model.recipe.model
-    if isinstance(settings, Network2D):
-        has_adaptive, what = settings.temporal in ADAPTIVE, f"its temporal module '{settings.temporal}'"
-    else:
-        has_adaptive, what = settings.tam, settings.title
-    if not has_adaptive:
+    is_2d = isinstance(settings, Network2D)
+    what = f"its temporal module '{settings.temporal}'" if is_2d else settings.title
+    if not is_adaptive(model):
         raise UserError(
             f"the checkpoint has no TAM: {what} computes no gate and no kernel "
             f"per clip; choose a checkpoint with one of {', '.join(ADAPTIVE)}"

@@ -63,6 +63,18 @@ def test_show_draws_videos_of_unknown_classes(folder, tmp_path, capsys):
     assert "of 4 with the smallest" in shown
 
 
+def test_show_draws_two_networks_with_tam_side_by_side(folder, tmp_path, capsys):
+    more = make_folders(tmp_path / "more", train=1, val=2)
+    args = [folder / "tam.safetensors", folder / "videos", "--out", tmp_path / "two.png", "--limit", "4"]
+    args += ["--against", folder / "local.safetensors", "--against-data", more]
+    assert run_show(folder, *args) == 0
+    assert (tmp_path / "two-pair.png").stat().st_size > 10_000
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "all channels of 4 clips (tam) and 4 clips (local)" in shown
+    assert "res4 V: 0." in shown
+    assert "Θ: 0." not in shown  # one of the two has no kernel
+
+
 def test_bad_video_is_reported_and_others_are_drawn(folder, tmp_path, capsys):
     make_folders(tmp_path / "videos", train=1, val=1)
     (tmp_path / "videos" / "val" / "move_left" / "bad.mp4").write_bytes(b"no video")
@@ -86,7 +98,8 @@ def test_bad_video_is_reported_and_others_are_drawn(folder, tmp_path, capsys):
             "a.jpg: the name of a picture must end in .png, .pdf, .svg",
         ),
         (["tam.safetensors", "videos", "--limit", "0"], "must be positive, not 4 and 0"),
-        (["tam.safetensors", "videos", "--against", "tam.safetensors"], "'tam' does not learn fixed kernels"),
+        (["tam.safetensors", "videos", "--against", "tsm.safetensors"], "'tsm' does not learn fixed kernels"),
+        (["tam.safetensors", "videos", "--against-data", "videos"], "works only with --against and a check"),
         (
             ["tam.safetensors", "videos/val/move_left/0.mp4", "--against", "i3d.safetensors"],
             "name a folder of videos by class",

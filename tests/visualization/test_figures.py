@@ -7,6 +7,7 @@ import torch
 
 from tanet.visualization import figures
 from tanet.visualization.fixed_kernels import FixedKernels
+from tanet.visualization.pair_figure import distance
 from tanet.visualization.record import RecordedClip, SiteRecord
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -80,7 +81,7 @@ def test_bars_use_all_values_although_violins_use_a_sample(monkeypatch):
     values = torch.rand(1001, 3, generator=torch.Generator().manual_seed(0))
     values[1], values[2] = -7, 9  # a sample of every hundredth value contains neither
     axes = matplotlib.figure.Figure().add_subplot()
-    figures._violins(axes, values, taps=True)
+    figures.draw_violins(axes, values, taps=True)
     median = values.median(0).values.tolist()
     heights = {path.vertices[:, 1].min() for lines in axes.collections[3:] for path in lines.get_paths()}
     assert sorted(heights) == pytest.approx([-7.0, *sorted(median), 9.0])
@@ -105,3 +106,12 @@ def test_missing_matplotlib_gives_install_hint(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", import_without_matplotlib)
     with pytest.raises(ValueError, match=r"not installed: pip install matplotlib, or tanet\[plots\]"):
         figures.require_plots()
+
+
+def test_distance_is_that_of_distributions():
+    torch.manual_seed(0)
+    one = torch.rand(4, 50, 3)
+    assert distance(one, one[[3, 1, 0, 2]][:, torch.randperm(50)]) == 0
+    assert distance(one, one + 0.25) == pytest.approx(0.25)
+    wide = 0.5 + 2 * (torch.rand(4, 5000, 3) - 0.5)
+    assert distance(torch.rand(4, 5000, 3), wide) == pytest.approx(0.25, abs=0.02)
