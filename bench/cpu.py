@@ -10,8 +10,8 @@ optimized    `Network.optimize()`: norms folded, in the faster memory format
 compiled     `Network.optimize(compile=True)`
 openvino     exported to OpenVINO, in float32
 
-`first_s` is the time to the first answer, with preparing, compiling or exporting the network. `cpu_ms` is the
-time of all threads of one run. `of_eager` is the clips per second divided by those of eager. `error` is the
+`first_s` is the time to the first answer, including preparation, compilation or export. `cpu_ms` is the CPU
+time of one run, summed over all threads. `of_eager` is the speed relative to eager. `error` is the
 largest difference of a logit from eager, relative to the largest logit.
 """
 

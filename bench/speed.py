@@ -21,10 +21,10 @@ graph                 like compiled, then captured as a CUDA graph; training inc
 epilogues             like graph, but cuDNN's convolutions also compute bias, residual and ReLU
 optimized             `Network.optimize`, captured as a CUDA graph
 
-`of_c2d` is a network's clips per second divided by those of C2D in the form `graph` and the same precision
-(if that was not timed, by those of C2D's fastest form). `of_epilogues` is the same for C2D in the form
-`epilogues`. For example, a network with 0.8 takes 1 / 0.8 = 1.25 times as long as C2D. The benchmark exits
-unless the tests of the kernels pass on this machine.
+`of_c2d` is a network's speed relative to C2D in the form `graph` and the same precision (if that was not
+timed, relative to C2D's fastest form). `of_epilogues` is its speed relative to C2D in the form `epilogues`.
+For example, a network with 0.8 takes 1 / 0.8 = 1.25 times as long as C2D. The benchmark first runs the
+kernels' tests and exits if one fails; `--tested` skips them.
 """
 
 import argparse
@@ -86,7 +86,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
         "--precisions",
         nargs="+",
         choices=list(DTYPES),
-        help="of weights and maps (default: bfloat16, for inference and latency also float16; cpu: float32)",
+        help="of weights (default: bfloat16; inference, latency: also float16; training, cpu: float32)",
     )
     parser.add_argument("--repeats", type=int, default=30, help="timed runs of each network")
     parser.add_argument("--tested", action="store_true", help="skip the tests if they have passed here")

@@ -2,14 +2,14 @@
 
     python -m projects.compare.folds arrow6 arrow30 ways
     python -m projects.compare.run --benchmark ways --data ways --folds 5 --out results/ways.csv …
-    python -m projects.compare.ways results/ways.csv
+    python -m projects.compare.ways results/ways.csv --data ways
 
-The first command joins data sets of clips that are played in both directions. It links all their clips, of
-train/ and of val/, into one folder. A group is the clips of one scene or film. A name begins with its group:
+The first command merges data sets whose clips are played in both directions: it links the clips of train/ and
+val/ into one folder. The clips of one scene or film form a group, and file names begin with the group:
 
     ways/Diving/Diving-g08__v_Diving_g08_c01.mp4
 
-arrow6 has three actions. Of arrow30, only actions are taken whose direction can be seen (WAY_RICH).
+arrow6 has three actions. From arrow30, only actions with a visible direction are used (WAY_RICH).
 """
 
 import argparse

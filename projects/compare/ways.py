@@ -2,10 +2,10 @@
 
     python -m projects.compare.ways results/ways.csv --data ways --against tam
 
-The table has a line for each case whose folds are complete: accuracy and its standard deviation over seeds;
-the share of right directions among right actions; the difference to another case, with its 95 % confidence
-interval over groups and seeds; the smallest difference that this comparison would show with a probability of
-80 %; and how many clips a difference of 2 points would need.
+The table has a line for each case of which one seed has all folds: accuracy and its standard deviation over
+seeds; the share of right directions among right actions; the difference to another case, with its 95 %
+confidence interval over groups and seeds; the smallest difference that this comparison detects with 80 %
+power; and the number of clips needed to detect a difference of 2 points.
 """
 
 import argparse

@@ -57,7 +57,7 @@ class Network(nn.Module):
         self.frames, self.input_spec = frames, input_spec
 
     def features(self, clips: torch.Tensor) -> torch.Tensor:
-        """Compute the input of the classifier: normalised clips [B, T, 3, H, W] → features [B, F]."""
+        """Compute the input of the classifier: normalised clips [B, T, C, H, W] → features [B, F]."""
         raise NotImplementedError
 
     def stages(self) -> dict[str, tuple[str, ...]]:
@@ -131,18 +131,18 @@ class Network(nn.Module):
     ) -> nn.Module:
         """Return a faster copy for inference, with the same outputs up to rounding.
 
-        Each BatchNorm of the copy is folded into the convolution before it. But on a GPU, a BatchNorm and an
-        activation directly before a TAM are absorbed by the TAM. In 16-bit precision, the TAM also absorbs
-        the 1×1 convolution before the BatchNorm (fuse_tam.py), and other convolutions also compute the bias,
-        the residual and the ReLU after them (fuse_convolutions.py).
+        BatchNorms are folded into the convolutions before them. On a GPU, a TAM instead absorbs the BatchNorm
+        and the activation directly before it. In 16-bit precision, the TAM also absorbs the 1×1 convolution
+        before these (fuse_tam.py), and other convolutions also compute the bias, residual and ReLU that
+        follow (fuse_convolutions.py).
 
-        On a GPU, the first call with each input shape compiles the network, times the ways to compute its
-        layers, and captures a CUDA graph. That takes up to a minute. On a CPU, the first call only chooses
-        the memory format. The state dict of the copy does not fit any other network.
+        On a GPU, the first call with each input shape compiles the network, picks the fastest kernels and
+        captures a CUDA graph, which takes up to a minute. On a CPU, without `compile`, the first call only
+        chooses the memory format. The state dict of the copy does not fit any other network.
 
         Args:
             precision: data type of weights and feature maps. A GPU is fastest in float16. Numbers above
-                65,504 overflow in float16; the copy then raises `UserError` or warns.
+                65,504 overflow in float16; a compiled copy then raises `UserError` or warns.
             graph: capture a CUDA graph (GPU only). Each call then overwrites the output of the previous
                 call, so clone outputs that you keep.
             compile: compile the network. None: on a GPU only. On a CPU, compiling takes up to minutes

@@ -21,7 +21,8 @@ class OptimizedNetwork(nn.Module):
     """Compiled network for inference, clips [B, T, C, H, W] → logits [B, classes].
 
     In float16, numbers above 65,504 become infinite. If that happens in the first call with a shape, the call
-    raises `UserError` and names the layer. Later calls do not wait for the GPU, so a later call warns.
+    raises `UserError` and names the layer. After that, calls do not wait for the GPU: the warning about an
+    overflow comes with a subsequent call.
 
     Args:
         network: network in evaluation mode, in the precision to run in.

@@ -1,9 +1,9 @@
 """Picture of two networks with TAM side by side, each on videos of its own (paper's Figures 5 and 6).
 
 The paper compares the gates and kernels of a TANet on Kinetics-400 with those of another on
-Something-Something V2, and sees "clear differences between two datasets". The caption measures this: the
-distance of two distributions of weights is the mean difference of their quantiles (Wasserstein distance). For
-scale, it also gives the distance between two halves of one network's videos.
+Something-Something V2, and sees "clear differences between two datasets". The caption measures this with
+the Wasserstein distance: the mean absolute difference of the quantiles of two distributions. For scale, it
+also gives the distance between two halves of the same network's videos, for the network where it is larger.
 """
 
 from collections.abc import Sequence
@@ -67,10 +67,8 @@ def pair_caption(ours: Recorded, theirs: Recorded) -> str:
             within = f", {max(halves):.3f} between halves of one's videos" if halves else ""
             parts.append(f"{stage} {symbol}: {distance(one, other):.3f} between the networks{within}")
     counts = " and ".join(f"{len(recorded.clips)} clips ({recorded.name})" for recorded in (ours, theirs))
-    return (
-        f"Gates V by frame and kernels Θ by tap, all channels of {counts}. Distance of their distributions, "
-        f"averaged over frames or taps: {'; '.join(parts)}."
-    )
+    measured = f" Distance of their distributions, averaged over frames or taps: {'; '.join(parts)}."
+    return f"Gates V by frame and kernels Θ by tap, all channels of {counts}.{measured if parts else ''}"
 
 
 def distance(one: torch.Tensor, other: torch.Tensor) -> float:
@@ -78,7 +76,7 @@ def distance(one: torch.Tensor, other: torch.Tensor) -> float:
 
     Args:
         one: weights [clips, channels, places].
-        other: weights of another network or other clips; clips and channels may be others.
+        other: weights of another network or other clips; numbers of clips and channels may differ.
     """
     at = torch.linspace(0, 1, QUANTILES)
     first, second = (_quantiles(values.flatten(0, 1), at) for values in (one, other))
@@ -95,7 +93,7 @@ def _stages(ours: Recorded, theirs: Recorded) -> list[str]:
     names = [[part.stage for part in recorded.clips[0].adaptations] for recorded in (ours, theirs)]
     if shared := [stage for stage in names[0] if stage in names[1]]:
         return shared
-    raise UserError(f"the networks have TAMs in other stages: {', '.join(names[0])}; {', '.join(names[1])}")
+    raise UserError(f"no stage has TAMs in both networks: {', '.join(names[0])}; {', '.join(names[1])}")
 
 
 def _values(recorded: Recorded, stage: str, kind: str) -> torch.Tensor | None:

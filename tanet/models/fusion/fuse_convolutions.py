@@ -6,8 +6,8 @@
     conv of pictures, stride 2 [→ ReLU [→ max pooling]]        → stem_conv (ops/stem_convolution)
     depthwise 3D conv [→ ReLU]                                 → depthwise_conv (ops/depthwise_convolution)
 
-`torch.compile` traces the network: the graph lists each operation as it is called, with temporal modules and
-other hooks in their places. So this works for all networks, and no rule depends on how a block is written.
+The rules rewrite the graph that `torch.compile` traces. It lists operations in call order, including those of
+temporal modules and other hooks, so the rules do not depend on how a block is written.
 """
 
 import operator
@@ -63,7 +63,7 @@ def fuse_convolutions(graph_module: GraphModule) -> int:
     """Replace convolutions in a graph traced by `torch.compile`, in place.
 
     Only convolutions on a GPU whose weights are in channels-last are replaced. In float32, only depthwise
-    convolutions are replaced, because PyTorch's TF32 setting does not apply to Triton kernels.
+    convolutions are replaced: the Triton kernels of the others would ignore PyTorch's TF32 setting.
 
     Returns:
         Number of replaced convolutions.

@@ -10,7 +10,7 @@ class AbsorbedBatchNorm(nn.BatchNorm2d):
     """BatchNorm that returns its input unchanged. The temporal module after this layer normalises it."""
 
     frozen: tuple[torch.Tensor, torch.Tensor] | None = None
-    """Constant scale and shift, [C] each, set by `VideoNet.optimize`. `Module.to` does not cast or move them.
+    """Constant scale and shift, [C] each, set by `Network.optimize`. `Module.to` does not cast or move them.
     None: compute scale and shift from the weights and statistics."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:

@@ -44,9 +44,9 @@ class TAM(ClipModule):
     about 0.28, or by 0.5 with a large `center_tap_bias`. Therefore, the BatchNorm after the module must be
     trained.
 
-    In evaluation mode on a GPU without gradients, one operator computes the whole module. The operator reads
-    the weights of the branches G and L but does not call G and L, so hooks of G and L do not run. Call
-    `branches` to get the outputs of G and L.
+    In evaluation mode on a GPU without gradients, one operator computes the whole module (order "tam"). The
+    operator reads the weights of the branches G and L but does not call G and L, so hooks of G and L do not
+    run. Call `branches` to get the outputs of G and L.
 
     Args:
         channels: C.
@@ -59,9 +59,9 @@ class TAM(ClipModule):
         center_tap_bias: mean amount by which the middle tap's logit exceeds the others at initialisation.
             With 0, as in the published code, the weight of each tap is about 1/K. For T = 8, a bias of 6
             gives the middle tap a weight of 0.96, and a bias of 19 gives it a weight of 0.999.
-        kernel_prior: whether there is a P, and how it starts. "none": no P, as in the paper. "zeros": 0.
-            "shift": C / shift_div channels start by looking at the next frame, as many at the frame before,
-            and the others at the frame itself, as in TSM. "random": normally distributed.
+        kernel_prior: initial value of the prior P. "none": no P, as in the paper. "zeros": 0. "shift": as in
+            TSM, C / shift_div channels start at the next frame, as many at the previous frame, and the rest
+            at the current frame. "random": normally distributed.
         prior_strength: "shift": amount by which the logit of one tap exceeds the others at initialisation.
             "random": standard deviation.
         shift_div: see `kernel_prior`.

@@ -5,7 +5,7 @@
 
 cuDNN can add the bias and the residual and apply the ReLU before it writes the output. PyTorch's compiler
 leaves the convolution to cuDNN and computes the rest in a second kernel, which reads and writes the output
-again. Which of the two is faster depends on the shape, so the first call with each shape measures both.
+again. Which way is fastest depends on the shape, so the first call with each shape times all ways.
 """
 
 from collections.abc import Callable

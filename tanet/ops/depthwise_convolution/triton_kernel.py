@@ -1,8 +1,8 @@
 """The depthwise convolution of op.py as one kernel.
 
 Each program computes some positions of some channels for all output frames. It walks along the input frames,
-adds each frame to the output frames that depend on the frame, and keeps these sums and the weights in
-registers. So a number is read once for each position of the window, not for each frame too.
+adds each frame to the output frames that depend on it, and keeps these sums and the weights in registers. So
+it reads each value KH · KW times instead of KT · KH · KW times.
 """
 
 import torch

@@ -2,10 +2,10 @@
 
 cuDNN multiplies matrices whose inner size is the number of channels, padded to 8, so with three channels most
 of its work is padding. Here, four neighbouring pixels become one pixel with four times as many channels
-(space to depth). The 7×7 convolution with stride 2 then is a 4×4 convolution with stride 1, and a row of its
-window lies in one piece in memory:
+(space to depth). The 7×7 convolution with stride 2 becomes a 4×4 convolution with stride 1; each row of its
+window is contiguous in memory:
 
-    packed pixel [r, q]    16 numbers: the 2 × 2 pixels from [2r, 2q] on, 3 channels each, and 4 zeros
+    packed pixel [r, q]    16 numbers: 2 × 2 pixels from [2r - 4, 2q - 4] on, 3 channels each, and 4 zeros
     y[h, w] = Σ_a W_a · (packed pixels [h + a, w] … [h + a, w + 3])    4 products with 64 numbers each
 
 The result is the same sum in another order.
@@ -129,7 +129,7 @@ def stem_conv(
         return y.contiguous(memory_format=torch.channels_last_3d)
     from tanet.ops.stem_convolution.triton_kernels import stem_conv_triton
 
-    if pool and packed_weight.shape[0] > size // 2 + 1:  # a window with several frames
+    if pool and (step > 1 or packed_weight.shape[0] > size // 2 + 1):  # the window has several frames
         y = stem_conv_triton(x, packed_weight, bias, size=size, step=step, relu=relu, pool=False)
         return F.max_pool3d(y, (1, 3, 3), (1, 2, 2), (0, 1, 1))
     return stem_conv_triton(x, packed_weight, bias, size=size, step=step, relu=relu, pool=pool)

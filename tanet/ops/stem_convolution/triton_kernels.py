@@ -1,9 +1,9 @@
 """The strided convolution of op.py in two launches: one packs the pictures, one multiplies.
 
-A program of the second kernel walks down the rows of packed pixels. It loads each row once and adds its
-products with all rows of the window to the output rows that depend on it, whose sums stay in registers. Max
-pooling takes the maximum of these sums. So the outputs of the convolution, four times as many as those of the
-pooling, are never written.
+For windows of one frame, each program of the second kernel walks down the rows of packed pixels. It loads a
+row once and adds its products to all output rows that need them. These sums stay in registers, where max
+pooling reads them, so the convolution's output, four times as large as the pooled one, is never written.
+Windows of several frames, or a stride along time, use `_windows_kernel`.
 """
 
 import torch
@@ -166,7 +166,7 @@ def stem_conv_triton(
     relu: bool,
     pool: bool,
 ) -> torch.Tensor:
-    """Compute `stem_conv` on a GPU; see there. `pool` is possible for windows with one frame."""
+    """Compute `stem_conv` on a GPU; see there. `pool` requires a window of one frame and step 1."""
     images, channels, frames, height, width = x.shape
     taps, pack, outputs = size // 2 + 1, packed_channels(channels), weight.shape[2]
     times = weight.shape[0] // taps
