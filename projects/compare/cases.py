@@ -45,6 +45,7 @@ PRIORS: dict[str, dict[str, Any]] = {
     "zeros": {"kernel_prior": "zeros"},
     **{f"shift {lead}": {"kernel_prior": "shift", "prior_strength": float(lead)} for lead in (1, 3, 6)},
     "random 2": {"kernel_prior": "random", "prior_strength": 2.0},
+    "shift 3, no gate": {"temporal": "global", "kernel_prior": "shift", "prior_strength": 3.0},
     "shift 3, a": {"kernel_prior": "shift", "prior_strength": 3.0, "position": "a"},
     "shift 6, a": {"kernel_prior": "shift", "prior_strength": 6.0, "position": "a"},
 }
@@ -175,7 +176,7 @@ def rows_of(table: str) -> dict[str, dict[str, Any]]:
     if table == START:
         return {f"{lead:g}": {"temporal": "tam", "center_tap_bias": lead} for lead in LEADS}
     if table == PRIOR:
-        return {name: {"temporal": "tam", **fields} for name, fields in PRIORS.items()}
+        return {name: {"temporal": "tam"} | fields for name, fields in PRIORS.items()}
     if table == "4":
         raise ValueError("the networks of table 4 are no variants of TANet: choose another table")
     usual = network_of(find_recipe("table2/tam"))

@@ -14,18 +14,21 @@ from tanet.data.samples import Split
 from tanet.evaluation import evaluate
 from tanet.evaluation.report import Report
 from tanet.models.network import Network
+from tanet.models.temporal.tam import TAM
+from tanet.models.temporal.tam_ablations import GlobalBranch
 from tanet.recipes.recipe import Recipe
 from tanet.runtime.device import pick_device
 from tanet.training.trainer import EpochResult, train
 
 
-def run(recipe: Recipe, *, graph: bool, each_clip: bool = False) -> dict[str, object]:
+def run(recipe: Recipe, *, graph: bool, each_clip: bool = False, ablate: bool = False) -> dict[str, object]:
     """Train a network, test it after its last epoch, and return the results.
 
     Args:
         recipe: what to train.
         graph: whether to use CUDA graphs, if there is a GPU.
         each_clip: whether to return for each test video in order whether the answer was right, 1 or 0.
+        ablate: whether to test also without TAM's kernel priors P, and without its branches G.
     """
     split = split_of(recipe)
     results: list[EpochResult] = []
@@ -43,6 +46,7 @@ def run(recipe: Recipe, *, graph: bool, each_clip: bool = False) -> dict[str, ob
         gc.collect()  # a captured network refers to itself, so reference counting does not free its memory
         trained = checkpoint.load(Path(out) / "last.safetensors", device=pick_device())
         report = evaluate.evaluate(trained.network, split.val, classes=split.classes, recipe=recipe)
+        without = without_parts(trained.network, split, recipe) if ablate else {}
     last = results[-1]
     assert last.val_top1 is not None  # the last epoch is always validated
     return {
@@ -55,6 +59,7 @@ def run(recipe: Recipe, *, graph: bool, each_clip: bool = False) -> dict[str, ob
         "val_top1": round(report.accuracy.top1, 4),
         **order(report),
         **({"right": right_or_wrong(report)} if each_clip else {}),
+        **without,
         "seconds": round(last.seconds),
     }
 
@@ -99,3 +104,25 @@ def order(report: Report) -> dict[str, object]:
 def right_or_wrong(report: Report) -> str:
     """Return for each video in order whether the answer is right: 1 or 0."""
     return "".join("01"[right] for right in (report.scores.argmax(1) == report.labels).tolist())
+
+
+def without_parts(network: Network, split: Split, recipe: Recipe) -> dict[str, object]:
+    """Return the accuracy without TAM's kernel priors, and without the branches G: columns of a row.
+
+    Without G, each channel's kernel is softmax(P), the same for all clips.
+    """
+    tams = [module for module in network.modules() if isinstance(module, TAM | GlobalBranch)]
+    found: dict[str, object] = {"without_p": "", "without_g": ""}
+    for column, name in (("without_p", "P"), ("without_g", "G.3.weight")):
+        weights = [tam.get_parameter(name) for tam in tams if tam.P is not None]
+        if not weights:
+            continue
+        kept = [weight.detach().clone() for weight in weights]
+        with torch.no_grad():
+            for weight in weights:
+                weight.zero_()
+            report = evaluate.evaluate(network, split.val, classes=split.classes, recipe=recipe)
+            for weight, old in zip(weights, kept, strict=True):
+                weight.copy_(old)
+        found[column] = round(report.accuracy.top1, 4)
+    return found

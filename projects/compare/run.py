@@ -99,6 +99,7 @@ def main() -> None:
             graph=not flags.no_graph,
             command=repeat(flags, case, seed, fold),
             fold=fold,
+            ablate=flags.ablate,
         )
 
     for line in plan(recipe_with(network_of(usual), seed=0), splits[folds[0]]).warnings:
@@ -132,6 +133,8 @@ class Job:
     """The command that repeats this row alone."""
     fold: Fold = None
     """The fold to test on, and the number of folds; None for the data set's own train/ and val/."""
+    ablate: bool = False
+    """Whether to test also without parts of TAM's kernels."""
 
     def __str__(self) -> str:
         fold = f", fold {self.fold[0]}" if self.fold else ""
@@ -157,10 +160,10 @@ def do(job: Job, *, root: Path) -> dict[str, object]:
     """Run a job on the decoded videos in `root`, and return the results for its row."""
     recipe = replace(job.recipe, data=replace(job.recipe.data, root=str(root)))
     if job.fold is None:
-        return run(recipe, graph=job.graph)
+        return run(recipe, graph=job.graph, **({"ablate": True} if job.ablate else {}))
     with tempfile.TemporaryDirectory() as folder:
         recipe = in_fold(recipe, root, Path(folder), job.fold)
-        return run(recipe, graph=job.graph, each_clip=True)
+        return run(recipe, graph=job.graph, each_clip=True, ablate=job.ablate)
 
 
 def in_fold(recipe: Recipe, root: Path, folder: Path, fold: tuple[int, int]) -> Recipe:
@@ -213,6 +216,7 @@ def repeat(flags: argparse.Namespace, case: Case, seed: int, fold: Fold) -> str:
     words += ["--change", *flags.change] if flags.change else []
     words += ["--as-files"] if flags.as_files else []
     words += ["--no-graph"] if flags.no_graph else []
+    words += ["--ablate"] if flags.ablate else []
     words += ["--folds", str(fold[1]), "--fold", str(fold[0])] if fold else []
     words += ["--tables", case.rows[0][0], "--only", case.name, "--seeds", str(seed)]
     return shlex.join(["python", "-m", "projects.compare.run", *words])
@@ -240,6 +244,9 @@ def _flags() -> argparse.Namespace:
     )
     parser.add_argument(
         "--as-files", action="store_true", help="play each direction of a clip from its own file"
+    )
+    parser.add_argument(
+        "--ablate", action="store_true", help="test also without kernel priors, and without branches G"
     )
     parser.add_argument("--no-graph", action="store_true", help="train without CUDA graphs")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "compare.csv")

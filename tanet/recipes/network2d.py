@@ -48,12 +48,12 @@ class Network2D(NetworkSettings):
     """TAM, global: mean amount by which the centre tap's logit exceeds the others at the start.
     The paper uses 0. With 6, the weight of the centre tap is 0.96."""
     kernel_prior: Literal["none", "zeros", "shift", "random"] = "none"
-    """TAM: how the prior of the kernels starts: K numbers of each channel, added to the logits of the
+    """TAM, global: how the prior of the kernels starts: K numbers of each channel, added to the logits of the
     adaptive kernel. none: no prior, as in the paper. shift: 1 / shift_div of the channels look at the next
     frame, as many at the frame before."""
     prior_strength: float = setting(3.0, least=0)
-    """TAM: amount by which one tap's logit exceeds the others at the start (kernel_prior shift), or the
-    standard deviation of the logits (random)."""
+    """TAM, global: how the prior starts. shift: amount by which one tap's logit exceeds the others.
+    random: standard deviation of the logits."""
     gst_share: int = setting(4, least=2)
     """gst: one of `gst_share` outputs of a 3×3 convolution sees neighbouring frames (the paper's α)."""
     gst_groups: Literal[1, 2] = 2

@@ -47,8 +47,8 @@ class _Residual3D(NetworkSettings):
     adaptive kernel. none: no prior, as in the paper. shift: an eighth of the channels look at the next frame,
     as many at the frame before."""
     prior_strength: float = setting(3.0, least=0)
-    """tam: amount by which one tap's logit exceeds the others at the start (kernel_prior shift), or the
-    standard deviation of the logits (random)."""
+    """tam: how the prior starts. shift: amount by which one tap's logit exceeds the others. random:
+    standard deviation of the logits."""
     blocks: tuple[int, ...] = setting((3, 4, 6, 3), least=1)
     """Number of residual blocks in res2, res3, res4 and res5 (SlowFast: of the slow pathway). 3 4 6 3 is
     ResNet-50, 3 4 23 3 is ResNet-101."""

@@ -22,6 +22,7 @@ from tanet.models.temporal.stm import STM
 from tanet.models.temporal.tada import Calibration, PooledNorm
 from tanet.models.temporal.tam import TAM
 from tanet.models.temporal.tam_ablations import GlobalBranch, GlobalSE, LocalBranch
+from tanet.models.temporal.tam_branches import prior_logits
 from tanet.models.temporal.tei import TEI
 from tanet.models.temporal.temporal_aggregation import TemporalAggregation
 from tanet.models.temporal.temporal_conv import SideTaps, TemporalConv, TemporalPool
@@ -81,9 +82,19 @@ def _local(site: Site, model: Network2D) -> nn.Module:
     return LocalBranch(site.channels, frames=model.frames, beta=model.beta, local_kernel=model.local_kernel)
 
 
-def _global(_: Site, model: Network2D) -> nn.Module:
+def _global(site: Site, model: Network2D) -> nn.Module:
     return GlobalBranch(
-        frames=model.frames, alpha=model.alpha, kernel=model.kernel, center_tap_bias=model.center_tap_bias
+        frames=model.frames,
+        alpha=model.alpha,
+        kernel=model.kernel,
+        center_tap_bias=model.center_tap_bias,
+        prior=prior_logits(
+            site.channels,
+            model.kernel,
+            kind=model.kernel_prior,
+            strength=model.prior_strength,
+            shift_div=model.shift_div,
+        ),
     )
 
 

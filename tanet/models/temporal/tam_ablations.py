@@ -31,17 +31,27 @@ class GlobalBranch(ClipModule):
         alpha: α; the hidden layer has αT units.
         kernel: K, number of taps of the adaptive kernel; odd.
         center_tap_bias: mean amount by which the middle tap's logit exceeds the others at initialisation.
+        prior: initial kernel prior P [C, K], as in TAM, or None. With a prior, the weights depend on C.
     """
 
-    def __init__(self, *, frames: int, alpha: int = 2, kernel: int = 3, center_tap_bias: float = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        frames: int,
+        alpha: int = 2,
+        kernel: int = 3,
+        center_tap_bias: float = 0.0,
+        prior: torch.Tensor | None = None,
+    ) -> None:
         super().__init__(frames=frames)
         self.taps = kernel
         self.G = global_branch(frames, alpha=alpha, kernel=kernel, center_tap_bias=center_tap_bias)
+        self.P = None if prior is None else nn.Parameter(prior)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Transform the frames of all clips; the class docstring gives the shapes."""
         squeezed = squeeze_maps(x, frames=self.frames, taps=self.taps, gated=False)
-        return squeezed.filter(aggregation_kernel(self.G, squeezed.s, self.frames))
+        return squeezed.filter(aggregation_kernel(self.G, squeezed.s, self.frames, prior=self.P))
 
 
 class LocalBranch(ClipModule):
