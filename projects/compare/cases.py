@@ -16,9 +16,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from projects.compare.systems import SYSTEMS
 from tanet.profiling.flops import build_on_meta
 from tanet.recipes import RECIPES, find_recipe, find_table
 from tanet.recipes.diff import changed_fields
+from tanet.recipes.network_settings import NetworkSettings
 from tanet.recipes.recipe import Data, Eval, Network2D, Optim, Recipe
 from tanet.synthetic import HARD, PAIRS
 
@@ -49,6 +51,8 @@ PRIORS: dict[str, dict[str, Any]] = {
     "shift 3, a": {"kernel_prior": "shift", "prior_strength": 3.0, "position": "a"},
     "shift 6, a": {"kernel_prior": "shift", "prior_strength": 6.0, "position": "a"},
 }
+OTHERS = "systems"
+"""Name of a table of narrow variants of other systems, for the synthetic videos (systems.py)."""
 LEADS = (0.0, 2.0, 6.0, 19.0)
 """Values of `center_tap_bias` in the table `START`. The recipe finetune uses the last value."""
 
@@ -115,7 +119,7 @@ class Case:
 
     name: str
     """Temporal module and other fields that differ from the benchmark's, for example `tam frames=16`."""
-    model: Network2D
+    model: NetworkSettings
     rows: tuple[tuple[str, str], ...]
     """(table, row) for each table that has this network."""
 
@@ -124,7 +128,7 @@ def cases(tables: Sequence[str], recipe: Recipe) -> list[Case]:
     """Return the cases of these tables, in the order of the tables and of their rows.
 
     Args:
-        tables: numbers of the paper's tables, such as 1a; `START` or `PRIOR`.
+        tables: numbers of the paper's tables, such as 1a; `START`, `PRIOR` or `OTHERS`.
         recipe: the recipe of the benchmark.
 
     Raises:
@@ -132,6 +136,9 @@ def cases(tables: Sequence[str], recipe: Recipe) -> list[Case]:
     """
     found: dict[str, Case] = {}
     for table in tables:
+        if table == OTHERS:
+            found |= {name: Case(name, model, ((table, name),)) for name, model in SYSTEMS.items()}
+            continue
         for row, other in rows_of(table).items():
             usual = network_of(recipe)
             model = replace(usual, **other)
@@ -177,8 +184,8 @@ def rows_of(table: str) -> dict[str, dict[str, Any]]:
         return {f"{lead:g}": {"temporal": "tam", "center_tap_bias": lead} for lead in LEADS}
     if table == PRIOR:
         return {name: {"temporal": "tam"} | fields for name, fields in PRIORS.items()}
-    if table == "4":
-        raise ValueError("the networks of table 4 are no variants of TANet: choose another table")
+    if table in ("4", OTHERS):
+        raise ValueError(f"the networks of table {table} are no variants of TANet: choose another table")
     usual = network_of(find_recipe("table2/tam"))
     rows = {}
     for row in find_table(table):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from projects.compare.cases import actions_of, network_of
+from projects.compare.cases import actions_of
 from projects.compare.decoded_cache import capture_passes
 from tanet.checkpoints import checkpoint
 from tanet.data.annotations import read_split
@@ -50,7 +50,7 @@ def run(recipe: Recipe, *, graph: bool, each_clip: bool = False, ablate: bool = 
     last = results[-1]
     assert last.val_top1 is not None  # the last epoch is always validated
     return {
-        "backbone": network_of(recipe).backbone,
+        "backbone": getattr(recipe.model, "backbone", recipe.model.title),
         "classes": len(split.classes),
         "epochs": last.epoch,
         "train_top1": round(last.train_top1, 4),

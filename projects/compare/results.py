@@ -82,7 +82,10 @@ def lines(table: str, benchmark: str, changes: str, rows: Sequence[Row], speeds:
             row=name,
             start=start,
             runs=own,
-            baseline=case_name(replace(usual, backbone=case.model.backbone, temporal=BASELINE), usual),
+            baseline=case_name(
+                replace(usual, backbone=getattr(case.model, "backbone", usual.backbone), temporal=BASELINE),
+                usual,
+            ),
             paper=paper_top1(table, name),
             classes=int(own_rows[0]["classes"]),
             size=recipe.eval.size,

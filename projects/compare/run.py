@@ -44,7 +44,7 @@ from projects.compare.one_run import run, split_of
 from projects.compare.parallel_runs import Timetable, run_parallel
 from tanet.data.samples import Split
 from tanet.recipes.network_settings import NetworkSettings
-from tanet.recipes.recipe import Network2D, Recipe
+from tanet.recipes.recipe import Recipe
 from tanet.training.plan import plan
 from tanet.video import VideoError
 
@@ -83,8 +83,8 @@ def main() -> None:
         "made": made_otherwise(flags.data),
     }
 
-    def recipe_with(model: Network2D, *, seed: int) -> Recipe:
-        model = replace(model, weights=weights.get(model.backbone, ""))
+    def recipe_with(model: NetworkSettings, *, seed: int) -> Recipe:
+        model = replace(model, weights=weights.get(getattr(model, "backbone", ""), ""))
         return replace(usual, data=data, model=model, seed=seed)
 
     def job(case: Case, seed: int, fold: Fold) -> Job:
@@ -211,7 +211,7 @@ def repeat(flags: argparse.Namespace, case: Case, seed: int, fold: Fold) -> str:
     words = ["--benchmark", flags.benchmark, "--data", Path(flags.data).name]
     for text in flags.weights:
         name, _, file = text.partition("=")
-        if name == case.model.backbone:
+        if name == getattr(case.model, "backbone", ""):
             words += ["--weights", f"{name}={Path(file).name}"]
     words += ["--change", *flags.change] if flags.change else []
     words += ["--as-files"] if flags.as_files else []
@@ -228,7 +228,7 @@ def _flags() -> argparse.Namespace:
     parser.add_argument("--data", required=True, help="folder with train/ and val/")
     parser.add_argument("--weights", nargs="+", default=[], help="ImageNet weights: BACKBONE=FILE …")
     parser.add_argument(
-        "--tables", nargs="+", default=["2"], help="paper tables (2 1a 1b 3 5a 5b), start or prior"
+        "--tables", nargs="+", default=["2"], help="paper tables (2 1a 1b 3 5a 5b), start, prior or systems"
     )
     parser.add_argument("--only", nargs="+", help="run only these cases: tam, 'tam kernel=5', …")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])

@@ -114,3 +114,13 @@ def test_impossible_networks_are_left_out_with_message(capsys):
     found = buildable(cases(["5a"], BENCHMARKS["synthetic"]))
     assert [case.name for case in found] == ["tam position=a", "tam", "tam position=d"]
     assert "left out: tam position=c: position c is before conv3" in capsys.readouterr().out
+
+
+def test_other_systems_are_cases_of_the_synthetic_benchmark():
+    found = {case.name: case for case in cases(["systems"], BENCHMARKS["synthetic"])}
+    assert {"trn-multiscale", "r2plus1d", "slowfast", "slowfast tam", "eco-lite", "x3d"} <= found.keys()
+    assert found["slowfast tam"].model == replace(found["slowfast"].model, temporal="tam")
+    assert buildable(list(found.values())) == list(found.values())
+    assert {"tam kernel_prior=shift", "global kernel_prior=shift"} <= {
+        case.name for case in cases(["prior"], BENCHMARKS["synthetic"])
+    }
