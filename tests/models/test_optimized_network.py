@@ -1,5 +1,6 @@
 """Optimized networks convert their clips, choose a memory format on a CPU, and say when float16 overflows."""
 
+import copy
 import warnings
 
 import pytest
@@ -8,9 +9,11 @@ import torch
 from tanet.errors import UserError
 from tanet.models import optimized_network
 from tanet.models.factory import build
+from tanet.models.network import DTYPES
 from tanet.models.optimized_network import CpuNetwork, OptimizedNetwork, overflow_message
 from tanet.recipes.recipe import Network2D
-from tests.support.narrow_networks import NARROW
+from tests.support.kernels import relative_error
+from tests.support.narrow_networks import NARROW, randomize_norms
 
 SMALL = Network2D(backbone="resnet18_w16", frames=2, temporal="tam")
 
@@ -82,3 +85,27 @@ def test_later_overflow_warns_once(monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fast._watch(torch.tensor(True))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize("name", ["tanet", "slowfast", "x3d", "ip-csn", "r2plus1d"])
+def test_optimized_networks_are_as_exact_as_plain_ones_in_the_same_precision(name, precision):
+    """With and without a CUDA graph, for one clip and for several; a second shape compiles again."""
+    torch.manual_seed(0)
+    model = Network2D(backbone="resnet50", frames=8, temporal="tam") if name == "tanet" else NARROW[name]
+    network = randomize_norms(build(model, classes=5)).float().cuda()
+    torch.nn.init.normal_(network.head.weight)
+    dtype = DTYPES[precision]
+    fast = [network.optimize(precision=precision, graph=graph) for graph in (True, False)]
+    half, network = copy.deepcopy(network).to(dtype), network.double()
+    for number in (1, 3):
+        clips = torch.randn(number, network.frames, 3, 64, 64, device="cuda").to(dtype)
+        with torch.no_grad():
+            exact = network(clips.double())
+            plain = relative_error(half(clips), exact, norm=2)
+            for optimized in fast:
+                found = relative_error(optimized(clips), exact, norm=2)
+                assert found <= 2 * plain
+                assert relative_error(optimized(clips), exact, norm=2) == found  # the captured graph
