@@ -14,7 +14,7 @@ from tanet.ops.common.triton_tiles import activate, device_of, or_placeholder, p
 from tanet.ops.stem_convolution.op import output_shape, packed_channels
 
 PIXELS = 128  # packed pixels that one program writes
-COLUMNS = 64  # columns of outputs of the convolution per program
+COLUMNS, CHANNELS = 64, 64  # columns and channels of the convolution's outputs per program
 STRIP, FEW, SHORT = 28, 64, 4  # pairs of rows per program; for up to FEW frames, SHORT pairs
 # Loads in flight and warps per program, for windows of one frame and of several.
 ROWS, WINDOWS = {"STAGES": 3, "num_warps": 4}, {"BM": 128, "STAGES": 3, "num_warps": 4}
@@ -177,7 +177,7 @@ def stem_conv_triton(
     y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last_3d)
     tiles = triton.cdiv(high * wide, PIXELS)
     options = {"TAPS": taps, "PACK": pack, "BIAS": bias is not None, "RELU": relu}
-    options |= {"BN": min(64, padded_power_of_two(outputs)), "BK": padded_power_of_two(taps * pack)}
+    options |= {"BN": min(CHANNELS, padded_power_of_two(outputs)), "BK": padded_power_of_two(taps * pack)}
     tiles_n = triton.cdiv(outputs, options["BN"])
     others = (packed, weight.contiguous(), *or_placeholder(bias, otherwise=x), y)
     with device_of(x):
