@@ -202,7 +202,9 @@ def counted(split: Split, *, as_files: bool) -> str:
 
 
 def start(model: NetworkSettings) -> str:
-    """Return the name of a network's initial weights: ImageNet or scratch."""
+    """Return the name of a network's initial weights: ImageNet, scratch or the name of a checkpoint."""
+    if model.init:
+        return Path(model.init).stem
     return "ImageNet" if model.weights else "scratch"
 
 

@@ -1,0 +1,129 @@
+"""Train 2D networks with temporal modules to answer as another network does, without labels.
+
+    python -m projects.compare.distil ways --teacher i3d-k400 --weights FILE --out distilled
+    python -m projects.compare.run --benchmark ways --data ways --folds 5 --only tam \\
+        --change model.init=distilled/tam.safetensors --out results/ways_distilled.csv
+
+Do modules differ more if they start from a network that has seen motion, not from ImageNet alone? The teacher gives each clip of each class folder the probabilities p of its classes, averaged over the
+views of a test. The student sees random views of the same clip, and gives probabilities q. Its loss is the
+cross-entropy of q with p sharpened or softened (Hinton et al. 2015, here with the weight of the soft targets
+alone):
+
+    loss = - Σ_c p'_c log q_c,    p'_c = p_c^(1/τ) / Σ_d p_d^(1/τ)
+
+Labels are not used; a clip that is played backwards has targets of its own. The weights in --out start
+trainings of the comparison. The student sees all clips, also those that a fold later tests on, but no labels.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from projects.compare.cases import BENCHMARKS, network_of
+from projects.compare.decoded_cache import decoded
+from tanet.checkpoints import checkpoint
+from tanet.checkpoints.image_weights import load_backbone_weights
+from tanet.data.class_folders import videos_by_class
+from tanet.data.dataset import EpochSampler, TrainClips
+from tanet.data.loader import ClipLoader
+from tanet.data.prefetch import prefetch_to_device
+from tanet.data.samples import Sample
+from tanet.inference.halves import classify, views
+from tanet.models.factory import build
+from tanet.recipes.recipe import Recipe
+from tanet.runtime.device import autocast, pick_device
+from tanet.training.optimizer import make_optimizer
+from tanet.training.schedule import lr_at, set_lr
+
+MODULES = ("none", "tsm", "i3d", "tam")
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("data", help="folder of videos by class; the classes are not used")
+    parser.add_argument("--teacher", required=True, help="checkpoint or name of published weights")
+    parser.add_argument("--weights", default="", help="ImageNet weights of the student's 2D network")
+    parser.add_argument("--backbone", default="mobilenet_v2")
+    parser.add_argument("--modules", nargs="+", default=list(MODULES))
+    parser.add_argument("--prior", default="none", help="model.kernel_prior of tam (default: none)")
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--temperature", type=float, default=2.0, help="τ")
+    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--out", type=Path, required=True, help="folder for MODULE.safetensors")
+    flags = parser.parse_args(words)
+    usual = BENCHMARKS["ways"]
+    teacher = checkpoint.load(flags.teacher, device=pick_device())
+    with decoded(flags.data, one_file=True) as cache:
+        clips, _ = videos_by_class(cache.root)
+        files = [str(clip.path) for clip in clips]
+        targets = soft_targets(files, teacher, temperature=flags.temperature)
+        print(f"{len(files)} clips; entropy of the targets {entropy(targets):.2f} nats", flush=True)
+        for module in flags.modules:
+            model = replace(
+                network_of(usual), backbone=flags.backbone, temporal=module, kernel_prior=flags.prior
+            )
+            recipe = replace(
+                usual,
+                model=replace(model, weights=flags.weights),
+                data=replace(usual.data, root=str(cache.root), workers=flags.workers, transform_on="device"),
+                optim=replace(
+                    usual.optim, epochs=flags.epochs, warmup=min(usual.optim.warmup, flags.epochs / 4)
+                ),
+            )
+            student = distilled(recipe, files, targets, name=module, classes=teacher.classes)
+            path = flags.out / f"{module}.safetensors"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            checkpoint.save(path, student)
+            print(path, flush=True)
+
+
+def soft_targets(files: Sequence[str], teacher: checkpoint.Checkpoint, *, temperature: float) -> torch.Tensor:
+    """Return the softened probabilities that the teacher gives each clip, [clips, classes]."""
+    found = [classify([views(file, teacher.recipe)], teacher)[0].cpu() for file in files]
+    return (torch.stack(found).clamp_min(1e-12).log() / temperature).softmax(1)
+
+
+def entropy(targets: torch.Tensor) -> float:
+    """Return the mean entropy of the targets in nats, the least possible loss."""
+    return float(-(targets * targets.clamp_min(1e-12).log()).sum(1).mean())
+
+
+def distilled(
+    recipe: Recipe, files: Sequence[str], targets: torch.Tensor, *, name: str, classes: Sequence[str]
+) -> checkpoint.Checkpoint:
+    """Train a network to give the targets, and return its checkpoint."""
+    device, optim = pick_device(), recipe.optim
+    torch.manual_seed(recipe.seed)
+    network = build(recipe.model, classes=len(classes))
+    if recipe.model.weights:
+        load_backbone_weights(network.get_submodule("backbone"), recipe.model.weights)
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    samples = [Sample(file, 0) for file in files]
+    clips = TrainClips(samples, recipe.data, frames=recipe.model.frames, classes=("any",), seed=recipe.seed)
+    order = EpochSampler(len(clips), seed=recipe.seed)
+    loader = ClipLoader(clips, batch=optim.batch, data=recipe.data, order=order, device=device)
+    optimizer, targets = make_optimizer(network, optim), targets.to(device)
+    network.train()
+    for epoch in range(optim.epochs):
+        order.epoch, losses = epoch, []
+        with loader:
+            for step, batch in enumerate(prefetch_to_device(loader, device, network.input_spec)):
+                set_lr(optimizer, lr_at(epoch + step / max(1, len(loader)), optim))
+                with autocast(device, optim.precision):
+                    logits = network(batch.views)
+                wanted = targets[[key % len(clips) for key in batch.keys]]
+                loss = -(wanted * logits.float().log_softmax(1)).sum(1).mean()
+                optimizer.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(network.parameters(), optim.clip_norm)
+                optimizer.step()
+                losses.append(loss.detach())
+        print(f"{name}: epoch {epoch + 1}, loss {float(torch.stack(losses).mean()):.3f}", flush=True)
+    return checkpoint.Checkpoint(network.cpu().eval(), recipe, tuple(classes))
+
+
+if __name__ == "__main__":
+    main()

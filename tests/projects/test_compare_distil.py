@@ -1,0 +1,50 @@
+"""A network learns another one's answers without labels, and the result starts a training of the comparison."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from projects.compare import distil
+from tanet.checkpoints import checkpoint
+from tanet.checkpoints.initialize import load_initial_weights
+from tanet.models.factory import build
+from tanet.recipes.recipe import Network2D
+from tests.support.tiny_videos import TINY, make_folders
+
+
+@pytest.mark.slow
+def test_student_approaches_its_teacher_and_starts_a_training(tmp_path, monkeypatch, capsys):
+    root = make_folders(tmp_path / "videos", train=4, val=0) / "train"
+    torch.manual_seed(0)
+    teacher = build(TINY.model, classes=5)
+    torch.nn.init.normal_(teacher.head.weight, std=3.0)
+    checkpoint.save(tmp_path / "teacher.safetensors", checkpoint.Checkpoint(teacher, TINY, tuple("abcde")))
+    small = replace(
+        distil.BENCHMARKS["ways"],
+        data=replace(TINY.data),
+        model=replace(TINY.model, temporal="tam"),
+        optim=replace(distil.BENCHMARKS["ways"].optim, batch=4, lr=0.01, warmup=0),
+    )
+    monkeypatch.setitem(distil.BENCHMARKS, "ways", small)
+    words = [str(root), "--teacher", str(tmp_path / "teacher.safetensors"), "--out", str(tmp_path / "out")]
+    words += ["--modules", "tsm", "--epochs", "8", "--workers", "0", "--backbone", TINY.model.backbone]
+    distil.main(words)
+    told = capsys.readouterr().out
+    least = float(told.partition("targets ")[2].partition(" ")[0])
+    losses = [float(line.rpartition(" ")[2]) for line in told.splitlines() if line.startswith("tsm: epoch")]
+    assert len(losses) == 8
+    assert least < losses[-1] < losses[0]
+    model = replace(TINY.model, temporal="tsm")
+    assert isinstance(model, Network2D)
+    notes = load_initial_weights(
+        build(model, classes=2), tmp_path / "out" / "tsm.safetensors", model=model, classes=("x", "y")
+    )
+    assert any("trained on other classes (5)" in note for note in notes)
+
+
+def test_targets_are_softened_and_keep_their_order():
+    probabilities = torch.tensor([[0.7, 0.2, 0.1]])
+    soft = (probabilities.log() / 2).softmax(1)
+    assert distil.entropy(soft) > distil.entropy(probabilities)
+    assert distil.entropy(torch.tensor([[1.0, 0.0]])) == pytest.approx(0, abs=1e-6)
