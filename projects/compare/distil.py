@@ -4,10 +4,10 @@
     python -m projects.compare.run --benchmark ways --data ways --folds 5 --only tam \\
         --change model.init=distilled/tam.safetensors --out results/ways_distilled.csv
 
-Do modules differ more if they start from a network that has seen motion, not from ImageNet alone? The teacher gives each clip of each class folder the probabilities p of its classes, averaged over the
-views of a test. The student sees random views of the same clip, and gives probabilities q. Its loss is the
-cross-entropy of q with p sharpened or softened (Hinton et al. 2015, here with the weight of the soft targets
-alone):
+Do modules differ more if they start from a network that has seen motion, not from ImageNet alone? The teacher
+gives each clip the probabilities p of its own classes, averaged over the views of a test. The student sees
+random views of the same clip, and gives probabilities q. Its loss is the cross-entropy of q with softened p
+(Hinton et al. 2015, without the part of the labels):
 
     loss = - Σ_c p'_c log q_c,    p'_c = p_c^(1/τ) / Σ_d p_d^(1/τ)
 

@@ -1,4 +1,4 @@
-"""A network learns another one's answers without labels, and the result starts a training of the comparison."""
+"""A network learns another one's answers without labels, and the result can start a training."""
 
 from dataclasses import replace
 
