@@ -40,7 +40,8 @@ WIDER = 4
 # Bytes of maps that are used in turn: four times the cache of an H100, so that no map stays in the cache.
 RING = 200e6
 TESTS = tuple(
-    f"ops/test_{name}_triton.py" for name in ("adaptive_convolution", "tam_inference", "temporal_shift")
+    f"ops/test_{name}_triton.py"
+    for name in ("adaptive_convolution", "convolutions", "tam_inference", "temporal_shift")
 )
 Run = Callable[[], object]
 
