@@ -31,12 +31,14 @@ from tanet.data.dataset import EpochSampler, TrainClips
 from tanet.data.loader import ClipLoader
 from tanet.data.prefetch import prefetch_to_device
 from tanet.data.samples import Sample
+from tanet.errors import UserError
 from tanet.inference.halves import classify, views
 from tanet.models.factory import build
 from tanet.recipes.recipe import Recipe
 from tanet.runtime.device import autocast, pick_device
 from tanet.training.optimizer import make_optimizer
 from tanet.training.schedule import lr_at, set_lr
+from tanet.video import VideoError
 
 MODULES = ("none", "tsm", "i3d", "tam")
 
@@ -54,6 +56,14 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--out", type=Path, required=True, help="folder for MODULE.safetensors")
     flags = parser.parse_args(words)
+    try:
+        distil(flags)
+    except (UserError, VideoError) as error:
+        raise SystemExit(str(error)) from error
+
+
+def distil(flags: argparse.Namespace) -> None:
+    """Train a network for each module, and save its checkpoint."""
     usual = BENCHMARKS["ways"]
     teacher = checkpoint.load(flags.teacher, device=pick_device())
     with decoded(flags.data, one_file=True) as cache:

@@ -92,6 +92,8 @@ def assign(clips: Iterable[Path], *, folds: int) -> dict[str, int]:
 def write_lists(root: Path, folder: Path, *, folds: int, fold: int) -> tuple[Path, Path]:
     """Write the lists of training and test clips of one fold into `folder`, and return their paths."""
     clips = sorted(clip for clip in root.glob("*/*") if clip.is_file())
+    if not clips:
+        raise ValueError(f"{root}: no clips; make the folder with python -m projects.compare.folds")
     of_group = assign(clips, folds=folds)
     lists: Mapping[str, list[str]] = {"train": [], "val": []}
     for clip in clips:

@@ -29,10 +29,12 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--against", default="tam", help="case to compare the others with")
     flags = parser.parse_args(words)
     rows = read_csv(flags.rows)
-    folds = {int(row["videos"].rpartition(" of ")[2]) for row in rows}
+    folds = {row["videos"].rpartition(" of ")[2] for row in rows if "fold " in row["videos"]}
     if len(folds) != 1:
-        raise SystemExit(f"{flags.rows}: rows of one number of folds are needed, not of {sorted(folds)}")
-    (number,) = folds
+        found = ", ".join(sorted(folds)) or "none"
+        raise SystemExit(f"{flags.rows}: rows of one number of folds are needed; found: {found}")
+    number = int(*folds)
+    rows = [row for row in rows if "fold " in row["videos"]]
     clips = [clip.relative_to(flags.data) for clip in sorted(flags.data.glob("*/*.mp4"))]
     right = answers(rows, clips, folds=number)
     if flags.against not in right:

@@ -87,8 +87,9 @@ def run(args: list[str]) -> int:
         raise UserError(f"{out}: the name of a picture must end in {', '.join(figures.SUFFIXES)}")
     if min(flags.clips, flags.limit) < 1:
         raise UserError(f"--clips and --limit must be positive, not {flags.clips} and {flags.limit}")
-    if not flags.source.exists():
-        raise UserError(f"{flags.source}: no such file or folder")
+    for source in (flags.source, flags.against_data or flags.source):
+        if not source.exists():
+            raise UserError(f"{source}: no such file or folder")
     figures.require_plots()
     model = load_checkpoint(flags.checkpoint, flags.device)
     try:
