@@ -91,6 +91,20 @@ def test_other_graphs_stay_right(change):
     torch.testing.assert_close(fused(change, x, w)[0], change(x, w))
 
 
+def test_inputs_changed_in_place_later_and_doubled_outputs_stay_right():
+    w = torch.randn(4, 4, 1, 1)
+
+    def change(x):
+        z = x * 2
+        y = F.conv2d(z, w)
+        z.relu_()
+        twice = F.conv2d(x, w)
+        return F.relu(y) + z + F.relu(twice + twice)
+
+    x = torch.randn(1, 4, 3, 3)
+    torch.testing.assert_close(fused(change, x)[0], change(x))
+
+
 def test_addition_in_place_keeps_the_residual_of_others():
     w = torch.randn(4, 4, 1, 1)
 

@@ -23,11 +23,11 @@ from tanet.ops.depthwise_convolution import op as depthwise
 from tanet.ops.stem_convolution import op as stem
 
 CONVOLUTIONS = (torch.conv2d, torch.conv3d)
+IN_PLACE = (operator.iadd, operator.isub, operator.imul, operator.setitem, torch.relu_)
 STEM_CONV, DEPTHWISE_CONV = torch.ops.tanet.stem_conv.default, torch.ops.tanet.depthwise_conv.default
 CONV_RELU, CONV_PAIR_RELU = torch.ops.tanet.conv_relu.default, torch.ops.tanet.conv_pair_relu.default
-_Made = tuple[
-    Node, Sequence[Node]
-]  # a new node, and the nodes that it replaces beside the last, last to first
+# A new node, and the nodes that it replaces beside the last of them, in reverse order.
+_Made = tuple[Node, Sequence[Node]]
 FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
@@ -100,6 +100,7 @@ def _conv(node: object, *, half: bool = True) -> _Conv | None:
     if (
         not isinstance(weight, Node)
         or isinstance(given.get("padding"), str)
+        or any(_in_place(user) for user in x.users)  # the new operator may run later than the convolution
         or not _replaceable(_value(weight), half=half)
     ):
         return None
@@ -236,12 +237,18 @@ def _convolution_and_residual(node: Node) -> tuple[_Conv, Node] | None:
     found = []
     for one, other in pairs:
         conv = _conv(one)
-        if conv is None or not isinstance(other, Node) or len(conv.node.users) > 1:
+        if conv is None or not isinstance(other, Node) or other is one or len(conv.node.users) > 1:
             continue
         if _value(other).shape == _value(conv.node).shape and _value(other).dtype == _value(conv.node).dtype:
             found.append((conv, other))
     # Of a block's last convolution and that of its shortcut, take the one without a stride: it has more ways.
     return min(found, key=lambda pair: max(pair[0].stride), default=None)
+
+
+def _in_place(node: Node) -> bool:
+    """Return whether an operation may change its first argument."""
+    method = node.op == "call_method" and str(node.target).endswith("_")
+    return method or bool(node.kwargs.get("inplace")) or node.target in IN_PLACE
 
 
 def _is_relu(node: Node) -> bool:
