@@ -159,11 +159,10 @@ def missing(jobs: Sequence[Job], out: Path) -> list[Job]:
 def do(job: Job, *, root: Path) -> dict[str, object]:
     """Run a job on the decoded videos in `root`, and return the results for its row."""
     recipe = replace(job.recipe, data=replace(job.recipe.data, root=str(root)))
-    if job.fold is None:
-        return run(recipe, graph=job.graph, **({"ablate": True} if job.ablate else {}))
     with tempfile.TemporaryDirectory() as folder:
-        recipe = in_fold(recipe, root, Path(folder), job.fold)
-        return run(recipe, graph=job.graph, each_clip=True, ablate=job.ablate)
+        if job.fold:
+            recipe = in_fold(recipe, root, Path(folder), job.fold)
+        return run(recipe, graph=job.graph, each_clip=job.fold is not None, ablate=job.ablate)
 
 
 def in_fold(recipe: Recipe, root: Path, folder: Path, fold: tuple[int, int]) -> Recipe:

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from tanet.errors import UserError
 from tanet.recipes.fields import setting
-from tanet.recipes.network_settings import NetworkSettings
+from tanet.recipes.network_settings import KernelPrior, NetworkSettings
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Network2D(NetworkSettings):
     center_tap_bias: float = setting(0.0, least=0)
     """TAM, global: mean amount by which the centre tap's logit exceeds the others at the start.
     The paper uses 0. With 6, the weight of the centre tap is 0.96."""
-    kernel_prior: Literal["none", "zeros", "shift", "random"] = "none"
+    kernel_prior: KernelPrior = "none"
     """TAM, global: how the prior of the kernels starts: K numbers of each channel, added to the logits of the
     adaptive kernel. none: no prior, as in the paper. shift: 1 / shift_div of the channels look at the next
     frame, as many at the frame before."""

@@ -5,6 +5,9 @@ from typing import ClassVar, Literal
 
 from tanet.recipes.fields import Section, setting
 
+KernelPrior = Literal["none", "zeros", "shift", "random"]
+"""How the kernel prior of a TAM starts; see `TAM`."""
+
 
 @dataclass(frozen=True)
 class NetworkSettings(Section):

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from tanet.errors import UserError
 from tanet.recipes.fields import setting
-from tanet.recipes.network_settings import NetworkSettings
+from tanet.recipes.network_settings import KernelPrior, NetworkSettings
 
 Temporal = Literal["conv", "tam"]
 SomeBlocks = Literal["all", "even", "odd", "none"]
@@ -42,7 +42,7 @@ class _Residual3D(NetworkSettings):
 
     temporal: Temporal = "conv"
     """How a block sees several frames. conv: a 3×1×1 convolution. tam: a 1×1×1 convolution and a TAM."""
-    kernel_prior: Literal["none", "zeros", "shift", "random"] = "none"
+    kernel_prior: KernelPrior = "none"
     """tam: how the prior of the kernels starts: K numbers of each channel, added to the logits of the
     adaptive kernel. none: no prior, as in the paper. shift: an eighth of the channels look at the next frame,
     as many at the frame before."""

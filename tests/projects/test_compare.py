@@ -176,7 +176,7 @@ def test_benchmark_rejects_unsplit_videos_and_fixed_fields(tmp_path, monkeypatch
 def test_other_weights_or_videos_start_new_run(tmp_path, monkeypatch):
     root, runs = make_folders(tmp_path / "videos", train=2, val=2), []
 
-    def run(recipe, *, graph):
+    def run(recipe, **_):
         runs.append(recipe.model.weights)
         return {"val_top1": 0.5, "seconds": 1}
 

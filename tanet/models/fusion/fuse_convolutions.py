@@ -18,7 +18,7 @@ import torch
 from torch.fx import Graph, GraphModule, Node
 from torch.nn import functional as F
 
-from tanet.ops.convolution import op as convolution  # noqa: F401 (registers the operators)
+from tanet.ops.convolution.op import channels_last
 from tanet.ops.depthwise_convolution import op as depthwise
 from tanet.ops.stem_convolution import op as stem
 
@@ -26,9 +26,8 @@ CONVOLUTIONS = (torch.conv2d, torch.conv3d)
 IN_PLACE = (operator.iadd, operator.isub, operator.imul, operator.setitem, torch.relu_)
 STEM_CONV, DEPTHWISE_CONV = torch.ops.tanet.stem_conv.default, torch.ops.tanet.depthwise_conv.default
 CONV_RELU, CONV_PAIR_RELU = torch.ops.tanet.conv_relu.default, torch.ops.tanet.conv_pair_relu.default
-# A new node, and the nodes that it replaces beside the last of them, in reverse order.
+# The new node, and the nodes to erase beside the one that the rule was called with, each before its inputs.
 _Made = tuple[Node, Sequence[Node]]
-FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 class _Conv(NamedTuple):
@@ -121,7 +120,9 @@ def _replaceable(weight: torch.Tensor, *, half: bool) -> bool:
     """Return whether convolutions with this weight may be replaced."""
     dtypes = (torch.bfloat16, torch.float16) if half else (torch.bfloat16, torch.float16, torch.float32)
     return (
-        weight.is_cuda and weight.dtype in dtypes and weight.is_contiguous(memory_format=FORMATS[weight.ndim])
+        weight.is_cuda
+        and weight.dtype in dtypes
+        and weight.is_contiguous(memory_format=channels_last(weight))
     )
 
 

@@ -24,7 +24,6 @@ from tanet.errors import UserError
 from tanet.models.temporal.absorbed_norm import AbsorbedBatchNorm
 from tanet.models.temporal.clip_module import ClipModule
 from tanet.models.temporal.tam_branches import (
-    KernelPrior,
     aggregation_kernel,
     apply_gate,
     global_branch,
@@ -33,6 +32,7 @@ from tanet.models.temporal.tam_branches import (
     rows_to_clips,
 )
 from tanet.ops import Activation, SqueezedMaps, as_clips, backend_for, squeeze_maps
+from tanet.recipes.network_settings import KernelPrior
 
 
 class TAM(ClipModule):

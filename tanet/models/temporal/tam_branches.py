@@ -1,7 +1,7 @@
 """Branches of TAM. The local branch computes the gate (eq. 3), and the global branch the kernel (eq. 4)."""
 
 import math
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import nn
@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from tanet.errors import UserError
 from tanet.ops import as_clips
+from tanet.recipes.network_settings import KernelPrior
 
-KernelPrior = Literal["none", "zeros", "shift", "random"]
 MEAN_HIDDEN_ACTIVATION = 0.4
 """Mean hidden activation of the global branch at initialisation: E[ReLU(z)] = 1/√(2π) for z ~ N(0, 1)."""
 

@@ -17,6 +17,11 @@ from torch.nn import functional as F
 from tanet.ops.common.fastest import run_fastest
 
 
+def channels_last(x: torch.Tensor) -> torch.memory_format:
+    """Return the memory format with the channels innermost for maps or weights: channels-last or -last-3d."""
+    return torch.channels_last if x.ndim == 4 else torch.channels_last_3d
+
+
 def reference(
     x: torch.Tensor,
     weight: torch.Tensor,
@@ -55,7 +60,7 @@ def conv_relu(
     """
     arguments = (x, weight, bias, residual, stride, padding, dilation, groups)
     if not x.is_cuda:
-        return reference(*arguments).contiguous(memory_format=_format(x))
+        return reference(*arguments).contiguous(memory_format=channels_last(x))
     shapes = (x.shape, x.stride(), weight.shape, bias is None, residual is None)
     key = ("conv_relu", x.device, x.dtype, *shapes, *stride, *padding, *dilation, groups)
     return run_fastest(key, _ways(*arguments))
@@ -64,7 +69,7 @@ def conv_relu(
 @conv_relu.register_fake
 def _(x, weight, bias, residual, stride, padding, dilation, groups):
     y = reference(x, weight, bias, residual, stride, padding, dilation, groups)
-    return torch.empty_like(y, memory_format=_format(y))
+    return torch.empty_like(y, memory_format=channels_last(y))
 
 
 def pair_reference(
@@ -100,7 +105,7 @@ def conv_pair_relu(
         stride: stride of the convolution of z.
     """
     if not x.is_cuda:
-        return pair_reference(x, weight, z, weight_z, bias, stride).contiguous(memory_format=_format(x))
+        return pair_reference(x, weight, z, weight_z, bias, stride).contiguous(memory_format=channels_last(x))
     from tanet.ops.convolution.triton_pair import conv_pair_relu_triton
 
     ones, none = [1] * len(stride), [0] * len(stride)
@@ -121,7 +126,7 @@ def conv_pair_relu(
 @conv_pair_relu.register_fake
 def _(x, weight, z, weight_z, bias, stride):
     y = pair_reference(x, weight, z, weight_z, bias, stride)
-    return torch.empty_like(y, memory_format=_format(y))
+    return torch.empty_like(y, memory_format=channels_last(y))
 
 
 def _ways(
@@ -132,7 +137,9 @@ def _ways(
     conv = F.conv2d if x.ndim == 4 else F.conv3d
 
     def with_kernel() -> torch.Tensor:
-        y = conv(x, weight, None, stride, padding, dilation, groups).contiguous(memory_format=_format(x))
+        y = conv(x, weight, None, stride, padding, dilation, groups).contiguous(
+            memory_format=channels_last(x)
+        )
         return add_relu_(y, bias, residual)
 
     def with_cudnn() -> torch.Tensor:
@@ -148,10 +155,6 @@ def _ways(
 
     ways = {"kernel": with_kernel, "cudnn": with_cudnn}
     pointwise = all(size == 1 for size in (*weight.shape[2:], *stride)) and not any(padding) and groups == 1
-    if pointwise and x.is_contiguous(memory_format=_format(x)):
+    if pointwise and x.is_contiguous(memory_format=channels_last(x)):
         ways["product"] = with_product
     return ways
-
-
-def _format(x: torch.Tensor) -> torch.memory_format:
-    return torch.channels_last if x.ndim == 4 else torch.channels_last_3d

@@ -9,6 +9,7 @@ import triton
 import triton.language as tl
 
 from tanet.ops.common.triton_tiles import activate, device_of, or_placeholder
+from tanet.ops.convolution.op import channels_last
 
 
 @triton.jit
@@ -58,7 +59,7 @@ def conv_pair_relu_triton(
     """Compute `conv_pair_relu` on a GPU. Each program computes `block` output channels."""
     sizes, sizes_z = (x.shape[2:], z.shape[2:]) if x.ndim == 5 else ((1, *x.shape[2:]), (1, *z.shape[2:]))
     steps = stride if x.ndim == 5 else [1, *stride]
-    layout = torch.channels_last if x.ndim == 4 else torch.channels_last_3d
+    layout = channels_last(x)
     x, z = (maps.contiguous(memory_format=layout) for maps in (x, z))
     outputs, places = weight.shape[0], x.numel() // x.shape[1]
     shape = (x.shape[0], outputs, *x.shape[2:])
