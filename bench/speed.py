@@ -1,4 +1,4 @@
-"""Measure clips per second of C2D, TSM, TANet and published TANet.
+"""Measure clips per second of C2D, TSM, TANet, TANet with a kernel prior, and published TANet.
 
     python -m bench speed --part inference [--backbone mobilenet_v2] [--precisions float16]
 
@@ -18,6 +18,7 @@ eager                 each operation runs separately, on images in NCHW, as in t
 eager channels-last   like eager, but on images in NHWC
 compiled              torch.compile, channels-last; for inference, with BatchNorms folded
 graph                 like compiled, then captured as a CUDA graph; training includes the optimizer's step
+packed                training like graph, with packed pixels, as `tanet train --compile` does it
 epilogues             like graph, but cuDNN's convolutions also compute bias, residual and ReLU
 optimized             `Network.optimize`, captured as a CUDA graph
 
@@ -42,17 +43,23 @@ from tanet.runtime.device import pick_device
 
 FAST = ("compiled", "graph")
 EAGER = ("eager", "eager channels-last")
+TRAINING = (*FAST, "packed")
 INFERENCE = ("graph", "epilogues", "optimized")
-FORMS = (*EAGER, *FAST, *INFERENCE[1:])
+FORMS = (*EAGER, *TRAINING, *INFERENCE[1:])
 # Part → network → forms in which the network is timed.
 PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     "inference": {
         "c2d": INFERENCE,
         "tsm": ("optimized",),
         "tanet": ("optimized",),
+        "tanet-prior": ("optimized",),
         "published": EAGER,
     },
-    "training": {"c2d": FAST, "tsm": FAST, "tanet": FAST, "published": EAGER},
+    "training": {
+        **dict.fromkeys(("c2d", "tsm", "tanet"), TRAINING),
+        "tanet-prior": ("packed",),
+        "published": EAGER,
+    },
     "latency": {"c2d": INFERENCE, "tsm": ("optimized",), "tanet": ("optimized",)},
     "frames": dict.fromkeys(("c2d", "tanet"), ("optimized",)),
     "batch": dict.fromkeys(("c2d", "tanet"), ("optimized",)),

@@ -14,6 +14,7 @@ from bench.published import publish
 from tanet.models.factory import build
 from tanet.models.fusion import fuse_convolutions
 from tanet.models.fusion.fold_batch_norm import fold_batch_norms
+from tanet.models.fusion.packed_stem import pack_stems
 from tanet.models.network import DTYPES, Network, Precision
 from tanet.ops.convolution import op as convolution
 from tanet.recipes.recipe import Network2D, Optim
@@ -21,8 +22,14 @@ from tanet.runtime.device import autocast
 from tanet.training.optimizer import make_optimizer
 
 Run = Callable[[], object]
-# Name of a network → its temporal module.
-NETWORKS = {"c2d": "none", "tsm": "tsm", "tanet": "tam", "published": "tam"}
+# Name of a network → its temporal module, and the start of TAM's kernel prior.
+NETWORKS = {
+    "c2d": ("none", "none"),
+    "tsm": ("tsm", "none"),
+    "tanet": ("tam", "none"),
+    "tanet-prior": ("tam", "shift"),
+    "published": ("tam", "none"),
+}
 CLASSES = 400
 
 
@@ -65,7 +72,7 @@ def make_sides(name: str, forms: Sequence[str], setting: Setting) -> list[Side]:
     for form in forms:
         if form == "graph":
             sides[form] = make_graph(sides.get("compiled") or make_side(name, "compiled", setting), setting)
-        elif form in ("epilogues", "optimized"):
+        elif form in ("epilogues", "optimized", "packed"):
             sides[form] = make_graph(make_side(name, form, setting), setting, form=form)
         else:
             sides[form] = make_side(name, form, setting)
@@ -85,7 +92,7 @@ def make_graph(compiled: Side, setting: Setting, *, form: str = "graph") -> Side
 
 
 def make_side(name: str, form: str, setting: Setting) -> Side:
-    """Build a network in any form except `graph`. Warm it up, and measure the memory of one run."""
+    """Build a network in any form. Warm it up, and measure the memory of one run; do not capture a graph."""
     gpu = setting.device.type == "cuda"
     before = torch.cuda.memory_allocated() if gpu else 0
     layout = torch.contiguous_format if form == "eager" else torch.channels_last
@@ -107,12 +114,13 @@ def make_side(name: str, form: str, setting: Setting) -> Side:
 
 
 def make_network(name: str, setting: Setting) -> Network:
-    """Build the network `name`. On a GPU, BatchNorms are fused into the TAMs of `tanet`."""
-    model = Network2D(backbone=setting.backbone, temporal=NETWORKS[name], frames=setting.frames)
+    """Build the network `name`. On a GPU, BatchNorms are fused into the TAMs of TANet."""
+    temporal, prior = NETWORKS[name]
+    model = Network2D(backbone=setting.backbone, temporal=temporal, kernel_prior=prior, frames=setting.frames)
     network = build(model, classes=CLASSES)
     if name == "published":
         return publish(network)
-    if name == "tanet" and setting.device.type == "cuda" and not network.absorb_batch_norms():
+    if name.startswith("tanet") and setting.device.type == "cuda" and not network.absorb_batch_norms():
         raise ValueError(f"{setting.backbone}: no BatchNorm was fused into TAM; choose another --backbone")
     return network
 
@@ -160,7 +168,9 @@ def train(network: Network, clips: torch.Tensor, *, form: str, setting: Setting)
     labels = torch.arange(len(clips), device=clips.device) % CLASSES
     optimizer = make_optimizer(network, Optim(lr=1e-6))
     model: nn.Module = network
-    if form == "compiled":
+    if form == "packed" and not pack_stems(network):
+        raise SystemExit("the network's first convolution cannot be packed; leave out the form 'packed'")
+    if form in ("compiled", "packed"):
         model = torch.compile(network, fullgraph=True, dynamic=False)  # type: ignore[assignment]
 
     def run() -> None:

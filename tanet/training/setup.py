@@ -19,6 +19,7 @@ from tanet.data.samples import Split
 from tanet.errors import UserError
 from tanet.models.factory import build
 from tanet.models.freeze import describe_trained, freeze
+from tanet.models.fusion.packed_stem import pack_stems
 from tanet.models.network import Network
 from tanet.recipes.input_spec import spec_of
 from tanet.recipes.recipe import Recipe
@@ -141,7 +142,8 @@ def build_network(
     """Build the network of a recipe on the training device, in the network's memory format.
 
     The ranks build the network with the same random seed, and each rank continues with its own seed.
-    If a 2D network is compiled for a GPU, each TAM also computes the BatchNorm before the TAM (fuse_tam.py).
+    If a network is compiled for a GPU, each TAM also computes the BatchNorm before the TAM (fuse_tam.py), and
+    the first layer packs its pixels (packed_stem.py).
 
     Args:
         recipe: the experiment. Only `model`, `seed`, `optim.sync_norm` and the input specification are used.
@@ -173,6 +175,7 @@ def build_network(
         convert_sync_batch_norms(network)
     if context.compile and device.type == "cuda":
         network.absorb_batch_norms()
+        pack_stems(network)
     network.to(device)
     network.to_format(network.memory_format)
     if group.rank:

@@ -12,7 +12,7 @@ need_triton()
 from tanet.ops.common import fastest  # noqa: E402
 from tanet.ops.convolution import op as convolution  # noqa: E402
 from tanet.ops.convolution.triton_epilogue import add_relu_  # noqa: E402
-from tanet.ops.convolution.triton_pair import conv_pair_relu_triton  # noqa: E402
+from tanet.ops.convolution.triton_pointwise import pointwise_triton  # noqa: E402
 from tanet.ops.depthwise_convolution.triton_kernel import depthwise_conv_triton  # noqa: E402
 from tanet.ops.stem_convolution import op as stem  # noqa: E402
 from tanet.ops.stem_convolution import triton_kernels as stem_kernels  # noqa: E402
@@ -91,12 +91,12 @@ def test_depthwise_convolution(channels, kernel, stride, frames, size, dtype):
 
 @pytest.mark.usefixtures("nan_buffers")
 @pytest.mark.parametrize("dtype", PRECISIONS)
-@pytest.mark.parametrize("block", [128, 256])
+@pytest.mark.parametrize("resident", [True, False])
 @pytest.mark.parametrize(
     ("sizes", "sizes_z", "stride"),
     [((5, 4), (5, 4), (1, 1)), ((4, 3), (7, 6), (2, 2)), ((3, 4, 3), (5, 7, 5), (2, 2, 2))],
 )
-def test_pair_of_convolutions(sizes, sizes_z, stride, block, dtype):
+def test_pair_of_convolutions(sizes, sizes_z, stride, resident, dtype):
     torch.manual_seed(0)
     ones = [1] * len(sizes)
     x, z = torch.randn(2, 40, *sizes), torch.randn(2, 70, *sizes_z)
@@ -106,11 +106,30 @@ def test_pair_of_convolutions(sizes, sizes_z, stride, block, dtype):
         return convolution.pair_reference(x, weight, z, weight_z, bias, stride)
 
     def fused(*tensors):
-        return conv_pair_relu_triton(*tensors, list(stride), block=block)
+        return pointwise_triton(*tensors, None, list(stride), resident=resident)
 
     if dtype == torch.float32:
         pytest.skip("`optimize` uses this kernel for 16-bit numbers only")
     compare(plain, fused, x, weight, z, weight_z, torch.randn(136), dtype=dtype, name="y")
+
+
+@pytest.mark.usefixtures("nan_buffers")
+@pytest.mark.parametrize("dtype", PRECISIONS)
+@pytest.mark.parametrize("channels", [40, 200])
+def test_convolution_with_resident_weights_and_residual(channels, dtype):
+    torch.manual_seed(0)
+    x, weight = torch.randn(2, channels, 9, 17), torch.randn(136, channels, 1, 1) / channels**0.5
+
+    def plain(x, weight, bias, residual):
+        return F.relu(F.conv2d(x, weight, bias) + residual)
+
+    def fused(x, weight, bias, residual):
+        return pointwise_triton(x, weight, None, None, bias, residual, [1, 1], resident=True)
+
+    if dtype == torch.float32:
+        pytest.skip("`optimize` uses this kernel for 16-bit numbers only")
+    others = torch.randn(136), torch.randn(2, 136, 9, 17)
+    compare(plain, fused, x, weight, *others, dtype=dtype, name="y")
 
 
 @pytest.mark.usefixtures("nan_buffers")
@@ -150,10 +169,11 @@ def test_every_way_to_convolve_is_exact(size, given, dtype, monkeypatch):
         return convolution.conv_relu(x, weight, *others(bias, residual), *where)
 
     names = []
-    for number in range(3 if size == 1 else 2):
+    number_of_ways = 2 if size == 3 else 4 if "residual" in given else 3
+    for number in range(number_of_ways):
         monkeypatch.setattr(fastest, "_fastest", {})
         monkeypatch.setattr(
             fastest, "_measure", lambda ways, number=number: names.append(w := [*ways][number]) or w
         )
         compare(plain, fused, x, weight, bias, residual, dtype=dtype, name=given)
-    assert len(set(names)) == len(names) == (3 if size == 1 else 2)
+    assert len(set(names)) == number_of_ways

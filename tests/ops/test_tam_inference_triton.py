@@ -25,6 +25,7 @@ from tests.support.kernels import nan_buffers as nan_buffers
 
 need_triton()
 
+from tanet.ops.pooling import triton_squeeze  # noqa: E402
 from tanet.ops.tam_inference import branches as branches_triton  # noqa: E402
 from tanet.ops.tam_inference import squeeze as squeeze_triton  # noqa: E402
 from tanet.ops.tam_inference import tam as tam_triton  # noqa: E402
@@ -171,10 +172,17 @@ def test_weight_of_convolution_may_be_strided(layout, nan_buffers):
 
 
 def test_squeeze_with_many_parts(monkeypatch, nan_buffers):
-    monkeypatch.setattr(squeeze_triton, "PLACES", 1)
+    monkeypatch.setattr(triton_squeeze, "PLACES", 1)
     tam, x, maps = make(frames=2, places=(17, 1))
-    assert len(squeeze_triton.squeeze(x, *maps, "relu", few=True)) == 17 > branches_triton.PARTS
+    assert len(triton_squeeze.squeeze(x, *maps, "relu", few=True)) == 17 > branches_triton.PARTS
     check(tam, x, maps, act="relu")
+
+
+@pytest.mark.parametrize("few", [True, False])
+def test_squeeze_of_3d_maps(few, nan_buffers):
+    x = torch.randn(2, 24, 5, 17, 13, device=DEVICE).contiguous(memory_format=torch.channels_last_3d)
+    parts = triton_squeeze.squeeze(x, None, None, "none", few=few)
+    torch.testing.assert_close(parts.sum(0), x.mean((2, 3, 4)))
 
 
 def test_empty_batch_gives_empty_maps():

@@ -12,7 +12,12 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-PAIRS = ((nn.Conv2d, nn.BatchNorm2d), (nn.Conv3d, nn.BatchNorm3d))
+from tanet.models.fusion.packed_stem import PackedConv2d, PackedConv3d
+
+NORMS: dict[type[nn.Module], type[nn.Module]] = {
+    **dict.fromkeys((nn.Conv2d, PackedConv2d), nn.BatchNorm2d),
+    **dict.fromkeys((nn.Conv3d, PackedConv3d), nn.BatchNorm3d),
+}
 
 
 def fold_batch_norms(network: nn.Module) -> int:
@@ -28,7 +33,7 @@ def fold_batch_norms(network: nn.Module) -> int:
     folded = 0
     for parent in list(network.modules()):
         for (_, conv), (name, norm) in pairwise(list(parent.named_children())):
-            if (type(conv), type(norm)) not in PAIRS:
+            if NORMS.get(type(conv)) is not type(norm):
                 continue
             assert isinstance(conv, nn.Conv2d | nn.Conv3d)
             assert isinstance(norm, nn.BatchNorm2d | nn.BatchNorm3d)

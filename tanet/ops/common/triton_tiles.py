@@ -186,7 +186,7 @@ def tiles_per_program(tiles: int, *, of: int, resident: int, device: torch.devic
     """
     if device.type != "cuda":
         return min(tiles, 3)
-    room = resident * _multiprocessors(device)
+    room = resident * multiprocessors(device)
 
     def each(rounds: int) -> int:
         return -(-tiles // max(1, rounds * room // of))
@@ -217,7 +217,7 @@ def _frames_per_program(frames: int, *, beside: int, programs: int, device: torc
         programs: number of programs if each program processes all frames of a clip.
         device: device on which the programs run.
     """
-    room = 4 * _multiprocessors(device)  # a multiprocessor has registers for four programs
+    room = 4 * multiprocessors(device)  # a multiprocessor has registers for four programs
 
     def time(per_chunk: int) -> int:
         return triton.cdiv(programs * triton.cdiv(frames, per_chunk), room) * (per_chunk + beside)
@@ -226,5 +226,6 @@ def _frames_per_program(frames: int, *, beside: int, programs: int, device: torc
     return min((triton.cdiv(frames, number) for number in chunks), key=time)
 
 
-def _multiprocessors(device: torch.device) -> int:
+def multiprocessors(device: torch.device) -> int:
+    """Return the number of multiprocessors of a GPU, or 1 for another device."""
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1

@@ -106,7 +106,7 @@ def conv_pair_relu(
     """
     if not x.is_cuda:
         return pair_reference(x, weight, z, weight_z, bias, stride).contiguous(memory_format=channels_last(x))
-    from tanet.ops.convolution.triton_pair import conv_pair_relu_triton
+    from tanet.ops.convolution.triton_pointwise import fits_resident, pointwise_triton
 
     ones, none = [1] * len(stride), [0] * len(stride)
 
@@ -115,10 +115,10 @@ def conv_pair_relu(
         residual = conv(z, weight_z, None, stride)
         return conv_relu(x, weight, bias, residual, ones, none, ones, 1)
 
-    ways = {"two convolutions": with_two}
-    for block in (128, 256):
-        kernel = partial(conv_pair_relu_triton, x, weight, z, weight_z, bias, stride, block=block)
-        ways[f"kernel, {block} channels"] = kernel
+    kernel = partial(pointwise_triton, x, weight, z, weight_z, bias, None, stride)
+    ways = {"two convolutions": with_two, "products": partial(kernel, resident=False)}
+    if fits_resident(x, z):
+        ways["resident weights"] = partial(kernel, resident=True)
     shapes = (x.shape, z.shape, weight.shape[0], bias is None)
     return run_fastest(("conv_pair_relu", x.device, x.dtype, *shapes, *stride), ways)
 
@@ -133,6 +133,7 @@ def _ways(
     x, weight, bias, residual, stride, padding, dilation, groups
 ) -> dict[str, Callable[[], torch.Tensor]]:
     from tanet.ops.convolution.triton_epilogue import add_relu_
+    from tanet.ops.convolution.triton_pointwise import fits_resident, pointwise_triton
 
     conv = F.conv2d if x.ndim == 4 else F.conv3d
 
@@ -157,4 +158,8 @@ def _ways(
     pointwise = all(size == 1 for size in (*weight.shape[2:], *stride)) and not any(padding) and groups == 1
     if pointwise and x.is_contiguous(memory_format=channels_last(x)):
         ways["product"] = with_product
+        if residual is not None and fits_resident(x, None):
+            ways["resident weights"] = partial(
+                pointwise_triton, x, weight, None, None, bias, residual, stride, resident=True
+            )
     return ways

@@ -69,6 +69,31 @@ def pack_picture(x: torch.Tensor, size: int) -> torch.Tensor:
     return F.pad(packed, (0, packed_channels(x.shape[1]) - packed.shape[3]))
 
 
+def convolve_packed(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, *, step: int = 1
+) -> torch.Tensor:
+    """Convolve pictures with stride 2 as a convolution of packed pixels, with gradients.
+
+    Args:
+        x: pictures [N, C, H, W] or clips [N, C, T, H, W].
+        weight: [O, C, K, K] or [O, C, KT, K, K]; see `fits`.
+        bias: [O], or None.
+        step: stride along time.
+    """
+    return _convolve(x, pack_weight(weight), bias, size=weight.shape[-1], step=step)
+
+
+def _convolve(
+    x: torch.Tensor, packed_weight: torch.Tensor, bias: torch.Tensor | None, *, size: int, step: int
+) -> torch.Tensor:
+    taps = size // 2 + 1
+    weight = packed_weight.unflatten(0, (-1, taps)).unflatten(2, (taps, -1)).permute(4, 3, 0, 1, 2)
+    if x.ndim == 4:
+        return F.conv2d(pack_picture(x, size).permute(0, 3, 1, 2), weight[:, :, 0], bias)
+    packed = pack_picture(x.transpose(1, 2).flatten(0, 1), size).unflatten(0, (x.shape[0], x.shape[2]))
+    return F.conv3d(packed.permute(0, 4, 1, 2, 3), weight, bias, (step, 1, 1), (weight.shape[2] // 2, 0, 0))
+
+
 def output_shape(
     x: torch.Tensor, packed_weight: torch.Tensor, *, step: int, pool: bool
 ) -> tuple[int, int, int, int, int]:
@@ -90,12 +115,7 @@ def reference(
     pool: bool,
 ) -> torch.Tensor:
     """Compute `stem_conv` with PyTorch's own operations."""
-    images, _, frames, *_ = x.shape
-    taps = size // 2 + 1
-    times, outputs = packed_weight.shape[0] // taps, packed_weight.shape[2]
-    packed = pack_picture(x.transpose(1, 2).flatten(0, 1), size).unflatten(0, (images, frames))
-    weight = packed_weight.view(times, taps, taps, -1, outputs).permute(4, 3, 0, 1, 2)
-    y = F.conv3d(packed.permute(0, 4, 1, 2, 3), weight, bias, (step, 1, 1), (times // 2, 0, 0))
+    y = _convolve(x, packed_weight, bias, size=size, step=step)
     y = F.relu(y) if relu else y
     return F.max_pool3d(y, (1, 3, 3), (1, 2, 2), (0, 1, 1)) if pool else y
 

@@ -15,7 +15,7 @@ from tanet.ops.stem_convolution.op import output_shape, packed_channels
 
 PIXELS = 128  # packed pixels that one program writes
 COLUMNS, CHANNELS = 64, 64  # columns and channels of the convolution's outputs per program
-STRIP, FEW, SHORT = 28, 64, 4  # pairs of rows per program; for up to FEW frames, SHORT pairs
+STRIP, FEW, SHORT = 56, 64, 4  # pairs of rows per program; for up to FEW frames, SHORT pairs
 # Loads in flight and warps per program, for windows of one frame and of several.
 ROWS, WINDOWS = {"STAGES": 3, "num_warps": 4}, {"BM": 128, "STAGES": 3, "num_warps": 4}
 

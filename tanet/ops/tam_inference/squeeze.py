@@ -1,12 +1,7 @@
-"""The squeeze of TAM in evaluation mode: s is the mean of act(scale · X + shift) over H and W (eq. 1).
+"""The squeeze of TAM in evaluation mode, together with the 1×1 convolution before TAM.
 
-    squeeze          X → parts of s
-    conv_squeeze     input of the 1×1 convolution that produces X → X, parts of s
-
-A part is a sum over some of the positions of a map, divided by the number of all positions. The squeeze s is
-the sum of its parts. The parts are added in a fixed order, so results do not change from run to run.
-
-`squeeze` reads X. `conv_squeeze` can compute X and the parts of s in one kernel, which does not read X again.
+One kernel can compute the convolution's output X and the parts of its squeeze s, without reading X again.
+ops/pooling/triton_squeeze.py explains the parts.
 """
 
 from functools import partial
@@ -24,88 +19,26 @@ from tanet.ops.common.triton_tiles import (
     padded_power_of_two,
     part_of_map,
 )
+from tanet.ops.pooling.triton_squeeze import squeeze
 
-PLACES = 1024  # positions of a map that one program sums
-CONV_PARTS = 8  # largest number of parts per map in `conv_squeeze`
-
-
-@triton.jit
-def _add_places(total, x, first, last, cs, C, s, b, ACT: tl.constexpr, STEPS: tl.constexpr, BP: tl.constexpr):
-    """Add STEPS · BP positions of a map, from position `first` on, to the sums `total` [BP, BC].
-
-    The loop is unrolled, so all loads are in flight together.
-    """
-    for i in tl.static_range(STEPS):
-        ps = first + i * BP + tl.arange(0, BP)
-        inside = (ps[:, None] < last) & (cs[None, :] < C)
-        # Keep the maps in the cache, because the filter will soon read the maps again.
-        raw = tl.load(
-            x + ps[:, None] * C + cs[None, :], mask=inside, other=0.0, eviction_policy="evict_last"
-        ).to(tl.float32)
-        total += tl.where(inside, activate(raw * s + b, ACT), 0.0)
-    return total
-
-
-@triton.jit
-def _squeeze_kernel(
-    x, scale, shift, parts_of_s, P, C, tiles_c, tiles, per_part,
-    AFFINE: tl.constexpr, ACT: tl.constexpr, ONCE: tl.constexpr, STEPS: tl.constexpr,
-    BP: tl.constexpr, BC: tl.constexpr,
-):  # fmt: skip
-    image, images, part, cs, s, b = part_of_map(scale, shift, tiles, tiles_c, C, AFFINE, BC)
-    first = part * per_part
-    last = tl.minimum(first + per_part, P)
-    x += image * P * C
-    total = tl.zeros([BP, BC], tl.float32)
-    if ONCE:
-        total = _add_places(total, x, first, last, cs, C, s, b, ACT, STEPS, BP)
-    else:
-        for start in range(first, last, STEPS * BP):
-            total = _add_places(total, x, start, last, cs, C, s, b, ACT, STEPS, BP)
-    tl.store(parts_of_s + (part * images + image) * C + cs, tl.sum(total, 0) / P, mask=cs < C)
-
-
-def squeeze(
-    x: torch.Tensor, scale: torch.Tensor | None, shift: torch.Tensor | None, act: str, *, few: bool
-) -> torch.Tensor:
-    """Compute the parts of s, float32 [parts, N·T, C], from channels-last maps [N·T, C, H, W], in one launch.
-
-    Args:
-        x: maps to normalise, activate and average.
-        scale: [C], as in `adaptive_conv`.
-        shift: [C].
-        act: name of the activation.
-        few: whether there are only few maps, so that each map is spread over many small programs.
-    """
-    images, channels, places = x.shape[0], x.shape[1], x.shape[2] * x.shape[3]
-    steps, block_p, block_c = (4, 256, 16) if few else (7, 64, 64)
-    tiles_c, parts = triton.cdiv(channels, block_c), triton.cdiv(places, PLACES)
-    per_part = triton.cdiv(places, parts)
-    block_p = min(block_p, padded_power_of_two(per_part))
-    steps = min(steps, triton.cdiv(per_part, block_p))
-    out = torch.empty(parts, images, channels, device=x.device, dtype=torch.float32)
-    _squeeze_kernel[(parts * tiles_c * images,)](
-        x, *or_placeholder(scale, shift, otherwise=x), out,
-        places, channels, tiles_c, parts * tiles_c, per_part,
-        AFFINE=scale is not None, ACT=ACTS[act], ONCE=per_part <= steps * block_p, STEPS=steps,
-        BP=block_p, BC=block_c,
-    )  # fmt: skip
-    return out
+CONV_PARTS, MANY = 8, 256  # largest number of parts per map in `conv_squeeze`: 8, and 2 for many maps
 
 
 @triton.jit
 def _conv_squeeze_kernel(
     x, weight, y, scale, shift, parts_of_s, P, C, IN, tiles_p, tiles_c, tiles, per_part,
     AFFINE: tl.constexpr, ACT: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
+    STAGES: tl.constexpr,
 ):  # fmt: skip
     image, images, part, cs, s, b = part_of_map(scale, shift, tiles, tiles_c, C, AFFINE, BN)
     x += image * P * IN
     y += image * P * C
-    sums = tl.zeros([BN], tl.float32)
-    for tile in range(part * per_part, tl.minimum((part + 1) * per_part, tiles_p)):
+    sums = tl.zeros([BM, BN], tl.float32)
+    # Flattened, the two loops are one, which loads the first block of the next tile in time.
+    for tile in tl.range(part * per_part, tl.minimum((part + 1) * per_part, tiles_p), flatten=True):
         ps = tile * BM + tl.arange(0, BM)
         out = tl.zeros([BM, BN], tl.float32)
-        for k in range(0, IN, BK):
+        for k in tl.range(0, IN, BK, num_stages=STAGES):
             ks = k + tl.arange(0, BK)
             at = x + ps[:, None] * IN + ks[None, :]
             maps = tl.load(at, mask=(ps[:, None] < P) & (ks[None, :] < IN), other=0.0)
@@ -113,8 +46,8 @@ def _conv_squeeze_kernel(
             out = tl.dot(maps, tl.load(at, mask=(cs[None, :] < C) & (ks[:, None] < IN), other=0.0), out)
         inside = (ps[:, None] < P) & (cs[None, :] < C)
         tl.store(y + ps[:, None] * C + cs[None, :], out.to(y.dtype.element_ty), mask=inside)
-        sums += tl.sum(tl.where(inside, activate(out * s + b, ACT), 0.0), 0)
-    tl.store(parts_of_s + (part * images + image) * C + cs, sums / P, mask=cs < C)
+        sums += tl.where(inside, activate(out * s + b, ACT), 0.0)
+    tl.store(parts_of_s + (part * images + image) * C + cs, tl.sum(sums, 0) / P, mask=cs < C)
 
 
 def conv_squeeze(
@@ -172,13 +105,10 @@ def _conv_squeeze(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Compute `conv_squeeze` in one launch; each program computes up to `wide` channels."""
     (images, inputs), channels, places = x.shape[:2], weight.shape[0], x.shape[2] * x.shape[3]
-    block = {
-        "BM": 128,
-        "BN": min(wide, padded_power_of_two(channels)),
-        "BK": min(64, padded_power_of_two(inputs)),
-    }
+    block = {"BM": 64, "BN": min(wide, padded_power_of_two(channels))}
+    block["BK"] = padded_power_of_two(inputs, most=8192 // block["BN"])
     tiles_p, tiles_c = triton.cdiv(places, block["BM"]), triton.cdiv(channels, block["BN"])
-    per_part = triton.cdiv(tiles_p, CONV_PARTS)
+    per_part = triton.cdiv(tiles_p, 2 if images >= MANY else CONV_PARTS)
     parts = triton.cdiv(tiles_p, per_part)
     new = {"device": x.device, "memory_format": torch.channels_last}
     y = torch.empty(images, channels, *x.shape[2:], dtype=x.dtype, **new)
@@ -186,6 +116,6 @@ def _conv_squeeze(
     _conv_squeeze_kernel[(parts * tiles_c * images,)](
         x, weight.flatten(1).contiguous(), y, *or_placeholder(scale, shift, otherwise=x), out,
         places, channels, inputs, tiles_p, tiles_c, parts * tiles_c, per_part,
-        AFFINE=scale is not None, ACT=ACTS[act], **block, num_warps=wide // 16, num_stages=3,
+        AFFINE=scale is not None, ACT=ACTS[act], **block, STAGES=3, num_warps=4,
     )  # fmt: skip
     return y, out

@@ -33,9 +33,10 @@ from tanet.ops.common.triton_tiles import (
     tile_offsets,
     zero_sums,
 )
+from tanet.ops.pooling.triton_squeeze import squeeze
 from tanet.ops.tam_inference.branches import hidden_and_kernel
 from tanet.ops.tam_inference.gate import gate
-from tanet.ops.tam_inference.squeeze import conv_squeeze, squeeze
+from tanet.ops.tam_inference.squeeze import conv_squeeze
 
 FEW = 2  # up to this many clips, computing the gate in every tile is faster than one more launch
 FRAMES = 2  # output frames per program for few clips; a program also reads K - 1 neighbouring frames
