@@ -17,13 +17,14 @@ from tanet.models.fusion.fold_batch_norm import fold_batch_norms
 from tanet.models.fusion.packed_stem import pack_stems
 from tanet.models.network import DTYPES, Network, Precision
 from tanet.ops.convolution import op as convolution
+from tanet.recipes.network_settings import KernelPrior
 from tanet.recipes.recipe import Network2D, Optim
 from tanet.runtime.device import autocast
 from tanet.training.optimizer import make_optimizer
 
 Run = Callable[[], object]
 # Name of a network → its temporal module, and the start of TAM's kernel prior.
-NETWORKS = {
+NETWORKS: dict[str, tuple[str, KernelPrior]] = {
     "c2d": ("none", "none"),
     "tsm": ("tsm", "none"),
     "tanet": ("tam", "none"),
