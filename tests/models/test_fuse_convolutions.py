@@ -7,7 +7,6 @@ from torch.nn import functional as F
 
 from tanet.models.factory import build
 from tanet.models.fusion import fuse_convolutions as fusion
-from tanet.models.fusion import fuse_means as means
 from tanet.recipes.recipe import Network2D
 from tests.support.narrow_networks import NARROW, randomize_norms
 
@@ -22,7 +21,6 @@ NETWORKS = {
 def as_on_a_gpu(monkeypatch):
     """Fuse convolutions on a CPU, where the operators compute with PyTorch's operations."""
     monkeypatch.setattr(fusion, "_replaceable", lambda weight, half: True)
-    monkeypatch.setattr(means, "_replaceable", lambda maps: True)
     torch.compiler.reset()
 
 
@@ -32,7 +30,6 @@ def fused(module, *inputs):
 
     def backend(graph_module, _):
         fusion.fuse_convolutions(graph_module)
-        means.fuse_means(graph_module)
         names = [str(node.target) for node in graph_module.graph.nodes]
         calls.extend(name.split(".")[1] for name in names if name.startswith("tanet."))
         return graph_module
@@ -75,28 +72,6 @@ def test_every_kind_of_layer_is_fused():
     assert fused(lambda x: F.relu(F.conv3d(x, depth, None, 1, 1, groups=8)), torch.randn(1, 8, 4, 5, 5))[
         1
     ] == {"depthwise_conv": 1}
-
-
-@pytest.mark.parametrize(
-    ("mean", "axes", "replaced"),
-    [
-        (lambda x: F.adaptive_avg_pool2d(x, 1), 2, True),
-        (lambda x: F.adaptive_avg_pool3d(x, (1, 1, 1)), 3, True),
-        (lambda x: x.mean((2, 3)), 2, True),
-        (lambda x: x.mean(dim=(-1, -2, -3), keepdim=True), 3, True),
-        (lambda x: x.mean((2, 3)), 3, False),  # keeps an axis
-        (lambda x: x.mean((1, 2, 3)), 2, False),
-        (lambda x: x.mean((2, 3), dtype=torch.float64), 2, False),
-        (lambda x: F.adaptive_avg_pool2d(x, (1, 2)), 2, False),
-        (lambda x: x.mean(), 2, False),
-    ],
-)
-def test_means_over_all_positions_are_fused(mean, axes, replaced):
-    x = torch.randn(2, 3, 4, 5, 6)
-    x = x[:, :, 0] if axes == 2 else x
-    y, calls = fused(mean, x)
-    assert calls == ({"spatial_mean": 1} if replaced else {})
-    torch.testing.assert_close(y, mean(x))
 
 
 @pytest.mark.parametrize(

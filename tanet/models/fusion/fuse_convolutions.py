@@ -18,7 +18,6 @@ import torch
 from torch.fx import Graph, GraphModule, Node
 from torch.nn import functional as F
 
-from tanet.models.fusion.fuse_means import fuse_means
 from tanet.ops.convolution.op import channels_last
 from tanet.ops.depthwise_convolution import op as depthwise
 from tanet.ops.stem_convolution import op as stem
@@ -45,7 +44,7 @@ class _Conv(NamedTuple):
 
 
 def compile_fused(graph_module: GraphModule, inputs: list[Any], *, graph: bool) -> Callable[..., Any]:
-    """Compile a traced network with fused convolutions and means; the `backend` of `torch.compile`.
+    """Compile a traced network with fused convolutions; the `backend` of `torch.compile`.
 
     Args:
         graph_module: the traced network.
@@ -55,7 +54,6 @@ def compile_fused(graph_module: GraphModule, inputs: list[Any], *, graph: bool) 
     import torch._inductor
 
     fuse_convolutions(graph_module)
-    fuse_means(graph_module)
     options = {"triton.cudagraphs": graph}
     return torch._inductor.compile(graph_module, inputs, options=options)  # type: ignore[return-value]
 

@@ -7,8 +7,6 @@ from torch.autograd.function import once_differentiable
 
 from tanet.ops.common.dispatch import Backend, records_autograd
 
-FEW = 16  # up to this number of images, `spatial_mean` spreads each over many small programs
-
 
 def moments(x: torch.Tensor, *, backend: Backend) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the mean and the biased variance of each channel, [C] each, of maps [N·T, C, H, W].
@@ -46,24 +44,3 @@ class Squeeze(torch.autograd.Function):
         """Compute the gradient of the maps."""
         places = ctx.shape[2] * ctx.shape[3]
         return (ds / places)[..., None, None].expand(ctx.shape)
-
-
-@torch.library.custom_op("tanet::spatial_mean", mutates_args=())
-def spatial_mean(x: torch.Tensor) -> torch.Tensor:
-    """Return the mean of each map, [N, C], of maps [N, C, H, W] or [N, C, T, H, W], without gradients.
-
-    On a GPU, x must be in channels-last or channels-last-3d.
-    """
-    if not x.is_cuda:
-        return x.flatten(2).mean(2)
-    from tanet.ops.common.triton_tiles import device_of
-    from tanet.ops.pooling.triton_squeeze import squeeze
-
-    with device_of(x):
-        parts = squeeze(x, None, None, "none", few=x.shape[0] <= FEW)
-        return (parts[0] if len(parts) == 1 else parts.sum(0)).to(x.dtype)
-
-
-@spatial_mean.register_fake
-def _(x):
-    return x.new_empty(x.shape[:2])
