@@ -18,6 +18,7 @@ from tests.support.kernels import (
     DEVICE,
     DTYPES,
     INTERPRETED,
+    PRECISIONS,
     assert_as_exact,
     need_triton,
     needs_gpu,
@@ -191,7 +192,7 @@ def test_operator_passes_opcheck():
 
 @pytest.mark.parametrize("order", ["tam", "tanet-r"])
 @pytest.mark.parametrize("norm", ["none", "batch", "running"])
-@pytest.mark.parametrize("dtype", DTYPES[:2], ids=str)
+@pytest.mark.parametrize("dtype", [t for t in PRECISIONS if t != torch.float16], ids=str)
 def test_gradients_of_whole_tam_match_float64(dtype, norm, order, monkeypatch, nan_buffers):
     """Check the gradients of x, of the weights of G and L, and of the absorbed norm, in training mode."""
     torch.manual_seed(0)

@@ -30,17 +30,11 @@ class AbsorbedBatchNorm(nn.BatchNorm2d):
             scale, shift = self.frozen
             zeros = torch.zeros_like(scale)
             return BatchNormValues(scale, shift, zeros, zeros + 1, 0.0, of_batch=False)
-        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
-        assert self.num_batches_tracked is not None
+        assert self.running_mean is not None and self.running_var is not None
         mean, var = self.running_mean, self.running_var
         if self.training:
             mean, var = moments(x, backend=backend)
-            count = x.numel() / x.shape[1]
-            with torch.no_grad():
-                self.num_batches_tracked += 1
-                new, old = self.momentum, 1 - self.momentum
-                self.running_mean.copy_(new * mean + old * self.running_mean)
-                self.running_var.copy_(new * count / (count - 1) * var + old * self.running_var)
+            update_statistics(self, mean, var, count=x.numel() // x.shape[1])
         return BatchNormValues(self.weight, self.bias, mean, var, self.eps, self.training)
 
     def scale_and_shift(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -52,3 +46,23 @@ class AbsorbedBatchNorm(nn.BatchNorm2d):
             self.weight, self.bias, self.running_mean, self.running_var, self.eps, of_batch=False
         )
         return norm.scale_and_shift()
+
+
+@torch.no_grad()
+def update_statistics(
+    norm: nn.BatchNorm1d | nn.BatchNorm2d, mean: torch.Tensor, var: torch.Tensor, *, count: int
+) -> None:
+    """Update a BatchNorm's running statistics with those of a batch of `count` values per channel.
+
+    Args:
+        norm: BatchNorm with running statistics and momentum.
+        mean: mean of each channel, [C].
+        var: biased variance of each channel, [C].
+        count: number of values per channel.
+    """
+    assert norm.running_mean is not None and norm.running_var is not None and norm.momentum is not None
+    assert norm.num_batches_tracked is not None
+    norm.num_batches_tracked += 1
+    new, old = norm.momentum, 1 - norm.momentum
+    norm.running_mean.copy_(new * mean + old * norm.running_mean)
+    norm.running_var.copy_(new * count / (count - 1) * var + old * norm.running_var)

@@ -31,6 +31,7 @@ from tanet.models.temporal.tam_branches import (
     prior_logits,
     rows_to_clips,
 )
+from tanet.models.temporal.tam_training import fits, train_branches
 from tanet.ops import Activation, SqueezedMaps, as_clips, backend_for, squeeze_maps
 from tanet.recipes.network_settings import KernelPrior
 
@@ -143,6 +144,8 @@ class TAM(ClipModule):
         return apply_gate(squeezed.filter(kernel), gate)
 
     def _branches(self, s: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if fits(self.G, self.L, s, frames=self.frames):
+            return train_branches(self.G, self.L, s, frames=self.frames, prior=self.P)
         return rows_to_clips(self.L(s), self.frames), aggregation_kernel(self.G, s, self.frames, prior=self.P)
 
     def _evaluates(self, x: torch.Tensor) -> bool:

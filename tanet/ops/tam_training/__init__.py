@@ -1,0 +1,1 @@
+"""The branches of TAM in training, forward and backward, in two kernel launches each."""

@@ -1,0 +1,77 @@
+"""The kernels for TAM's branches in training match PyTorch's modules: outputs, gradients and statistics."""
+
+import copy
+
+import pytest
+import torch
+
+from tanet import TAM
+from tanet.ops.tam_training.op import Branches
+from tests.support.kernels import DEVICE, FLOOR, INTERPRETED, PRECISIONS, need_triton, relative_error
+from tests.support.kernels import nan_buffers as nan_buffers
+
+need_triton()
+
+NAMES = ("gate", "kernel", "mean of G", "var of G", "mean of L", "var of L", "ds")
+CASES = [  # clips, frames, channels, settings
+    (3, 4, 17, {}),
+    (2, 8, 64, {"kernel_prior": "random"}),
+    (5, 3, 40, {"kernel": 5, "local_kernel": 5}),
+    (9, 8, 20, {"local_kernel": 1, "beta": 1}),
+    (70, 1, 16, {}),
+    (2, 16, 136, {"alpha": 3}),
+]
+if not INTERPRETED:
+    CASES += [(32, 8, 512, {}), (100, 8, 256, {"kernel_prior": "shift"}), (3, 64, 96, {})]
+
+
+def make(clips, frames, channels, settings):
+    torch.manual_seed(0)
+    tam = TAM(channels, frames=frames, **settings).double().to(DEVICE)
+    for branch in (tam.G, tam.L):
+        torch.nn.init.normal_(branch[1].weight, 1, 0.2)
+        torch.nn.init.normal_(branch[1].bias, 0, 0.5)
+    s = 3 + torch.randn(clips * frames, channels, dtype=torch.float64, device=DEVICE)
+    weights = torch.randn(2, clips, frames, channels, dtype=torch.float64, device=DEVICE)
+    return tam, s, weights
+
+
+def results(tam, s, weights, outputs):
+    """Return the outputs, and the gradients of s and of all parameters."""
+    gate, kernel, *statistics = outputs
+    steps = 1 + torch.arange(kernel.shape[1], device=DEVICE)[:, None]
+    loss = (gate * weights[0]).sum() + (kernel * weights[1, :, :1] * steps).sum()
+    gradients = torch.autograd.grad(loss, (s, *tam.parameters()))
+    return [gate.detach(), kernel.detach(), *statistics, *gradients]
+
+
+@pytest.mark.usefixtures("nan_buffers")
+@pytest.mark.parametrize("dtype", PRECISIONS, ids=str)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_branches_match_modules(case, dtype):
+    """In 16 bits as under autocast, where s has 16 bits and the parameters have 32."""
+    tam, s, weights = make(*case)
+    clips, frames, channels, _ = case
+    s = s.to(dtype)
+
+    def plain(precision):
+        reference = copy.deepcopy(tam) if precision == torch.float64 else copy.deepcopy(tam).float()
+        rows, half = s.to(precision).requires_grad_(), precision.itemsize == 2
+        with torch.autocast(DEVICE.type, precision if half else torch.bfloat16, enabled=half):
+            gate, kernel = reference._branches(rows)
+        statistics = []
+        for norm, count in ((reference.G[1], clips * channels), (reference.L[1], clips * frames)):
+            statistics += [norm.running_mean / 0.1, (norm.running_var - 0.9) / 0.1 * (count - 1) / count]
+        return results(reference, rows, weights, (gate.mT, kernel.mT, *statistics))
+
+    def fused():
+        ours = copy.deepcopy(tam).float()
+        rows = s.detach().requires_grad_()
+        g, l = ([b[0].weight, *b[1].parameters(), b[3].weight] for b in (ours.G, ours.L))  # noqa: E741
+        outputs = Branches.apply(rows, frames, ours.G[1].eps, ours.L[1].eps, ours.P, *g, *l)
+        return results(ours, rows, weights, outputs)
+
+    names = [*NAMES, *(f"d {name}" for name, _ in tam.named_parameters())]
+    for name, exact, reference, ours in zip(names, plain(torch.float64), plain(dtype), fused(), strict=True):
+        found, allowed = (relative_error(result, exact, norm=2) for result in (ours, reference))
+        assert found <= max(2 * allowed, FLOOR), f"{name}: {found:.1e} > 2 · {allowed:.1e}"
