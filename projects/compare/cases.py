@@ -42,7 +42,8 @@ START = "start"
 """Name of a table that the paper does not have. From row to row, TAM's initial kernels are closer to the
 identity. (The kernels of tconv and i3d start as the identity.) See `Network2D.center_tap_bias`."""
 PRIOR = "prior"
-"""Name of a table that the paper does not have: TAM with kernel priors; see `Network2D.kernel_prior`."""
+"""Name of a table that the paper does not have: TAM with kernel priors (see `Network2D.kernel_prior`), and
+TAda2D, whose kernels are also each channel's own."""
 PRIORS: dict[str, dict[str, Any]] = {
     "zeros": {"kernel_prior": "zeros"},
     **{f"shift {lead}": {"kernel_prior": "shift", "prior_strength": float(lead)} for lead in (1, 3, 6)},
@@ -50,6 +51,8 @@ PRIORS: dict[str, dict[str, Any]] = {
     "shift 3, no gate": {"temporal": "global", "kernel_prior": "shift", "prior_strength": 3.0},
     "shift 3, a": {"kernel_prior": "shift", "prior_strength": 3.0, "position": "a"},
     "shift 6, a": {"kernel_prior": "shift", "prior_strength": 6.0, "position": "a"},
+    "shift 3, 5 taps": {"kernel_prior": "shift", "prior_strength": 3.0, "kernel": 5},
+    "tada": {"temporal": "tada"},
 }
 OTHERS = "systems"
 """Name of a table of narrow variants of other systems, for the synthetic videos (systems.py)."""
@@ -204,7 +207,7 @@ def rows_of(table: str) -> dict[str, dict[str, Any]]:
 
 def paper_top1(table: str, row: str) -> float | None:
     """Return the paper's top-1 in per cent; None for a row that the paper does not have."""
-    return None if table in (START, PRIOR) else find_table(table)[row].top1
+    return None if table in (START, PRIOR, OTHERS) else find_table(table)[row].top1
 
 
 def actions_of(classes: Sequence[str]) -> list[str]:

@@ -37,7 +37,7 @@ CLASSES = {"arrow6": 6, "synthetic": 10}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--benchmark", choices=list(BENCHMARKS), required=True)
-    parser.add_argument("--tables", nargs="+", default=["2"], help="paper tables (2 1a 1b 3 5a 5b), or start")
+    parser.add_argument("--tables", nargs="+", default=["2"], help="paper tables (2 1a …), start or systems")
     parser.add_argument("--only", nargs="+", help="time only these cases: tam, 'tam kernel=5', …")
     parser.add_argument("--change", nargs="+", default=[], help="changes to the recipe: eval.size=40 …")
     parser.add_argument("--clips", type=int, default=32, help="batch size, in clips")
@@ -79,7 +79,8 @@ def main() -> None:
 
 def runner(case: Case, classes: int, clips: int, size: int, device: torch.device) -> Callable[[], object]:
     """Return a function that runs the network once on a batch of random clips."""
-    network = build(case.model, classes=classes).eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = build(case.model, classes=classes).eval().to(device)
+    network.to_format(network.memory_format)
     batch = torch.randn(clips, case.model.frames, 3, size, size, device=device)
     on_gpu = device.type == "cuda"
 

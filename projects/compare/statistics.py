@@ -13,8 +13,20 @@ POWER = 1.96 + 0.84
 """Standard errors of the smallest difference that a test at 5 % shows with a probability of 80 %."""
 
 
-def told_apart(rows: Sequence[Mapping[int, float]], references: Sequence[int | None]) -> list[bool]:
-    """Return for each row whether it differs significantly from its reference row.
+class Apart(NamedTuple):
+    """Difference between a row and its reference row."""
+
+    mean: float
+    margin: float
+    """Half the width of the simultaneous 95 % interval; in points."""
+
+    @property
+    def significant(self) -> bool:
+        return abs(self.mean) > self.margin
+
+
+def dunnett(rows: Sequence[Mapping[int, float]], references: Sequence[int | None]) -> list[Apart | None]:
+    """Compare each row with its reference row, and take into account that there are several comparisons.
 
     This is Dunnett's test ("A multiple comparison procedure for comparing several treatments with a control",
     JASA 1955). It uses one pooled variance for all rows, and one bound for all differences. The bound is
@@ -24,10 +36,13 @@ def told_apart(rows: Sequence[Mapping[int, float]], references: Sequence[int | N
         rows: for each row, seed → value.
         references: for each row, the index of the row to compare it with on their common seeds; None for no
             comparison.
+
+    Returns:
+        None for a row without a comparison.
     """
     degrees = sum(len(row) - 1 for row in rows)
     if degrees < 1:
-        return [False] * len(rows)
+        return [None] * len(rows)
     pooled = sum(variance(row.values()) * (len(row) - 1) for row in rows if len(row) > 1) / degrees
     generator = np.random.default_rng(0)
     drawn = [generator.standard_normal((DRAWS, len(row)), dtype=np.float32) for row in rows]
@@ -39,10 +54,15 @@ def told_apart(rows: Sequence[Mapping[int, float]], references: Sequence[int | N
         own, other = (drawn[row][:, _places(rows[row], seeds)].mean(1) for row in (place, reference))
         errors = (2 / len(seeds)) ** 0.5
         highest = np.maximum(highest, np.abs(own - other) / errors / spreads)
-        difference = fmean(rows[place][seed] - rows[reference][seed] for seed in seeds)
-        found[place] = abs(difference) / errors
+        found[place] = fmean(rows[place][seed] - rows[reference][seed] for seed in seeds), errors
     bound = float(np.quantile(highest, 1 - CHANCE)) * pooled**0.5
-    return [found.get(place, 0.0) > bound for place in range(len(rows))]
+    apart = {place: Apart(mean, bound * errors) for place, (mean, errors) in found.items()}
+    return [apart.get(place) for place in range(len(rows))]
+
+
+def told_apart(rows: Sequence[Mapping[int, float]], references: Sequence[int | None]) -> list[bool]:
+    """Return for each row whether it differs significantly from its reference row; see `dunnett`."""
+    return [apart is not None and apart.significant for apart in dunnett(rows, references)]
 
 
 class Difference(NamedTuple):

@@ -1,0 +1,89 @@
+"""Compare one case of a file of results with all others, by Dunnett's test at 5 %.
+
+    python -m projects.compare.against results/compare_prior.csv --case "tam kernel_prior=shift"
+
+There is a table for each set of videos. *Lead* is the top-1 of the case minus that of the row, in points,
+with its simultaneous 95 % interval: if no row truly differed, an interval would miss zero in 5 % of such
+tables. A * marks a significant lead. Only seeds that all cases have are compared.
+"""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bench.common import read_csv
+from projects.compare.statistics import dunnett, spread
+
+COLUMNS = {"val_top1": "top-1", "val_action": "action", "val_order": "order"}
+WITHOUT = {"without_p": "without P", "without_g": "without G"}
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("rows", type=Path)
+    parser.add_argument("--case", required=True, help="case to compare the others with")
+    flags = parser.parse_args(words)
+    if not (rows := read_csv(flags.rows)):
+        raise SystemExit(f"{flags.rows}: no rows; run projects.compare.run --out {flags.rows} first")
+    try:
+        print("\n".join(tables(rows, flags.case)))
+    except ValueError as error:
+        raise SystemExit(f"{flags.rows}: {error}") from error
+
+
+def tables(rows: Sequence[Mapping[str, str]], case: str) -> list[str]:
+    """Return the lines of a table in Markdown for each set of videos and each change of the recipe.
+
+    Raises:
+        ValueError: a set has no row of the case.
+    """
+    sets: dict[tuple[str, str, str], list[Mapping[str, str]]] = {}
+    for row in rows:
+        sets.setdefault((row["benchmark"], row["changes"], row["made"]), []).append(row)
+    out = []
+    for key, own in sorted(sets.items()):
+        out += [f"**{' '.join(part for part in key if part)}**", "", *_table(own, case), ""]
+    return out
+
+
+def _table(rows: Sequence[Mapping[str, str]], case: str) -> list[str]:
+    runs: dict[str, dict[int, Mapping[str, str]]] = {}
+    for row in rows:
+        runs.setdefault(row["case"], {})[int(row["seed"])] = row
+    if case not in runs:
+        raise ValueError(f"no row of '{case}'; its cases: {', '.join(runs)}")
+    seeds = sorted(set.intersection(*(set(own) for own in runs.values())))
+    if not seeds:
+        raise ValueError("the cases have no seed in common")
+    found = {
+        name: {column: [_per_cent(own[seed][column]) for seed in seeds] for column in COLUMNS}
+        for name, own in runs.items()
+    }
+    names = sorted(found, key=lambda name: -sum(found[name]["val_top1"]))
+    top1 = [dict(zip(seeds, found[name]["val_top1"], strict=True)) for name in names]
+    place = names.index(case)
+    leads = dunnett(top1, [None if name == case else place for name in names])
+    parts = {column: text for column, text in WITHOUT.items() if runs[case][seeds[0]].get(column)}
+    out = [
+        f"Seeds {', '.join(map(str, seeds))}.",
+        "",
+        f"| case | {' | '.join([*COLUMNS.values(), *parts.values()])} | lead |",
+        "|---" * (len(COLUMNS) + len(parts) + 2) + "|",
+    ]
+    for name, lead in zip(names, leads, strict=True):
+        cells = [spread(values) for values in found[name].values()]
+        for column in parts:
+            texts = [runs[name][seed][column] for seed in seeds]
+            cells.append(spread([_per_cent(text) for text in texts if text]))
+        mark = " \\*" if lead is not None and lead.significant else ""
+        cells.append("" if lead is None else f"{-lead.mean:+.1f} ± {lead.margin:.1f}{mark}")
+        out.append(f"| `{name}` | {' | '.join(cells)} |")
+    return out
+
+
+def _per_cent(text: str) -> float:
+    return 100 * float(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""Plot the accuracy of whole systems against GFLOPs and measured time → docs/compare-systems.svg.
+
+    python -m projects.compare.plot_systems results/compare_systems.csv
+
+Top-1 comes from rows of projects.compare.run, with the standard deviation over seeds; milliseconds for a clip
+come from projects.compare.speed; GFLOPs are counted as in the paper. The horizontal axes are logarithmic.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+
+from bench.common import ROOT, read_csv
+from projects.compare.cases import OTHERS, cases, recipe_of
+from projects.compare.plot import OTHER, OWN
+from projects.compare.results import timed, way_timed
+from projects.compare.statistics import spread
+from tanet.profiling.flops import build_on_meta, count_cost
+from tanet.recipes.recipe import Network2D
+from tanet.visualization.figures import require_plots
+
+BENCHMARK = "synthetic"
+
+
+@dataclass(frozen=True)
+class System:
+    """A system, and what was measured."""
+
+    name: str
+    two_d: bool
+    parameters: int
+    gflops: float
+    ms: float
+    top1: list[float]
+    """In per cent, one for each seed."""
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("rows", type=Path)
+    parser.add_argument("--speed", type=Path, default=ROOT / "results" / "compare_speed.csv")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "compare-systems.svg")
+    flags = parser.parse_args(words)
+    try:
+        require_plots()
+        found, conditions = systems(read_csv(flags.rows), read_csv(flags.speed))
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
+    if not found:
+        raise SystemExit(
+            f"no system is in both {flags.rows} and {flags.speed}; run projects.compare.run and .speed"
+        )
+    print("\n".join(table(found, conditions)))
+    flags.out.parent.mkdir(parents=True, exist_ok=True)
+    draw(found, flags.out)
+    print(flags.out)
+
+
+def systems(rows: Sequence[dict[str, str]], speeds: Sequence[dict[str, str]]) -> tuple[list[System], str]:
+    """Return the systems that have both accuracy and time, and the conditions of the timing."""
+    times = timed(speeds, BENCHMARK, "")
+    recipe, found = recipe_of(BENCHMARK, ""), []
+    for case in cases([OTHERS], recipe):
+        own = [row for row in rows if row["case"] == case.name and not row["made"] and not row["changes"]]
+        if not own or case.name not in times:
+            continue
+        classes = int(own[0]["classes"])
+        total = count_cost(build_on_meta(case.model, classes=classes), size=recipe.eval.size).total
+        found.append(
+            System(
+                name=case.name,
+                two_d=isinstance(case.model, Network2D),
+                parameters=total.parameters,
+                gflops=total.paper_flops / 1e9,
+                ms=1e3 / float(times[case.name]["clips_s"]),
+                top1=[100 * float(row["val_top1"]) for row in own],
+            )
+        )
+    return found, next((way_timed(row) for row in times.values()), "")
+
+
+def table(found: Sequence[System], conditions: str) -> list[str]:
+    """Return the lines of a table in Markdown, the most accurate system first."""
+    out = [
+        f"Timed {conditions}.",
+        "",
+        "| system | parameters | GFLOPs | ms for a clip | top-1 | seeds |",
+        "|---|---|---|---|---|---|",
+    ]
+    for system in sorted(found, key=lambda system: -fmean(system.top1)):
+        cells = (f"{system.parameters / 1e6:.2f} M", f"{system.gflops:.2f}", f"{system.ms:.3f}")
+        out.append(f"| `{system.name}` | {' | '.join(cells)} | {spread(system.top1)} | {len(system.top1)} |")
+    return out
+
+
+def draw(found: Sequence[System], out: Path) -> None:
+    """Draw two panels with a common vertical axis, and save the figure."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    figure = Figure((10, 5.2), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, of, label in zip(
+        panels, ("gflops", "ms"), ("GFLOPs of a clip", "milliseconds for a clip"), strict=True
+    ):
+        for kind, two_d, color in (("2D network with modules", True, OWN), ("3D network", False, OTHER)):
+            group = [system for system in found if system.two_d == two_d]
+            axes.errorbar(
+                [getattr(system, of) for system in group],
+                [fmean(system.top1) for system in group],
+                [stdev(system.top1) if len(system.top1) > 1 else 0.0 for system in group],
+                fmt="o",
+                color=color,
+                elinewidth=0.8,
+                label=kind,
+            )
+        for system in found:
+            axes.annotate(
+                system.name,
+                (getattr(system, of), fmean(system.top1)),
+                (5, 4),
+                textcoords="offset points",
+                fontsize=8,
+            )
+        axes.set_xscale("log")
+        axes.set_xlabel(label)
+        axes.margins(x=0.15)
+        axes.grid(color="#DDDDDD", linewidth=0.6)
+        axes.set_axisbelow(True)
+    panels[0].set_ylabel("top-1, %")
+    panels[1].legend(fontsize=9, loc="lower right")
+    with rc_context({"svg.hashsalt": "systems"}):
+        figure.savefig(out, metadata={"Date": None} if out.suffix == ".svg" else None)
+
+
+if __name__ == "__main__":
+    main()

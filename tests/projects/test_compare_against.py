@@ -1,0 +1,66 @@
+"""One case against all others, and the plot of whole systems."""
+
+import pytest
+
+from bench.common import write_csv
+from projects.compare import against, plot_systems
+
+
+def row(case, seed, top1, **others):
+    values = {"benchmark": "synthetic", "changes": "", "made": "", "case": case, "seed": str(seed)}
+    shares = {"val_top1": str(top1), "val_action": "0.9", "val_order": "0.8", "classes": "10"}
+    return values | shares | {"without_p": "", "without_g": ""} | others
+
+
+def test_leads_are_marked_if_significant(tmp_path, capsys):
+    rows = []
+    for seed, noise in enumerate((-0.01, 0.0, 0.01, 0.0)):
+        rows += [row("tam", seed, 0.70 + noise), row("tsm", seed, 0.80 + noise)]
+        rows.append(row("tam kernel_prior=shift", seed, 0.805 + noise, without_p="0.3", without_g="0.7"))
+    rows += [row("tsm", 9, 0.1)]  # a seed that the others lack
+    rows += [row("tam", 0, 0.9, made="camera=0"), row("tam kernel_prior=shift", 0, 0.95, made="camera=0")]
+    write_csv(tmp_path / "a.csv", rows)
+    against.main([str(tmp_path / "a.csv"), "--case", "tam kernel_prior=shift"])
+    text = capsys.readouterr().out
+    assert "**synthetic**\n\nSeeds 0, 1, 2, 3." in text
+    first = "| `tam kernel_prior=shift` | 80.5 ± 0.8 | 90.0 ± 0.0 | 80.0 ± 0.0 | 30.0 ± 0.0 | 70.0 ± 0.0 |  |"
+    second, third = (line for line in text.splitlines() if line.startswith(("| `tsm`", "| `tam` | 70")))
+    assert text.index(first) < text.index(second) < text.index(third)
+    assert "|  |  | +0.5 ± 1." in second
+    assert "*" not in second
+    assert "|  |  | +10.5 ± 1." in third
+    assert third.endswith("\\* |")
+    assert "**synthetic camera=0**" in text
+    assert "| `tam` | 90.0 | 90.0 | 80.0 |  |" in text  # one seed: no test
+
+
+@pytest.mark.parametrize(
+    ("rows", "line"),
+    [
+        ([row("tam", 0, 0.5)], "no row of 'x'; its cases: tam"),
+        ([row("tam", 0, 0.5), row("x", 1, 0.5)], "the cases have no seed in common"),
+    ],
+)
+def test_what_cannot_be_compared_gives_one_line(rows, line, tmp_path):
+    write_csv(tmp_path / "a.csv", rows)
+    with pytest.raises(SystemExit, match=line):
+        against.main([str(tmp_path / "a.csv"), "--case", "x"])
+
+
+def test_systems_are_plotted_against_cost_and_time(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    rows = [row(case, seed, top1) for case, top1 in (("tsm", 0.8), ("slowfast", 0.7)) for seed in (0, 1)]
+    write_csv(tmp_path / "a.csv", rows)
+    timed = {"benchmark": "synthetic", "changes": "", "size": "80", "clips": "32", "precision": "bfloat16"}
+    speeds = [timed | {"machine": "a GPU", "case": case, "clips_s": "4000"} for case in ("tsm", "slowfast")]
+    write_csv(tmp_path / "speed.csv", speeds)
+    out = tmp_path / "systems.svg"
+    plot_systems.main([str(tmp_path / "a.csv"), "--speed", str(tmp_path / "speed.csv"), "--out", str(out)])
+    text = capsys.readouterr().out
+    assert "Timed 32 clips at a time in bfloat16 on a GPU." in text
+    assert text.index("| `tsm` | 0.70 M |") < text.index("| `slowfast` |")
+    assert "| 0.250 | 70.0 ± 0.0 | 2 |" in text
+    assert out.read_text().startswith("<?xml")
+    write_csv(tmp_path / "none.csv", [speed | {"case": "other"} for speed in speeds])
+    with pytest.raises(SystemExit, match="no system is in both"):
+        plot_systems.main([str(tmp_path / "a.csv"), "--speed", str(tmp_path / "none.csv")])
