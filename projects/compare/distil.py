@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from projects.compare.cases import BENCHMARKS, network_of
@@ -46,7 +47,10 @@ MODULES = ("none", "tsm", "i3d", "tam")
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", help="folder of videos by class; the classes are not used")
-    parser.add_argument("--teacher", required=True, help="checkpoint or name of published weights")
+    parser.add_argument("--teacher", default="i3d-k400", help="checkpoint or name of published weights")
+    parser.add_argument(
+        "--answers", type=Path, help="file for the teacher's answers: written, or read instead of asking it"
+    )
     parser.add_argument("--weights", default="", help="ImageNet weights of the student's 2D network")
     parser.add_argument("--backbone", default="mobilenet_v2")
     parser.add_argument("--modules", nargs="+", default=list(MODULES))
@@ -65,11 +69,11 @@ def main(words: Sequence[str] | None = None) -> None:
 def distil(flags: argparse.Namespace) -> None:
     """Train a network for each module, and save its checkpoint."""
     usual = BENCHMARKS["ways"]
-    teacher = checkpoint.load(flags.teacher, device=pick_device())
     with decoded(flags.data, one_file=True) as cache:
         clips, _ = videos_by_class(cache.root)
         files = [str(clip.path) for clip in clips]
-        targets = soft_targets(files, teacher, temperature=flags.temperature)
+        answers, classes = answers_of(flags, cache.root, files)
+        targets = softened(answers, temperature=flags.temperature)
         print(f"{len(files)} clips; entropy of the targets {entropy(targets):.2f} nats", flush=True)
         for module in flags.modules:
             model = replace(
@@ -83,17 +87,39 @@ def distil(flags: argparse.Namespace) -> None:
                     usual.optim, epochs=flags.epochs, warmup=min(usual.optim.warmup, flags.epochs / 4)
                 ),
             )
-            student = distilled(recipe, files, targets, name=module, classes=teacher.classes)
+            student = distilled(recipe, files, targets, name=module, classes=classes)
             path = flags.out / f"{module}.safetensors"
             path.parent.mkdir(parents=True, exist_ok=True)
             checkpoint.save(path, student)
             print(path, flush=True)
 
 
-def soft_targets(files: Sequence[str], teacher: checkpoint.Checkpoint, *, temperature: float) -> torch.Tensor:
-    """Return the softened probabilities that the teacher gives each clip, [clips, classes]."""
+def answers_of(
+    flags: argparse.Namespace, root: Path, files: Sequence[str]
+) -> tuple[torch.Tensor, tuple[str, ...]]:
+    """Return the probabilities that the teacher gives each clip, [clips, classes], and its classes.
+
+    Raises:
+        UserError: the file with the answers is about other clips.
+    """
+    names = [str(Path(file).relative_to(root)) for file in files]
+    if flags.answers and flags.answers.exists():
+        with np.load(flags.answers) as found:
+            if found["clips"].tolist() != names:
+                raise UserError(f"{flags.answers}: the answers are about other clips; give another file")
+            return torch.from_numpy(found["answers"]), tuple(found["classes"].tolist())
+    teacher = checkpoint.load(flags.teacher, device=pick_device())
     found = [classify([views(file, teacher.recipe)], teacher)[0].cpu() for file in files]
-    return (torch.stack(found).clamp_min(1e-12).log() / temperature).softmax(1)
+    answers = torch.stack(found)
+    if flags.answers:
+        flags.answers.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(flags.answers, answers=answers.numpy(), clips=names, classes=list(teacher.classes))
+    return answers, tuple(teacher.classes)
+
+
+def softened(answers: torch.Tensor, *, temperature: float) -> torch.Tensor:
+    """Return softened probabilities, [clips, classes]."""
+    return (answers.clamp_min(1e-12).log() / temperature).softmax(1)
 
 
 def entropy(targets: torch.Tensor) -> float:

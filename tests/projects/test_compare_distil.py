@@ -29,8 +29,15 @@ def test_student_approaches_its_teacher_and_starts_a_training(tmp_path, monkeypa
     monkeypatch.setitem(distil.BENCHMARKS, "ways", small)
     words = [str(root), "--teacher", str(tmp_path / "teacher.safetensors"), "--out", str(tmp_path / "out")]
     words += ["--modules", "tsm", "--epochs", "8", "--workers", "0", "--backbone", TINY.model.backbone]
+    words += ["--answers", str(tmp_path / "answers.npz")]
     distil.main(words)
     told = capsys.readouterr().out
+    (tmp_path / "teacher.safetensors").unlink()  # from now on, its answers are enough
+    distil.main(words)
+    assert capsys.readouterr().out == told
+    make_folders(tmp_path / "others", train=3, val=0)
+    with pytest.raises(SystemExit, match="about other clips"):
+        distil.main([str(tmp_path / "others" / "train"), *words[1:]])
     least = float(told.partition("targets ")[2].partition(" ")[0])
     losses = [float(line.rpartition(" ")[2]) for line in told.splitlines() if line.startswith("tsm: epoch")]
     assert len(losses) == 8
@@ -45,6 +52,7 @@ def test_student_approaches_its_teacher_and_starts_a_training(tmp_path, monkeypa
 
 def test_targets_are_softened_and_keep_their_order():
     probabilities = torch.tensor([[0.7, 0.2, 0.1]])
-    soft = (probabilities.log() / 2).softmax(1)
+    soft = distil.softened(probabilities, temperature=2)
+    assert soft.argsort().tolist() == probabilities.argsort().tolist()
     assert distil.entropy(soft) > distil.entropy(probabilities)
     assert distil.entropy(torch.tensor([[1.0, 0.0]])) == pytest.approx(0, abs=1e-6)
