@@ -141,8 +141,9 @@ class Network(nn.Module):
         chooses the memory format. The state dict of the copy does not fit any other network.
 
         Args:
-            precision: data type of weights and feature maps. A GPU is fastest in float16. Numbers above
-                65,504 overflow in float16; a compiled copy then raises `UserError` or warns.
+            precision: data type of weights and feature maps. A GPU is fastest in 16 bits. float16 rounds
+                less than bfloat16, but numbers above 65,504 overflow; a compiled copy then raises `UserError`
+                or warns.
             graph: capture a CUDA graph (GPU only). Each call then overwrites the output of the previous
                 call, so clone outputs that you keep.
             compile: compile the network. None: on a GPU only. On a CPU, compiling takes up to minutes
