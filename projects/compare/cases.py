@@ -36,6 +36,7 @@ VARIED = (
     "center_tap_bias",
     "kernel_prior",
     "prior_strength",
+    "shift_div",
 )
 """The fields of a model that rows of the tables can change."""
 START = "start"
@@ -46,12 +47,15 @@ PRIOR = "prior"
 TAda2D, whose kernels are also each channel's own."""
 PRIORS: dict[str, dict[str, Any]] = {
     "zeros": {"kernel_prior": "zeros"},
-    **{f"shift {lead}": {"kernel_prior": "shift", "prior_strength": float(lead)} for lead in (1, 3, 6)},
+    **{f"shift {lead:g}": {"kernel_prior": "shift", "prior_strength": lead} for lead in (1.0, 3.0, 4.5, 6.0)},
     "random 2": {"kernel_prior": "random", "prior_strength": 2.0},
     "shift 3, no gate": {"temporal": "global", "kernel_prior": "shift", "prior_strength": 3.0},
     "shift 3, a": {"kernel_prior": "shift", "prior_strength": 3.0, "position": "a"},
     "shift 6, a": {"kernel_prior": "shift", "prior_strength": 6.0, "position": "a"},
     "shift 3, 5 taps": {"kernel_prior": "shift", "prior_strength": 3.0, "kernel": 5},
+    "shift 6, 5 taps": {"kernel_prior": "shift", "prior_strength": 6.0, "kernel": 5},
+    "shift 3, quarters": {"kernel_prior": "shift", "prior_strength": 3.0, "shift_div": 4},
+    "shift 4.5, quarters": {"kernel_prior": "shift", "prior_strength": 4.5, "shift_div": 4},
     "tada": {"temporal": "tada"},
 }
 OTHERS = "systems"
