@@ -117,6 +117,8 @@ def comparisons(flags: argparse.Namespace) -> Iterator[tuple[Setting, list[Side]
     clips = flags.clips or {"latency": [1], "cpu": [1], "batch": [1, 4, 16, 64]}.get(part, [32])
     frames = flags.frames or ([8, 16, 32, 64] if part == "frames" else [8])
     precisions: list[Precision] = flags.precisions or PRECISIONS.get(part, ["bfloat16"])
+    if part in ("training", "cpu") and precisions != ["float32"]:
+        raise SystemExit(f"--part {part} has float32 weights; leave out --precisions")
     start = Setting(part, flags.backbone, frames[0], clips[0], flags.size, device, precisions[0])
     forms = {
         name: tuple(form for form in having if form in flags.forms)
@@ -124,6 +126,8 @@ def comparisons(flags: argparse.Namespace) -> Iterator[tuple[Setting, list[Side]
         if name in flags.networks
     }
     if part == "frames":
+        if "c2d" not in forms:
+            raise SystemExit("--part frames compares with c2d; add it to --networks")
         # C2D's work depends only on the number of images, so one C2D is the baseline of all clip lengths.
         images = start.frames * start.clips
         if any(images % t for t in frames):
@@ -146,7 +150,7 @@ def comparisons(flags: argparse.Namespace) -> Iterator[tuple[Setting, list[Side]
             for precision in precisions:
                 for n, f in forms.items():
                     if n == "published" and precision == "float16":
-                        continue  # it is a baseline in the precision of its authors' time
+                        continue  # a baseline, timed in bfloat16 only
                     sides += make_sides(n, f, replace(setting, weights=precision))
             yield setting, sides
 

@@ -1,10 +1,10 @@
-"""Compare one case of a file of results with all others, by Dunnett's test at 5 %.
+"""Compare one case of a results file with all others (Dunnett's test at 5 %).
 
     python -m projects.compare.against results/compare_prior.csv --case "tam kernel_prior=shift"
 
 There is a table for each set of videos. *Lead* is the top-1 of the case minus that of the row, in points,
-with its simultaneous 95 % interval: if no row truly differed, an interval would miss zero in 5 % of such
-tables. A * marks a significant lead. Only seeds that all cases have are compared.
+with its simultaneous 95 % interval: if no row truly differed, 5 % of such tables would have an interval that
+misses zero. A * marks a significant lead. Only seeds that all cases have are compared.
 """
 
 import argparse
@@ -15,6 +15,8 @@ from bench.common import read_csv
 from projects.compare.statistics import dunnett, spread
 
 COLUMNS = {"val_top1": "top-1", "val_action": "action", "val_order": "order"}
+SET = ("benchmark", "recipe", "changes", "videos", "start", "made")
+"""Columns whose values are the same in all rows of a table."""
 WITHOUT = {"without_p": "without P", "without_g": "without G"}
 
 
@@ -37,19 +39,21 @@ def tables(rows: Sequence[Mapping[str, str]], case: str) -> list[str]:
     Raises:
         ValueError: a set has no row of the case.
     """
-    sets: dict[tuple[str, str, str], list[Mapping[str, str]]] = {}
+    sets: dict[tuple[str, ...], list[Mapping[str, str]]] = {}
     for row in rows:
-        sets.setdefault((row["benchmark"], row["changes"], row["made"]), []).append(row)
+        sets.setdefault(tuple(row[name] for name in SET), []).append(row)
     out = []
     for key, own in sorted(sets.items()):
-        out += [f"**{' '.join(part for part in key if part)}**", "", *_table(own, case), ""]
+        title = ", ".join(value for name, value in zip(SET, key, strict=True) if value and name != "recipe")
+        out += [f"**{title}**", "", *_table(own, case), ""]
     return out
 
 
 def _table(rows: Sequence[Mapping[str, str]], case: str) -> list[str]:
     runs: dict[str, dict[int, Mapping[str, str]]] = {}
     for row in rows:
-        runs.setdefault(row["case"], {})[int(row["seed"])] = row
+        if runs.setdefault(row["case"], {}).setdefault(int(row["seed"]), row) is not row:
+            raise ValueError(f"'{row['case']}' has two rows of seed {row['seed']}; keep one of them")
     if case not in runs:
         raise ValueError(f"no row of '{case}'; its cases: {', '.join(runs)}")
     seeds = sorted(set.intersection(*(set(own) for own in runs.values())))

@@ -1,4 +1,4 @@
-"""Train 2D networks with temporal modules to answer as another network does, without labels.
+"""Train 2D networks with temporal modules to imitate another network, the teacher, without labels.
 
     python -m projects.compare.distil ways --teacher i3d-k400 --weights FILE --out distilled
     python -m projects.compare.run --benchmark ways --data ways --folds 5 --only tam \\
@@ -7,12 +7,12 @@
 Do modules differ more if they start from a network that has seen motion, not from ImageNet alone? The teacher
 gives each clip the probabilities p of its own classes, averaged over the views of a test. The student sees
 random views of the same clip, and gives probabilities q. Its loss is the cross-entropy of q with softened p
-(Hinton et al. 2015, without the part of the labels):
+(Hinton et al. 2015, without the label term):
 
     loss = - Σ_c p'_c log q_c,    p'_c = p_c^(1/τ) / Σ_d p_d^(1/τ)
 
-Labels are not used; a clip that is played backwards has targets of its own. The weights in --out start
-trainings of the comparison. The student sees all clips, also those that a fold later tests on, but no labels.
+The teacher answers for each clip forwards and backwards. The weights in --out start trainings of the
+comparison. The student sees all clips, including those that a fold later tests on, but no labels.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("data", help="folder of videos by class; the classes are not used")
     parser.add_argument("--teacher", default="i3d-k400", help="checkpoint or name of published weights")
     parser.add_argument(
-        "--answers", type=Path, help="file for the teacher's answers: written, or read instead of asking it"
+        "--answers", type=Path, help="file of the teacher's answers: read if it exists, otherwise written"
     )
     parser.add_argument("--weights", default="", help="ImageNet weights of the student's 2D network")
     parser.add_argument("--backbone", default="mobilenet_v2")
@@ -100,20 +100,26 @@ def answers_of(
     """Return the probabilities that the teacher gives each clip, [clips, classes], and its classes.
 
     Raises:
-        UserError: the file with the answers is about other clips.
+        UserError: the answers in the file are another teacher's, or about other clips.
     """
     names = [str(Path(file).relative_to(root)) for file in files]
     if flags.answers and flags.answers.exists():
         with np.load(flags.answers) as found:
-            if found["clips"].tolist() != names:
-                raise UserError(f"{flags.answers}: the answers are about other clips; give another file")
+            if found["clips"].tolist() != names or found["teacher"].item() != flags.teacher:
+                raise UserError(
+                    f"{flags.answers} has answers of '{found['teacher']}' about {len(found['clips'])} clips, "
+                    "not these; give another file"
+                )
             return torch.from_numpy(found["answers"]), tuple(found["classes"].tolist())
     teacher = checkpoint.load(flags.teacher, device=pick_device())
     found = [classify([views(file, teacher.recipe)], teacher)[0].cpu() for file in files]
     answers = torch.stack(found)
     if flags.answers:
         flags.answers.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(flags.answers, answers=answers.numpy(), clips=names, classes=list(teacher.classes))
+        with flags.answers.open("wb") as file:  # with a path, NumPy would change the suffix
+            np.savez(
+                file, answers=answers.numpy(), clips=names, classes=teacher.classes, teacher=flags.teacher
+            )
     return answers, tuple(teacher.classes)
 
 

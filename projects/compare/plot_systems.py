@@ -2,8 +2,9 @@
 
     python -m projects.compare.plot_systems results/compare_systems.csv
 
-Top-1 comes from rows of projects.compare.run, with the standard deviation over seeds; milliseconds for a clip
-come from projects.compare.speed; GFLOPs are counted as in the paper. The horizontal axes are logarithmic.
+Top-1 comes from rows of projects.compare.run, with the standard deviation over seeds; milliseconds per clip
+(of a batch) come from projects.compare.speed; GFLOPs are counted as in the paper. The horizontal axes are
+logarithmic.
 """
 
 import argparse
@@ -63,7 +64,8 @@ def systems(rows: Sequence[dict[str, str]], speeds: Sequence[dict[str, str]]) ->
     times = timed(speeds, BENCHMARK, "")
     recipe, found = recipe_of(BENCHMARK, ""), []
     for case in cases([OTHERS], recipe):
-        own = [row for row in rows if row["case"] == case.name and not row["made"] and not row["changes"]]
+        key = {"benchmark": BENCHMARK, "case": case.name, "made": "", "changes": ""}
+        own = [row for row in rows if all(row[name] == value for name, value in key.items())]
         if not own or case.name not in times:
             continue
         classes = int(own[0]["classes"])
@@ -86,7 +88,7 @@ def table(found: Sequence[System], conditions: str) -> list[str]:
     out = [
         f"Timed {conditions}.",
         "",
-        "| system | parameters | GFLOPs | ms for a clip | top-1 | seeds |",
+        "| system | parameters | GFLOPs | ms per clip | top-1 | seeds |",
         "|---|---|---|---|---|---|",
     ]
     for system in sorted(found, key=lambda system: -fmean(system.top1)):
@@ -103,7 +105,7 @@ def draw(found: Sequence[System], out: Path) -> None:
     figure = Figure((10, 5.2), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, of, label in zip(
-        panels, ("gflops", "ms"), ("GFLOPs of a clip", "milliseconds for a clip"), strict=True
+        panels, ("gflops", "ms"), ("GFLOPs per clip", "milliseconds per clip"), strict=True
     ):
         for kind, two_d, color in (("2D network with modules", True, OWN), ("3D network", False, OTHER)):
             group = [system for system in found if system.two_d == two_d]

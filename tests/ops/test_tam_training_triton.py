@@ -31,7 +31,7 @@ def make(clips, frames, channels, settings):
     for branch in (tam.G, tam.L):
         torch.nn.init.normal_(branch[1].weight, 1, 0.2)
         torch.nn.init.normal_(branch[1].bias, 0, 0.5)
-    s = 3 + torch.randn(clips * frames, channels, dtype=torch.float64, device=DEVICE)
+    s = 5 + torch.randn(clips * frames, channels, dtype=torch.float64, device=DEVICE)
     weights = torch.randn(2, clips, frames, channels, dtype=torch.float64, device=DEVICE)
     return tam, s, weights
 
@@ -74,4 +74,5 @@ def test_branches_match_modules(case, dtype):
     names = [*NAMES, *(f"d {name}" for name, _ in tam.named_parameters())]
     for name, exact, reference, ours in zip(names, plain(torch.float64), plain(dtype), fused(), strict=True):
         found, allowed = (relative_error(result, exact, norm=2) for result in (ours, reference))
-        assert found <= max(2 * allowed, FLOOR), f"{name}: {found:.1e} > 2 · {allowed:.1e}"
+        # s has a mean of five standard deviations, as after a ReLU, so float32 loses a digit.
+        assert found <= max(2 * allowed, 3 * FLOOR), f"{name}: {found:.1e} > 2 · {allowed:.1e}"

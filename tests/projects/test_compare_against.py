@@ -8,6 +8,7 @@ from projects.compare import against, plot_systems
 
 def row(case, seed, top1, **others):
     values = {"benchmark": "synthetic", "changes": "", "made": "", "case": case, "seed": str(seed)}
+    values |= {"recipe": "1", "videos": "9 + 3", "start": "scratch"}
     shares = {"val_top1": str(top1), "val_action": "0.9", "val_order": "0.8", "classes": "10"}
     return values | shares | {"without_p": "", "without_g": ""} | others
 
@@ -22,7 +23,7 @@ def test_leads_are_marked_if_significant(tmp_path, capsys):
     write_csv(tmp_path / "a.csv", rows)
     against.main([str(tmp_path / "a.csv"), "--case", "tam kernel_prior=shift"])
     text = capsys.readouterr().out
-    assert "**synthetic**\n\nSeeds 0, 1, 2, 3." in text
+    assert "**synthetic, 9 + 3, scratch**\n\nSeeds 0, 1, 2, 3." in text
     first = "| `tam kernel_prior=shift` | 80.5 ± 0.8 | 90.0 ± 0.0 | 80.0 ± 0.0 | 30.0 ± 0.0 | 70.0 ± 0.0 |  |"
     second, third = (line for line in text.splitlines() if line.startswith(("| `tsm`", "| `tam` | 70")))
     assert text.index(first) < text.index(second) < text.index(third)
@@ -30,7 +31,7 @@ def test_leads_are_marked_if_significant(tmp_path, capsys):
     assert "*" not in second
     assert "|  |  | +10.5 ± 1." in third
     assert third.endswith("\\* |")
-    assert "**synthetic camera=0**" in text
+    assert "**synthetic, 9 + 3, scratch, camera=0**" in text
     assert "| `tam` | 90.0 | 90.0 | 80.0 |  |" in text  # one seed: no test
 
 
@@ -39,6 +40,7 @@ def test_leads_are_marked_if_significant(tmp_path, capsys):
     [
         ([row("tam", 0, 0.5)], "no row of 'x'; its cases: tam"),
         ([row("tam", 0, 0.5), row("x", 1, 0.5)], "the cases have no seed in common"),
+        ([row("x", 0, 0.5), row("x", 0, 0.6)], "'x' has two rows of seed 0"),
     ],
 )
 def test_what_cannot_be_compared_gives_one_line(rows, line, tmp_path):

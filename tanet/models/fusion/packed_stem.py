@@ -13,7 +13,7 @@ from tanet.ops.stem_convolution.op import convolve_packed, fits
 def pack_stems(network: nn.Module) -> int:
     """Make convolutions with stride 2 and few input channels pack their pixels, in place.
 
-    The convolutions do so in code compiled by `torch.compile`, on a GPU, under autocast. Names and values of
+    They pack only in code compiled by `torch.compile`, on a GPU, under autocast. Names and values of
     parameters do not change, and outputs stay the same up to rounding.
 
     Returns:
@@ -38,7 +38,7 @@ class PackedConv2d(nn.Conv2d):
     """Conv2d that `pack_stems` has changed."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """Compute the convolution, [N, C, H, W] → [N, O, H / 2, W / 2]."""
+        """Compute the convolution, [N, C, H, W] → [N, O, ⌈H / 2⌉, ⌈W / 2⌉]."""
         return (
             convolve_packed(_half(input), self.weight, self.bias) if _packs(input) else super().forward(input)
         )
@@ -48,7 +48,7 @@ class PackedConv3d(nn.Conv3d):
     """Conv3d that `pack_stems` has changed."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """Compute the convolution, [N, C, T, H, W] → [N, O, T', H / 2, W / 2]."""
+        """Compute the convolution, [N, C, T, H, W] → [N, O, T', ⌈H / 2⌉, ⌈W / 2⌉]."""
         if not _packs(input):
             return super().forward(input)
         return convolve_packed(_half(input), self.weight, self.bias, step=self.stride[0])

@@ -17,8 +17,8 @@ def run_fastest(key: Hashable, ways: dict[str, Callable[[], T]]) -> T:
     """Compute a result on a GPU in the way that is fastest for this key.
 
     The first call with a key times all ways. While a CUDA graph is captured, nothing can be timed, so an
-    unknown key runs the first way. The first way also runs if `torch.backends.cudnn.deterministic` is set,
-    because the ways round differently.
+    unknown key runs the first way. The first way also runs if PyTorch is told to be deterministic, because
+    the ways round differently.
 
     Args:
         key: everything that the time depends on: the operation, the shapes, the data type, the device.
@@ -29,7 +29,8 @@ def run_fastest(key: Hashable, ways: dict[str, Callable[[], T]]) -> T:
     if key not in _fastest:
         cuda = torch.cuda
         measurable = cuda.is_available() and not cuda.is_current_stream_capturing()
-        if len(ways) == 1 or torch.backends.cudnn.deterministic or not measurable:
+        same = torch.backends.cudnn.deterministic or torch.are_deterministic_algorithms_enabled()
+        if len(ways) == 1 or same or not measurable:
             return ways[first]()
         _fastest[key] = _measure(ways)
     return ways[_fastest[key]]()
@@ -75,6 +76,4 @@ def _milliseconds(way: Callable[[], object]) -> float:
 
 def _unavailable(error: Exception) -> bool:
     """Return whether a way cannot run on this GPU. The name is that of Triton's error about shared memory."""
-    if isinstance(error, RuntimeError):
-        return not isinstance(error, torch.OutOfMemoryError)
-    return type(error).__name__ == "OutOfResources"
+    return isinstance(error, RuntimeError) or type(error).__name__ == "OutOfResources"

@@ -18,7 +18,7 @@ from tanet.ops.common.fastest import run_fastest
 
 
 def channels_last(x: torch.Tensor) -> torch.memory_format:
-    """Return the memory format with the channels innermost for maps or weights: channels-last or -last-3d."""
+    """Return channels-last or channels-last-3d, depending on the number of axes."""
     return torch.channels_last if x.ndim == 4 else torch.channels_last_3d
 
 
@@ -63,7 +63,8 @@ def conv_relu(
         return reference(*arguments).contiguous(memory_format=channels_last(x))
     shapes = (x.shape, x.stride(), weight.shape, bias is None, residual is None)
     key = ("conv_relu", x.device, x.dtype, *shapes, *stride, *padding, *dilation, groups)
-    return run_fastest(key, _ways(*arguments))
+    with torch.cuda.device(x.device):
+        return run_fastest(key, _ways(*arguments))
 
 
 @conv_relu.register_fake
@@ -99,7 +100,7 @@ def conv_pair_relu(
     Args:
         x: maps [N, C, H, W] or [N, C, T, H, W], in channels-last or channels-last-3d.
         weight: W, [O, C, 1, 1] or [O, C, 1, 1, 1].
-        z: maps with C' channels that have the size of x after the stride.
+        z: maps with C' channels; the stride reduces them to the size of x.
         weight_z: W', with C' input channels.
         bias: [O], or None.
         stride: stride of the convolution of z.
@@ -120,7 +121,8 @@ def conv_pair_relu(
     if fits_resident(x, z):
         ways["resident weights"] = partial(kernel, resident=True)
     shapes = (x.shape, z.shape, weight.shape[0], bias is None)
-    return run_fastest(("conv_pair_relu", x.device, x.dtype, *shapes, *stride), ways)
+    with torch.cuda.device(x.device):
+        return run_fastest(("conv_pair_relu", x.device, x.dtype, *shapes, *stride), ways)
 
 
 @conv_pair_relu.register_fake

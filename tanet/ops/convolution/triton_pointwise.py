@@ -124,6 +124,7 @@ def pointwise_triton(
         stride: stride of the convolution of z.
         resident: whether to keep the weights; see `fits_resident`. Without z, this must be True.
     """
+    assert resident or (z is not None and residual is None)
     layout, outputs = channels_last(x), weight.shape[0]
     given = [x] + [maps for maps in (z, residual) if maps is not None]
     x, *others = (maps.contiguous(memory_format=layout) for maps in given)

@@ -1,7 +1,7 @@
 """The squeeze of TAM without gradients: s is the mean of act(scale · X + shift) over all positions (eq. 1).
 
 A part is a sum over some of the positions of a map, divided by the number of all positions. The squeeze s is
-the sum of its parts. The parts are added in a fixed order, so results do not change from run to run.
+the sum of its parts, which are added in a fixed order.
 """
 
 import torch

@@ -21,7 +21,7 @@ from tanet.ops.common.triton_tiles import (
 )
 from tanet.ops.pooling.triton_squeeze import squeeze
 
-CONV_PARTS, MANY = 8, 256  # largest number of parts per map in `conv_squeeze`: 8, and 2 for many maps
+CONV_PARTS, MANY = 8, 256  # most parts per map in `conv_squeeze`; MANY: from this many maps on, two parts
 
 
 @triton.jit
@@ -61,8 +61,8 @@ def conv_squeeze(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Compute the output y [N·T, C, H, W] of a 1×1 convolution, and the parts [parts, N·T, C] of y's squeeze.
 
-    One kernel can compute y and the parts, which saves reading y again. But cuDNN's convolution can be faster
-    by more than that. The first call with each shape measures what is faster.
+    One kernel can compute y and the parts, which saves reading y again, but cuDNN can save more. The first
+    call with each shape times all ways.
 
     Args:
         x: input of the convolution [N·T, C', H, W], in channels-last.

@@ -18,7 +18,8 @@ def branches(
     """Compute gate and kernel of TAM with Triton, without gradients.
 
     Args:
-        s: squeeze [N·T, C]. If it is in bfloat16 or float16, the factors of all matrix products are.
+        s: squeeze [N·T, C]. Its data type is that of the matrix products' factors, except in the last layer
+            of the global branch.
         frames: T.
         prior: P [C, K], added to the logits of the kernel, or None.
         g: weights of the global branch: first layer [αT, T]; weight and bias of the BatchNorm; last layer

@@ -1,13 +1,13 @@
 """Backward pass of TAM's branches in training, in two launches; see triton_forward.py for the symbols.
 
-With v the logits of the gate and w those of the kernel,
+v are the logits of the gate, w those of the kernel; dn and dm are the gradients of the BatchNorms' outputs.
 
     dv = dV · V (1 - V)                  dw = Θ (dΘ - Σ Θ dΘ)
     dn = W'ᵀ dv  where h > 0             dm = W2ᵀ dw  where ReLU(BN(z)) > 0
 
-The gradient of a BatchNorm's input needs the sums of dn and of dn · n over all rows, where n is the
-normalised input. So the first launch computes dn, its sums, and all sums of the global branch, in parts. The
-second launch computes the gradients of s and of the weights.
+The gradient of a BatchNorm's input needs two sums over all rows: of the gradient of its output, and of this
+gradient times the normalised input. So the first launch computes dn and its sums, and all sums of the global
+branch, in parts. The second launch computes the gradients of s and of the weights.
 """
 
 import triton
@@ -39,7 +39,7 @@ def _hidden_gradient(
     d_gate, gate, d_gate_clip, u, mean, var, weight, bias, l3, dn, sums, block, tile, R, T, C, HIDDEN, eps,
     kind: tl.constexpr, BM: tl.constexpr, BH: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    """Compute a tile of dn, and its part of the sums of dn · n and of dn."""
+    """Compute a tile of dn, and its part of the sums of dn · û and of dn. û is the normalised u."""
     rs, hs = block * BM + tl.arange(0, BM), tile * BH + tl.arange(0, BH)
     total = tl.zeros([BM, BH], tl.float32)
     for start in range(0, C, BC):
@@ -66,7 +66,7 @@ def _wide_gradient(
     rows, g0, mean, var, weight, bias, g3, kernel, d_kernel, d_kernel_clip, n, cs, ws, T, C, WIDTH, eps,
     kind: tl.constexpr, K: tl.constexpr, BT: tl.constexpr, BC: tl.constexpr, BW: tl.constexpr,
 ):  # fmt: skip
-    """Compute dm, n and ReLU(BN(z)) of one clip, [BW, BC] each, and dw, K times [BC]."""
+    """Compute dm, the normalised z and ReLU(BN(z)) of one clip, [BW, BC] each, and dw, K times [BC]."""
     centre = tl.load(mean + ws, mask=ws < WIDTH, other=0.0)
     rstd = 1.0 / tl.sqrt(tl.load(var + ws, mask=ws < WIDTH, other=1.0) + eps)
     w, b = load_weights(weight, bias, ws, WIDTH)
@@ -100,8 +100,8 @@ def _global_sums(
 ):  # fmt: skip
     """Compute a part of the sums of the global branch.
 
-    In `sums` [parts, …] lie the sums of dw · ReLU(BN(z)) [K, WIDTH], of dm · n and dm [WIDTH each], of dm · s
-    and n · s [WIDTH, T each], and of s [T].
+    `sums` [parts, …] holds the sums of dw · ReLU(BN(z)) [K, WIDTH]; of dm · ẑ and dm [WIDTH each]; of dm · s
+    and ẑ · s [WIDTH, T each]; and of s [T]. ẑ is the normalised z.
     """
     cs, ws, ts = part % tiles_c * BC + tl.arange(0, BC), tl.arange(0, BW), tl.arange(0, BT)
     first = part // tiles_c * per_part
@@ -125,8 +125,9 @@ def _global_sums(
         last_layer, priors = added, added_priors
         slope += tl.sum(dm * normal, 1)
         offset += tl.sum(dm, 1)
-        with_s = product(dm, tl.trans(rows), with_s, s.dtype.element_ty)
-        normal_s = product(normal, tl.trans(rows), normal_s, s.dtype.element_ty)
+        # In float32, because differences of these sums and products of other sums follow.
+        with_s = product(dm, tl.trans(rows), with_s, tl.float32)
+        normal_s = product(normal, tl.trans(rows), normal_s, tl.float32)
         only_s += tl.sum(rows.to(tl.float32), 1)
     to = sums + part * (WIDTH * (K + 2 + 2 * T) + T)
     for k in tl.static_range(K):

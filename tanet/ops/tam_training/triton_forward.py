@@ -4,7 +4,7 @@
     z = W1 s,     Θ = softmax(W2 ReLU(BN(z)) [+ P])   global branch   (eq. 4)
 
 The first launch computes u, and the moments of parts of u and z. The second merges the moments and computes
-the rest. z is computed twice, since it is larger than s.
+the rest. z is recomputed rather than stored, because it is larger than s.
 """
 
 import torch
@@ -25,7 +25,7 @@ from tanet.ops.tam_training.triton_tiles import (
 )
 
 ROWS, HIDDEN_BLOCK, CHANNELS = 64, 32, 64  # frames, hidden channels and channels per program
-PARTS = 64  # about the largest number of parts of the global branch's sums
+PARTS = 64  # about the number of parts of the global branch's sums; more if C / CHANNELS is larger
 LAUNCH = {"num_warps": 4, "num_stages": 2}
 
 

@@ -34,7 +34,7 @@ def _norm_gradient(dn, normal, slope, offset, scale, count):
 
 @triton.jit
 def _local_values(sums, l_parts, mean, var, weight, bias, hs, HIDDEN, eps, BP: tl.constexpr):
-    """Return what `_local_tile` needs for each hidden channel, and the sums of dn · n and of dn."""
+    """Return what `_local_tile` needs for each hidden channel, and the sums of dn · û and of dn."""
     rstd = 1.0 / tl.sqrt(tl.load(var + hs, mask=hs < HIDDEN, other=1.0) + eps)
     w, b = load_weights(weight, bias, hs, HIDDEN)
     slope = summed(sums, l_parts, hs, hs < HIDDEN, 2 * HIDDEN, BP)

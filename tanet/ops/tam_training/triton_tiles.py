@@ -8,7 +8,7 @@ from tanet.ops.common.triton_tiles import activate
 
 @triton.jit
 def product(a, b, total, kind: tl.constexpr):
-    """Return total + a @ b. `kind`, the data type of s, is that of the factors: 16 bits under autocast."""
+    """Return total + a @ b. `kind` is the data type of the factors: that of s, 16 bits under autocast."""
     if kind == tl.float32:
         return tl.dot(a.to(tl.float32), b.to(tl.float32), total, input_precision="tf32x3")
     return tl.dot(a.to(kind), b.to(kind), total)
