@@ -36,7 +36,7 @@ def test_student_approaches_its_teacher_and_starts_a_training(tmp_path, monkeypa
     distil.main(words)
     assert capsys.readouterr().out == told
     make_folders(tmp_path / "others", train=3, val=0)
-    with pytest.raises(SystemExit, match="about 4 clips, not these"):
+    with pytest.raises(SystemExit, match="about 8 clips, not these"):
         distil.main([str(tmp_path / "others" / "train"), *words[1:]])
     least = float(told.partition("targets ")[2].partition(" ")[0])
     losses = [float(line.rpartition(" ")[2]) for line in told.splitlines() if line.startswith("tsm: epoch")]
