@@ -10,8 +10,12 @@ filter        `adaptive_conv` with a gate: read x, write y                      
 op            squeeze and filter: read x twice, write y                             3
 op backward   read dy and x for the sums; read dy again, write dx                   4
 TAM           a whole TAM in evaluation: op and the branches                        3
-TAM backward  backward pass of a compiled TAM in training, with its branches        4
+TAM forward   forward pass of a compiled TAM in training, with its branches         3
+TAM backward  backward pass of the same                                             4
 shift         TSM's shift: read x, write y                                          2
+
+The suffix "fused" means that the branches in training are four kernels (ops/tam_training), and not compiled
+modules.
 
 x has 32 clips of 8 frames, in bfloat16 and channels-last. For the shift, x is the input of a block, which has
 4 times the channels of the x that the other operations read. The bandwidth is measured in the same run, by
@@ -22,13 +26,16 @@ the forward pass alone. The benchmark exits unless the tests of the kernels pass
 
 import argparse
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from unittest.mock import patch
 
 import torch
+from torch import nn
 
 from bench.common import capture, interleaved_on_gpu, percentiles, require_tests
 from tanet import TAM
+from tanet.models.temporal import tam_training
 from tanet.ops import adaptive_conv, backend_for, shift
 
 MAPS = ((64, 56), (128, 28), (256, 14), (512, 7))  # C, side
@@ -41,8 +48,10 @@ WIDER = 4
 RING = 200e6
 TESTS = tuple(
     f"ops/test_{name}_triton.py"
-    for name in ("adaptive_convolution", "convolutions", "tam_inference", "temporal_shift")
+    for name in ("adaptive_convolution", "convolutions", "tam_inference", "tam_training", "temporal_shift")
 )
+BRANCHES = {"": False, ", fused": True}
+"""Suffix of an operation's name → whether TAM's branches in training are fused."""
 Run = Callable[[], object]
 
 
@@ -74,8 +83,9 @@ def measure(channels: int, side: int, *, clips: int, repeats: int) -> list[dict[
     runs["copy"] = lambda: target.copy_(source)
     times = interleaved_on_gpu(runs, repeats=repeats)
     copied = 2 * COPIED / percentiles(times.pop("copy"))["p50"]  # bytes per millisecond
-    steps = zip(times.pop("TAM step"), times.pop("TAM forward"), strict=True)
-    times["TAM backward"] = [step - forward for step, forward in steps]
+    for kind in BRANCHES:
+        steps = zip(times.pop(f"TAM step{kind}"), times[f"TAM forward{kind}"], strict=True)
+        times[f"TAM backward{kind}"] = [step - forward for step, forward in steps]
     size = clips * FRAMES * channels * side * side * torch.bfloat16.itemsize
     counts = {
         "copy of a map": 2,
@@ -83,7 +93,8 @@ def measure(channels: int, side: int, *, clips: int, repeats: int) -> list[dict[
         "op": 3,
         "op backward": 4,
         "TAM": 3,
-        "TAM backward": 4,
+        **{f"TAM forward{kind}": 3 for kind in BRANCHES},
+        **{f"TAM backward{kind}": 4 for kind in BRANCHES},
         "shift": 2,
     }
     rows = []
@@ -122,10 +133,8 @@ def operations(channels: int, side: int, *, clips: int) -> tuple[dict[str, Run],
 
     xs, dys, block_inputs = maps(1), maps(1), maps(WIDER)
     assert backend_for(xs[0]) == "triton"
-    from tanet.ops.tam_inference.squeeze import squeeze  # needs Triton
+    from tanet.ops.pooling.triton_squeeze import squeeze  # needs Triton
 
-    tam = TAM(channels, frames=FRAMES).cuda()
-    trained = torch.compile(tam, fullgraph=True, dynamic=False)
     evaluated = TAM(channels, frames=FRAMES).cuda().bfloat16().eval()
     evaluated.to_kernel_layout()  # VideoNet.optimize does this too
     # As in TAM, channels are contiguous, except in the kernel of the backward pass (`made_by_softmax`).
@@ -134,7 +143,6 @@ def operations(channels: int, side: int, *, clips: int) -> tuple[dict[str, Run],
     made_by_softmax = kernel.contiguous()
     ds = torch.rand(clips * FRAMES, channels, device="cuda")
     leaves = [x.detach().requires_grad_() for x in xs]
-    weights = list(tam.parameters())
     # Keep each output until its set is used again, so that outputs do not share memory that is cached.
     kept: list[object] = [None] * sets
 
@@ -155,11 +163,24 @@ def operations(channels: int, side: int, *, clips: int) -> tuple[dict[str, Run],
         sums = torch.ops.tanet.adaptive_conv_sums(*inputs)
         return sums, torch.ops.tanet.adaptive_conv_dx(*inputs, ds, None, None)
 
-    def step(dy: torch.Tensor, x: torch.Tensor) -> object:
-        y = trained(x)
-        return y, torch.autograd.grad(y, [x, *weights], dy)
+    training: dict[str, Run] = {}
+    for kind, fused in BRANCHES.items():
+        tam = TAM(channels, frames=FRAMES).cuda()
+        trained, weights = torch.compile(tam, fullgraph=True, dynamic=False), list(tam.parameters())
 
-    mixed = partial(torch.autocast, "cuda", torch.bfloat16, cache_enabled=False)
+        def step(
+            dy: torch.Tensor,
+            x: torch.Tensor,
+            *,
+            trained: Callable[..., torch.Tensor] = trained,
+            weights: list[nn.Parameter] = weights,
+        ) -> object:
+            y = trained(x)
+            return y, torch.autograd.grad(y, [x, *weights], dy)
+
+        context = partial(mixed, fused=fused)
+        training[f"TAM forward{kind}"] = each(trained, leaves, context=context)
+        training[f"TAM step{kind}"] = each(step, dys, leaves, context=context)
     return {
         "copy of a map": each(torch.clone, xs),
         "filter": each(lambda x: adaptive_conv(x, kernel, gate=gate), xs),
@@ -168,7 +189,16 @@ def operations(channels: int, side: int, *, clips: int) -> tuple[dict[str, Run],
         ),
         "op backward": each(op_backward, dys, xs),
         "TAM": each(evaluated, xs, context=torch.no_grad),
-        "TAM forward": each(trained, leaves, context=mixed),
-        "TAM step": each(step, dys, leaves, context=mixed),
+        **training,
         "shift": each(lambda x: shift(x, frames=FRAMES, part=x.shape[1] // 8), block_inputs),
     }, sets
+
+
+@contextmanager
+def mixed(*, fused: bool) -> Iterator[None]:
+    """Run TAM in training under autocast, with fused branches or without them."""
+    with (
+        patch.object(tam_training, "ENABLED", fused),
+        torch.autocast("cuda", torch.bfloat16, cache_enabled=False),
+    ):
+        yield
