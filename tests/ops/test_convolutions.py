@@ -7,21 +7,22 @@ from torch.nn import functional as F
 from tanet.ops.convolution.op import conv_pair_relu, conv_relu
 from tanet.ops.depthwise_convolution.op import depthwise_conv
 from tanet.ops.stem_convolution import op as stem
+from tanet.ops.stem_convolution import packing
 
 STEMS = [(3, (1, 7, 7), 1), (3, (1, 3, 3), 1), (2, (1, 5, 5), 1), (3, (5, 7, 7), 1), (1, (3, 7, 7), 2)]
 
 
 @pytest.mark.parametrize(("channels", "kernel", "step"), STEMS)
 @pytest.mark.parametrize("size", [(8, 12), (9, 7)])
-def test_packed_pictures_give_the_strided_convolution(channels, kernel, step, size):
+def test_packed_images_give_the_strided_convolution(channels, kernel, step, size):
     x = torch.randn(2, channels, 4, *size, dtype=torch.float64)
     weight, bias = torch.randn(6, channels, *kernel, dtype=torch.float64), torch.randn(6, dtype=torch.float64)
     padding = [side // 2 for side in kernel]
-    assert stem.fits(weight, [step, 2, 2], padding, 1)
+    assert packing.fits(weight, [step, 2, 2], padding, 1)
     expected = F.conv3d(x, weight, bias, (step, 2, 2), padding)
-    found = stem.stem_conv(x, stem.pack_weight(weight), bias, kernel[1], step, False, False)
+    found = stem.stem_conv(x, packing.pack_weight(weight), bias, kernel[1], step, False, False)
     torch.testing.assert_close(found, expected)
-    found = stem.stem_conv(x, stem.pack_weight(weight), bias, kernel[1], step, True, True)
+    found = stem.stem_conv(x, packing.pack_weight(weight), bias, kernel[1], step, True, True)
     pooled = F.max_pool3d(expected.relu(), (1, 3, 3), (1, 2, 2), (0, 1, 1))
     torch.testing.assert_close(found, pooled)
 
@@ -31,7 +32,7 @@ def test_operators_agree_with_their_fake_versions():
     weight, bias = torch.randn(4, 1, 3, 3, 3), torch.randn(4)
     dense = torch.randn(8, 4, 3, 3, 3).contiguous(memory_format=torch.channels_last_3d)
     maps = torch.randn(2, 8, 6, 5, 7).contiguous(memory_format=torch.channels_last_3d)
-    stem_weight = stem.pack_weight(torch.randn(5, 3, 7, 7))
+    stem_weight = packing.pack_weight(torch.randn(5, 3, 7, 7))
     for operator, arguments in (
         (depthwise_conv, (x, weight, bias, [1, 2, 2], True)),
         (depthwise_conv, (x, weight, None, [2, 1, 1], False)),

@@ -14,10 +14,10 @@ from tanet.ops.convolution import op as convolution  # noqa: E402
 from tanet.ops.convolution.triton_epilogue import add_relu_  # noqa: E402
 from tanet.ops.convolution.triton_pointwise import pointwise_triton  # noqa: E402
 from tanet.ops.depthwise_convolution.triton_kernel import depthwise_conv_triton  # noqa: E402
-from tanet.ops.stem_convolution import op as stem  # noqa: E402
+from tanet.ops.stem_convolution import packing  # noqa: E402
 from tanet.ops.stem_convolution import triton_kernels as stem_kernels  # noqa: E402
 
-STEMS = [  # channels, outputs, window, stride along time, frames, picture
+STEMS = [  # channels, outputs, window, stride along time, frames, image
     (3, 64, (1, 7, 7), 1, 1, (12, 10)),
     (3, 24, (1, 7, 7), 1, 2, (19, 45)),
     (3, 24, (1, 3, 3), 1, 2, (9, 7)),
@@ -50,7 +50,7 @@ def compare(plain, fused, *tensors, dtype, name):
 @pytest.mark.parametrize("dtype", PRECISIONS)
 @pytest.mark.parametrize(("channels", "outputs", "kernel", "step", "frames", "size"), STEMS)
 @pytest.mark.parametrize("pool", [False, True])
-def test_strided_convolution_of_pictures(
+def test_strided_convolution_of_images(
     channels, outputs, kernel, step, frames, size, pool, dtype, monkeypatch
 ):
     if dtype == torch.float32 or (pool and kernel[0] > 1):
@@ -67,7 +67,7 @@ def test_strided_convolution_of_pictures(
 
     def fused(x, weight, bias):
         options = {"size": kernel[1], "step": step, "relu": True, "pool": pool}
-        return stem_kernels.stem_conv_triton(x, stem.pack_weight(weight), bias, **options)
+        return stem_kernels.stem_conv_triton(x, packing.pack_weight(weight), bias, **options)
 
     compare(plain, fused, x, weight, bias, dtype=dtype, name="y")
 

@@ -3,7 +3,7 @@
     ReLU(conv(x) + b)                                          → conv_relu (ops/convolution)
     ReLU(conv(x) + b + r)                                      → conv_relu; r: residual
     ReLU(conv(x) + b + conv'(z) + b')                          → conv_pair_relu, for 1×1 convolutions
-    conv of pictures, stride 2 [→ ReLU [→ max pooling]]        → stem_conv (ops/stem_convolution)
+    conv of images, stride 2 [→ ReLU [→ max pooling]]        → stem_conv (ops/stem_convolution)
     depthwise 3D conv [→ ReLU]                                 → depthwise_conv (ops/depthwise_convolution)
 
 The rules rewrite the graph that `torch.compile` traces. It lists operations in call order, including those of
@@ -18,9 +18,11 @@ import torch
 from torch.fx import Graph, GraphModule, Node
 from torch.nn import functional as F
 
-from tanet.ops.convolution.op import channels_last
+from tanet.ops.common.memory_format import channels_last
+from tanet.ops.convolution import op as convolution  # noqa: F401 (defines the operators)
 from tanet.ops.depthwise_convolution import op as depthwise
-from tanet.ops.stem_convolution import op as stem
+from tanet.ops.stem_convolution import op as stem  # noqa: F401 (defines the operator)
+from tanet.ops.stem_convolution import packing
 
 CONVOLUTIONS = (torch.conv2d, torch.conv3d)
 IN_PLACE = (operator.iadd, operator.isub, operator.imul, operator.setitem, torch.relu_)
@@ -132,8 +134,8 @@ def _single_operator(graph: Graph, node: Node) -> _Made | None:
         return None
     weight, flat = _value(conv.weight), _value(conv.weight).ndim == 4
     with graph.inserting_before(node):
-        if _conv(node) is not None and stem.fits(weight, conv.stride, conv.padding, conv.groups):
-            packed = graph.call_function(stem.pack_weight, (conv.weight,))
+        if _conv(node) is not None and packing.fits(weight, conv.stride, conv.padding, conv.groups):
+            packed = graph.call_function(packing.pack_weight, (conv.weight,))
             x = graph.call_method("unsqueeze", (conv.x, 2)) if flat else conv.x
             step, size = 1 if flat else conv.stride[0], weight.shape[-1]
             arguments = (x, packed, conv.bias, size, step, False, False)

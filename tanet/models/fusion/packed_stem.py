@@ -7,7 +7,8 @@ many channels; see ops/stem_convolution/op.py. The compiler fuses the packing wi
 import torch
 from torch import nn
 
-from tanet.ops.stem_convolution.op import convolve_packed, fits
+from tanet.ops.stem_convolution.op import convolve_packed
+from tanet.ops.stem_convolution.packing import fits
 
 
 def pack_stems(network: nn.Module) -> int:
@@ -58,7 +59,7 @@ PACKED: dict[type[nn.Module], type[nn.Module]] = {nn.Conv2d: PackedConv2d, nn.Co
 
 
 def _packs(x: torch.Tensor) -> bool:
-    """Return whether to pack. In eager mode, the passes over the pictures would cost more than they gain."""
+    """Return whether to pack. In eager mode, the passes over the images would cost more than they gain."""
     return x.is_cuda and torch.is_autocast_enabled("cuda") and torch.compiler.is_compiling()
 
 

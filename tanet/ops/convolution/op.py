@@ -15,11 +15,7 @@ import torch
 from torch.nn import functional as F
 
 from tanet.ops.common.fastest import run_fastest
-
-
-def channels_last(x: torch.Tensor) -> torch.memory_format:
-    """Return channels-last or channels-last-3d, depending on the number of axes."""
-    return torch.channels_last if x.ndim == 4 else torch.channels_last_3d
+from tanet.ops.common.memory_format import channels_last
 
 
 def reference(

@@ -15,6 +15,7 @@ import torch
 import triton
 import triton.language as tl
 
+from tanet.ops.common.memory_format import channels_last
 from tanet.ops.common.triton_tiles import (
     activate,
     device_of,
@@ -22,7 +23,6 @@ from tanet.ops.common.triton_tiles import (
     or_placeholder,
     padded_power_of_two,
 )
-from tanet.ops.convolution.op import channels_last
 
 SHARED = 227 * 1024  # bytes of shared memory of a multiprocessor (Hopper)
 RESIDENT = 256  # largest number of input channels of `_resident_kernel`

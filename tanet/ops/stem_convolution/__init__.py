@@ -1,1 +1,1 @@
-"""Strided convolution of pictures with few channels, for inference on a GPU."""
+"""Strided convolution of images with few channels, for inference on a GPU."""

@@ -1,4 +1,4 @@
-"""The strided convolution of op.py in two launches: one packs the pictures, one multiplies.
+"""The strided convolution of op.py in two launches: one packs the images, one multiplies.
 
 For windows of one frame, each program of the second kernel walks down the rows of packed pixels. It loads a
 row once and adds its products to all output rows that need them. These sums stay in registers, where max
@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 
 from tanet.ops.common.triton_tiles import activate, device_of, or_placeholder, padded_power_of_two
-from tanet.ops.stem_convolution.op import output_shape, packed_channels
+from tanet.ops.stem_convolution.packing import output_shape, packed_channels
 
 PIXELS = 128  # packed pixels that one program writes
 COLUMNS, CHANNELS = 64, 64  # columns and channels of the convolution's outputs per program
@@ -25,7 +25,7 @@ def _pack_kernel(
     x, packed, x_n, x_c, x_t, x_h, x_w, T, H, W, HP, WP, tiles,
     BEFORE: tl.constexpr, C: tl.constexpr, PACK: tl.constexpr, BP: tl.constexpr,
 ):  # fmt: skip
-    """Write BP pixels of one packed picture [HP, WP, PACK]."""
+    """Write BP pixels of one packed image [HP, WP, PACK]."""
     image = (tl.program_id(0) // tiles).to(tl.int64)
     ps = tl.program_id(0) % tiles * BP + tl.arange(0, BP)
     js = tl.arange(0, PACK)
