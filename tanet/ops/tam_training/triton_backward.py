@@ -22,7 +22,7 @@ from tanet.ops.tam_training.triton_tiles import (
     wide_rows,
 )
 
-SUMMED = 16  # parts that are loaded together
+SUMMED = 4096  # numbers that a program loads together to add up parts of a sum
 
 
 @triton.jit

@@ -68,8 +68,8 @@ def _squeeze_gradient(
         WIDTH, g_eps, kind, K, BT, BC, BW,
     )  # fmt: skip
     part = WIDTH * (K + 2 + 2 * T) + T
-    slope = summed(g_sums + K * WIDTH, g_parts, ws, ws < WIDTH, part, BP)
-    offset = summed(g_sums + (K + 1) * WIDTH, g_parts, ws, ws < WIDTH, part, BP)
+    slope = summed(g_sums + K * WIDTH, g_parts, ws, ws < WIDTH, part, 4 * BP)
+    offset = summed(g_sums + (K + 1) * WIDTH, g_parts, ws, ws < WIDTH, part, 4 * BP)
     w, _b = load_weights(g_weight, g_bias, ws, WIDTH)
     scale = w / tl.sqrt(tl.load(g_var + ws, mask=ws < WIDTH, other=1.0) + g_eps)
     count = tl.cast(N, tl.float32) * C
@@ -133,28 +133,30 @@ def _local_weights(
 
 @triton.jit
 def _global_weights(
-    sums, parts, var, weight, bias, d_g0, d_weight, d_bias, d_g3, N, T, C, WIDTH, eps,
+    sums, parts, var, weight, d_g0, d_weight, d_bias, d_g3, N, T, C, WIDTH, eps,
     K: tl.constexpr, BT: tl.constexpr, BW: tl.constexpr, BP: tl.constexpr,
 ):  # fmt: skip
     """Compute the gradients of the global branch's weights from the sums of `_global_sums`."""
     ws, part = tl.arange(0, BW), WIDTH * (K + 2 + 2 * T) + T
-    slope = summed(sums + K * WIDTH, parts, ws, ws < WIDTH, part, BP)
-    offset = summed(sums + (K + 1) * WIDTH, parts, ws, ws < WIDTH, part, BP)
-    tl.store(d_weight + ws, slope, mask=ws < WIDTH)
-    tl.store(d_bias + ws, offset, mask=ws < WIDTH)
+    tl.store(d_weight + ws, summed(sums + K * WIDTH, parts, ws, ws < WIDTH, part, BP), mask=ws < WIDTH)
+    offsets = summed(sums + (K + 1) * WIDTH, parts, ws, ws < WIDTH, part, BP)
+    tl.store(d_bias + ws, offsets, mask=ws < WIDTH)
     for k in tl.static_range(K):
         total = summed(sums + k * WIDTH, parts, ws, ws < WIDTH, part, BP)
         tl.store(d_g3 + k * WIDTH + ws, total, mask=ws < WIDTH)
-    w, _b = load_weights(weight, bias, ws, WIDTH)
-    scale = w / tl.sqrt(tl.load(var + ws, mask=ws < WIDTH, other=1.0) + eps)
-    count = tl.cast(N, tl.float32) * C
-    for t in range(0, T):
-        at = ws * T + t
-        with_s = summed(sums + (K + 2) * WIDTH, parts, at, ws < WIDTH, part, BP)
-        normal_s = summed(sums + (K + 2 + T) * WIDTH, parts, at, ws < WIDTH, part, BP)
-        only_s = summed(sums + (K + 2 + 2 * T) * WIDTH, parts, ws * 0 + t, ws < WIDTH, part, BP)
-        d = scale * (with_s - (offset * only_s + slope * normal_s) / count)
-        tl.store(d_g0 + at, d, mask=ws < WIDTH)
+    # One row of BW · BT numbers, because sums over parts that are loaded one after the other would be slow.
+    flat = tl.arange(0, BW * BT)
+    w, t = flat // BT, flat % BT
+    inside, at = (w < WIDTH) & (t < T), w * T + t
+    slope = summed(sums + K * WIDTH, parts, w, inside, part, BP)
+    offset = summed(sums + (K + 1) * WIDTH, parts, w, inside, part, BP)
+    with_s = summed(sums + (K + 2) * WIDTH, parts, at, inside, part, BP)
+    normal_s = summed(sums + (K + 2 + T) * WIDTH, parts, at, inside, part, BP)
+    only_s = summed(sums + (K + 2 + 2 * T) * WIDTH, parts, t, inside, part, BP)
+    scale = tl.load(weight + w, mask=inside, other=0.0).to(tl.float32)
+    scale = scale / tl.sqrt(tl.load(var + w, mask=inside, other=1.0) + eps)
+    d = scale * (with_s - (offset * only_s + slope * normal_s) / (tl.cast(N, tl.float32) * C))
+    tl.store(d_g0 + at, d, mask=inside)
 
 
 @triton.jit
@@ -170,7 +172,7 @@ def _gradients_kernel(
     pid, weights = tl.program_id(0), tiles_h * tiles_c
     if pid == 0:
         _global_weights(
-            g_sums, g_parts, g_var, g_weight, g_bias, d_g0, d_g_weight, d_g_bias, d_g3, N, T, C, WIDTH, g_eps,
+            g_sums, g_parts, g_var, g_weight, d_g0, d_g_weight, d_g_bias, d_g3, N, T, C, WIDTH, g_eps,
             K, BT, BW, BP,
         )  # fmt: skip
     elif pid <= weights:
@@ -228,6 +230,6 @@ def branches_gradients_triton(
         _gradients_kernel[(1 + tiles_h * tiles_c + clips * tiles_c,)](
             *maps, dn, *strides, l[0], *local, l_sums, *wide, g_sums, ds, *d_l, *d_g,
             *sizes, rows, parts, tiles_h, tiles_c, l_eps, g_eps,
-            LK=l[0].shape[2], K=taps, **block, BP=SUMMED, num_warps=8, num_stages=2,
+            LK=l[0].shape[2], K=taps, **block, BP=max(1, SUMMED // (block["BW"] * block["BT"])), num_warps=8, num_stages=2,
         )  # fmt: skip
     return (ds, d_prior.sum(0), *d_g, *d_l)
