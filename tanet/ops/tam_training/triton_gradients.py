@@ -230,6 +230,7 @@ def branches_gradients_triton(
         _gradients_kernel[(1 + tiles_h * tiles_c + clips * tiles_c,)](
             *maps, dn, *strides, l[0], *local, l_sums, *wide, g_sums, ds, *d_l, *d_g,
             *sizes, rows, parts, tiles_h, tiles_c, l_eps, g_eps,
-            LK=l[0].shape[2], K=taps, **block, BP=max(1, SUMMED // (block["BW"] * block["BT"])), num_warps=8, num_stages=2,
+            LK=l[0].shape[2], K=taps, **block, BP=max(1, SUMMED // (block["BW"] * block["BT"])),
+            num_warps=8, num_stages=2,
         )  # fmt: skip
     return (ds, d_prior.sum(0), *d_g, *d_l)
