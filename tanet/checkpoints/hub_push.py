@@ -18,7 +18,7 @@ from tanet.checkpoints.checkpoint import Checkpoint, Header
 from tanet.checkpoints.hub import LOGIN, WEIGHTS, HubSource, client, client_errors, find_source, is_hub
 from tanet.checkpoints.model_card import About, check_licence, config, model_card
 from tanet.checkpoints.pretrained.entries import DATA_NAMES, read_index
-from tanet.checkpoints.weights import file_of
+from tanet.checkpoints.sources import file_of
 from tanet.errors import UserError
 from tanet.recipes.fields import rule_of
 from tanet.runtime.events import Note, OnEvent, ignore

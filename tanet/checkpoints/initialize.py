@@ -14,6 +14,7 @@ from tanet.checkpoints.convert.file_configs import shift_div_in_config
 from tanet.checkpoints.convert.recognise import recognise_backbone
 from tanet.checkpoints.part_starts import from_part, is_part
 from tanet.checkpoints.resize_frames import other_frames, resize_frames
+from tanet.checkpoints.sources import file_of
 from tanet.checkpoints.weights import is_tanets, read_weights, state_dict_diff
 from tanet.errors import UserError
 from tanet.models.input_channels import for_input_channels
@@ -114,10 +115,10 @@ def _read_start(path: str | Path, model: NetworkSettings) -> tuple[Header, State
 
     A file of another project may not show the `shift_div` of a TSM. The value in `model` is then assumed.
     """
-    file = read_weights(path)
+    file = read_weights(file_of(path))
     if is_tanets(file.beside):
         return read_header(path), file.state, []
-    source = convert.read(path)
+    source = convert.read(file_of(path))
     checkpoint, notes = source.checkpoint, list(source.assumed)
     recipe, network = checkpoint.recipe, checkpoint.network
     trained = recipe.model
@@ -237,12 +238,12 @@ def read_trained(path: str | Path) -> Header | str:
     Raises:
         UserError: the file cannot be read, or its network is unknown.
     """
-    file = read_weights(path)
+    file = read_weights(file_of(path))
     if is_tanets(file.beside):
         return read_header(path)
     if backbone := recognise_backbone(file.state):
         return backbone
-    checkpoint = convert.read(path).checkpoint
+    checkpoint = convert.read(file_of(path)).checkpoint
     return Header(checkpoint.recipe, checkpoint.network.input_spec, checkpoint.classes, checkpoint.info)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tanet.checkpoints.checkpoint import Checkpoint
+from tanet.checkpoints.checkpoint_file import Checkpoint
 from tanet.checkpoints.pretrained.entries import read_index
 from tanet.errors import UserError
 from tanet.recipes import recipe as recipes

@@ -9,7 +9,9 @@ import re
 from pathlib import Path
 
 from tanet.checkpoints.hub import hub_path, is_hub
+from tanet.checkpoints.pretrained import fetch
 from tanet.checkpoints.pretrained.entries import find_entry, read_index
+from tanet.checkpoints.weights import plain_file
 from tanet.errors import UserError
 from tanet.runtime.events import OnEvent, ignore
 
@@ -30,10 +32,18 @@ def resolve(source: str | Path, *, on_event: OnEvent = ignore) -> Path:
         return hub_path(source, on_event=on_event)
     name = str(source)
     if name in read_index():
-        from tanet.checkpoints.pretrained.fetch import fetch  # converts, with modules that import this one
-
-        return fetch(find_entry(name), on_event=on_event)
+        return fetch.fetch(find_entry(name), on_event=on_event)
     raise UserError(f"{name}: no such file{_hint(name)}")
+
+
+def file_of(source: str | Path, *, on_event: OnEvent = ignore) -> Path:
+    """Return the path of a file, of the best checkpoint in a training's folder, or of fetched weights.
+
+    Raises:
+        UserError: there is no such file, the file is empty, the folder has no best checkpoint, or the weights
+            cannot be fetched.
+    """
+    return plain_file(resolve(source, on_event=on_event))
 
 
 def is_pretrained(source: str | Path) -> bool:

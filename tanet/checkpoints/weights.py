@@ -21,9 +21,7 @@ from tanet.checkpoints.inert_pickle import (
     load_inert,
     weights_of_module,
 )
-from tanet.checkpoints.sources import resolve
 from tanet.errors import UserError, abbreviate
-from tanet.runtime.events import OnEvent, ignore
 
 # Keys under which people store a state dict, the likeliest first.
 STATE_KEYS = (
@@ -54,22 +52,20 @@ class WeightsFile:
     """Notes for the user on parts of the file that were not loaded, one line per reason."""
 
 
-def file_of(path: str | Path, *, on_event: OnEvent = ignore) -> Path:
-    """Return the path of a file, of the best checkpoint in a training's folder, or of fetched weights.
-
-    Args:
-        path: a path, a name of published weights, or an address of the hub (sources.py).
+def plain_file(path: str | Path) -> Path:
+    """Return the path of a file, or of the best checkpoint in a training's folder.
 
     Raises:
-        UserError: there is no such file, the file is empty, the folder has no best checkpoint, or the weights
-            cannot be fetched.
+        UserError: there is no such file, the file is empty, or the folder has no best checkpoint.
     """
-    path = resolve(path, on_event=on_event)
+    path = Path(path)
     if path.is_dir():
         best = path / "best.safetensors"
         if not best.is_file():
             raise UserError(f"{path}: a folder; name a file in it (a training's folder has best.safetensors)")
         return best
+    if not path.exists():
+        raise UserError(f"{path}: no such file")
     if not path.stat().st_size:
         raise UserError(f"{path}: the file is empty; download or copy it again")
     return path
@@ -85,7 +81,7 @@ def read_weights(path: str | Path) -> WeightsFile:
     Raises:
         UserError: the file does not exist, is damaged, holds no weights, or asks to run commands.
     """
-    path = file_of(path)
+    path = plain_file(path)
     if format_of(path):
         raise UserError(f"{path}: an exported network; name the checkpoint it was made from")
     skipped: tuple[str, ...] = ()

@@ -22,7 +22,7 @@ from tyro.constructors import (
 
 from tanet.checkpoints import checkpoint as checkpoints
 from tanet.checkpoints.checkpoint import Checkpoint
-from tanet.checkpoints.weights import file_of
+from tanet.checkpoints.sources import file_of
 from tanet.cli.console import DownloadScreen, err, say, warn
 from tanet.data.annotations import listed_videos
 from tanet.data.find_videos import VIDEO_SUFFIXES, find_videos

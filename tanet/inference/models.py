@@ -17,7 +17,7 @@ import torch
 
 from tanet.checkpoints import checkpoint as checkpoints
 from tanet.checkpoints.checkpoint import Checkpoint
-from tanet.checkpoints.weights import file_of
+from tanet.checkpoints.sources import file_of
 from tanet.errors import UserError
 from tanet.evaluation.ensemble import check_weights, same_classes
 from tanet.recipes.recipe import Eval

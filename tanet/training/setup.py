@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tanet.checkpoints.image_weights import load_image_weights
 from tanet.checkpoints.initialize import load_initial_weights
-from tanet.checkpoints.sources import resolve
+from tanet.checkpoints.sources import file_of
 from tanet.data.annotations import read_split
 from tanet.data.class_folders import one_class
 from tanet.data.dataset import EpochSampler, TrainClips
@@ -160,9 +160,9 @@ def build_network(
     model = recipe.model
     network = build(model, classes=len(classes), input_spec=spec_of(recipe))
     if not resumed and (source := model.weights or model.init):
-        resolve(source, on_event=context.on_event)  # downloads published weights
-    if model.weights and not resumed:
-        load_image_weights(network, model.weights, model=model)
+        path = file_of(source, on_event=context.on_event)  # downloads published weights
+        if model.weights:
+            load_image_weights(network, path, model=model)
     if model.init and not resumed:
         interpolate = model.init_frames == "interpolate"
         for line in load_initial_weights(

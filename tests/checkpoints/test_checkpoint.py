@@ -22,6 +22,7 @@ from tanet.checkpoints.weights import read_weights
 from tanet.models.backbones2d import BACKBONES
 from tanet.models.factory import build
 from tanet.recipes.recipe import Network2D
+from tanet.runtime.files import write_atomically
 from tests.support.tiny_videos import TINY
 
 
@@ -57,7 +58,7 @@ def test_folder_sync_error_is_ignored_only_if_unsupported(tmp_path, monkeypatch,
 
     monkeypatch.setattr("os.fsync", fsync)
     with pytest.raises(OSError, match=r"a\.txt") if matters else contextlib.nullcontext():
-        checkpoint.write_atomically(tmp_path / "a.txt", b"whole")
+        write_atomically(tmp_path / "a.txt", b"whole")
     assert (tmp_path / "a.txt").read_bytes() == b"whole"
 
 
@@ -147,7 +148,7 @@ def test_failed_write_keeps_old_file(saved_checkpoint, monkeypatch):
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        checkpoint.write_atomically(path, b"new")
+        write_atomically(path, b"new")
     assert path.read_bytes() == before
     assert len(list(path.parent.iterdir())) == 1
 

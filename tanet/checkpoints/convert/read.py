@@ -8,8 +8,7 @@ from typing import Any, Literal
 
 import torch
 
-from tanet.checkpoints import checkpoint as checkpoints
-from tanet.checkpoints.checkpoint import Checkpoint
+from tanet.checkpoints.checkpoint_file import Checkpoint, load_file
 from tanet.checkpoints.convert.file_configs import read_config, shift_div_in_config
 from tanet.checkpoints.convert.origins import find_not_yet
 from tanet.checkpoints.convert.read_arguments import check_given, check_name
@@ -18,7 +17,7 @@ from tanet.checkpoints.convert.recognise import RecognisedNetwork, input_spec_2d
 from tanet.checkpoints.convert.recognise3d import Recognised3D, recognise3d
 from tanet.checkpoints.convert.structure2d import Temporal
 from tanet.checkpoints.resize_frames import check_frames_can_change, depends_on_frames, resize_frames
-from tanet.checkpoints.weights import WeightsFile, check_values, file_of, is_tanets, read_weights
+from tanet.checkpoints.weights import WeightsFile, check_values, is_tanets, plain_file, read_weights
 from tanet.data.frame_sampling import Style
 from tanet.errors import UserError, with_article
 from tanet.models.factory import build
@@ -62,7 +61,7 @@ def read(
     torchvision, PySlowFast (Caffe2 files, too), pytorchvideo, pytorch-i3d and others (docs/convert.md).
 
     Args:
-        path: the file; or a name of published weights or an address of the hub, as `tanet.load` takes.
+        path: the file, or the folder of a training.
         temporal: temporal module of another project's network if the file does not show it: the weights of
             `tam` and `tanet-r` have the same names and shapes, and a TSM with BN-Inception looks like a TSN.
         frames: number of frames per clip, T. None takes T from the file. If the file does not show T (TSM
@@ -94,11 +93,11 @@ def read(
     if frames is not None and frames < 1:
         raise UserError(f"frames must be positive, not {frames}")
     check_name(network)
-    path = file_of(path)
+    path = plain_file(path)
     file = read_weights(path)
     own = is_tanets(file.beside)
     if own:
-        source = ConvertedCheckpoint("checkpoint of tanet", checkpoints.load(path), ())
+        source = ConvertedCheckpoint("checkpoint of tanet", load_file(path), ())
         check_values(path, file.state)
     else:
         source = _read_3d(path, file, network=network, normalisation=normalisation) or _read_2d(

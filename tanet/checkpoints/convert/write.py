@@ -9,8 +9,7 @@ from typing import Literal
 
 import torch
 
-from tanet.checkpoints import checkpoint as checkpoints
-from tanet.checkpoints.checkpoint import Checkpoint
+from tanet.checkpoints.checkpoint_file import Checkpoint, save
 from tanet.checkpoints.convert.write2d import notes_for_2d, to_mmaction2, to_official
 from tanet.checkpoints.convert.write3d import CODEBASES, file_for, notes_for, writable
 from tanet.errors import UserError
@@ -34,7 +33,7 @@ def write(path: str | Path, checkpoint: Checkpoint, *, to: Target) -> tuple[str,
     path = Path(path)
     check_name(path, to=to)
     if to == "tanet":
-        checkpoints.save(path, checkpoint)
+        save(path, checkpoint)
         return ()
     content = io.BytesIO()
     model = checkpoint.recipe.model

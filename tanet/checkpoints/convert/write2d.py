@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import torch
 
-from tanet.checkpoints.checkpoint import Checkpoint
+from tanet.checkpoints.checkpoint_file import Checkpoint
 from tanet.checkpoints.convert.layouts2d import packed
 from tanet.checkpoints.convert.names2d import (
     MMACTION2,

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import torch
 
-from tanet.checkpoints.checkpoint import Checkpoint
+from tanet.checkpoints.checkpoint_file import Checkpoint
 from tanet.checkpoints.convert.layouts import to_their_layout
 from tanet.checkpoints.convert.names3d import TABLES, swapped, translated
 from tanet.checkpoints.convert.origins import ORIGINS

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import safetensors.torch
 
-from tanet.checkpoints import checkpoint as checkpoints
+from tanet.checkpoints import checkpoint_file as checkpoints
 from tanet.checkpoints.convert.names2d import to_torchvision
 from tanet.checkpoints.convert.read import read
 from tanet.checkpoints.image_weights import load_backbone_weights
