@@ -14,6 +14,7 @@ from tanet.data.listed_video import ListedVideo
 from tanet.data.shards.format import index_path, read_index
 from tanet.errors import UserError, abbreviate
 from tanet.runtime.files import text_bytes
+from tanet.runtime.folder_lock import NAME
 
 SET_NAMES = {
     "train": ("train", "training"),
@@ -81,9 +82,13 @@ def videos_by_class(folder: Path) -> tuple[list[ListedVideo], list[str]]:
         return videos, []
     videos: list[ListedVideo] = []
     total = FoundVideos()
+    notes: list[str] = []
     class_folders = [entry for entry in visible_entries(folder) if entry.is_dir()]
     for class_folder in class_folders:
         found = search_videos(class_folder, above=folder)
+        if not found.videos and _holds_runs(class_folder):
+            notes.append(f"{class_folder}: left out, because it holds trainings and no videos")
+            continue
         if not found.videos:
             left_out = f" ({'; '.join(found.notes(class_folder))})" if found.left_out else ""
             raise UserError(
@@ -94,7 +99,12 @@ def videos_by_class(folder: Path) -> tuple[list[ListedVideo], list[str]]:
         total.loops += found.loops
     if not videos:
         raise UserError(_no_classes(folder))
-    return videos, total.notes(folder)
+    return videos, notes + total.notes(folder)
+
+
+def _holds_runs(folder: Path) -> bool:
+    """Return whether a folder contains the folder of a training, for example runs/ of `tanet train`."""
+    return any(next(folder.rglob(name), None) for name in ("recipe.json", NAME))
 
 
 def _no_classes(folder: Path) -> str:

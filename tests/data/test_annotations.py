@@ -62,6 +62,17 @@ def test_single_folder_is_split_per_class_by_seed_with_warning(tmp_path):
     assert len(before - after) <= 1  # an added video moves at most one video between the splits
 
 
+@pytest.mark.parametrize("file", ["runs/finetune/recipe.json", "runs/finetune/.lock"])
+def test_trainings_beside_the_classes_are_no_class(file, tmp_path):
+    """`tanet train` creates runs/ in the current folder, which may be the folder of the videos."""
+    touch(
+        tmp_path, "jump/a.mp4", "jump/b.mp4", "run/a.mp4", "run/b.mp4", file, "runs/finetune/best.safetensors"
+    )
+    split = read_split(Data(root=str(tmp_path)))
+    assert split.classes == ("jump", "run")
+    assert any("runs: left out, because it holds trainings" in note for note in split.warnings)
+
+
 def test_lists_are_read(tmp_path):
     touch(tmp_path, "a b.mp4", "c.mp4", "d.mp4")
     (tmp_path / "train.txt").write_text("a b.mp4 1\nc.mp4 12 0\n\n")
