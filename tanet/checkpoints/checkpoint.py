@@ -21,6 +21,7 @@ from tanet.checkpoints.checkpoint_file import (
     save,
 )
 from tanet.checkpoints.convert.recognise import recognise_backbone
+from tanet.checkpoints.exported.network import ExportedNetwork
 from tanet.checkpoints.file_kinds import kind_of_file
 from tanet.checkpoints.sources import file_of
 from tanet.checkpoints.weights import read_weights
@@ -57,7 +58,8 @@ def load(path: str | Path, *, device: str | torch.device = "cpu", on_event: OnEv
             the message names the file and the cause.
     """
     checkpoint = _read(load_file, file_of(path, on_event=on_event))
-    checkpoint.network.to(device)
+    if not isinstance(checkpoint.network, ExportedNetwork):
+        checkpoint.network.to(device)
     return checkpoint
 
 
