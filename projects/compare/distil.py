@@ -142,7 +142,7 @@ def distilled(
     network = build(recipe.model, classes=len(classes))
     if recipe.model.weights:
         load_backbone_weights(network.get_submodule("backbone"), recipe.model.weights)
-    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(device).to_format(network.memory_format)
     samples = [Sample(file, 0) for file in files]
     clips = TrainClips(samples, recipe.data, frames=recipe.model.frames, classes=("any",), seed=recipe.seed)
     order = EpochSampler(len(clips), seed=recipe.seed)

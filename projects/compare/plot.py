@@ -13,11 +13,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import TYPE_CHECKING
 
 from bench.common import ROOT, read_csv
 from projects.compare.cases import BENCHMARKS
 from projects.compare.results import Line, Row, current, lines, timed
 from tanet.visualization.figures import require_plots
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 OWN, OTHER, LINE = "#D55E00", "#0072B2", "#999999"  # colours that colour-blind people can distinguish
 OF_TAM = ("tam", "tanet-r", "global", "local", "global+se")
@@ -118,7 +122,6 @@ def bands(found: Sequence[Point]) -> list[tuple[float, float]]:
 
 def draw(found: list[Point], *, title: str, machine: str, out: Path) -> None:
     """Draw the points and save the figure."""
-    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     shown = bands(found)
@@ -163,8 +166,14 @@ def draw(found: list[Point], *, title: str, machine: str, out: Path) -> None:
     panels[0].set_title(
         f"{title}: accuracy against measured time (bars: ± standard deviation over seeds)", fontsize=11
     )
-    # Matplotlib derives the ids in the SVG from this salt. With a fixed salt, equal results give equal files.
-    with rc_context({"svg.hashsalt": title}):
+    save_figure(figure, out, salt=title)
+
+
+def save_figure(figure: "Figure", out: Path, *, salt: str) -> None:
+    """Save a figure. Matplotlib derives the ids in an SVG from `salt`, so equal results give equal files."""
+    from matplotlib import rc_context
+
+    with rc_context({"svg.hashsalt": salt}):
         figure.savefig(out, metadata={"Date": None} if out.suffix == ".svg" else None)
 
 

@@ -15,7 +15,7 @@ from statistics import fmean, stdev
 
 from bench.common import ROOT, read_csv
 from projects.compare.cases import OTHERS, cases, recipe_of
-from projects.compare.plot import OTHER, OWN
+from projects.compare.plot import OTHER, OWN, save_figure
 from projects.compare.results import timed, way_timed
 from projects.compare.statistics import spread
 from tanet.profiling.flops import build_on_meta, count_cost
@@ -99,7 +99,6 @@ def table(found: Sequence[System], conditions: str) -> list[str]:
 
 def draw(found: Sequence[System], out: Path) -> None:
     """Draw two panels with a common vertical axis, and save the figure."""
-    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     figure = Figure((10, 5.2), layout="constrained")
@@ -133,8 +132,7 @@ def draw(found: Sequence[System], out: Path) -> None:
         axes.set_axisbelow(True)
     panels[0].set_ylabel("top-1, %")
     panels[1].legend(fontsize=9, loc="lower right")
-    with rc_context({"svg.hashsalt": "systems"}):
-        figure.savefig(out, metadata={"Date": None} if out.suffix == ".svg" else None)
+    save_figure(figure, out, salt="systems")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ class Apart(NamedTuple):
 
     mean: float
     margin: float
-    """Half the width of the simultaneous 95 % interval; in points."""
+    """Half the width of the simultaneous 95 % interval, in points."""
 
     @property
     def significant(self) -> bool:

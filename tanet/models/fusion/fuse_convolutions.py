@@ -3,7 +3,7 @@
     ReLU(conv(x) + b)                                          → conv_relu (ops/convolution)
     ReLU(conv(x) + b + r)                                      → conv_relu; r: residual
     ReLU(conv(x) + b + conv'(z) + b')                          → conv_pair_relu, for 1×1 convolutions
-    conv of images, stride 2 [→ ReLU [→ max pooling]]        → stem_conv (ops/stem_convolution)
+    conv of images, stride 2 [→ ReLU [→ max pooling]]          → stem_conv (ops/stem_convolution)
     depthwise 3D conv [→ ReLU]                                 → depthwise_conv (ops/depthwise_convolution)
 
 The rules rewrite the graph that `torch.compile` traces. It lists operations in call order, including those of

@@ -40,9 +40,9 @@ class PackedConv2d(nn.Conv2d):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Compute the convolution, [N, C, H, W] → [N, O, ⌈H / 2⌉, ⌈W / 2⌉]."""
-        return (
-            convolve_packed(_half(input), self.weight, self.bias) if _packs(input) else super().forward(input)
-        )
+        if not _packs(input):
+            return super().forward(input)
+        return convolve_packed(_half(input), self.weight, self.bias)
 
 
 class PackedConv3d(nn.Conv3d):
