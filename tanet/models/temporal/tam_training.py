@@ -7,7 +7,6 @@ from tanet.models.temporal.absorbed_norm import update_statistics
 from tanet.models.temporal.tam_branches import FrameConv
 from tanet.ops import backend_for
 from tanet.ops.common.dispatch import MAX_TAPS
-from tanet.ops.tam_training.op import Branches
 
 ENABLED = False  # until their speed has been measured on a GPU
 MAX_WIDTH = 128  # hidden units of the global branch; more would not fit into a program's registers
@@ -57,6 +56,8 @@ def train_branches(
         frames: T.
         prior: P [C, K], or None.
     """
+    from tanet.ops.tam_training.triton_autograd import Branches  # needs Triton
+
     norms = g[1], l[1]
     assert isinstance(norms[0], nn.BatchNorm1d) and isinstance(norms[1], nn.BatchNorm1d)
     weights = [

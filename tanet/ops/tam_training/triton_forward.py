@@ -180,6 +180,7 @@ def blocks(channels: int, hidden: int, width: int, frames: int) -> dict[str, int
     }
 
 
+@torch.library.custom_op("tanet::branches", mutates_args=())
 def branches_triton(
     s: torch.Tensor,
     frames: int,
@@ -188,8 +189,26 @@ def branches_triton(
     g_eps: float,
     l: list[torch.Tensor],  # noqa: E741
     l_eps: float,
-) -> tuple[torch.Tensor, ...]:
-    """Compute `op.branches` on a GPU; see there. All weights must be contiguous."""
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Compute gate and kernel of TAM on a GPU, without gradients.
+
+    Args:
+        s: squeeze [N·T, C]. Its data type is that of the matrix products' factors, except in the last layer
+            of the global branch.
+        frames: T.
+        prior: P [C, K], added to the logits of the kernel, or None.
+        g: weights of the global branch: first layer [αT, T]; weight and bias of the BatchNorm; last layer
+            [K, αT].
+        g_eps: eps of the global branch's BatchNorm.
+        l: weights of the local branch: first layer [C/β, C, taps]; BatchNorm as for `g`; last layer
+            [C, C/β, 1].
+        l_eps: eps of the local branch's BatchNorm.
+
+    Returns:
+        All in float32: the gate [N, T, C] and the kernel [N, K, C]; the output of the local branch's first
+        layer [N·T, C/β]; mean and biased variance of the global branch [αT] and of the local one [C/β].
+    """
+    s, (g, l) = s.contiguous(), ([weight.contiguous() for weight in branch] for branch in (g, l))  # noqa: E741
     (images, channels), (hidden, _, local_taps) = s.shape, l[0].shape
     width, taps = g[0].shape[0], g[3].shape[0]
     clips, block = images // frames, blocks(channels, hidden, width, frames)
@@ -217,3 +236,12 @@ def branches_triton(
             BL=triton.next_power_of_2(rows), BG=triton.next_power_of_2(parts), **LAUNCH,
         )  # fmt: skip
     return gate, kernel, u, g_mean, g_var, l_mean, l_var
+
+
+@branches_triton.register_fake
+def _(s, frames, prior, g, g_eps, l, l_eps):  # noqa: E741
+    images, channels = s.shape
+    clips, width, hidden = images // frames, g[0].shape[0], l[0].shape[0]
+    shapes = [(clips, frames, channels), (clips, g[3].shape[0], channels), (images, hidden)]
+    shapes += [(width,), (width,), (hidden,), (hidden,)]
+    return tuple(torch.empty(shape, dtype=torch.float32, device=s.device) for shape in shapes)

@@ -190,6 +190,7 @@ def _gradients_kernel(
         )  # fmt: skip
 
 
+@torch.library.custom_op("tanet::branches_gradients", mutates_args=())
 def branches_gradients_triton(
     d_gate: torch.Tensor,
     d_kernel: torch.Tensor,
@@ -200,8 +201,21 @@ def branches_gradients_triton(
     g_eps: float,
     l: list[torch.Tensor],  # noqa: E741
     l_eps: float,
-) -> tuple[torch.Tensor, ...]:
-    """Compute `op.branches_gradients` on a GPU; see there."""
+) -> list[torch.Tensor]:
+    """Compute the gradients of `branches_triton`.
+
+    Args:
+        d_gate: gradient of the gate, [N, T, C].
+        d_kernel: gradient of the kernel, [N, K, C].
+        s: as for `branches_triton`.
+        outputs: what `branches_triton` returned.
+        prior, g, g_eps, l, l_eps: as for `branches_triton`.
+
+    Returns:
+        The gradient of s in its dtype, and in float32 those of the prior (zeros if there is none), of the
+        four weights in `g`, and of the four weights in `l`.
+    """
+    s, (g, l) = s.contiguous(), ([weight.contiguous() for weight in branch] for branch in (g, l))  # noqa: E741
     gate, kernel, u, g_mean, g_var, l_mean, l_var = outputs
     (clips, frames, channels), (width, hidden) = gate.shape, (g[0].shape[0], l[0].shape[0])
     block = blocks(channels, hidden, width, frames)
@@ -233,4 +247,12 @@ def branches_gradients_triton(
             LK=l[0].shape[2], K=taps, **block, BP=max(1, SUMMED // (block["BW"] * block["BT"])),
             num_warps=8, num_stages=2,
         )  # fmt: skip
-    return (ds, d_prior.sum(0), *d_g, *d_l)
+    return [ds, d_prior.sum(0), *d_g, *d_l]
+
+
+@branches_gradients_triton.register_fake
+def _(d_gate, d_kernel, s, outputs, prior, g, g_eps, l, l_eps):  # noqa: E741
+    taps, channels = outputs[1].shape[1:]
+    new = {"dtype": torch.float32, "device": s.device}
+    d_prior = torch.empty(channels, taps, **new)
+    return [torch.empty_like(s), d_prior, *(torch.empty(w.shape, **new) for w in (*g, *l))]
