@@ -49,13 +49,20 @@ PRIORS: dict[str, dict[str, Any]] = {
     "zeros": {"kernel_prior": "zeros"},
     **{f"shift {lead:g}": {"kernel_prior": "shift", "prior_strength": lead} for lead in (1.0, 3.0, 4.5, 6.0)},
     "random 2": {"kernel_prior": "random", "prior_strength": 2.0},
+    "random 2, 5 taps": {"kernel_prior": "random", "prior_strength": 2.0, "kernel": 5},
     "shift 3, no gate": {"temporal": "global", "kernel_prior": "shift", "prior_strength": 3.0},
-    "shift 3, a": {"kernel_prior": "shift", "prior_strength": 3.0, "position": "a"},
-    "shift 6, a": {"kernel_prior": "shift", "prior_strength": 6.0, "position": "a"},
-    "shift 3, 5 taps": {"kernel_prior": "shift", "prior_strength": 3.0, "kernel": 5},
-    "shift 6, 5 taps": {"kernel_prior": "shift", "prior_strength": 6.0, "kernel": 5},
-    "shift 3, quarters": {"kernel_prior": "shift", "prior_strength": 3.0, "shift_div": 4},
-    "shift 4.5, quarters": {"kernel_prior": "shift", "prior_strength": 4.5, "shift_div": 4},
+    **{
+        f"shift {lead:g}, {what}": {"kernel_prior": "shift", "prior_strength": lead} | fields
+        for what, fields in {
+            "a": {"position": "a"},
+            "5 taps": {"kernel": 5},
+            "5 taps, a": {"kernel": 5, "position": "a"},
+            "quarters": {"shift_div": 4},
+            "5 taps, quarters": {"kernel": 5, "shift_div": 4},
+            "5 taps, quarters, a": {"kernel": 5, "shift_div": 4, "position": "a"},
+        }.items()
+        for lead in (3.0, 4.5, 6.0)
+    },
     "tada": {"temporal": "tada"},
 }
 OTHERS = "systems"

@@ -13,10 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
 
+from tanet.data import streams
 from tanet.data.find_videos import find_videos
 from tanet.models.network import Network
 from tanet.recipes.recipe import Optim
@@ -58,6 +60,16 @@ def decoded(root: str | Path, *, one_file: bool = False) -> Iterator[Decoded]:
             with ProcessPoolExecutor(available_cores(), mp_context=spawn) as pool:
                 list(pool.map(work, videos, chunksize=8))
         yield Decoded(Path(folder), len(videos))
+
+
+@contextmanager
+def kept_open() -> Iterator[None]:
+    """Open each video only once. Opening a file of frames takes longer than reading a clip from it.
+
+    Only for files of frames, which `decoded` writes: their memory is the operating system's file cache.
+    """
+    with patch.object(streams, "open_video", cache(open_video)):
+        yield
 
 
 def twins(path: str | Path) -> tuple[Path, Path] | None:

@@ -38,7 +38,7 @@ from projects.compare.cases import (
     network_of,
     recipe_id,
 )
-from projects.compare.decoded_cache import decoded, twins
+from projects.compare.decoded_cache import decoded, kept_open, twins
 from projects.compare.folds import write_lists
 from projects.compare.one_run import run, split_of
 from projects.compare.parallel_runs import Timetable, run_parallel
@@ -159,7 +159,7 @@ def missing(jobs: Sequence[Job], out: Path) -> list[Job]:
 def do(job: Job, *, root: Path) -> dict[str, object]:
     """Run a job on the decoded videos in `root`, and return the results for its row."""
     recipe = replace(job.recipe, data=replace(job.recipe.data, root=str(root)))
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, kept_open():
         if job.fold:
             recipe = in_fold(recipe, root, Path(folder), job.fold)
         return run(recipe, graph=job.graph, each_clip=job.fold is not None, ablate=job.ablate)
@@ -238,7 +238,7 @@ def _flags() -> argparse.Namespace:
     parser.add_argument("--change", nargs="+", default=[], help="changes to the recipe: optim.epochs=2 …")
     parser.add_argument("--seconds", type=float, help="time limit; start no run that may end later")
     parser.add_argument(
-        "--workers", type=int, default=4, help="processes that load clips; 0: the main process"
+        "--workers", type=int, default=0, help="processes that load clips; 0: the main process"
     )
     parser.add_argument(
         "--processes", type=int, default=1, help="number of trainings at once; start MPS if above 1"

@@ -13,15 +13,16 @@ import torch
 from bench.common import read_csv, write_csv
 from projects.compare import run as compare
 from projects.compare.cases import actions_of
-from projects.compare.decoded_cache import Decoded, decoded, twins
+from projects.compare.decoded_cache import Decoded, decoded, kept_open, twins
 from projects.compare.one_run import order
 from projects.compare.parallel_runs import run_parallel
 from tanet.data.annotations import read_split
+from tanet.data.dataset import TrainClips
 from tanet.data.samples import Sample, Split
 from tanet.evaluation.report import Report
 from tanet.recipes.recipe import Data
 from tanet.synthetic import HARD
-from tanet.video import open_video
+from tanet.video import VideoError, open_video
 from tests.support.fork_server import quick_teams as quick_teams
 from tests.support.tiny_videos import make_folders
 
@@ -44,6 +45,22 @@ def test_decoded_cache_equals_video_files(few, tmp_path, monkeypatch):
         split = read_split(Data(root=str(cache.root)))
         assert (len(split.train), len(split.val)) == (2, 2)
     assert not cache.root.exists()
+
+
+def test_videos_kept_open_give_the_same_clips(tmp_path):
+    root = make_folders(tmp_path / "videos", train=2, val=1)
+    with decoded(root) as cache:
+        data = Data(root=str(cache.root), size=32, resize=32)
+        split = read_split(data)
+        clips = TrainClips(split.train, data, frames=4, classes=split.classes)
+        once = [clips[key][0] for key in range(8)]
+        with kept_open():
+            twice = [[clips[key][0] for key in range(8)] for _ in range(2)]
+        for kept in twice:
+            assert all(torch.equal(*pair) for pair in zip(once, kept, strict=True))
+        for file in cache.root.rglob("*.npy"):
+            file.unlink()
+        assert isinstance(clips[0], VideoError)  # opened again
 
 
 def test_forward_and_reversed_clip_are_read_from_one_file(tmp_path):

@@ -12,8 +12,6 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from tanet.models.temporal import tam_training
-
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = torch.device("cpu" if INTERPRETED else "cuda")
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -36,7 +34,6 @@ def use_backend(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     for module in [module for key, module in sys.modules.items() if key.startswith("tanet.")]:
         if "backend_for" in vars(module):
             monkeypatch.setattr(module, "backend_for", lambda *_, **__: name)
-    monkeypatch.setattr(tam_training, "ENABLED", True)
 
 
 def assert_as_exact(

@@ -45,9 +45,10 @@ class TAM(ClipModule):
     about 0.28, or by 0.5 with a large `center_tap_bias`. Therefore, the BatchNorm after the module must be
     trained.
 
-    In evaluation mode on a GPU without gradients, one operator computes the whole module (order "tam"). The
-    operator reads the weights of the branches G and L but does not call G and L, so hooks of G and L do not
-    run. Call `branches` to get the outputs of G and L.
+    In evaluation mode on a GPU without gradients, one operator computes the whole module (order "tam"). In
+    training mode on a GPU, one operator computes both branches. These operators read the weights of the
+    branches G and L but do not call G and L, so hooks of G and L do not run. Call `branches` to get the
+    outputs of G and L.
 
     Args:
         channels: C.

@@ -8,14 +8,11 @@ from tanet.models.temporal.tam_branches import FrameConv
 from tanet.ops import backend_for
 from tanet.ops.common.dispatch import MAX_TAPS
 
-ENABLED = False  # until their speed has been measured on a GPU
 MAX_WIDTH = 128  # hidden units of the global branch; more would not fit into a program's registers
 
 
 def fits(g: nn.Sequential, l: nn.Sequential, s: torch.Tensor, *, frames: int) -> bool:  # noqa: E741
     """Return whether `train_branches` can compute the branches G and L for the squeeze s [N·T, C]."""
-    if not ENABLED:
-        return False
     first = l[0]
     assert isinstance(first, FrameConv)
     taps, (width, outputs) = first.kernel_size[0], (g[0].out_features, g[3].out_features)

@@ -24,9 +24,11 @@ from tanet.ops.tam_training.triton_tiles import (
     wide_rows,
 )
 
-ROWS, HIDDEN_BLOCK, CHANNELS = 64, 32, 64  # frames, hidden channels and channels per program
+# Frames, hidden channels and channels per program. With 64 frames and 32 hidden channels, the two launches
+# take 78 instead of 19 µs on an H200 (32 clips of 8 frames, 512 channels).
+ROWS, HIDDEN_BLOCK, CHANNELS = 32, 16, 64
 PARTS = 64  # about the number of parts of the global branch's sums; more if C / CHANNELS is larger
-LAUNCH = {"num_warps": 4, "num_stages": 2}
+LAUNCH = {"num_warps": 4, "num_stages": 3}
 
 
 @triton.jit
