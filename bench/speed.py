@@ -22,10 +22,10 @@ packed                training like graph, with packed pixels, as `tanet train -
 epilogues             like graph, but cuDNN's convolutions also compute bias, residual and ReLU
 optimized             `Network.optimize`, captured as a CUDA graph
 
-`of_c2d` is a network's speed relative to C2D in the form `graph` and the same precision (if that was not
-timed, relative to C2D's fastest form). `of_epilogues` is its speed relative to C2D in the form `epilogues`.
-For example, a network with 0.8 takes 1 / 0.8 = 1.25 times as long as C2D. The benchmark first runs the
-kernels' tests and exits if one fails; `--tested` skips them.
+`of_c2d` is a network's speed relative to C2D in the same precision: in training, to C2D's fastest form;
+otherwise, to the form `graph` (if that was not timed, also to the fastest form). `of_epilogues` is its speed
+relative to C2D in the form `epilogues`. For example, a network with 0.8 takes 1 / 0.8 = 1.25 times as long as
+C2D. The benchmark first runs the kernels' tests and exits if one fails; `--tested` skips them.
 """
 
 import argparse
@@ -164,7 +164,9 @@ def compare(setting: Setting, sides: list[Side], *, repeats: int) -> list[dict[s
     rows: list[dict[str, object]] = []
     for side, name in zip(sides, runs, strict=True):
         others = [medians[n] for n in runs if n.startswith("c2d ") and n.endswith(f" {side.precision}")]
-        c2d = medians.get(f"c2d graph {side.precision}", max(others, default=None))
+        c2d = max(others, default=None)
+        if not setting.training:
+            c2d = medians.get(f"c2d graph {side.precision}", c2d)
         epilogues = medians.get(f"c2d epilogues {side.precision}")
         row: dict[str, object] = {
             "part": setting.part,
