@@ -5,9 +5,9 @@
         --change model.init=distilled/tam.safetensors --out results/ways_distilled.csv
 
 Do modules differ more if they start from a network that has seen motion, not from ImageNet alone? The teacher
-gives each clip the probabilities p of its own classes, averaged over the views of a test. The student sees
-random views of the same clip, and gives probabilities q. Its loss is the cross-entropy of q with softened p
-(Hinton et al. 2015, without the label term):
+gives the middle view of each clip the probabilities p of its own classes. The student sees random views of
+the same clip, and gives probabilities q. Its loss is the cross-entropy of q with softened p (Hinton et al.
+2015, without the label term):
 
     loss = - Σ_c p'_c log q_c,    p'_c = p_c^(1/τ) / Σ_d p_d^(1/τ)
 
@@ -112,6 +112,8 @@ def answers_of(
                 )
             return torch.from_numpy(found["answers"]), tuple(found["classes"].tolist())
     teacher = checkpoint.load(flags.teacher, device=pick_device())
+    one_view = replace(teacher.recipe.eval, clips=1, crops=1)
+    teacher = replace(teacher, recipe=replace(teacher.recipe, eval=one_view))
     found = [classify([views(file, teacher.recipe)], teacher)[0].cpu() for file in files]
     answers = torch.stack(found)
     if flags.answers:

@@ -3,7 +3,6 @@
 import gc
 import tempfile
 from pathlib import Path
-from typing import Literal
 
 import torch
 
@@ -21,16 +20,13 @@ from tanet.recipes.recipe import Recipe
 from tanet.runtime.device import pick_device
 from tanet.training.trainer import EpochResult, train
 
-Mode = Literal["eager", "graph", "compile"]
-"""How to train: in eager mode, with the forward and the backward pass as CUDA graphs, or by torch.compile."""
 
-
-def run(recipe: Recipe, *, mode: Mode, each_clip: bool = False, ablate: bool = False) -> dict[str, object]:
+def run(recipe: Recipe, *, graph: bool, each_clip: bool = False, ablate: bool = False) -> dict[str, object]:
     """Train a network, test it after its last epoch, and return the results.
 
     Args:
         recipe: what to train.
-        mode: how to train it. Without a GPU, "graph" is "eager".
+        graph: whether to use CUDA graphs, if there is a GPU.
         each_clip: whether to return for each test video in order whether the answer was right, 1 or 0.
         ablate: whether to test also without TAM's kernel priors P, and without its branches G.
     """
@@ -42,13 +38,11 @@ def run(recipe: Recipe, *, mode: Mode, each_clip: bool = False, ablate: bool = F
             results.append(event)
 
     def capture(network: Network) -> None:
-        if mode == "graph" and torch.cuda.is_available():
+        if graph and torch.cuda.is_available():
             capture_passes(network, recipe.optim, size=recipe.data.size)
 
     with tempfile.TemporaryDirectory() as out:
-        train(recipe, out=out, on_event=keep, on_network=capture, compile=mode == "compile")
-        if mode == "compile":
-            torch.compiler.reset()  # otherwise the ninth network of a process would not be compiled
+        train(recipe, out=out, on_event=keep, on_network=capture)
         gc.collect()  # a captured network refers to itself, so reference counting does not free its memory
         trained = checkpoint.load(Path(out) / "last.safetensors", device=pick_device())
         report = evaluate.evaluate(trained.network, split.val, classes=split.classes, recipe=recipe)

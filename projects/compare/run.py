@@ -40,7 +40,7 @@ from projects.compare.cases import (
 )
 from projects.compare.decoded_cache import decoded, kept_open, twins
 from projects.compare.folds import write_lists
-from projects.compare.one_run import Mode, run, split_of
+from projects.compare.one_run import run, split_of
 from projects.compare.parallel_runs import Timetable, run_parallel
 from tanet.data.samples import Split
 from tanet.recipes.network_settings import NetworkSettings
@@ -96,7 +96,7 @@ def main() -> None:
         return Job(
             key={name: {**common, **own}[name] for name in KEY},
             recipe=recipe,
-            mode="compile" if flags.compile else "eager" if flags.no_graph else "graph",
+            graph=not flags.no_graph,
             command=repeat(flags, case, seed, fold),
             fold=fold,
             ablate=flags.ablate,
@@ -127,7 +127,8 @@ class Job:
     key: Mapping[str, str]
     """The values that identify the row: name of a column in `KEY` → value in this column."""
     recipe: Recipe
-    mode: Mode
+    graph: bool
+    """Whether to capture the forward and the backward pass as CUDA graphs, if there is a GPU."""
     command: str
     """The command that repeats this row alone."""
     fold: Fold = None
@@ -161,7 +162,7 @@ def do(job: Job, *, root: Path) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as folder, kept_open():
         if job.fold:
             recipe = in_fold(recipe, root, Path(folder), job.fold)
-        return run(recipe, mode=job.mode, each_clip=job.fold is not None, ablate=job.ablate)
+        return run(recipe, graph=job.graph, each_clip=job.fold is not None, ablate=job.ablate)
 
 
 def in_fold(recipe: Recipe, root: Path, folder: Path, fold: tuple[int, int]) -> Recipe:
@@ -216,7 +217,6 @@ def repeat(flags: argparse.Namespace, case: Case, seed: int, fold: Fold) -> str:
     words += ["--change", *flags.change] if flags.change else []
     words += ["--as-files"] if flags.as_files else []
     words += ["--no-graph"] if flags.no_graph else []
-    words += ["--compile"] if flags.compile else []
     words += ["--ablate"] if flags.ablate else []
     words += ["--folds", str(fold[1]), "--fold", str(fold[0])] if fold else []
     words += ["--tables", case.rows[0][0], "--only", case.name, "--seeds", str(seed)]
@@ -250,11 +250,6 @@ def _flags() -> argparse.Namespace:
         "--ablate", action="store_true", help="test also without kernel priors, and without branches G"
     )
     parser.add_argument("--no-graph", action="store_true", help="train without CUDA graphs")
-    parser.add_argument(
-        "--compile",
-        action="store_true",
-        help="train with torch.compile: fewer kernels for many trainings at once on one GPU",
-    )
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "compare.csv")
     return parser.parse_args()
 

@@ -64,5 +64,5 @@ def update_statistics(
     assert norm.num_batches_tracked is not None
     norm.num_batches_tracked += 1
     new, old = norm.momentum, 1 - norm.momentum
-    norm.running_mean.copy_(new * mean + old * norm.running_mean)
-    norm.running_var.copy_(new * count / (count - 1) * var + old * norm.running_var)
+    norm.running_mean.mul_(old).add_(mean, alpha=new)
+    norm.running_var.mul_(old).add_(var, alpha=new * count / (count - 1))
