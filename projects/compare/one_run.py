@@ -1,13 +1,18 @@
 """One training of a comparison, and its results: the columns of a row of results/compare.csv."""
 
+import copy
 import gc
 import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from projects.compare.cases import actions_of
 from projects.compare.decoded_cache import capture_passes
+from projects.compare.side_by_side import evaluate_side_by_side, train_side_by_side
 from tanet.checkpoints import checkpoint
 from tanet.data.annotations import read_split
 from tanet.data.samples import Split
@@ -19,6 +24,9 @@ from tanet.models.temporal.tam_ablations import GlobalBranch
 from tanet.recipes.recipe import Recipe
 from tanet.runtime.device import pick_device
 from tanet.training.trainer import EpochResult, train
+
+WITHOUT = {"without_p": "P", "without_g": "G.3.weight"}
+"""Column of a row → parameter of TAM that is 0 in this test."""
 
 
 def run(recipe: Recipe, *, graph: bool, each_clip: bool = False, ablate: bool = False) -> dict[str, object]:
@@ -45,22 +53,85 @@ def run(recipe: Recipe, *, graph: bool, each_clip: bool = False, ablate: bool = 
         train(recipe, out=out, on_event=keep, on_network=capture)
         gc.collect()  # a captured network refers to itself, so reference counting does not free its memory
         trained = checkpoint.load(Path(out) / "last.safetensors", device=pick_device())
-        report = evaluate.evaluate(trained.network, split.val, classes=split.classes, recipe=recipe)
-        without = without_parts(trained.network, split, recipe) if ablate else {}
+    networks = {"": trained.network, **(without_parts(trained.network) if ablate else {})}
+    reports = {
+        name: evaluate.evaluate(network, split.val, classes=split.classes, recipe=recipe)
+        for name, network in networks.items()
+    }
     last = results[-1]
     assert last.val_top1 is not None  # the last epoch is always validated
+    return columns(
+        recipe,
+        reports,
+        train_top1=last.train_top1,
+        one_view=last.val_top1,
+        seconds=last.seconds,
+        each_clip=each_clip,
+        ablate=ablate,
+    )
+
+
+def run_side_by_side(
+    recipes: Sequence[Recipe], *, each_clip: bool = False, ablate: bool = False
+) -> list[dict[str, object]]:
+    """Train networks on the same batches, test them, and return the results of each; see `run`."""
+    started, split = time.monotonic(), split_of(recipes[0])
+    trained = train_side_by_side(recipes, split)
+    seconds = time.monotonic() - started
+    networks = [{"": own.network, **(without_parts(own.network) if ablate else {})} for own in trained]
+    flat = [network for own in networks for network in own.values()]
+    found = iter(evaluate_side_by_side(flat, split, recipes[0]))
+    reports = [{name: next(found) for name in own} for own in networks]
+    one_view = replace(recipes[0], eval=replace(recipes[0].eval, clips=1, crops=1, clip_frames=0))
+    firsts = evaluate_side_by_side([own.network for own in trained], split, one_view)
+    return [
+        columns(
+            recipe,
+            own,
+            train_top1=student.top1,
+            one_view=first.accuracy.top1,
+            seconds=seconds,
+            each_clip=each_clip,
+            ablate=ablate,
+        )
+        for recipe, own, student, first in zip(recipes, reports, trained, firsts, strict=True)
+    ]
+
+
+def columns(
+    recipe: Recipe,
+    reports: Mapping[str, Report],
+    *,
+    train_top1: float,
+    one_view: float,
+    seconds: float,
+    each_clip: bool,
+    ablate: bool,
+) -> dict[str, object]:
+    """Return the columns of a row.
+
+    Args:
+        recipe: what was trained.
+        reports: the report of the network (""), and of the network without parts; see `without_parts`.
+        train_top1: share of right answers in the last epoch's steps.
+        one_view: top-1 with one view of each video.
+        seconds: duration of the training; of all trainings side by side.
+        each_clip, ablate: see `run`.
+    """
+    report = reports[""]
+    without = {name: round(reports[name].accuracy.top1, 4) if name in reports else "" for name in WITHOUT}
     return {
         "backbone": getattr(recipe.model, "backbone", recipe.model.title),
-        "classes": len(split.classes),
-        "epochs": last.epoch,
-        "train_top1": round(last.train_top1, 4),
-        "val_top1_one_view": round(last.val_top1, 4),
+        "classes": len(report.classes),
+        "epochs": recipe.optim.epochs,
+        "train_top1": round(train_top1, 4),
+        "val_top1_one_view": round(one_view, 4),
         "views": f"{recipe.eval.clips} x {recipe.eval.crops}",
         "val_top1": round(report.accuracy.top1, 4),
         **order(report),
         **({"right": right_or_wrong(report)} if each_clip else {}),
-        **without,
-        "seconds": round(last.seconds),
+        **(without if ablate else {}),
+        "seconds": round(seconds),
     }
 
 
@@ -106,23 +177,20 @@ def right_or_wrong(report: Report) -> str:
     return "".join("01"[right] for right in (report.scores.argmax(1) == report.labels).tolist())
 
 
-def without_parts(network: Network, split: Split, recipe: Recipe) -> dict[str, object]:
-    """Return the accuracy without TAM's kernel priors, and without the branches G: columns of a row.
+def without_parts(network: Network) -> dict[str, Network]:
+    """Return copies of a network without TAM's kernel priors P, and without its branches G, by column.
 
-    Without G, each channel's kernel is softmax(P), the same for all clips.
+    Without G, each channel's kernel is softmax(P), the same for all clips. A network without priors has no
+    copies.
     """
-    tams = [module for module in network.modules() if isinstance(module, TAM | GlobalBranch)]
-    found: dict[str, object] = {"without_p": "", "without_g": ""}
-    for column, name in (("without_p", "P"), ("without_g", "G.3.weight")):
+    found: dict[str, Network] = {}
+    for column, name in WITHOUT.items():
+        other = copy.deepcopy(network)
+        tams = [module for module in other.modules() if isinstance(module, TAM | GlobalBranch)]
         weights = [tam.get_parameter(name) for tam in tams if tam.P is not None]
-        if not weights:
-            continue
-        kept = [weight.detach().clone() for weight in weights]
-        with torch.no_grad():
-            for weight in weights:
-                weight.zero_()
-            report = evaluate.evaluate(network, split.val, classes=split.classes, recipe=recipe)
-            for weight, old in zip(weights, kept, strict=True):
-                weight.copy_(old)
-        found[column] = round(report.accuracy.top1, 4)
+        if weights:
+            with torch.no_grad():
+                for weight in weights:
+                    weight.zero_()
+            found[column] = other
     return found

@@ -8,9 +8,10 @@ Each row of the file is one training, tested after its last epoch with the recip
 command that repeats the training. Existing rows are not run again, so a comparison can be stopped at any time
 and continued later. The outer loop is over seeds, so all cases always have about the same number of rows.
 The seed fixes the order of the videos and their crops. All cases with the same number of frames see the same
-clips, so they can be compared seed by seed. `--processes` runs several trainings at once, on all GPUs. One
-training is too small to fill a GPU. Several trainings can share a GPU if NVIDIA's MPS runs; start it with
-`nvidia-cuda-mps-control -d`. Afterwards, write docs/compare.md with `python -m projects.compare.page`.
+clips, so they can be compared seed by seed. One training is too small to fill a GPU: `--side-by-side` trains
+all cases of a seed on the same batches (side_by_side.py), and `--processes` runs several trainings at once,
+on all GPUs. Several processes can share a GPU if NVIDIA's MPS runs: `nvidia-cuda-mps-control -d`.
+Afterwards, write docs/compare.md with `python -m projects.compare.page`.
 
 The recipes were chosen on `none` and `tsm`; see projects/compare/cases.py.
 """
@@ -40,8 +41,9 @@ from projects.compare.cases import (
 )
 from projects.compare.decoded_cache import decoded, kept_open, twins
 from projects.compare.folds import write_lists
-from projects.compare.one_run import run, split_of
+from projects.compare.one_run import run, run_side_by_side, split_of
 from projects.compare.parallel_runs import Timetable, run_parallel
+from projects.compare.side_by_side import batches_of
 from tanet.data.samples import Split
 from tanet.recipes.network_settings import NetworkSettings
 from tanet.recipes.recipe import Recipe
@@ -112,10 +114,12 @@ def main() -> None:
         with decoded(flags.data, one_file=not flags.as_files) as cache:
             print(f"{cache.videos} videos decoded, {timetable.seconds():.0f} s", flush=True)
             work = partial(do, root=cache.root)
-            for done, found in run_parallel(work, timetable.allows(due), processes=flags.processes):
-                add_row(flags.out, {**head("torch", "av"), **done.key, **found, "command": done.command})
-                timetable.ended(done)
-                print(f"{done}: top-1 {found['val_top1']}, {found['seconds']} s", flush=True)
+            teams = side_by_side(due) if flags.side_by_side else [Team((job,)) for job in due]
+            for team, results in run_parallel(work, timetable.allows(teams), processes=flags.processes):
+                timetable.ended(team)
+                for done, found in zip(team.jobs, results, strict=True):
+                    add_row(flags.out, {**head("torch", "av"), **done.key, **found, "command": done.command})
+                    print(f"{done}: top-1 {found['val_top1']}, {found['seconds']} s", flush=True)
     except VideoError as error:
         raise SystemExit(str(error)) from error
 
@@ -141,6 +145,16 @@ class Job:
         return f"{self.key['case']}, seed {self.key['seed']}{fold}"
 
 
+@dataclass(frozen=True)
+class Team:
+    """Jobs that run side by side; or one job."""
+
+    jobs: tuple[Job, ...]
+
+    def __str__(self) -> str:
+        return "; ".join(map(str, self.jobs))
+
+
 def missing(jobs: Sequence[Job], out: Path) -> list[Job]:
     """Return the jobs that have no row in `out` yet, and print the other jobs."""
     found = read_csv(out)
@@ -156,13 +170,25 @@ def missing(jobs: Sequence[Job], out: Path) -> list[Job]:
     return due
 
 
-def do(job: Job, *, root: Path) -> dict[str, object]:
-    """Run a job on the decoded videos in `root`, and return the results for its row."""
-    recipe = replace(job.recipe, data=replace(job.recipe.data, root=str(root)))
+def side_by_side(jobs: Sequence[Job]) -> list[Team]:
+    """Group the jobs whose networks see the same batches, in the order of the first job of each group."""
+    teams: dict[object, list[Job]] = {}
+    for job in jobs:
+        teams.setdefault((job.fold, batches_of(job.recipe)), []).append(job)
+    return [Team(tuple(team)) for team in teams.values()]
+
+
+def do(team: Team, *, root: Path) -> list[dict[str, object]]:
+    """Run jobs on the decoded videos in `root`, several jobs side by side, and return their results."""
+    first = team.jobs[0]
+    recipes = [replace(job.recipe, data=replace(job.recipe.data, root=str(root))) for job in team.jobs]
+    options = {"each_clip": first.fold is not None, "ablate": first.ablate}
     with tempfile.TemporaryDirectory() as folder, kept_open():
-        if job.fold:
-            recipe = in_fold(recipe, root, Path(folder), job.fold)
-        return run(recipe, graph=job.graph, each_clip=job.fold is not None, ablate=job.ablate)
+        if first.fold:
+            recipes = [in_fold(recipe, root, Path(folder), first.fold) for recipe in recipes]
+        if len(recipes) == 1:
+            return [run(recipes[0], graph=first.graph, **options)]
+        return run_side_by_side(recipes, **options)
 
 
 def in_fold(recipe: Recipe, root: Path, folder: Path, fold: tuple[int, int]) -> Recipe:
@@ -242,6 +268,11 @@ def _flags() -> argparse.Namespace:
     )
     parser.add_argument(
         "--processes", type=int, default=1, help="number of trainings at once; start MPS if above 1"
+    )
+    parser.add_argument(
+        "--side-by-side",
+        action="store_true",
+        help="train all cases of a seed on the same batches (side_by_side.py)",
     )
     parser.add_argument(
         "--as-files", action="store_true", help="play each direction of a clip from its own file"

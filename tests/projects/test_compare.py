@@ -150,6 +150,10 @@ def test_second_call_keeps_finished_runs_and_rows_contain_their_command(tmp_path
     run("--only", "tsm", "none", "--seeds", "1", "--processes", "2", "--out", str(tmp_path / "abreast.csv"))
     again = {row["case"]: row["train_top1"] for row in read_csv(tmp_path / "abreast.csv")}
     assert again == {row["case"]: row["train_top1"] for row in rows}  # the seed determines the result
+    run("--only", "tsm", "none", "--seeds", "1", "--side-by-side", "--out", str(tmp_path / "together.csv"))
+    differ = {"seconds": "", "command": ""}
+    together = {row["case"]: row | differ for row in read_csv(tmp_path / "together.csv")}
+    assert together == {row["case"]: row | differ for row in rows}
     with pytest.raises(SystemExit, match="unknown cases: tma; choose from none, pool"):
         run("--only", "tma")
 

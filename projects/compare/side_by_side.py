@@ -1,0 +1,191 @@
+"""Train several networks at once on the same batches, such as all cases of a comparison with one seed.
+
+The training of one small network leaves a GPU almost idle: it waits for clips and for kernel launches. But
+cases with the same seed see the same clips. So each batch is read once, and every network makes its step on
+it. On a GPU, the whole step of each network is a CUDA graph on a stream of its own, and the kernels of
+different networks run at the same time. The results are those of separate trainings: on a CPU to the last
+digit, on a GPU up to rounding. If a network has dropout, its random numbers differ.
+"""
+
+import copy
+import gc
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from bench.common import Captured, capture
+from tanet.data.dataset import EvalClips
+from tanet.data.loader import ClipLoader
+from tanet.data.prefetch import prefetch_to_device
+from tanet.data.samples import Split
+from tanet.evaluation.evaluate import PartialScores, merge_scores
+from tanet.evaluation.report import Report
+from tanet.evaluation.scorer import Scorer
+from tanet.models.network import Network
+from tanet.recipes.input_spec import spec_of
+from tanet.recipes.recipe import Optim, Recipe
+from tanet.runtime.device import autocast
+from tanet.runtime.distributed import join_process_group
+from tanet.runtime.events import ignore
+from tanet.runtime.interrupt import StopRequest
+from tanet.training.schedule import lr_at, steps_per_epoch
+from tanet.training.setup import TrainingContext, TrainingParts, prepare
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network."""
+
+    network: Network
+    top1: float
+    """Share of right answers in the steps of the last epoch."""
+
+
+def batches_of(recipe: Recipe) -> tuple[object, ...]:
+    """Return what determines the batches of a training. Recipes with equal values can train side by side."""
+    model = recipe.model
+    sections = recipe.data, recipe.optim, recipe.eval, recipe.seed
+    return (*sections, model.frames, model.flows_per_frame, spec_of(recipe))
+
+
+def train_side_by_side(recipes: Sequence[Recipe], split: Split) -> list[Trained]:
+    """Train the networks of recipes that differ only in the network.
+
+    Args:
+        recipes: the recipes; see `batches_of`.
+        split: the training videos.
+
+    Raises:
+        ValueError: the recipes need different batches, or the loss of a network became infinite or NaN.
+    """
+    first = recipes[0]
+    if any(batches_of(recipe) != batches_of(first) for recipe in recipes):
+        raise ValueError("only recipes that differ in the network alone can train side by side")
+    if first.optim.accumulate != 1:
+        raise ValueError("optim.accumulate must be 1 for trainings side by side")
+    steps = steps_per_epoch(first.optim, videos=len(split.train))
+    with join_process_group(None, timeout=first.data.timeout) as (group, device), StopRequest() as stop:
+        context = TrainingContext(group, device, ignore, stop, compile=False, save_after=math.inf)
+        parts = [prepare(recipe, split, context, state=None) for recipe in recipes]
+        loader, order, model = parts[0].loader, parts[0].order, first.model
+        shape = (loader.batch, model.frames, model.channels, first.data.size, first.data.size)
+        # Before the loader starts: its thread for page-locked memory would disturb the capture of a graph.
+        students = [_Student(own, first.optim, shape, device) for own in parts]
+        tops: list[float] = []
+        for epoch in range(first.optim.epochs):
+            order.epoch = epoch
+            with loader:
+                for step, batch in enumerate(prefetch_to_device(loader, device, parts[0].network.input_spec)):
+                    assert isinstance(batch.views, torch.Tensor)
+                    lr = lr_at(epoch + step / steps, first.optim)
+                    for student in students:
+                        student.learn(batch.views, batch.labels, lr=lr)
+            tops = [student.end_epoch(clips=steps * loader.batch) for student in students]
+        for own in parts:
+            own.norm_statistics(own.network)
+        del students
+        gc.collect()  # graphs and their networks refer to each other
+    return [Trained(own.network, top1) for own, top1 in zip(parts, tops, strict=True)]
+
+
+def evaluate_side_by_side(networks: Sequence[Network], split: Split, recipe: Recipe) -> list[Report]:
+    """Test networks on the same views of the test videos, and return a report for each."""
+    clips = EvalClips(split.val, recipe.data, recipe.eval, frames=recipe.model.frames)
+    videos = max(1, recipe.eval.batch // (recipe.eval.clips * recipe.eval.crops))
+    device = next(networks[0].parameters()).device
+    scorers = [Scorer(n.eval(), eval=recipe.eval, precision=recipe.optim.precision) for n in networks]
+    scores: list[list[torch.Tensor]] = [[] for _ in networks]
+    with ClipLoader(clips, batch=videos, data=recipe.data, device=device) as loader:
+        for batch in loader:
+            for scorer, own in zip(scorers, scores, strict=True):
+                assert isinstance(batch.views, torch.Tensor)
+                own.append(scorer(batch.views))
+    shares = [PartialScores(tuple(range(len(clips))), torch.cat(own), {}) for own in scores]
+    return [merge_scores([share], split.val, classes=split.classes) for share in shares]
+
+
+class _Student:
+    """A network, its optimizer, and its step as a CUDA graph if it is on a GPU."""
+
+    def __init__(
+        self, parts: TrainingParts, optim: Optim, shape: Sequence[int], device: torch.device
+    ) -> None:
+        self.network, self.optimizer, self.optim = parts.network.train(), parts.optimizer, optim
+        self.params = [param for param in self.network.parameters() if param.requires_grad]
+        self.right = torch.zeros((), dtype=torch.int64, device=device)
+        self.loss = torch.zeros((), device=device)  # sum over the steps of the epoch
+        self.views = torch.zeros(*shape, device=device)
+        self.labels = torch.zeros(shape[0], dtype=torch.int64, device=device)
+        self.graph: Captured | None = None
+        if device.type == "cuda":
+            self.stream = torch.cuda.Stream(device)
+            self.graph = self._capture()
+
+    def learn(self, views: torch.Tensor, labels: torch.Tensor, *, lr: float) -> None:
+        """Make one step."""
+        if self.graph is None:
+            self.views, self.labels = views, labels
+            self._set_lr(lr)
+            self._step()
+            return
+        current = torch.cuda.current_stream(views.device)
+        self.stream.wait_stream(current)
+        with torch.cuda.stream(self.stream):
+            self.views.copy_(views)
+            self.labels.copy_(labels)
+            self._set_lr(lr)
+            self.graph()
+        current.wait_stream(self.stream)  # until then, the batch's memory is in use
+
+    def end_epoch(self, *, clips: int) -> float:
+        """Return the share of right answers in the epoch's steps. Afterwards, the next epoch can start.
+
+        Raises:
+            ValueError: a loss was infinite or NaN.
+        """
+        if not self.loss.isfinite():
+            raise ValueError("the loss became infinite or NaN: train this network alone, to see where")
+        top1 = self.right.item() / clips
+        self.right.zero_()
+        self.loss.zero_()
+        self.network.train()
+        return top1
+
+    def _step(self) -> None:
+        with autocast(self.views.device, self.optim.precision):
+            logits = self.network(self.views)
+            loss = F.cross_entropy(logits, self.labels, label_smoothing=self.optim.smoothing)
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.params, self.optim.clip_norm or math.inf)
+        self.optimizer.step()
+        self.loss += loss.detach()
+        self.right += (logits.detach().argmax(1) == self.labels).sum()
+
+    def _set_lr(self, lr: float) -> None:
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], torch.Tensor):
+                group["lr"].fill_(lr * group["lr_scale"])
+            else:
+                group["lr"] = lr * group["lr_scale"]
+
+    def _capture(self) -> Captured:
+        """Capture the step. The steps of the warm-up are undone."""
+        state = copy.deepcopy(self.network.state_dict())
+        for group in self.optimizer.param_groups:
+            group["capturable"], group["lr"] = True, torch.zeros((), device=self.views.device)
+        self.stream.wait_stream(torch.cuda.current_stream(self.views.device))
+        with torch.cuda.stream(self.stream):
+            graph = capture(self._step, stream=self.stream)
+            self.network.load_state_dict(state)
+            for values in self.optimizer.state.values():
+                for value in values.values():
+                    value.zero_()
+            self.right.zero_()
+            self.loss.zero_()
+        torch.cuda.current_stream(self.views.device).wait_stream(self.stream)
+        return graph
