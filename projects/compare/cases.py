@@ -114,6 +114,9 @@ ARROW6_COMPARED = replace(
 )
 """Recipe chosen on `none` and `tsm` (results/compare_recipe.csv); the recipe `arrow6` was tuned with TAM."""
 
+WAYS = replace(ARROW6_COMPARED, optim=replace(ARROW6_COMPARED.optim, epochs=26, warmup=2))
+"""ARROW6_COMPARED with as many steps on the three times as many clips of `ways` (folds.py)."""
+
 FINETUNE = replace(
     RECIPES["finetune"], model=replace(RECIPES["finetune"].model, backbone="mobilenet_v2", weights="")
 )
@@ -121,7 +124,7 @@ FINETUNE = replace(
 
 BENCHMARKS: dict[str, Recipe] = {
     "arrow6": ARROW6_COMPARED,
-    "ways": ARROW6_COMPARED,  # arrow6 and a part of arrow30, in folds (folds.py)
+    "ways": WAYS,
     "synthetic": SYNTHETIC,
     "finetune": FINETUNE,
 }

@@ -33,7 +33,7 @@ from tanet.data.loader import ClipLoader
 from tanet.data.prefetch import prefetch_to_device
 from tanet.data.samples import Sample
 from tanet.errors import UserError
-from tanet.inference.halves import classify, views
+from tanet.evaluation.evaluate import score_samples
 from tanet.models.factory import build
 from tanet.recipes.recipe import Recipe
 from tanet.runtime.device import autocast, pick_device
@@ -112,10 +112,12 @@ def answers_of(
                 )
             return torch.from_numpy(found["answers"]), tuple(found["classes"].tolist())
     teacher = checkpoint.load(flags.teacher, device=pick_device())
-    one_view = replace(teacher.recipe.eval, clips=1, crops=1)
-    teacher = replace(teacher, recipe=replace(teacher.recipe, eval=one_view))
-    found = [classify([views(file, teacher.recipe)], teacher)[0].cpu() for file in files]
-    answers = torch.stack(found)
+    recipe = replace(
+        teacher.recipe,
+        data=replace(teacher.recipe.data, workers=flags.workers, bad_files="strict"),
+        eval=replace(teacher.recipe.eval, clips=1, crops=1),
+    )
+    answers = score_samples(teacher.network, [Sample(file, 0) for file in files], recipe=recipe).scores
     if flags.answers:
         flags.answers.parent.mkdir(parents=True, exist_ok=True)
         with flags.answers.open("wb") as file:  # with a path, NumPy would change the suffix

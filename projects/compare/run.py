@@ -107,21 +107,8 @@ def main() -> None:
     for line in plan(recipe_with(network_of(usual), seed=0), splits[folds[0]]).warnings:
         print(f"warning: {line}", flush=True)
     jobs = [job(case, seed, fold) for seed in flags.seeds for fold in folds for case in chosen]
-    due = missing(jobs, flags.out)
-    if not due:
-        return
-    try:
-        with decoded(flags.data, one_file=not flags.as_files) as cache:
-            print(f"{cache.videos} videos decoded, {timetable.seconds():.0f} s", flush=True)
-            work = partial(do, root=cache.root)
-            teams = side_by_side(due) if flags.side_by_side else [Team((job,)) for job in due]
-            for team, results in run_parallel(work, timetable.allows(teams), processes=flags.processes):
-                timetable.ended(team)
-                for done, found in zip(team.jobs, results, strict=True):
-                    add_row(flags.out, {**head("torch", "av"), **done.key, **found, "command": done.command})
-                    print(f"{done}: top-1 {found['val_top1']}, {found['seconds']} s", flush=True)
-    except VideoError as error:
-        raise SystemExit(str(error)) from error
+    if due := missing(jobs, flags.out):
+        run_and_add_rows(due, flags, timetable)
 
 
 @dataclass(frozen=True)
@@ -153,6 +140,22 @@ class Team:
 
     def __str__(self) -> str:
         return "; ".join(map(str, self.jobs))
+
+
+def run_and_add_rows(jobs: Sequence[Job], flags: argparse.Namespace, timetable: Timetable) -> None:
+    """Run the jobs while time is left, and add a row to the results for each."""
+    teams = side_by_side(jobs) if flags.side_by_side else [Team((job,)) for job in jobs]
+    try:
+        with decoded(flags.data, one_file=not flags.as_files) as cache:
+            print(f"{cache.videos} videos decoded, {timetable.seconds():.0f} s", flush=True)
+            work = partial(do, root=cache.root)
+            for team, results in run_parallel(work, timetable.allows(teams), processes=flags.processes):
+                timetable.ended(team)
+                for done, found in zip(team.jobs, results, strict=True):
+                    add_row(flags.out, {**head("torch", "av"), **done.key, **found, "command": done.command})
+                    print(f"{done}: top-1 {found['val_top1']}, {found['seconds']} s", flush=True)
+    except VideoError as error:
+        raise SystemExit(str(error)) from error
 
 
 def missing(jobs: Sequence[Job], out: Path) -> list[Job]:
