@@ -10,14 +10,15 @@ digit, on a GPU up to rounding. If a network has dropout, its random numbers dif
 import copy
 import gc
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bench.common import Captured, capture
+from bench.common import capture
 from tanet.data.dataset import EvalClips
 from tanet.data.loader import ClipLoader
 from tanet.data.prefetch import prefetch_to_device
@@ -109,7 +110,7 @@ def evaluate_side_by_side(networks: Sequence[Network], split: Split, recipe: Rec
 
 
 class _Student:
-    """A network, its optimizer, and its step as a CUDA graph if it is on a GPU."""
+    """A network, its optimizer, and its step, which is a CUDA graph on a GPU."""
 
     def __init__(
         self, parts: TrainingParts, optim: Optim, shape: Sequence[int], device: torch.device
@@ -120,26 +121,20 @@ class _Student:
         self.loss = torch.zeros((), device=device)  # sum over the steps of the epoch
         self.views = torch.zeros(*shape, device=device)
         self.labels = torch.zeros(shape[0], dtype=torch.int64, device=device)
-        self.graph: Captured | None = None
-        if device.type == "cuda":
-            self.stream = torch.cuda.Stream(device)
-            self.graph = self._capture()
+        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self.step = self._capture() if uses_graphs(device) else self._step
 
     def learn(self, views: torch.Tensor, labels: torch.Tensor, *, lr: float) -> None:
         """Make one step."""
-        if self.graph is None:
-            self.views, self.labels = views, labels
-            self._set_lr(lr)
-            self._step()
-            return
-        current = torch.cuda.current_stream(views.device)
-        self.stream.wait_stream(current)
-        with torch.cuda.stream(self.stream):
+        with _on(self.stream):
             self.views.copy_(views)
             self.labels.copy_(labels)
-            self._set_lr(lr)
-            self.graph()
-        current.wait_stream(self.stream)  # until then, the batch's memory is in use
+            for group in self.optimizer.param_groups:
+                if isinstance(group["lr"], torch.Tensor):
+                    group["lr"].fill_(lr * group["lr_scale"])
+                else:
+                    group["lr"] = lr * group["lr_scale"]
+            self.step()
 
     def end_epoch(self, *, clips: int) -> float:
         """Return the share of right answers in the epoch's steps. Afterwards, the next epoch can start.
@@ -166,20 +161,12 @@ class _Student:
         self.loss += loss.detach()
         self.right += (logits.detach().argmax(1) == self.labels).sum()
 
-    def _set_lr(self, lr: float) -> None:
-        for group in self.optimizer.param_groups:
-            if isinstance(group["lr"], torch.Tensor):
-                group["lr"].fill_(lr * group["lr_scale"])
-            else:
-                group["lr"] = lr * group["lr_scale"]
-
-    def _capture(self) -> Captured:
+    def _capture(self) -> Callable[[], object]:
         """Capture the step. The steps of the warm-up are undone."""
         state = copy.deepcopy(self.network.state_dict())
         for group in self.optimizer.param_groups:
             group["capturable"], group["lr"] = True, torch.zeros((), device=self.views.device)
-        self.stream.wait_stream(torch.cuda.current_stream(self.views.device))
-        with torch.cuda.stream(self.stream):
+        with _on(self.stream):
             graph = capture(self._step, stream=self.stream)
             self.network.load_state_dict(state)
             for values in self.optimizer.state.values():
@@ -187,5 +174,22 @@ class _Student:
                     value.zero_()
             self.right.zero_()
             self.loss.zero_()
-        torch.cuda.current_stream(self.views.device).wait_stream(self.stream)
         return graph
+
+
+def uses_graphs(device: torch.device) -> bool:
+    """Return whether steps are captured as CUDA graphs."""
+    return device.type == "cuda"
+
+
+@contextmanager
+def _on(stream: torch.cuda.Stream | None) -> Iterator[None]:
+    """Work on a stream, between the earlier and the later work of the current stream. On a CPU: None."""
+    if stream is None:
+        yield
+        return
+    current = torch.cuda.current_stream(stream.device)
+    stream.wait_stream(current)
+    with torch.cuda.stream(stream):
+        yield
+    current.wait_stream(stream)

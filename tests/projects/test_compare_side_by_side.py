@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from projects.compare import side_by_side
 from projects.compare.side_by_side import evaluate_side_by_side, train_side_by_side
 from tanet.checkpoints import checkpoint
 from tanet.data.annotations import read_split
@@ -24,25 +25,36 @@ def recipe(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_side_by_side_equals_separate_trainings(recipe, tmp_path):
+@pytest.mark.parametrize(("graphs", "method"), [(False, "adamw"), (True, "sgd")])
+def test_side_by_side_equals_separate_trainings(graphs, method, recipe, tmp_path, monkeypatch):
+    """With a stand-in for CUDA graphs, the warm-up of the capture must leave no trace either.
+
+    With graphs, learning rates are float32. AdamW amplifies such differences where gradients are almost 0.
+    """
+    recipe = replace(recipe, optim=replace(recipe.optim, method=method))
+    if graphs and pick_device().type == "cpu":
+        monkeypatch.setattr(side_by_side, "uses_graphs", lambda _: True)
+        monkeypatch.setattr(side_by_side, "capture", lambda step, **_: [step() for _ in range(3)] and step)
     recipes = [replace(recipe, model=replace(recipe.model, dropout=0.0, **own)) for own in SETTINGS]
     split = read_split(recipe.data, seed=recipe.seed)
     together = train_side_by_side(recipes, split)
     reports = evaluate_side_by_side([own.network for own in together], split, recipe)
-    exact = pick_device().type == "cpu"
+    cpu = pick_device().type == "cpu"
+    tolerance = {"rtol": 0, "atol": 0.05 if not cpu else 1e-5 if graphs else 0}
     for number, own in enumerate(recipes):
         results = []
         train(own, out=tmp_path / str(number), on_event=results.append)
         alone = checkpoint.load(tmp_path / str(number) / "last.safetensors", device=pick_device())
         state = alone.network.state_dict()
         for name, value in together[number].network.state_dict().items():
-            if exact and not name.endswith("num_batches_tracked"):  # counts statistics of earlier epochs
-                assert torch.equal(value, state[name]), name
+            if not name.endswith("num_batches_tracked"):  # counts statistics of earlier epochs
+                torch.testing.assert_close(value, state[name], **tolerance)
         last = [event for event in results if isinstance(event, EpochResult)][-1]
         found = evaluate(alone.network, split.val, classes=split.classes, recipe=own)
-        tolerance = {"rtol": 0, "atol": 1e-6 if exact else 0.05}
-        torch.testing.assert_close(reports[number].scores, found.scores, **tolerance)
-        assert together[number].top1 == pytest.approx(last.train_top1, abs=0 if exact else 0.2)
+        torch.testing.assert_close(
+            reports[number].scores, found.scores, rtol=0, atol=1e-6 + tolerance["atol"]
+        )
+        assert together[number].top1 == pytest.approx(last.train_top1, abs=0 if cpu else 0.2)
 
 
 def test_only_networks_may_differ(recipe):
