@@ -57,6 +57,8 @@ PRIORS: dict[str, dict[str, Any]] = {
             "a": {"position": "a"},
             "5 taps": {"kernel": 5},
             "5 taps, a": {"kernel": 5, "position": "a"},
+            "halves": {"shift_div": 2},
+            "thirds": {"shift_div": 3},
             "quarters": {"shift_div": 4},
             "5 taps, quarters": {"kernel": 5, "shift_div": 4},
             "5 taps, quarters, a": {"kernel": 5, "shift_div": 4, "position": "a"},
