@@ -84,7 +84,9 @@ def train_side_by_side(recipes: Sequence[Recipe], split: Split) -> list[Trained]
                     assert isinstance(batch.views, torch.Tensor)
                     lr = lr_at(epoch + step / steps, first.optim)
                     for student in students:
-                        student.learn(batch.views, batch.labels, lr=lr)
+                        student.start_step(batch.views, batch.labels, lr=lr)
+                    for student in students:
+                        student.join()
             tops = [student.end_epoch(clips=steps * loader.batch) for student in students]
         for own in parts:
             own.norm_statistics(own.network)
@@ -124,9 +126,9 @@ class _Student:
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self.step = self._capture() if uses_graphs(device) else self._step
 
-    def learn(self, views: torch.Tensor, labels: torch.Tensor, *, lr: float) -> None:
-        """Make one step."""
-        with _on(self.stream):
+    def start_step(self, views: torch.Tensor, labels: torch.Tensor, *, lr: float) -> None:
+        """Queue one step on this student's stream. Call `join` when all students have started."""
+        with self._own_stream():
             self.views.copy_(views)
             self.labels.copy_(labels)
             for group in self.optimizer.param_groups:
@@ -135,6 +137,11 @@ class _Student:
                 else:
                     group["lr"] = lr * group["lr_scale"]
             self.step()
+
+    def join(self) -> None:
+        """Let the later work of the current stream wait for this student's work."""
+        if self.stream is not None:
+            torch.cuda.current_stream(self.stream.device).wait_stream(self.stream)
 
     def end_epoch(self, *, clips: int) -> float:
         """Return the share of right answers in the epoch's steps. Afterwards, the next epoch can start.
@@ -166,7 +173,7 @@ class _Student:
         state = copy.deepcopy(self.network.state_dict())
         for group in self.optimizer.param_groups:
             group["capturable"], group["lr"] = True, torch.zeros((), device=self.views.device)
-        with _on(self.stream):
+        with self._own_stream():
             graph = capture(self._step, stream=self.stream)
             self.network.load_state_dict(state)
             for values in self.optimizer.state.values():
@@ -174,22 +181,20 @@ class _Student:
                     value.zero_()
             self.right.zero_()
             self.loss.zero_()
+        self.join()
         return graph
+
+    @contextmanager
+    def _own_stream(self) -> Iterator[None]:
+        """Queue work on this student's stream, after the current stream's work."""
+        if self.stream is None:
+            yield
+            return
+        self.stream.wait_stream(torch.cuda.current_stream(self.stream.device))
+        with torch.cuda.stream(self.stream):
+            yield
 
 
 def uses_graphs(device: torch.device) -> bool:
     """Return whether steps are captured as CUDA graphs."""
     return device.type == "cuda"
-
-
-@contextmanager
-def _on(stream: torch.cuda.Stream | None) -> Iterator[None]:
-    """Work on a stream, between the earlier and the later work of the current stream. On a CPU: None."""
-    if stream is None:
-        yield
-        return
-    current = torch.cuda.current_stream(stream.device)
-    stream.wait_stream(current)
-    with torch.cuda.stream(stream):
-        yield
-    current.wait_stream(stream)
