@@ -18,6 +18,7 @@ import torch
 from torch.fx import Graph, GraphModule, Node
 from torch.nn import functional as F
 
+from tanet.ops.common.dispatch import runs_kernels
 from tanet.ops.common.memory_format import channels_last
 from tanet.ops.convolution import op as convolution  # noqa: F401 (defines the operators)
 from tanet.ops.depthwise_convolution import op as depthwise
@@ -123,6 +124,7 @@ def _replaceable(weight: torch.Tensor, *, half: bool) -> bool:
     dtypes = (torch.bfloat16, torch.float16) if half else (torch.bfloat16, torch.float16, torch.float32)
     return (
         weight.is_cuda
+        and runs_kernels(weight.device.index)
         and weight.dtype in dtypes
         and weight.is_contiguous(memory_format=channels_last(weight))
     )

@@ -10,6 +10,7 @@ Backend = Literal["triton", "torch"]
 TRITON = find_spec("triton") is not None
 MAX_CLIPS = 65_535  # clips are the second axis of the launch grid, and CUDA limits this axis
 MAX_TAPS, MAX_FRAMES = 7, 64  # more taps or frames would not fit into a program's registers
+OLDEST = (8, 0)  # compute capability; older GPUs have no bfloat16 and too little shared memory
 
 
 def check_affine(scale: torch.Tensor | None, shift: torch.Tensor | None, act: str) -> None:
@@ -23,8 +24,14 @@ def check_affine(scale: torch.Tensor | None, shift: torch.Tensor | None, act: st
 def backend_for(x: torch.Tensor, *, taps: int = 3, frames: int = 8) -> Backend:
     """Return "triton" if x is on a GPU and fits the limits of the fused kernels, and otherwise "torch"."""
     fits = taps <= MAX_TAPS and frames <= MAX_FRAMES and x.shape[0] <= MAX_CLIPS * frames
-    fused = x.is_cuda and TRITON and fits
+    fused = x.is_cuda and TRITON and fits and runs_kernels(x.device.index)
     return "triton" if fused and x.dtype in (torch.float32, torch.bfloat16, torch.float16) else "torch"
+
+
+@torch.compiler.assume_constant_result
+def runs_kernels(gpu: int) -> bool:
+    """Return whether the GPU with this number is recent enough for the fused kernels."""
+    return torch.cuda.get_device_capability(gpu) >= OLDEST
 
 
 def activate(
