@@ -19,6 +19,7 @@ long: $(INSTALLED)
 # torch.compile would use it.
 kernels: $(INSTALLED) build/triton
 	TRITON_INTERPRET=1 OMP_NUM_THREADS=1 PYTHONPATH=build/triton $(BIN)/pytest tests/ops/*_triton.py
+	OMP_NUM_THREADS=1 PYTHONPATH=build/triton $(BIN)/pytest tests/ops/test_shared_memory_triton.py
 
 build/triton:
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $@ triton==3.7.1

@@ -24,7 +24,7 @@ CASES = [  # clips, frames, channels, settings
     (70, 1, 16, {}),
     (2, 16, 136, {"alpha": 3}),
 ]
-DRAWS = 5
+DRAWS = 3
 if not INTERPRETED:
     CASES += [(32, 8, 512, {}), (100, 8, 256, {"kernel_prior": "shift"}), (3, 64, 96, {})]
 
