@@ -2,12 +2,14 @@
 
 import csv
 import fcntl
+import gc
 import os
 import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version
@@ -143,9 +145,22 @@ def capture(run: Callable[[], object], *, stream: torch.cuda.Stream | None = Non
         run()
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, stream=stream):
+    gc.collect()
+    with no_garbage_collection(), torch.cuda.graph(graph, stream=stream):
         run()
     return Captured(run, graph)
+
+
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """Collect no garbage: to destroy another CUDA graph, for example, can spoil a capture."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float]:

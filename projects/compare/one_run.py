@@ -12,7 +12,7 @@ import torch
 
 from projects.compare.cases import actions_of
 from projects.compare.decoded_cache import capture_passes
-from projects.compare.side_by_side import evaluate_side_by_side, train_side_by_side
+from projects.compare.side_by_side import can_capture, evaluate_side_by_side, train_side_by_side
 from tanet.checkpoints import checkpoint
 from tanet.data.annotations import read_split
 from tanet.data.samples import Split
@@ -46,7 +46,7 @@ def run(recipe: Recipe, *, graph: bool, each_clip: bool = False, ablate: bool = 
             results.append(event)
 
     def capture(network: Network) -> None:
-        if graph and torch.cuda.is_available():
+        if graph and can_capture(recipe) and torch.cuda.is_available():
             capture_passes(network, recipe.optim, size=recipe.data.size)
 
     with tempfile.TemporaryDirectory() as out:
@@ -63,6 +63,7 @@ def run(recipe: Recipe, *, graph: bool, each_clip: bool = False, ablate: bool = 
     return columns(
         recipe,
         reports,
+        epochs=last.epoch,
         train_top1=last.train_top1,
         one_view=last.val_top1,
         seconds=last.seconds,
@@ -72,11 +73,11 @@ def run(recipe: Recipe, *, graph: bool, each_clip: bool = False, ablate: bool = 
 
 
 def run_side_by_side(
-    recipes: Sequence[Recipe], *, each_clip: bool = False, ablate: bool = False
+    recipes: Sequence[Recipe], *, graph: bool, each_clip: bool = False, ablate: bool = False
 ) -> list[dict[str, object]]:
     """Train networks on the same batches, test them, and return the results of each; see `run`."""
     started, split = time.monotonic(), split_of(recipes[0])
-    trained = train_side_by_side(recipes, split)
+    trained = train_side_by_side(recipes, split, graph=graph)
     seconds = time.monotonic() - started
     networks = [{"": own.network, **(without_parts(own.network) if ablate else {})} for own in trained]
     flat = [network for own in networks for network in own.values()]
@@ -88,6 +89,7 @@ def run_side_by_side(
         columns(
             recipe,
             own,
+            epochs=student.epochs,
             train_top1=student.top1,
             one_view=first.accuracy.top1,
             seconds=seconds,
@@ -102,6 +104,7 @@ def columns(
     recipe: Recipe,
     reports: Mapping[str, Report],
     *,
+    epochs: int,
     train_top1: float,
     one_view: float,
     seconds: float,
@@ -113,6 +116,7 @@ def columns(
     Args:
         recipe: what was trained.
         reports: the report of the network (""), and of the network without parts; see `without_parts`.
+        epochs: length of the training.
         train_top1: share of right answers in the last epoch's steps.
         one_view: top-1 with one view of each video.
         seconds: duration of the training; of all trainings side by side.
@@ -123,7 +127,7 @@ def columns(
     return {
         "backbone": getattr(recipe.model, "backbone", recipe.model.title),
         "classes": len(report.classes),
-        "epochs": recipe.optim.epochs,
+        "epochs": epochs,
         "train_top1": round(train_top1, 4),
         "val_top1_one_view": round(one_view, 4),
         "views": f"{recipe.eval.clips} x {recipe.eval.crops}",

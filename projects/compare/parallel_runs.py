@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ def run_parallel(
     def fail(job: Job, error: Exception) -> None:
         print(f"{job}: {error}", file=sys.stderr, flush=True)
         error.add_note(str(job))
+        traceback.clear_frames(error.__traceback__)  # they hold the job's networks
         failed.append(error)
 
     if processes == 1:

@@ -43,7 +43,7 @@ from projects.compare.decoded_cache import decoded, kept_open, twins
 from projects.compare.folds import write_lists
 from projects.compare.one_run import run, run_side_by_side, split_of
 from projects.compare.parallel_runs import Timetable, run_parallel
-from projects.compare.side_by_side import batches_of
+from projects.compare.side_by_side import MOST, batches_of
 from tanet.data.samples import Split
 from tanet.recipes.network_settings import NetworkSettings
 from tanet.recipes.recipe import Recipe
@@ -178,19 +178,20 @@ def side_by_side(jobs: Sequence[Job]) -> list[Team]:
     teams: dict[object, list[Job]] = {}
     for job in jobs:
         teams.setdefault((job.fold, batches_of(job.recipe)), []).append(job)
-    return [Team(tuple(team)) for team in teams.values()]
+    starts = [(team, start) for team in teams.values() for start in range(0, len(team), MOST)]
+    return [Team(tuple(team[start : start + MOST])) for team, start in starts]
 
 
 def do(team: Team, *, root: Path) -> list[dict[str, object]]:
     """Run jobs on the decoded videos in `root`, several jobs side by side, and return their results."""
     first = team.jobs[0]
     recipes = [replace(job.recipe, data=replace(job.recipe.data, root=str(root))) for job in team.jobs]
-    options = {"each_clip": first.fold is not None, "ablate": first.ablate}
+    options = {"graph": first.graph, "each_clip": first.fold is not None, "ablate": first.ablate}
     with tempfile.TemporaryDirectory() as folder, kept_open():
         if first.fold:
             recipes = [in_fold(recipe, root, Path(folder), first.fold) for recipe in recipes]
         if len(recipes) == 1:
-            return [run(recipes[0], graph=first.graph, **options)]
+            return [run(recipes[0], **options)]
         return run_side_by_side(recipes, **options)
 
 

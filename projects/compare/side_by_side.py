@@ -4,15 +4,16 @@ The training of one small network leaves a GPU almost idle: it waits for clips a
 cases with the same seed see the same clips. So each batch is read once, and every network makes its step on
 it. On a GPU, the whole step of each network is a CUDA graph on a stream of its own, and the kernels of
 different networks run at the same time. The results are those of separate trainings: on a CPU to the last
-digit, on a GPU up to rounding. If a network has dropout, its random numbers differ.
+digit, on a GPU up to rounding. If networks have dropout, their random numbers differ, and depend on timing.
 """
 
 import copy
 import gc
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import nn
@@ -20,7 +21,7 @@ from torch.nn import functional as F
 
 from bench.common import capture
 from tanet.data.dataset import EvalClips
-from tanet.data.loader import ClipLoader
+from tanet.data.loader import Batch, ClipLoader
 from tanet.data.prefetch import prefetch_to_device
 from tanet.data.samples import Split
 from tanet.evaluation.evaluate import PartialScores, merge_scores
@@ -32,9 +33,12 @@ from tanet.recipes.recipe import Optim, Recipe
 from tanet.runtime.device import autocast
 from tanet.runtime.distributed import join_process_group
 from tanet.runtime.events import ignore
-from tanet.runtime.interrupt import StopRequest
-from tanet.training.schedule import lr_at, steps_per_epoch
+from tanet.runtime.interrupt import Interrupted, StopRequest
+from tanet.training.schedule import lr_at, shorten_schedule, steps_per_epoch
 from tanet.training.setup import TrainingContext, TrainingParts, prepare
+
+MOST = 8
+"""Networks that train at once: CUDA has eight queues, and graphs in the same queue take turns."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class Trained:
     """A trained network."""
 
     network: Network
+    epochs: int
     top1: float
     """Share of right answers in the steps of the last epoch."""
 
@@ -53,21 +58,30 @@ def batches_of(recipe: Recipe) -> tuple[object, ...]:
     return (*sections, model.frames, model.flows_per_frame, spec_of(recipe))
 
 
-def train_side_by_side(recipes: Sequence[Recipe], split: Split) -> list[Trained]:
+def can_capture(recipe: Recipe) -> bool:
+    """Return whether the steps of a network can be CUDA graphs: TRN draws random relations in each step."""
+    return not getattr(recipe.model, "consensus", "").startswith("trn")
+
+
+def train_side_by_side(recipes: Sequence[Recipe], split: Split, *, graph: bool = True) -> list[Trained]:
     """Train the networks of recipes that differ only in the network.
 
     Args:
         recipes: the recipes; see `batches_of`.
         split: the training videos.
+        graph: whether to use CUDA graphs, if there is a GPU.
 
     Raises:
         ValueError: the recipes need different batches, or the loss of a network became infinite or NaN.
+        SystemExit: a step cannot be captured as a CUDA graph. After that, CUDA cannot be used reliably.
+        Interrupted: SIGINT or SIGTERM was received.
     """
+    recipes = [shorten_schedule(recipe, videos=len(split.train)) for recipe in recipes]
     first = recipes[0]
     if any(batches_of(recipe) != batches_of(first) for recipe in recipes):
         raise ValueError("only recipes that differ in the network alone can train side by side")
-    if first.optim.accumulate != 1:
-        raise ValueError("optim.accumulate must be 1 for trainings side by side")
+    if first.optim.accumulate != 1 or len(recipes) > MOST:
+        raise ValueError(f"trainings side by side: at most {MOST}, and optim.accumulate must be 1")
     steps = steps_per_epoch(first.optim, videos=len(split.train))
     with join_process_group(None, timeout=first.data.timeout) as (group, device), StopRequest() as stop:
         context = TrainingContext(group, device, ignore, stop, compile=False, save_after=math.inf)
@@ -75,24 +89,45 @@ def train_side_by_side(recipes: Sequence[Recipe], split: Split) -> list[Trained]
         loader, order, model = parts[0].loader, parts[0].order, first.model
         shape = (loader.batch, model.frames, model.channels, first.data.size, first.data.size)
         # Before the loader starts: its thread for page-locked memory would disturb the capture of a graph.
-        students = [_Student(own, first.optim, shape, device) for own in parts]
+        students = [
+            _Student(own, first.optim, shape, stream, graph=graph and can_capture(recipe))
+            for own, recipe, stream in zip(parts, recipes, _streams(device), strict=False)
+        ]
         tops: list[float] = []
         for epoch in range(first.optim.epochs):
             order.epoch = epoch
             with loader:
-                for step, batch in enumerate(prefetch_to_device(loader, device, parts[0].network.input_spec)):
-                    assert isinstance(batch.views, torch.Tensor)
-                    lr = lr_at(epoch + step / steps, first.optim)
-                    for student in students:
-                        student.start_step(batch.views, batch.labels, lr=lr)
-                    for student in students:
-                        student.join()
+                batches = prefetch_to_device(loader, device, parts[0].network.input_spec)
+                _make_steps(students, batches, first.optim, epoch=epoch, steps=steps, stop=stop)
             tops = [student.end_epoch(clips=steps * loader.batch) for student in students]
         for own in parts:
             own.norm_statistics(own.network)
+            own.optimizer.zero_grad()  # gradients are in the graphs' memory
         del students
         gc.collect()  # graphs and their networks refer to each other
-    return [Trained(own.network, top1) for own, top1 in zip(parts, tops, strict=True)]
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+    return [Trained(own.network, first.optim.epochs, top1) for own, top1 in zip(parts, tops, strict=True)]
+
+
+def _make_steps(
+    students: Sequence["_Student"],
+    batches: Iterable[Batch],
+    optim: Optim,
+    *,
+    epoch: int,
+    steps: int,
+    stop: StopRequest,
+) -> None:
+    """Make the steps of an epoch."""
+    for step, batch in enumerate(batches):
+        assert isinstance(batch.views, torch.Tensor)
+        for student in students:
+            student.start_step(batch.views, batch.labels, lr=lr_at(epoch + step / steps, optim))
+        for student in students:
+            student.join()
+        if stop.asked:
+            raise Interrupted(f"stopped in epoch {epoch + 1}, after step {step + 1} of {steps}")
 
 
 def evaluate_side_by_side(networks: Sequence[Network], split: Split, recipe: Recipe) -> list[Report]:
@@ -115,16 +150,23 @@ class _Student:
     """A network, its optimizer, and its step, which is a CUDA graph on a GPU."""
 
     def __init__(
-        self, parts: TrainingParts, optim: Optim, shape: Sequence[int], device: torch.device
+        self,
+        parts: TrainingParts,
+        optim: Optim,
+        shape: Sequence[int],
+        stream: torch.cuda.Stream | None,
+        *,
+        graph: bool,
     ) -> None:
+        device = next(parts.network.parameters()).device
         self.network, self.optimizer, self.optim = parts.network.train(), parts.optimizer, optim
         self.params = [param for param in self.network.parameters() if param.requires_grad]
         self.right = torch.zeros((), dtype=torch.int64, device=device)
         self.loss = torch.zeros((), device=device)  # sum over the steps of the epoch
         self.views = torch.zeros(*shape, device=device)
         self.labels = torch.zeros(shape[0], dtype=torch.int64, device=device)
-        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
-        self.step = self._capture() if uses_graphs(device) else self._step
+        self.stream = stream
+        self.step = self._capture() if graph and uses_graphs(device) else self._step
 
     def start_step(self, views: torch.Tensor, labels: torch.Tensor, *, lr: float) -> None:
         """Queue one step on this student's stream. Call `join` when all students have started."""
@@ -174,7 +216,11 @@ class _Student:
         for group in self.optimizer.param_groups:
             group["capturable"], group["lr"] = True, torch.zeros((), device=self.views.device)
         with self._own_stream():
-            graph = capture(self._step, stream=self.stream)
+            try:
+                graph = capture(self._step, stream=self.stream)
+            except RuntimeError as error:
+                text = "the step of a network cannot be captured as a CUDA graph; run it with --no-graph"
+                raise SystemExit(f"{text}: {error}") from error
             self.network.load_state_dict(state)
             for values in self.optimizer.state.values():
                 for value in values.values():
@@ -193,6 +239,12 @@ class _Student:
         self.stream.wait_stream(torch.cuda.current_stream(self.stream.device))
         with torch.cuda.stream(self.stream):
             yield
+
+
+@cache
+def _streams(device: torch.device) -> Sequence[torch.cuda.Stream | None]:
+    """Return the students' streams; None on a CPU. PyTorch has only 32 streams, so teams use the same."""
+    return [torch.cuda.Stream(device) if device.type == "cuda" else None for _ in range(MOST)]
 
 
 def uses_graphs(device: torch.device) -> bool:
