@@ -28,10 +28,13 @@ def backend_for(x: torch.Tensor, *, taps: int = 3, frames: int = 8) -> Backend:
     return "triton" if fused and x.dtype in (torch.float32, torch.bfloat16, torch.float16) else "torch"
 
 
-@torch.compiler.assume_constant_result
 def runs_kernels(gpu: int) -> bool:
     """Return whether the GPU with this number is recent enough for the fused kernels."""
     return torch.cuda.get_device_capability(gpu) >= OLDEST
+
+
+# As torch.compiler.assume_constant_result does. That function imports the compiler, which takes a second.
+runs_kernels._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def activate(
