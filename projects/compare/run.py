@@ -156,6 +156,8 @@ def run_and_add_rows(jobs: Sequence[Job], flags: argparse.Namespace, timetable: 
                     print(f"{done}: top-1 {found['val_top1']}, {found['seconds']} s", flush=True)
     except VideoError as error:
         raise SystemExit(str(error)) from error
+    except KeyboardInterrupt:
+        raise SystemExit("stopped; run the same command again to continue") from None
 
 
 def missing(jobs: Sequence[Job], out: Path) -> list[Job]:

@@ -103,6 +103,8 @@ def train_side_by_side(recipes: Sequence[Recipe], split: Split, *, graph: bool =
         for own in parts:
             own.norm_statistics(own.network)
             own.optimizer.zero_grad()  # gradients are in the graphs' memory
+        if stop.asked:
+            raise Interrupted("stopped after the last step")
         del students
         gc.collect()  # graphs and their networks refer to each other
         if device.type == "cuda":
