@@ -8,8 +8,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version
@@ -20,6 +19,7 @@ from statistics import quantiles
 
 import torch
 
+from tanet.data.worker_setup import garbage_collection_off
 from tanet.runtime.device import available_cores
 
 ROOT = Path(__file__).parents[1]
@@ -145,22 +145,10 @@ def capture(run: Callable[[], object], *, stream: torch.cuda.Stream | None = Non
         run()
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
-    gc.collect()
-    with no_garbage_collection(), torch.cuda.graph(graph, stream=stream):
+    gc.collect()  # destroying another CUDA graph, for example, can spoil the capture
+    with garbage_collection_off(), torch.cuda.graph(graph, stream=stream):
         run()
     return Captured(run, graph)
-
-
-@contextmanager
-def no_garbage_collection() -> Iterator[None]:
-    """Collect no garbage: to destroy another CUDA graph, for example, can spoil a capture."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float]:

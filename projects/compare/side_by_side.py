@@ -34,7 +34,7 @@ from tanet.runtime.device import autocast
 from tanet.runtime.distributed import join_process_group
 from tanet.runtime.events import ignore
 from tanet.runtime.interrupt import Interrupted, StopRequest
-from tanet.training.schedule import lr_at, shorten_schedule, steps_per_epoch
+from tanet.training.schedule import lr_at, set_lr, shorten_schedule, steps_per_epoch
 from tanet.training.setup import TrainingContext, TrainingParts, prepare
 
 MOST = 8
@@ -124,8 +124,9 @@ def _make_steps(
     """Make the steps of an epoch."""
     for step, batch in enumerate(batches):
         assert isinstance(batch.views, torch.Tensor)
+        lr = lr_at(epoch + step / steps, optim)
         for student in students:
-            student.start_step(batch.views, batch.labels, lr=lr_at(epoch + step / steps, optim))
+            student.start_step(batch.views, batch.labels, lr=lr)
         for student in students:
             student.join()
         if stop.asked:
@@ -175,11 +176,7 @@ class _Student:
         with self._own_stream():
             self.views.copy_(views)
             self.labels.copy_(labels)
-            for group in self.optimizer.param_groups:
-                if isinstance(group["lr"], torch.Tensor):
-                    group["lr"].fill_(lr * group["lr_scale"])
-                else:
-                    group["lr"] = lr * group["lr_scale"]
+            set_lr(self.optimizer, lr)
             self.step()
 
     def join(self) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def garbage_collection_off() -> Iterator[None]:
-    """Disable garbage collection, so that workers forked in this context start without garbage collection."""
+    """Disable garbage collection in this context, also in workers that are forked in it."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -76,9 +76,15 @@ def lr_at(epoch: float, optim: Optim) -> float:
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Set the learning rate of every parameter group to `lr` times the group's `lr_scale`."""
+    """Set the learning rate of every parameter group to `lr` times the group's `lr_scale`.
+
+    A learning rate that is a tensor is changed in place, because a captured CUDA graph reads this tensor.
+    """
     for group in optimizer.param_groups:
-        group["lr"] = lr * group["lr_scale"]
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(lr * group["lr_scale"])
+        else:
+            group["lr"] = lr * group["lr_scale"]
 
 
 def _for_batch(lr: float, optim: Optim) -> float:
