@@ -20,13 +20,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from bench.common import capture
-from tanet.data.dataset import EvalClips
-from tanet.data.loader import Batch, ClipLoader
+from tanet.data.loader import Batch
 from tanet.data.prefetch import prefetch_to_device
 from tanet.data.samples import Split
-from tanet.evaluation.evaluate import PartialScores, merge_scores
+from tanet.evaluation.evaluate import merge_scores, score_networks
 from tanet.evaluation.report import Report
-from tanet.evaluation.scorer import Scorer
 from tanet.models.network import Network
 from tanet.recipes.input_spec import spec_of
 from tanet.recipes.recipe import Optim, Recipe
@@ -135,17 +133,7 @@ def _make_steps(
 
 def evaluate_side_by_side(networks: Sequence[Network], split: Split, recipe: Recipe) -> list[Report]:
     """Test networks on the same views of the test videos, and return a report for each."""
-    clips = EvalClips(split.val, recipe.data, recipe.eval, frames=recipe.model.frames)
-    videos = max(1, recipe.eval.batch // (recipe.eval.clips * recipe.eval.crops))
-    device = next(networks[0].parameters()).device
-    scorers = [Scorer(n.eval(), eval=recipe.eval, precision=recipe.optim.precision) for n in networks]
-    scores: list[list[torch.Tensor]] = [[] for _ in networks]
-    with ClipLoader(clips, batch=videos, data=recipe.data, device=device) as loader:
-        for batch in loader:
-            for scorer, own in zip(scorers, scores, strict=True):
-                assert isinstance(batch.views, torch.Tensor)
-                own.append(scorer(batch.views))
-    shares = [PartialScores(tuple(range(len(clips))), torch.cat(own), {}) for own in scores]
+    shares = score_networks(networks, split.val, recipe=recipe)
     return [merge_scores([share], split.val, classes=split.classes) for share in shares]
 
 

@@ -91,9 +91,21 @@ def score_samples(
     fraction `recipe.data.max_bad` of all `samples`, not only of `numbers`. Each process sees only the
     unreadable videos of its own share, so `merge_scores` checks the total over all shares.
     """
+    return score_networks([network], samples, recipe=recipe, numbers=numbers, on_event=on_event)[0]
+
+
+def score_networks(
+    networks: Sequence[nn.Module],
+    samples: Sequence[Sample],
+    *,
+    recipe: Recipe,
+    numbers: Iterable[int] | None = None,
+    on_event: OnEvent = ignore,
+) -> list[PartialScores]:
+    """Score samples by several networks on one device. Each video is read once; see `score_samples`."""
     wanted = range(len(samples)) if numbers is None else tuple(numbers)
     if not wanted:
-        return PartialScores((), torch.empty(0, 0), {})
+        return [PartialScores((), torch.empty(0, 0), {}) for _ in networks]
     eval = recipe.eval
 
     def pass_on(event: object) -> None:
@@ -102,7 +114,7 @@ def score_samples(
             event = BadVideo(wanted[event.number], event.error)
         on_event(event)
 
-    device = next(network.parameters()).device
+    device = next(networks[0].parameters()).device
     model = recipe.model
     clips = EvalClips(
         [samples[number] for number in wanted],
@@ -113,21 +125,20 @@ def score_samples(
     )
     # With eval.frames, clips of different videos may differ in length and cannot be in one batch.
     videos = 1 if eval.frames else max(1, eval.batch // (eval.clips * eval.crops))
-    scorer = Scorer(network, eval=eval, precision=recipe.optim.precision, on_event=on_event)
-    scores: list[torch.Tensor] = []
-    network.eval()
+    precision = recipe.optim.precision
+    scorers = [Scorer(n.eval(), eval=eval, precision=precision, on_event=on_event) for n in networks]
+    scores: list[list[torch.Tensor]] = [[] for _ in networks]
     with ClipLoader(
         clips, batch=videos, data=recipe.data, device=device, videos=len(samples), on_event=pass_on
     ) as loader:
         for batch in loader:
             assert isinstance(batch.views, torch.Tensor)  # `EvalClips` returns all views as one tensor
-            scores.append(scorer(batch.views, boxes=batch.boxes))
-            on_event(VideosDone(sum(map(len, scores)) + len(loader.bad), len(wanted)))
-    return PartialScores(
-        tuple(number for place, number in enumerate(wanted) if place not in loader.bad),
-        torch.cat(scores) if scores else torch.empty(0, 0),
-        {wanted[place]: error for place, error in loader.bad.items()},
-    )
+            for scorer, own in zip(scorers, scores, strict=True):
+                own.append(scorer(batch.views, boxes=batch.boxes))
+            on_event(VideosDone(sum(map(len, scores[0])) + len(loader.bad), len(wanted)))
+    found = tuple(number for place, number in enumerate(wanted) if place not in loader.bad)
+    bad = {wanted[place]: error for place, error in loader.bad.items()}
+    return [PartialScores(found, torch.cat(own) if own else torch.empty(0, 0), bad) for own in scores]
 
 
 def merge_scores(
