@@ -1,4 +1,4 @@
-"""Measure clips per second of C2D, TSM, TANet, TANet with a kernel prior, and published TANet.
+"""Measure clips per second of C2D, TSM, TANet, TANet with static kernels, and published TANet.
 
     python -m bench speed --part inference [--backbone mobilenet_v2] [--precisions float16]
 
@@ -52,12 +52,12 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
         "c2d": INFERENCE,
         "tsm": ("optimized",),
         "tanet": ("optimized",),
-        "tanet-prior": ("optimized",),
+        "tanet-static": ("optimized",),
         "published": EAGER,
     },
     "training": {
         **dict.fromkeys(("c2d", "tsm", "tanet"), TRAINING),
-        "tanet-prior": ("packed",),
+        "tanet-static": ("packed",),
         "published": EAGER,
     },
     "latency": {"c2d": INFERENCE, "tsm": ("optimized",), "tanet": ("optimized",)},

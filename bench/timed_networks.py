@@ -17,18 +17,18 @@ from tanet.models.fusion.fold_batch_norm import fold_batch_norms
 from tanet.models.fusion.packed_stem import pack_stems
 from tanet.models.network import DTYPES, Network, Precision
 from tanet.ops.convolution import op as convolution
-from tanet.recipes.network_settings import KernelPrior
+from tanet.recipes.network_settings import StaticKernel
 from tanet.recipes.recipe import Network2D, Optim
 from tanet.runtime.device import autocast
 from tanet.training.optimizer import make_optimizer
 
 Run = Callable[[], object]
-# Name of a network → its temporal module, and the start of TAM's kernel prior.
-NETWORKS: dict[str, tuple[str, KernelPrior]] = {
+# Name of a network → its temporal module, and the start of TAM's static kernels.
+NETWORKS: dict[str, tuple[str, StaticKernel]] = {
     "c2d": ("none", "none"),
     "tsm": ("tsm", "none"),
     "tanet": ("tam", "none"),
-    "tanet-prior": ("tam", "shift"),
+    "tanet-static": ("tam", "shift"),
     "published": ("tam", "none"),
 }
 CLASSES = 400
@@ -116,8 +116,10 @@ def make_side(name: str, form: str, setting: Setting) -> Side:
 
 def make_network(name: str, setting: Setting) -> Network:
     """Build the network `name`. On a GPU, BatchNorms are fused into the TAMs of TANet."""
-    temporal, prior = NETWORKS[name]
-    model = Network2D(backbone=setting.backbone, temporal=temporal, kernel_prior=prior, frames=setting.frames)
+    temporal, static = NETWORKS[name]
+    model = Network2D(
+        backbone=setting.backbone, temporal=temporal, static_kernel=static, frames=setting.frames
+    )
     network = build(model, classes=CLASSES)
     if name == "published":
         return publish(network)

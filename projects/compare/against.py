@@ -1,6 +1,6 @@
 """Compare one case of a results file with all others (Dunnett's test at 5 %).
 
-    python -m projects.compare.against results/compare_prior.csv --case "tam kernel_prior=shift"
+    python -m projects.compare.against results/compare_static.csv --case "tam static_kernel=shift"
 
 There is a table for each set of videos. *Lead* is the top-1 of the case minus that of the row, in points,
 with its simultaneous 95 % interval: if no row truly differed, 5 % of such tables would have an interval that
@@ -17,7 +17,7 @@ from projects.compare.statistics import dunnett, spread
 COLUMNS = {"val_top1": "top-1", "val_action": "action", "val_order": "order"}
 SET = ("benchmark", "recipe", "changes", "videos", "start", "made")
 """Columns whose values are the same in all rows of a table."""
-WITHOUT = {"without_p": "without P", "without_g": "without G"}
+WITHOUT = {"without_s": "without S", "without_g": "without G"}
 
 
 def main(words: Sequence[str] | None = None) -> None:

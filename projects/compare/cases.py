@@ -34,37 +34,26 @@ VARIED = (
     "beta",
     "kernel",
     "center_tap_bias",
-    "kernel_prior",
-    "prior_strength",
+    "static_kernel",
+    "static_strength",
     "shift_div",
 )
 """The fields of a model that rows of the tables can change."""
 START = "start"
 """Name of a table that the paper does not have. From row to row, TAM's initial kernels are closer to the
 identity. (The kernels of tconv and i3d start as the identity.) See `Network2D.center_tap_bias`."""
-PRIOR = "prior"
-"""Name of a table that the paper does not have: TAM with kernel priors (see `Network2D.kernel_prior`), and
+STATIC = "static"
+"""Name of a table that the paper does not have: TAM with static kernels (see `Network2D.static_kernel`), and
 TAda2D, whose kernels are also each channel's own."""
-PRIORS: dict[str, dict[str, Any]] = {
-    "zeros": {"kernel_prior": "zeros"},
-    **{f"shift {lead:g}": {"kernel_prior": "shift", "prior_strength": lead} for lead in (1.0, 3.0, 4.5, 6.0)},
-    "random 2": {"kernel_prior": "random", "prior_strength": 2.0},
-    "random 2, 5 taps": {"kernel_prior": "random", "prior_strength": 2.0, "kernel": 5},
-    "shift 3, no gate": {"temporal": "global", "kernel_prior": "shift", "prior_strength": 3.0},
-    **{
-        f"shift {lead:g}, {what}": {"kernel_prior": "shift", "prior_strength": lead} | fields
-        for what, fields in {
-            "a": {"position": "a"},
-            "5 taps": {"kernel": 5},
-            "5 taps, a": {"kernel": 5, "position": "a"},
-            "halves": {"shift_div": 2},
-            "thirds": {"shift_div": 3},
-            "quarters": {"shift_div": 4},
-            "5 taps, quarters": {"kernel": 5, "shift_div": 4},
-            "5 taps, quarters, a": {"kernel": 5, "shift_div": 4, "position": "a"},
-        }.items()
-        for lead in (3.0, 4.5, 6.0)
-    },
+STATIC_ROWS: dict[str, dict[str, Any]] = {
+    "zeros": {"static_kernel": "zeros"},
+    "shift": {"static_kernel": "shift"},
+    "random 0.5": {"static_kernel": "random", "static_strength": 0.5},
+    "shift, no gate": {"temporal": "global", "static_kernel": "shift"},
+    "shift, a": {"static_kernel": "shift", "position": "a"},
+    "shift, quarters": {"static_kernel": "shift", "shift_div": 4},
+    "shift, 5 taps": {"static_kernel": "shift", "kernel": 5},
+    "shift, 5 taps, quarters": {"static_kernel": "shift", "kernel": 5, "shift_div": 4},
     "tada": {"temporal": "tada"},
 }
 OTHERS = "systems"
@@ -147,7 +136,7 @@ def cases(tables: Sequence[str], recipe: Recipe) -> list[Case]:
     """Return the cases of these tables, in the order of the tables and of their rows.
 
     Args:
-        tables: numbers of the paper's tables, such as 1a; `START`, `PRIOR` or `OTHERS`.
+        tables: numbers of the paper's tables, such as 1a; `START`, `STATIC` or `OTHERS`.
         recipe: the recipe of the benchmark.
 
     Raises:
@@ -201,8 +190,8 @@ def rows_of(table: str) -> dict[str, dict[str, Any]]:
     """
     if table == START:
         return {f"{lead:g}": {"temporal": "tam", "center_tap_bias": lead} for lead in LEADS}
-    if table == PRIOR:
-        return {name: {"temporal": "tam"} | fields for name, fields in PRIORS.items()}
+    if table == STATIC:
+        return {name: {"temporal": "tam"} | fields for name, fields in STATIC_ROWS.items()}
     if table in ("4", OTHERS):
         raise ValueError(f"the networks of table {table} are no variants of TANet: choose another table")
     usual = network_of(find_recipe("table2/tam"))
@@ -223,7 +212,7 @@ def rows_of(table: str) -> dict[str, dict[str, Any]]:
 
 def paper_top1(table: str, row: str) -> float | None:
     """Return the paper's top-1 in per cent; None for a row that the paper does not have."""
-    return None if table in (START, PRIOR, OTHERS) else find_table(table)[row].top1
+    return None if table in (START, STATIC, OTHERS) else find_table(table)[row].top1
 
 
 def actions_of(classes: Sequence[str]) -> list[str]:

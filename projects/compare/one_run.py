@@ -25,7 +25,7 @@ from tanet.recipes.recipe import Recipe
 from tanet.runtime.device import pick_device
 from tanet.training.trainer import EpochResult, train
 
-WITHOUT = {"without_p": "P", "without_g": "G.3.weight"}
+WITHOUT = {"without_s": "S", "without_g": "G.3.weight"}
 """Column of a row → parameter of TAM that is 0 in this test."""
 
 
@@ -36,7 +36,7 @@ def run(recipe: Recipe, *, graph: bool, each_clip: bool = False, ablate: bool = 
         recipe: what to train.
         graph: whether to use CUDA graphs, if there is a GPU.
         each_clip: whether to return for each test video in order whether the answer was right, 1 or 0.
-        ablate: whether to test also without TAM's kernel priors P, and without its branches G.
+        ablate: whether to test also without TAM's static kernels S, and without its branches G.
     """
     split = split_of(recipe)
     results: list[EpochResult] = []
@@ -182,16 +182,15 @@ def right_or_wrong(report: Report) -> str:
 
 
 def without_parts(network: Network) -> dict[str, Network]:
-    """Return copies of a network without TAM's kernel priors P, and without its branches G, by column.
+    """Return copies of a network without TAM's static kernels S, and without its branches G, by column.
 
-    Without G, each channel's kernel is softmax(P), the same for all clips. A network without priors has no
-    copies.
+    Without G, a channel's kernel is 1/K + S for all clips. A network without static kernels has no copies.
     """
     found: dict[str, Network] = {}
     for column, name in WITHOUT.items():
         other = copy.deepcopy(network)
         tams = [module for module in other.modules() if isinstance(module, TAM | GlobalBranch)]
-        weights = [tam.get_parameter(name) for tam in tams if tam.P is not None]
+        weights = [tam.get_parameter(name) for tam in tams if tam.S is not None]
         if weights:
             with torch.no_grad():
                 for weight in weights:

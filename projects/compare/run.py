@@ -261,7 +261,7 @@ def _flags() -> argparse.Namespace:
     parser.add_argument("--data", required=True, help="folder with train/ and val/")
     parser.add_argument("--weights", nargs="+", default=[], help="ImageNet weights: BACKBONE=FILE …")
     parser.add_argument(
-        "--tables", nargs="+", default=["2"], help="paper tables (2 1a 1b 3 5a 5b), start, prior or systems"
+        "--tables", nargs="+", default=["2"], help="paper tables (2 1a 1b 3 5a 5b), start, static or systems"
     )
     parser.add_argument("--only", nargs="+", help="run only these cases: tam, 'tam kernel=5', …")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -284,7 +284,7 @@ def _flags() -> argparse.Namespace:
         "--as-files", action="store_true", help="play each direction of a clip from its own file"
     )
     parser.add_argument(
-        "--ablate", action="store_true", help="test also without kernel priors, and without branches G"
+        "--ablate", action="store_true", help="test also without static kernels, and without branches G"
     )
     parser.add_argument("--no-graph", action="store_true", help="train without CUDA graphs")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "compare.csv")

@@ -33,7 +33,7 @@ SYSTEMS: dict[str, NetworkSettings] = {
     "gst": replace(PLAIN, temporal="gst"),
     "i3d": replace(PLAIN, temporal="i3d"),
     "tanet": replace(PLAIN, temporal="tam"),
-    "tanet prior": replace(PLAIN, temporal="tam", kernel_prior="shift"),
+    "tanet static": replace(PLAIN, temporal="tam", static_kernel="shift"),
     "tanet 16f": replace(PLAIN, temporal="tam", frames=16),
     "r2plus1d": VideoResNet(frames=16, width=8, blocks=TWO_EACH, dropout=0.0),
     "s3d-g": S3D(frames=16, gates="plain", head_window="all", dropout=0.0),
@@ -42,6 +42,6 @@ SYSTEMS: dict[str, NetworkSettings] = {
     "eco-lite": ECO(frames=16, dropout=0.0, dropout_2d=0.0),
     "slowfast": SLOWFAST,
     "slowfast tam": replace(SLOWFAST, temporal="tam"),
-    "slowfast tam prior": replace(SLOWFAST, temporal="tam", kernel_prior="zeros"),
+    "slowfast tam static": replace(SLOWFAST, temporal="tam", static_kernel="zeros"),
 }
-"""Name → network. The fast pathway's narrowest layers have four channels, too few for the prior `shift`."""
+"""Name → network. The fast pathway's narrowest layers have four channels, too few for `shift`."""

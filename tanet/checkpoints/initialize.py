@@ -25,8 +25,8 @@ from tanet.recipes.network2d import Network2D
 from tanet.recipes.network_settings import NetworkSettings
 
 State = dict[str, torch.Tensor]
-PRIOR = ".temporal.P"
-"""End of the name of a TAM's kernel prior."""
+STATIC = ".temporal.S"
+"""End of the name of a TAM's static kernel."""
 
 
 def load_initial_weights(
@@ -75,7 +75,7 @@ def load_initial_weights(
     if is_plain:
         state, note = from_plain(state, own)
         notes.append(note)
-    state, note = _fit_prior(path, state, own)
+    state, note = _fit_static_kernels(path, state, own)
     notes += note
     if added := {name: own[name] for name in own.keys() - state.keys() if ".non_local." in name}:
         state |= added
@@ -167,18 +167,18 @@ def _fit_frames(
     return resize_frames(state, frames=now, like=own), [adapted]
 
 
-def _fit_prior(path: str | Path, state: State, own: State) -> tuple[State, list[str]]:
-    """Return weights with a prior for each TAM that has one, and notes. Priors that the file lacks are 0."""
-    if extra := [name for name in state.keys() - own.keys() if name.endswith(PRIOR)]:
+def _fit_static_kernels(path: str | Path, state: State, own: State) -> tuple[State, list[str]]:
+    """Return weights with a static kernel for each TAM that has one (0 if the file has none), and notes."""
+    if extra := [name for name in state.keys() - own.keys() if name.endswith(STATIC)]:
         raise UserError(
-            f"{path}: {len(extra)} TAMs in the file have a kernel prior: give --model.kernel-prior zeros"
+            f"{path}: {len(extra)} TAMs in the file have a static kernel: give --model.static-kernel zeros"
         )
     missing = {
         name: torch.zeros_like(tensor)
         for name, tensor in own.items()
-        if name.endswith(PRIOR) and name not in state and name.removesuffix("P") + "G.0.weight" in state
+        if name.endswith(STATIC) and name not in state and name.removesuffix("S") + "G.0.weight" in state
     }
-    note = f"trained without kernel priors: {len(missing)} of them start at 0"
+    note = f"trained without static kernels: {len(missing)} of them start at 0"
     return {**state, **missing}, [note] if missing else []
 
 

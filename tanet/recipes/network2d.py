@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from tanet.errors import UserError
 from tanet.recipes.fields import setting
-from tanet.recipes.network_settings import KernelPrior, NetworkSettings
+from tanet.recipes.network_settings import NetworkSettings, StaticKernel
 
 
 @dataclass(frozen=True)
@@ -43,17 +43,16 @@ class Network2D(NetworkSettings):
     """TAM: number of taps of the local branch. The paper uses 3. The published code uses `kernel` taps."""
     shift_div: int = setting(8, least=2)
     """tsm: C / shift_div channels are shifted forward in time, and as many backward (C: channels).
-    TAM with kernel_prior shift starts in the same way."""
+    TAM with static_kernel shift starts in the same way."""
     center_tap_bias: float = setting(0.0, least=0)
     """TAM, global: mean amount by which the centre tap's logit exceeds the others at the start.
     The paper uses 0. With 6, the weight of the centre tap is 0.96."""
-    kernel_prior: KernelPrior = "none"
-    """TAM, global: how the prior of the kernels starts: K numbers of each channel, added to the logits of the
-    adaptive kernel. none: no prior, as in the paper. shift: 1 / shift_div of the channels look at the next
-    frame, as many at the frame before."""
-    prior_strength: float = setting(3.0, least=0)
-    """TAM, global: how the prior starts. shift: amount by which one tap's logit exceeds the others.
-    random: standard deviation of the logits."""
+    static_kernel: StaticKernel = "none"
+    """TAM, global: how the static kernel starts: K learned numbers of each channel, added to the adaptive
+    kernel. none: no static kernel, as in the paper. zeros: 0. shift: 1 / shift_div of the channels read the
+    next frame, as many the previous frame. random: normally distributed."""
+    static_strength: float = setting(1.0, least=0)
+    """TAM, global: factor of static_kernel shift, or standard deviation of random."""
     gst_share: int = setting(4, least=2)
     """gst: one of `gst_share` outputs of a 3×3 convolution sees neighbouring frames (the paper's α)."""
     gst_groups: Literal[1, 2] = 2

@@ -5,8 +5,8 @@ from typing import ClassVar, Literal
 
 from tanet.recipes.fields import Section, setting
 
-KernelPrior = Literal["none", "zeros", "shift", "random"]
-"""How the kernel prior of a TAM starts; see `TAM`."""
+StaticKernel = Literal["none", "zeros", "shift", "random"]
+"""How the static kernel of a TAM starts; see `TAM`."""
 
 
 @dataclass(frozen=True)

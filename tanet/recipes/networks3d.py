@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from tanet.errors import UserError
 from tanet.recipes.fields import setting
-from tanet.recipes.network_settings import KernelPrior, NetworkSettings
+from tanet.recipes.network_settings import NetworkSettings, StaticKernel
 
 Temporal = Literal["conv", "tam"]
 SomeBlocks = Literal["all", "even", "odd", "none"]
@@ -42,13 +42,12 @@ class _Residual3D(NetworkSettings):
 
     temporal: Temporal = "conv"
     """How a block sees several frames. conv: a 3×1×1 convolution. tam: a 1×1×1 convolution and a TAM."""
-    kernel_prior: KernelPrior = "none"
-    """tam: how the prior of the kernels starts: K numbers of each channel, added to the logits of the
-    adaptive kernel. none: no prior, as in the paper. shift: an eighth of the channels look at the next frame,
-    as many at the frame before."""
-    prior_strength: float = setting(3.0, least=0)
-    """tam: how the prior starts. shift: amount by which one tap's logit exceeds the others. random:
-    standard deviation of the logits."""
+    static_kernel: StaticKernel = "none"
+    """tam: how the static kernel starts: K learned numbers of each channel, added to the adaptive kernel.
+    none: no static kernel, as in the paper. zeros: 0. shift: an eighth of the channels read the next frame,
+    as many the previous frame. random: normally distributed."""
+    static_strength: float = setting(1.0, least=0)
+    """tam: factor of static_kernel shift, or standard deviation of random."""
     blocks: tuple[int, ...] = setting((3, 4, 6, 3), least=1)
     """Number of residual blocks in res2, res3, res4 and res5 (SlowFast: of the slow pathway). 3 4 6 3 is
     ResNet-50, 3 4 23 3 is ResNet-101."""

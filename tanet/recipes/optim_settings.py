@@ -56,10 +56,6 @@ class Optim(Section):
     """Learning rate multiplier for the first convolution. TSN and TSM use 5 for optical flow."""
     new_layer_lr_scale: float = setting(1.0, above=0)
     """Learning rate multiplier for new layers: the classifier, and temporal modules that `init` lacks."""
-    kernel_prior_lr_scale: float = setting(1.0, above=0)
-    """Learning rate multiplier for the kernel priors of TAM (`model.kernel_prior`)."""
-    kernel_prior_decay: bool = True
-    """Whether the kernel priors of TAM have weight decay."""
     trained: Literal["all", "from-res2", "from-res3", "from-res4", "from-res5", "head"] = "all"
     """Layers to train. all: the whole network. head: only the classifier (linear probe). from-res4: res4 and
     the layers after it. The other layers are frozen, but new temporal modules are always trained."""

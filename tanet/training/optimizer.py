@@ -4,7 +4,6 @@ parameter                               learning rate    weight decay
 weight of a convolution or Linear       ×1               yes
 bias of a convolution or Linear         ×2               no
 weight or bias of a BatchNorm           ×1               no
-kernel prior of a TAM                   ×1               yes
 weight of a boosted Linear              ×5               yes
 bias of a boosted Linear                ×10              no
 
@@ -12,7 +11,6 @@ With `biases` = "like-weights", each bias of a convolution or Linear has the lea
 decay of its layer's weight, as in PySlowFast.
 
 `linear_lr_boost` selects the Linear layers that are boosted: all, only the classifier, or none.
-`kernel_prior_lr_scale` and `kernel_prior_decay` change the values for kernel priors.
 `first_conv_lr_scale` multiplies the learning rates of the first convolution.
 `new_layer_lr_scale` multiplies the learning rates of new layers as well. New layers are the classifier, and
 temporal modules that get no weights from a checkpoint. Frozen parameters are in no group.
@@ -26,8 +24,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tanet.errors import UserError
 from tanet.models.input_channels import first_conv
-from tanet.models.temporal.tam import TAM
-from tanet.models.temporal.tam_ablations import GlobalBranch
 from tanet.recipes.recipe import Optim
 
 
@@ -95,8 +91,6 @@ def make_optimizer(network: nn.Module, optim: Optim, *, trained: bool = False) -
 def _rule(name: str, module: nn.Module, kind: str, optim: Optim) -> tuple[str, float, bool]:
     if isinstance(module, _BatchNorm):
         return "norm", 1.0, False
-    if kind == "P" and isinstance(module, TAM | GlobalBranch):
-        return "kernel prior", optim.kernel_prior_lr_scale, optim.kernel_prior_decay
     faster = isinstance(module, nn.Linear) and (
         optim.linear_lr_boost == "all" or (optim.linear_lr_boost == "classifier" and name == "head")
     )

@@ -233,7 +233,7 @@ def _branches(module: nn.Module, x: torch.Tensor) -> Parts:
         return module.branches(x)
     s = squeeze(x)  # [N·T, C]
     if isinstance(module, GlobalBranch):
-        return None, aggregation_kernel(module.G, s, module.frames, prior=module.P)
+        return None, aggregation_kernel(module.G, s, module.frames, static=module.S)
     if isinstance(module, LocalBranch):
         return rows_to_clips(module.L(s), module.frames), None
     assert isinstance(module, GlobalSE), type(module)

@@ -162,7 +162,7 @@ def test_written_tsm_is_read_as_the_same_network(backbone, target):
             "this one has shufflenet_v2_x1_0",
         ),
         ({"non_local": "softmax"}, "official", "published TANets have no non-local blocks"),
-        ({"kernel_prior": "shift"}, "mmaction2", "published TANets have no kernel prior"),
+        ({"static_kernel": "shift"}, "mmaction2", "published TANets have no static kernel"),
         ({"temporal": "none", "backbone": "bn_inception"}, "mmaction2", "this one has bn_inception"),
     ],
 )

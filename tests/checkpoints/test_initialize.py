@@ -35,18 +35,18 @@ def test_checkpoint_sets_network(tmp_path):
     load_initial_weights(build(model, classes=2), path, model=model, classes=("x", "y"))
 
 
-def test_plain_tams_start_tams_with_priors_of_zeros_and_not_the_reverse(tmp_path):
+def test_plain_tams_start_tams_with_static_kernels_of_zeros_and_not_the_reverse(tmp_path):
     plain = Network2D(backbone="resnet18_w16", temporal="tam", frames=4)
-    prior = dataclasses.replace(plain, kernel_prior="shift")
+    static = dataclasses.replace(plain, static_kernel="shift")
     path = save_checkpoint(tmp_path / "plain.safetensors", plain)
-    network = build(prior, classes=2)
-    assert network.state_dict()["backbone.layer1.0.conv2.temporal.P"].any()
-    notes = load_initial_weights(network, path, model=prior, classes=("x", "y"))
-    assert f"{path}: trained without kernel priors: 8 of them start at 0" in notes
-    assert not network.state_dict()["backbone.layer1.0.conv2.temporal.P"].any()
-    path = save_checkpoint(tmp_path / "prior.safetensors", prior)
-    assert model_from_file(path, FINETUNE.model).kernel_prior == "shift"
-    with pytest.raises(UserError, match="8 TAMs in the file have a kernel prior: give"):
+    network = build(static, classes=2)
+    assert network.state_dict()["backbone.layer1.0.conv2.temporal.S"].any()
+    notes = load_initial_weights(network, path, model=static, classes=("x", "y"))
+    assert f"{path}: trained without static kernels: 8 of them start at 0" in notes
+    assert not network.state_dict()["backbone.layer1.0.conv2.temporal.S"].any()
+    path = save_checkpoint(tmp_path / "static.safetensors", static)
+    assert model_from_file(path, FINETUNE.model).static_kernel == "shift"
+    with pytest.raises(UserError, match="8 TAMs in the file have a static kernel: give"):
         load_initial_weights(build(plain, classes=2), path, model=plain, classes=("x", "y"))
 
 

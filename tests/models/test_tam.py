@@ -24,7 +24,7 @@ def tam_of_paper(tam, x):
     hidden = F.batch_norm(hidden, None, None, w["G.1.weight"], w["G.1.bias"], training=True)
     taps = len(w["G.3.weight"])
     logits = F.linear(hidden.relu(), w["G.3.weight"]).view(clips, channels, taps)
-    theta = (logits + w.get("P", torch.zeros(()))).softmax(-1)
+    theta = logits.softmax(-1) + w.get("S", torch.zeros(()))
     local = F.conv1d(s, w["L.0.weight"], padding=w["L.0.weight"].shape[-1] // 2)
     local = F.batch_norm(local, None, None, w["L.1.weight"], w["L.1.bias"], training=True)
     v = F.conv1d(local.relu(), w["L.3.weight"]).sigmoid()[..., None, None]
@@ -46,8 +46,8 @@ def tam_of_paper(tam, x):
         {"kernel": 5},
         {"kernel": 5, "local_kernel": 5},
         {"order": "tanet-r"},
-        {"kernel_prior": "random"},
-        {"kernel_prior": "zeros", "order": "tanet-r"},
+        {"static_kernel": "random"},
+        {"static_kernel": "zeros", "order": "tanet-r"},
     ],
 )
 def test_tam_matches_formula_of_paper(frames, options):
@@ -62,7 +62,7 @@ def test_tam_matches_formula_of_paper(frames, options):
 
 def test_gradients_pass_gradcheck():
     torch.manual_seed(0)
-    tam = TAM(4, frames=3, beta=2, kernel_prior="random").double()
+    tam = TAM(4, frames=3, beta=2, static_kernel="random").double()
     x = torch.randn(6, 4, 2, 2, dtype=torch.float64, requires_grad=True)
     names, values = zip(*tam.named_parameters(), strict=True)
 
@@ -147,39 +147,40 @@ def test_recipe_sets_center_tap_bias(temporal):
             assert torch.equal(ours, usual)
 
 
-def test_strong_shift_prior_starts_as_tsm():
-    """With a lead of 50, an eighth of the channels sees the next frame, an eighth the one before."""
+def test_shift_starts_as_tsm():
+    """With equal weights from G, an eighth of the channels reads the next frame, an eighth the one before."""
     torch.manual_seed(0)
-    tam = TAM(16, frames=4, kernel_prior="shift", prior_strength=50.0).eval()
+    tam = TAM(16, frames=4, static_kernel="shift").eval()
     x = torch.randn(8, 16, 3, 3)
     with torch.no_grad():
+        tam.G[3].weight.zero_()
         gate, kernel = tam.branches(x)
         gated = x * gate.mT.flatten(0, 1)[..., None, None]
         torch.testing.assert_close(tam(x), shift(gated, frames=4, part=2))
     assert torch.allclose(kernel.sum(-1), torch.ones(()))
 
 
-def test_prior_of_zeros_changes_nothing_at_first_and_learns():
+def test_static_kernel_of_zeros_changes_nothing_at_first_and_learns():
     torch.manual_seed(0)
-    plain, tam = TAM(8, frames=4), TAM(8, frames=4, kernel_prior="zeros")
-    tam.load_state_dict({**plain.state_dict(), "P": torch.zeros(8, 3)})
+    plain, tam = TAM(8, frames=4), TAM(8, frames=4, static_kernel="zeros")
+    tam.load_state_dict({**plain.state_dict(), "S": torch.zeros(8, 3)})
     x = torch.randn(8, 8, 3, 3)
     torch.testing.assert_close(tam(x), plain(x))
     tam(x).square().sum().backward()
-    assert tam.P.grad.any()
-    assert TAM(8, frames=4).P is None
-    assert TAM(64, frames=4, kernel_prior="random", prior_strength=2.0).P.std().item() == pytest.approx(
+    assert tam.S.grad.any()
+    assert TAM(8, frames=4).S is None
+    assert TAM(64, frames=4, static_kernel="random", static_strength=2.0).S.std().item() == pytest.approx(
         2.0, rel=0.3
     )
 
 
 @pytest.mark.parametrize("name", ["tam-slowonly", "tam-slowfast"])
-def test_3d_networks_take_priors(name):
-    model = replace(NARROW[name], kernel_prior="shift", width=64)
+def test_3d_networks_take_static_kernels(name):
+    model = replace(NARROW[name], static_kernel="shift", width=64)
     network = build(model, classes=3)
     tams = [module for module in network.modules() if isinstance(module, TAM)]
     assert tams
-    assert all(tam.P.shape == (tam.L[0].in_channels, 3) for tam in tams)
+    assert all(tam.S.shape == (tam.L[0].in_channels, 3) for tam in tams)
 
 
 def test_fixed_kernels_reduce_tam_to_tsn_and_tsm():
@@ -210,12 +211,12 @@ def test_fixed_kernels_reduce_tam_to_tsn_and_tsm():
         {"order": "tan"},
         {"frames": 0},
         {"center_tap_bias": -1.0},
-        {"kernel_prior": "none at all"},
-        {"prior_strength": -1.0},
-        {"kernel_prior": "shift", "kernel": 1},
-        {"kernel_prior": "shift", "shift_div": 9},
+        {"static_kernel": "none at all"},
+        {"static_strength": -1.0},
+        {"static_kernel": "shift", "kernel": 1},
+        {"static_kernel": "shift", "shift_div": 9},
     ],
 )
 def test_invalid_arguments_are_rejected(options):
-    with pytest.raises(ValueError, match=r"kernel|beta|order|frames|center_tap_bias|prior"):
+    with pytest.raises(ValueError, match=r"kernel|beta|order|frames|center_tap_bias|static"):
         TAM(8, **{"frames": 4, **options})

@@ -66,7 +66,7 @@ def maps(*shape, dtype):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize(
     ("clips", "channels", "frames", "settings"),
-    [(4, 512, 8, {}), (4, 64, 8, {"kernel": 7, "kernel_prior": "random"}), (2, 64, 64, {})],
+    [(4, 512, 8, {}), (4, 64, 8, {"kernel": 7, "static_kernel": "random"}), (2, 64, 64, {})],
     ids=str,
 )
 def test_tam_and_tsm(clips, channels, frames, settings, dtype, needed):

@@ -59,7 +59,7 @@ def arguments(tam, x, maps, act, *, conv=None):
         for branch in (tam.G, tam.L)
         for norm in [branch[1]]
     ]
-    return x, conv, *maps, act, tam.frames, tam.P, weights[0], tam.G[1].eps, weights[1], tam.L[1].eps
+    return x, conv, *maps, act, tam.frames, tam.S, weights[0], tam.G[1].eps, weights[1], tam.L[1].eps
 
 
 @torch.no_grad()
@@ -106,8 +106,8 @@ def test_long_clips_are_split_over_programs(frames, places, nan_buffers):
         {"local_kernel": 1},
         {"alpha": 3, "beta": 1},
         {"beta": 16},
-        {"kernel_prior": "random"},
-        {"kernel_prior": "shift", "kernel": 5},
+        {"static_kernel": "random"},
+        {"static_kernel": "shift", "kernel": 5},
     ],
     ids=str,
 )

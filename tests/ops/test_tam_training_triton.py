@@ -8,17 +8,16 @@ import torch
 
 from tanet import TAM
 from tanet.models.temporal.tam_branches import aggregation_kernel, rows_to_clips
+from tanet.models.temporal.tam_training import train_branches
 from tests.support.kernels import DEVICE, FLOOR, INTERPRETED, PRECISIONS, need_triton, relative_error
 from tests.support.kernels import nan_buffers as nan_buffers
 
 need_triton()
 
-from tanet.ops.tam_training.triton_autograd import Branches  # noqa: E402
-
 NAMES = ("gate", "kernel", "mean of G", "var of G", "mean of L", "var of L", "ds")
 CASES = [  # clips, frames, channels, settings
     (3, 4, 17, {}),
-    (2, 8, 64, {"kernel_prior": "random"}),
+    (2, 8, 64, {"static_kernel": "random"}),
     (5, 3, 40, {"kernel": 5, "local_kernel": 5}),
     (9, 8, 20, {"local_kernel": 1, "beta": 1}),
     (70, 1, 16, {}),
@@ -26,7 +25,7 @@ CASES = [  # clips, frames, channels, settings
 ]
 DRAWS = 3
 if not INTERPRETED:
-    CASES += [(32, 8, 512, {}), (100, 8, 256, {"kernel_prior": "shift"}), (3, 64, 96, {})]
+    CASES += [(32, 8, 512, {}), (100, 8, 256, {"static_kernel": "shift"}), (3, 64, 96, {})]
 
 
 def make(clips, frames, channels, settings, *, seed):
@@ -40,12 +39,14 @@ def make(clips, frames, channels, settings, *, seed):
     return tam, s.to(DEVICE), weights.to(DEVICE)
 
 
-def results(tam, s, weights, outputs):
-    """Return the outputs, and the gradients of s and of all parameters."""
-    gate, kernel, *statistics = outputs
-    steps = 1 + torch.arange(kernel.shape[1], device=DEVICE)[:, None]
-    loss = (gate * weights[0]).sum() + (kernel * weights[1, :, :1] * steps).sum()
+def results(tam, s, weights, gate, kernel):
+    """Return the outputs, the statistics of the batch, and the gradients of s and of all parameters."""
+    steps = 1 + torch.arange(kernel.shape[2], device=DEVICE)
+    loss = (gate * weights[0].mT).sum() + (kernel * weights[1, :, :1].mT * steps).sum()
     gradients = torch.autograd.grad(loss, (s, *tam.parameters()))
+    statistics = []
+    for norm, count in ((tam.G[1], s.numel() // tam.frames), (tam.L[1], s.shape[0])):
+        statistics += [norm.running_mean / 0.1, (norm.running_var - 0.9) / 0.1 * (count - 1) / count]
     return [gate.detach(), kernel.detach(), *statistics, *gradients]
 
 
@@ -53,22 +54,17 @@ def plain(tam, s, weights, *, precision):
     """Return the results of the modules in this precision, 16 bits by autocast."""
     reference = copy.deepcopy(tam) if precision == torch.float64 else copy.deepcopy(tam).float()
     rows, half = s.to(precision).requires_grad_(), precision.itemsize == 2
-    images, channels = s.shape
     with torch.autocast(DEVICE.type, precision if half else torch.bfloat16, enabled=half):
         gate = rows_to_clips(reference.L(rows), tam.frames)
-        kernel = aggregation_kernel(reference.G, rows, tam.frames, prior=reference.P)
-    statistics = []
-    for norm, count in ((reference.G[1], images // tam.frames * channels), (reference.L[1], images)):
-        statistics += [norm.running_mean / 0.1, (norm.running_var - 0.9) / 0.1 * (count - 1) / count]
-    return results(reference, rows, weights, (gate.mT, kernel.mT, *statistics))
+        kernel = aggregation_kernel(reference.G, rows, tam.frames, static=reference.S)
+    return results(reference, rows, weights, gate, kernel)
 
 
 def fused(tam, s, weights):
     """Return the results of the kernels."""
     ours, rows = copy.deepcopy(tam).float(), s.detach().requires_grad_()
-    g, l = ([b[0].weight, *b[1].parameters(), b[3].weight] for b in (ours.G, ours.L))  # noqa: E741
-    outputs = Branches.apply(rows, tam.frames, ours.G[1].eps, ours.L[1].eps, ours.P, *g, *l)
-    return results(ours, rows, weights, outputs)
+    branches = train_branches(ours.G, ours.L, rows, frames=tam.frames, static=ours.S)
+    return results(ours, rows, weights, *branches)
 
 
 @pytest.mark.usefixtures("nan_buffers")

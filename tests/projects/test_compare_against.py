@@ -10,21 +10,23 @@ def row(case, seed, top1, **others):
     values = {"benchmark": "synthetic", "changes": "", "made": "", "case": case, "seed": str(seed)}
     values |= {"recipe": "1", "videos": "9 + 3", "start": "scratch"}
     shares = {"val_top1": str(top1), "val_action": "0.9", "val_order": "0.8", "classes": "10"}
-    return values | shares | {"without_p": "", "without_g": ""} | others
+    return values | shares | {"without_s": "", "without_g": ""} | others
 
 
 def test_leads_are_marked_if_significant(tmp_path, capsys):
     rows = []
     for seed, noise in enumerate((-0.01, 0.0, 0.01, 0.0)):
         rows += [row("tam", seed, 0.70 + noise), row("tsm", seed, 0.80 + noise)]
-        rows.append(row("tam kernel_prior=shift", seed, 0.805 + noise, without_p="0.3", without_g="0.7"))
+        rows.append(row("tam static_kernel=shift", seed, 0.805 + noise, without_s="0.3", without_g="0.7"))
     rows += [row("tsm", 9, 0.1)]  # a seed that the others lack
-    rows += [row("tam", 0, 0.9, made="camera=0"), row("tam kernel_prior=shift", 0, 0.95, made="camera=0")]
+    rows += [row("tam", 0, 0.9, made="camera=0"), row("tam static_kernel=shift", 0, 0.95, made="camera=0")]
     write_csv(tmp_path / "a.csv", rows)
-    against.main([str(tmp_path / "a.csv"), "--case", "tam kernel_prior=shift"])
+    against.main([str(tmp_path / "a.csv"), "--case", "tam static_kernel=shift"])
     text = capsys.readouterr().out
     assert "**synthetic, 9 + 3, scratch**\n\nSeeds 0, 1, 2, 3." in text
-    first = "| `tam kernel_prior=shift` | 80.5 ± 0.8 | 90.0 ± 0.0 | 80.0 ± 0.0 | 30.0 ± 0.0 | 70.0 ± 0.0 |  |"
+    first = (
+        "| `tam static_kernel=shift` | 80.5 ± 0.8 | 90.0 ± 0.0 | 80.0 ± 0.0 | 30.0 ± 0.0 | 70.0 ± 0.0 |  |"
+    )
     second, third = (line for line in text.splitlines() if line.startswith(("| `tsm`", "| `tam` | 70")))
     assert text.index(first) < text.index(second) < text.index(third)
     assert "|  |  | +0.5 ± 1." in second

@@ -82,7 +82,7 @@ def test_folds_are_trained_and_compared(tmp_path, monkeypatch, capsys):
     out = tmp_path / "ways.csv"
     words = ["--benchmark", "ways", "--data", str(root), "--out", str(out), "--workers", "0"]
     words += ["--folds", "2", "--seeds", "0", "--ablate", "--only", "none", "tam", "--change", *TINY]
-    words += ["model.kernel_prior=shift"]
+    words += ["model.static_kernel=shift"]
     monkeypatch.setattr(sys, "argv", ["compare", *words])
     compare.main()
     rows = read_csv(out)
@@ -90,7 +90,7 @@ def test_folds_are_trained_and_compared(tmp_path, monkeypatch, capsys):
     assert sum(len(row["right"]) for row in rows) == 16
     assert rows[0]["videos"].endswith(", fold 0 of 2")
     assert "--ablate --folds 2 --fold 0" in rows[0]["command"]
-    assert [bool(row["without_p"] and row["without_g"]) for row in rows] == [
+    assert [bool(row["without_s"] and row["without_g"]) for row in rows] == [
         row["case"] == "tam" for row in rows
     ]
     ways.main([str(out), "--data", str(root)])

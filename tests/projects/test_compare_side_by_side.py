@@ -14,7 +14,7 @@ from tanet.runtime.device import pick_device
 from tanet.training.trainer import EpochResult, train
 from tests.support.tiny_videos import TINY, make_folders
 
-SETTINGS = ({"temporal": "tsm"}, {"temporal": "tam", "kernel_prior": "random"}, {"temporal": "none"})
+SETTINGS = ({"temporal": "tsm"}, {"temporal": "tam", "static_kernel": "random"}, {"temporal": "none"})
 
 
 @pytest.fixture(scope="module")

@@ -26,19 +26,6 @@ def lr_scale_and_decay(linear_lr_boost, *, trained=False, **options):
     return found
 
 
-@pytest.mark.parametrize("temporal", ["tam", "global"])
-def test_kernel_priors_have_a_learning_rate_and_decay_of_their_own(temporal):
-    model = Network2D(backbone="resnet18_w16", temporal=temporal, frames=4, kernel_prior="zeros")
-    for optim, expected in (
-        (OPTIM, (1.0, 1e-4)),
-        (replace(OPTIM, kernel_prior_lr_scale=5.0, kernel_prior_decay=False), (5.0, 0.0)),
-    ):
-        groups = {group["name"]: group for group in param_groups(build(model, classes=3), optim)}
-        prior = groups["kernel prior"]
-        assert len(prior["params"]) == 8
-        assert (prior["lr_scale"], prior["weight_decay"]) == expected
-
-
 @pytest.mark.parametrize(
     ("linear_lr_boost", "head", "inner"), [("all", 5, 5), ("classifier", 5, 1), ("none", 1, 1)]
 )

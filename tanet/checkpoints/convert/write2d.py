@@ -135,8 +135,8 @@ def _check_tanet(model: Network2D) -> None:
             "published TANets have no non-local blocks and no TRN; this network is "
             f"{model.title}: use --to tanet"
         )
-    if model.kernel_prior != "none":
-        raise UserError("published TANets have no kernel prior; this network has one: use --to tanet")
+    if model.static_kernel != "none":
+        raise UserError("published TANets have no static kernel; this network has one: use --to tanet")
     if model.blocks != "all":
         raise UserError(
             f"published TANets have a TAM in every block; this network has TAMs only in blocks of the kind "

@@ -22,7 +22,7 @@ from tanet.models.temporal.stm import STM
 from tanet.models.temporal.tada import Calibration, PooledNorm
 from tanet.models.temporal.tam import TAM
 from tanet.models.temporal.tam_ablations import GlobalBranch, GlobalSE, LocalBranch
-from tanet.models.temporal.tam_branches import prior_logits
+from tanet.models.temporal.tam_branches import initial_static_kernel
 from tanet.models.temporal.tei import TEI
 from tanet.models.temporal.temporal_aggregation import TemporalAggregation
 from tanet.models.temporal.temporal_conv import SideTaps, TemporalConv, TemporalPool
@@ -55,8 +55,8 @@ def _tam(site: Site, model: Network2D) -> nn.Module:
         kernel=model.kernel,
         local_kernel=model.local_kernel,
         center_tap_bias=model.center_tap_bias,
-        kernel_prior=model.kernel_prior,
-        prior_strength=model.prior_strength,
+        static_kernel=model.static_kernel,
+        static_strength=model.static_strength,
         shift_div=model.shift_div,
         order="tanet-r" if model.temporal == "tanet-r" else "tam",
     )
@@ -88,11 +88,11 @@ def _global(site: Site, model: Network2D) -> nn.Module:
         alpha=model.alpha,
         kernel=model.kernel,
         center_tap_bias=model.center_tap_bias,
-        prior=prior_logits(
+        static=initial_static_kernel(
             site.channels,
             model.kernel,
-            kind=model.kernel_prior,
-            strength=model.prior_strength,
+            kind=model.static_kernel,
+            strength=model.static_strength,
             shift_div=model.shift_div,
         ),
     )

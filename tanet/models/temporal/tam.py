@@ -5,8 +5,9 @@
     Θ = G(s) = softmax(W2 ReLU(BN(W1 s)))    aggregation (kernel)  [N, C, K]     (eq. 4)
     TANet:    Y = Θ ⊗ (V · X)   (eq. 7)          TANet-R:  Y = V · (Θ ⊗ X)   (eq. 8)
 
-With a kernel prior, Θ = softmax(W2 ReLU(BN(W1 s)) + P), where P [C, K] is learned. G is shared by all
-channels, so without P, channels that see the same s have the same kernel. The prior is not in the paper.
+With a static kernel, Θ = G(s) + S, where S [C, K] is learned. G is shared by all channels, so without S,
+channels with the same s have the same kernel. And without S, all weights of a kernel are positive: a single
+channel cannot take the difference of two frames. The static kernel is not in the paper.
 
 The symbol ⊗ is a convolution along time, separately for each channel.
 
@@ -27,13 +28,13 @@ from tanet.models.temporal.tam_branches import (
     aggregation_kernel,
     apply_gate,
     global_branch,
+    initial_static_kernel,
     local_branch,
-    prior_logits,
     rows_to_clips,
 )
 from tanet.models.temporal.tam_training import fits, train_branches
 from tanet.ops import Activation, SqueezedMaps, as_clips, backend_for, squeeze_maps
-from tanet.recipes.network_settings import KernelPrior
+from tanet.recipes.network_settings import StaticKernel
 
 
 class TAM(ClipModule):
@@ -61,12 +62,12 @@ class TAM(ClipModule):
         center_tap_bias: mean amount by which the middle tap's logit exceeds the others at initialisation.
             With 0, as in the published code, the weight of each tap is about 1/K. For T = 8, a bias of 6
             gives the middle tap a weight of 0.96, and a bias of 19 gives it a weight of 0.999.
-        kernel_prior: initial value of the prior P. "none": no P, as in the paper. "zeros": 0. "shift": as in
-            TSM, C / shift_div channels start at the next frame, as many at the previous frame, and the rest
-            at the current frame. "random": normally distributed.
-        prior_strength: "shift": amount by which the logit of one tap exceeds the others at initialisation.
-            "random": standard deviation.
-        shift_div: see `kernel_prior`.
+        static_kernel: how the static kernel S starts. "none": no S, as in the paper. "zeros": 0. "shift":
+            static_strength · (one-hot - 1/K), so that with strength 1, Θ is about one-hot, as in TSM:
+            C / shift_div channels read the next frame, as many the previous frame, and the rest the current
+            frame. "random": normally distributed.
+        static_strength: factor of "shift", or standard deviation of "random".
+        shift_div: see `static_kernel`.
         order: "tam" applies the gate first, then the kernel (eq. 7); "tanet-r" applies the kernel first, then
             the gate (eq. 8).
     """
@@ -81,8 +82,8 @@ class TAM(ClipModule):
         kernel: int = 3,
         local_kernel: int = 3,
         center_tap_bias: float = 0.0,
-        kernel_prior: KernelPrior = "none",
-        prior_strength: float = 3.0,
+        static_kernel: StaticKernel = "none",
+        static_strength: float = 1.0,
         shift_div: int = 8,
         order: Literal["tam", "tanet-r"] = "tam",
     ) -> None:
@@ -95,10 +96,10 @@ class TAM(ClipModule):
         self.act: Activation = "none"
         self.G = global_branch(frames, alpha=alpha, kernel=kernel, center_tap_bias=center_tap_bias)
         self.L = local_branch(channels, frames=frames, beta=beta, kernel=local_kernel)
-        prior = prior_logits(
-            channels, kernel, kind=kernel_prior, strength=prior_strength, shift_div=shift_div
+        static = initial_static_kernel(
+            channels, kernel, kind=static_kernel, strength=static_strength, shift_div=shift_div
         )
-        self.P = None if prior is None else nn.Parameter(prior)
+        self.S = None if static is None else nn.Parameter(static)
 
     def absorb_norm(self, norm: AbsorbedBatchNorm, act: Activation) -> None:
         """Make this module also compute `norm` and `act`. `forward` then takes the input of `norm`."""
@@ -146,8 +147,10 @@ class TAM(ClipModule):
 
     def _branches(self, s: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         if fits(self.G, self.L, s, frames=self.frames):
-            return train_branches(self.G, self.L, s, frames=self.frames, prior=self.P)
-        return rows_to_clips(self.L(s), self.frames), aggregation_kernel(self.G, s, self.frames, prior=self.P)
+            return train_branches(self.G, self.L, s, frames=self.frames, static=self.S)
+        return rows_to_clips(self.L(s), self.frames), aggregation_kernel(
+            self.G, s, self.frames, static=self.S
+        )
 
     def _evaluates(self, x: torch.Tensor) -> bool:
         """Return whether the evaluation kernels can compute the whole module for x."""
@@ -168,7 +171,7 @@ class TAM(ClipModule):
         scale, shift = (None, None) if self.norm is None else self.norm.scale_and_shift()
         g, l = (_weights(branch) for branch in (self.G, self.L))  # noqa: E741
         eps = self.G[1].eps, self.L[1].eps
-        return tam(x, conv, scale, shift, self.act, self.frames, self.P, g, eps[0], l, eps[1])  # type: ignore[arg-type]
+        return tam(x, conv, scale, shift, self.act, self.frames, self.S, g, eps[0], l, eps[1])  # type: ignore[arg-type]
 
     def extra_repr(self) -> str:
         """Show T and the settings when the network is printed."""

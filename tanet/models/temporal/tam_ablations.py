@@ -31,7 +31,7 @@ class GlobalBranch(ClipModule):
         alpha: α; the hidden layer has αT units.
         kernel: K, number of taps of the adaptive kernel; odd.
         center_tap_bias: mean amount by which the middle tap's logit exceeds the others at initialisation.
-        prior: initial kernel prior P [C, K], as in TAM, or None. With a prior, the weights depend on C.
+        static: initial static kernel S [C, K], as in TAM, or None. With it, the weights depend on C.
     """
 
     def __init__(
@@ -41,17 +41,17 @@ class GlobalBranch(ClipModule):
         alpha: int = 2,
         kernel: int = 3,
         center_tap_bias: float = 0.0,
-        prior: torch.Tensor | None = None,
+        static: torch.Tensor | None = None,
     ) -> None:
         super().__init__(frames=frames)
         self.taps = kernel
         self.G = global_branch(frames, alpha=alpha, kernel=kernel, center_tap_bias=center_tap_bias)
-        self.P = None if prior is None else nn.Parameter(prior)
+        self.S = None if static is None else nn.Parameter(static)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Transform the frames of all clips; the class docstring gives the shapes."""
         squeezed = squeeze_maps(x, frames=self.frames, taps=self.taps, gated=False)
-        return squeezed.filter(aggregation_kernel(self.G, squeezed.s, self.frames, prior=self.P))
+        return squeezed.filter(aggregation_kernel(self.G, squeezed.s, self.frames, static=self.S))
 
 
 class LocalBranch(ClipModule):

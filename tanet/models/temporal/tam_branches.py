@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from tanet.errors import UserError
 from tanet.ops import as_clips
-from tanet.recipes.network_settings import KernelPrior
+from tanet.recipes.network_settings import StaticKernel
 
 MEAN_HIDDEN_ACTIVATION = 0.4
 """Mean hidden activation of the global branch at initialisation: E[ReLU(z)] = 1/√(2π) for z ~ N(0, 1)."""
@@ -73,35 +73,36 @@ def global_branch(frames: int, *, alpha: int, kernel: int, center_tap_bias: floa
     return branch
 
 
-def prior_logits(
-    channels: int, kernel: int, *, kind: KernelPrior, strength: float, shift_div: int
+def initial_static_kernel(
+    channels: int, kernel: int, *, kind: StaticKernel, strength: float, shift_div: int
 ) -> torch.Tensor | None:
-    """Return the initial prior of the kernels, P [C, K], or None if there is none; see `TAM`.
+    """Return the initial static kernel S [C, K], or None if there is none; see `TAM`.
 
     Raises:
         UserError: an argument is out of range.
     """
-    if kind not in get_args(KernelPrior):
-        raise UserError(f"unknown kernel_prior '{kind}': choose from {', '.join(get_args(KernelPrior))}")
+    if kind not in get_args(StaticKernel):
+        raise UserError(f"unknown static_kernel '{kind}': choose from {', '.join(get_args(StaticKernel))}")
     if not 0 <= strength < math.inf:
-        raise UserError(f"prior_strength must be finite and not negative, not {strength}")
+        raise UserError(f"static_strength must be finite and not negative, not {strength}")
     if kind == "none":
         return None
-    prior = torch.zeros(channels, kernel)
+    start = torch.zeros(channels, kernel)
     if kind == "random":
-        return prior.normal_(std=strength) if strength else prior
+        return start.normal_(std=strength) if strength else start
     if kind == "shift":
         part, centre = channels // shift_div, kernel // 2
         if kernel < 3 or not part:
             raise UserError(
-                f"kernel_prior shift needs a kernel of at least 3 taps and {shift_div} channels (shift_div), "
+                f"static_kernel shift needs at least 3 taps and {shift_div} channels (shift_div), "
                 f"not {kernel} taps and {channels} channels"
             )
         taps = torch.full((channels,), centre)
         taps[:part] += 1
         taps[part : 2 * part] -= 1
-        prior[torch.arange(channels), taps] = strength
-    return prior
+        start[torch.arange(channels), taps] = 1.0
+        start = strength * (start - 1 / kernel)
+    return start
 
 
 def local_branch(channels: int, *, frames: int, beta: int, kernel: int) -> nn.Sequential:
@@ -128,20 +129,15 @@ def rows_to_clips(rows: torch.Tensor, frames: int) -> torch.Tensor:
 
 
 def aggregation_kernel(
-    branch: nn.Sequential, s: torch.Tensor, frames: int, *, prior: torch.Tensor | None = None
+    branch: nn.Sequential, s: torch.Tensor, frames: int, *, static: torch.Tensor | None = None
 ) -> torch.Tensor:
     """Apply the global branch to the rows s [N·T, C], one per frame, and return the kernel Θ [N, C, K].
 
-    If there is a prior P [C, K], it is added before the softmax.
+    If there is a static kernel S [C, K], it is added.
     """
     rows = rows_to_clips(s, frames)  # [N, C, T]
-    if prior is None:
-        return branch(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])
-    *layers, softmax = branch
-    logits = rows.flatten(0, 1)
-    for layer in layers:
-        logits = layer(logits)
-    return softmax(logits.unflatten(0, rows.shape[:2]) + prior)
+    adaptive = branch(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])
+    return adaptive if static is None else adaptive + static
 
 
 def apply_gate(x: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:

@@ -42,7 +42,7 @@ def train_branches(
     s: torch.Tensor,
     *,
     frames: int,
-    prior: torch.Tensor | None,
+    static: torch.Tensor | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Compute gate [N, C, T] and kernel [N, C, K], and update the running statistics of the BatchNorms.
 
@@ -51,7 +51,7 @@ def train_branches(
         l: local branch.
         s: squeeze [N·T, C].
         frames: T.
-        prior: P [C, K], or None.
+        static: static kernel S [C, K], or None.
     """
     from tanet.ops.tam_training.triton_autograd import Branches  # needs Triton
 
@@ -62,8 +62,8 @@ def train_branches(
         for (first, norm, _, last, *_) in (g, l)
         for weight in (first.weight, norm.weight, norm.bias, last.weight)
     ]
-    gate, kernel, *statistics = Branches.apply(s, frames, norms[0].eps, norms[1].eps, prior, *weights)  # type: ignore[misc]
+    gate, kernel, *statistics = Branches.apply(s, frames, norms[0].eps, norms[1].eps, *weights)  # type: ignore[misc]
     images, channels = s.shape
     update_statistics(norms[0], *statistics[:2], count=images // frames * channels)
     update_statistics(norms[1], *statistics[2:], count=images)
-    return gate.mT, kernel.mT
+    return gate.mT, kernel.mT if static is None else kernel.mT + static

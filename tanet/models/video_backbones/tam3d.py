@@ -31,7 +31,9 @@ def tam_maker(model: ResNet3D | SlowFast, *, frames: int) -> MakeTAM | None:
     """Return a function that makes TAMs of a given number of channels, or None if the network has no TAMs."""
     if model.temporal != "tam":
         return None
-    return partial(TAM3d, frames=frames, kernel_prior=model.kernel_prior, prior_strength=model.prior_strength)
+    return partial(
+        TAM3d, frames=frames, static_kernel=model.static_kernel, static_strength=model.static_strength
+    )
 
 
 def frames_of(maps: torch.Tensor) -> torch.Tensor:

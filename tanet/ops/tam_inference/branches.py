@@ -1,6 +1,6 @@
 """The two branches of TAM in evaluation mode compute the kernel Θ and the hidden layer h from the squeeze s.
 
-    h = ReLU(BN(W ∗ s)),  Θ = softmax(W3 ReLU(BN(W0 s)) [+ P])                                   (eq. 3, 4)
+    h = ReLU(BN(W ∗ s)),  Θ = softmax(W3 ReLU(BN(W0 s))) [+ S]                                   (eq. 3, 4)
 
 The time goes into waiting for memory, because there is little arithmetic. The kernels therefore keep many
 loads in flight. For many clips, the hidden layer h is a matrix product that loads the next operands while it
@@ -137,8 +137,8 @@ def _hidden(
 
 @triton.jit
 def _aggregation(
-    s_parts, kernel, prior, g0, g_weight, g_bias, g_mean, g_var, g_eps, g3,
-    n, tile, T, C, WIDTH, parts, images, PRIOR: tl.constexpr,
+    s_parts, kernel, static, g0, g_weight, g_bias, g_mean, g_var, g_eps, g3,
+    n, tile, T, C, WIDTH, parts, images, STATIC: tl.constexpr,
     K: tl.constexpr, BN: tl.constexpr, BT: tl.constexpr, BG: tl.constexpr, BW: tl.constexpr,
 ):  # fmt: skip
     """Compute the temporal kernels Θ of one clip, for a block of BG channels."""
@@ -167,24 +167,24 @@ def _aggregation(
     largest = tl.full([BG], float("-inf"), tl.float32)
     logits = ()
     for k in tl.static_range(K):
-        logit = tl.sum(thetas[k], 1)
-        if PRIOR:
-            logit += tl.load(prior + cs * K + k, mask=cs < C, other=0.0).to(tl.float32)
-        logits += (logit,)
+        logits += (tl.sum(thetas[k], 1),)
         largest = tl.maximum(largest, logits[k])
     total = tl.zeros([BG], tl.float32)
     for k in tl.static_range(K):
         total += tl.exp(logits[k] - largest)
     for k in tl.static_range(K):
-        tl.store(kernel + k * C + cs, tl.exp(logits[k] - largest) / total, mask=cs < C)
+        theta = tl.exp(logits[k] - largest) / total
+        if STATIC:
+            theta += tl.load(static + cs * K + k, mask=cs < C, other=0.0).to(tl.float32)
+        tl.store(kernel + k * C + cs, theta, mask=cs < C)
 
 
 @triton.jit
 def _hidden_and_aggregation_kernel(
-    s_parts, hidden, kernel, prior,
+    s_parts, hidden, kernel, static,
     g0, g_weight, g_bias, g_mean, g_var, g_eps, g3, l0, l_weight, l_bias, l_mean, l_var, l_eps,
     l0_h, l0_c, l0_k, N, T, C, HIDDEN, WIDTH, parts, images, tiles_h, programs_h, chunks, per_chunk,
-    PRIOR: tl.constexpr,
+    STATIC: tl.constexpr,
     K: tl.constexpr, LK: tl.constexpr, MATRICES: tl.constexpr, BN: tl.constexpr, BT: tl.constexpr,
     BM: tl.constexpr, BH: tl.constexpr, BC: tl.constexpr, BG: tl.constexpr, BW: tl.constexpr,
 ):  # fmt: skip
@@ -198,16 +198,16 @@ def _hidden_and_aggregation_kernel(
     else:
         tiles_g = tl.cdiv(C, BG)
         _aggregation(
-            s_parts, kernel, prior, g0, g_weight, g_bias, g_mean, g_var, g_eps, g3,
+            s_parts, kernel, static, g0, g_weight, g_bias, g_mean, g_var, g_eps, g3,
             (pid - programs_h) // tiles_g, (pid - programs_h) % tiles_g, T, C, WIDTH, parts, images,
-            PRIOR, K, BN, BT, BG, BW,
+            STATIC, K, BN, BT, BG, BW,
         )  # fmt: skip
 
 
 def hidden_and_kernel(
     s_parts: torch.Tensor,
     frames: int,
-    prior: torch.Tensor | None,
+    static: torch.Tensor | None,
     g: list[torch.Tensor],
     g_eps: float,
     l: list[torch.Tensor],  # noqa: E741
@@ -222,7 +222,7 @@ def hidden_and_kernel(
     Args:
         s_parts: parts of the squeeze s, [parts, N·T, C]. s is the sum of the parts.
         frames: T.
-        prior: P [C, K], or None.
+        static: static kernel S [C, K], or None.
         g: weights of the global branch, as in `tam`.
         g_eps: eps of the global branch's BatchNorm.
         l: weights of the local branch, as in `tam`.
@@ -251,11 +251,11 @@ def hidden_and_kernel(
     tiles_h = triton.cdiv(outputs, block_h)
     programs_h = tiles_h * (clips * chunks if chunks > 1 else triton.cdiv(clips, block_m // block_t))
     _hidden_and_aggregation_kernel[(programs_h + clips * triton.cdiv(channels, GROUP),)](
-        s_parts, hidden, kernel, *or_placeholder(prior, otherwise=s_parts),
+        s_parts, hidden, kernel, *or_placeholder(static, otherwise=s_parts),
         g0, *norms[:4], g_eps, g3, l0, *norms[4:], l_eps,
         *l0.stride(), clips, frames, channels, outputs, width, parts, images, tiles_h, programs_h,
         chunks, triton.cdiv(frames, chunks),
-        PRIOR=prior is not None,
+        STATIC=static is not None,
         K=taps, LK=l0.shape[2], MATRICES=matrices, BN=block_n, BT=block_t, BM=block_m, BH=block_h, BC=block_c,
         BG=GROUP, BW=padded_power_of_two(width, most=128),
         num_warps=8 if block_t > 16 else 4,  # a long clip needs the registers of 8 warps

@@ -90,7 +90,7 @@ def tam(
     shift: torch.Tensor | None,
     act: str,
     frames: int,
-    prior: torch.Tensor | None,
+    static: torch.Tensor | None,
     g: list[torch.Tensor],
     g_eps: float,
     l: list[torch.Tensor],  # noqa: E741
@@ -106,7 +106,7 @@ def tam(
         shift: [C].
         act: name of the activation.
         frames: T, the number of frames per clip.
-        prior: P [C, K], added to the logits of the kernel, or None.
+        static: static kernel S [C, K], added to the adaptive kernel, or None.
         g: weights of the global branch: first layer [αT, T]; weight, bias, mean and variance of the
             BatchNorm; last layer [K, αT].
         g_eps: eps of the global branch's BatchNorm.
@@ -121,14 +121,14 @@ def tam(
             s_parts = squeeze(x, scale, shift, act, few=few)
         else:
             x, s_parts = conv_squeeze(x, conv, scale, shift, act, few=few)
-        hidden, kernel = hidden_and_kernel(s_parts, frames, prior, g, g_eps, l, l_eps, few=few)
+        hidden, kernel = hidden_and_kernel(s_parts, frames, static, g, g_eps, l, l_eps, few=few)
         if few:
             return _filter_few_clips(x, hidden, l[5], kernel, scale, shift, act)
         return adaptive_conv_triton(x, kernel.mT, gate(hidden, l[5]).mT, scale, shift, act)
 
 
 @tam.register_fake
-def _(x, conv, scale, shift, act, frames, prior, g, g_eps, l, l_eps):  # noqa: E741
+def _(x, conv, scale, shift, act, frames, static, g, g_eps, l, l_eps):  # noqa: E741
     channels = x.shape[1] if conv is None else conv.shape[0]
     shape = (x.shape[0], channels, *x.shape[2:])
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)

@@ -12,23 +12,22 @@ class Branches(torch.autograd.Function):
     """Autograd function for the branches of TAM. It returns the gate, the kernel, and the four statistics."""
 
     @staticmethod
-    def forward(ctx: Any, s, frames, g_eps, l_eps, prior, *weights: torch.Tensor) -> tuple[torch.Tensor, ...]:  # type: ignore[override]
+    def forward(ctx: Any, s, frames, g_eps, l_eps, *weights: torch.Tensor) -> tuple[torch.Tensor, ...]:  # type: ignore[override]
         """Compute gate and kernel."""
         g, l = list(weights[:4]), list(weights[4:])  # noqa: E741
-        outputs = branches_triton(s, frames, prior, g, g_eps, l, l_eps)
-        ctx.frames, ctx.g_eps, ctx.l_eps, ctx.prior = frames, g_eps, l_eps, prior is not None
-        ctx.save_for_backward(s, *outputs, *weights, *([] if prior is None else [prior]))
+        outputs = branches_triton(s, frames, g, g_eps, l, l_eps)
+        ctx.g_eps, ctx.l_eps = g_eps, l_eps
+        ctx.save_for_backward(s, *outputs, *weights)
         gate, kernel, _, *statistics = outputs
         ctx.mark_non_differentiable(*statistics)
         return gate, kernel, *statistics
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
-        """Compute the gradients of s, the prior and the weights."""
+        """Compute the gradients of s and the weights."""
         s, *rest = ctx.saved_tensors
-        outputs, g, l = rest[:7], rest[7:11], rest[11:15]  # noqa: E741
-        prior = rest[15] if ctx.prior else None
-        given = (*gradients[:2], s, outputs, prior, g, ctx.g_eps, l, ctx.l_eps)
-        ds, d_prior, *others = branches_gradients_triton(*given)
+        outputs, g, l = rest[:7], rest[7:11], rest[11:]  # noqa: E741
+        given = (*gradients[:2], s, outputs, g, ctx.g_eps, l, ctx.l_eps)
+        ds, *others = branches_gradients_triton(*given)
         weights = [d.to(weight.dtype) for d, weight in zip(others, (*g, *l), strict=True)]
-        return ds, None, None, None, d_prior.to(prior.dtype) if prior is not None else None, *weights
+        return ds, None, None, None, *weights

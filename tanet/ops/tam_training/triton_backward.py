@@ -94,9 +94,9 @@ def _wide_gradient(
 
 @triton.jit
 def _global_sums(
-    s, g0, mean, var, weight, bias, g3, kernel, d_kernel, d_kernel_clip, sums, d_prior,
+    s, g0, mean, var, weight, bias, g3, kernel, d_kernel, d_kernel_clip, sums,
     part, N, T, C, WIDTH, tiles_c, per_part, eps,
-    PRIOR: tl.constexpr, K: tl.constexpr, BT: tl.constexpr, BC: tl.constexpr, BW: tl.constexpr,
+    K: tl.constexpr, BT: tl.constexpr, BC: tl.constexpr, BW: tl.constexpr,
 ):  # fmt: skip
     """Compute a part of the sums of the global branch.
 
@@ -105,10 +105,9 @@ def _global_sums(
     """
     cs, ws, ts = part % tiles_c * BC + tl.arange(0, BC), tl.arange(0, BW), tl.arange(0, BT)
     first = part // tiles_c * per_part
-    last_layer, priors = (), ()
+    last_layer = ()
     for _ in tl.static_range(K):
         last_layer += (tl.zeros([BW], tl.float32),)
-        priors += (tl.zeros([BC], tl.float32),)
     slope, offset = tl.zeros([BW], tl.float32), tl.zeros([BW], tl.float32)
     with_s, normal_s = tl.zeros([BW, BT], tl.float32), tl.zeros([BW, BT], tl.float32)
     only_s = tl.zeros([BT], tl.float32)
@@ -118,11 +117,10 @@ def _global_sums(
             rows, g0, mean, var, weight, bias, g3, kernel, d_kernel, d_kernel_clip, n, cs, ws, T, C, WIDTH,
             eps, s.dtype.element_ty, K, BT, BC, BW,
         )  # fmt: skip
-        added, added_priors = (), ()
+        added = ()
         for k in tl.static_range(K):
             added += (last_layer[k] + tl.sum(wide * dws[k][None, :], 1),)
-            added_priors += (priors[k] + dws[k],)
-        last_layer, priors = added, added_priors
+        last_layer = added
         slope += tl.sum(dm * normal, 1)
         offset += tl.sum(dm, 1)
         # In float32, because differences of these sums and products of other sums follow.
@@ -132,8 +130,6 @@ def _global_sums(
     to = sums + part * (WIDTH * (K + 2 + 2 * T) + T)
     for k in tl.static_range(K):
         tl.store(to + k * WIDTH + ws, last_layer[k], mask=ws < WIDTH)
-        if PRIOR:
-            tl.store(d_prior + (part // tiles_c * C + cs) * K + k, priors[k], mask=cs < C)
     tl.store(to + K * WIDTH + ws, slope, mask=ws < WIDTH)
     tl.store(to + (K + 1) * WIDTH + ws, offset, mask=ws < WIDTH)
     at, inside = ws[:, None] * T + ts[None, :], (ws < WIDTH)[:, None] & (ts < T)[None, :]
@@ -145,9 +141,9 @@ def _global_sums(
 @triton.jit
 def _sums_kernel(
     s, d_gate, d_kernel, gate, kernel, u, d_gate_clip, d_kernel_clip,
-    l_mean, l_var, l_weight, l_bias, l3, dn, l_sums, g0, g_mean, g_var, g_weight, g_bias, g3, g_sums, d_prior,
+    l_mean, l_var, l_weight, l_bias, l3, dn, l_sums, g0, g_mean, g_var, g_weight, g_bias, g3, g_sums,
     N, T, C, HIDDEN, WIDTH, tiles_h, programs_h, tiles_c, per_part, l_eps, g_eps,
-    PRIOR: tl.constexpr, K: tl.constexpr, BM: tl.constexpr, BH: tl.constexpr, BC: tl.constexpr,
+    K: tl.constexpr, BM: tl.constexpr, BH: tl.constexpr, BC: tl.constexpr,
     BT: tl.constexpr, BW: tl.constexpr,
 ):  # fmt: skip
     pid = tl.program_id(0)
@@ -158,6 +154,6 @@ def _sums_kernel(
         )  # fmt: skip
     else:
         _global_sums(
-            s, g0, g_mean, g_var, g_weight, g_bias, g3, kernel, d_kernel, d_kernel_clip, g_sums, d_prior,
-            pid - programs_h, N, T, C, WIDTH, tiles_c, per_part, g_eps, PRIOR, K, BT, BC, BW,
+            s, g0, g_mean, g_var, g_weight, g_bias, g3, kernel, d_kernel, d_kernel_clip, g_sums,
+            pid - programs_h, N, T, C, WIDTH, tiles_c, per_part, g_eps, K, BT, BC, BW,
         )  # fmt: skip

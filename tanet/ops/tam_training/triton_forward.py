@@ -1,7 +1,7 @@
 """Forward pass of TAM's branches in training: gate and kernel from the squeeze s, in two launches.
 
     u = W ∗ s,    V = σ(W' ReLU(BN(u)))               local branch    (eq. 3)
-    z = W1 s,     Θ = softmax(W2 ReLU(BN(z)) [+ P])   global branch   (eq. 4)
+    z = W1 s,     Θ = softmax(W2 ReLU(BN(z)))   global branch   (eq. 4)
 
 The first launch computes u, and the moments of parts of u and z. The second merges the moments and computes
 the rest. z is recomputed rather than stored, because it is larger than s.
@@ -11,7 +11,7 @@ import torch
 import triton
 import triton.language as tl
 
-from tanet.ops.common.triton_tiles import activate, device_of, or_placeholder, padded_power_of_two
+from tanet.ops.common.triton_tiles import activate, device_of, padded_power_of_two
 from tanet.ops.tam_training.triton_tiles import (
     block_moments,
     clip_rows,
@@ -112,8 +112,8 @@ def _gate(
 
 @triton.jit
 def _kernel(
-    s, g0, stats, weight, bias, g3, prior, kernel, means, variances, n, tile, T, C, WIDTH, parts, eps,
-    PRIOR: tl.constexpr, K: tl.constexpr, BT: tl.constexpr, BC: tl.constexpr, BW: tl.constexpr,
+    s, g0, stats, weight, bias, g3, kernel, means, variances, n, tile, T, C, WIDTH, parts, eps,
+    K: tl.constexpr, BT: tl.constexpr, BC: tl.constexpr, BW: tl.constexpr,
     BP: tl.constexpr,
 ):  # fmt: skip
     """Compute the kernels of one clip, for a block of channels."""
@@ -129,8 +129,6 @@ def _kernel(
     for k in tl.static_range(K):
         w3 = tl.load(g3 + k * WIDTH + ws, mask=ws < WIDTH, other=0.0).to(tl.float32)
         logit = tl.sum(wide * w3[:, None], 0)
-        if PRIOR:
-            logit += tl.load(prior + cs * K + k, mask=cs < C, other=0.0).to(tl.float32)
         logits += (logit,)
         largest = tl.maximum(largest, logit)
     total = tl.zeros([BC], tl.float32)
@@ -146,9 +144,9 @@ def _kernel(
 
 @triton.jit
 def _outputs_kernel(
-    s, u, l_stats, l_weight, l_bias, l3, gate, l_mean, l_var, g0, g_stats, g_weight, g_bias, g3, prior,
-    kernel, g_mean, g_var, N, T, C, HIDDEN, WIDTH, l_parts, g_parts, tiles_c, programs_v, l_eps, g_eps,
-    PRIOR: tl.constexpr, K: tl.constexpr, BM: tl.constexpr, BH: tl.constexpr, BC: tl.constexpr,
+    s, u, l_stats, l_weight, l_bias, l3, gate, l_mean, l_var, g0, g_stats, g_weight, g_bias, g3, kernel,
+    g_mean, g_var, N, T, C, HIDDEN, WIDTH, l_parts, g_parts, tiles_c, programs_v, l_eps, g_eps,
+    K: tl.constexpr, BM: tl.constexpr, BH: tl.constexpr, BC: tl.constexpr,
     BT: tl.constexpr, BW: tl.constexpr, BL: tl.constexpr, BG: tl.constexpr,
 ):  # fmt: skip
     pid = tl.program_id(0)
@@ -160,8 +158,8 @@ def _outputs_kernel(
     else:
         pid -= programs_v
         _kernel(
-            s, g0, g_stats, g_weight, g_bias, g3, prior, kernel, g_mean, g_var, pid // tiles_c, pid % tiles_c,
-            T, C, WIDTH, g_parts, g_eps, PRIOR, K, BT, BC, BW, BG,
+            s, g0, g_stats, g_weight, g_bias, g3, kernel, g_mean, g_var, pid // tiles_c, pid % tiles_c,
+            T, C, WIDTH, g_parts, g_eps, K, BT, BC, BW, BG,
         )  # fmt: skip
 
 
@@ -186,7 +184,6 @@ def blocks(channels: int, hidden: int, width: int, frames: int) -> dict[str, int
 def branches_triton(
     s: torch.Tensor,
     frames: int,
-    prior: torch.Tensor | None,
     g: list[torch.Tensor],
     g_eps: float,
     l: list[torch.Tensor],  # noqa: E741
@@ -198,7 +195,6 @@ def branches_triton(
         s: squeeze [N·T, C]. Its data type is that of the matrix products' factors, except in the last layer
             of the global branch.
         frames: T.
-        prior: P [C, K], added to the logits of the kernel, or None.
         g: weights of the global branch: first layer [αT, T]; weight and bias of the BatchNorm; last layer
             [K, αT].
         g_eps: eps of the global branch's BatchNorm.
@@ -232,16 +228,16 @@ def branches_triton(
         )  # fmt: skip
         _outputs_kernel[(rows * tiles_c + clips * tiles_c,)](
             s, u, l_stats, *l[1:], gate, l_mean, l_var, g[0], g_stats, *g[1:],
-            *or_placeholder(prior, otherwise=s), kernel, g_mean, g_var,
+            kernel, g_mean, g_var,
             *sizes, rows, parts, tiles_c, rows * tiles_c, l_eps, g_eps,
-            PRIOR=prior is not None, K=taps, **block,
+            K=taps, **block,
             BL=triton.next_power_of_2(rows), BG=triton.next_power_of_2(parts), **LAUNCH,
         )  # fmt: skip
     return gate, kernel, u, g_mean, g_var, l_mean, l_var
 
 
 @branches_triton.register_fake
-def _(s, frames, prior, g, g_eps, l, l_eps):  # noqa: E741
+def _(s, frames, g, g_eps, l, l_eps):  # noqa: E741
     images, channels = s.shape
     clips, width, hidden = images // frames, g[0].shape[0], l[0].shape[0]
     shapes = [(clips, frames, channels), (clips, g[3].shape[0], channels), (images, hidden)]

@@ -8,7 +8,7 @@ import torch
 import triton
 import triton.language as tl
 
-from tanet.ops.common.triton_tiles import device_of, or_placeholder
+from tanet.ops.common.triton_tiles import device_of
 from tanet.ops.tam_training.triton_backward import (
     SUMMED,
     _gate_gradient,
@@ -196,7 +196,6 @@ def branches_gradients_triton(
     d_kernel: torch.Tensor,
     s: torch.Tensor,
     outputs: list[torch.Tensor],
-    prior: torch.Tensor | None,
     g: list[torch.Tensor],
     g_eps: float,
     l: list[torch.Tensor],  # noqa: E741
@@ -209,11 +208,11 @@ def branches_gradients_triton(
         d_kernel: gradient of the kernel, [N, K, C].
         s: as for `branches_triton`.
         outputs: what `branches_triton` returned.
-        prior, g, g_eps, l, l_eps: as for `branches_triton`.
+        g, g_eps, l, l_eps: as for `branches_triton`.
 
     Returns:
-        The gradient of s in its dtype, and in float32 those of the prior (zeros if there is none), of the
-        four weights in `g`, and of the four weights in `l`.
+        The gradient of s in its dtype, and in float32 those of the four weights in `g`, and of the four
+        weights in `l`.
     """
     s, (g, l) = s.contiguous(), ([weight.contiguous() for weight in branch] for branch in (g, l))  # noqa: E741
     gate, kernel, u, g_mean, g_var, l_mean, l_var = outputs
@@ -229,7 +228,6 @@ def branches_gradients_triton(
 
     dn, l_sums = new(clips * frames, hidden), new(rows, 2, hidden)
     g_sums = new(parts, width * (taps + 2 + 2 * frames) + frames)
-    d_prior = new(parts // tiles_c if prior is not None else 0, channels, taps)
     ds, d_g, d_l = torch.empty_like(s), [new(*w.shape) for w in g], [new(*w.shape) for w in l]
     maps = (s, d_gate, d_kernel, gate, kernel, u)
     strides, sizes = (d_gate.stride(0), d_kernel.stride(0)), (clips, frames, channels, hidden, width)
@@ -237,9 +235,8 @@ def branches_gradients_triton(
     with device_of(s):
         _sums_kernel[(rows * tiles_h + parts,)](
             *maps, *strides, *local, l[3], dn, l_sums, *wide, g_sums,
-            *or_placeholder(d_prior if prior is not None else None, otherwise=s),
             *sizes, tiles_h, rows * tiles_h, tiles_c, per_part, l_eps, g_eps,
-            PRIOR=prior is not None, K=taps, **block, **LAUNCH,
+            K=taps, **block, **LAUNCH,
         )  # fmt: skip
         _gradients_kernel[(1 + tiles_h * tiles_c + clips * tiles_c,)](
             *maps, dn, *strides, l[0], *local, l_sums, *wide, g_sums, ds, *d_l, *d_g,
@@ -247,12 +244,10 @@ def branches_gradients_triton(
             LK=l[0].shape[2], K=taps, **block, BP=max(1, SUMMED // (block["BW"] * block["BT"])),
             num_warps=8, num_stages=2,
         )  # fmt: skip
-    return [ds, d_prior.sum(0), *d_g, *d_l]
+    return [ds, *d_g, *d_l]
 
 
 @branches_gradients_triton.register_fake
-def _(d_gate, d_kernel, s, outputs, prior, g, g_eps, l, l_eps):  # noqa: E741
-    taps, channels = outputs[1].shape[1:]
+def _(d_gate, d_kernel, s, outputs, g, g_eps, l, l_eps):  # noqa: E741
     new = {"dtype": torch.float32, "device": s.device}
-    d_prior = torch.empty(channels, taps, **new)
-    return [torch.empty_like(s), d_prior, *(torch.empty(w.shape, **new) for w in (*g, *l))]
+    return [torch.empty_like(s), *(torch.empty(w.shape, **new) for w in (*g, *l))]
