@@ -42,6 +42,6 @@ SYSTEMS: dict[str, NetworkSettings] = {
     "eco-lite": ECO(frames=16, dropout=0.0, dropout_2d=0.0),
     "slowfast": SLOWFAST,
     "slowfast tam": replace(SLOWFAST, temporal="tam"),
-    "slowfast tam static": replace(SLOWFAST, temporal="tam", static_kernel="zeros"),
+    "slowfast tam static": replace(SLOWFAST, temporal="tam", static_kernel="shift"),
 }
-"""Name → network. The fast pathway's narrowest layers have four channels, too few for `shift`."""
+"""Name → network."""

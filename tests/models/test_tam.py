@@ -160,6 +160,14 @@ def test_shift_starts_as_tsm():
     assert torch.allclose(kernel.sum(-1), torch.ones(()))
 
 
+def test_shift_moves_at_least_one_channel_each_way():
+    """SlowFast's fast pathway has layers of fewer than shift_div channels."""
+    taps = (TAM(4, frames=4, beta=2, static_kernel="shift").S > 0).int().argmax(1)
+    assert taps.tolist() == [2, 0, 1, 1]
+    with pytest.raises(ValueError, match="needs at least 3 taps and 3 channels, not 3 and 2"):
+        TAM(2, frames=4, beta=2, static_kernel="shift")
+
+
 def test_static_kernel_of_zeros_changes_nothing_at_first_and_learns():
     torch.manual_seed(0)
     plain, tam = TAM(8, frames=4), TAM(8, frames=4, static_kernel="zeros")
@@ -176,7 +184,7 @@ def test_static_kernel_of_zeros_changes_nothing_at_first_and_learns():
 
 @pytest.mark.parametrize("name", ["tam-slowonly", "tam-slowfast"])
 def test_3d_networks_take_static_kernels(name):
-    model = replace(NARROW[name], static_kernel="shift", width=64)
+    model = replace(NARROW[name], static_kernel="shift")
     network = build(model, classes=3)
     tams = [module for module in network.modules() if isinstance(module, TAM)]
     assert tams
@@ -214,7 +222,6 @@ def test_fixed_kernels_reduce_tam_to_tsn_and_tsm():
         {"static_kernel": "none at all"},
         {"static_strength": -1.0},
         {"static_kernel": "shift", "kernel": 1},
-        {"static_kernel": "shift", "shift_div": 9},
     ],
 )
 def test_invalid_arguments_are_rejected(options):

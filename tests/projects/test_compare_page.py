@@ -71,6 +71,27 @@ def test_page_lists_accuracy_per_action_below_each_set(tmp_path, monkeypatch):
     assert "Seed 0, 1, trained on a GPU." in text
 
 
+def test_page_has_static_kernels_and_systems(tmp_path, monkeypatch):
+    flags, out, extra = write_measurements(tmp_path), tmp_path / "compare.md", []
+    row = {"benchmark": "synthetic", "recipe": "r", "changes": "", "videos": "20 + 10", "start": "scratch",
+           "made": "", "classes": 10, "val_action": 0.9, "val_order": 0.9, "without_s": "",
+           "without_g": ""}  # fmt: skip
+    for name, cases in (("static", ("tam", page.STATIC_CASE)), ("systems", ("slowfast", "slowfast tam"))):
+        rows = [row | {"case": case, "seed": seed, "val_top1": 0.6 + 0.1 * place + 0.01 * seed}
+                for place, case in enumerate(cases) for seed in (0, 1)]  # fmt: skip
+        write_csv(tmp_path / f"{name}.csv", rows)
+        extra += [f"--{name}", str(tmp_path / f"{name}.csv")]
+    times = [{"benchmark": "synthetic", "changes": "", "case": case, "clips": 8, "size": 80, "ms_p50": 80,
+              "clips_s": 100, "precision": "float32", "machine": "a CPU"} for case in cases]  # fmt: skip
+    write_csv(tmp_path / "times.csv", times)
+    extra += ["--systems-speed", str(tmp_path / "times.csv"), "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["page", *flags, *extra])
+    page.main()
+    text = out.read_text()
+    assert "| `tam` | 60.5 ± 0.7 | 90.0 ± 0.0 | 90.0 ± 0.0 | +10.0 ± 3.1 \\* |" in text
+    assert "| `slowfast tam` | 4.02 M | 0.96 | 10.000 | 70.5 ± 0.7 | 2 |" in text
+
+
 def test_sets_with_other_settings_get_own_table_next_to_default_set(tmp_path, monkeypatch):
     flags, out = write_measurements(tmp_path), tmp_path / "compare.md"
     rows = read_csv(tmp_path / "compare.csv")

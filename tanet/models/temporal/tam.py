@@ -64,8 +64,8 @@ class TAM(ClipModule):
             gives the middle tap a weight of 0.96, and a bias of 19 gives it a weight of 0.999.
         static_kernel: how the static kernel S starts. "none": no S, as in the paper. "zeros": 0. "shift":
             static_strength · (one-hot - 1/K), so that with strength 1, Θ is about one-hot, as in TSM:
-            C / shift_div channels read the next frame, as many the previous frame, and the rest the current
-            frame. "random": normally distributed.
+            C / shift_div channels (at least one) read the next frame, as many the previous frame, and the
+            rest the current frame. "random": normally distributed.
         static_strength: factor of "shift", or standard deviation of "random".
         shift_div: see `static_kernel`.
         order: "tam" applies the gate first, then the kernel (eq. 7); "tanet-r" applies the kernel first, then

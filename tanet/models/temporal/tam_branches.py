@@ -91,11 +91,10 @@ def initial_static_kernel(
     if kind == "random":
         return start.normal_(std=strength) if strength else start
     if kind == "shift":
-        part, centre = channels // shift_div, kernel // 2
-        if kernel < 3 or not part:
+        part, centre = max(1, channels // shift_div), kernel // 2
+        if kernel < 3 or channels < 3:
             raise UserError(
-                f"static_kernel shift needs at least 3 taps and {shift_div} channels (shift_div), "
-                f"not {kernel} taps and {channels} channels"
+                f"static_kernel shift needs at least 3 taps and 3 channels, not {kernel} and {channels}"
             )
         taps = torch.full((channels,), centre)
         taps[:part] += 1
