@@ -50,6 +50,7 @@ STATIC_ROWS: dict[str, dict[str, Any]] = {
     "shift": {"static_kernel": "shift"},
     "random 0.5": {"static_kernel": "random", "static_strength": 0.5},
     "shift, no gate": {"temporal": "global", "static_kernel": "shift"},
+    "shift, not adaptive": {"temporal": "local", "static_kernel": "shift"},
     "shift, a": {"static_kernel": "shift", "position": "a"},
     "shift, quarters": {"static_kernel": "shift", "shift_div": 4},
     "shift, 5 taps": {"static_kernel": "shift", "kernel": 5},

@@ -176,10 +176,15 @@ def _fit_static_kernels(path: str | Path, state: State, own: State) -> tuple[Sta
     missing = {
         name: torch.zeros_like(tensor)
         for name, tensor in own.items()
-        if name.endswith(STATIC) and name not in state and name.removesuffix("S") + "G.0.weight" in state
+        if name.endswith(STATIC) and name not in state and _has_module(state, name.removesuffix("S"))
     }
     note = f"trained without static kernels: {len(missing)} of them start at 0"
     return {**state, **missing}, [note] if missing else []
+
+
+def _has_module(state: State, prefix: str) -> bool:
+    """Return whether some weights begin with `prefix`, such as layer1.0.conv2.temporal."""
+    return any(name.startswith(prefix) for name in state)
 
 
 def _misfit(path: str | Path, field: str, trained: str, now: str) -> UserError:

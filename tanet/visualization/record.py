@@ -235,7 +235,7 @@ def _branches(module: nn.Module, x: torch.Tensor) -> Parts:
     if isinstance(module, GlobalBranch):
         return None, aggregation_kernel(module.G, s, module.frames, static=module.S)
     if isinstance(module, LocalBranch):
-        return rows_to_clips(module.L(s), module.frames), None
+        return module.branches(s)
     assert isinstance(module, GlobalSE), type(module)
     return rows_to_clips(module.SE(s), module.frames), aggregation_kernel(module.G, s, module.frames)
 

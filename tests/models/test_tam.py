@@ -8,8 +8,9 @@ from torch.nn import functional as F
 
 from tanet import TAM
 from tanet.models.factory import build
+from tanet.models.temporal.tam_ablations import GlobalBranch, LocalBranch
 from tanet.models.temporal.tam_branches import global_branch
-from tanet.ops import shift
+from tanet.ops import adaptive_conv, shift
 from tanet.recipes.recipe import Network2D
 from tests.support.narrow_networks import NARROW
 
@@ -180,6 +181,20 @@ def test_static_kernel_of_zeros_changes_nothing_at_first_and_learns():
     assert TAM(64, frames=4, static_kernel="random", static_strength=2.0).S.std().item() == pytest.approx(
         2.0, rel=0.3
     )
+
+
+def test_ablations_with_static_kernels_are_parts_of_tam():
+    """The local branch is TAM whose logits are 0; the global branch is TAM with a gate of 1."""
+    torch.manual_seed(0)
+    tam, x = TAM(8, frames=4, static_kernel="random"), torch.randn(8, 8, 3, 3)
+    local = LocalBranch(8, frames=4, static=torch.zeros(8, 3))
+    whole = GlobalBranch(frames=4, static=torch.zeros(8, 3))
+    local.load_state_dict({key: value for key, value in tam.state_dict().items() if key[0] in "LS"})
+    whole.load_state_dict({key: value for key, value in tam.state_dict().items() if key[0] in "GS"})
+    torch.testing.assert_close(whole(x), adaptive_conv(x, tam.branches(x)[1]))
+    with torch.no_grad():
+        tam.G[3].weight.zero_()
+    torch.testing.assert_close(local(x), tam(x))
 
 
 @pytest.mark.parametrize("name", ["tam-slowonly", "tam-slowfast"])

@@ -18,7 +18,7 @@ FRAMES, CHANNELS = 4, 16
 MODULES = {
     "tam": lambda: TAM(CHANNELS, frames=FRAMES),
     "tanet-r": lambda: TAM(CHANNELS, frames=FRAMES, order="tanet-r"),
-    "wide kernel": lambda: TAM(CHANNELS, frames=FRAMES, kernel=5),
+    "wide static kernel": lambda: TAM(CHANNELS, frames=FRAMES, kernel=5, static_kernel="random"),
     "global": lambda: GlobalBranch(frames=FRAMES),
     "global+se": lambda: GlobalSE(CHANNELS, frames=FRAMES),
     "tsm": lambda: TemporalShift(frames=FRAMES),

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+import torch
 from torch import nn
 
 from tanet.errors import UserError
@@ -79,7 +80,13 @@ def _shift(site: Site, model: Network2D) -> nn.Module:
 
 
 def _local(site: Site, model: Network2D) -> nn.Module:
-    return LocalBranch(site.channels, frames=model.frames, beta=model.beta, local_kernel=model.local_kernel)
+    return LocalBranch(
+        site.channels,
+        frames=model.frames,
+        beta=model.beta,
+        local_kernel=model.local_kernel,
+        static=_static_kernel(site, model),
+    )
 
 
 def _global(site: Site, model: Network2D) -> nn.Module:
@@ -88,13 +95,17 @@ def _global(site: Site, model: Network2D) -> nn.Module:
         alpha=model.alpha,
         kernel=model.kernel,
         center_tap_bias=model.center_tap_bias,
-        static=initial_static_kernel(
-            site.channels,
-            model.kernel,
-            kind=model.static_kernel,
-            strength=model.static_strength,
-            shift_div=model.shift_div,
-        ),
+        static=_static_kernel(site, model),
+    )
+
+
+def _static_kernel(site: Site, model: Network2D) -> torch.Tensor | None:
+    return initial_static_kernel(
+        site.channels,
+        model.kernel,
+        kind=model.static_kernel,
+        strength=model.static_strength,
+        shift_div=model.shift_div,
     )
 
 

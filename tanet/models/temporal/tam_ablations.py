@@ -4,6 +4,9 @@
     local        Y = V · X              only the gate, without an adaptive kernel
     global+se    Y = Θ ⊗ (E · X)        adaptive kernel, with squeeze-and-excitation as the gate
 
+With static kernels S, which are not in the paper, `global` is Y = (Θ + S) ⊗ X, and `local` is
+Y = (1/K + S) ⊗ (V · X): TAM without what adapts its kernels to the clip.
+
 E = σ(W2 ReLU(W1 s + b1) + b2) is computed for each frame separately with channel reduction 8, as Hu et al. do
 for images (Squeeze-and-Excitation Networks, CVPR 2018). The other symbols are defined in tam.py.
 """
@@ -62,15 +65,37 @@ class LocalBranch(ClipModule):
         frames: T, frames per clip.
         beta: β; the hidden layer has C/β channels.
         local_kernel: number of taps of the first convolution; odd.
+        static: initial static kernel S [C, K], as in TAM, or None.
     """
 
-    def __init__(self, channels: int, *, frames: int, beta: int = 4, local_kernel: int = 3) -> None:
+    def __init__(
+        self,
+        channels: int,
+        *,
+        frames: int,
+        beta: int = 4,
+        local_kernel: int = 3,
+        static: torch.Tensor | None = None,
+    ) -> None:
         super().__init__(frames=frames)
         self.L = local_branch(channels, frames=frames, beta=beta, kernel=local_kernel)
+        self.S = None if static is None else nn.Parameter(static)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Transform the frames of all clips; the class docstring gives the shapes."""
-        return apply_gate(x, rows_to_clips(self.L(squeeze(x)), self.frames))
+        if self.S is None:
+            return apply_gate(x, rows_to_clips(self.L(squeeze(x)), self.frames))
+        squeezed = squeeze_maps(x, frames=self.frames, taps=self.S.shape[1], gated=True)
+        gate, kernel = self.branches(squeezed.s)
+        assert kernel is not None
+        return squeezed.filter(kernel, gate=gate)
+
+    def branches(self, s: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the gate V [N, C, T] for the squeeze s [N·T, C], and the kernel [N, C, K] or None."""
+        kernel = None
+        if self.S is not None:
+            kernel = (self.S + 1 / self.S.shape[1]).expand(s.shape[0] // self.frames, -1, -1)
+        return rows_to_clips(self.L(s), self.frames), kernel
 
 
 class GlobalSE(ClipModule):
