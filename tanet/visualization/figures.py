@@ -9,7 +9,7 @@ Each function returns a matplotlib Figure without a window. The caption (caption
 """
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -30,6 +30,7 @@ SMALL, LARGE = "#56B4E9", "#D55E00"
 WIDTH = 10.0  # inches; the pictures in README.md are WIDTH · DPI pixels wide
 DPI = 110
 MOST = 20_000  # largest number of values per violin; more values would not change the picture visibly
+GATE_LIMITS = (-0.03, 1.03)  # vertical axis of gates
 LABELS = 16  # largest number of frames that all get a label
 SUFFIXES = (".png", ".pdf", ".svg")
 
@@ -129,6 +130,7 @@ def gate_figure(clips: Sequence[RecordedClip]) -> "Figure":
     figure = empty_figure(1.0 + 1.95 * len(clips), captions.gates_caption(clips))
     figure.suptitle("Gate V by frame, kernel Θ by tap", fontweight="bold")
     grid = figure.add_gridspec(2 * len(clips), 2 * len(stages), height_ratios=[0.9, 1.0] * len(clips))
+    limits = weight_limits([part.kernel for clip in clips for part in clip.adaptations])
     for row, clip in enumerate(clips):
         strip = figure.add_subplot(grid[2 * row, :])
         _strip(strip, clip.frames)
@@ -139,7 +141,7 @@ def gate_figure(clips: Sequence[RecordedClip]) -> "Figure":
                     continue
                 axes = figure.add_subplot(grid[2 * row + 1, 2 * column + side])
                 draw_violins(axes, values, taps=bool(side), labels=LABELS // len(stages))
-                axes.set_ylim(-0.03, 1.03)
+                axes.set_ylim(limits if side else GATE_LIMITS)
                 axes.set_ylabel(f"{part.stage}: {'Θ' if side else 'V'}", fontsize=8)
     return figure
 
@@ -233,6 +235,13 @@ def _heat_map(axes: "Axes", gate: torch.Tensor) -> Any:
     axes.tick_params(labelsize=8)
     axes.set_xticks(range(gate.shape[1]), _numbers(gate.shape[1]))
     return picture
+
+
+def weight_limits(kernels: Iterable[torch.Tensor | None]) -> tuple[float, float]:
+    """Return the vertical limits for kernels: 0 … 1, or wider if static kernels lead beyond."""
+    values = torch.cat([torch.tensor([0.0, 1.0]), *(k.flatten() for k in kernels if k is not None)])
+    low, high = float(values.min()), float(values.max())
+    return low - 0.03 * (high - low), high + 0.03 * (high - low)
 
 
 def draw_violins(axes: "Axes", values: torch.Tensor, *, taps: bool, labels: int = LABELS) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from tanet.errors import UserError
-from tanet.visualization.figures import draw_violins, empty_figure
+from tanet.visualization.figures import GATE_LIMITS, draw_violins, empty_figure, weight_limits
 from tanet.visualization.record import RecordedClip
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def pair_figure(ours: Recorded, theirs: Recorded) -> "Figure":
     figure = empty_figure(1.2 + 2.1 * len(stages), pair_caption(ours, theirs))
     figure.suptitle("Gates V and kernels Θ of two networks", fontweight="bold")
     grid = figure.add_gridspec(len(stages), 4)
+    limits = weight_limits(_values(one, stage, "kernel") for one in (ours, theirs) for stage in stages)
     for row, stage in enumerate(stages):
         for column, recorded in enumerate((ours, theirs)):
             for half, kind in enumerate(("gate", "kernel")):
@@ -45,7 +46,7 @@ def pair_figure(ours: Recorded, theirs: Recorded) -> "Figure":
                     continue
                 axes = figure.add_subplot(grid[row, 2 * half + column])
                 draw_violins(axes, values.flatten(0, 1), taps=bool(half), labels=8)
-                axes.set_ylim(-0.03, 1.03)
+                axes.set_ylim(limits if half else GATE_LIMITS)
                 axes.set_ylabel(f"{stage}: {'Θ' if half else 'V'}", fontsize=8)
                 if row == 0:
                     axes.set_title(recorded.name, fontsize=9)

@@ -7,7 +7,7 @@ import torch
 
 from tanet.visualization import figures
 from tanet.visualization.fixed_kernels import FixedKernels
-from tanet.visualization.pair_figure import distance
+from tanet.visualization.pair_figure import Recorded, distance, pair_figure
 from tanet.visualization.record import RecordedClip, SiteRecord
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -55,6 +55,23 @@ def test_missing_gate_or_kernel_is_not_drawn(gate, kernel):
     assert ("gate V:" in figure_text(figure)) is gate
     assert ("kernel Θ:" in figure_text(figure)) is kernel
     figures.gate_figure([make_clip(0, gate=gate, kernel=kernel)]).draw_without_rendering()
+
+
+def test_weights_below_0_or_above_1_are_inside_the_axes():
+    """Static kernels lead to such weights."""
+    clips = [make_clip(seed) for seed in (0, 1)]
+    clips[1].adaptations[1].kernel[2] += torch.tensor([-0.9, 0.0, 1.2])
+    parts = [part.kernel for clip in clips for part in clip.adaptations]
+    least, most = min(float(part.min()) for part in parts), max(float(part.max()) for part in parts)
+    assert least < -0.4
+    assert most > 1.2
+    pair = [Recorded(str(number), [clip]) for number, clip in enumerate(clips)]
+    for figure, count in ((figures.gate_figure(clips), 4), (pair_figure(*pair), 4)):
+        kernels = [axes for axes in figure.axes if "Θ" in axes.get_ylabel()]
+        assert len(kernels) == count
+        assert all(axes.get_ylim()[0] < least and most < axes.get_ylim()[1] for axes in kernels)
+    plain = figures.gate_figure([make_clip(0)]).axes
+    assert {axes.get_ylim() for axes in plain if "Θ" in axes.get_ylabel()} == {figures.GATE_LIMITS}
 
 
 def test_kernel_figure_has_columns_for_clips_all_and_fixed_kernels():
