@@ -35,21 +35,21 @@ STATIC_CASE = "tam static_kernel=shift"
 STATIC = f"""## Not in the paper: static kernels
 
 `{STATIC_CASE}` adds a kernel of each channel's own, which does not depend on the clip, to TAM's adaptive
-kernel ([docs/python.md](python.md#networks)). It was chosen on other videos and seeds. *Lead* is its top-1
-minus that of the row, in points, with a simultaneous 95 % interval; a \\* marks a significant lead (Dunnett's
-test). *Without S* and *without G* are the top-1 of the trained network without its static kernels, and with
-adaptive kernels of 1/K.
+kernel ([docs/python.md](python.md#networks)). It was chosen among 32 settings, on other synthetic videos and
+other seeds; the other modules had no such search. *Lead* is its top-1 minus that of the row, in points, with
+a simultaneous 95 % interval; a \\* marks a significant lead (Dunnett's test). *Without S* and *without G* are
+the top-1 of the trained network without its static kernels, and with adaptive kernels of 1/K.
 """
 SYSTEMS = """## synthetic: whole systems
 
-Narrow variants of the systems of Tables 4 and 6, trained from scratch. Section 4.4 of the paper compares
-SlowFast (`slowfast`) with SlowFast whose 3×1×1 convolutions are TAMs (`slowfast tam`).
+Narrow systems, trained from scratch. As in section 4.4 of the paper, `slowfast tam` has a 1×1×1 convolution
+and a TAM in the place of each 3×1×1 convolution of `slowfast`.
 """
 MARK = "<!-- made by projects.compare.page from here on -->"
 HEAD = """## How it was measured
 
-`python -m projects.compare.page` writes this part from `results/compare.csv` and `results/compare_speed.csv`.
-These files hold the commit of each training and the command that repeats it. All rows of a benchmark are
+`python -m projects.compare.page` writes this part from the files `results/compare*.csv` that its flags name.
+They hold the commit of each training and the command that repeats it. All rows of a benchmark are
 trained with the same recipe.
 
 *Top-1* is in per cent: mean ± standard deviation over the seeds. *To TAM* is the difference to TAM in the

@@ -113,13 +113,13 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Job:
-    """A training to run. Its result becomes one row of results/compare.csv."""
+    """A training to run. Its result becomes one row of the results file."""
 
     key: Mapping[str, str]
     """The values that identify the row: name of a column in `KEY` → value in this column."""
     recipe: Recipe
     graph: bool
-    """Whether to capture the forward and the backward pass as CUDA graphs, if there is a GPU."""
+    """Whether to use CUDA graphs, if there is a GPU."""
     command: str
     """The command that repeats this row alone."""
     fold: Fold = None

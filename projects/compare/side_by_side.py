@@ -70,7 +70,8 @@ def train_side_by_side(recipes: Sequence[Recipe], split: Split, *, graph: bool =
         graph: whether to use CUDA graphs, if there is a GPU.
 
     Raises:
-        ValueError: the recipes need different batches, or the loss of a network became infinite or NaN.
+        ValueError: the recipes need different batches or accumulate gradients, there are more than `MOST`, or
+            a loss became infinite or NaN.
         SystemExit: a step cannot be captured as a CUDA graph. After that, CUDA cannot be used reliably.
         Interrupted: SIGINT or SIGTERM was received.
     """
@@ -138,7 +139,7 @@ def evaluate_side_by_side(networks: Sequence[Network], split: Split, recipe: Rec
 
 
 class _Student:
-    """A network, its optimizer, and its step, which is a CUDA graph on a GPU."""
+    """A network, its optimizer, and its step, which can be a CUDA graph."""
 
     def __init__(
         self,
@@ -230,10 +231,10 @@ class _Student:
 
 @cache
 def _streams(device: torch.device) -> Sequence[torch.cuda.Stream | None]:
-    """Return the students' streams; None on a CPU. PyTorch has only 32 streams, so teams use the same."""
+    """Return the students' streams; None on a CPU. PyTorch has only 32 streams, so later calls reuse them."""
     return [torch.cuda.Stream(device) if device.type == "cuda" else None for _ in range(MOST)]
 
 
 def uses_graphs(device: torch.device) -> bool:
-    """Return whether steps are captured as CUDA graphs."""
+    """Return whether the device has CUDA graphs."""
     return device.type == "cuda"

@@ -1,8 +1,8 @@
 """Narrow variants of the systems of the paper's Tables 4 and 6, to train from scratch on synthetic videos.
 
 For clips of 80², the networks have 0.1 to 1.2 G multiply-adds; S3D-G (2.3 G) and ECO (6.2 G) have no narrow
-variant. `slowfast` and `slowfast tam` differ as in section 4.4 of the paper: a TAM in the place of each 3×1×1
-convolution.
+variant. `slowfast` and `slowfast tam` differ as in section 4.4 of the paper: a 1×1×1 convolution and a TAM
+in the place of each 3×1×1 convolution.
 """
 
 from dataclasses import replace

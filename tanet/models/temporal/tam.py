@@ -40,11 +40,11 @@ from tanet.recipes.network_settings import StaticKernel
 class TAM(ClipModule):
     """Temporal adaptive module, [N·T, C, H, W] → [N·T, C, H, W].
 
-    Parameters are named as in the published code (`G.0`, `G.1`, `G.3`, `L.0`, `L.1`, `L.3`).
+    Parameters are named as in the published code (`G.0`, `G.1`, `G.3`, `L.0`, `L.1`, `L.3`); it has no `S`.
     The weights depend on T: a module built for 8 frames cannot process 16 frames.
     At initialisation the module is not the identity. It multiplies the standard deviation of its input by
-    about 0.28, or by 0.5 with a large `center_tap_bias`. Therefore, the BatchNorm after the module must be
-    trained.
+    about 0.28, or by 0.5 with a large `center_tap_bias` or the static kernel "shift". Therefore, the
+    BatchNorm after the module must be trained.
 
     In evaluation mode on a GPU without gradients, one operator computes the whole module (order "tam"). In
     training mode on a GPU, one operator computes both branches. These operators read the weights of the
