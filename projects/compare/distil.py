@@ -54,7 +54,9 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--weights", default="", help="ImageNet weights of the student's 2D network")
     parser.add_argument("--backbone", default="mobilenet_v2")
     parser.add_argument("--modules", nargs="+", default=list(MODULES))
-    parser.add_argument("--static-kernel", default="none", help="model.static_kernel of tam (default: none)")
+    parser.add_argument(
+        "--static-kernel", default="none", help="model.static_kernel of the module tam (default: none)"
+    )
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--temperature", type=float, default=2.0, help="τ")
     parser.add_argument("--workers", type=int, default=4)
@@ -76,9 +78,8 @@ def distil(flags: argparse.Namespace) -> None:
         targets = softened(answers, temperature=flags.temperature)
         print(f"{len(files)} clips; entropy of the targets {entropy(targets):.2f} nats", flush=True)
         for module in flags.modules:
-            model = replace(
-                network_of(usual), backbone=flags.backbone, temporal=module, static_kernel=flags.static_kernel
-            )
+            static = flags.static_kernel if module == "tam" else "none"
+            model = replace(network_of(usual), backbone=flags.backbone, temporal=module, static_kernel=static)
             recipe = replace(
                 usual,
                 model=replace(model, weights=flags.weights),

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from tanet.errors import UserError
 from tanet.recipes.fields import setting
-from tanet.recipes.network_settings import NetworkSettings, StaticKernel
+from tanet.recipes.network_settings import NetworkSettings, StaticKernel, check_static_kernel
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ class Network2D(NetworkSettings):
                 "--model.temporal none --model.non-local none, or use a bLVNet-TAM (tanet models lists "
                 "blvnet-tam-50)"
             )
+        check_static_kernel(self.static_kernel, self.temporal, having=("tam", "tanet-r", "global", "local"))
         if self.consensus != "mean" and self.frames < 2:
             raise UserError(f"model.consensus {self.consensus} needs at least 2 frames, not {self.frames}")
 
@@ -91,6 +92,7 @@ class Network2D(NetworkSettings):
     def title(self) -> str:
         """Return the 2D network, the temporal module and the consensus."""
         consensus = {"mean": "", "trn": ", TRN", "trn-multiscale": ", multi-scale TRN"}[self.consensus]
+        static = "" if self.static_kernel == "none" else " with static kernels"
         attention = "" if self.non_local == "none" else " and non-local blocks"
         flow = " for optical flow" if self.flows else ""
-        return f"{self.backbone} with temporal module {self.temporal}{attention}{consensus}{flow}"
+        return f"{self.backbone} with temporal module {self.temporal}{static}{attention}{consensus}{flow}"

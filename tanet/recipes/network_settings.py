@@ -1,12 +1,23 @@
 """Settings that all networks share. Each family of networks has a subclass with its own settings."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from tanet.errors import UserError
 from tanet.recipes.fields import Section, setting
 
 StaticKernel = Literal["none", "zeros", "shift", "random"]
 """How the static kernel of a TAM starts; see `TAM`."""
+
+
+def check_static_kernel(kind: StaticKernel, temporal: str, *, having: Sequence[str]) -> None:
+    """Raise UserError if a static kernel is set, but the temporal module is not in `having`."""
+    if kind != "none" and temporal not in having:
+        raise UserError(
+            f"model.static_kernel {kind} needs model.temporal {' or '.join(having)}, not {temporal}: "
+            "change one of them, or give --model.static-kernel none"
+        )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from tanet.errors import UserError
 from tanet.recipes.fields import setting
-from tanet.recipes.network_settings import NetworkSettings, StaticKernel
+from tanet.recipes.network_settings import NetworkSettings, StaticKernel, check_static_kernel
 
 Temporal = Literal["conv", "tam"]
 SomeBlocks = Literal["all", "even", "odd", "none"]
@@ -66,6 +66,7 @@ class _Residual3D(NetworkSettings):
         super().__post_init__()
         check_stages("blocks", self.blocks)
         _check_block_names(self.non_local, self.blocks)
+        check_static_kernel(self.static_kernel, self.temporal, having=("tam",))
 
     @property
     def layers(self) -> int:
@@ -76,7 +77,8 @@ class _Residual3D(NetworkSettings):
     def kinds(self) -> str:
         """Return how the blocks see several frames, in a few words."""
         attention = " and non-local blocks" if self.non_local else ""
-        return ("TAM" if self.temporal == "tam" else "3×1×1 convolutions") + attention
+        static = "" if self.static_kernel == "none" else " with static kernels"
+        return (f"TAM{static}" if self.temporal == "tam" else "3×1×1 convolutions") + attention
 
 
 @dataclass(frozen=True)

@@ -197,6 +197,14 @@ def test_ablations_with_static_kernels_are_parts_of_tam():
     torch.testing.assert_close(local(x), tam(x))
 
 
+def test_static_kernels_need_a_module_that_has_them():
+    with pytest.raises(ValueError, match=r"shift needs model.temporal tam or .*, not tsm: .* none"):
+        Network2D(temporal="tsm", static_kernel="shift")
+    with pytest.raises(ValueError, match=r"zeros needs model.temporal tam, not conv"):
+        replace(NARROW["slowonly"], static_kernel="zeros")
+    assert "temporal module tam with static kernels" in Network2D(static_kernel="shift").title
+
+
 @pytest.mark.parametrize("name", ["tam-slowonly", "tam-slowfast"])
 def test_3d_networks_take_static_kernels(name):
     model = replace(NARROW[name], static_kernel="shift")

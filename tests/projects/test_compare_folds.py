@@ -81,8 +81,8 @@ def test_folds_are_trained_and_compared(tmp_path, monkeypatch, capsys):
         link.symlink_to(file)
     out = tmp_path / "ways.csv"
     words = ["--benchmark", "ways", "--data", str(root), "--out", str(out), "--workers", "0"]
-    words += ["--folds", "2", "--seeds", "0", "--ablate", "--only", "none", "tam", "--change", *TINY]
-    words += ["model.static_kernel=shift"]
+    words += ["--folds", "2", "--seeds", "0", "--ablate", "--tables", "2", "static", "--change", *TINY]
+    words += ["--only", "none", "tam static_kernel=shift"]
     monkeypatch.setattr(sys, "argv", ["compare", *words])
     compare.main()
     rows = read_csv(out)
@@ -91,9 +91,9 @@ def test_folds_are_trained_and_compared(tmp_path, monkeypatch, capsys):
     assert rows[0]["videos"].endswith(", fold 0 of 2")
     assert "--ablate --folds 2 --fold 0" in rows[0]["command"]
     assert [bool(row["without_s"] and row["without_g"]) for row in rows] == [
-        row["case"] == "tam" for row in rows
+        row["case"] != "none" for row in rows
     ]
-    ways.main([str(out), "--data", str(root)])
+    ways.main([str(out), "--data", str(root), "--against", "tam static_kernel=shift"])
     told = capsys.readouterr().out
     assert "8 clips of 3 groups, 2 folds" in told
     assert "| none | 1 |" in told
