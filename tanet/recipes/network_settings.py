@@ -15,7 +15,7 @@ def check_static_kernel(kind: StaticKernel, temporal: str, *, having: Sequence[s
     """Raise UserError if a static kernel is set, but the temporal module is not in `having`."""
     if kind != "none" and temporal not in having:
         raise UserError(
-            f"model.static_kernel {kind} needs model.temporal {' or '.join(having)}, not {temporal}: "
+            f"model.static_kernel {kind} works only with model.temporal {', '.join(having)}, not {temporal}: "
             "change one of them, or give --model.static-kernel none"
         )
 

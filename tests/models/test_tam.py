@@ -198,9 +198,9 @@ def test_ablations_with_static_kernels_are_parts_of_tam():
 
 
 def test_static_kernels_need_a_module_that_has_them():
-    with pytest.raises(ValueError, match=r"shift needs model.temporal tam or .*, not tsm: .* none"):
+    with pytest.raises(ValueError, match=r"shift works only with .* tam, .*, not tsm: .* none"):
         Network2D(temporal="tsm", static_kernel="shift")
-    with pytest.raises(ValueError, match=r"zeros needs model.temporal tam, not conv"):
+    with pytest.raises(ValueError, match=r"zeros works only with .* tam, not conv"):
         replace(NARROW["slowonly"], static_kernel="zeros")
     assert "temporal module tam with static kernels" in Network2D(static_kernel="shift").title
 
