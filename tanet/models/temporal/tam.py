@@ -148,9 +148,8 @@ class TAM(ClipModule):
     def _branches(self, s: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         if fits(self.G, self.L, s, frames=self.frames):
             return train_branches(self.G, self.L, s, frames=self.frames, static=self.S)
-        return rows_to_clips(self.L(s), self.frames), aggregation_kernel(
-            self.G, s, self.frames, static=self.S
-        )
+        kernel = aggregation_kernel(self.G, s, self.frames, static=self.S)
+        return rows_to_clips(self.L(s), self.frames), kernel
 
     def _evaluates(self, x: torch.Tensor) -> bool:
         """Return whether the evaluation kernels can compute the whole module for x."""

@@ -66,4 +66,6 @@ def train_branches(
     images, channels = s.shape
     update_statistics(norms[0], *statistics[:2], count=images // frames * channels)
     update_statistics(norms[1], *statistics[2:], count=images)
-    return gate.mT, kernel.mT if static is None else kernel.mT + static
+    if static is not None:
+        kernel = kernel + static.mT  # not in place: the backward pass needs the adaptive kernel
+    return gate.mT, kernel.mT
