@@ -161,6 +161,16 @@ def test_shift_starts_as_tsm():
     assert torch.allclose(kernel.sum(-1), torch.ones(()))
 
 
+@pytest.mark.parametrize(("bias", "tolerance"), [(0.0, 0.35), (19.0, 0.1)])
+def test_shift_takes_the_start_of_the_adaptive_kernel_into_account(bias, tolerance):
+    """The recipe finetune starts G at the middle tap."""
+    torch.manual_seed(0)
+    tam = TAM(16, frames=8, static_kernel="shift", center_tap_bias=bias)
+    mean = tam.branches(torch.randn(64, 16, 3, 3))[1].mean(0)
+    wanted = torch.eye(3)[[2] * 2 + [0] * 2 + [1] * 12]
+    assert (mean - wanted).abs().max() < tolerance
+
+
 def test_shift_moves_at_least_one_channel_each_way():
     """SlowFast's fast pathway has layers of fewer than shift_div channels."""
     taps = (TAM(4, frames=4, beta=2, static_kernel="shift").S > 0).int().argmax(1)

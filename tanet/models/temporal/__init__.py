@@ -85,7 +85,7 @@ def _local(site: Site, model: Network2D) -> nn.Module:
         frames=model.frames,
         beta=model.beta,
         local_kernel=model.local_kernel,
-        static=_static_kernel(site, model),
+        static=_static_kernel(site, model, center_tap_bias=0.0),
     )
 
 
@@ -95,17 +95,18 @@ def _global(site: Site, model: Network2D) -> nn.Module:
         alpha=model.alpha,
         kernel=model.kernel,
         center_tap_bias=model.center_tap_bias,
-        static=_static_kernel(site, model),
+        static=_static_kernel(site, model, center_tap_bias=model.center_tap_bias),
     )
 
 
-def _static_kernel(site: Site, model: Network2D) -> torch.Tensor | None:
+def _static_kernel(site: Site, model: Network2D, *, center_tap_bias: float) -> torch.Tensor | None:
     return initial_static_kernel(
         site.channels,
         model.kernel,
         kind=model.static_kernel,
         strength=model.static_strength,
         shift_div=model.shift_div,
+        center_tap_bias=center_tap_bias,
     )
 
 

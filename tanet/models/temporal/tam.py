@@ -63,9 +63,9 @@ class TAM(ClipModule):
             With 0, as in the published code, the weight of each tap is about 1/K. For T = 8, a bias of 6
             gives the middle tap a weight of 0.96, and a bias of 19 gives it a weight of 0.999.
         static_kernel: how the static kernel S starts. "none": no S, as in the paper. "zeros": 0. "shift":
-            static_strength · (one-hot - 1/K), so that with strength 1, Θ is about one-hot, as in TSM:
-            C / shift_div channels (at least one) read the next frame, as many the previous frame, and the
-            rest the current frame. "random": normally distributed.
+            static_strength · (one-hot - the kernel that G starts with). With strength 1, Θ is then about
+            one-hot, as in TSM: C / shift_div channels (at least one) read the next frame, as many the
+            previous frame, and the rest the current frame. "random": normally distributed.
         static_strength: factor of "shift", or standard deviation of "random".
         shift_div: see `static_kernel`.
         order: "tam" applies the gate first, then the kernel (eq. 7); "tanet-r" applies the kernel first, then
@@ -97,7 +97,12 @@ class TAM(ClipModule):
         self.G = global_branch(frames, alpha=alpha, kernel=kernel, center_tap_bias=center_tap_bias)
         self.L = local_branch(channels, frames=frames, beta=beta, kernel=local_kernel)
         static = initial_static_kernel(
-            channels, kernel, kind=static_kernel, strength=static_strength, shift_div=shift_div
+            channels,
+            kernel,
+            kind=static_kernel,
+            strength=static_strength,
+            shift_div=shift_div,
+            center_tap_bias=center_tap_bias,
         )
         self.S = None if static is None else nn.Parameter(static)
 

@@ -74,7 +74,13 @@ def global_branch(frames: int, *, alpha: int, kernel: int, center_tap_bias: floa
 
 
 def initial_static_kernel(
-    channels: int, kernel: int, *, kind: StaticKernel, strength: float, shift_div: int
+    channels: int,
+    kernel: int,
+    *,
+    kind: StaticKernel,
+    strength: float,
+    shift_div: int,
+    center_tap_bias: float = 0.0,
 ) -> torch.Tensor | None:
     """Return the initial static kernel S [C, K], or None if there is none; see `TAM`.
 
@@ -100,7 +106,9 @@ def initial_static_kernel(
         taps[:part] += 1
         taps[part : 2 * part] -= 1
         start[torch.arange(channels), taps] = 1.0
-        start = strength * (start - 1 / kernel)
+        logits = torch.zeros(kernel)
+        logits[centre] = center_tap_bias
+        start = strength * (start - logits.softmax(0))
     return start
 
 
