@@ -19,18 +19,32 @@ RENAMED: dict[str, str] = {
 }
 """SECTION.OLD → new name of a field."""
 
+REMOVED: dict[str, object] = {
+    "model.kernel_prior": "none",
+    "model.prior_strength": 3.0,
+    "optim.kernel_prior_lr_scale": 1.0,
+    "optim.kernel_prior_decay": True,
+}
+"""SECTION.FIELD of versions between releases → value with which the field had no effect."""
+
 RULES_OF_0_1_0 = {"data": {"segments": "published"}, "optim": {"norm_statistics": "running"}}
 """Section → fields that tanet 0.1.0 did not have, with the value that it always used."""
 
 
 def with_new_names(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy of a recipe's plain values with the new field names.
+    """Return a copy of a recipe's plain values with the new field names, and without removed fields.
+
+    A removed field stays if it had an effect, so that reading the recipe ends with an error.
 
     tanet 0.1.0 also allowed scales above 1, and a warm-up as long as the training. These values are replaced
     by the nearest allowed values, so that checkpoints of tanet 0.1.0 still load.
     """
     new = {
-        section: {RENAMED.get(f"{section}.{name}", name): value for name, value in values.items()}
+        section: {
+            RENAMED.get(f"{section}.{name}", name): value
+            for name, value in values.items()
+            if (place := f"{section}.{name}") not in REMOVED or value != REMOVED[place]
+        }
         if isinstance(values, dict)
         else values
         for section, values in recipe.items()

@@ -70,3 +70,14 @@ def test_invalid_field_values_are_rejected():
             section(**fields)
     with pytest.raises(ValueError, match=r"eval.size 224 must not exceed eval.resize 200"):
         recipes.Recipe(eval=Eval(resize=200))
+
+
+def test_removed_fields_without_effect_are_ignored():
+    """Versions between releases wrote them into every checkpoint."""
+    values = recipes.to_dict(Recipe())
+    values["model"] |= {"kernel_prior": "none", "prior_strength": 3.0}
+    values["optim"] |= {"kernel_prior_lr_scale": 1.0, "kernel_prior_decay": True}
+    assert recipes.from_dict(values) == Recipe()
+    values["model"]["kernel_prior"] = "shift"
+    with pytest.raises(ValueError, match="unknown field kernel_prior"):
+        recipes.from_dict(values)
