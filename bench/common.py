@@ -1,5 +1,6 @@
 """Functions for all benchmarks: describe machine and versions, time runs, read and write CSV files."""
 
+import copy
 import csv
 import fcntl
 import gc
@@ -20,6 +21,8 @@ from statistics import quantiles
 import torch
 
 from tanet.data.worker_setup import garbage_collection_off
+from tanet.models.network import Network
+from tanet.recipes.recipe import Optim
 from tanet.runtime.device import available_cores
 
 ROOT = Path(__file__).parents[1]
@@ -149,6 +152,25 @@ def capture(run: Callable[[], object], *, stream: torch.cuda.Stream | None = Non
     with garbage_collection_off(), torch.cuda.graph(graph, stream=stream):
         run()
     return Captured(run, graph)
+
+
+def capture_passes(network: Network, optim: Optim, *, size: int) -> None:
+    """Replace the forward and the backward pass of a network by CUDA graphs.
+
+    The graphs keep the mode of each module at this time: training or evaluation.
+
+    Args:
+        network: network on a GPU.
+        optim: settings, of which `batch` and `precision` are used.
+        size: side of the clips, in pixels.
+    """
+    state = copy.deepcopy(network.state_dict())
+    device = next(network.parameters()).device
+    clips = torch.randn(optim.batch, network.frames, 3, size, size, device=device)
+    half = optim.precision == "bfloat16"
+    with torch.autocast("cuda", torch.bfloat16, enabled=half, cache_enabled=False):
+        torch.cuda.make_graphed_callables(network, (clips,))
+    network.load_state_dict(state)  # undo the warm-up's changes of the running statistics
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float]:

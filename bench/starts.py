@@ -25,8 +25,9 @@ from pathlib import Path
 
 import torch
 
+from bench.common import capture_passes
+from bench.decoded_cache import decoded
 from bench.short_training import write_lists
-from projects.compare.decoded_cache import capture_passes, decoded
 from tanet import train
 from tanet.checkpoints.recipe_from_file import recipe_from_file
 from tanet.recipes.finetune import FINETUNE

@@ -23,8 +23,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from bench.decoded_cache import decoded
 from projects.compare.cases import BENCHMARKS, network_of
-from projects.compare.decoded_cache import decoded
 from tanet.checkpoints import checkpoint
 from tanet.checkpoints.image_weights import load_backbone_weights
 from tanet.data.class_folders import videos_by_class

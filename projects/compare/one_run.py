@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
+from bench.common import capture_passes
 from projects.compare.cases import actions_of
-from projects.compare.decoded_cache import capture_passes
 from projects.compare.side_by_side import can_capture, evaluate_side_by_side, train_side_by_side
 from tanet.checkpoints import checkpoint
 from tanet.data.annotations import read_split

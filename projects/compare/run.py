@@ -27,6 +27,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.common import ROOT, add_row, head, read_csv
+from bench.decoded_cache import decoded, kept_open, twins
 from projects.compare.cases import (
     BENCHMARKS,
     Case,
@@ -39,7 +40,6 @@ from projects.compare.cases import (
     network_of,
     recipe_id,
 )
-from projects.compare.decoded_cache import decoded, kept_open, twins
 from projects.compare.folds import write_lists
 from projects.compare.one_run import run, run_side_by_side, split_of
 from projects.compare.parallel_runs import Timetable, run_parallel

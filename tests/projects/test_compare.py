@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from bench.common import read_csv, write_csv
+from bench.decoded_cache import Decoded, decoded, kept_open, twins
 from projects.compare import run as compare
 from projects.compare.cases import actions_of
-from projects.compare.decoded_cache import Decoded, decoded, kept_open, twins
 from projects.compare.one_run import order
 from projects.compare.parallel_runs import run_parallel
 from tanet.data.annotations import read_split
@@ -32,7 +32,7 @@ TINY += ["model.frames=4", "optim.epochs=1", "optim.warmup=0", "optim.batch=4", 
 
 @pytest.mark.parametrize("few", [0, 50])
 def test_decoded_cache_equals_video_files(few, tmp_path, monkeypatch):
-    monkeypatch.setattr("projects.compare.decoded_cache.FEW", few)
+    monkeypatch.setattr("bench.decoded_cache.FEW", few)
     root = make_folders(tmp_path / "videos", train=1, val=1)
     with decoded(root) as cache:
         assert cache.videos == 4

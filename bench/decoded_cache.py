@@ -1,10 +1,5 @@
-"""Faster training for many small runs, with the same results.
+"""Decode the videos of a data set once, into .npy files of frames, for many short trainings."""
 
-Videos are decoded once, into .npy files of frames. All runs read these files. The forward and the backward
-pass are captured as CUDA graphs, because kernel launches limit the speed of a small network.
-"""
-
-import copy
 import multiprocessing
 import tempfile
 from collections.abc import Iterator
@@ -16,12 +11,9 @@ from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
-import torch
 
 from tanet.data import streams
 from tanet.data.find_videos import find_videos
-from tanet.models.network import Network
-from tanet.recipes.recipe import Optim
 from tanet.runtime.device import available_cores
 from tanet.video import ARRAY_SUFFIX, open_video
 
@@ -102,25 +94,6 @@ def source(path: str | Path) -> tuple[Path, bool]:
 @cache
 def _names(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.iterdir())
-
-
-def capture_passes(network: Network, optim: Optim, *, size: int) -> None:
-    """Replace the forward and the backward pass of a network by CUDA graphs.
-
-    The graphs keep the mode of each module at this time: training or evaluation.
-
-    Args:
-        network: network on a GPU.
-        optim: settings, of which `batch` and `precision` are used.
-        size: side of the clips, in pixels.
-    """
-    state = copy.deepcopy(network.state_dict())
-    device = next(network.parameters()).device
-    clips = torch.randn(optim.batch, network.frames, 3, size, size, device=device)
-    half = optim.precision == "bfloat16"
-    with torch.autocast("cuda", torch.bfloat16, enabled=half, cache_enabled=False):
-        torch.cuda.make_graphed_callables(network, (clips,))
-    network.load_state_dict(state)  # undo the warm-up's changes of the running statistics
 
 
 def _decode(path: Path, *, root: Path, folder: Path, one_file: bool) -> None:
