@@ -34,11 +34,12 @@ TITLE = "# The paper's comparisons on open data"
 STATIC_CASE = "tam static_kernel=shift"
 STATIC = f"""## Not in the paper: static kernels
 
-`{STATIC_CASE}` adds a kernel of each channel's own, which does not depend on the clip, to TAM's adaptive
-kernel ([docs/python.md](python.md#networks)). It was chosen among 32 settings, on other synthetic videos and
-other seeds; the other modules had no such search. *Lead* is its top-1 minus that of the row, in points, with
-a simultaneous 95 % interval; a \\* marks a significant lead (Dunnett's test). *Without S* and *without G* are
-the top-1 of the trained network without its static kernels, and with adaptive kernels of 1/K.
+`{STATIC_CASE}` gives each channel a learned kernel, which does not depend on the clip and is
+added to TAM's adaptive kernel ([docs/python.md](python.md#networks)). It was chosen among some 50 forms and
+settings of TAM, on other synthetic videos and other seeds; the others had no such search. *Lead* is its
+top-1 minus that of the row, in points, with a simultaneous 95 % interval; a \\* marks a significant lead
+(Dunnett's test). *Without S* is the top-1 of the trained network with S removed; *without G*, that with all
+adaptive weights set to 1/K. Neither was trained again.
 """
 SYSTEMS = """## synthetic: whole systems
 

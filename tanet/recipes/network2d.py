@@ -48,11 +48,12 @@ class Network2D(NetworkSettings):
     """TAM, global: mean amount by which the centre tap's logit exceeds the others at the start.
     The paper uses 0. With 6, the weight of the centre tap is 0.96."""
     static_kernel: StaticKernel = "none"
-    """TAM, global, local: how the static kernel starts: K learned numbers of each channel, added to the
-    adaptive kernel. none: no static kernel, as in the paper. zeros: 0. shift: 1 / shift_div of the channels
-    read the next frame, as many the previous frame. random: normally distributed."""
+    """TAM, TANet-R, global, local: initial static kernel. A static kernel is K learned weights per channel,
+    added to the adaptive kernel. none: no static kernel, as in the paper. zeros: 0. shift: the sum starts as
+    TSM: 1 / shift_div of the channels read the next frame, as many the previous frame, the rest the current
+    frame. random: normally distributed."""
     static_strength: float = setting(1.0, least=0)
-    """TAM, global, local: factor of static_kernel shift, or standard deviation of random."""
+    """TAM, TANet-R, global, local: factor of static_kernel shift, or standard deviation of random."""
     gst_share: int = setting(4, least=2)
     """gst: one of `gst_share` outputs of a 3×3 convolution sees neighbouring frames (the paper's α)."""
     gst_groups: Literal[1, 2] = 2

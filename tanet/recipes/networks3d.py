@@ -43,9 +43,10 @@ class _Residual3D(NetworkSettings):
     temporal: Temporal = "conv"
     """How a block sees several frames. conv: a 3×1×1 convolution. tam: a 1×1×1 convolution and a TAM."""
     static_kernel: StaticKernel = "none"
-    """tam: how the static kernel starts: K learned numbers of each channel, added to the adaptive kernel.
-    none: no static kernel, as in the paper. zeros: 0. shift: an eighth of the channels read the next frame,
-    as many the previous frame. random: normally distributed."""
+    """tam: initial static kernel. A static kernel is K learned weights per channel, added to the adaptive
+    kernel. none: no static kernel, as in the paper. zeros: 0. shift: the sum starts as TSM: an eighth of the
+    channels read the next frame, an eighth the previous frame, the rest the current frame. random: normally
+    distributed."""
     static_strength: float = setting(1.0, least=0)
     """tam: factor of static_kernel shift, or standard deviation of random."""
     blocks: tuple[int, ...] = setting((3, 4, 6, 3), least=1)
