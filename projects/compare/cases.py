@@ -44,7 +44,7 @@ START = "start"
 identity. (The kernels of tconv and i3d start as the identity.) See `Network2D.center_tap_bias`."""
 STATIC = "static"
 """Name of a table that the paper does not have: TAM with static kernels (see `Network2D.static_kernel`), and
-TAda2D, whose kernels are also each channel's own."""
+TAda2D, which also learns a kernel for each channel."""
 STATIC_ROWS: dict[str, dict[str, Any]] = {
     "zeros": {"static_kernel": "zeros"},
     "shift": {"static_kernel": "shift"},

@@ -238,7 +238,7 @@ def _heat_map(axes: "Axes", gate: torch.Tensor) -> Any:
 
 
 def weight_limits(kernels: Iterable[torch.Tensor | None]) -> tuple[float, float]:
-    """Return the vertical limits for kernels: 0 … 1, or wider if static kernels lead beyond."""
+    """Return the vertical limits for kernels: 0 … 1, or wider if weights lie outside (static kernels)."""
     values = torch.cat([torch.tensor([0.0, 1.0]), *(k.flatten() for k in kernels if k is not None)])
     low, high = float(values.min()), float(values.max())
     return low - 0.03 * (high - low), high + 0.03 * (high - low)

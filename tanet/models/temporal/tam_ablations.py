@@ -5,7 +5,7 @@
     global+se    Y = Θ ⊗ (E · X)        adaptive kernel, with squeeze-and-excitation as the gate
 
 With static kernels S, which are not in the paper, `global` is Y = (Θ + S) ⊗ X, and `local` is
-Y = (1/K + S) ⊗ (V · X): TAM without what adapts its kernels to the clip.
+Y = (1/K + S) ⊗ (V · X): TAM with kernels that do not adapt to the clip.
 
 E = σ(W2 ReLU(W1 s + b1) + b2) is computed for each frame separately with channel reduction 8, as Hu et al. do
 for images (Squeeze-and-Excitation Networks, CVPR 2018). The other symbols are defined in tam.py.

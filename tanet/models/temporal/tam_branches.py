@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from tanet.errors import UserError
+from tanet.models.temporal.temporal_shift import shift_weights
 from tanet.ops import as_clips
 from tanet.recipes.network_settings import StaticKernel
 
@@ -97,18 +98,14 @@ def initial_static_kernel(
     if kind == "random":
         return start.normal_(std=strength) if strength else start
     if kind == "shift":
-        part, centre = max(1, channels // shift_div), kernel // 2
         if kernel < 3 or channels < 3:
             raise UserError(
                 f"static_kernel shift needs at least 3 taps and 3 channels, not {kernel} and {channels}"
             )
-        taps = torch.full((channels,), centre)
-        taps[:part] += 1
-        taps[part : 2 * part] -= 1
-        start[torch.arange(channels), taps] = 1.0
+        wanted = shift_weights(channels, taps=kernel, part=max(1, channels // shift_div))
         logits = torch.zeros(kernel)
-        logits[centre] = center_tap_bias
-        start = strength * (start - logits.softmax(0))
+        logits[kernel // 2] = center_tap_bias
+        return strength * (wanted - logits.softmax(0))  # G adds its own initial kernel
     return start
 
 

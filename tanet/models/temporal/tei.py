@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from tanet.errors import UserError
 from tanet.models.temporal.clip_module import ClipModule
 from tanet.models.temporal.tam_branches import rows_to_clips
+from tanet.models.temporal.temporal_shift import shift_weights
 from tanet.ops import adaptive_conv, squeeze
 
 
@@ -49,11 +50,7 @@ class TEI(ClipModule):
         self.now = nn.Conv1d(channels, narrow, 1, bias=False)
         self.next = nn.Conv1d(channels, narrow, 3, padding=1, bias=False)
         self.expand = nn.Conv1d(narrow, channels, 1, bias=False)
-        part = channels // divisor
-        weight = torch.tensor([0.0, 1.0, 0.0]).repeat(channels, 1)  # [C, 3]
-        weight[:part] = torch.tensor([0.0, 0.0, 1.0])  # from the next frame
-        weight[part : 2 * part] = torch.tensor([1.0, 0.0, 0.0])  # from the previous frame
-        self.weight = nn.Parameter(weight)
+        self.weight = nn.Parameter(shift_weights(channels, taps=self.taps, part=channels // divisor))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Transform the frames of all clips; the class docstring gives the shapes."""

@@ -35,3 +35,17 @@ class TemporalShift(ClipModule):
     def extra_repr(self) -> str:
         """Show T and the settings when the network is printed."""
         return f"{super().extra_repr()}, divisor={self.divisor}"
+
+
+def shift_weights(channels: int, *, taps: int, part: int) -> torch.Tensor:
+    """Return the weights [C, K] of a depthwise convolution along time that shifts as `TemporalShift` does.
+
+    The first `part` channels read the next frame, the next `part` channels the previous frame, and the rest
+    the current frame.
+    """
+    chosen = torch.full((channels,), taps // 2)
+    chosen[:part] += 1
+    chosen[part : 2 * part] -= 1
+    weights = torch.zeros(channels, taps)
+    weights[torch.arange(channels), chosen] = 1.0
+    return weights
