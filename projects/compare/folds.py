@@ -2,7 +2,7 @@
 
     python -m projects.compare.folds arrow6 arrow30 ways
     python -m projects.compare.run --benchmark ways --data ways --folds 5 --out results/ways.csv …
-    python -m projects.compare.ways results/ways.csv --data ways
+    python -m projects.compare.ways results/ways.csv --data ways --case tsm
 
 The first command merges data sets whose clips are played in both directions: it links the clips of train/ and
 val/ into one folder. The clips of one scene or film form a group, and file names begin with the group:

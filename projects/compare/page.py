@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import fmean
 
 from bench.common import ROOT, read_csv
-from projects.compare import against, plot_systems
+from projects.compare import against, plot_systems, ways
 from projects.compare.cases import START, network_of, recipe_of
 from projects.compare.results import Compared, Line, Row, compare, current, lines, timed, way_timed, ways_of
 from projects.compare.statistics import spread
@@ -40,6 +40,12 @@ settings of TAM, on other synthetic videos and other seeds; the others had no su
 top-1 minus that of the row, in points, with a simultaneous 95 % interval; a \\* marks a significant lead
 (Dunnett's test). *Without S* is the top-1 of the trained network with S removed; *without G*, that with all
 adaptive weights set to 1/K. Neither was trained again.
+"""
+FOLDS = """**Real videos, both ways, in folds**
+
+Each clip is tested once, by a network that saw no clip of its group (the same scene or film). *Lead* is as
+above, with a 95 % interval over groups and seeds; a \\* marks an interval without 0. *Could show* is the
+smallest lead that this comparison detects with 80 % power.
 """
 SYSTEMS = """## synthetic: whole systems
 
@@ -93,11 +99,15 @@ def main() -> None:
         help="rows for the table of directions, like those of --data",
     )
     parser.add_argument("--static", type=Path, default=ROOT / "results" / "compare_static.csv")
+    parser.add_argument("--folds", type=Path, default=ROOT / "results" / "compare_folds.csv")
+    parser.add_argument(
+        "--clips", type=Path, default=ways.CLIPS, help="clips of --folds: a folder, or a list (ways.py)"
+    )
     parser.add_argument("--systems", type=Path, default=ROOT / "results" / "compare_systems.csv")
     parser.add_argument("--systems-speed", type=Path, default=ROOT / "results" / "compare_systems_speed.csv")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "compare.md")
     flags = parser.parse_args()
-    rows, ways = current(read_csv(flags.data)), current(read_csv(flags.ways))
+    rows, directions = current(read_csv(flags.data)), current(read_csv(flags.ways))
     speeds = read_csv(flags.speed)
     if not rows:
         raise SystemExit(f"{flags.data}: no rows of the current recipes; run projects.compare.run first")
@@ -114,9 +124,11 @@ def main() -> None:
     try:
         for key, own in sorted(sections.items()):
             parts.append(section(*key[:2], own, speeds))
-            parts += draw_ways([row for row in ways if kind(row) == key])
+            parts += draw_ways([row for row in directions if kind(row) == key])
         if static := read_csv(flags.static):
             parts += [STATIC, *against.tables(static, STATIC_CASE)]
+        if folds := read_csv(flags.folds):
+            parts += [FOLDS, *ways.table(folds, ways.clips_of(flags.clips), STATIC_CASE), ""]
         measured = read_csv(flags.systems), read_csv(flags.systems_speed)
         found, conditions = plot_systems.systems(*measured)
         if found:

@@ -1,11 +1,11 @@
-"""Compare modules on real videos in folds: accuracy, differences, and what this data set can show.
+"""Compare one module with all others on real videos in folds: its leads, and what this data set can show.
 
-    python -m projects.compare.ways results/ways.csv --data ways --against tam
+    python -m projects.compare.ways results/compare_folds.csv --data ways --case "tam static_kernel=shift"
 
 The table has a line for each case of which one seed has all folds: accuracy and its standard deviation over
-seeds; the share of right directions among right actions; the difference to another case, with its 95 %
-confidence interval over groups and seeds; the smallest difference that this comparison detects with 80 %
-power; and the number of clips needed to detect a difference of 2 points.
+seeds; the share of right directions among right actions; the lead of `--case` over it, with a 95 % confidence
+interval over groups and seeds; the smallest lead that this comparison detects with 80 % power; and the number
+of clips needed to detect a lead of 2 points. A * marks a significant lead: its interval does not contain 0.
 """
 
 import argparse
@@ -20,59 +20,102 @@ from projects.compare.folds import assign, group_of
 from projects.compare.statistics import difference, spread
 
 POINTS = 2.0
+CLIPS = Path(__file__).with_name("ways_clips.txt")
+"""List of the clips of `results/compare_folds.csv`."""
 
 
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("rows", type=Path)
-    parser.add_argument("--data", type=Path, required=True, help="folder that projects.compare.folds wrote")
-    parser.add_argument("--against", default="tam", help="case to compare the others with")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=CLIPS,
+        help="folder that projects.compare.folds wrote, or a list of its clips (default: those of results/)",
+    )
+    parser.add_argument("--case", default="tam", help="case to compare the others with")
     flags = parser.parse_args(words)
-    rows = read_csv(flags.rows)
-    folds = {row["videos"].rpartition(" of ")[2] for row in rows if "fold " in row["videos"]}
+    try:
+        print("\n".join(table(read_csv(flags.rows), clips_of(flags.data), flags.case)))
+    except ValueError as error:
+        raise SystemExit(f"{flags.rows}: {error}") from error
+
+
+def clips_of(path: Path) -> list[Path]:
+    """Return the clips of a folder that `folds` wrote, or of a list of them: CLASS/GROUP__NAME.mp4, sorted.
+
+    Raises:
+        ValueError: there is no such folder or list.
+    """
+    if not path.exists():
+        raise ValueError(f"--data {path}: no such folder or list")
+    if path.is_dir():
+        return [clip.relative_to(path) for clip in sorted(path.glob("*/*.mp4"))]
+    return sorted(map(Path, path.read_text().split("\n")[:-1]))
+
+
+def table(rows: Sequence[dict[str, str]], clips: Sequence[Path], case: str) -> list[str]:
+    """Return the lines of a table in Markdown.
+
+    Raises:
+        ValueError: the rows are of several numbers of folds, or of other clips, or no seed of the case has
+            all folds.
+    """
+    rows = [row for row in rows if "fold " in row["videos"]]
+    folds = {row["videos"].rpartition(" of ")[2] for row in rows}
     if len(folds) != 1:
         found = ", ".join(sorted(folds)) or "none"
-        raise SystemExit(f"{flags.rows}: rows of one number of folds are needed; found: {found}")
+        raise ValueError(f"rows of one number of folds are needed; found: {found}")
     number = int(*folds)
-    rows = [row for row in rows if "fold " in row["videos"]]
-    clips = [clip.relative_to(flags.data) for clip in sorted(flags.data.glob("*/*.mp4"))]
     right = answers(rows, clips, folds=number)
-    if flags.against not in right:
-        raise SystemExit(f"{flags.rows}: '{flags.against}' has no seed whose {number} folds are all there")
+    if case not in right:
+        raise ValueError(f"'{case}' has no seed whose {number} folds are all there")
     groups = [group_of(clip) for clip in clips]
-    print(f"{len(clips)} clips of {len(set(groups))} groups, {number} folds")
-    print("| case | seeds | top-1 | way | difference | could show | clips for 2 points |")
-    print("|---|---|---|---|---|---|---|")
-    reference = right[flags.against]
-    for case, own in right.items():
+    out = [
+        f"{len(clips)} clips of {len(set(groups))} groups, {number} folds.",
+        "",
+        "| case | seeds | top-1 | order | lead | could show | clips for 2 points |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, own in sorted(right.items(), key=lambda pair: -np.mean(list(pair[1].values()))):
         tops = [100 * float(own[seed].mean()) for seed in sorted(own)]
-        ways = [
-            100 * float(row["val_order"]) for row in rows if row["case"] == case and int(row["seed"]) in own
+        orders = [
+            100 * float(row["val_order"]) for row in rows if row["case"] == name and int(row["seed"]) in own
         ]
-        text = f"| {case} | {len(own)} | {spread(tops)} | {np.mean(ways):.1f} "
-        seeds = sorted(own.keys() & reference.keys())
-        if case == flags.against or not seeds:
-            print(f"{text}| | | |")
+        text = f"| `{name}` | {len(own)} | {spread(tops)} | {np.mean(orders):.1f} "
+        seeds = sorted(own.keys() & right[case].keys())
+        if name == case or not seeds:
+            out.append(f"{text}| | | |")
             continue
-        pair = [np.stack([one[seed] for seed in seeds]) for one in (own, reference)]
+        pair = [np.stack([one[seed] for seed in seeds]) for one in (right[case], own)]
         found = difference(pair[0], pair[1], groups)
         needed = len(clips) * (found.smallest / POINTS) ** 2
-        print(
-            f"{text}| {found.mean:+.1f} ({found.low:+.1f} to {found.high:+.1f}) "
+        mark = " \\*" if found.low > 0 or found.high < 0 else ""
+        out.append(
+            f"{text}| {found.mean:+.1f} ({found.low:+.1f} to {found.high:+.1f}){mark} "
             f"| {found.smallest:.1f} | {needed:,.0f} |"
         )
+    return out
 
 
 def answers(
     rows: Sequence[dict[str, str]], clips: Sequence[Path], *, folds: int
 ) -> dict[str, dict[int, np.ndarray]]:
-    """Return case → seed → whether each clip was recognised, for the seeds whose folds are all there."""
+    """Return case → seed → whether each clip was recognised, for the seeds whose folds are all there.
+
+    Raises:
+        ValueError: a row has another number of clips than its fold.
+    """
     of_group = assign(clips, folds=folds)
     fold_of = np.array([of_group[group_of(clip)] for clip in clips])
     found: dict[str, dict[int, np.ndarray]] = defaultdict(dict)
     for row in rows:
         fold = int(row["videos"].rpartition("fold ")[2].partition(" ")[0])
         right = found[row["case"]].setdefault(int(row["seed"]), np.full(len(clips), -1))
+        if len(row["right"]) != (fold_of == fold).sum():
+            raise ValueError(
+                f"fold {fold} of the list has {(fold_of == fold).sum()} clips, the row {len(row['right'])}"
+            )
         right[fold_of == fold] = [int(digit) for digit in row["right"]]
     whole = {
         case: {seed: right for seed, right in seeds.items() if (right >= 0).all()}

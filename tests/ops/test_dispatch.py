@@ -19,12 +19,12 @@ def maps(dtype=torch.float32):
 )
 def test_old_gpus_use_operations_of_pytorch(capability, backend, monkeypatch):
     monkeypatch.setattr(dispatch, "TRITON", True)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda gpu: {1: capability}[gpu])
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda gpu=None: {1: capability}[gpu])
     assert dispatch.backend_for(maps()) == backend  # type: ignore[arg-type]
 
 
 def test_choice_is_a_constant_of_a_compiled_graph(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda gpu: (7, 5))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda gpu=None: (7, 5))
 
     def run(x):
         return x + 1 if dispatch.runs_kernels(x.device.index or 0) else x - 1
@@ -35,7 +35,7 @@ def test_choice_is_a_constant_of_a_compiled_graph(monkeypatch):
 
 def test_limits_of_the_kernels(monkeypatch):
     monkeypatch.setattr(dispatch, "TRITON", True)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda gpu: (9, 0))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda gpu=None: (9, 0))
     assert dispatch.backend_for(maps(torch.bfloat16)) == "triton"  # type: ignore[arg-type]
     assert dispatch.backend_for(maps(torch.float64)) == "torch"  # type: ignore[arg-type]
     assert dispatch.backend_for(maps(), taps=dispatch.MAX_TAPS + 2) == "torch"  # type: ignore[arg-type]

@@ -93,10 +93,10 @@ def test_folds_are_trained_and_compared(tmp_path, monkeypatch, capsys):
     assert [bool(row["without_s"] and row["without_g"]) for row in rows] == [
         row["case"] != "none" for row in rows
     ]
-    ways.main([str(out), "--data", str(root), "--against", "tam static_kernel=shift"])
+    ways.main([str(out), "--data", str(root), "--case", "tam static_kernel=shift"])
     told = capsys.readouterr().out
     assert "8 clips of 3 groups, 2 folds" in told
-    assert "| none | 1 |" in told
+    assert "| `none` | 1 |" in told
     monkeypatch.setattr(sys, "argv", ["compare", *words, "--fold", "2"])
     with pytest.raises(SystemExit, match="there are 2 folds, counted from 0"):
         compare.main()

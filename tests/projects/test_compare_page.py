@@ -36,12 +36,23 @@ def write_measurements(tmp_path):
     return ["--data", str(tmp_path / "compare.csv"), "--speed", str(tmp_path / "speed.csv")]
 
 
+def write_page(tmp_path, monkeypatch, flags=()):
+    """Write the page from these measurements, and from no other tables than the flags name."""
+    out = tmp_path / "compare.md"
+    words = [
+        word for name in ("static", "folds", "systems") for word in (f"--{name}", str(tmp_path / "none"))
+    ]
+    words = ["page", *words, "--data", str(tmp_path / "compare.csv"), "--speed", str(tmp_path / "speed.csv")]
+    monkeypatch.setattr(sys, "argv", [*words, "--out", str(out), *flags])
+    page.main()
+    return out.read_text()
+
+
 def test_table_pairs_seeds_and_shows_figures_of_paper(tmp_path, monkeypatch):
     out = tmp_path / "compare.md"
     out.write_text("# What is seen\n\n" + page.MARK + "\nof yesterday\n")
-    monkeypatch.setattr(sys, "argv", ["table", *write_measurements(tmp_path), "--out", str(out)])
-    page.main()
-    text = out.read_text()
+    write_measurements(tmp_path)
+    text = write_page(tmp_path, monkeypatch)
     assert text.startswith("# What is seen\n\n" + page.MARK)
     assert "of yesterday" not in text
     out.write_text("A page of somebody's.")
@@ -56,15 +67,14 @@ def test_table_pairs_seeds_and_shows_figures_of_paper(tmp_path, monkeypatch):
 
 
 def test_page_lists_accuracy_per_action_below_each_set(tmp_path, monkeypatch):
-    flags, out, ways = write_measurements(tmp_path), tmp_path / "compare.md", tmp_path / "ways.csv"
+    write_measurements(tmp_path)
+    ways = tmp_path / "ways.csv"
     rows = [
         row | {"val_ways": f"Archery {told}; Diving 1.0000"}
         for row, told in zip(read_csv(tmp_path / "compare.csv")[:3], (0.5, 0.6, 0.9), strict=True)
     ]
     write_csv(ways, [*rows, rows[0] | {"recipe": "of before"}, rows[0] | {"videos": "others"}])
-    monkeypatch.setattr(sys, "argv", ["table", *flags, "--ways", str(ways), "--out", str(out)])
-    page.main()
-    text = out.read_text()
+    text = write_page(tmp_path, monkeypatch, ["--ways", str(ways)])
     assert "| set | row | start | Archery | Diving |" in text
     assert "| all | `none` | ImageNet | 55.0 ± 7.1 | 100.0 ± 0.0 |" in text
     assert "| all | `tsm` | ImageNet | 90.0 | 100.0 |" in text
@@ -72,7 +82,8 @@ def test_page_lists_accuracy_per_action_below_each_set(tmp_path, monkeypatch):
 
 
 def test_page_has_static_kernels_and_systems(tmp_path, monkeypatch):
-    flags, out, extra = write_measurements(tmp_path), tmp_path / "compare.md", []
+    write_measurements(tmp_path)
+    extra = []
     row = {"benchmark": "synthetic", "recipe": "r", "changes": "", "videos": "20 + 10", "start": "scratch",
            "made": "", "classes": 10, "val_action": 0.9, "val_order": 0.9, "without_s": "",
            "without_g": ""}  # fmt: skip
@@ -81,34 +92,39 @@ def test_page_has_static_kernels_and_systems(tmp_path, monkeypatch):
                 for place, case in enumerate(cases) for seed in (0, 1)]  # fmt: skip
         write_csv(tmp_path / f"{name}.csv", rows)
         extra += [f"--{name}", str(tmp_path / f"{name}.csv")]
+    clips = [f"Diving{end}/g{group}__1.mp4" for end in ("", "Reversed") for group in range(2)]
+    (tmp_path / "clips.txt").write_text("\n".join(clips) + "\n")
+    rows = [{"case": case, "seed": 0, "videos": f"2 + 2, fold {fold} of 2", "right": right, "val_order": 0.9}
+            for fold in (0, 1)
+            for case, right in (("tam", "00"), (page.STATIC_CASE, "11"), ("tsm", "11"))]  # fmt: skip
+    write_csv(tmp_path / "folds.csv", rows[:-1])
+    extra += ["--folds", str(tmp_path / "folds.csv"), "--clips", str(tmp_path / "clips.txt")]
     times = [{"benchmark": "synthetic", "changes": "", "case": case, "clips": 8, "size": 80, "ms_p50": 80,
               "clips_s": 100, "precision": "float32", "machine": "a CPU"} for case in cases]  # fmt: skip
     write_csv(tmp_path / "times.csv", times)
-    extra += ["--systems-speed", str(tmp_path / "times.csv"), "--out", str(out)]
-    monkeypatch.setattr(sys, "argv", ["page", *flags, *extra])
-    page.main()
-    text = out.read_text()
+    extra += ["--systems-speed", str(tmp_path / "times.csv")]
+    text = write_page(tmp_path, monkeypatch, extra)
     assert "| `tam` | 60.5 ± 0.7 | 90.0 ± 0.0 | 90.0 ± 0.0 | +10.0 ± 3.1 \\* |" in text
+    assert "| `tam` | 1 | 0.0 | 90.0 | +100.0 (+100.0 to +100.0) \\* | 0.0 | 0 |" in text
+    assert "| `tsm` | 1 |" not in text  # it lacks a fold
     assert "| `slowfast tam` | 4.02 M | 0.96 | 10.000 | 70.5 ± 0.7 | 2 |" in text
 
 
 def test_sets_with_other_settings_get_own_table_next_to_default_set(tmp_path, monkeypatch):
-    flags, out = write_measurements(tmp_path), tmp_path / "compare.md"
+    flags = write_measurements(tmp_path)
     rows = read_csv(tmp_path / "compare.csv")
     # Rows of tsm and tam with both seeds.
     still = [row | {"made": "camera=0", "val_top1": 0.9} for row in rows[2:6]]
     write_csv(tmp_path / "compare.csv", [*rows, *still])
-    monkeypatch.setattr(sys, "argv", ["table", *flags, "--out", str(out)])
-    page.main()
-    text = out.read_text()
+    text = write_page(tmp_path, monkeypatch)
     assert "| row | start | all | camera=0 |" in text
     assert "| `tsm` | ImageNet | 75.0 ± 7.1 (+7.5 ± 17.7) | 90.0 ± 0.0 (+0.0 ± 0.0) |" in text
     assert "| `tam` | ImageNet | 67.5 ± 10.6 | 90.0 ± 0.0 |" in text
     assert "| 5,000 | 75.0 ± 7.1 |" in text  # Table 2 contains only the default set
     write_csv(tmp_path / "compare.csv", still)
-    page.main()
-    assert "| row | start | camera=0 |" in out.read_text()
-    assert "| `tsm` | ImageNet | 90.0 ± 0.0 (+0.0 ± 0.0) |" in out.read_text()
+    text = write_page(tmp_path, monkeypatch)
+    assert "| row | start | camera=0 |" in text
+    assert "| `tsm` | ImageNet | 90.0 ± 0.0 (+0.0 ± 0.0) |" in text
     write_csv(tmp_path / "compare.csv", [*rows, *still])
     monkeypatch.setattr(
         sys, "argv", ["plot", "--benchmark", "arrow6", *flags, "--out", str(tmp_path / "a.svg")]
@@ -156,13 +172,11 @@ def test_row_of_tam_uses_seeds_of_other_rows(tmp_path):
 
 
 def test_speeds_of_several_machines_are_rejected(tmp_path, monkeypatch):
-    flags = write_measurements(tmp_path)
+    write_measurements(tmp_path)
     speeds = read_csv(tmp_path / "speed.csv")
     other = {"changes": "eval.size=40", "clips_s": "1", "machine": "another GPU"}
     write_csv(tmp_path / "speed.csv", [*speeds, *(row | other for row in speeds)])
-    monkeypatch.setattr(sys, "argv", ["table", *flags, "--out", str(tmp_path / "compare.md")])
-    page.main()
-    assert "| 5,000 | 75.0" in (tmp_path / "compare.md").read_text()
+    assert "| 5,000 | 75.0" in write_page(tmp_path, monkeypatch)
     write_csv(tmp_path / "speed.csv", [*speeds, speeds[0] | {"machine": "another GPU"}])
     line = "arrow6 was timed under several conditions; keep the rows of one: .* on a GPU; .* on another GPU"
     with pytest.raises(SystemExit, match=line):
