@@ -15,6 +15,7 @@ import numpy as np
 from tanet.data import streams
 from tanet.data.find_videos import find_videos
 from tanet.runtime.device import available_cores
+from tanet.runtime.process_pool import end_with_parent
 from tanet.video import ARRAY_SUFFIX, open_video
 
 FEW = 50
@@ -49,7 +50,7 @@ def decoded(root: str | Path, *, one_file: bool = False) -> Iterator[Decoded]:
             list(map(work, videos))
         else:
             spawn = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(available_cores(), mp_context=spawn) as pool:
+            with ProcessPoolExecutor(available_cores(), spawn, end_with_parent) as pool:
                 list(pool.map(work, videos, chunksize=8))
         yield Decoded(Path(folder), len(videos))
 

@@ -15,7 +15,8 @@ PACKAGE = Path(__file__).parents[1] / "tanet"
 # A package may import only from itself and from the groups above its own.
 ORDER = (
     "errors · old_modules",
-    "recipes · runtime · ops · video · synthetic",
+    "runtime",
+    "recipes · ops · video · synthetic",
     "models · data",
     "profiling · checkpoints · evaluation",
     "visualization",

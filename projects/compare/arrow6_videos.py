@@ -18,6 +18,7 @@ import torch
 
 from tanet.data.transforms import resize_short_side
 from tanet.runtime.device import available_cores
+from tanet.runtime.process_pool import end_with_parent
 from tanet.synthetic import write_video
 from tanet.video import VideoError, open_video
 
@@ -40,7 +41,7 @@ def main() -> None:
         raise SystemExit(f"{len(missing)} of {len(files)} clips do not exist; the first is {missing[0]}")
     make = partial(both_ways, out=flags.out)
     # Spawn the processes: a fork would break the threads that a decoder may have started in this process.
-    with ProcessPoolExecutor(flags.workers, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(flags.workers, get_context("spawn"), end_with_parent) as pool:
         try:
             for name in pool.map(make, files, names):
                 print(name, flush=True)

@@ -1,12 +1,13 @@
 """Several trainings at once on one machine, for networks that are too small to use all of it."""
 
 import os
+import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from multiprocessing import active_children, get_context
 from multiprocessing.queues import SimpleQueue
 from typing import TypeVar
@@ -14,6 +15,7 @@ from typing import TypeVar
 import torch
 
 from tanet.runtime.device import available_cores
+from tanet.runtime.process_pool import end_with_parent
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -50,7 +52,7 @@ def run_parallel(
             waiting, running = iter(jobs), dict[Future[Result], Job]()
             while True:
                 while len(running) < processes and (job := next(waiting, None)) is not None:
-                    running[pool.submit(run, job)] = job
+                    running[pool.submit(_run_here, run, job)] = job
                 if not running:
                     break
                 for ended in wait(running, return_when=FIRST_COMPLETED).done:
@@ -65,19 +67,38 @@ def run_parallel(
 
 @contextmanager
 def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
-    """Open a pool of processes that share the machine. If the caller raises, terminate them at once."""
+    """Open a pool of processes that share the machine. If the caller raises, terminate them at once.
+
+    While they end, SIGINT and SIGTERM are ignored: a second one would interrupt the end of the pool, and its
+    processes would wait for the next job forever.
+    """
     context = get_context("spawn")
     numbers: SimpleQueue[int] = context.SimpleQueue()
     for number in range(processes):
         numbers.put(number)
     places = (numbers, processes, torch.cuda.device_count())
-    with ProcessPoolExecutor(processes, context, initializer=_take_place, initargs=places) as pool:
+    with (
+        ExitStack() as at_end,
+        ProcessPoolExecutor(processes, context, initializer=_take_place, initargs=places) as pool,
+    ):
         try:
             yield pool
         except BaseException:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                at_end.callback(signal.signal, number, signal.signal(number, signal.SIG_IGN))
             for process in active_children():
                 process.terminate()
             raise
+
+
+def _run_here(run: Callable[[Job], Result], job: Job) -> Result:
+    """Run a job in a process of the pool."""
+    try:
+        return run(job)
+    except BaseException as error:
+        # The frames of the traceback hold the data loader, whose own processes must end before this one.
+        traceback.clear_frames(error.__traceback__)
+        raise
 
 
 class Timetable:
@@ -110,6 +131,7 @@ class Timetable:
 
 def _take_place(numbers: "SimpleQueue[int]", processes: int, gpus: int) -> None:
     """Initialise a process of the pool: choose its GPU and its number of threads."""
+    end_with_parent()
     number = numbers.get()
     if gpus:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(gpus)))

@@ -18,8 +18,6 @@ The recipes were chosen on `none` and `tsm`; see projects/compare/cases.py.
 
 import argparse
 import shlex
-import signal
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -47,6 +45,7 @@ from projects.compare.side_by_side import MOST, batches_of
 from tanet.data.samples import Split
 from tanet.recipes.network_settings import NetworkSettings
 from tanet.recipes.recipe import Recipe
+from tanet.runtime.interrupt import exit_on_sigterm
 from tanet.training.plan import plan
 from tanet.video import VideoError
 
@@ -59,7 +58,7 @@ OWN = ("data.root", "data.workers", "data.transform_on", "model.weights")
 
 def main() -> None:
     flags = _flags()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped; run the same command again to continue"))
+    exit_on_sigterm("stopped; run the same command again to continue")
     timetable = Timetable(flags.seconds)
     try:
         if flags.processes < 1:

@@ -1,8 +1,6 @@
 """The command `tanet export CHECKPOINT`, which writes a network for other runtimes."""
 
 import shlex
-import signal
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +14,7 @@ from tanet.cli.console import Waiting, say, warn
 from tanet.errors import UserError
 from tanet.inference.export.export import check_target, export
 from tanet.inference.export.quantize import export_int8
+from tanet.runtime.interrupt import exit_on_sigterm
 
 
 @dataclass(frozen=True)
@@ -63,8 +62,7 @@ def run(args: list[str]) -> int:
     to = check_target(out, flags.to)
     if flags.int8 and to != "openvino":
         raise UserError("--int8 is for --to openvino")
-    # A scheduler stops a job in this way. The temporary folder is then removed, too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    exit_on_sigterm()  # the temporary folder is then removed
     model = load_checkpoint(flags.checkpoint, "cpu")
     if model.recipe.eval.frames:
         most, frames = model.recipe.eval.frames, model.recipe.model.frames

@@ -14,6 +14,7 @@ from tanet.cli.console import progress_bar, say
 from tanet.errors import UserError
 from tanet.runtime.device import available_cores
 from tanet.runtime.files import write_atomically
+from tanet.runtime.interrupt import exit_on_sigterm
 from tanet.synthetic import HARD, VERBS, Difficulty, make_dataset
 
 
@@ -63,6 +64,7 @@ def run(args: list[str]) -> int:
         raise UserError("--videos and --val are both 0: increase one of them")
     if flags.workers < 1:
         raise UserError(f"--workers must be positive, not {flags.workers}")
+    exit_on_sigterm()  # the worker processes then end, too
     with progress_bar("drawing", total=flags.videos + flags.val) as progress:
         make_dataset(
             flags.out,

@@ -1,12 +1,28 @@
 """Handling of Ctrl-C and SIGTERM: the running work finishes its current step, saves its state and ends."""
 
 import signal
+import sys
 from types import FrameType, TracebackType
 from typing import Self
 
 
 class Interrupted(KeyboardInterrupt):
     """Error raised when work stops early on request. The message says where the work stopped."""
+
+
+def exit_on_sigterm(status: int | str = 128 + signal.SIGTERM) -> None:
+    """Make SIGTERM raise SystemExit, so that `finally` blocks run and worker processes end.
+
+    Args:
+        status: exit status of the process, or a message to print (the status is then 1).
+    """
+
+    def stop(*_: object) -> None:
+        # `timeout` sends SIGTERM twice: to the process, and to its group. Only the first one counts.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        sys.exit(status)
+
+    signal.signal(signal.SIGTERM, stop)
 
 
 class StopRequest:

@@ -6,13 +6,15 @@ as failed. Other files are not affected.
 """
 
 import math
+import os
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
@@ -75,6 +77,21 @@ def map_files(
     finally:
         for worker in crew:
             worker.stop()
+
+
+def end_with_parent() -> None:
+    """End this process as soon as its parent ends, however that ends.
+
+    This is for the argument `initializer` of a `ProcessPoolExecutor`: if the parent is killed, the executor's
+    processes would otherwise wait for jobs forever.
+    """
+    if parent := parent_process():
+
+        def wait_for_end() -> None:
+            parent.join()
+            os._exit(1)
+
+        threading.Thread(target=wait_for_end, daemon=True).start()
 
 
 class _Worker(Generic[T]):

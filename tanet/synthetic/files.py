@@ -11,6 +11,7 @@ import numpy as np
 from numpy import ndarray
 
 from tanet.errors import UserError
+from tanet.runtime.process_pool import end_with_parent
 from tanet.synthetic.clip import render
 from tanet.synthetic.tracks import DEFAULT, VERBS, Difficulty
 
@@ -94,7 +95,8 @@ def make_dataset(
         keys += [(split, VERBS.index(verb), number) for verb in verbs for number in range(count)]
     make = partial(_make_clip, root, seed, partial(render, height=height, width=width, difficulty=difficulty))
     # Spawn processes: a fork would break threads of the caller, such as those of torch or a decoder.
-    many = ProcessPoolExecutor(workers, mp_context=get_context("spawn")) if workers > 1 else nullcontext()
+    spawn = get_context("spawn")
+    many = ProcessPoolExecutor(workers, spawn, end_with_parent) if workers > 1 else nullcontext()
     with many as pool:
         for done, _ in enumerate(pool.map(make, keys, chunksize=8) if pool else map(make, keys), start=1):
             if report:

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -48,3 +50,26 @@ def test_empty_list_gives_nothing_and_zero_workers_are_rejected(tmp_path):
     assert list(map_files(act, [], workers=2, limit=1)) == []
     with pytest.raises(ValueError, match="must be positive, not 0 and 1"):
         next(map_files(act, [tmp_path], workers=0, limit=1))
+
+
+KILLED = """
+import os, signal
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from tanet.runtime.process_pool import end_with_parent
+
+if __name__ == "__main__":
+    with ProcessPoolExecutor(1, get_context("spawn"), end_with_parent) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.slow
+def test_killed_parent_takes_its_processes_along(tmp_path):
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    # The worker holds the pipe too, so `run` returns only when both processes have ended.
+    done = subprocess.run([sys.executable, script], stdout=subprocess.PIPE, timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert int(done.stdout)
