@@ -2,21 +2,25 @@
 
     python -m projects.compare.against results/compare_static.csv --case "tam static_kernel=shift"
 
-There is a table for each set of videos. *Lead* is the top-1 of the case minus that of the row, in points,
-with its simultaneous 95 % interval: if no row truly differed, 5 % of such tables would have an interval that
-misses zero. A * marks a significant lead. Only seeds that all cases have are compared.
+There is a table for each set of videos. *Lead* is the top-1 of the case minus that of the row, in points, on
+the seeds that both have, with its simultaneous 95 % interval: if no row truly differed, 5 % of such tables
+would have an interval that misses zero. A * marks a significant lead. Rows with static kernels are forms of
+the case; they are tested separately from the other modules.
 """
 
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 
 from bench.common import read_csv
-from projects.compare.statistics import dunnett, spread
+from projects.compare.statistics import Apart, dunnett, spread
 
 COLUMNS = {"val_top1": "top-1", "val_action": "action", "val_order": "order"}
 SET = ("benchmark", "recipe", "changes", "videos", "start", "made")
 """Columns whose values are the same in all rows of a table."""
+FORM = "static_kernel="
+"""Text in the names of forms of TAM with static kernels."""
 WITHOUT = {"without_s": "without S", "without_g": "without G"}
 
 
@@ -56,32 +60,35 @@ def _table(rows: Sequence[Mapping[str, str]], case: str) -> list[str]:
             raise ValueError(f"'{row['case']}' has two rows of seed {row['seed']}; keep one of them")
     if case not in runs:
         raise ValueError(f"no row of '{case}'; its cases: {', '.join(runs)}")
-    seeds = sorted(set.intersection(*(set(own) for own in runs.values())))
-    if not seeds:
-        raise ValueError("the cases have no seed in common")
+    seeds = {name: sorted(own.keys() & runs[case].keys()) for name, own in runs.items()}
+    if lacking := [name for name in runs if not seeds[name]]:
+        raise ValueError(f"'{lacking[0]}' and '{case}' have no seed in common")
     found = {
-        name: {column: [_per_cent(own[seed][column]) for seed in seeds] for column in COLUMNS}
+        name: {column: [_per_cent(own[seed][column]) for seed in seeds[name]] for column in COLUMNS}
         for name, own in runs.items()
     }
-    names = sorted(found, key=lambda name: -sum(found[name]["val_top1"]))
-    top1 = [dict(zip(seeds, found[name]["val_top1"], strict=True)) for name in names]
-    place = names.index(case)
-    leads = dunnett(top1, [None if name == case else place for name in names])
-    parts = {column: text for column, text in WITHOUT.items() if runs[case][seeds[0]].get(column)}
+    top1 = {name: dict(zip(seeds[name], found[name]["val_top1"], strict=True)) for name in runs}
+    leads: dict[str, Apart | None] = {}
+    for forms in (False, True):
+        names = [name for name in runs if name != case and (FORM in name) == forms]
+        references = [None, *[0] * len(names)]
+        leads |= zip(names, dunnett([top1[name] for name in (case, *names)], references)[1:], strict=True)
+    parts = {column: text for column, text in WITHOUT.items() if runs[case][seeds[case][0]].get(column)}
     out = [
-        f"Seeds {', '.join(map(str, seeds))}.",
+        f"Seeds {', '.join(map(str, seeds[case]))}.",
         "",
-        f"| case | {' | '.join([*COLUMNS.values(), *parts.values()])} | lead |",
-        "|---" * (len(COLUMNS) + len(parts) + 2) + "|",
+        f"| case | {' | '.join([*COLUMNS.values(), *parts.values()])} | lead | seeds |",
+        "|---" * (len(COLUMNS) + len(parts) + 3) + "|",
     ]
-    for name, lead in zip(names, leads, strict=True):
+    for name in sorted(found, key=lambda name: -fmean(found[name]["val_top1"])):
         cells = [spread(values) for values in found[name].values()]
         for column in parts:
-            texts = [runs[name][seed][column] for seed in seeds]
+            texts = [runs[name][seed][column] for seed in seeds[name]]
             cells.append(spread([_per_cent(text) for text in texts if text]))
+        lead = leads.get(name)
         mark = " \\*" if lead is not None and lead.significant else ""
         cells.append("" if lead is None else f"{-lead.mean:+.1f} ± {lead.margin:.1f}{mark}")
-        out.append(f"| `{name}` | {' | '.join(cells)} |")
+        out.append(f"| `{name}` | {' | '.join(cells)} | {len(seeds[name])} |")
     return out
 
 

@@ -3,9 +3,10 @@
     python -m projects.compare.ways results/compare_folds.csv --data ways --case "tam static_kernel=shift"
 
 The table has a line for each case of which one seed has all folds: accuracy and its standard deviation over
-seeds; the share of right directions among right actions; the lead of `--case` over it, with a 95 % confidence
-interval over groups and seeds; the smallest lead that this comparison detects with 80 % power; and the number
-of clips needed to detect a lead of 2 points. A * marks a significant lead: its interval does not contain 0.
+seeds; the share of right directions among right actions; the lead of `--case` over it, with a simultaneous
+95 % confidence interval over groups and seeds; the smallest lead that this comparison detects with 80 %
+power; and the number of clips needed to detect a lead of 2 points. A * marks a significant lead: its interval
+does not contain 0. As in against.py, rows with static kernels are tested separately.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.common import read_csv
+from projects.compare.against import FORM
 from projects.compare.folds import assign, group_of
 from projects.compare.statistics import difference, spread
 
@@ -88,9 +90,10 @@ def table(rows: Sequence[dict[str, str]], clips: Sequence[Path], case: str) -> l
             out.append(f"{text}| | | |")
             continue
         pair = [np.stack([one[seed] for seed in seeds]) for one in (right[case], own)]
-        found = difference(pair[0], pair[1], groups)
+        family = [other for other in right if other != case and (FORM in other) == (FORM in name)]
+        found = difference(pair[0], pair[1], groups, comparisons=len(family))
         needed = len(clips) * (found.smallest / POINTS) ** 2
-        mark = " \\*" if found.low > 0 or found.high < 0 else ""
+        mark = " \\*" if found.significant else ""
         out.append(
             f"{text}| {found.mean:+.1f} ({found.low:+.1f} to {found.high:+.1f}){mark} "
             f"| {found.smallest:.1f} | {needed:,.0f} |"

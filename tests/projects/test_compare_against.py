@@ -18,21 +18,23 @@ def test_leads_are_marked_if_significant(tmp_path, capsys):
     for seed, noise in enumerate((-0.01, 0.0, 0.01, 0.0)):
         rows += [row("tam", seed, 0.70 + noise), row("tsm", seed, 0.80 + noise)]
         rows.append(row("tam static_kernel=shift", seed, 0.805 + noise, without_s="0.3", without_g="0.7"))
-    rows += [row("tsm", 9, 0.1)]  # a seed that the others lack
+    rows += [row("tsm", 9, 0.1)]  # a seed that the case lacks
+    rows += [row("local static_kernel=shift", seed, 0.805) for seed in (0, 1)]  # seeds that both have count
     rows += [row("tam", 0, 0.9, made="camera=0"), row("tam static_kernel=shift", 0, 0.95, made="camera=0")]
     write_csv(tmp_path / "a.csv", rows)
     against.main([str(tmp_path / "a.csv"), "--case", "tam static_kernel=shift"])
     text = capsys.readouterr().out
     assert "**synthetic, 9 + 3, scratch**\n\nSeeds 0, 1, 2, 3." in text
-    first = (
-        "| `tam static_kernel=shift` | 80.5 ± 0.8 | 90.0 ± 0.0 | 80.0 ± 0.0 | 30.0 ± 0.0 | 70.0 ± 0.0 |  |"
-    )
+    values = "80.5 ± 0.8 | 90.0 ± 0.0 | 80.0 ± 0.0 | 30.0 ± 0.0 | 70.0 ± 0.0"
+    first = f"| `tam static_kernel=shift` | {values} |  | 4 |"
     second, third = (line for line in text.splitlines() if line.startswith(("| `tsm`", "| `tam` | 70")))
     assert text.index(first) < text.index(second) < text.index(third)
     assert "|  |  | +0.5 ± 1." in second
     assert "*" not in second
     assert "|  |  | +10.5 ± 1." in third
-    assert third.endswith("\\* |")
+    assert third.endswith("\\* | 4 |")
+    assert "| `local static_kernel=shift` | 80.5 ± 0.0 |" in text
+    assert "| -0.5 ± " in text
     assert "**synthetic, 9 + 3, scratch, camera=0**" in text
     assert "| `tam` | 90.0 | 90.0 | 80.0 |  |" in text  # one seed: no test
 
@@ -41,7 +43,7 @@ def test_leads_are_marked_if_significant(tmp_path, capsys):
     ("rows", "line"),
     [
         ([row("tam", 0, 0.5)], "no row of 'x'; its cases: tam"),
-        ([row("tam", 0, 0.5), row("x", 1, 0.5)], "the cases have no seed in common"),
+        ([row("tam", 0, 0.5), row("x", 1, 0.5)], "'tam' and 'x' have no seed in common"),
         ([row("x", 0, 0.5), row("x", 0, 0.6)], "'x' has two rows of seed 0"),
     ],
 )
