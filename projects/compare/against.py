@@ -2,10 +2,10 @@
 
     python -m projects.compare.against results/compare_static.csv --case "tam static_kernel=shift"
 
-There is a table for each set of videos. *Lead* is the top-1 of the case minus that of the row, in points, on
-the seeds that both have, with its simultaneous 95 % interval: if no row truly differed, 5 % of such tables
-would have an interval that misses zero. A * marks a significant lead. Rows with static kernels are forms of
-the case; they are tested separately from the other modules.
+There is a table for each set of videos and each change of the recipe. *Lead* is the top-1 of the case minus
+that of the row, in points, on the seeds that both have, with its simultaneous 95 % interval; a * marks a
+significant lead. Rows with static kernels (`static_kernel=` in the name) and the other modules are two
+families, tested separately: if no row truly differed, 5 % of such families would have a significant lead.
 """
 
 import argparse

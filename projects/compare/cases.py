@@ -48,6 +48,7 @@ TAda2D, which also learns a kernel for each channel."""
 STATIC_ROWS: dict[str, dict[str, Any]] = {
     "zeros": {"static_kernel": "zeros"},
     "shift": {"static_kernel": "shift"},
+    "shift, lead 0": {"static_kernel": "shift", "center_tap_bias": 0.0},
     "random 0.5": {"static_kernel": "random", "static_strength": 0.5},
     "shift, no gate": {"temporal": "global", "static_kernel": "shift"},
     "shift, not adaptive": {"temporal": "local", "static_kernel": "shift"},

@@ -1,8 +1,8 @@
 """Train 2D networks with temporal modules to imitate another network, the teacher, without labels.
 
     python -m projects.compare.distil ways --teacher i3d-k400 --weights FILE --out distilled
-    python -m projects.compare.run --benchmark ways --data ways --folds 5 --only tam \\
-        --change model.init=distilled/tam.safetensors --out results/ways_distilled.csv
+    python -m projects.compare.run --benchmark ways --data ways --folds 5 --only none tsm i3d tam \\
+        --init distilled --out results/ways_distilled.csv
 
 Do modules differ more if they start from a network that has seen motion, not from ImageNet alone? The teacher
 gives the middle view of each clip the probabilities p of its own classes. The student sees random views of
@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from bench.decoded_cache import decoded
-from projects.compare.cases import BENCHMARKS, network_of
+from projects.compare.cases import BENCHMARKS, STATIC, cases, choose
 from tanet.checkpoints import checkpoint
 from tanet.checkpoints.image_weights import load_backbone_weights
 from tanet.data.class_folders import videos_by_class
@@ -41,7 +41,7 @@ from tanet.training.optimizer import make_optimizer
 from tanet.training.schedule import lr_at, set_lr
 from tanet.video import VideoError
 
-MODULES = ("none", "tsm", "i3d", "tam")
+CASES = ("none", "tsm", "i3d", "tam", "tam static_kernel=shift")
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -52,44 +52,45 @@ def main(words: Sequence[str] | None = None) -> None:
         "--answers", type=Path, help="file of the teacher's answers: read if it exists, otherwise written"
     )
     parser.add_argument("--weights", default="", help="ImageNet weights of the student's 2D network")
-    parser.add_argument("--backbone", default="mobilenet_v2")
-    parser.add_argument("--modules", nargs="+", default=list(MODULES))
-    parser.add_argument(
-        "--static-kernel", default="none", help="model.static_kernel of the module tam (default: none)"
-    )
+    parser.add_argument("--only", nargs="+", default=list(CASES), help="cases, as in run.py")
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--temperature", type=float, default=2.0, help="τ")
     parser.add_argument("--workers", type=int, default=4)
-    parser.add_argument("--out", type=Path, required=True, help="folder for MODULE.safetensors")
+    parser.add_argument("--out", type=Path, required=True, help="folder for CASE.safetensors")
     flags = parser.parse_args(words)
     try:
         distil(flags)
-    except (UserError, VideoError) as error:
+    except (ValueError, VideoError) as error:
         raise SystemExit(str(error)) from error
 
 
 def distil(flags: argparse.Namespace) -> None:
-    """Train a network for each module, and save its checkpoint."""
+    """Train a network for each case, and save its checkpoint.
+
+    Raises:
+        ValueError: there is no such case.
+        UserError: see `answers_of`; or the teacher or the weights cannot be read.
+        VideoError: a clip cannot be read.
+    """
     usual = BENCHMARKS["ways"]
+    chosen = choose(cases(("2", STATIC), usual), flags.only)
     with decoded(flags.data, one_file=True) as cache:
         clips, _ = videos_by_class(cache.root)
         files = [str(clip.path) for clip in clips]
         answers, classes = answers_of(flags, cache.root, files)
         targets = softened(answers, temperature=flags.temperature)
         print(f"{len(files)} clips; entropy of the targets {entropy(targets):.2f} nats", flush=True)
-        for module in flags.modules:
-            static = flags.static_kernel if module == "tam" else "none"
-            model = replace(network_of(usual), backbone=flags.backbone, temporal=module, static_kernel=static)
+        for case in chosen:
             recipe = replace(
                 usual,
-                model=replace(model, weights=flags.weights),
+                model=replace(case.model, weights=flags.weights),
                 data=replace(usual.data, root=str(cache.root), workers=flags.workers, transform_on="device"),
                 optim=replace(
                     usual.optim, epochs=flags.epochs, warmup=min(usual.optim.warmup, flags.epochs / 4)
                 ),
             )
-            student = distilled(recipe, files, targets, name=module, classes=classes)
-            path = flags.out / f"{module}.safetensors"
+            student = distilled(recipe, files, targets, name=case.name, classes=classes)
+            path = flags.out / f"{case.name}.safetensors"
             path.parent.mkdir(parents=True, exist_ok=True)
             checkpoint.save(path, student)
             print(path, flush=True)

@@ -37,21 +37,24 @@ STATIC = f"""## Not in the paper: static kernels
 
 `{STATIC_CASE}` gives each channel a learned kernel, which does not depend on the clip and is
 added to TAM's adaptive kernel ([docs/python.md](python.md#networks)). It was chosen among some 60 forms and
-settings of TAM, on other synthetic videos and other seeds (the last 13 of them:
+settings of TAM, on other synthetic videos and other seeds ([LOG.md](../LOG.md); the last twelve:
 `results/compare_static_choice.csv`); the others had no such search. `local {FORM}shift` has no
-adaptive kernels: its kernels are 1/K + S. *Lead* is the top-1 of the first form minus that of the row on
-the same seeds, in points, with a simultaneous 95 % interval; a \\* marks a significant lead (Dunnett's test;
-the other modules and the other forms are tested separately). *Without S* is the top-1 of the trained network
-with S removed; *without G*, that with all adaptive weights set to 1/K. Neither was trained again.
+adaptive kernels: its kernels are 1/K + S. *Lead* is the top-1 of `{STATIC_CASE}` minus that of
+the row on the same seeds, in points, with a simultaneous 95 % interval; a \\* marks a significant lead
+(Dunnett's test; the other modules and the other forms are tested separately). *Without S* is the top-1 of the
+trained network with S removed; *without G*, that with all adaptive weights set to 1/K. Neither was trained
+again.
 """
-FOLDS = """### On real videos
+FOLDS = f"""### On real videos: ways
 
-arrow6 and the eight actions of JHMDB whose direction can be seen (stand, golf, pick, push, throw, kick_ball,
-shoot_bow, pour), played in both directions, with MobileNetV2 from ImageNet weights, 26 epochs. Each clip is
-tested once, by a network that saw no clip of its group (the same recording or film). *Lead* is the top-1 of
-the new form minus that of the row, with a simultaneous 95 % interval over groups and seeds (Bonferroni's
-correction); a \\* marks an interval without 0. *Could show* is the smallest lead that this comparison detects
-with 80 % power; the last column, the number of clips with which it would detect 2 points.
+ways is arrow6 and the eight actions of JHMDB whose direction can be seen (stand, golf, pick, push, throw,
+kick_ball, shoot_bow, pour). Each clip is played in both directions. The network is MobileNetV2 from ImageNet
+weights, trained for 26 epochs. With each seed, every video is tested once, by a network that saw no clip of
+its group (the same recording or film). *Lead* is the top-1 of `{STATIC_CASE}` minus that of the row,
+with a simultaneous 95 % interval from resampling groups and seeds (Bonferroni's correction; two seeds say
+little about the spread over seeds); a \\* marks a significant lead. The other modules and the other form are
+tested separately. *Could show* is the smallest lead that this comparison finds significant with a probability
+of 80 %; the last column, the number of videos with which it would find 2 points.
 """
 SYSTEMS = """## synthetic: whole systems
 

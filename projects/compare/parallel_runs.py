@@ -28,8 +28,8 @@ def run_parallel(
 
     The next job is taken from `jobs` only when a process is free. So `jobs` can end early, for example when
     time runs out. With `processes=1`, the jobs run in the calling process. Otherwise the processes share the
-    machine's cores, and each process uses one GPU. If a job fails, its error is printed at once, and the
-    other jobs still run. After the last job, the first error is raised.
+    machine's cores, and each process uses one of the GPUs, if there are any. If a job fails, its error is
+    printed at once, and the other jobs still run. After the last job, the first error is raised.
     """
     failed: list[Exception] = []
 
@@ -67,10 +67,10 @@ def run_parallel(
 
 @contextmanager
 def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
-    """Open a pool of processes that share the machine. If the caller raises, terminate them at once.
+    """Open a pool of processes that share the machine. If the caller raises, terminate the processes at once.
 
-    While they end, SIGINT and SIGTERM are ignored: a second one would interrupt the end of the pool, and its
-    processes would wait for the next job forever.
+    Until they have ended, SIGINT and SIGTERM are ignored: a further signal would interrupt the shutdown, and
+    processes would wait for jobs forever.
     """
     context = get_context("spawn")
     numbers: SimpleQueue[int] = context.SimpleQueue()

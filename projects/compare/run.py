@@ -75,6 +75,8 @@ def main() -> None:
         folds = [(fold, flags.folds) for fold in flags.fold or range(flags.folds)] or [None]
         splits = {fold: split_in(replace(usual, data=data), Path(flags.data), fold) for fold in folds}
         weights = weights_of(flags.weights)
+        if flags.init:
+            chosen = [from_checkpoint(case, flags.init) for case in chosen]
     except ValueError as error:
         raise SystemExit(str(error)) from error
     common = {
@@ -93,7 +95,8 @@ def main() -> None:
         videos = counted(splits[fold], as_files=flags.as_files) + (
             ", fold {} of {}".format(*fold) if fold else ""
         )
-        own = {"case": case.name, "seed": str(seed), "start": start(recipe.model), "videos": videos}
+        begun = flags.init.name if flags.init else start(recipe.model)
+        own = {"case": case.name, "seed": str(seed), "start": begun, "videos": videos}
         return Job(
             key={name: {**common, **own}[name] for name in KEY},
             recipe=recipe,
@@ -225,6 +228,18 @@ def weights_of(texts: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def from_checkpoint(case: Case, folder: Path) -> Case:
+    """Return the case with its checkpoint in `folder`, which distil.py wrote, as initial weights.
+
+    Raises:
+        ValueError: there is none.
+    """
+    file = folder / f"{case.name}.safetensors"
+    if not file.is_file():
+        raise ValueError(f"--init {folder}: {file.name} is not there; make it with projects.compare.distil")
+    return replace(case, model=replace(case.model, init=str(file)))
+
+
 def counted(split: Split, *, as_files: bool) -> str:
     """Return a text: the numbers of videos, and whether both directions of a clip come from one file."""
     pairs = not as_files and any(twins(sample.path) for sample in split.val)
@@ -245,6 +260,7 @@ def repeat(flags: argparse.Namespace, case: Case, seed: int, fold: Fold) -> str:
         name, _, file = text.partition("=")
         if name == getattr(case.model, "backbone", ""):
             words += ["--weights", f"{name}={Path(file).name}"]
+    words += ["--init", flags.init.name] if flags.init else []
     words += ["--change", *flags.change] if flags.change else []
     words += ["--as-files"] if flags.as_files else []
     words += ["--no-graph"] if flags.no_graph else []
@@ -259,6 +275,7 @@ def _flags() -> argparse.Namespace:
     parser.add_argument("--benchmark", choices=list(BENCHMARKS), required=True, help="data set and recipe")
     parser.add_argument("--data", required=True, help="folder with train/ and val/")
     parser.add_argument("--weights", nargs="+", default=[], help="ImageNet weights: BACKBONE=FILE …")
+    parser.add_argument("--init", type=Path, help="start each case from FOLDER/CASE.safetensors (distil.py)")
     parser.add_argument(
         "--tables", nargs="+", default=["2"], help="paper tables (2 1a 1b 3 5a 5b), start, static or systems"
     )

@@ -1,4 +1,4 @@
-"""Statistics over a few seeds, to decide which differences between modules are significant."""
+"""Which differences between modules are significant: over seeds (`dunnett`), or over clips (`difference`)."""
 
 from collections.abc import Mapping, Sequence
 from statistics import NormalDist, fmean, stdev, variance
@@ -37,7 +37,8 @@ def dunnett(rows: Sequence[Mapping[int, float]], references: Sequence[int | None
             comparison.
 
     Returns:
-        None for a row without a comparison.
+        None for a row without a reference, or without a seed in common with it; None for all rows if no row
+        has two seeds.
     """
     degrees = sum(len(row) - 1 for row in rows)
     if degrees < 1:
@@ -70,9 +71,9 @@ class Difference(NamedTuple):
     mean: float
     low: float
     high: float
-    """Confidence interval."""
+    """Bounds of the 95 % interval, corrected for the number of comparisons."""
     smallest: float
-    """Difference that this comparison shows with a probability of 80 %, if it is there."""
+    """Smallest true difference that this comparison finds significant with a probability of 80 %."""
 
     @property
     def significant(self) -> bool:

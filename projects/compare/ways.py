@@ -2,11 +2,16 @@
 
     python -m projects.compare.ways results/compare_folds.csv --data ways --case "tam static_kernel=shift"
 
-The table has a line for each case of which one seed has all folds: accuracy and its standard deviation over
-seeds; the share of right directions among right actions; the lead of `--case` over it, with a simultaneous
-95 % confidence interval over groups and seeds; the smallest lead that this comparison detects with 80 %
-power; and the number of clips needed to detect a lead of 2 points. A * marks a significant lead: its interval
-does not contain 0. As in against.py, rows with static kernels are tested separately.
+The table has a line for each case that has all folds for at least one seed:
+
+top-1         accuracy, with its standard deviation over seeds
+order         share of right directions among right actions
+lead          top-1 of `--case` minus top-1 of the line, with a simultaneous 95 % interval over groups and
+              seeds; a * marks a significant lead, whose interval does not contain 0
+could show    smallest lead that this comparison finds significant with a probability of 80 %
+for 2 points  number of videos with which it would find a lead of 2 points
+
+As in against.py, rows with static kernels and the other modules are two families, tested separately.
 """
 
 import argparse
@@ -60,8 +65,8 @@ def table(rows: Sequence[dict[str, str]], clips: Sequence[Path], case: str) -> l
     """Return the lines of a table in Markdown.
 
     Raises:
-        ValueError: the rows are of several numbers of folds, or of other clips, or no seed of the case has
-            all folds.
+        ValueError: the rows mix different numbers of folds, or do not match the list of clips, or no seed of
+            the case has all folds.
     """
     rows = [row for row in rows if "fold " in row["videos"]]
     folds = {row["videos"].rpartition(" of ")[2] for row in rows}
@@ -74,9 +79,9 @@ def table(rows: Sequence[dict[str, str]], clips: Sequence[Path], case: str) -> l
         raise ValueError(f"'{case}' has no seed whose {number} folds are all there")
     groups = [group_of(clip) for clip in clips]
     out = [
-        f"{len(clips)} clips of {len(set(groups))} groups, {number} folds.",
+        f"{len(clips)} videos of {len(set(groups))} groups, {number} folds.",
         "",
-        "| case | seeds | top-1 | order | lead | could show | clips for 2 points |",
+        "| case | seeds | top-1 | order | lead | could show | for 2 points |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, own in sorted(right.items(), key=lambda pair: -np.mean(list(pair[1].values()))):

@@ -1,4 +1,4 @@
-"""Handling of Ctrl-C and SIGTERM: the running work finishes its current step, saves its state and ends."""
+"""Handle Ctrl-C and SIGTERM: stop after the current step (`StopRequest`), or exit at once."""
 
 import signal
 import sys
@@ -28,8 +28,8 @@ def exit_on_sigterm(status: int | str = 128 + signal.SIGTERM) -> None:
 class StopRequest:
     """Context manager that sets `asked` when SIGINT or SIGTERM arrives.
 
-    A second SIGINT stops the work at once. Only the main thread can handle signals. In any other thread, this
-    context manager does nothing.
+    When it is set, another SIGINT raises KeyboardInterrupt at once; another SIGTERM has no effect. Only the
+    main thread can handle signals. In any other thread, this context manager does nothing.
     """
 
     def __init__(self) -> None:

@@ -80,10 +80,10 @@ def map_files(
 
 
 def end_with_parent() -> None:
-    """End this process as soon as its parent ends, however that ends.
+    """End this process as soon as its parent ends, for whatever reason.
 
-    This is for the argument `initializer` of a `ProcessPoolExecutor`: if the parent is killed, the executor's
-    processes would otherwise wait for jobs forever.
+    Use this function as `initializer` of a `ProcessPoolExecutor`. Without it, the executor's processes wait
+    for jobs forever if the parent is killed.
     """
     if parent := parent_process():
 

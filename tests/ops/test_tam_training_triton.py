@@ -29,10 +29,10 @@ if not INTERPRETED:
 
 
 def make(clips, frames, channels, settings, *, seed, dtype):
-    """Return a TAM in float64, maps' means s, and weights of the loss.
+    """Return a TAM in float64, the means s of its input maps, and the weights of the loss.
 
-    In 16 bits, hidden values are far from 0: if one value near 0 rounds to the other side of the ReLU,
-    gradients change by several per cent, in the kernels or in the reference.
+    For 16-bit types, biases keep the inputs of the ReLU far from 0. Otherwise rounding could move one across
+    0, in the kernel or in the reference, and change gradients by several per cent.
     """
     torch.manual_seed(seed)
     tam = TAM(channels, frames=frames, **settings).double().to(DEVICE)

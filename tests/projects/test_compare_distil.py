@@ -28,7 +28,7 @@ def test_student_approaches_its_teacher_and_starts_a_training(tmp_path, monkeypa
     )
     monkeypatch.setitem(distil.BENCHMARKS, "ways", small)
     words = [str(root), "--teacher", str(tmp_path / "teacher.safetensors"), "--out", str(tmp_path / "out")]
-    words += ["--modules", "tsm", "--epochs", "8", "--workers", "0", "--backbone", TINY.model.backbone]
+    words += ["--only", "tsm", "--epochs", "8", "--workers", "0"]
     words += ["--answers", str(tmp_path / "answers")]
     distil.main(words)
     told = capsys.readouterr().out
@@ -48,6 +48,8 @@ def test_student_approaches_its_teacher_and_starts_a_training(tmp_path, monkeypa
         build(model, classes=2), tmp_path / "out" / "tsm.safetensors", model=model, classes=("x", "y")
     )
     assert any("trained on other classes (5)" in note for note in notes)
+    with pytest.raises(SystemExit, match="unknown cases: foo; choose from none"):
+        distil.main([*words, "--only", "foo"])
 
 
 def test_targets_are_softened_and_keep_their_order():

@@ -95,7 +95,7 @@ def test_folds_are_trained_and_compared(tmp_path, monkeypatch, capsys):
     ]
     ways.main([str(out), "--data", str(root), "--case", "tam static_kernel=shift"])
     told = capsys.readouterr().out
-    assert "8 clips of 3 groups, 2 folds" in told
+    assert "8 videos of 3 groups, 2 folds" in told
     assert "| `none` | 1 |" in told
     monkeypatch.setattr(sys, "argv", ["compare", *words, "--fold", "2"])
     with pytest.raises(SystemExit, match="there are 2 folds, counted from 0"):
