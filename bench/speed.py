@@ -63,7 +63,7 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     "latency": {"c2d": INFERENCE, "tsm": ("optimized",), "tanet": ("optimized",)},
     "frames": dict.fromkeys(("c2d", "tanet"), ("optimized",)),
     "batch": dict.fromkeys(("c2d", "tanet"), ("optimized",)),
-    "cpu": dict.fromkeys(("c2d", "tanet", "published"), EAGER),
+    "cpu": dict.fromkeys(("c2d", "tanet", "tanet-static", "published"), EAGER),
 }
 PRECISIONS: dict[str, list[Precision]] = {
     "inference": ["bfloat16", "float16"],

@@ -1,11 +1,13 @@
 """A network learns another one's answers without labels, and the result can start a training."""
 
+import sys
 from dataclasses import replace
 
 import pytest
 import torch
 
-from projects.compare import distil
+from bench.common import read_csv
+from projects.compare import distil, run
 from tanet.checkpoints import checkpoint
 from tanet.checkpoints.initialize import load_initial_weights
 from tanet.models.factory import build
@@ -50,6 +52,26 @@ def test_student_approaches_its_teacher_and_starts_a_training(tmp_path, monkeypa
     assert any("trained on other classes (5)" in note for note in notes)
     with pytest.raises(SystemExit, match="unknown cases: foo; choose from none"):
         distil.main([*words, "--only", "foo"])
+    make_folders(tmp_path / "videos", train=0, val=2)
+    flags = [
+        "--benchmark",
+        "ways",
+        "--data",
+        str(root.parent),
+        "--init",
+        str(tmp_path / "out"),
+        "--seeds",
+        "0",
+    ]
+    flags += ["--change", "optim.epochs=1", "--out", str(tmp_path / "rows.csv"), "--only"]
+    monkeypatch.setattr(sys, "argv", ["run", *flags, "tsm"])
+    run.main()
+    (row,) = read_csv(tmp_path / "rows.csv")
+    assert row["start"] == "out"
+    assert "--data videos --init out --change" in row["command"]
+    monkeypatch.setattr(sys, "argv", ["run", *flags, "tam"])
+    with pytest.raises(SystemExit, match=r"tam\.safetensors is not there; make it with projects"):
+        run.main()
 
 
 def test_targets_are_softened_and_keep_their_order():
