@@ -18,14 +18,13 @@ The recipes were chosen on `none` and `tsm`; see projects/compare/cases.py.
 
 import argparse
 import shlex
-import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from bench.common import ROOT, add_row, head, read_csv
-from bench.decoded_cache import decoded, kept_open, twins
+from bench.decoded_cache import decoded, twins
 from projects.compare.cases import (
     BENCHMARKS,
     Case,
@@ -38,10 +37,8 @@ from projects.compare.cases import (
     network_of,
     recipe_id,
 )
-from projects.compare.folds import write_lists
-from projects.compare.one_run import run, run_side_by_side, split_of
+from projects.compare.jobs import Fold, Job, Team, split_in, teams_of, train_team
 from projects.compare.parallel_runs import Timetable, run_parallel
-from projects.compare.side_by_side import MOST, batches_of
 from tanet.data.samples import Split
 from tanet.recipes.network_settings import NetworkSettings
 from tanet.recipes.recipe import Recipe
@@ -51,7 +48,6 @@ from tanet.video import VideoError
 
 KEY = ("benchmark", "recipe", "changes", "case", "seed", "start", "videos", "made")
 """The columns that identify a run."""
-Fold = tuple[int, int] | None
 OWN = ("data.root", "data.workers", "data.transform_on", "model.weights")
 """Fields that this command sets itself."""
 
@@ -113,44 +109,13 @@ def main() -> None:
         run_and_add_rows(due, flags, timetable)
 
 
-@dataclass(frozen=True)
-class Job:
-    """A training to run. Its result becomes one row of the results file."""
-
-    key: Mapping[str, str]
-    """The values that identify the row: name of a column in `KEY` → value in this column."""
-    recipe: Recipe
-    graph: bool
-    """Whether to use CUDA graphs, if there is a GPU."""
-    command: str
-    """The command that repeats this row alone."""
-    fold: Fold = None
-    """The fold to test on, and the number of folds; None for the data set's own train/ and val/."""
-    ablate: bool = False
-    """Whether to test also without parts of TAM's kernels."""
-
-    def __str__(self) -> str:
-        fold = f", fold {self.fold[0]}" if self.fold else ""
-        return f"{self.key['case']}, seed {self.key['seed']}{fold}"
-
-
-@dataclass(frozen=True)
-class Team:
-    """Jobs that run side by side; or one job."""
-
-    jobs: tuple[Job, ...]
-
-    def __str__(self) -> str:
-        return "; ".join(map(str, self.jobs))
-
-
 def run_and_add_rows(jobs: Sequence[Job], flags: argparse.Namespace, timetable: Timetable) -> None:
     """Run the jobs while time is left, and add a row to the results for each."""
-    teams = side_by_side(jobs) if flags.side_by_side else [Team((job,)) for job in jobs]
+    teams = teams_of(jobs) if flags.side_by_side else [Team((job,)) for job in jobs]
     try:
         with decoded(flags.data, one_file=not flags.as_files) as cache:
             print(f"{cache.videos} videos decoded, {timetable.seconds():.0f} s", flush=True)
-            work = partial(do, root=cache.root)
+            work = partial(train_team, root=cache.root)
             for team, results in run_parallel(work, timetable.allows(teams), processes=flags.processes):
                 timetable.ended(team)
                 for done, found in zip(team.jobs, results, strict=True):
@@ -175,42 +140,6 @@ def missing(jobs: Sequence[Job], out: Path) -> list[Job]:
         else:
             due.append(job)
     return due
-
-
-def side_by_side(jobs: Sequence[Job]) -> list[Team]:
-    """Group the jobs whose networks see the same batches, in the order of the first job of each group."""
-    teams: dict[object, list[Job]] = {}
-    for job in jobs:
-        teams.setdefault((job.fold, batches_of(job.recipe)), []).append(job)
-    starts = [(team, start) for team in teams.values() for start in range(0, len(team), MOST)]
-    return [Team(tuple(team[start : start + MOST])) for team, start in starts]
-
-
-def do(team: Team, *, root: Path) -> list[dict[str, object]]:
-    """Run jobs on the decoded videos in `root`, several jobs side by side, and return their results."""
-    first = team.jobs[0]
-    recipes = [replace(job.recipe, data=replace(job.recipe.data, root=str(root))) for job in team.jobs]
-    options = {"graph": first.graph, "each_clip": first.fold is not None, "ablate": first.ablate}
-    with tempfile.TemporaryDirectory() as folder, kept_open():
-        if first.fold:
-            recipes = [in_fold(recipe, root, Path(folder), first.fold) for recipe in recipes]
-        if len(recipes) == 1:
-            return [run(recipes[0], **options)]
-        return run_side_by_side(recipes, **options)
-
-
-def in_fold(recipe: Recipe, root: Path, folder: Path, fold: tuple[int, int]) -> Recipe:
-    """Return a recipe that trains and tests on the lists of a fold, which are written into `folder`."""
-    train_list, val_list = write_lists(root, folder, folds=fold[1], fold=fold[0])
-    return replace(recipe, data=replace(recipe.data, train=str(train_list), val=str(val_list)))
-
-
-def split_in(recipe: Recipe, root: Path, fold: Fold) -> Split:
-    """Find the training and test videos of the recipe, or of a fold; see `split_of`."""
-    if fold is None:
-        return split_of(recipe)
-    with tempfile.TemporaryDirectory() as folder:
-        return split_of(in_fold(recipe, root, Path(folder), fold))
 
 
 def weights_of(texts: Sequence[str]) -> dict[str, str]:

@@ -12,6 +12,7 @@ import torch
 
 from bench.common import read_csv, write_csv
 from bench.decoded_cache import Decoded, decoded, kept_open, twins
+from projects.compare import jobs
 from projects.compare import run as compare
 from projects.compare.cases import actions_of
 from projects.compare.one_run import order
@@ -208,7 +209,7 @@ def test_other_weights_or_videos_start_new_run(tmp_path, monkeypatch):
         compare.main()
         return len(runs)
 
-    monkeypatch.setattr(compare, "run", run)
+    monkeypatch.setattr(jobs, "run", run)
     monkeypatch.setattr(compare, "decoded", lambda root, **_: contextlib.nullcontext(Decoded(root, 0)))
     (file := tmp_path / "w.pth").touch()
     weights = ("--weights", f"resnet18_w16={file}")
