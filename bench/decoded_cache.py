@@ -1,9 +1,7 @@
 """Decode the videos of a data set once, into .npy files of frames, for many short trainings."""
 
-import multiprocessing
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -15,7 +13,7 @@ import numpy as np
 from tanet.data import streams
 from tanet.data.find_videos import find_videos
 from tanet.runtime.device import available_cores
-from tanet.runtime.process_pool import end_with_parent
+from tanet.runtime.process_pool import map_in_order
 from tanet.video import ARRAY_SUFFIX, open_video
 
 FEW = 50
@@ -49,9 +47,7 @@ def decoded(root: str | Path, *, one_file: bool = False) -> Iterator[Decoded]:
         if len(videos) <= FEW:
             list(map(work, videos))
         else:
-            spawn = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(available_cores(), spawn, end_with_parent) as pool:
-                list(pool.map(work, videos, chunksize=8))
+            list(map_in_order(work, videos, workers=available_cores(), chunk=8))
         yield Decoded(Path(folder), len(videos))
 
 

@@ -9,16 +9,14 @@ measured on files of 172×128 from another encoder, so new rows will differ from
 """
 
 import argparse
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import torch
 
 from tanet.data.transforms import resize_short_side
 from tanet.runtime.device import available_cores
-from tanet.runtime.process_pool import end_with_parent
+from tanet.runtime.process_pool import map_in_order
 from tanet.synthetic import write_video
 from tanet.video import VideoError, open_video
 
@@ -40,28 +38,29 @@ def main() -> None:
     if missing := [file for file in files if not file.is_file()]:
         raise SystemExit(f"{len(missing)} of {len(files)} clips do not exist; the first is {missing[0]}")
     make = partial(both_ways, out=flags.out)
-    # Spawn the processes: a fork would break the threads that a decoder may have started in this process.
-    with ProcessPoolExecutor(flags.workers, get_context("spawn"), end_with_parent) as pool:
-        try:
-            for name in pool.map(make, files, names):
-                print(name, flush=True)
-        except (VideoError, OSError) as error:
-            raise SystemExit(str(error)) from error
+    try:
+        for name in map_in_order(make, list(zip(files, names, strict=True)), workers=flags.workers):
+            print(name, flush=True)
+    except (VideoError, OSError) as error:
+        raise SystemExit(str(error)) from error
 
 
-def both_ways(file: Path, name: str, *, out: Path) -> str:
-    """Write a clip to out/train/ACTION/NAME.mp4, and its reverse to out/train/ACTIONReversed/NAME.mp4."""
-    split, action, clip = Path(name).parts
-    forward, backward = (out / split / f"{action}{end}" / f"{clip}.mp4" for end in ("", "Reversed"))
+def both_ways(clip: tuple[Path, str], *, out: Path) -> str:
+    """Write a clip to out/train/ACTION/NAME.mp4, and its reverse to out/train/ACTIONReversed/NAME.mp4.
+
+    Args:
+        clip: file of UCF-101, and train/ACTION/NAME.
+        out: folder to write.
+    """
+    file, name = clip
+    split, action, stem = Path(name).parts
+    forward, backward = (out / split / f"{action}{end}" / f"{stem}.mp4" for end in ("", "Reversed"))
     if not backward.exists():
         torch.set_num_threads(1)  # enough, because each core has a process of its own
         with open_video(file) as video:
             frames = resize_short_side(video.read(range(video.info.frames)), SHORT_SIDE).numpy()
         write_video(forward, frames)
-        # Rename the file when it is complete. After an interruption, a .part file is not taken for a video.
-        partial_file = backward.with_suffix(".part")
-        write_video(partial_file, frames[::-1])
-        partial_file.rename(backward)
+        write_video(backward, frames[::-1])
     return name
 
 

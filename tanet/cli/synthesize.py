@@ -17,6 +17,9 @@ from tanet.runtime.files import write_atomically
 from tanet.runtime.interrupt import exit_on_sigterm
 from tanet.synthetic import HARD, VERBS, Difficulty, make_dataset
 
+ABOUT = "synthetic.json"
+"""File with the flags of a data set. It is written last."""
+
 
 @dataclass(frozen=True)
 class SynthesizeFlags:
@@ -64,6 +67,11 @@ def run(args: list[str]) -> int:
         raise UserError("--videos and --val are both 0: increase one of them")
     if flags.workers < 1:
         raise UserError(f"--workers must be positive, not {flags.workers}")
+    if any((flags.out / part).is_dir() for part in ("train", "val")) and not (flags.out / ABOUT).exists():
+        raise UserError(
+            f"{flags.out} is incomplete, perhaps because an earlier call was stopped: delete it, or choose "
+            "another folder"
+        )
     exit_on_sigterm()  # the worker processes then end, too
     with progress_bar("drawing", total=flags.videos + flags.val) as progress:
         make_dataset(
@@ -79,6 +87,6 @@ def run(args: list[str]) -> int:
         )
     about = dataclasses.asdict(flags) | {"out": flags.out.name}
     del about["workers"]
-    write_atomically(flags.out / "synthetic.json", json.dumps(about, indent=2).encode())
-    say(f"{flags.out}: {flags.videos} training, {flags.val} validation videos; flags: synthetic.json")
+    write_atomically(flags.out / ABOUT, json.dumps(about, indent=2).encode())
+    say(f"{flags.out}: {flags.videos} training, {flags.val} validation videos; flags: {ABOUT}")
     return 0

@@ -11,8 +11,9 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
@@ -24,6 +25,7 @@ import torch
 from tanet.errors import UserError
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 # Do not fork the workers, because a fork would copy the parent while the parent's threads are working.
 SPAWN = get_context("spawn")
 
@@ -94,6 +96,37 @@ def end_with_parent() -> None:
         threading.Thread(target=wait_for_end, daemon=True).start()
 
 
+def map_in_order(
+    work: Callable[[Item], T], items: Iterable[Item], *, workers: int, chunk: int = 1
+) -> Generator[T, None, None]:
+    """Yield work(item) for each item, in order. Worker processes compute the results.
+
+    Signals reach only the calling process: after Ctrl-C or SIGTERM, the workers finish their chunks and end.
+    Use `map_files` instead if an item can make a worker hang or crash.
+
+    Args:
+        work: function to call with each item. It must be defined at the top level of a module.
+        items: arguments of `work`.
+        workers: number of worker processes.
+        chunk: number of items that a worker receives at once.
+    """
+    with ProcessPoolExecutor(workers, SPAWN, end_with_parent) as pool:
+        # `map` starts the workers, which inherit the blocked signals.
+        with _signals_blocked():
+            results = pool.map(work, items, chunksize=chunk)
+        yield from results
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Block Ctrl-C and SIGTERM in the calling thread, and in the processes that it starts."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _Worker(Generic[T]):
     """A worker process, the parent's end of its pipe, and the file that it is processing."""
 
@@ -103,12 +136,10 @@ class _Worker(Generic[T]):
         self.pipe, theirs = SPAWN.Pipe()
         self.process = SPAWN.Process(target=_serve, args=(work, theirs), daemon=True)
         # Ctrl-C sends SIGINT to the parent and the workers, but only the parent should handle the signal.
-        # Block SIGINT during the start of a worker, because the worker inherits the blocked signals.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            self.process.start()
+            with _signals_blocked():
+                self.process.start()
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             theirs.close()
 
     def start(self, path: Path) -> None:

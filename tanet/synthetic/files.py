@@ -1,17 +1,14 @@
 """Synthetic clips as video files, in class folders that training can read."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 from numpy import ndarray
 
 from tanet.errors import UserError
-from tanet.runtime.process_pool import end_with_parent
+from tanet.runtime.process_pool import map_in_order
 from tanet.synthetic.clip import render
 from tanet.synthetic.tracks import DEFAULT, VERBS, Difficulty
 
@@ -20,7 +17,7 @@ def write_video(path: str | Path, frames: ndarray, *, fps: int = 25) -> None:
     """Write frames as an h264 video in an mp4 file.
 
     Like common video files, the file has B-frames. Every 12th frame is a key frame. Missing folders are
-    created.
+    created. The file gets its name when it is complete; until then, `.part` is added to the name.
 
     Args:
         path: file to write.
@@ -39,14 +36,16 @@ def write_video(path: str | Path, frames: ndarray, *, fps: int = 25) -> None:
         raise UserError(f"need uint8 [T, H, W, 3] with even H and W, got {frames.dtype} {list(frames.shape)}")
     # At lower quality than crf 18, artefacts in newly uncovered regions would reveal the direction of time.
     options = {"preset": "superfast", "crf": "18", "g": "12", "bf": "2", "threads": "1"}
+    part = Path(f"{path}.part")
     try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with av.open(str(path), "w", format="mp4") as container:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        with av.open(str(part), "w", format="mp4") as container:
             stream = container.add_stream("libx264", rate=fps, options=options)
             (stream.height, stream.width), stream.pix_fmt = frames.shape[1:3], "yuv420p"
             for frame in frames:
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(frame)))
             container.mux(stream.encode(None))
+        part.replace(path)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
@@ -94,13 +93,10 @@ def make_dataset(
     for split, count in enumerate((train, val)):
         keys += [(split, VERBS.index(verb), number) for verb in verbs for number in range(count)]
     make = partial(_make_clip, root, seed, partial(render, height=height, width=width, difficulty=difficulty))
-    # Spawn processes: a fork would break threads of the caller, such as those of torch or a decoder.
-    spawn = get_context("spawn")
-    many = ProcessPoolExecutor(workers, spawn, end_with_parent) if workers > 1 else nullcontext()
-    with many as pool:
-        for done, _ in enumerate(pool.map(make, keys, chunksize=8) if pool else map(make, keys), start=1):
-            if report:
-                report(done, len(keys))
+    made = map_in_order(make, keys, workers=workers, chunk=8) if workers > 1 else map(make, keys)
+    for done, _ in enumerate(made, start=1):
+        if report:
+            report(done, len(keys))
 
 
 def _make_clip(root: Path, seed: int, draw: Callable[..., ndarray], key: tuple[int, int, int]) -> None:
