@@ -187,6 +187,23 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Return the rows of a CSV file that the user named.
+
+    Raises:
+        ValueError: there is no such file, it is no CSV file, or it lacks one of the columns.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    try:
+        rows = read_csv(path)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: not a CSV file") from error
+    if rows and (lacking := [name for name in columns if name not in rows[0]]):
+        raise ValueError(f"{path}: lacks the columns {', '.join(lacking)}; is it another command's file?")
+    return rows
+
+
 def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     """Write a CSV file with one line per row. The columns are the keys of the first row."""
     path.parent.mkdir(parents=True, exist_ok=True)

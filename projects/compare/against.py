@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from bench.common import read_csv
+from bench.common import read_rows
 from projects.compare.statistics import Apart, dunnett, spread
 
 COLUMNS = {"val_top1": "top-1", "val_action": "action", "val_order": "order"}
@@ -21,6 +21,8 @@ SET = ("benchmark", "recipe", "changes", "videos", "start", "made")
 """Columns whose values are the same in all rows of a table."""
 FORM = "static_kernel="
 """Text in the names of forms of TAM with static kernels."""
+NEEDED = (*SET, "case", "seed", *COLUMNS)
+"""Columns that a file must have."""
 WITHOUT = {"without_s": "without S", "without_g": "without G"}
 
 
@@ -29,19 +31,19 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("rows", type=Path)
     parser.add_argument("--case", required=True, help="case to compare the others with")
     flags = parser.parse_args(words)
-    if not (rows := read_csv(flags.rows)):
-        raise SystemExit(f"{flags.rows}: no rows; run projects.compare.run --out {flags.rows} first")
     try:
+        if not (rows := read_rows(flags.rows, NEEDED)):
+            raise ValueError(f"{flags.rows}: no rows; run projects.compare.run --out {flags.rows} first")
         print("\n".join(tables(rows, flags.case)))
     except ValueError as error:
-        raise SystemExit(f"{flags.rows}: {error}") from error
+        raise SystemExit(str(error)) from error
 
 
 def tables(rows: Sequence[Mapping[str, str]], case: str) -> list[str]:
     """Return the lines of a table in Markdown for each set of videos and each change of the recipe.
 
     Raises:
-        ValueError: a set has no row of the case.
+        ValueError: a set has no row of the case, or its rows cannot be compared.
     """
     sets: dict[tuple[str, ...], list[Mapping[str, str]]] = {}
     for row in rows:
@@ -49,7 +51,12 @@ def tables(rows: Sequence[Mapping[str, str]], case: str) -> list[str]:
     out = []
     for key, own in sorted(sets.items()):
         title = ", ".join(value for name, value in zip(SET, key, strict=True) if value and name != "recipe")
-        out += [f"**{title}**", "", *_table(own, case), ""]
+        if "fold " in title:
+            raise ValueError("these rows are of folds; compare them with projects.compare.ways")
+        try:
+            out += [f"**{title}**", "", *_table(own, case), ""]
+        except ValueError as error:
+            raise ValueError(f"{title}: {error}") from error
     return out
 
 

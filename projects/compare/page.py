@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
-from bench.common import ROOT, read_csv
+from bench.common import ROOT, read_rows
 from projects.compare import against, plot_systems, ways
 from projects.compare.against import FORM
 from projects.compare.cases import START, network_of, recipe_of
@@ -61,6 +61,17 @@ SYSTEMS = """## synthetic: whole systems
 Narrow systems, trained from scratch. As in section 4.4 of the paper, `slowfast tam` has a 1×1×1 convolution
 and a TAM in the place of each 3×1×1 convolution of `slowfast`.
 """
+SPEEDS = ("benchmark", "changes", "case", "clips", "size", "ms_p50", "clips_s", "precision", "machine")
+NEEDED = {
+    "data": against.NEEDED,
+    "speed": SPEEDS,
+    "ways": (*against.NEEDED, "val_ways"),
+    "static": against.NEEDED,
+    "folds": ways.NEEDED,
+    "systems": against.NEEDED,
+    "systems_speed": SPEEDS,
+}
+"""Columns that the file of each flag must have."""
 MARK = "<!-- made by projects.compare.page from here on -->"
 HEAD = """## How it was measured
 
@@ -116,8 +127,13 @@ def main() -> None:
     parser.add_argument("--systems-speed", type=Path, default=ROOT / "results" / "compare_systems_speed.csv")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "compare.md")
     flags = parser.parse_args()
-    rows, directions = current(read_csv(flags.data)), current(read_csv(flags.ways))
-    speeds = read_csv(flags.speed)
+    try:
+        measured = {name: read_rows(getattr(flags, name), columns) for name, columns in NEEDED.items()}
+        clips = ways.clips_of(flags.clips)
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
+    rows, directions = current(measured["data"]), current(measured["ways"])
+    speeds = measured["speed"]
     if not rows:
         raise SystemExit(f"{flags.data}: no rows of the current recipes; run projects.compare.run first")
     page = flags.out.read_text() if flags.out.exists() else f"{TITLE}\n\n{MARK}"
@@ -134,16 +150,15 @@ def main() -> None:
         for key, own in sorted(sections.items()):
             parts.append(section(*key[:2], own, speeds))
             parts += draw_ways([row for row in directions if kind(row) == key])
-        if static := read_csv(flags.static):
+        if static := measured["static"]:
             parts += [STATIC, *against.tables(static, STATIC_CASE)]
-        if folds := read_csv(flags.folds):
-            parts += [FOLDS, *ways.table(folds, ways.clips_of(flags.clips), STATIC_CASE), ""]
-        measured = read_csv(flags.systems), read_csv(flags.systems_speed)
-        found, conditions = plot_systems.systems(*measured)
+        if folds := measured["folds"]:
+            parts += [FOLDS, *ways.table(folds, clips, STATIC_CASE), ""]
+        found, conditions = plot_systems.systems(measured["systems"], measured["systems_speed"])
         if found:
             parts += [SYSTEMS, *plot_systems.table(found, conditions), ""]
     except ValueError as error:
-        raise SystemExit(f"{flags.speed}: {error}") from error
+        raise SystemExit(str(error)) from error
     flags.out.parent.mkdir(parents=True, exist_ok=True)
     flags.out.write_text(by_hand + "\n".join(parts))
     print(flags.out)

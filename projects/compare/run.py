@@ -17,7 +17,9 @@ The recipes were chosen on `none` and `tsm`; see projects/compare/cases.py.
 """
 
 import argparse
+import csv
 import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -48,17 +50,16 @@ from tanet.video import VideoError
 
 KEY = ("benchmark", "recipe", "changes", "case", "seed", "start", "videos", "made")
 """The columns that identify a run."""
+STOPPED = "stopped; run the same command again to continue"
 OWN = ("data.root", "data.workers", "data.transform_on", "model.weights")
 """Fields that this command sets itself."""
 
 
 def main() -> None:
     flags = _flags()
-    exit_on_sigterm("stopped; run the same command again to continue")
+    exit_on_sigterm(STOPPED)
     timetable = Timetable(flags.seconds)
     try:
-        if flags.processes < 1:
-            raise ValueError(f"--processes must be at least 1, not {flags.processes}")
         if taken := [text for text in flags.change if text.partition("=")[0] in OWN]:
             raise ValueError(
                 f"--change {taken[0]}: the benchmark sets {', '.join(OWN)} itself; leave this change out"
@@ -66,11 +67,18 @@ def main() -> None:
         usual = change(BENCHMARKS[flags.benchmark], flags.change)
         chosen = buildable(choose(cases(flags.tables, usual), flags.only))
         data = replace(usual.data, root=flags.data, workers=flags.workers, transform_on="device")
+        if flags.fold and not flags.folds:
+            raise ValueError("--fold needs --folds, the number of folds")
         if flags.fold and max(flags.fold) >= flags.folds:
             raise ValueError(f"--fold {max(flags.fold)}: there are {flags.folds} folds, counted from 0")
         folds = [(fold, flags.folds) for fold in flags.fold or range(flags.folds)] or [None]
         splits = {fold: split_in(replace(usual, data=data), Path(flags.data), fold) for fold in folds}
         weights = weights_of(flags.weights)
+        backbones = {getattr(case.model, "backbone", "") for case in chosen}
+        if unused := sorted(weights.keys() - backbones):
+            raise ValueError(
+                f"--weights {unused[0]}=…: the chosen cases have {', '.join(sorted(backbones - {''}))}"
+            )
         if flags.init:
             chosen = [from_checkpoint(case, flags.init) for case in chosen]
     except ValueError as error:
@@ -91,7 +99,7 @@ def main() -> None:
         videos = counted(splits[fold], as_files=flags.as_files) + (
             ", fold {} of {}".format(*fold) if fold else ""
         )
-        begun = flags.init.name if flags.init else start(recipe.model)
+        begun = flags.init.resolve().name if flags.init else start(recipe.model)
         own = {"case": case.name, "seed": str(seed), "start": begun, "videos": videos}
         return Job(
             key={name: {**common, **own}[name] for name in KEY},
@@ -104,7 +112,9 @@ def main() -> None:
 
     for line in plan(recipe_with(network_of(usual), seed=0), splits[folds[0]]).warnings:
         print(f"warning: {line}", flush=True)
-    jobs = [job(case, seed, fold) for seed in flags.seeds for fold in folds for case in chosen]
+    seeds = dict.fromkeys(flags.seeds)
+    jobs = [job(case, seed, fold) for seed in seeds for fold in folds for case in chosen]
+    check_out(flags.out, ablate=flags.ablate, each_clip=bool(flags.folds))
     if due := missing(jobs, flags.out):
         run_and_add_rows(due, flags, timetable)
 
@@ -124,15 +134,38 @@ def run_and_add_rows(jobs: Sequence[Job], flags: argparse.Namespace, timetable: 
     except VideoError as error:
         raise SystemExit(str(error)) from error
     except KeyboardInterrupt:
-        raise SystemExit("stopped; run the same command again to continue") from None
+        print(STOPPED, file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def check_out(out: Path, *, ablate: bool, each_clip: bool) -> None:
+    """Check, before any work, that rows can be added to `out`.
+
+    Raises:
+        SystemExit: the file cannot be written, or has other columns than the new rows.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with out.open("a+", newline="") as file:
+            file.seek(0)
+            columns = next(csv.reader(file), None)
+    except (OSError, ValueError, csv.Error) as error:
+        raise SystemExit(f"--out {out}: {getattr(error, 'strerror', None) or 'not a CSV file'}") from error
+    if columns is None:
+        return
+    if lacking := [name for name in KEY if name not in columns]:
+        raise SystemExit(f"{out} has other columns, and lacks {', '.join(lacking)}; choose another --out")
+    for flag, given, column in (("--ablate", ablate, "without_s"), ("--folds", each_clip, "right")):
+        if given != (column in columns):
+            made, now = ("without", "with") if given else ("with", "without")
+            raise SystemExit(
+                f"the rows of {out} were made {made} {flag}: rows made {now} it need another --out"
+            )
 
 
 def missing(jobs: Sequence[Job], out: Path) -> list[Job]:
     """Return the jobs that have no row in `out` yet, and print the other jobs."""
-    found = read_csv(out)
-    if found and (lacking := [name for name in KEY if name not in found[0]]):
-        raise SystemExit(f"{out} is of an earlier version and lacks {', '.join(lacking)}; move it elsewhere")
-    rows = {tuple(row[name] for name in KEY) for row in found}
+    rows = {tuple(row[name] for name in KEY) for row in read_csv(out)}
     due = []
     for job in jobs:
         if tuple(job.key.values()) in rows:
@@ -161,8 +194,10 @@ def from_checkpoint(case: Case, folder: Path) -> Case:
     """Return the case with its checkpoint in `folder`, which distil.py wrote, as initial weights.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no such folder or checkpoint.
     """
+    if not folder.is_dir():
+        raise ValueError(f"--init {folder}: no such folder")
     file = folder / f"{case.name}.safetensors"
     if not file.is_file():
         raise ValueError(f"--init {folder}: {file.name} is not there; make it with projects.compare.distil")
@@ -189,7 +224,7 @@ def repeat(flags: argparse.Namespace, case: Case, seed: int, fold: Fold) -> str:
         name, _, file = text.partition("=")
         if name == getattr(case.model, "backbone", ""):
             words += ["--weights", f"{name}={Path(file).name}"]
-    words += ["--init", flags.init.name] if flags.init else []
+    words += ["--init", flags.init.resolve().name] if flags.init else []
     words += ["--change", *flags.change] if flags.change else []
     words += ["--as-files"] if flags.as_files else []
     words += ["--no-graph"] if flags.no_graph else []
@@ -197,6 +232,27 @@ def repeat(flags: argparse.Namespace, case: Case, seed: int, fold: Fold) -> str:
     words += ["--folds", str(fold[1]), "--fold", str(fold[0])] if fold else []
     words += ["--tables", case.rows[0][0], "--only", case.name, "--seeds", str(seed)]
     return shlex.join(["python", "-m", "projects.compare.run", *words])
+
+
+def count(text: str) -> int:
+    """Parse a whole number that is at least 0."""
+    if (number := int(text)) < 0:
+        raise argparse.ArgumentTypeError(f"must be at least 0, not {text}")
+    return number
+
+
+def duration(text: str) -> float:
+    """Parse a number of seconds above 0."""
+    if not (seconds := float(text)) > 0:
+        raise argparse.ArgumentTypeError(f"must be above 0, not {text}")
+    return seconds
+
+
+def positive(text: str) -> int:
+    """Parse a whole number that is at least 1."""
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {text}")
+    return number
 
 
 def _flags() -> argparse.Namespace:
@@ -209,16 +265,16 @@ def _flags() -> argparse.Namespace:
         "--tables", nargs="+", default=["2"], help="paper tables (2 1a 1b 3 5a 5b), start, static or systems"
     )
     parser.add_argument("--only", nargs="+", help="run only these cases: tam, 'tam kernel=5', …")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--folds", type=int, default=0, help="cross-validation by group (folds.py)")
-    parser.add_argument("--fold", type=int, nargs="+", help="folds to test on, from 0 (default: all)")
+    parser.add_argument("--seeds", type=count, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--folds", type=count, default=0, help="cross-validation by group (folds.py)")
+    parser.add_argument("--fold", type=count, nargs="+", help="folds to test on, from 0 (default: all)")
     parser.add_argument("--change", nargs="+", default=[], help="changes to the recipe: optim.epochs=2 …")
-    parser.add_argument("--seconds", type=float, help="time limit; start no run that may end later")
+    parser.add_argument("--seconds", type=duration, help="time limit; start no run that may end later")
     parser.add_argument(
-        "--workers", type=int, default=0, help="processes that load clips; 0: the main process"
+        "--workers", type=count, default=0, help="processes that load clips; 0: the main process"
     )
     parser.add_argument(
-        "--processes", type=int, default=1, help="number of trainings at once; start MPS if above 1"
+        "--processes", type=positive, default=1, help="number of trainings at once; start MPS if above 1"
     )
     parser.add_argument(
         "--side-by-side",

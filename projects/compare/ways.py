@@ -21,12 +21,14 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.common import read_csv
+from bench.common import read_rows
 from projects.compare.against import FORM
 from projects.compare.folds import assign, group_of
 from projects.compare.statistics import difference, spread
 
 POINTS = 2.0
+NEEDED = ("case", "seed", "videos", "right", "val_order")
+"""Columns that a file must have."""
 CLIPS = Path(__file__).with_name("ways_clips.txt")
 """List of the clips of `results/compare_folds.csv`."""
 
@@ -43,22 +45,30 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--case", default="tam", help="case to compare the others with")
     flags = parser.parse_args(words)
     try:
-        print("\n".join(table(read_csv(flags.rows), clips_of(flags.data), flags.case)))
+        rows = read_rows(flags.rows, NEEDED)
+        print("\n".join(table(rows, clips_of(flags.data), flags.case)))
     except ValueError as error:
-        raise SystemExit(f"{flags.rows}: {error}") from error
+        raise SystemExit(str(error)) from error
 
 
 def clips_of(path: Path) -> list[Path]:
     """Return the clips of a folder that `folds` wrote, or of a list of them: CLASS/GROUP__NAME.mp4, sorted.
 
     Raises:
-        ValueError: there is no such folder or list.
+        ValueError: there is no such folder or list, or it has no clips.
     """
     if not path.exists():
-        raise ValueError(f"--data {path}: no such folder or list")
-    if path.is_dir():
-        return [clip.relative_to(path) for clip in sorted(path.glob("*/*.mp4"))]
-    return sorted(map(Path, path.read_text().split("\n")[:-1]))
+        raise ValueError(f"{path}: no such folder or list of clips")
+    try:
+        if path.is_dir():
+            found = [clip.relative_to(path) for clip in sorted(path.glob("*/*.mp4"))]
+        else:
+            found = sorted(Path(line) for line in path.read_text().splitlines() if line)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not a list of clips") from error
+    if not found:
+        raise ValueError(f"{path}: no clips")
+    return found
 
 
 def table(rows: Sequence[dict[str, str]], clips: Sequence[Path], case: str) -> list[str]:
@@ -72,9 +82,12 @@ def table(rows: Sequence[dict[str, str]], clips: Sequence[Path], case: str) -> l
     folds = {row["videos"].rpartition(" of ")[2] for row in rows}
     if len(folds) != 1:
         found = ", ".join(sorted(folds)) or "none"
-        raise ValueError(f"rows of one number of folds are needed; found: {found}")
+        raise ValueError(f"the rows need one number of folds; found: {found}")
     number = int(*folds)
     right = answers(rows, clips, folds=number)
+    if all(row["case"] != case for row in rows):
+        names = ", ".join(f"'{name}'" for name in dict.fromkeys(row["case"] for row in rows))
+        raise ValueError(f"no row of '{case}'; the cases are {names}")
     if case not in right:
         raise ValueError(f"'{case}' has no seed whose {number} folds are all there")
     groups = [group_of(clip) for clip in clips]
@@ -122,7 +135,8 @@ def answers(
         right = found[row["case"]].setdefault(int(row["seed"]), np.full(len(clips), -1))
         if len(row["right"]) != (fold_of == fold).sum():
             raise ValueError(
-                f"fold {fold} of the list has {(fold_of == fold).sum()} clips, the row {len(row['right'])}"
+                f"the row of {row['case']}, seed {row['seed']}, fold {fold} is about other clips: "
+                f"{len(row['right'])}, not {(fold_of == fold).sum()}; give their folder or list with --data"
             )
         right[fold_of == fold] = [int(digit) for digit in row["right"]]
     whole = {

@@ -10,17 +10,15 @@ class Interrupted(KeyboardInterrupt):
     """Error raised when work stops early on request. The message says where the work stopped."""
 
 
-def exit_on_sigterm(status: int | str = 128 + signal.SIGTERM) -> None:
-    """Make SIGTERM raise SystemExit, so that `finally` blocks run and worker processes end.
-
-    Args:
-        status: exit status of the process, or a message to print (the status is then 1).
-    """
+def exit_on_sigterm(message: str = "") -> None:
+    """Make SIGTERM print a message and raise SystemExit, so that `finally` blocks run and workers end."""
 
     def stop(*_: object) -> None:
         # `timeout` sends SIGTERM twice: to the process, and to its group. Only the first one counts.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        sys.exit(status)
+        if message:
+            sys.stderr.write(f"{message}\n")
+        sys.exit(128 + signal.SIGTERM)
 
     signal.signal(signal.SIGTERM, stop)
 

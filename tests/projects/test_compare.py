@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import shutil
 import sys
 import time
@@ -224,5 +225,29 @@ def test_other_weights_or_videos_start_new_run(tmp_path, monkeypatch):
     assert [row["start"] for row in rows] == ["scratch", "ImageNet", "scratch", "scratch"]
     assert [row["made"] for row in rows] == ["", "", "", "camera=0"]
     write_csv(tmp_path / "out.csv", [{name: row[name] for name in row if name != "made"} for row in rows])
-    with pytest.raises(SystemExit, match="is of an earlier version and lacks made; move it elsewhere"):
+    with pytest.raises(SystemExit, match="has other columns, and lacks made; choose another --out"):
         count_runs()
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (["--out", "FOLDER"], "--out FOLDER: Is a directory"),
+        (["--out", "FOLDER/a.csv/b.csv"], "--out FOLDER/a.csv/b.csv: (Not a directory|File exists)"),
+        (
+            ["--out", "FOLDER/a.csv", "--ablate"],
+            "were made without --ablate: rows made with it need another",
+        ),
+        (["--weights", "resnet50=FOLDER/a.csv"], "--weights resnet50=…: the chosen cases have resnet18_w16"),
+        (["--init", "nowhere"], "--init nowhere: no such folder"),
+        (["--fold", "0"], "--fold needs --folds"),
+    ],
+)
+def test_mistakes_are_told_before_any_work(flags, line, tmp_path, monkeypatch):
+    root = make_folders(tmp_path / "videos", train=2, val=2)
+    row = dict.fromkeys((*compare.KEY, "val_top1"), "")
+    write_csv(tmp_path / "a.csv", [row])
+    words = ["--out", str(tmp_path / "a.csv"), *(text.replace("FOLDER", str(tmp_path)) for text in flags)]
+    monkeypatch.setattr(compare, "decoded", None)
+    text = run_and_get_error(monkeypatch, root, *words)
+    assert re.search(line.replace("FOLDER", str(tmp_path)), text)

@@ -39,6 +39,7 @@ def write_measurements(tmp_path):
 def write_page(tmp_path, monkeypatch, flags=()):
     """Write the page from these measurements, and from no other tables than the flags name."""
     out = tmp_path / "compare.md"
+    (tmp_path / "none").touch()
     words = [
         word for name in ("static", "folds", "systems") for word in (f"--{name}", str(tmp_path / "none"))
     ]
@@ -64,6 +65,22 @@ def test_table_pairs_seeds_and_shows_figures_of_paper(tmp_path, monkeypatch):
     assert "| 50.0 |  | 100.0 | 40.0 | 1 | 73.1 |" in text  # no run of TAM with the same seed
     assert "Rank correlation" not in text  # omitted for only four rows
     assert "Table 1a" not in text
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (["--static", "other.csv"], "other.csv: lacks the columns benchmark, recipe, changes, "),
+        (["--folds", "nowhere.csv"], "nowhere.csv: no such file"),
+        (["--clips", "nowhere"], "nowhere: no such folder or list of clips"),
+    ],
+)
+def test_file_of_another_kind_is_named(flags, line, tmp_path, monkeypatch):
+    write_measurements(tmp_path)
+    write_csv(tmp_path / "other.csv", [{"a": 1}])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=line):
+        write_page(tmp_path, monkeypatch, flags)
 
 
 def test_page_lists_accuracy_per_action_below_each_set(tmp_path, monkeypatch):
