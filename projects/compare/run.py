@@ -112,6 +112,8 @@ def main() -> None:
 
     for line in plan(recipe_with(network_of(usual), seed=0), splits[folds[0]]).warnings:
         print(f"warning: {line}", flush=True)
+    if flags.benchmark == "synthetic" and not (Path(flags.data) / "synthetic.json").exists():
+        print(f"warning: {flags.data} has no synthetic.json: it is incomplete, or its settings are unknown")
     seeds = dict.fromkeys(flags.seeds)
     jobs = [job(case, seed, fold) for seed in seeds for fold in folds for case in chosen]
     check_out(flags.out, ablate=flags.ablate, each_clip=bool(flags.folds))
