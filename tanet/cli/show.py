@@ -139,7 +139,8 @@ def _many(flags: ShowFlags, model: Checkpoint, out: Path) -> int:
     if other and not fixed:
         more, failed = _watch_all(flags, other, flags.against_data or flags.source)
         failures += failed
-        pair = Recorded(Path(flags.checkpoint).stem, clips), Recorded(Path(str(flags.against)).stem, more)
+        first, second = pair_names(flags)
+        pair = Recorded(first, clips), Recorded(second, more)
         pair_name = name.with_name(f"{name.name}-pair{out.suffix}")
         _save(pair_figure(*pair), pair_caption(*pair), pair_name)
     _save(
@@ -148,6 +149,18 @@ def _many(flags: ShowFlags, model: Checkpoint, out: Path) -> int:
         name.with_name(f"{name.name}-gates{out.suffix}"),
     )
     return 2 if failures else 0
+
+
+def pair_names(flags: ShowFlags) -> tuple[str, str]:
+    """Return short names that tell two networks apart: of their files, folders or videos."""
+    files = Path(flags.checkpoint), Path(str(flags.against))
+    videos = flags.source, flags.against_data or flags.source
+    names = [
+        (files[0].stem, files[1].stem),
+        (files[0].absolute().parent.name, files[1].absolute().parent.name),
+        (videos[0].absolute().name, videos[1].absolute().name),
+    ]
+    return next((pair for pair in names if pair[0] != pair[1]), names[0])
 
 
 def _watch_all(flags: ShowFlags, model: Checkpoint, root: Path) -> tuple[list[RecordedClip], int]:

@@ -1,12 +1,14 @@
 """`tanet show` writes figures to the requested files and reports errors in one line."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from tanet.checkpoints import checkpoint
 from tanet.cli import main
+from tanet.cli.show import ShowFlags, pair_names
 from tanet.models.factory import build
 from tests.support.tiny_videos import TINY, make, make_folders
 
@@ -114,3 +116,17 @@ def test_errors_are_one_line(folder, monkeypatch, capsys, args, line):
     assert run_show(folder, *args) == 2
     assert line in read_one_error_line(capsys)
     assert not list(folder.glob("*.png"))
+
+
+@pytest.mark.parametrize(
+    ("other", "videos", "names"),
+    [
+        ("a/i3d.safetensors", None, ("best", "i3d")),
+        ("b/best.safetensors", None, ("a", "b")),
+        ("a/best.safetensors", "more", ("videos", "more")),
+        ("a/best.safetensors", None, ("best", "best")),
+    ],
+)
+def test_two_networks_get_names_that_differ(other, videos, names):
+    data = {"source": Path("videos"), "against_data": videos and Path(videos)}
+    assert pair_names(ShowFlags("a/best.safetensors", against=other, **data)) == names
