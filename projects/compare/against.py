@@ -9,7 +9,7 @@ families, tested separately: if no row truly differed, 5 % of such families woul
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -76,8 +76,7 @@ def _table(rows: Sequence[Mapping[str, str]], case: str) -> list[str]:
     }
     top1 = {name: dict(zip(seeds[name], found[name]["val_top1"], strict=True)) for name in runs}
     leads: dict[str, Apart | None] = {}
-    for forms in (False, True):
-        names = [name for name in runs if name != case and (FORM in name) == forms]
+    for names in families(runs, case):
         references = [None, *[0] * len(names)]
         leads |= zip(names, dunnett([top1[name] for name in (case, *names)], references)[1:], strict=True)
     parts = {column: text for column, text in WITHOUT.items() if runs[case][seeds[case][0]].get(column)}
@@ -97,6 +96,12 @@ def _table(rows: Sequence[Mapping[str, str]], case: str) -> list[str]:
         cells.append("" if lead is None else f"{-lead.mean:+.1f} ± {lead.margin:.1f}{mark}")
         out.append(f"| `{name}` | {' | '.join(cells)} | {len(seeds[name])} |")
     return out
+
+
+def families(names: Iterable[str], case: str) -> tuple[list[str], list[str]]:
+    """Return the names to compare with a case, in groups to test separately: modules, and forms of TAM."""
+    others = [name for name in names if name != case]
+    return [name for name in others if FORM not in name], [name for name in others if FORM in name]
 
 
 def _per_cent(text: str) -> float:

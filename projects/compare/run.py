@@ -20,7 +20,7 @@ import argparse
 import csv
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -236,11 +236,15 @@ def repeat(flags: argparse.Namespace, case: Case, seed: int, fold: Fold) -> str:
     return shlex.join(["python", "-m", "projects.compare.run", *words])
 
 
-def count(text: str) -> int:
-    """Parse a whole number that is at least 0."""
-    if (number := int(text)) < 0:
-        raise argparse.ArgumentTypeError(f"must be at least 0, not {text}")
-    return number
+def at_least(least: int) -> Callable[[str], int]:
+    """Return a parser of whole numbers that rejects numbers below `least`."""
+
+    def whole_number(text: str) -> int:
+        if (number := int(text)) < least:
+            raise argparse.ArgumentTypeError(f"must be at least {least}, not {text}")
+        return number
+
+    return whole_number
 
 
 def duration(text: str) -> float:
@@ -248,13 +252,6 @@ def duration(text: str) -> float:
     if not (seconds := float(text)) > 0:
         raise argparse.ArgumentTypeError(f"must be above 0, not {text}")
     return seconds
-
-
-def positive(text: str) -> int:
-    """Parse a whole number that is at least 1."""
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, not {text}")
-    return number
 
 
 def _flags() -> argparse.Namespace:
@@ -267,16 +264,16 @@ def _flags() -> argparse.Namespace:
         "--tables", nargs="+", default=["2"], help="paper tables (2 1a 1b 3 5a 5b), start, static or systems"
     )
     parser.add_argument("--only", nargs="+", help="run only these cases: tam, 'tam kernel=5', …")
-    parser.add_argument("--seeds", type=count, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--folds", type=count, default=0, help="cross-validation by group (folds.py)")
-    parser.add_argument("--fold", type=count, nargs="+", help="folds to test on, from 0 (default: all)")
+    parser.add_argument("--seeds", type=at_least(0), nargs="+", default=[0, 1, 2])
+    parser.add_argument("--folds", type=at_least(0), default=0, help="cross-validation by group (folds.py)")
+    parser.add_argument("--fold", type=at_least(0), nargs="+", help="folds to test on, from 0 (default: all)")
     parser.add_argument("--change", nargs="+", default=[], help="changes to the recipe: optim.epochs=2 …")
     parser.add_argument("--seconds", type=duration, help="time limit; start no run that may end later")
     parser.add_argument(
-        "--workers", type=count, default=0, help="processes that load clips; 0: the main process"
+        "--workers", type=at_least(0), default=0, help="processes that load clips; 0: the main process"
     )
     parser.add_argument(
-        "--processes", type=positive, default=1, help="number of trainings at once; start MPS if above 1"
+        "--processes", type=at_least(1), default=1, help="number of trainings at once; start MPS if above 1"
     )
     parser.add_argument(
         "--side-by-side",

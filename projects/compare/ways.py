@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.common import read_rows
-from projects.compare.against import FORM
+from projects.compare.against import families
 from projects.compare.folds import assign, group_of
 from projects.compare.statistics import difference, spread
 
@@ -91,6 +91,7 @@ def table(rows: Sequence[dict[str, str]], clips: Sequence[Path], case: str) -> l
     if case not in right:
         raise ValueError(f"'{case}' has no seed whose {number} folds are all there")
     groups = [group_of(clip) for clip in clips]
+    comparisons = {name: len(family) for family in families(right, case) for name in family}
     out = [
         f"{len(clips)} videos of {len(set(groups))} groups, {number} folds.",
         "",
@@ -108,8 +109,7 @@ def table(rows: Sequence[dict[str, str]], clips: Sequence[Path], case: str) -> l
             out.append(f"{text}| | | |")
             continue
         pair = [np.stack([one[seed] for seed in seeds]) for one in (right[case], own)]
-        family = [other for other in right if other != case and (FORM in other) == (FORM in name)]
-        found = difference(pair[0], pair[1], groups, comparisons=len(family))
+        found = difference(pair[0], pair[1], groups, comparisons=comparisons[name])
         needed = len(clips) * (found.smallest / POINTS) ** 2
         mark = " \\*" if found.significant else ""
         out.append(

@@ -1,8 +1,9 @@
-"""Run one function over many files in worker processes, even if some files make a worker hang or crash.
+"""Run one function over many items in worker processes.
 
-Each worker has its own pipe and processes one file at a time, so the parent always knows which file a worker
-is processing. If a worker dies or exceeds the time limit, the parent replaces the worker and reports the file
-as failed. Other files are not affected.
+`map_in_order` is for items that cause no trouble. `map_files` is for files, of which some may make a worker
+hang or crash. Each of its workers has its own pipe and processes one file at a time, so the parent always
+knows which file a worker is processing. If a worker dies or exceeds the time limit, the parent replaces the
+worker and reports the file as failed. Other files are not affected.
 """
 
 import math
@@ -112,15 +113,15 @@ def map_in_order(
     """
     with ProcessPoolExecutor(workers, SPAWN, end_with_parent) as pool:
         # `map` starts the workers, which inherit the blocked signals.
-        with _signals_blocked():
+        with _blocked(signal.SIGINT, signal.SIGTERM):
             results = pool.map(work, items, chunksize=chunk)
         yield from results
 
 
 @contextmanager
-def _signals_blocked() -> Iterator[None]:
-    """Block Ctrl-C and SIGTERM in the calling thread, and in the processes that it starts."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+def _blocked(*numbers: int) -> Iterator[None]:
+    """Block signals in the calling thread, and for good in the processes that it starts."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
         yield
     finally:
@@ -136,8 +137,9 @@ class _Worker(Generic[T]):
         self.pipe, theirs = SPAWN.Pipe()
         self.process = SPAWN.Process(target=_serve, args=(work, theirs), daemon=True)
         # Ctrl-C sends SIGINT to the parent and the workers, but only the parent should handle the signal.
+        # SIGTERM stays: when the parent exits, multiprocessing ends daemon processes with it.
         try:
-            with _signals_blocked():
+            with _blocked(signal.SIGINT):
                 self.process.start()
         finally:
             theirs.close()

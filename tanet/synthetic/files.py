@@ -1,6 +1,7 @@
 """Synthetic clips as video files, in class folders that training can read."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -48,6 +49,9 @@ def write_video(path: str | Path, frames: ndarray, *, fps: int = 25) -> None:
         part.replace(path)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        with suppress(OSError):  # such as: the folder does not exist
+            part.unlink()
 
 
 def make_dataset(

@@ -73,3 +73,32 @@ def test_killed_parent_takes_its_processes_along(tmp_path):
     done = subprocess.run([sys.executable, script], stdout=subprocess.PIPE, timeout=60, check=False)
     assert done.returncode == -signal.SIGKILL
     assert int(done.stdout)
+
+
+STOPPED = """
+import os, signal, time
+from tanet.runtime.interrupt import exit_on_sigterm
+from tanet.runtime.process_pool import map_in_order
+
+if __name__ == "__main__":
+    exit_on_sigterm("stopped")
+    for done in map_in_order(time.sleep, [0.01] * 1000, workers=2):
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.killpg(0, signal.SIGTERM)
+"""
+
+
+@pytest.mark.slow
+def test_signal_to_whole_group_ends_workers_with_one_line(tmp_path):
+    """As `timeout` does: SIGTERM to the process, then to its group."""
+    script = tmp_path / "stopped.py"
+    script.write_text(STOPPED)
+    done = subprocess.run(
+        [sys.executable, script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        start_new_session=True,
+    )
+    assert (done.returncode, done.stderr) == (128 + signal.SIGTERM, "stopped\n")

@@ -205,6 +205,15 @@ def test_files_that_cannot_be_written_are_reported(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match=r"inside\.mp4"):
         write_video(tmp_path / "file" / "inside.mp4", clip)
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_folder_of_stopped_call_is_told(tmp_path, capsys):
+    (tmp_path / "a" / "train" / "appear").mkdir(parents=True)
+    assert main(["synthesize", str(tmp_path / "a")]) == 2
+    assert (
+        "a is incomplete, perhaps because an earlier call was stopped: delete it" in capsys.readouterr().err
+    )
 
 
 def test_data_set_depends_only_on_seed(tmp_path):
