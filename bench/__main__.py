@@ -19,7 +19,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench.common import ROOT, head, read_csv, write_csv
+from bench.common import ROOT, head, read_rows, write_csv
 
 # Kind of benchmark → names of the benchmarks, which are modules of this package.
 BENCHMARKS = {
@@ -87,7 +87,11 @@ def run(name: str, words: Sequence[str]) -> None:
     flags = parser.parse_args(words)
     out = flags.out or ROOT / default
     first = head(*getattr(module, "PACKAGES", ("torch",)))
-    key, old = getattr(module, "KEY", ()), read_csv(out)
+    key = getattr(module, "KEY", ())
+    try:
+        old = read_rows(out, key) if out.exists() else []  # before measuring, so that nothing is lost
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
     rows: list[Mapping[str, object]] = []
     for row in module.rows(flags):
         show(row, titles=not rows)

@@ -1,11 +1,12 @@
-"""Compare one case of a results file with all others (Dunnett's test at 5 %).
+"""Compare one case of a results file with all others (Dunnett's test).
 
-    python -m projects.compare.against results/compare_static.csv --case "tam static_kernel=shift"
+    python -m projects.compare.against results/compare_static.csv --case "tam static_kernel=shift" --level 2.5
 
 There is a table for each set of videos and each change of the recipe. *Lead* is the top-1 of the case minus
-that of the row, in points, on the seeds that both have, with its simultaneous 95 % interval; a * marks a
-significant lead. Rows with static kernels (`static_kernel=` in the name) and the other modules are two
-families, tested separately: if no row truly differed, 5 % of such families would have a significant lead.
+that of the row, in points, on the seeds that both have, with its simultaneous confidence interval; a * marks
+a significant lead. Rows with static kernels (`static_kernel=` in the name) and the other modules are two
+families, tested separately: if no row truly differed, 5 % of such families would have a significant lead
+(`--level`). Lower the level if you look at the data more than once.
 """
 
 import argparse
@@ -30,17 +31,30 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("rows", type=Path)
     parser.add_argument("--case", required=True, help="case to compare the others with")
+    parser.add_argument("--level", type=level, default=5.0, help="level of the test, in per cent")
     flags = parser.parse_args(words)
     try:
         if not (rows := read_rows(flags.rows, NEEDED)):
             raise ValueError(f"{flags.rows}: no rows; run projects.compare.run --out {flags.rows} first")
-        print("\n".join(tables(rows, flags.case)))
+        print("\n".join(tables(rows, flags.case, level=flags.level)))
     except ValueError as error:
         raise SystemExit(str(error)) from error
 
 
-def tables(rows: Sequence[Mapping[str, str]], case: str) -> list[str]:
+def level(text: str) -> float:
+    """Read a level of significance, in per cent."""
+    if not 0 < (number := float(text)) < 100:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 100")
+    return number
+
+
+def tables(rows: Sequence[Mapping[str, str]], case: str, *, level: float) -> list[str]:
     """Return the lines of a table in Markdown for each set of videos and each change of the recipe.
+
+    Args:
+        rows: rows of a results file.
+        case: name of the case to compare with the others.
+        level: level of the test, in per cent.
 
     Raises:
         ValueError: a set has no row of the case, or its rows cannot be compared.
@@ -54,13 +68,13 @@ def tables(rows: Sequence[Mapping[str, str]], case: str) -> list[str]:
         if "fold " in title:
             raise ValueError("these rows are of folds; compare them with projects.compare.ways")
         try:
-            out += [f"**{title}**", "", *_table(own, case), ""]
+            out += [f"**{title}**", "", *_table(own, case, level=level), ""]
         except ValueError as error:
             raise ValueError(f"{title}: {error}") from error
     return out
 
 
-def _table(rows: Sequence[Mapping[str, str]], case: str) -> list[str]:
+def _table(rows: Sequence[Mapping[str, str]], case: str, *, level: float) -> list[str]:
     runs: dict[str, dict[int, Mapping[str, str]]] = {}
     for row in rows:
         if runs.setdefault(row["case"], {}).setdefault(int(row["seed"]), row) is not row:
@@ -78,10 +92,11 @@ def _table(rows: Sequence[Mapping[str, str]], case: str) -> list[str]:
     leads: dict[str, Apart | None] = {}
     for names in families(runs, case):
         references = [None, *[0] * len(names)]
-        leads |= zip(names, dunnett([top1[name] for name in (case, *names)], references)[1:], strict=True)
+        found_leads = dunnett([top1[name] for name in (case, *names)], references, chance=level / 100)
+        leads |= zip(names, found_leads[1:], strict=True)
     parts = {column: text for column, text in WITHOUT.items() if runs[case][seeds[case][0]].get(column)}
     out = [
-        f"Seeds {', '.join(map(str, seeds[case]))}.",
+        f"Seeds {_ranges(seeds[case])}.",
         "",
         f"| case | {' | '.join([*COLUMNS.values(), *parts.values()])} | lead | seeds |",
         "|---" * (len(COLUMNS) + len(parts) + 3) + "|",
@@ -102,6 +117,17 @@ def families(names: Iterable[str], case: str) -> tuple[list[str], list[str]]:
     """Return the names to compare with a case, in groups to test separately: modules, and forms of TAM."""
     others = [name for name in names if name != case]
     return [name for name in others if FORM not in name], [name for name in others if FORM in name]
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Format ascending numbers: `3, 5 to 7`."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
 
 
 def _per_cent(text: str) -> float:

@@ -21,12 +21,12 @@ from torch.nn import functional as F
 
 from bench.common import capture
 from tanet.data.loader import Batch
+from tanet.data.normalisation import normalise
 from tanet.data.prefetch import prefetch_to_device
 from tanet.data.samples import Split
 from tanet.evaluation.evaluate import merge_scores, score_networks
 from tanet.evaluation.report import Report
 from tanet.models.network import Network
-from tanet.recipes.input_spec import spec_of
 from tanet.recipes.recipe import Optim, Recipe
 from tanet.runtime.device import autocast
 from tanet.runtime.distributed import join_process_group
@@ -53,7 +53,7 @@ def batches_of(recipe: Recipe) -> tuple[object, ...]:
     """Return what determines the batches of a training. Recipes with equal values can train side by side."""
     model = recipe.model
     sections = recipe.data, recipe.optim, recipe.eval, recipe.seed
-    return (*sections, model.frames, model.flows_per_frame, spec_of(recipe))
+    return (*sections, model.frames, model.flows_per_frame)
 
 
 def can_capture(recipe: Recipe) -> bool:
@@ -96,7 +96,7 @@ def train_side_by_side(recipes: Sequence[Recipe], split: Split, *, graph: bool =
         for epoch in range(first.optim.epochs):
             order.epoch = epoch
             with loader:
-                batches = prefetch_to_device(loader, device, parts[0].network.input_spec)
+                batches = prefetch_to_device(loader, device, spec=None)  # each student normalises
                 _make_steps(students, batches, first.optim, epoch=epoch, steps=steps, stop=stop)
             tops = [student.end_epoch(clips=steps * loader.batch) for student in students]
         for own in parts:
@@ -163,7 +163,7 @@ class _Student:
     def start_step(self, views: torch.Tensor, labels: torch.Tensor, *, lr: float) -> None:
         """Queue one step on this student's stream. Call `join` when all students have started."""
         with self._own_stream():
-            self.views.copy_(views)
+            self.views.copy_(normalise(views, self.network.input_spec))
             self.labels.copy_(labels)
             set_lr(self.optimizer, lr)
             self.step()

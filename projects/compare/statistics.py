@@ -17,24 +17,27 @@ class Apart(NamedTuple):
 
     mean: float
     margin: float
-    """Half the width of the simultaneous 95 % interval, in points."""
+    """Half the width of the simultaneous confidence interval, in points."""
 
     @property
     def significant(self) -> bool:
         return abs(self.mean) > self.margin
 
 
-def dunnett(rows: Sequence[Mapping[int, float]], references: Sequence[int | None]) -> list[Apart | None]:
+def dunnett(
+    rows: Sequence[Mapping[int, float]], references: Sequence[int | None], *, chance: float = CHANCE
+) -> list[Apart | None]:
     """Compare each row with its reference row, and take into account that there are several comparisons.
 
     This is Dunnett's test ("A multiple comparison procedure for comparing several treatments with a control",
     JASA 1955). It uses one pooled variance for all rows, and one bound for all differences. The bound is
-    found by simulation. If no row truly differs, at least one difference exceeds the bound in 5 % of cases.
+    found by simulation.
 
     Args:
         rows: for each row, seed → value.
         references: for each row, the index of the row to compare it with on their common seeds; None for no
             comparison.
+        chance: probability that at least one difference exceeds the bound if no row truly differs.
 
     Returns:
         None for a row without a reference, or without a seed in common with it; None for all rows if no row
@@ -55,7 +58,7 @@ def dunnett(rows: Sequence[Mapping[int, float]], references: Sequence[int | None
         errors = (2 / len(seeds)) ** 0.5
         highest = np.maximum(highest, np.abs(own - other) / errors / spreads)
         found[place] = fmean(rows[place][seed] - rows[reference][seed] for seed in seeds), errors
-    bound = float(np.quantile(highest, 1 - CHANCE)) * pooled**0.5
+    bound = float(np.quantile(highest, 1 - chance)) * pooled**0.5
     apart = {place: Apart(mean, bound * errors) for place, (mean, errors) in found.items()}
     return [apart.get(place) for place in range(len(rows))]
 

@@ -54,7 +54,7 @@ class _PendingBatch:
 
 
 def prefetch_to_device(
-    batches: Iterable[Batch], device: torch.device, spec: InputSpec = IMAGENET
+    batches: Iterable[Batch], device: torch.device, spec: InputSpec | None = IMAGENET
 ) -> Iterator[Batch]:
     """Move the batches of a `ClipLoader` to the device and normalise them, one batch ahead of the network.
 
@@ -65,7 +65,8 @@ def prefetch_to_device(
     Args:
         batches: batches of uint8 views, or of `DeferredViews`, from which the device makes the views.
         device: device of the network.
-        spec: input specification of the network, which defines the normalisation.
+        spec: input specification of the network, which defines the normalisation; None leaves pixels from 0
+            to 255, uint8 or (if the device makes the views) float32.
     """
     if device.type != "cuda":
         for batch in batches:
@@ -102,8 +103,8 @@ def _side_stream(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)
 
 
-def _prepared(batch: Batch, device: torch.device, spec: InputSpec) -> Batch:
-    """Copy a batch to the device, make the views if they are deferred, and normalise the views."""
+def _prepared(batch: Batch, device: torch.device, spec: InputSpec | None) -> Batch:
+    """Copy a batch to the device, make deferred views, and normalise the views if `spec` is given."""
     views = batch.views
     if isinstance(views, DeferredViews):
         made = make_views(views.to(device))
@@ -111,4 +112,4 @@ def _prepared(batch: Batch, device: torch.device, spec: InputSpec) -> Batch:
         made = views.to(device, non_blocking=True)
     labels = batch.labels.to(device, non_blocking=True)
     boxes = None if batch.boxes is None else batch.boxes.to(device, non_blocking=True)
-    return replace(batch, views=normalise(made, spec), labels=labels, boxes=boxes)
+    return replace(batch, views=normalise(made, spec) if spec else made, labels=labels, boxes=boxes)

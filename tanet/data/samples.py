@@ -69,14 +69,22 @@ def flow_count(sample: Sample, found: int) -> int:
 
 
 def spread_over_classes(samples: Sequence[Sample], *, limit: int) -> list[Sample]:
-    """Choose at most `limit` samples, balanced over the classes.
+    """Choose at most `limit` samples, balanced over the classes, and return them in the given order.
 
     The function chooses the first sample of each class, then the second sample of each class, and so on.
     """
+    return [samples[number] for number in sorted(_in_turns(samples)[:limit])]
+
+
+def alternate_classes(samples: Sequence[Sample]) -> list[Sample]:
+    """Return the first sample of each class, then the second sample of each class, and so on."""
+    return [samples[number] for number in _in_turns(samples)]
+
+
+def _in_turns(samples: Sequence[Sample]) -> list[int]:
     turns: dict[int, int] = {}
     order = []
     for sample in samples:
         turns[sample.label] = turns.get(sample.label, -1) + 1
         order.append(turns[sample.label])
-    chosen = sorted(range(len(samples)), key=lambda number: (order[number], number))[:limit]
-    return [samples[number] for number in sorted(chosen)]
+    return sorted(range(len(samples)), key=lambda number: (order[number], number))

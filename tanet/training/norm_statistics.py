@@ -19,7 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from tanet.data.dataset import EvalClips
 from tanet.data.loader import ClipLoader
 from tanet.data.normalisation import normalise
-from tanet.data.samples import Sample, Split, spread_over_classes
+from tanet.data.samples import Sample, Split, alternate_classes
 from tanet.models.network import Network
 from tanet.recipes.recipe import Recipe
 from tanet.runtime.device import autocast
@@ -30,11 +30,15 @@ VIDEOS = 128  # training videos for the averages
 
 
 def videos_for_statistics(recipe: Recipe, split: Split) -> list[Sample]:
-    """Return the training videos for the statistics; none if the running statistics are used."""
+    """Return the training videos for the statistics; none if the running statistics are used.
+
+    Successive videos are of different classes: a batch of few classes has other statistics than those that
+    the network was trained with.
+    """
     steps = recipe.optim.epochs * steps_per_epoch(recipe.optim, videos=len(split.train))
     if recipe.optim.norm_statistics == "running" or steps * recipe.model.norm_momentum > SHORT:
         return []
-    return spread_over_classes(split.train, limit=VIDEOS)
+    return alternate_classes(split.train)[:VIDEOS]
 
 
 class NormStatistics:

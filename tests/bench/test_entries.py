@@ -153,6 +153,10 @@ def test_new_row_replaces_row_with_same_key(tmp_path, monkeypatch):
     assert run({"name": "a", "value": 1}, {"name": "b", "value": 2}, key=()) == [("a", "1"), ("b", "2")]
     assert run({"name": "a", "value": 3}, key=("name",)) == [("b", "2"), ("a", "3")]
     assert run({"name": "c", "value": 4}, key=()) == [("c", "4")]
+    with pytest.raises(SystemExit, match=r"out.csv: lacks the columns other; is it another command's file"):
+        run(key=("other",))
+    out.write_text("")
+    assert run({"name": "d", "value": 5}, key=("name",)) == [("d", "5")]
 
 
 # These take over five seconds, and the parts that they call are tested elsewhere.

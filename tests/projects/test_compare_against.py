@@ -24,7 +24,7 @@ def test_leads_are_marked_if_significant(tmp_path, capsys):
     write_csv(tmp_path / "a.csv", rows)
     against.main([str(tmp_path / "a.csv"), "--case", "tam static_kernel=shift"])
     text = capsys.readouterr().out
-    assert "**synthetic, 9 + 3, scratch**\n\nSeeds 0, 1, 2, 3." in text
+    assert "**synthetic, 9 + 3, scratch**\n\nSeeds 0 to 3." in text
     values = "80.5 ± 0.8 | 90.0 ± 0.0 | 80.0 ± 0.0 | 30.0 ± 0.0 | 70.0 ± 0.0"
     first = f"| `tam static_kernel=shift` | {values} |  | 4 |"
     second, third = (line for line in text.splitlines() if line.startswith(("| `tsm`", "| `tam` | 70")))
@@ -37,6 +37,22 @@ def test_leads_are_marked_if_significant(tmp_path, capsys):
     assert "| -0.5 ± " in text
     assert "**synthetic, 9 + 3, scratch, camera=0**" in text
     assert "| `tam` | 90.0 | 90.0 | 80.0 |  |" in text  # one seed: no test
+
+
+def test_stricter_level_widens_the_intervals(tmp_path, capsys):
+    """With two groups of three seeds, Student's t of 4 degrees has 2.776 at 5 % and 4.604 at 1 %."""
+    rows = []
+    for seed, noise in ((1, -0.01), (5, 0.0), (6, 0.01)):
+        rows += [row("tsm", seed, 0.70 + noise), row("x", seed, 0.73 - noise)]
+    write_csv(tmp_path / "a.csv", rows)
+    for level, margin, mark in (("5", 2.3, " \\*"), ("1", 3.8, "")):
+        against.main([str(tmp_path / "a.csv"), "--case", "x", "--level", level])
+        text = capsys.readouterr().out
+        assert f"| +3.0 ± {margin}{mark} | 3 |" in text
+        assert "Seeds 1, 5, 6." in text
+    with pytest.raises(SystemExit):
+        against.main([str(tmp_path / "a.csv"), "--case", "x", "--level", "0"])
+    assert "0 is not between 0 and 100" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ def test_page_has_static_kernels_and_systems(tmp_path, monkeypatch):
     write_csv(tmp_path / "times.csv", times)
     extra += ["--systems-speed", str(tmp_path / "times.csv")]
     text = write_page(tmp_path, monkeypatch, extra)
-    assert "| `tam` | 60.5 ± 0.7 | 90.0 ± 0.0 | 90.0 ± 0.0 | +10.0 ± 3.1 \\* | 2 |" in text
+    assert "| `tam` | 60.5 ± 0.7 | 90.0 ± 0.0 | 90.0 ± 0.0 | +10.0 ± 4.5 \\* | 2 |" in text
     assert "| `tam` | 1 | 0.0 | 90.0 | +100.0 (+100.0 to +100.0) \\* | 0.0 | 0 |" in text
     assert "| `tsm` | 1 |" not in text  # it lacks a fold
     assert "| `slowfast tam` | 4.02 M | 0.96 | 10.000 | 70.5 ± 0.7 | 2 |" in text

@@ -1,5 +1,7 @@
 """BatchNorm statistics of short trainings: averages over training videos, with the weights of the moment."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -42,8 +44,9 @@ def test_statistics_are_the_averages_over_batches_of_training_videos(recipe):
     inputs = []
     handle = first.register_forward_pre_hook(lambda _, args: inputs.append(args[0]))
     one = changed(recipe, eval={"clips": 1, "crops": 1})
-    clips = EvalClips(split.train, one.data, one.eval, frames=recipe.model.frames)
-    views = torch.cat([clips[number][0] for number in range(len(split.train))])
+    mixed = [sample for pair in zip(split.train[:6], split.train[6:], strict=True) for sample in pair]
+    clips = EvalClips(mixed, one.data, one.eval, frames=recipe.model.frames)
+    views = torch.cat([clips[number][0] for number in range(len(mixed))])
     for part in views.split(5):
         network(normalise(part, network.input_spec))
     handle.remove()
@@ -58,6 +61,16 @@ def test_only_short_trainings_compute_statistics(recipe):
     assert not videos_for_statistics(changed(recipe, optim={"norm_statistics": "running"}), split)
     assert not videos_for_statistics(changed(recipe, optim={"epochs": 251}), split)  # 502 steps
     assert videos_for_statistics(changed(recipe, optim={"epochs": 250}), split)
+
+
+def test_batches_have_videos_of_many_classes(recipe):
+    """A folder lists its videos by class, and a batch of one class has other statistics than in training."""
+    split = read_split(recipe.data)
+    assert [sample.label for sample in split.train] == [0] * 6 + [1] * 6
+    assert [sample.label for sample in videos_for_statistics(recipe, split)] == [0, 1] * 6
+    others = [replace(sample, label=0) for sample in split.train[:2]]
+    uneven = replace(split, train=(*others, *split.train[6:]))
+    assert [sample.label for sample in videos_for_statistics(recipe, uneven)] == [0, 1, 0, 1, 1, 1, 1, 1]
 
 
 @pytest.mark.slow
