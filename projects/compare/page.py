@@ -61,8 +61,12 @@ of 80 %; the last column, the number of videos with which it would find 2 points
 """
 SYSTEMS = """## synthetic: whole systems
 
-Narrow systems, trained from scratch. As in section 4.4 of the paper, `slowfast tam` has a 1×1×1 convolution
-and a TAM in the place of each 3×1×1 convolution of `slowfast`.
+Narrow forms of the systems in the paper's Tables 4 and 6 (projects/compare/systems.py), trained from scratch
+with one recipe. 2D networks see 8 frames (`tanet 16f` 16), SlowFast 32, ECO-Lite and the other 3D networks
+16. As in section 4.4 of the paper, `slowfast tam` has a 1×1×1 convolution and a TAM in the place of each
+3×1×1 convolution of `slowfast`. *Static*: with static kernels, which start as the shift.
+
+![synthetic: accuracy of whole systems against GFLOPs and time](compare-systems.svg)
 """
 SPEEDS = ("benchmark", "changes", "case", "clips", "size", "ms_p50", "clips_s", "precision", "machine")
 NEEDED = {

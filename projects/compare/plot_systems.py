@@ -1,6 +1,6 @@
 """Plot the accuracy of whole systems against GFLOPs and measured time → docs/compare-systems.svg.
 
-    python -m projects.compare.plot_systems results/compare_systems.csv
+    python -m projects.compare.plot_systems
 
 Top-1 comes from rows of projects.compare.run, with the standard deviation over seeds; milliseconds per clip
 (of a batch) come from projects.compare.speed; GFLOPs are counted as in the paper. The horizontal axes are
@@ -8,10 +8,11 @@ logarithmic.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import TYPE_CHECKING
 
 from bench.common import ROOT, read_csv
 from projects.compare.cases import OTHERS, cases, recipe_of
@@ -22,7 +23,17 @@ from tanet.profiling.flops import build_on_meta, count_cost
 from tanet.recipes.recipe import Network2D
 from tanet.visualization.figures import require_plots
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 BENCHMARK = "synthetic"
+PLACES = [
+    (side * right, up)
+    for right, ups in ((7, (0, 6, -6)), (14, (13, -13)), (24, (22, -22)))
+    for up in ups
+    for side in (1, -1)
+]
+"""Offsets of a name from its point, in typographic points, best first."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +51,8 @@ class System:
 
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("rows", type=Path)
-    parser.add_argument("--speed", type=Path, default=ROOT / "results" / "compare_speed.csv")
+    parser.add_argument("rows", type=Path, nargs="?", default=ROOT / "results" / "compare_systems.csv")
+    parser.add_argument("--speed", type=Path, default=ROOT / "results" / "compare_systems_speed.csv")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "compare-systems.svg")
     flags = parser.parse_args(words)
     try:
@@ -100,8 +111,9 @@ def table(found: Sequence[System], conditions: str) -> list[str]:
 def draw(found: Sequence[System], out: Path) -> None:
     """Draw two panels with a common vertical axis, and save the figure."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullLocator
 
-    figure = Figure((10, 5.2), layout="constrained")
+    figure = Figure((10, 6.5), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, of, label in zip(
         panels, ("gflops", "ms"), ("GFLOPs per clip", "milliseconds per clip"), strict=True
@@ -117,22 +129,47 @@ def draw(found: Sequence[System], out: Path) -> None:
                 elinewidth=0.8,
                 label=kind,
             )
-        for system in found:
-            axes.annotate(
-                system.name,
-                (getattr(system, of), fmean(system.top1)),
-                (5, 4),
-                textcoords="offset points",
-                fontsize=8,
-            )
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlabel(label)
         axes.margins(x=0.15)
         axes.grid(color="#DDDDDD", linewidth=0.6)
         axes.set_axisbelow(True)
     panels[0].set_ylabel("top-1, %")
     panels[1].legend(fontsize=9, loc="lower right")
+    figure.draw_without_rendering()  # sets the scales of the axes, for `_write_names`
+    for axes, of in zip(panels, ("gflops", "ms"), strict=True):
+        _write_names(axes, {system.name: (getattr(system, of), fmean(system.top1)) for system in found})
     save_figure(figure, out, salt="systems")
+
+
+def _write_names(axes: "Axes", points: Mapping[str, tuple[float, float]]) -> None:
+    """Write a name beside each point, where it covers no other name and no point if there is such a place."""
+    from matplotlib.transforms import Bbox
+
+    dots = [
+        Bbox.from_extents(x - 3, y - 3, x + 3, y + 3) for x, y in axes.transData.transform([*points.values()])
+    ]
+    taken: list[Bbox] = []
+    for name, point in points.items():
+        for place, (right, up) in enumerate(PLACES):
+            text = axes.annotate(
+                name,
+                point,
+                (right, up),
+                textcoords="offset points",
+                fontsize=8,
+                horizontalalignment="left" if right > 0 else "right",
+                verticalalignment="center",
+                arrowprops={"arrowstyle": "-", "color": "#999999", "linewidth": 0.6} if place > 5 else None,
+            )
+            box = text.get_window_extent()
+            if place == len(PLACES) - 1 or not box.count_overlaps([*dots, *taken]):
+                taken.append(box)
+                break
+            text.remove()
 
 
 if __name__ == "__main__":
