@@ -89,7 +89,7 @@ def run(name: str, words: Sequence[str]) -> None:
     first = head(*getattr(module, "PACKAGES", ("torch",)))
     key = getattr(module, "KEY", ())
     try:
-        old = read_rows(out, key) if out.exists() else []  # before measuring, so that nothing is lost
+        old = read_rows(out, key) if out.exists() else []  # now: a bad file must not cost a measurement
     except ValueError as error:
         raise SystemExit(str(error)) from error
     rows: list[Mapping[str, object]] = []

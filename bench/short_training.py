@@ -4,14 +4,14 @@
 
 A network is trained on 70 videos of arrow6's actions, played forward only, and tested on all of val/. Each
 row compares the accuracy of best.safetensors with that of the same weights whose BatchNorm statistics were
-computed again over all training videos, with the code of this file. The column `statistics` is
-optim.norm_statistics.
+computed again over all training videos in random order, with the code of this file. The column `statistics`
+is optim.norm_statistics.
 """
 
 import argparse
 import random
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,7 +99,7 @@ def measure(recipe: Recipe, out: Path) -> dict[str, object]:
     best = checkpoint.load(train(recipe, out=out), device=pick_device())
     split = read_split(recipe.data, classes=best.classes)
     kept = accuracy(best, split.val)
-    compute_statistics(best, split.train)
+    compute_statistics(best, random.Random(0).sample(split.train, len(split.train)))
     return {
         "epoch": best.info["epoch"],
         "best": round(kept, 4),
@@ -107,7 +107,7 @@ def measure(recipe: Recipe, out: Path) -> dict[str, object]:
     }
 
 
-def views_of(best: checkpoint.Checkpoint, samples: tuple[Sample, ...]) -> Iterator[tuple[torch.Tensor, int]]:
+def views_of(best: checkpoint.Checkpoint, samples: Sequence[Sample]) -> Iterator[tuple[torch.Tensor, int]]:
     """Yield the central view of each video, normalised, [1, T, 3, S, S], and its label."""
     recipe = best.recipe
     one_view = replace(recipe.eval, clips=1, crops=1)
@@ -120,15 +120,15 @@ def views_of(best: checkpoint.Checkpoint, samples: tuple[Sample, ...]) -> Iterat
 
 
 @torch.no_grad()
-def accuracy(best: checkpoint.Checkpoint, samples: tuple[Sample, ...]) -> float:
+def accuracy(best: checkpoint.Checkpoint, samples: Sequence[Sample]) -> float:
     best.network.eval()
     right = sum(int(best.network(views).argmax()) == label for views, label in views_of(best, samples))
     return right / len(samples)
 
 
 @torch.no_grad()
-def compute_statistics(best: checkpoint.Checkpoint, samples: tuple[Sample, ...]) -> None:
-    """Set the BatchNorm statistics to the averages over batches of all videos."""
+def compute_statistics(best: checkpoint.Checkpoint, samples: Sequence[Sample]) -> None:
+    """Set the BatchNorm statistics to the averages over batches of all videos. A batch should mix classes."""
     norms = [module for module in best.network.modules() if isinstance(module, _BatchNorm)]
     best.network.train()
     for module in best.network.modules():

@@ -5,8 +5,9 @@
 There is a table for each set of videos and each change of the recipe. *Lead* is the top-1 of the case minus
 that of the row, in points, on the seeds that both have, with its simultaneous confidence interval; a * marks
 a significant lead. Rows with static kernels (`static_kernel=` in the name) and the other modules are two
-families, tested separately: if no row truly differed, 5 % of such families would have a significant lead
-(`--level`). Lower the level if you look at the data more than once.
+families, tested separately. `--level` is the chance, in per cent, that a family has a significant lead
+although no row truly differs; the intervals are at 100 % minus the level. If you test n times, divide it by
+n.
 """
 
 import argparse
@@ -31,7 +32,9 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("rows", type=Path)
     parser.add_argument("--case", required=True, help="case to compare the others with")
-    parser.add_argument("--level", type=level, default=5.0, help="level of the test, in per cent")
+    parser.add_argument(
+        "--level", type=level, default=5.0, help="level of the test, in per cent (default: 5)"
+    )
     flags = parser.parse_args(words)
     try:
         if not (rows := read_rows(flags.rows, NEEDED)):

@@ -146,7 +146,7 @@ def draw(found: Sequence[System], out: Path) -> None:
 
 
 def _write_names(axes: "Axes", points: Mapping[str, tuple[float, float]]) -> None:
-    """Write a name beside each point, where it covers no other name and no point if there is such a place."""
+    """Write each name beside its point, in the first of `PLACES` where it covers no point and no name."""
     from matplotlib.transforms import Bbox
 
     dots = [

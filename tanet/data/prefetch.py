@@ -65,8 +65,8 @@ def prefetch_to_device(
     Args:
         batches: batches of uint8 views, or of `DeferredViews`, from which the device makes the views.
         device: device of the network.
-        spec: input specification of the network, which defines the normalisation; None leaves pixels from 0
-            to 255, uint8 or (if the device makes the views) float32.
+        spec: input specification of the network, which defines the normalisation; with None,
+            pixels keep their range of 0 to 255: uint8, or float32 if the device makes the views.
     """
     if device.type != "cuda":
         for batch in batches:

@@ -69,7 +69,7 @@ def flow_count(sample: Sample, found: int) -> int:
 
 
 def spread_over_classes(samples: Sequence[Sample], *, limit: int) -> list[Sample]:
-    """Choose at most `limit` samples, balanced over the classes, and return them in the given order.
+    """Choose at most `limit` samples, balanced over the classes, and return them in their original order.
 
     The function chooses the first sample of each class, then the second sample of each class, and so on.
     """

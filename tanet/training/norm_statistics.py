@@ -8,6 +8,7 @@ training videos ("precise BatchNorm", Wu and Johnson, "Rethinking 'Batch' in Bat
 momentum of 0.1, these are 500 steps. I3D with Inception has a momentum of 0.001.
 """
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -32,19 +33,21 @@ VIDEOS = 128  # training videos for the averages
 def videos_for_statistics(recipe: Recipe, split: Split) -> list[Sample]:
     """Return the training videos for the statistics; none if the running statistics are used.
 
-    Successive videos are of different classes: a batch of few classes has other statistics than those that
-    the network was trained with.
+    They are drawn at random, always the same ones. Neighbouring videos have different classes, because a
+    batch of few classes has different statistics from the batches of the training.
     """
     steps = recipe.optim.epochs * steps_per_epoch(recipe.optim, videos=len(split.train))
     if recipe.optim.norm_statistics == "running" or steps * recipe.model.norm_momentum > SHORT:
         return []
-    return alternate_classes(split.train)[:VIDEOS]
+    drawn = random.Random(0).sample(split.train, len(split.train))
+    return alternate_classes(drawn)[:VIDEOS]
 
 
 class NormStatistics:
     """Function that computes the BatchNorm statistics of a network again, in place.
 
-    It draws no random numbers, so that a resumed run makes the same steps. All ranks use the same videos.
+    It leaves the global random numbers alone, so that a resumed run makes the same steps. All ranks use the
+    same videos.
 
     Args:
         recipe: the experiment.

@@ -44,7 +44,7 @@ def test_statistics_are_the_averages_over_batches_of_training_videos(recipe):
     inputs = []
     handle = first.register_forward_pre_hook(lambda _, args: inputs.append(args[0]))
     one = changed(recipe, eval={"clips": 1, "crops": 1})
-    mixed = [sample for pair in zip(split.train[:6], split.train[6:], strict=True) for sample in pair]
+    mixed = videos_for_statistics(recipe, split)
     clips = EvalClips(mixed, one.data, one.eval, frames=recipe.model.frames)
     views = torch.cat([clips[number][0] for number in range(len(mixed))])
     for part in views.split(5):
@@ -67,10 +67,13 @@ def test_batches_have_videos_of_many_classes(recipe):
     """A folder lists its videos by class, and a batch of one class has other statistics than in training."""
     split = read_split(recipe.data)
     assert [sample.label for sample in split.train] == [0] * 6 + [1] * 6
-    assert [sample.label for sample in videos_for_statistics(recipe, split)] == [0, 1] * 6
-    others = [replace(sample, label=0) for sample in split.train[:2]]
-    uneven = replace(split, train=(*others, *split.train[6:]))
-    assert [sample.label for sample in videos_for_statistics(recipe, uneven)] == [0, 1, 0, 1, 1, 1, 1, 1]
+    chosen = videos_for_statistics(recipe, split)
+    assert {one.path for one in chosen} == {one.path for one in split.train}
+    assert videos_for_statistics(recipe, split) == chosen
+    assert all(sorted(one.label for one in chosen[i : i + 2]) == [0, 1] for i in range(0, 12, 2))
+    uneven = videos_for_statistics(recipe, replace(split, train=split.train[4:]))
+    assert sorted(one.label for one in uneven[:4]) == [0, 0, 1, 1]
+    assert [one.label for one in uneven[4:]] == [1] * 4
 
 
 @pytest.mark.slow
