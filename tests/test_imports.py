@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import tanet
 from tanet import old_modules
 
 PACKAGE = Path(__file__).parents[1] / "tanet"
@@ -113,9 +114,36 @@ def test_only_cli_prints():
 
 def test_import_loads_no_heavy_package():
     heavy = ("triton", "matplotlib", "av", "tyro", "rich", "torchvision", "onnx")
-    code = f"import sys, tanet; print([name for name in {heavy} if name in sys.modules])"
+    code = f"""
+import sys, tanet
+print("torch" in sys.modules)
+assert set(dir(tanet)) >= {{*tanet.__all__, "__version__"}}
+for name in tanet.__all__:
+    assert getattr(tanet, name).__name__ == name
+tanet.models.temporal, tanet.data, tanet.synthetic  # packages need no import of their own
+print("torch" in sys.modules, [name for name in {heavy} if name in sys.modules])
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.split("\n")[:2] == ["False", "True []"]
+
+
+def test_unknown_name_is_no_attribute():
+    for name in ("tran", "__wrapped__", "_run"):
+        with pytest.raises(AttributeError, match=f"module 'tanet' has no attribute '{name}'"):
+            getattr(tanet, name)
+
+
+def test_help_and_wrong_commands_do_not_wait_for_pytorch():
+    code = """
+import sys
+from tanet.cli import main
+status = main(["--help"]), main(["--version"]), main(["trian"])
+print(status, "torch" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("(0, 0, 2) False\n")
+    assert "Recognise actions in video" in done.stdout
+    assert done.stderr.startswith("tanet: unknown command 'trian'")
 
 
 def test_importing_modules_has_no_side_effects():

@@ -17,13 +17,8 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-import torch
-
-from tanet.cli.common import fail, with_new_flags
-from tanet.cli.console import say
+from tanet.cli.lines import fail, say
 from tanet.errors import UserError
-from tanet.runtime.device import tune_cpu
-from tanet.runtime.distributed import RankError, exit_unless_main
 from tanet.runtime.files import versions
 
 HELP = """Recognise actions in video with 2D networks and temporal modules.
@@ -87,16 +82,15 @@ def main(args: Sequence[str] | None = None) -> int:
         return 0
     if name not in COMMANDS:
         return fail(f"unknown command '{name}': choose from {', '.join(COMMANDS)}")
-    tune_cpu()
     try:
-        return importlib.import_module(f"tanet.cli.{name}").run(with_new_flags(rest))
+        return _run(name, rest)
     except KeyboardInterrupt:
         return fail("stopped", status=130)
-    except torch.OutOfMemoryError:
-        return fail(_memory(name))
     except (OSError, UserError) as error:
         if isinstance(error, BrokenPipeError) and _reader_left():
             return 141  # the status that a shell reports for a process killed by SIGPIPE
+        from tanet.runtime.distributed import RankError, exit_unless_main
+
         if isinstance(error, RankError):
             exit_unless_main()
         if os.environ.get("TANET_TRACEBACK"):
@@ -104,6 +98,20 @@ def main(args: Sequence[str] | None = None) -> int:
         if isinstance(error, OSError) and error.filename:
             return fail(f"{error.filename}: {error.strerror}")
         return fail(str(error))
+
+
+def _run(name: str, args: Sequence[str]) -> int:
+    """Import a command and PyTorch, which takes seconds, and run the command."""
+    import torch
+
+    from tanet.cli.common import with_new_flags
+    from tanet.runtime.device import tune_cpu
+
+    tune_cpu()
+    try:
+        return importlib.import_module(f"tanet.cli.{name}").run(with_new_flags(args))
+    except torch.OutOfMemoryError:
+        return fail(_memory(name))
 
 
 def _escape_unprintable() -> None:

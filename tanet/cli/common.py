@@ -23,7 +23,8 @@ from tyro.constructors import (
 from tanet.checkpoints import checkpoint as checkpoints
 from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.checkpoints.sources import file_of
-from tanet.cli.console import DownloadScreen, err, say, warn
+from tanet.cli.console import DownloadScreen
+from tanet.cli.lines import say, warn
 from tanet.data.annotations import listed_videos
 from tanet.data.find_videos import VIDEO_SUFFIXES, find_videos
 from tanet.errors import UserError
@@ -183,12 +184,6 @@ def find_checkpoint(source: str | Path) -> Path:
         return file_of(source)
     with DownloadScreen() as screen:
         return file_of(source, on_event=screen.show_event)
-
-
-def fail(message: str, *, status: int = 2) -> int:
-    """Print an error as one line on standard error, and return `status`."""
-    err.print(f"tanet: {message}", markup=False)
-    return status
 
 
 def write_text(path: Path, text: str) -> None:

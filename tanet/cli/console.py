@@ -1,8 +1,4 @@
-"""Terminal output of the commands: progress bars, lines and tables.
-
-Results go to standard output. Progress bars and warnings go to standard error, so that a pipe receives only
-the results.
-"""
+"""Terminal output of the commands: progress bars and tables. For single lines, see lines.py."""
 
 import sys
 import time
@@ -16,6 +12,7 @@ from rich.progress import Progress as Bar
 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from tanet.cli.lines import err, out, say, warn
 from tanet.cli.progress import CountDisplay, Display, Status, download_status, duration
 from tanet.data.loader import BadVideo
 from tanet.data.samples import Split
@@ -31,18 +28,6 @@ from tanet.training.plan_cost import smaller_setting
 from tanet.training.time_left import TimeEstimator, TimeLeft
 
 LONG = 600.0  # seconds of training from which a smaller setting is proposed
-out = Console(highlight=False, emoji=False)
-err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
-
-
-def say(line: str) -> None:
-    """Print a line unchanged. Square brackets in the line are not markup for the library rich."""
-    out.print(line, markup=False, soft_wrap=True)
-
-
-def warn(line: str) -> None:
-    """Print a note on standard error."""
-    err.print(f"[yellow]note:[/] {escape(line)}")
 
 
 def progress_bar(what: str, *, total: int) -> CountDisplay:

@@ -10,7 +10,7 @@ from tyro.conf import Positional, arg
 from tanet.checkpoints import convert
 from tanet.checkpoints.convert.write import check_name
 from tanet.cli.common import find_checkpoint, parse
-from tanet.cli.console import say, warn
+from tanet.cli.lines import say, warn
 from tanet.data.annotations import read_class_names
 from tanet.errors import UserError
 from tanet.recipes.input_spec import Normalisation

@@ -10,7 +10,6 @@ from tyro.conf import Positional, arg
 
 from tanet.checkpoints.sources import is_pretrained
 from tanet.cli.common import Device, OptionalFile, load_checkpoint, parse
-from tanet.cli.console import err
 from tanet.cli.cost_tables import (
     KINETICS,
     NetworkCost,
@@ -20,6 +19,7 @@ from tanet.cli.cost_tables import (
     show_speeds,
     show_table,
 )
+from tanet.cli.lines import err
 from tanet.cli.paper_tables import SYSTEMS, System, show_systems
 from tanet.errors import UserError
 from tanet.models.architectures import ARCHITECTURES, list_models

@@ -8,7 +8,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from tanet.cli.console import out, say
+from tanet.cli.lines import out, say
 from tanet.models.network import Network
 from tanet.profiling.flops import Cost, Count
 from tanet.profiling.latency import Latency

@@ -1,7 +1,7 @@
 """The command `tanet data`, with the subcommands `index`, `check`, `pack` and `flow`."""
 
 from tanet.cli import data_check, data_flow, data_index, data_pack
-from tanet.cli.console import say
+from tanet.cli.lines import say
 from tanet.errors import UserError
 
 USAGE = """usage: tanet data index DATASET ROOT   list the videos of a public data set

@@ -12,8 +12,9 @@ from rich.markup import escape
 from rich.table import Column, Table
 from tyro.conf import Positional, arg
 
-from tanet.cli.common import ListRoot, OptionalFile, fail, parse, videos_at, write_lines
-from tanet.cli.console import out, progress_bar, say, warn
+from tanet.cli.common import ListRoot, OptionalFile, parse, videos_at, write_lines
+from tanet.cli.console import progress_bar
+from tanet.cli.lines import fail, out, say, warn
 from tanet.data.annotations import read_split
 from tanet.data.class_folders import one_class
 from tanet.data.find_videos import VIDEO_SUFFIXES

@@ -8,8 +8,9 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional, arg
 
-from tanet.cli.common import ListRoot, OptionalFile, fail, parse, videos_at, write_lines
-from tanet.cli.console import progress_bar, say, warn
+from tanet.cli.common import ListRoot, OptionalFile, parse, videos_at, write_lines
+from tanet.cli.console import progress_bar
+from tanet.cli.lines import fail, say, warn
 from tanet.data.optical_flow import Method
 from tanet.data.tools.flow import FlowSettings, Layout, write_flow
 from tanet.errors import UserError

@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import Positional, arg
 
-from tanet.cli.common import fail, parse, write_lines, write_text
-from tanet.cli.console import progress_bar, say, warn
+from tanet.cli.common import parse, write_lines, write_text
+from tanet.cli.console import progress_bar
+from tanet.cli.lines import fail, say, warn
 from tanet.data.tools import index as indexing
 from tanet.data.tools import public_datasets
 from tanet.data.tools.index import LocatedVideos

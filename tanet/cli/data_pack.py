@@ -10,8 +10,9 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import Positional, arg
 
-from tanet.cli.common import ListRoot, OptionalFile, fail, parse
-from tanet.cli.console import progress_bar, say, warn
+from tanet.cli.common import ListRoot, OptionalFile, parse
+from tanet.cli.console import progress_bar
+from tanet.cli.lines import fail, say, warn
 from tanet.data.annotations import read_split
 from tanet.data.samples import Sample
 from tanet.data.shards.format import Format

@@ -7,7 +7,8 @@ from typing import Annotated
 import tyro
 
 from tanet.cli.common import OptionalFile, parse
-from tanet.cli.console import DownloadScreen, TrainingScreen, say
+from tanet.cli.console import DownloadScreen, TrainingScreen
+from tanet.cli.lines import say
 from tanet.demo import run as demo
 from tanet.demo.real_video import label_real_video
 

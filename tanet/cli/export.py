@@ -10,7 +10,8 @@ from tyro.conf import Positional, arg
 
 from tanet.checkpoints.exported.formats import FORMATS, FormatName, InputKind, format_of
 from tanet.cli.common import CheckpointPath, load_checkpoint, parse
-from tanet.cli.console import Waiting, say, warn
+from tanet.cli.console import Waiting
+from tanet.cli.lines import say, warn
 from tanet.errors import UserError
 from tanet.inference.export.export import check_target, export
 from tanet.inference.export.quantize import export_int8

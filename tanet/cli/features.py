@@ -10,16 +10,9 @@ from typing import Annotated, Any, Literal
 from tyro.conf import arg
 
 from tanet.checkpoints.checkpoint import Checkpoint
-from tanet.cli.common import (
-    CheckpointPath,
-    Device,
-    fail,
-    find_checkpoint,
-    load_checkpoint,
-    parse,
-    write_lines,
-)
-from tanet.cli.console import progress_bar, say, warn
+from tanet.cli.common import CheckpointPath, Device, find_checkpoint, load_checkpoint, parse, write_lines
+from tanet.cli.console import progress_bar
+from tanet.cli.lines import fail, say, warn
 from tanet.cli.video_words import videos_of
 from tanet.cli.window_flags import Length, SomeVideos, span
 from tanet.errors import UserError

@@ -9,8 +9,8 @@ import tyro
 
 from tanet.checkpoints.pretrained.cache import cached_path, is_cached
 from tanet.checkpoints.pretrained.entries import DATA_NAMES, Entry, find_entry, read_index, search
-from tanet.cli.common import fail, parse
-from tanet.cli.console import say
+from tanet.cli.common import parse
+from tanet.cli.lines import fail, say
 from tanet.models.architectures import ARCHITECTURES, Architecture
 
 Words = Annotated[

@@ -7,7 +7,7 @@ from functools import cache
 from rich import box
 from rich.table import Table
 
-from tanet.cli.console import out, say
+from tanet.cli.lines import out, say
 from tanet.profiling.flops import Count, build_on_meta, count_cost
 from tanet.recipes import TABLES, Row
 from tanet.recipes.network2d import Network2D

@@ -20,8 +20,9 @@ from tanet.checkpoints.pretrained.cache import is_cached
 from tanet.checkpoints.pretrained.entries import DATA_NAMES, find_entry, read_index
 from tanet.checkpoints.sources import is_pretrained, resolve
 from tanet.checkpoints.weights import is_safetensors
-from tanet.cli.common import Device, OptionalFile, fail, find_checkpoint, load_checkpoint, parse
-from tanet.cli.console import progress_bar, say, show_answer, warn
+from tanet.cli.common import Device, OptionalFile, find_checkpoint, load_checkpoint, parse
+from tanet.cli.console import progress_bar, show_answer
+from tanet.cli.lines import fail, say, warn
 from tanet.cli.video_words import videos_of
 from tanet.data.box_file import read_boxes
 from tanet.data.find_videos import VIDEO_SUFFIXES, find_videos

@@ -9,7 +9,7 @@ from tyro.conf import Positional, arg
 
 from tanet.checkpoints.hub_push import push
 from tanet.cli.common import CheckpointPath, parse
-from tanet.cli.console import say, warn
+from tanet.cli.lines import say, warn
 from tanet.runtime.events import Note
 
 USAGE = "tanet push CHECKPOINT USER/NAME --licence LICENCE"

@@ -11,7 +11,7 @@ from tyro.conf import Positional, arg
 
 from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.cli.common import Device, load_checkpoint, parse
-from tanet.cli.console import say, warn
+from tanet.cli.lines import say, warn
 from tanet.errors import UserError
 from tanet.inference.serve.limits import Limits
 

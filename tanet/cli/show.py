@@ -8,8 +8,9 @@ import tyro
 from tyro.conf import Positional, arg
 
 from tanet.checkpoints.checkpoint import Checkpoint
-from tanet.cli.common import CheckpointPath, Device, fail, load_checkpoint, parse
-from tanet.cli.console import progress_bar, say
+from tanet.cli.common import CheckpointPath, Device, load_checkpoint, parse
+from tanet.cli.console import progress_bar
+from tanet.cli.lines import fail, say
 from tanet.data.annotations import read_split, read_test_samples
 from tanet.data.find_videos import find_videos
 from tanet.data.samples import Sample, spread_over_classes

@@ -10,7 +10,8 @@ import tyro
 from tyro.conf import Positional, arg
 
 from tanet.cli.common import parse
-from tanet.cli.console import progress_bar, say
+from tanet.cli.console import progress_bar
+from tanet.cli.lines import say
 from tanet.errors import UserError
 from tanet.runtime.device import available_cores
 from tanet.runtime.files import write_atomically

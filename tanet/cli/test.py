@@ -21,7 +21,8 @@ import tyro
 from tanet.checkpoints import checkpoint as checkpoints
 from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.cli.common import Device, OptionalFile, find_checkpoint, parse
-from tanet.cli.console import progress_bar, say, show_accuracy, show_mistakes, warn
+from tanet.cli.console import progress_bar, show_accuracy, show_mistakes
+from tanet.cli.lines import say, warn
 from tanet.data.annotations import read_test_samples
 from tanet.data.samples import Sample
 from tanet.errors import UserError

@@ -7,8 +7,9 @@ from typing import Annotated, get_args
 
 from tyro.conf import arg
 
-from tanet.cli.common import CheckpointPath, Device, OptionalFile, fail, load_checkpoint, parse
-from tanet.cli.console import out, progress_bar, say, warn
+from tanet.cli.common import CheckpointPath, Device, OptionalFile, load_checkpoint, parse
+from tanet.cli.console import progress_bar
+from tanet.cli.lines import fail, out, say, warn
 from tanet.cli.video_words import videos_of
 from tanet.cli.window_flags import Length, SomeVideos, span
 from tanet.errors import UserError

@@ -18,13 +18,13 @@ from tanet.cli.common import (
     WIDTH,
     Device,
     OptionalCheckpoint,
-    fail,
     find_checkpoint,
     parse,
     parse_known,
     unknown_words,
 )
-from tanet.cli.console import TrainingScreen, say, warn
+from tanet.cli.console import TrainingScreen
+from tanet.cli.lines import fail, say, warn
 from tanet.cli.train_help import short_help
 from tanet.errors import UserError
 from tanet.recipes import RECIPES, TABLES, find_recipe

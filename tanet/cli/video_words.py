@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tanet.cli.common import fail
+from tanet.cli.lines import fail
 from tanet.data.video_patterns import expand_videos, is_list, list_lines
 from tanet.errors import UserError
 

@@ -9,7 +9,7 @@ import tyro
 from tyro.conf import Positional, arg
 
 from tanet.cli.common import CheckpointPath, Device, load_checkpoint, parse
-from tanet.cli.console import err, say, warn
+from tanet.cli.lines import err, say, warn
 from tanet.cli.window_flags import Length, span
 from tanet.inference.watch.live_source import parse_source
 from tanet.inference.watch.smoothing import Smoothing

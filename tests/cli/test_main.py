@@ -322,6 +322,9 @@ def test_ctrl_c_prints_no_traceback(monkeypatch, capsys):
     monkeypatch.setattr("tanet.cli.train.run", stop)
     assert main(["train", "finetune"]) == 130
     assert capsys.readouterr().err.strip() == "tanet: stopped"
+    monkeypatch.setattr("importlib.import_module", stop)  # the import takes seconds
+    assert main(["train", "finetune"]) == 130
+    assert capsys.readouterr().err.strip() == "tanet: stopped"
 
 
 def test_flags_may_precede_checkpoint(checkpoint, capsys):

@@ -6,7 +6,8 @@ import re
 import pytest
 from rich.console import Console
 
-from tanet.cli.console import DownloadScreen, TrainingScreen, say
+from tanet.cli.console import DownloadScreen, TrainingScreen
+from tanet.cli.lines import say
 from tanet.cli.progress import BAR_AFTER, CountDisplay, Display, Status, download_status, duration
 from tanet.evaluation.evaluate import VideosDone
 from tanet.recipes import RECIPES
@@ -195,7 +196,7 @@ def terminal(monkeypatch):
     """A terminal of 80 columns that receives standard output and standard error."""
     shown = console(terminal=True)
     for name in ("out", "err"):
-        monkeypatch.setattr(f"tanet.cli.console.{name}", shown)
+        monkeypatch.setattr(f"tanet.cli.lines.{name}", shown)
     monkeypatch.setattr("tanet.cli.progress.BAR_AFTER", 3600.0)  # the tests show the bar themselves
     return shown
 
