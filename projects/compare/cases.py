@@ -22,7 +22,7 @@ from tanet.recipes import RECIPES, find_recipe, find_table
 from tanet.recipes.diff import changed_fields
 from tanet.recipes.network_settings import NetworkSettings
 from tanet.recipes.recipe import Data, Eval, Network2D, Optim, Recipe
-from tanet.synthetic import HARD, PAIRS
+from tanet.synthetic import DESCRIPTION, HARD, PAIRS
 
 VARIED = (
     "temporal",
@@ -237,7 +237,7 @@ def made_otherwise(root: str | Path) -> str:
     A setting is written like `camera=0`. The result is an empty string if no setting differs, or if the data
     set is not synthetic.
     """
-    about = Path(root) / "synthetic.json"
+    about = Path(root) / DESCRIPTION
     if not about.exists():
         return ""
     made = json.loads(about.read_text())

@@ -1,16 +1,23 @@
-"""Trainings of a comparison: which ones run together, and on which videos."""
+"""Trainings of a comparison: from which weights they start, on which videos, and which ones run together."""
 
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.decoded_cache import kept_open
+from bench.decoded_cache import kept_open, twins
+from projects.compare.cases import Case
 from projects.compare.folds import write_lists
 from projects.compare.one_run import run, run_side_by_side, split_of
 from projects.compare.side_by_side import MOST, batches_of
 from tanet.data.samples import Split
+from tanet.recipes.network_settings import NetworkSettings
 from tanet.recipes.recipe import Recipe
+from tanet.runtime.distributed import join_process_group
+from tanet.runtime.events import ignore
+from tanet.runtime.interrupt import StopRequest
+from tanet.training.setup import TrainingContext, build_network
 
 Fold = tuple[int, int] | None
 
@@ -68,6 +75,20 @@ def train_team(team: Team, *, root: Path) -> list[dict[str, object]]:
         return run_side_by_side(recipes, **options)
 
 
+def check_starts(jobs: Sequence[Job], classes: tuple[str, ...]) -> None:
+    """Build each network once with its initial weights, before the work that a broken file would waste.
+
+    Raises:
+        UserError: the weights cannot be read, or do not fit the network.
+    """
+    started = [job.recipe for job in jobs if job.recipe.model.init or job.recipe.model.weights]
+    recipes = {recipe.model: recipe for recipe in started}
+    with join_process_group("cpu", timeout=60.0) as (group, device), StopRequest() as stop:
+        context = TrainingContext(group, device, ignore, stop, compile=False, save_after=math.inf)
+        for recipe in recipes.values():
+            build_network(recipe, classes, context, resumed=False)
+
+
 def in_fold(recipe: Recipe, root: Path, folder: Path, fold: tuple[int, int]) -> Recipe:
     """Return a recipe that trains and tests on the lists of a fold, which are written into `folder`."""
     train_list, val_list = write_lists(root, folder, folds=fold[1], fold=fold[0])
@@ -80,3 +101,61 @@ def split_in(recipe: Recipe, root: Path, fold: Fold) -> Split:
         return split_of(recipe)
     with tempfile.TemporaryDirectory() as folder:
         return split_of(in_fold(recipe, root, Path(folder), fold))
+
+
+def check_changes(chosen: Sequence[Case], usual: Recipe, changes: Sequence[str]) -> None:
+    """Check that every change of the network reaches the networks of all cases.
+
+    Raises:
+        ValueError: a case has its own value of a changed field, or no such field.
+    """
+    for text in changes:
+        section, _, field = text.partition("=")[0].partition(".")
+        if section != "model":
+            continue
+        wanted = getattr(usual.model, field)
+        for case in chosen:
+            if getattr(case.model, field, None) != wanted:
+                raise ValueError(f"--change {text}: no effect on the case '{case.name}'; leave one out")
+
+
+def weights_of(texts: Sequence[str]) -> dict[str, str]:
+    """Parse BACKBONE=FILE texts into a dict from 2D network to weights file.
+
+    Raises:
+        ValueError: a text is not of the form BACKBONE=FILE, or its file does not exist.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        backbone, _, file = text.partition("=")
+        if not Path(file).is_file():
+            raise ValueError(f"--weights {text}: no such file; write BACKBONE=FILE")
+        found[backbone] = file
+    return found
+
+
+def from_checkpoint(case: Case, folder: Path) -> Case:
+    """Return the case with its checkpoint in `folder`, which distil.py wrote, as initial weights.
+
+    Raises:
+        ValueError: there is no such folder or checkpoint.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"--init {folder}: no such folder")
+    file = folder / f"{case.name}.safetensors"
+    if not file.is_file():
+        raise ValueError(f"--init {folder}: {file.name} is not there; make it with projects.compare.distil")
+    return replace(case, model=replace(case.model, init=str(file)))
+
+
+def counted(split: Split, *, as_files: bool) -> str:
+    """Return a text: the numbers of videos, and whether both directions of a clip come from one file."""
+    pairs = not as_files and any(twins(sample.path) for sample in split.val)
+    return f"{len(split.train)} + {len(split.val)}{', both ways from one file, in turn' if pairs else ''}"
+
+
+def start(model: NetworkSettings) -> str:
+    """Return the name of a network's initial weights: ImageNet, scratch or the name of a checkpoint."""
+    if model.init:
+        return Path(model.init).stem
+    return "ImageNet" if model.weights else "scratch"

@@ -26,7 +26,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.common import ROOT, add_row, head, read_csv
-from bench.decoded_cache import decoded, twins
+from bench.decoded_cache import decoded
 from projects.compare.cases import (
     BENCHMARKS,
     Case,
@@ -39,12 +39,25 @@ from projects.compare.cases import (
     network_of,
     recipe_id,
 )
-from projects.compare.jobs import Fold, Job, Team, split_in, teams_of, train_team
+from projects.compare.jobs import (
+    Fold,
+    Job,
+    Team,
+    check_changes,
+    check_starts,
+    counted,
+    from_checkpoint,
+    split_in,
+    start,
+    teams_of,
+    train_team,
+    weights_of,
+)
 from projects.compare.parallel_runs import Timetable, run_parallel
-from tanet.data.samples import Split
 from tanet.recipes.network_settings import NetworkSettings
 from tanet.recipes.recipe import Recipe
 from tanet.runtime.interrupt import exit_on_sigterm
+from tanet.synthetic import DESCRIPTION
 from tanet.training.plan import plan
 from tanet.video import VideoError
 
@@ -60,29 +73,44 @@ def main() -> None:
     exit_on_sigterm(STOPPED)
     timetable = Timetable(flags.seconds)
     try:
-        if taken := [text for text in flags.change if text.partition("=")[0] in OWN]:
-            raise ValueError(
-                f"--change {taken[0]}: the benchmark sets {', '.join(OWN)} itself; leave this change out"
-            )
-        usual = change(BENCHMARKS[flags.benchmark], flags.change)
-        chosen = buildable(choose(cases(flags.tables, usual), flags.only))
-        data = replace(usual.data, root=flags.data, workers=flags.workers, transform_on="device")
-        if flags.fold and not flags.folds:
-            raise ValueError("--fold needs --folds, the number of folds")
-        if flags.fold and max(flags.fold) >= flags.folds:
-            raise ValueError(f"--fold {max(flags.fold)}: there are {flags.folds} folds, counted from 0")
-        folds = [(fold, flags.folds) for fold in flags.fold or range(flags.folds)] or [None]
-        splits = {fold: split_in(replace(usual, data=data), Path(flags.data), fold) for fold in folds}
-        weights = weights_of(flags.weights)
-        backbones = {getattr(case.model, "backbone", "") for case in chosen}
-        if unused := sorted(weights.keys() - backbones):
-            raise ValueError(
-                f"--weights {unused[0]}=…: the chosen cases have {', '.join(sorted(backbones - {''}))}"
-            )
-        if flags.init:
-            chosen = [from_checkpoint(case, flags.init) for case in chosen]
+        jobs, classes = jobs_of(flags)
+        check_out(flags.out, ablate=flags.ablate, each_clip=bool(flags.folds))
+        due = missing(jobs, flags.out)
+        check_starts(due, classes)
     except ValueError as error:
         raise SystemExit(str(error)) from error
+    if due:
+        run_and_add_rows(due, flags, timetable)
+
+
+def jobs_of(flags: argparse.Namespace) -> tuple[list[Job], tuple[str, ...]]:
+    """Return the trainings that the flags ask for, and the class names. Print warnings about the videos.
+
+    Raises:
+        ValueError: flags contradict each other, or the videos cannot be used.
+    """
+    if taken := [text for text in flags.change if text.partition("=")[0] in OWN]:
+        raise ValueError(
+            f"--change {taken[0]}: the benchmark sets {', '.join(OWN)} itself; leave this change out"
+        )
+    usual = change(BENCHMARKS[flags.benchmark], flags.change)
+    chosen = buildable(choose(cases(flags.tables, usual), flags.only))
+    check_changes(chosen, usual, flags.change)
+    data = replace(usual.data, root=flags.data, workers=flags.workers, transform_on="device")
+    if flags.fold and not flags.folds:
+        raise ValueError("--fold needs --folds, the number of folds")
+    if flags.fold and max(flags.fold) >= flags.folds:
+        raise ValueError(f"--fold {max(flags.fold)}: there are {flags.folds} folds, counted from 0")
+    folds = [(fold, flags.folds) for fold in flags.fold or range(flags.folds)] or [None]
+    splits = {fold: split_in(replace(usual, data=data), Path(flags.data), fold) for fold in folds}
+    weights = weights_of(flags.weights)
+    backbones = {getattr(case.model, "backbone", "") for case in chosen}
+    if unused := sorted(weights.keys() - backbones):
+        raise ValueError(
+            f"--weights {unused[0]}=…: the chosen cases have {', '.join(sorted(backbones - {''}))}"
+        )
+    if flags.init:
+        chosen = [from_checkpoint(case, flags.init) for case in chosen]
     common = {
         "benchmark": flags.benchmark,
         "recipe": recipe_id(usual),
@@ -112,13 +140,11 @@ def main() -> None:
 
     for line in plan(recipe_with(network_of(usual), seed=0), splits[folds[0]]).warnings:
         print(f"warning: {line}", flush=True)
-    if flags.benchmark == "synthetic" and not (Path(flags.data) / "synthetic.json").exists():
-        print(f"warning: {flags.data} has no synthetic.json: it is incomplete, or its settings are unknown")
+    if flags.benchmark == "synthetic" and not (Path(flags.data) / DESCRIPTION).exists():
+        print(f"warning: {flags.data} has no {DESCRIPTION}: it is incomplete, or its settings are unknown")
     seeds = dict.fromkeys(flags.seeds)
     jobs = [job(case, seed, fold) for seed in seeds for fold in folds for case in chosen]
-    check_out(flags.out, ablate=flags.ablate, each_clip=bool(flags.folds))
-    if due := missing(jobs, flags.out):
-        run_and_add_rows(due, flags, timetable)
+    return jobs, splits[folds[0]].classes
 
 
 def run_and_add_rows(jobs: Sequence[Job], flags: argparse.Namespace, timetable: Timetable) -> None:
@@ -175,48 +201,6 @@ def missing(jobs: Sequence[Job], out: Path) -> list[Job]:
         else:
             due.append(job)
     return due
-
-
-def weights_of(texts: Sequence[str]) -> dict[str, str]:
-    """Parse BACKBONE=FILE texts into a dict from 2D network to weights file.
-
-    Raises:
-        ValueError: a text is not of the form BACKBONE=FILE, or its file does not exist.
-    """
-    found: dict[str, str] = {}
-    for text in texts:
-        backbone, _, file = text.partition("=")
-        if not Path(file).is_file():
-            raise ValueError(f"--weights {text}: no such file; write BACKBONE=FILE")
-        found[backbone] = file
-    return found
-
-
-def from_checkpoint(case: Case, folder: Path) -> Case:
-    """Return the case with its checkpoint in `folder`, which distil.py wrote, as initial weights.
-
-    Raises:
-        ValueError: there is no such folder or checkpoint.
-    """
-    if not folder.is_dir():
-        raise ValueError(f"--init {folder}: no such folder")
-    file = folder / f"{case.name}.safetensors"
-    if not file.is_file():
-        raise ValueError(f"--init {folder}: {file.name} is not there; make it with projects.compare.distil")
-    return replace(case, model=replace(case.model, init=str(file)))
-
-
-def counted(split: Split, *, as_files: bool) -> str:
-    """Return a text: the numbers of videos, and whether both directions of a clip come from one file."""
-    pairs = not as_files and any(twins(sample.path) for sample in split.val)
-    return f"{len(split.train)} + {len(split.val)}{', both ways from one file, in turn' if pairs else ''}"
-
-
-def start(model: NetworkSettings) -> str:
-    """Return the name of a network's initial weights: ImageNet, scratch or the name of a checkpoint."""
-    if model.init:
-        return Path(model.init).stem
-    return "ImageNet" if model.weights else "scratch"
 
 
 def repeat(flags: argparse.Namespace, case: Case, seed: int, fold: Fold) -> str:

@@ -16,10 +16,7 @@ from tanet.errors import UserError
 from tanet.runtime.device import available_cores
 from tanet.runtime.files import write_atomically
 from tanet.runtime.interrupt import exit_on_sigterm
-from tanet.synthetic import HARD, VERBS, Difficulty, make_dataset
-
-ABOUT = "synthetic.json"
-"""File with the flags of a data set. It is written last."""
+from tanet.synthetic import DESCRIPTION, HARD, VERBS, Difficulty, make_dataset
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,10 @@ def run(args: list[str]) -> int:
         raise UserError("--videos and --val are both 0: increase one of them")
     if flags.workers < 1:
         raise UserError(f"--workers must be positive, not {flags.workers}")
-    if any((flags.out / part).is_dir() for part in ("train", "val")) and not (flags.out / ABOUT).exists():
+    if (
+        any((flags.out / part).is_dir() for part in ("train", "val"))
+        and not (flags.out / DESCRIPTION).exists()
+    ):
         raise UserError(
             f"{flags.out} is incomplete, perhaps because an earlier call was stopped: delete it, or choose "
             "another folder"
@@ -88,6 +88,6 @@ def run(args: list[str]) -> int:
         )
     about = dataclasses.asdict(flags) | {"out": flags.out.name}
     del about["workers"]
-    write_atomically(flags.out / ABOUT, json.dumps(about, indent=2).encode())
-    say(f"{flags.out}: {flags.videos} training, {flags.val} validation videos; flags: {ABOUT}")
+    write_atomically(flags.out / DESCRIPTION, json.dumps(about, indent=2).encode())
+    say(f"{flags.out}: {flags.videos} training, {flags.val} validation videos; flags: {DESCRIPTION}")
     return 0

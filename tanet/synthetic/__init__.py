@@ -17,7 +17,17 @@ the order, however large, confuses the two verbs of a pair half of the time.
 """
 
 from tanet.synthetic.clip import render
-from tanet.synthetic.files import make_dataset, write_video
+from tanet.synthetic.files import DESCRIPTION, make_dataset, write_video
 from tanet.synthetic.tracks import DEFAULT, HARD, PAIRS, VERBS, Difficulty
 
-__all__ = ["DEFAULT", "HARD", "PAIRS", "VERBS", "Difficulty", "make_dataset", "render", "write_video"]
+__all__ = [
+    "DEFAULT",
+    "DESCRIPTION",
+    "HARD",
+    "PAIRS",
+    "VERBS",
+    "Difficulty",
+    "make_dataset",
+    "render",
+    "write_video",
+]

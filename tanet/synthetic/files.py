@@ -13,6 +13,9 @@ from tanet.runtime.process_pool import map_in_order
 from tanet.synthetic.clip import render
 from tanet.synthetic.tracks import DEFAULT, VERBS, Difficulty
 
+DESCRIPTION = "synthetic.json"
+"""File that describes a data set. `tanet synthesize` writes it last, so an incomplete set has none."""
+
 
 def write_video(path: str | Path, frames: ndarray, *, fps: int = 25) -> None:
     """Write frames as an h264 video in an mp4 file.

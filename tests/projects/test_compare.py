@@ -101,8 +101,8 @@ def test_forward_and_reversed_clip_are_read_from_one_file(tmp_path):
         assert all((read_cached(path, cache) == as_files[path]).all() for path in as_files)
     samples = tuple(Sample(str(path), label) for pair in pairs for label, path in enumerate(pair))
     split = Split(samples, samples, ("Dive", "DiveReversed"))
-    assert compare.counted(split, as_files=False) == "8 + 8, both ways from one file, in turn"
-    assert compare.counted(split, as_files=True) == "8 + 8"
+    assert jobs.counted(split, as_files=False) == "8 + 8, both ways from one file, in turn"
+    assert jobs.counted(split, as_files=True) == "8 + 8"
 
 
 def halve_even_number(job):
@@ -212,6 +212,7 @@ def test_other_weights_or_videos_start_new_run(tmp_path, monkeypatch):
 
     monkeypatch.setattr(jobs, "run", run)
     monkeypatch.setattr(compare, "decoded", lambda root, **_: contextlib.nullcontext(Decoded(root, 0)))
+    monkeypatch.setattr(jobs, "build_network", lambda *_, **__: None)  # w.pth is no file of weights
     (file := tmp_path / "w.pth").touch()
     weights = ("--weights", f"resnet18_w16={file}")
     assert [count_runs(), count_runs(), count_runs(*weights), count_runs(*weights)] == [1, 1, 2, 2]
@@ -241,12 +242,19 @@ def test_other_weights_or_videos_start_new_run(tmp_path, monkeypatch):
         (["--weights", "resnet50=FOLDER/a.csv"], "--weights resnet50=…: the chosen cases have resnet18_w16"),
         (["--init", "nowhere"], "--init nowhere: no such folder"),
         (["--fold", "0"], "--fold needs --folds"),
+        (
+            ["--only", "tsm", "--init", "FOLDER"],
+            r"FOLDER/tsm.safetensors: cannot be read as weights \(a text file\)",
+        ),
+        (["--weights", "resnet18_w16=FOLDER/a.csv"], "FOLDER/a.csv: cannot be read as weights"),
+        (["--change", "model.temporal=tam"], "--change model.temporal=tam: no effect on the case 'none'"),
     ],
 )
 def test_mistakes_are_told_before_any_work(flags, line, tmp_path, monkeypatch):
     root = make_folders(tmp_path / "videos", train=2, val=2)
     row = dict.fromkeys((*compare.KEY, "val_top1"), "")
     write_csv(tmp_path / "a.csv", [row])
+    (tmp_path / "tsm.safetensors").write_text("not weights")
     words = ["--out", str(tmp_path / "a.csv"), *(text.replace("FOLDER", str(tmp_path)) for text in flags)]
     monkeypatch.setattr(compare, "decoded", None)
     text = run_and_get_error(monkeypatch, root, *words)
