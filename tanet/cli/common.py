@@ -70,6 +70,20 @@ def _tuple_flag(
     )
 
 
+@FLAG_TYPES.primitive_rule
+def _text_flag(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
+    """Parse a flag with text like tyro does, but show an empty default as "none"."""
+    if info.type is not str:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="STR",
+        instance_from_str=lambda words: words[0],
+        is_instance=lambda value: isinstance(value, str),
+        str_from_instance=lambda value: [value or "none"],
+    )
+
+
 def parse(default: F, args: list[str], *, prog: str, usage: str = "") -> F:
     """Parse command-line flags into a dataclass. The docstring of the dataclass is shown in the help.
 

@@ -242,6 +242,7 @@ def test_help_of_command_fits_in_80_columns(command, capsys, monkeypatch):
     assert max(map(len, shown.splitlines())) <= 80
     assert "{None}" not in shown  # flags name their values, for example FILE or CHECKPOINT
     assert "(default: )" not in shown
+    assert "(default: '')" not in shown
 
 
 def test_short_help_of_train_lists_first_flags(capsys):
