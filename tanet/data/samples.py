@@ -73,18 +73,10 @@ def spread_over_classes(samples: Sequence[Sample], *, limit: int) -> list[Sample
 
     The function chooses the first sample of each class, then the second sample of each class, and so on.
     """
-    return [samples[number] for number in sorted(_in_turns(samples)[:limit])]
-
-
-def alternate_classes(samples: Sequence[Sample]) -> list[Sample]:
-    """Return the first sample of each class, then the second sample of each class, and so on."""
-    return [samples[number] for number in _in_turns(samples)]
-
-
-def _in_turns(samples: Sequence[Sample]) -> list[int]:
     turns: dict[int, int] = {}
     order = []
     for sample in samples:
         turns[sample.label] = turns.get(sample.label, -1) + 1
         order.append(turns[sample.label])
-    return sorted(range(len(samples)), key=lambda number: (order[number], number))
+    chosen = sorted(range(len(samples)), key=lambda number: (order[number], number))[:limit]
+    return [samples[number] for number in sorted(chosen)]

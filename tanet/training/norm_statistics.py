@@ -20,7 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from tanet.data.dataset import EvalClips
 from tanet.data.loader import ClipLoader
 from tanet.data.normalisation import normalise
-from tanet.data.samples import Sample, Split, alternate_classes
+from tanet.data.samples import Sample, Split
 from tanet.models.network import Network
 from tanet.recipes.recipe import Recipe
 from tanet.runtime.device import autocast
@@ -33,14 +33,13 @@ VIDEOS = 128  # training videos for the averages
 def videos_for_statistics(recipe: Recipe, split: Split) -> list[Sample]:
     """Return the training videos for the statistics; none if the running statistics are used.
 
-    They are drawn at random, always the same ones. Neighbouring videos have different classes, because a
-    batch of few classes has different statistics from the batches of the training.
+    They are drawn at random, always the same ones. In the order of a folder, a batch would have few classes,
+    and its statistics would differ from those of the training's batches.
     """
     steps = recipe.optim.epochs * steps_per_epoch(recipe.optim, videos=len(split.train))
     if recipe.optim.norm_statistics == "running" or steps * recipe.model.norm_momentum > SHORT:
         return []
-    drawn = random.Random(0).sample(split.train, len(split.train))
-    return alternate_classes(drawn)[:VIDEOS]
+    return random.Random(0).sample(split.train, min(VIDEOS, len(split.train)))
 
 
 class NormStatistics:
