@@ -15,6 +15,7 @@ define the following names:
 import argparse
 import ast
 import importlib
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -90,8 +91,13 @@ def run(name: str, words: Sequence[str]) -> None:
     key = getattr(module, "KEY", ())
     try:
         old = read_rows(out, key) if out.exists() else []  # now: a bad file must not cost a measurement
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(out if out.exists() else out.parent, os.W_OK):
+            raise ValueError(f"{out}: cannot be written")
     except ValueError as error:
         raise SystemExit(str(error)) from error
+    except OSError as error:
+        raise SystemExit(f"{out}: {error.strerror}") from error
     rows: list[Mapping[str, object]] = []
     for row in module.rows(flags):
         show(row, titles=not rows)

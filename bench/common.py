@@ -4,6 +4,7 @@ import copy
 import csv
 import fcntl
 import gc
+import io
 import os
 import platform
 import subprocess
@@ -24,6 +25,7 @@ from tanet.data.worker_setup import garbage_collection_off
 from tanet.models.network import Network
 from tanet.recipes.recipe import Optim
 from tanet.runtime.device import available_cores
+from tanet.runtime.files import write_atomically
 
 ROOT = Path(__file__).parents[1]
 PERCENTILES = ("p20", "p50", "p80")
@@ -59,6 +61,10 @@ def commit() -> str:
 def _git(*arguments: str) -> str:
     done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
     return done.stdout.strip() if done.returncode == 0 else ""
+
+
+HEAD = ("commit", "date", "machine", "versions")
+"""First columns of every row; see `head`."""
 
 
 def head(*packages: str) -> dict[str, object]:
@@ -205,12 +211,17 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    """Write a CSV file with one line per row. The columns are the keys of the first row."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    """Write a CSV file with one line per row, atomically.
+
+    The columns are the keys of the rows. Where a row lacks a key, for example because the row is older than
+    the column, the cell is empty.
+    """
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue().encode())
 
 
 def add_row(path: Path, row: Mapping[str, object]) -> None:

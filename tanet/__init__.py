@@ -1,8 +1,8 @@
 """Action recognition in video with PyTorch: train, test and run 2D networks with temporal modules."""
 
 import importlib
-import importlib.util
-from typing import TYPE_CHECKING, Any
+import threading
+from typing import TYPE_CHECKING
 
 from tanet.old_modules import install as _install_old_modules
 from tanet.runtime.files import versions
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from tanet.recipes.recipe import Recipe
     from tanet.training.trainer import train
 
-# Name → module that defines it. It is imported when the name is first used, because PyTorch takes seconds:
-# `tanet --help` does without it.
+    __version__: str
+
+# Name → module that defines it. These modules are imported when a name is first used, because they import
+# PyTorch, which takes seconds: `tanet --help` does without it.
 _MODULES = {
     "InputSpec": "tanet.recipes.input_spec",
     "Prediction": "tanet.inference.predict",
@@ -68,22 +70,25 @@ __all__ = [
     "views",
 ]
 
+_LOCK = threading.RLock()
+"""Held while names are imported. Without it, threads that import at once can deadlock."""
+
 _install_old_modules()
 
 
-def __getattr__(name: str) -> Any:
-    """Import a public name or a package of tanet; read the version from the installed package's metadata."""
-    if name == "__version__":
-        return versions()["tanet"]
-    if name in _MODULES:
-        found = getattr(importlib.import_module(_MODULES[name]), name)
-    elif name.startswith("_") or importlib.util.find_spec(f"{__name__}.{name}") is None:
-        raise AttributeError(f"module 'tanet' has no attribute '{name}'")
-    else:
-        found = importlib.import_module(f"{__name__}.{name}")
-    globals()[name] = found
-    return found
+if not TYPE_CHECKING:
 
+    def __getattr__(name: str) -> object:
+        """Import all public names when one is first used; read the version from the metadata."""
+        if name == "__version__":
+            return versions()["tanet"]
+        if not name.startswith("__"):
+            with _LOCK:
+                for public, module in _MODULES.items():
+                    globals()[public] = getattr(importlib.import_module(module), public)
+        if name not in globals():  # now also the packages: models, data, …
+            raise AttributeError(f"module 'tanet' has no attribute '{name}'")
+        return globals()[name]
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, "__version__"})
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__, "__version__"})

@@ -83,8 +83,9 @@ def check_starts(jobs: Sequence[Job], classes: tuple[str, ...]) -> None:
     """
     started = [job.recipe for job in jobs if job.recipe.model.init or job.recipe.model.weights]
     recipes = {recipe.model: recipe for recipe in started}
-    with join_process_group("cpu", timeout=60.0) as (group, device), StopRequest() as stop:
-        context = TrainingContext(group, device, ignore, stop, compile=False, save_after=math.inf)
+    # The StopRequest is not entered: Ctrl-C ends the command at once.
+    with join_process_group("cpu", timeout=60.0) as (group, device):
+        context = TrainingContext(group, device, ignore, StopRequest(), compile=False, save_after=math.inf)
         for recipe in recipes.values():
             build_network(recipe, classes, context, resumed=False)
 

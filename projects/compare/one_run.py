@@ -139,6 +139,17 @@ def columns(
     }
 
 
+def column_names(*, each_clip: bool, ablate: bool) -> list[str]:
+    """Return the names of the columns that `columns` returns, in order, without a training."""
+    return [
+        *("backbone", "classes", "epochs", "train_top1", "val_top1_one_view", "views"),
+        *("val_top1", "val_action", "val_order", "val_ways"),
+        *(["right"] if each_clip else []),
+        *(WITHOUT if ablate else []),
+        "seconds",
+    ]
+
+
 def split_of(recipe: Recipe) -> Split:
     """Find the training and test videos of the recipe.
 

@@ -15,7 +15,7 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
 from bench.common import ROOT, read_csv
-from projects.compare.cases import OTHERS, cases, recipe_of
+from projects.compare.cases import OTHERS, cases, recipe_id, recipe_of
 from projects.compare.plot import OTHER, OWN, save_figure
 from projects.compare.results import timed, way_timed
 from projects.compare.statistics import spread
@@ -71,14 +71,21 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def systems(rows: Sequence[dict[str, str]], speeds: Sequence[dict[str, str]]) -> tuple[list[System], str]:
-    """Return the systems that have both accuracy and time, and the conditions of the timing."""
+    """Return the systems that have both accuracy and time, and the conditions of the timing.
+
+    Raises:
+        ValueError: the rows of a system cannot be averaged.
+    """
     times = timed(speeds, BENCHMARK, "")
     recipe, found = recipe_of(BENCHMARK, ""), []
     for case in cases([OTHERS], recipe):
         key = {"benchmark": BENCHMARK, "case": case.name, "made": "", "changes": ""}
         own = [row for row in rows if all(row[name] == value for name, value in key.items())]
+        own = [row for row in own if row["recipe"] == recipe_id(recipe)]
         if not own or case.name not in times:
             continue
+        if len({row["videos"] for row in own}) > 1 or len({row["seed"] for row in own}) < len(own):
+            raise ValueError(f"'{case.name}' has rows of other videos, or two of one seed; keep one of them")
         classes = int(own[0]["classes"])
         total = count_cost(build_on_meta(case.model, classes=classes), size=recipe.eval.size).total
         found.append(

@@ -25,10 +25,11 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from bench.common import ROOT, add_row, head, read_csv
+from bench.common import HEAD, ROOT, add_row, head, read_csv
 from bench.decoded_cache import decoded
 from projects.compare.cases import (
     BENCHMARKS,
+    OTHERS,
     Case,
     buildable,
     cases,
@@ -53,6 +54,7 @@ from projects.compare.jobs import (
     train_team,
     weights_of,
 )
+from projects.compare.one_run import column_names
 from projects.compare.parallel_runs import Timetable, run_parallel
 from tanet.recipes.network_settings import NetworkSettings
 from tanet.recipes.recipe import Recipe
@@ -73,14 +75,27 @@ def main() -> None:
     exit_on_sigterm(STOPPED)
     timetable = Timetable(flags.seconds)
     try:
+        if due := due_jobs(flags):
+            run_and_add_rows(due, flags, timetable)
+    except KeyboardInterrupt:
+        print(STOPPED, file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def due_jobs(flags: argparse.Namespace) -> list[Job]:
+    """Return the trainings that have no row yet, after all checks that need no training.
+
+    Raises:
+        SystemExit: flags contradict each other, or a file cannot be used.
+    """
+    try:
         jobs, classes = jobs_of(flags)
         check_out(flags.out, ablate=flags.ablate, each_clip=bool(flags.folds))
         due = missing(jobs, flags.out)
         check_starts(due, classes)
     except ValueError as error:
         raise SystemExit(str(error)) from error
-    if due:
-        run_and_add_rows(due, flags, timetable)
+    return due
 
 
 def jobs_of(flags: argparse.Namespace) -> tuple[list[Job], tuple[str, ...]]:
@@ -93,6 +108,8 @@ def jobs_of(flags: argparse.Namespace) -> tuple[list[Job], tuple[str, ...]]:
         raise ValueError(
             f"--change {taken[0]}: the benchmark sets {', '.join(OWN)} itself; leave this change out"
         )
+    if OTHERS in flags.tables and flags.benchmark != "synthetic":
+        raise ValueError(f"--tables {OTHERS}: these networks are for --benchmark synthetic")
     usual = change(BENCHMARKS[flags.benchmark], flags.change)
     chosen = buildable(choose(cases(flags.tables, usual), flags.only))
     check_changes(chosen, usual, flags.change)
@@ -161,9 +178,6 @@ def run_and_add_rows(jobs: Sequence[Job], flags: argparse.Namespace, timetable: 
                     print(f"{done}: top-1 {found['val_top1']}, {found['seconds']} s", flush=True)
     except VideoError as error:
         raise SystemExit(str(error)) from error
-    except KeyboardInterrupt:
-        print(STOPPED, file=sys.stderr)
-        raise SystemExit(130) from None
 
 
 def check_out(out: Path, *, ablate: bool, each_clip: bool) -> None:
@@ -189,6 +203,9 @@ def check_out(out: Path, *, ablate: bool, each_clip: bool) -> None:
             raise SystemExit(
                 f"the rows of {out} were made {made} {flag}: rows made {now} it need another --out"
             )
+    wanted = [*HEAD, *KEY, *column_names(each_clip=each_clip, ablate=ablate), "command"]
+    if columns != wanted:
+        raise SystemExit(f"{out} has other columns than new rows; choose another --out")
 
 
 def missing(jobs: Sequence[Job], out: Path) -> list[Job]:

@@ -1,7 +1,7 @@
 """Which differences between modules are significant: over seeds (`dunnett`), or over clips (`difference`)."""
 
 from collections.abc import Mapping, Sequence
-from statistics import NormalDist, fmean, stdev, variance
+from statistics import NormalDist, fmean, variance
 from typing import NamedTuple
 
 import numpy as np
@@ -114,7 +114,7 @@ def difference(
 
 def spread(values: Sequence[float], *, sign: str = "") -> str:
     """Format values as mean ± standard deviation; return an empty string if there are no values."""
-    deviation = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
+    deviation = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""  # `stdev` rejects nan
     return f"{fmean(values):{sign}.1f}{deviation}" if values else ""
 
 

@@ -89,10 +89,9 @@ def main(args: Sequence[str] | None = None) -> int:
     except (OSError, UserError) as error:
         if isinstance(error, BrokenPipeError) and _reader_left():
             return 141  # the status that a shell reports for a process killed by SIGPIPE
-        from tanet.runtime.distributed import RankError, exit_unless_main
-
-        if isinstance(error, RankError):
-            exit_unless_main()
+        distributed = sys.modules.get("tanet.runtime.distributed")  # absent if PyTorch could not be imported
+        if distributed and isinstance(error, distributed.RankError):
+            distributed.exit_unless_main()
         if os.environ.get("TANET_TRACEBACK"):
             traceback.print_exc()
         if isinstance(error, OSError) and error.filename:

@@ -155,8 +155,13 @@ def test_new_row_replaces_row_with_same_key(tmp_path, monkeypatch):
     assert run({"name": "c", "value": 4}, key=()) == [("c", "4")]
     with pytest.raises(SystemExit, match=r"out.csv: lacks the columns other; is it another command's file"):
         run(key=("other",))
+    out.write_text("name,value,old\na,1,x\nb,2,x\n")
+    assert run({"name": "b", "value": 3, "new": 4}, key=("name",)) == [("a", "1"), ("b", "3")]
+    assert out.read_text().startswith("name,value,old,commit,date,machine,versions,new\na,1,x,,,,,\nb,3,,")
     out.write_text("")
     assert run({"name": "d", "value": 5}, key=("name",)) == [("d", "5")]
+    with pytest.raises(SystemExit, match=r"out.csv/x.csv: (Not a directory|File exists)"):
+        main(["verbs", "--out", str(out / "x.csv")])
 
 
 # These take over five seconds, and the parts that they call are tested elsewhere.

@@ -11,12 +11,12 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from bench.common import read_csv, write_csv
+from bench.common import HEAD, read_csv, write_csv
 from bench.decoded_cache import Decoded, decoded, kept_open, twins
 from projects.compare import jobs
 from projects.compare import run as compare
 from projects.compare.cases import actions_of
-from projects.compare.one_run import order
+from projects.compare.one_run import column_names, order
 from projects.compare.parallel_runs import run_parallel
 from tanet.data.annotations import read_split
 from tanet.data.dataset import TrainClips
@@ -201,7 +201,7 @@ def test_other_weights_or_videos_start_new_run(tmp_path, monkeypatch):
 
     def run(recipe, **_):
         runs.append(recipe.model.weights)
-        return {"val_top1": 0.5, "seconds": 1}
+        return dict.fromkeys(column_names(each_clip=False, ablate=False), "") | {"val_top1": 0.5}
 
     def count_runs(*flags):
         words = ["--benchmark", "synthetic", "--data", str(root), "--out", str(tmp_path / "out.csv")]
@@ -241,6 +241,8 @@ def test_other_weights_or_videos_start_new_run(tmp_path, monkeypatch):
         ),
         (["--weights", "resnet50=FOLDER/a.csv"], "--weights resnet50=…: the chosen cases have resnet18_w16"),
         (["--init", "nowhere"], "--init nowhere: no such folder"),
+        (["--out", "FOLDER/old.csv"], "FOLDER/old.csv has other columns than new rows"),
+        (["--benchmark", "arrow6", "--tables", "systems"], "--tables systems: these networks are for"),
         (["--fold", "0"], "--fold needs --folds"),
         (
             ["--only", "tsm", "--init", "FOLDER"],
@@ -252,8 +254,10 @@ def test_other_weights_or_videos_start_new_run(tmp_path, monkeypatch):
 )
 def test_mistakes_are_told_before_any_work(flags, line, tmp_path, monkeypatch):
     root = make_folders(tmp_path / "videos", train=2, val=2)
-    row = dict.fromkeys((*compare.KEY, "val_top1"), "")
+    own = column_names(each_clip=False, ablate=False)
+    row = dict.fromkeys((*HEAD, *compare.KEY, *own, "command"), "")
     write_csv(tmp_path / "a.csv", [row])
+    write_csv(tmp_path / "old.csv", [row | {"new": ""}])
     (tmp_path / "tsm.safetensors").write_text("not weights")
     words = ["--out", str(tmp_path / "a.csv"), *(text.replace("FOLDER", str(tmp_path)) for text in flags)]
     monkeypatch.setattr(compare, "decoded", None)

@@ -4,6 +4,7 @@ import pytest
 
 from bench.common import write_csv
 from projects.compare import against, plot_systems
+from projects.compare.cases import recipe_id, recipe_of
 
 
 def row(case, seed, top1, **others):
@@ -71,8 +72,10 @@ def test_what_cannot_be_compared_gives_one_line(rows, line, tmp_path):
 
 def test_systems_are_plotted_against_cost_and_time(tmp_path, capsys):
     pytest.importorskip("matplotlib")
-    rows = [row(case, seed, top1) for case, top1 in (("tsm", 0.8), ("slowfast", 0.7)) for seed in (0, 1)]
-    write_csv(tmp_path / "a.csv", rows)
+    recipe = recipe_id(recipe_of("synthetic", ""))
+    cases = ("tsm", 0.8), ("slowfast", 0.7)
+    rows = [row(case, seed, top1, recipe=recipe) for case, top1 in cases for seed in (0, 1)]
+    write_csv(tmp_path / "a.csv", [*rows, row("tsm", 2, 0.1, recipe="another")])
     timed = {"benchmark": "synthetic", "changes": "", "size": "80", "clips": "32", "precision": "bfloat16"}
     speeds = [timed | {"machine": "a GPU", "case": case, "clips_s": "4000"} for case in ("tsm", "slowfast")]
     write_csv(tmp_path / "speed.csv", speeds)

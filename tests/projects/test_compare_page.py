@@ -6,7 +6,7 @@ import pytest
 
 from bench.common import read_csv, write_csv
 from projects.compare import page, plot
-from projects.compare.cases import BENCHMARKS, recipe_id
+from projects.compare.cases import BENCHMARKS, recipe_id, recipe_of
 from projects.compare.plot import Point, bands, frontier
 from projects.compare.results import compare, current, lines
 from projects.compare.statistics import told_apart
@@ -101,7 +101,8 @@ def test_page_lists_accuracy_per_action_below_each_set(tmp_path, monkeypatch):
 def test_page_has_static_kernels_and_systems(tmp_path, monkeypatch):
     write_measurements(tmp_path)
     extra = []
-    row = {"benchmark": "synthetic", "recipe": "r", "changes": "", "videos": "20 + 10", "start": "scratch",
+    recipe = recipe_id(recipe_of("synthetic", ""))
+    row = {"benchmark": "synthetic", "recipe": recipe, "changes": "", "videos": "20 + 10", "start": "scratch",
            "made": "", "classes": 10, "val_action": 0.9, "val_order": 0.9, "without_s": "",
            "without_g": ""}  # fmt: skip
     for name, cases in (("static", ("tam", page.STATIC_CASE)), ("systems", ("slowfast", "slowfast tam"))):

@@ -15,7 +15,7 @@ import resource
 import torch
 {start}
 faults = []
-for _ in range(5):
+for _ in range(20):  # until the heap has a hole of this size
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     torch.ones(2**24)
     faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
