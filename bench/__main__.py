@@ -90,7 +90,7 @@ def run(name: str, words: Sequence[str]) -> None:
     first = head(*getattr(module, "PACKAGES", ("torch",)))
     key = getattr(module, "KEY", ())
     try:
-        old = read_rows(out, key) if out.exists() else []  # now: a bad file must not cost a measurement
+        old = read_rows(out, key) if out.exists() else []  # checked now: no measurement is lost
         out.parent.mkdir(parents=True, exist_ok=True)
         if not os.access(out if out.exists() else out.parent, os.W_OK):
             raise ValueError(f"{out}: cannot be written")

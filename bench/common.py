@@ -64,18 +64,15 @@ def _git(*arguments: str) -> str:
 
 
 HEAD = ("commit", "date", "machine", "versions")
-"""First columns of every row; see `head`."""
+"""Names of the first columns of every row."""
 
 
 def head(*packages: str) -> dict[str, object]:
-    """Return the first columns of every row: commit, date, machine (the GPU, if there is one), versions."""
+    """Return the first columns of every row, `HEAD`. The machine is the GPU, if there is one."""
     gpu = torch.cuda.is_available()
-    return {
-        "commit": commit(),
-        "date": date.today().isoformat(),
-        "machine": torch.cuda.get_device_name() if gpu else machine(),
-        "versions": versions(*packages),
-    }
+    computer = torch.cuda.get_device_name() if gpu else machine()
+    values = commit(), date.today().isoformat(), computer, versions(*packages)
+    return dict(zip(HEAD, values, strict=True))
 
 
 def use_one_core() -> None:

@@ -85,7 +85,7 @@ if not TYPE_CHECKING:
         if not name.startswith("__"):
             with _LOCK:
                 for public, module in _MODULES.items():
-                    globals()[public] = getattr(importlib.import_module(module), public)
+                    globals().setdefault(public, getattr(importlib.import_module(module), public))
         if name not in globals():  # now also the packages: models, data, …
             raise AttributeError(f"module 'tanet' has no attribute '{name}'")
         return globals()[name]

@@ -33,7 +33,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("rows", type=Path)
     parser.add_argument("--case", required=True, help="case to compare the others with")
     parser.add_argument(
-        "--level", type=level, default=5.0, help="level of the test, in per cent (default: 5)"
+        "--level", type=significance, default=5.0, help="level of the test, in per cent (default: 5)"
     )
     flags = parser.parse_args(words)
     try:
@@ -44,7 +44,7 @@ def main(words: Sequence[str] | None = None) -> None:
         raise SystemExit(str(error)) from error
 
 
-def level(text: str) -> float:
+def significance(text: str) -> float:
     """Read a level of significance, in per cent."""
     if not 0 < (number := float(text)) < 100:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 100")

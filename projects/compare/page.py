@@ -15,7 +15,18 @@ from bench.common import ROOT, read_rows
 from projects.compare import against, plot_systems, ways
 from projects.compare.against import FORM
 from projects.compare.cases import START, network_of, recipe_of
-from projects.compare.results import Compared, Line, Row, compare, current, lines, timed, way_timed, ways_of
+from projects.compare.results import (
+    SPEEDS,
+    Compared,
+    Line,
+    Row,
+    compare,
+    current,
+    lines,
+    timed,
+    way_timed,
+    ways_of,
+)
 from projects.compare.statistics import spread
 from tanet.evaluation.metrics import rank_correlation
 from tanet.profiling.flops import build_on_meta, count_cost
@@ -73,14 +84,13 @@ static kernels, which start as the shift.
 
 ![synthetic: accuracy of whole systems against GFLOPs and time](compare-systems.svg)
 """
-SPEEDS = ("benchmark", "changes", "case", "clips", "size", "ms_p50", "clips_s", "precision", "machine")
 NEEDED = {
     "data": against.NEEDED,
     "speed": SPEEDS,
     "ways": (*against.NEEDED, "val_ways"),
     "static": against.NEEDED,
     "folds": ways.NEEDED,
-    "systems": against.NEEDED,
+    "systems": plot_systems.NEEDED,
     "systems_speed": SPEEDS,
 }
 """Columns that the file of each flag must have."""

@@ -14,10 +14,11 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
-from bench.common import ROOT, read_csv
+from bench.common import ROOT, read_rows
+from projects.compare import against
 from projects.compare.cases import OTHERS, cases, recipe_id, recipe_of
 from projects.compare.plot import OTHER, OWN, save_figure
-from projects.compare.results import timed, way_timed
+from projects.compare.results import SPEEDS, timed, way_timed
 from projects.compare.statistics import spread
 from tanet.profiling.flops import build_on_meta, count_cost
 from tanet.recipes.recipe import Network2D
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BENCHMARK = "synthetic"
+NEEDED = (*against.NEEDED, "classes")
+"""Columns that a file must have."""
 PLACES = [
     (side * right, up)
     for right, ups in ((7, (0, 6, -6)), (14, (13, -13)), (24, (22, -22)))
@@ -57,7 +60,7 @@ def main(words: Sequence[str] | None = None) -> None:
     flags = parser.parse_args(words)
     try:
         require_plots()
-        found, conditions = systems(read_csv(flags.rows), read_csv(flags.speed))
+        found, conditions = systems(read_rows(flags.rows, NEEDED), read_rows(flags.speed, SPEEDS))
     except ValueError as error:
         raise SystemExit(str(error)) from error
     if not found:
@@ -78,10 +81,10 @@ def systems(rows: Sequence[dict[str, str]], speeds: Sequence[dict[str, str]]) ->
     """
     times = timed(speeds, BENCHMARK, "")
     recipe, found = recipe_of(BENCHMARK, ""), []
+    used = recipe_id(recipe)
     for case in cases([OTHERS], recipe):
-        key = {"benchmark": BENCHMARK, "case": case.name, "made": "", "changes": ""}
+        key = {"benchmark": BENCHMARK, "recipe": used, "case": case.name, "made": "", "changes": ""}
         own = [row for row in rows if all(row[name] == value for name, value in key.items())]
-        own = [row for row in own if row["recipe"] == recipe_id(recipe)]
         if not own or case.name not in times:
             continue
         if len({row["videos"] for row in own}) > 1 or len({row["seed"] for row in own}) < len(own):

@@ -7,6 +7,8 @@ from projects.compare.cases import Case, case_name, cases, network_of, paper_top
 from projects.compare.statistics import told_apart
 
 BASELINE = "tam"
+SPEEDS = ("benchmark", "changes", "case", "clips", "size", "ms_p50", "clips_s", "precision", "machine")
+"""Columns that a file of projects.compare.speed must have."""
 Row = Mapping[str, str]
 """A row of a CSV file."""
 

@@ -77,7 +77,8 @@ def test_systems_are_plotted_against_cost_and_time(tmp_path, capsys):
     rows = [row(case, seed, top1, recipe=recipe) for case, top1 in cases for seed in (0, 1)]
     write_csv(tmp_path / "a.csv", [*rows, row("tsm", 2, 0.1, recipe="another")])
     timed = {"benchmark": "synthetic", "changes": "", "size": "80", "clips": "32", "precision": "bfloat16"}
-    speeds = [timed | {"machine": "a GPU", "case": case, "clips_s": "4000"} for case in ("tsm", "slowfast")]
+    timed |= {"machine": "a GPU", "clips_s": "4000", "ms_p50": "8"}
+    speeds = [timed | {"case": case} for case in ("tsm", "slowfast")]
     write_csv(tmp_path / "speed.csv", speeds)
     out = tmp_path / "systems.svg"
     plot_systems.main([str(tmp_path / "a.csv"), "--speed", str(tmp_path / "speed.csv"), "--out", str(out)])
@@ -89,3 +90,5 @@ def test_systems_are_plotted_against_cost_and_time(tmp_path, capsys):
     write_csv(tmp_path / "none.csv", [speed | {"case": "other"} for speed in speeds])
     with pytest.raises(SystemExit, match="no system is in both"):
         plot_systems.main([str(tmp_path / "a.csv"), "--speed", str(tmp_path / "none.csv")])
+    with pytest.raises(SystemExit, match=r"a.csv: lacks the columns .*clips_s.*another command's file"):
+        plot_systems.main([str(tmp_path / "a.csv"), "--speed", str(tmp_path / "a.csv")])
