@@ -11,11 +11,13 @@ the same clip, and gives probabilities q. Its loss is the cross-entropy of q wit
 
     loss = - Σ_c p'_c log q_c,    p'_c = p_c^(1/τ) / Σ_d p_d^(1/τ)
 
-The teacher answers for each clip forwards and backwards. The weights in --out start trainings of the
-comparison. The student sees all clips, including those that a fold later tests on, but no labels.
+The teacher answers for each clip forwards and backwards. All students see the same batches (side_by_side.py).
+The weights in --out start trainings of the comparison. A student sees all clips, including those that a fold
+later tests on, but no labels.
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,25 +25,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.decoded_cache import decoded
+from bench.decoded_cache import decoded, kept_open
 from projects.compare.cases import BENCHMARKS, STATIC, cases, choose
+from projects.compare.jobs import check_starts
+from projects.compare.side_by_side import MOST, train_side_by_side
 from tanet.checkpoints import checkpoint
-from tanet.checkpoints.image_weights import load_backbone_weights
 from tanet.data.class_folders import videos_by_class
-from tanet.data.dataset import EpochSampler, TrainClips
-from tanet.data.loader import ClipLoader
-from tanet.data.prefetch import prefetch_to_device
-from tanet.data.samples import Sample
+from tanet.data.samples import Sample, Split
 from tanet.errors import UserError
 from tanet.evaluation.evaluate import score_samples
-from tanet.models.factory import build
-from tanet.recipes.recipe import Recipe
-from tanet.runtime.device import autocast, pick_device
-from tanet.training.optimizer import make_optimizer
-from tanet.training.schedule import lr_at, set_lr
+from tanet.runtime.device import pick_device
+from tanet.runtime.interrupt import exit_on_sigterm
 from tanet.video import VideoError
 
 CASES = ("none", "tsm", "i3d", "tam", "tam static_kernel=shift")
+STOPPED = "stopped; networks are saved only at the end. With --answers, the teacher's answers are kept"
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -58,42 +56,50 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--out", type=Path, required=True, help="folder for CASE.safetensors")
     flags = parser.parse_args(words)
+    exit_on_sigterm(STOPPED)
     try:
         distil(flags)
-    except (ValueError, VideoError) as error:
+    except (ValueError, OSError, VideoError) as error:
         raise SystemExit(str(error)) from error
+    except KeyboardInterrupt:
+        print(STOPPED, file=sys.stderr)
+        raise SystemExit(130) from None
 
 
 def distil(flags: argparse.Namespace) -> None:
     """Train a network for each case, and save its checkpoint.
 
     Raises:
-        ValueError: there is no such case.
+        ValueError: there is no such case, or a loss became infinite or NaN.
         UserError: see `answers_of`; or the teacher or the weights cannot be read.
         VideoError: a clip cannot be read.
     """
     usual = BENCHMARKS["ways"]
-    chosen = choose(cases(("2", STATIC), usual), flags.only)
-    with decoded(flags.data, one_file=True) as cache:
+    warmup = min(usual.optim.warmup, flags.epochs / 4)
+    optim = replace(usual.optim, epochs=flags.epochs, warmup=warmup, smoothing=0.0)
+    recipes = {
+        case.name: replace(usual, model=replace(case.model, weights=flags.weights), optim=optim)
+        for case in choose(cases(("2", STATIC), usual), flags.only)
+    }
+    check_starts(list(recipes.values()), ("any", "other"))
+    flags.out.mkdir(parents=True, exist_ok=True)
+    with decoded(flags.data, one_file=True) as cache, kept_open():
         clips, _ = videos_by_class(cache.root)
         files = [str(clip.path) for clip in clips]
         answers, classes = answers_of(flags, cache.root, files)
         targets = softened(answers, temperature=flags.temperature)
         print(f"{len(files)} clips; entropy of the targets {entropy(targets):.2f} nats", flush=True)
-        for case in chosen:
-            recipe = replace(
-                usual,
-                model=replace(case.model, weights=flags.weights),
-                data=replace(usual.data, root=str(cache.root), workers=flags.workers, transform_on="device"),
-                optim=replace(
-                    usual.optim, epochs=flags.epochs, warmup=min(usual.optim.warmup, flags.epochs / 4)
-                ),
-            )
-            student = distilled(recipe, files, targets, name=case.name, classes=classes)
-            path = flags.out / f"{case.name}.safetensors"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            checkpoint.save(path, student)
-            print(path, flush=True)
+        data = replace(usual.data, root=str(cache.root), workers=flags.workers, transform_on="device")
+        split = Split(tuple(Sample(file, label=0) for file in files), (), classes)
+        names = list(recipes)
+        for team in (names[start : start + MOST] for start in range(0, len(names), MOST)):
+            own = [replace(recipes[name], data=data) for name in team]
+            students = train_side_by_side(own, split, targets=targets)
+            for name, recipe, student in zip(team, own, students, strict=True):
+                path = flags.out / f"{name}.safetensors"
+                checkpoint.save(path, checkpoint.Checkpoint(student.network.cpu().eval(), recipe, classes))
+                same = f"first answer like the teacher's in {student.top1:.0%} of the views"
+                print(f"{path}: loss {student.loss:.3f}, {same}", flush=True)
 
 
 def answers_of(
@@ -137,40 +143,6 @@ def softened(answers: torch.Tensor, *, temperature: float) -> torch.Tensor:
 def entropy(targets: torch.Tensor) -> float:
     """Return the mean entropy of the targets in nats, the least possible loss."""
     return float(-(targets * targets.clamp_min(1e-12).log()).sum(1).mean())
-
-
-def distilled(
-    recipe: Recipe, files: Sequence[str], targets: torch.Tensor, *, name: str, classes: Sequence[str]
-) -> checkpoint.Checkpoint:
-    """Train a network to give the targets, and return its checkpoint."""
-    device, optim = pick_device(), recipe.optim
-    torch.manual_seed(recipe.seed)
-    network = build(recipe.model, classes=len(classes))
-    if recipe.model.weights:
-        load_backbone_weights(network.get_submodule("backbone"), recipe.model.weights)
-    network.to(device).to_format(network.memory_format)
-    samples = [Sample(file, 0) for file in files]
-    clips = TrainClips(samples, recipe.data, frames=recipe.model.frames, classes=("any",), seed=recipe.seed)
-    order = EpochSampler(len(clips), seed=recipe.seed)
-    loader = ClipLoader(clips, batch=optim.batch, data=recipe.data, order=order, device=device)
-    optimizer, targets = make_optimizer(network, optim), targets.to(device)
-    network.train()
-    for epoch in range(optim.epochs):
-        order.epoch, losses = epoch, []
-        with loader:
-            for step, batch in enumerate(prefetch_to_device(loader, device, network.input_spec)):
-                set_lr(optimizer, lr_at(epoch + step / max(1, len(loader)), optim))
-                with autocast(device, optim.precision):
-                    logits = network(batch.views)
-                wanted = targets[[key % len(clips) for key in batch.keys]]
-                loss = -(wanted * logits.float().log_softmax(1)).sum(1).mean()
-                optimizer.zero_grad()
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(network.parameters(), optim.clip_norm)
-                optimizer.step()
-                losses.append(loss.detach())
-        print(f"{name}: epoch {epoch + 1}, loss {float(torch.stack(losses).mean()):.3f}", flush=True)
-    return checkpoint.Checkpoint(network.cpu().eval(), recipe, tuple(classes))
 
 
 if __name__ == "__main__":

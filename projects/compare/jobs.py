@@ -75,18 +75,17 @@ def train_team(team: Team, *, root: Path) -> list[dict[str, object]]:
         return run_side_by_side(recipes, **options)
 
 
-def check_starts(jobs: Sequence[Job], classes: tuple[str, ...]) -> None:
+def check_starts(recipes: Sequence[Recipe], classes: tuple[str, ...]) -> None:
     """Build each network once with its initial weights, before the work that a broken file would waste.
 
     Raises:
         UserError: the weights cannot be read, or do not fit the network.
     """
-    started = [job.recipe for job in jobs if job.recipe.model.init or job.recipe.model.weights]
-    recipes = {recipe.model: recipe for recipe in started}
+    begun = {recipe.model: recipe for recipe in recipes if recipe.model.init or recipe.model.weights}
     # The StopRequest is not entered: Ctrl-C ends the command at once.
     with join_process_group("cpu", timeout=60.0) as (group, device):
         context = TrainingContext(group, device, ignore, StopRequest(), compile=False, save_after=math.inf)
-        for recipe in recipes.values():
+        for recipe in begun.values():
             build_network(recipe, classes, context, resumed=False)
 
 

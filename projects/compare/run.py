@@ -92,7 +92,7 @@ def due_jobs(flags: argparse.Namespace) -> list[Job]:
         jobs, classes = jobs_of(flags)
         check_out(flags.out, ablate=flags.ablate, each_clip=bool(flags.folds))
         due = missing(jobs, flags.out)
-        check_starts(due, classes)
+        check_starts([job.recipe for job in due], classes)
     except ValueError as error:
         raise SystemExit(str(error)) from error
     return due

@@ -12,7 +12,7 @@ import gc
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
@@ -47,6 +47,8 @@ class Trained:
     epochs: int
     top1: float
     """Share of right answers in the steps of the last epoch."""
+    loss: float
+    """Mean loss of the steps of the last epoch."""
 
 
 def batches_of(recipe: Recipe) -> tuple[object, ...]:
@@ -61,12 +63,16 @@ def can_capture(recipe: Recipe) -> bool:
     return not getattr(recipe.model, "consensus", "").startswith("trn")
 
 
-def train_side_by_side(recipes: Sequence[Recipe], split: Split, *, graph: bool = True) -> list[Trained]:
+def train_side_by_side(
+    recipes: Sequence[Recipe], split: Split, *, targets: torch.Tensor | None = None, graph: bool = True
+) -> list[Trained]:
     """Train the networks of recipes that differ only in the network.
 
     Args:
         recipes: the recipes; see `batches_of`.
         split: the training videos.
+        targets: probabilities that the networks shall learn to give the training videos, [videos, classes].
+            None: they learn the labels.
         graph: whether to use CUDA graphs, if there is a GPU.
 
     Raises:
@@ -88,17 +94,20 @@ def train_side_by_side(recipes: Sequence[Recipe], split: Split, *, graph: bool =
         loader, order, model = parts[0].loader, parts[0].order, first.model
         shape = (loader.batch, model.frames, model.channels, first.data.size, first.data.size)
         # Before the loader starts: its thread for page-locked memory would disturb the capture of a graph.
+        targets = None if targets is None else targets.to(device)
         students = [
-            _Student(own, first.optim, shape, stream, graph=graph and can_capture(recipe))
+            _Student(own, first.optim, shape, targets, stream, graph=graph and can_capture(recipe))
             for own, recipe, stream in zip(parts, recipes, _streams(device), strict=False)
         ]
-        tops: list[float] = []
+        results: list[tuple[float, float]] = []
         for epoch in range(first.optim.epochs):
             order.epoch = epoch
             with loader:
                 batches = prefetch_to_device(loader, device, spec=None)  # each student normalises
+                if targets is not None:
+                    batches = (_with_numbers(batch, videos=len(split.train)) for batch in batches)
                 _make_steps(students, batches, first.optim, epoch=epoch, steps=steps, stop=stop)
-            tops = [student.end_epoch(clips=steps * loader.batch) for student in students]
+            results = [student.end_epoch(steps=steps) for student in students]
         for own in parts:
             own.norm_statistics(own.network)
             own.optimizer.zero_grad()  # gradients are in the graphs' memory
@@ -108,7 +117,14 @@ def train_side_by_side(recipes: Sequence[Recipe], split: Split, *, graph: bool =
         gc.collect()  # graphs and their networks refer to each other
         if device.type == "cuda":
             torch.cuda.empty_cache()
-    return [Trained(own.network, first.optim.epochs, top1) for own, top1 in zip(parts, tops, strict=True)]
+    return [
+        Trained(own.network, first.optim.epochs, *found) for own, found in zip(parts, results, strict=True)
+    ]
+
+
+def _with_numbers(batch: Batch, *, videos: int) -> Batch:
+    """Replace the labels of a batch by the numbers of its videos."""
+    return replace(batch, labels=torch.tensor([key % videos for key in batch.keys]))
 
 
 def _make_steps(
@@ -146,6 +162,7 @@ class _Student:
         parts: TrainingParts,
         optim: Optim,
         shape: Sequence[int],
+        targets: torch.Tensor | None,
         stream: torch.cuda.Stream | None,
         *,
         graph: bool,
@@ -157,6 +174,7 @@ class _Student:
         self.loss = torch.zeros((), device=device)  # sum over the steps of the epoch
         self.views = torch.zeros(*shape, device=device)
         self.labels = torch.zeros(shape[0], dtype=torch.int64, device=device)
+        self.targets = targets
         self.stream = stream
         self.step = self._capture() if graph and uses_graphs(device) else self._step
 
@@ -173,30 +191,36 @@ class _Student:
         if self.stream is not None:
             torch.cuda.current_stream(self.stream.device).wait_stream(self.stream)
 
-    def end_epoch(self, *, clips: int) -> float:
-        """Return the share of right answers in the epoch's steps. Afterwards, the next epoch can start.
+    def end_epoch(self, *, steps: int) -> tuple[float, float]:
+        """Return the share of right answers in the epoch's steps, and the mean loss.
+
+        Afterwards, the next epoch can start.
 
         Raises:
             ValueError: a loss was infinite or NaN.
         """
         if not self.loss.isfinite():
             raise ValueError("the loss became infinite or NaN: train this network alone, to see where")
-        top1 = self.right.item() / clips
+        top1, loss = self.right.item() / (steps * len(self.labels)), self.loss.item() / steps
         self.right.zero_()
         self.loss.zero_()
         self.network.train()
-        return top1
+        return top1, loss
 
     def _step(self) -> None:
+        wanted = (
+            self.labels if self.targets is None else self.targets[self.labels]
+        )  # classes or probabilities
         with autocast(self.views.device, self.optim.precision):
             logits = self.network(self.views)
-            loss = F.cross_entropy(logits, self.labels, label_smoothing=self.optim.smoothing)
+            loss = F.cross_entropy(logits, wanted, label_smoothing=self.optim.smoothing)
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.params, self.optim.clip_norm or math.inf)
         self.optimizer.step()
         self.loss += loss.detach()
-        self.right += (logits.detach().argmax(1) == self.labels).sum()
+        right = wanted if self.targets is None else wanted.argmax(1)
+        self.right += (logits.detach().argmax(1) == right).sum()
 
     def _capture(self) -> Callable[[], object]:
         """Capture the step. The steps of the warm-up are undone."""

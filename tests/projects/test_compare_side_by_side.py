@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from projects.compare import side_by_side
 from projects.compare.side_by_side import evaluate_side_by_side, train_side_by_side
@@ -59,6 +60,17 @@ def test_side_by_side_equals_separate_trainings(graphs, method, recipe, tmp_path
             reports[number].scores, found.scores, rtol=0, atol=1e-6 + tolerance["atol"]
         )
         assert together[number].top1 == pytest.approx(last.train_top1, abs=0 if cpu else 0.2)
+
+
+def test_targets_of_one_class_are_labels(recipe):
+    recipe = replace(
+        recipe, model=replace(recipe.model, dropout=0.0), optim=replace(recipe.optim, smoothing=0.1)
+    )
+    split = read_split(recipe.data, seed=recipe.seed)
+    targets = F.one_hot(torch.tensor([sample.label for sample in split.train])).float()
+    by_label, by_target = (train_side_by_side([recipe], split, targets=own)[0] for own in (None, targets))
+    assert by_target.top1 == by_label.top1
+    assert by_target.loss == pytest.approx(by_label.loss, rel=1e-4)
 
 
 def test_only_networks_may_differ(recipe):
