@@ -74,14 +74,6 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     _escape_unprintable()
     name, *rest = list(sys.argv[1:] if args is None else args) or ["--help"]
-    if name in ("-h", "--help"):
-        say(HELP)
-        return 0
-    if name == "--version":
-        say(f"tanet {versions()['tanet']}")
-        return 0
-    if name not in COMMANDS:
-        return fail(f"unknown command '{name}': choose from {', '.join(COMMANDS)}")
     try:
         return _run(name, rest)
     except KeyboardInterrupt:
@@ -94,13 +86,21 @@ def main(args: Sequence[str] | None = None) -> int:
             distributed.exit_unless_main()
         if os.environ.get("TANET_TRACEBACK"):
             traceback.print_exc()
-        if isinstance(error, OSError) and error.filename:
-            return fail(f"{error.filename}: {error.strerror}")
+        if isinstance(error, OSError) and error.strerror:
+            return fail(": ".join(str(part) for part in (error.filename, error.strerror) if part))
         return fail(str(error))
 
 
 def _run(name: str, args: Sequence[str]) -> int:
-    """Import a command and PyTorch, which takes seconds, and run the command."""
+    """Run a command. Only a command imports PyTorch, which takes seconds."""
+    if name in ("-h", "--help"):
+        say(HELP)
+        return 0
+    if name == "--version":
+        say(f"tanet {versions()['tanet']}")
+        return 0
+    if name not in COMMANDS:
+        return fail(f"unknown command '{name}': choose from {', '.join(COMMANDS)}")
     import torch
 
     from tanet.cli.common import with_new_flags

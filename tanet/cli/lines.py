@@ -7,7 +7,16 @@ only the results.
 from rich.console import Console
 from rich.markup import escape
 
-out = Console(highlight=False, emoji=False)
+
+class _Results(Console):
+    """Console for standard output."""
+
+    def on_broken_pipe(self) -> None:
+        """Leave a broken pipe to `main`; rich would exit with status 1."""
+        raise BrokenPipeError
+
+
+out = _Results(highlight=False, emoji=False)
 err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 
