@@ -10,7 +10,8 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version
@@ -26,9 +27,26 @@ from tanet.models.network import Network
 from tanet.recipes.recipe import Optim
 from tanet.runtime.device import available_cores
 from tanet.runtime.files import write_atomically
+from tanet.video import VideoError
 
 ROOT = Path(__file__).parents[1]
 PERCENTILES = ("p20", "p50", "p80")
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """End the process with one line if there is an error that the user can fix. Made to decorate `main`.
+
+    The environment variable TANET_TRACEBACK=1 keeps the traceback.
+    """
+    try:
+        yield
+    except (OSError, ValueError, VideoError) as error:
+        if os.environ.get("TANET_TRACEBACK"):
+            raise
+        if isinstance(error, OSError) and error.filename:
+            raise SystemExit(f"{error.filename}: {error.strerror}") from None
+        raise SystemExit(str(error)) from None
 
 
 def machine() -> str:
@@ -231,7 +249,8 @@ def add_row(path: Path, row: Mapping[str, object]) -> None:
     with path.open("a+", newline="") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
-        columns = next(csv.reader(file), None)
+        found = file.read()
+        columns = next(csv.reader(io.StringIO(found)), None)
         if columns is not None and columns != list(row):
             raise ValueError(
                 f"{path} has other columns than the new row: {', '.join(columns)}; move the file elsewhere"
@@ -239,4 +258,6 @@ def add_row(path: Path, row: Mapping[str, object]) -> None:
         writer = csv.DictWriter(file, fieldnames=list(row), lineterminator="\n")
         if columns is None:
             writer.writeheader()
+        elif not found.endswith("\n"):  # an editor has saved it so
+            file.write("\n")
         writer.writerow(row)

@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from bench.decoded_cache import decoded, kept_open
 from tanet import train
 from tanet.checkpoints import checkpoint
 from tanet.data.annotations import read_split
@@ -45,8 +46,8 @@ def flags(parser: argparse.ArgumentParser) -> None:
 
 
 def rows(flags: argparse.Namespace) -> Iterator[dict[str, object]]:
-    with tempfile.TemporaryDirectory() as folder:
-        lists = write_lists(flags.data, Path(folder), most=VIDEOS)
+    with decoded(flags.data) as cache, kept_open(), tempfile.TemporaryDirectory() as folder:
+        lists = write_lists(cache.root, Path(folder), most=VIDEOS)
         for seed in flags.seeds:
             for steps in flags.steps:
                 for temporal in flags.temporal:

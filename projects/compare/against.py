@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from bench.common import read_rows
+from bench.common import one_line_errors, read_rows
 from projects.compare.statistics import Apart, dunnett, spread
 
 COLUMNS = {"val_top1": "top-1", "val_action": "action", "val_order": "order"}
@@ -28,6 +28,7 @@ NEEDED = (*SET, "case", "seed", *COLUMNS)
 WITHOUT = {"without_s": "without S", "without_g": "without G"}
 
 
+@one_line_errors()
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("rows", type=Path)
@@ -36,12 +37,9 @@ def main(words: Sequence[str] | None = None) -> None:
         "--level", type=significance, default=5.0, help="level of the test, in per cent (default: 5)"
     )
     flags = parser.parse_args(words)
-    try:
-        if not (rows := read_rows(flags.rows, NEEDED)):
-            raise ValueError(f"{flags.rows}: no rows; run projects.compare.run --out {flags.rows} first")
-        print("\n".join(tables(rows, flags.case, level=flags.level)))
-    except ValueError as error:
-        raise SystemExit(str(error)) from error
+    if not (rows := read_rows(flags.rows, NEEDED)):
+        raise ValueError(f"{flags.rows}: no rows; run projects.compare.run --out {flags.rows} first")
+    print("\n".join(tables(rows, flags.case, level=flags.level)))
 
 
 def significance(text: str) -> float:

@@ -14,16 +14,18 @@ from pathlib import Path
 
 import torch
 
+from bench.common import one_line_errors
 from tanet.data.transforms import resize_short_side
 from tanet.runtime.device import available_cores
 from tanet.runtime.process_pool import map_in_order
 from tanet.synthetic import write_video
-from tanet.video import VideoError, open_video
+from tanet.video import open_video
 
 CLIPS = Path(__file__).with_name("arrow6_clips.txt")
 SHORT_SIDE = 128
 
 
+@one_line_errors()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("ucf", type=Path, help="UCF-101, with Archery/, BasketballDunk/ and Diving/")
@@ -38,11 +40,8 @@ def main() -> None:
     if missing := [file for file in files if not file.is_file()]:
         raise SystemExit(f"{len(missing)} of {len(files)} clips do not exist; the first is {missing[0]}")
     make = partial(both_ways, out=flags.out)
-    try:
-        for name in map_in_order(make, list(zip(files, names, strict=True)), workers=flags.workers):
-            print(name, flush=True)
-    except (VideoError, OSError) as error:
-        raise SystemExit(str(error)) from error
+    for name in map_in_order(make, list(zip(files, names, strict=True)), workers=flags.workers):
+        print(name, flush=True)
 
 
 def both_ways(clip: tuple[Path, str], *, out: Path) -> str:

@@ -301,11 +301,14 @@ def change(recipe: Recipe, changes: Sequence[str]) -> Recipe:
         path, _, value = text.partition("=")
         section, _, field = path.partition(".")
         part = getattr(recipe, section, None)
-        if not dataclasses.is_dataclass(part) or isinstance(part, type) or not hasattr(part, field):
+        if not dataclasses.is_dataclass(part) or field not in [own.name for own in dataclasses.fields(part)]:
             raise ValueError(f"'{text}' changes no field; write SECTION.FIELD=VALUE, like optim.epochs=40")
         old = getattr(part, field)
         try:
-            new = value if isinstance(old, str) else type(old)(ast.literal_eval(value))
+            given = value if isinstance(old, str) else ast.literal_eval(value)
+            new = type(old)(given)
+            if isinstance(old, int) and new != given:
+                raise ValueError(given)
         except (ValueError, SyntaxError, TypeError) as error:
             raise ValueError(f"'{text}': {value} is no value for {path}, which is now {old!r}") from error
         fields.setdefault(section, {})[field] = new

@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from bench.common import one_line_errors
 from bench.decoded_cache import decoded, kept_open
 from projects.compare.cases import BENCHMARKS, STATIC, cases, choose
 from projects.compare.jobs import check_starts
@@ -36,12 +37,12 @@ from tanet.errors import UserError
 from tanet.evaluation.evaluate import score_samples
 from tanet.runtime.device import pick_device
 from tanet.runtime.interrupt import exit_on_sigterm
-from tanet.video import VideoError
 
 CASES = ("none", "tsm", "i3d", "tam", "tam static_kernel=shift")
 STOPPED = "stopped; networks are saved only at the end. With --answers, the teacher's answers are kept"
 
 
+@one_line_errors()
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", help="folder of videos by class; the classes are not used")
@@ -59,8 +60,6 @@ def main(words: Sequence[str] | None = None) -> None:
     exit_on_sigterm(STOPPED)
     try:
         distil(flags)
-    except (ValueError, OSError, VideoError) as error:
-        raise SystemExit(str(error)) from error
     except KeyboardInterrupt:
         print(STOPPED, file=sys.stderr)
         raise SystemExit(130) from None

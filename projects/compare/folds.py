@@ -19,10 +19,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from bench.common import one_line_errors
+
 WAY_RICH = ("stand", "golf", "pick", "push", "throw", "kick_ball", "shoot_bow", "pour")
 MARK = "__"
 
 
+@one_line_errors()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("arrow6", type=Path)

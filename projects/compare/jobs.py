@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.decoded_cache import kept_open, twins
-from projects.compare.cases import Case
+from projects.compare.cases import VARIED, Case
 from projects.compare.folds import write_lists
 from projects.compare.one_run import run, run_side_by_side, split_of
 from projects.compare.side_by_side import MOST, batches_of
+from tanet.checkpoints.checkpoint import Header
+from tanet.checkpoints.initialize import read_trained
 from tanet.data.samples import Split
 from tanet.recipes.network_settings import NetworkSettings
 from tanet.recipes.recipe import Recipe
@@ -138,13 +140,19 @@ def from_checkpoint(case: Case, folder: Path) -> Case:
     """Return the case with its checkpoint in `folder`, which distil.py wrote, as initial weights.
 
     Raises:
-        ValueError: there is no such folder or checkpoint.
+        ValueError: there is no such folder or checkpoint, or the checkpoint is of another network.
     """
     if not folder.is_dir():
         raise ValueError(f"--init {folder}: no such folder")
     file = folder / f"{case.name}.safetensors"
     if not file.is_file():
         raise ValueError(f"--init {folder}: {file.name} is not there; make it with projects.compare.distil")
+    trained = read_trained(file)
+    model = trained.recipe.model if isinstance(trained, Header) else None
+    if other := [name for name in VARIED if getattr(model, name, None) != getattr(case.model, name, None)]:
+        raise ValueError(
+            f"--init {folder}: {file.name} is of another network: it differs in {', '.join(other)}"
+        )
     return replace(case, model=replace(case.model, init=str(file)))
 
 

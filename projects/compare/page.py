@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
-from bench.common import ROOT, read_rows
+from bench.common import ROOT, one_line_errors, read_rows
 from projects.compare import against, plot_systems, ways
 from projects.compare.against import FORM
 from projects.compare.cases import START, network_of, recipe_of
@@ -30,6 +30,7 @@ from projects.compare.results import (
 from projects.compare.statistics import spread
 from tanet.evaluation.metrics import rank_correlation
 from tanet.profiling.flops import build_on_meta, count_cost
+from tanet.runtime.files import write_atomically
 
 TITLES = {
     "1a": "Table 1a: α and β",
@@ -77,7 +78,7 @@ SYSTEMS = """## synthetic: whole systems
 Networks of the paper's Tables 4 and 6, and variants with TAM, trained from scratch with one recipe
 (projects/compare/systems.py). All are narrow except S3D-G and ECO-Lite. 2D networks see 8 frames (`tanet 16f`
 16), SlowFast 32, ECO-Lite and the other 3D networks 16; `i3d` is the 2D network with inflated convolutions.
-Seeds 30 to 32, as far as they were run; differences were not tested. `tsm`, `teinet`, `i3d`, `tanet` and
+Seeds 30 to 32; differences were not tested. `tsm`, `teinet`, `i3d`, `tanet` and
 `tanet static` have the results of the section on static kernels. As in section 4.4 of the paper, `slowfast
 tam` has a 1×1×1 convolution and a TAM in the place of each 3×1×1 convolution of `slowfast`. *Static*: with
 static kernels, which start as the shift.
@@ -130,6 +131,7 @@ all modules had been seen ([LOG.md](../LOG.md)).
 """
 
 
+@one_line_errors()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, default=ROOT / "results" / "compare.csv")
@@ -149,11 +151,8 @@ def main() -> None:
     parser.add_argument("--systems-speed", type=Path, default=ROOT / "results" / "compare_systems_speed.csv")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "compare.md")
     flags = parser.parse_args()
-    try:
-        measured = {name: read_rows(getattr(flags, name), columns) for name, columns in NEEDED.items()}
-        clips = ways.clips_of(flags.clips)
-    except ValueError as error:
-        raise SystemExit(str(error)) from error
+    measured = {name: read_rows(getattr(flags, name), columns) for name, columns in NEEDED.items()}
+    clips = ways.clips_of(flags.clips)
     rows, directions = current(measured["data"]), current(measured["ways"])
     speeds = measured["speed"]
     if not rows:
@@ -168,21 +167,17 @@ def main() -> None:
     sections: dict[tuple[str, str, str], list[dict[str, str]]] = {}
     for row in rows:
         sections.setdefault(kind(row), []).append(row)
-    try:
-        for key, own in sorted(sections.items()):
-            parts.append(section(*key[:2], own, speeds))
-            parts += draw_ways([row for row in directions if kind(row) == key])
-        if static := measured["static"]:
-            parts += [STATIC, *against.tables(static, STATIC_CASE, level=STATIC_LEVEL)]
-        if folds := measured["folds"]:
-            parts += [FOLDS, *ways.table(folds, clips, STATIC_CASE), ""]
-        found, conditions = plot_systems.systems(measured["systems"], measured["systems_speed"])
-        if found:
-            parts += [SYSTEMS, *plot_systems.table(found, conditions), ""]
-    except ValueError as error:
-        raise SystemExit(str(error)) from error
-    flags.out.parent.mkdir(parents=True, exist_ok=True)
-    flags.out.write_text(by_hand + "\n".join(parts))
+    for key, own in sorted(sections.items()):
+        parts.append(section(*key[:2], own, speeds))
+        parts += draw_ways([row for row in directions if kind(row) == key])
+    if static := measured["static"]:
+        parts += [STATIC, *against.tables(static, STATIC_CASE, level=STATIC_LEVEL)]
+    if folds := measured["folds"]:
+        parts += [FOLDS, *ways.table(folds, clips, STATIC_CASE), ""]
+    found, conditions = plot_systems.systems(measured["systems"], measured["systems_speed"])
+    if found:
+        parts += [SYSTEMS, *plot_systems.table(found, conditions), ""]
+    write_atomically(flags.out, (by_hand + "\n".join(parts)).encode())
     print(flags.out)
 
 

@@ -15,9 +15,10 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
-from bench.common import ROOT, read_csv
+from bench.common import ROOT, one_line_errors, read_rows
+from projects.compare.against import NEEDED
 from projects.compare.cases import BENCHMARKS
-from projects.compare.results import Line, Row, current, lines, timed
+from projects.compare.results import SPEEDS, Line, Row, current, lines, timed
 from tanet.visualization.figures import require_plots
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Point:
     deviation: float
 
 
+@one_line_errors()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--benchmark", choices=list(BENCHMARKS), required=True)
@@ -49,17 +51,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="file to write (default: docs/compare-BENCHMARK.svg)")
     flags = parser.parse_args()
     out = flags.out or ROOT / "docs" / f"compare-{flags.benchmark}.svg"
-    try:
-        require_plots()
-    except ValueError as error:
-        raise SystemExit(str(error)) from error
-    accuracies = current(read_csv(flags.data))
-    try:
-        speeds = read_csv(flags.speed)
-        timings = timed(speeds, flags.benchmark, flags.changes)
-        found = points(flags.benchmark, flags.changes, flags.table, accuracies, speeds)
-    except ValueError as error:
-        raise SystemExit(str(error)) from error
+    require_plots()
+    accuracies = current(read_rows(flags.data, NEEDED))
+    speeds = read_rows(flags.speed, SPEEDS)
+    timings = timed(speeds, flags.benchmark, flags.changes)
+    found = points(flags.benchmark, flags.changes, flags.table, accuracies, speeds)
     if not found:
         raise SystemExit(
             f"no case of {flags.benchmark} has accuracy and speed; run projects.compare.run and .speed"

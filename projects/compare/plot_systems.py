@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
-from bench.common import ROOT, read_rows
+from bench.common import ROOT, one_line_errors, read_rows
 from projects.compare import against
 from projects.compare.cases import OTHERS, cases, recipe_id, recipe_of
 from projects.compare.plot import OTHER, OWN, save_figure
@@ -52,17 +52,15 @@ class System:
     """In per cent, one for each seed."""
 
 
+@one_line_errors()
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("rows", type=Path, nargs="?", default=ROOT / "results" / "compare_systems.csv")
     parser.add_argument("--speed", type=Path, default=ROOT / "results" / "compare_systems_speed.csv")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "compare-systems.svg")
     flags = parser.parse_args(words)
-    try:
-        require_plots()
-        found, conditions = systems(read_rows(flags.rows, NEEDED), read_rows(flags.speed, SPEEDS))
-    except ValueError as error:
-        raise SystemExit(str(error)) from error
+    require_plots()
+    found, conditions = systems(read_rows(flags.rows, NEEDED), read_rows(flags.speed, SPEEDS))
     if not found:
         raise SystemExit(
             f"no system is in both {flags.rows} and {flags.speed}; run projects.compare.run and .speed"

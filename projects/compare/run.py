@@ -25,7 +25,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from bench.common import HEAD, ROOT, add_row, head, read_csv
+from bench.common import HEAD, ROOT, add_row, head, one_line_errors, read_csv
 from bench.decoded_cache import decoded
 from projects.compare.cases import (
     BENCHMARKS,
@@ -61,7 +61,6 @@ from tanet.recipes.recipe import Recipe
 from tanet.runtime.interrupt import exit_on_sigterm
 from tanet.synthetic import DESCRIPTION
 from tanet.training.plan import plan
-from tanet.video import VideoError
 
 KEY = ("benchmark", "recipe", "changes", "case", "seed", "start", "videos", "made")
 """The columns that identify a run."""
@@ -70,6 +69,7 @@ OWN = ("data.root", "data.workers", "data.transform_on", "model.weights")
 """Fields that this command sets itself."""
 
 
+@one_line_errors()
 def main() -> None:
     flags = _flags()
     exit_on_sigterm(STOPPED)
@@ -88,13 +88,10 @@ def due_jobs(flags: argparse.Namespace) -> list[Job]:
     Raises:
         SystemExit: flags contradict each other, or a file cannot be used.
     """
-    try:
-        jobs, classes = jobs_of(flags)
-        check_out(flags.out, ablate=flags.ablate, each_clip=bool(flags.folds))
-        due = missing(jobs, flags.out)
-        check_starts([job.recipe for job in due], classes)
-    except ValueError as error:
-        raise SystemExit(str(error)) from error
+    jobs, classes = jobs_of(flags)
+    check_out(flags.out, ablate=flags.ablate, each_clip=bool(flags.folds))
+    due = missing(jobs, flags.out)
+    check_starts([job.recipe for job in due], classes)
     return due
 
 
@@ -167,17 +164,14 @@ def jobs_of(flags: argparse.Namespace) -> tuple[list[Job], tuple[str, ...]]:
 def run_and_add_rows(jobs: Sequence[Job], flags: argparse.Namespace, timetable: Timetable) -> None:
     """Run the jobs while time is left, and add a row to the results for each."""
     teams = teams_of(jobs) if flags.side_by_side else [Team((job,)) for job in jobs]
-    try:
-        with decoded(flags.data, one_file=not flags.as_files) as cache:
-            print(f"{cache.videos} videos decoded, {timetable.seconds():.0f} s", flush=True)
-            work = partial(train_team, root=cache.root)
-            for team, results in run_parallel(work, timetable.allows(teams), processes=flags.processes):
-                timetable.ended(team)
-                for done, found in zip(team.jobs, results, strict=True):
-                    add_row(flags.out, {**head("torch", "av"), **done.key, **found, "command": done.command})
-                    print(f"{done}: top-1 {found['val_top1']}, {found['seconds']} s", flush=True)
-    except VideoError as error:
-        raise SystemExit(str(error)) from error
+    with decoded(flags.data, one_file=not flags.as_files) as cache:
+        print(f"{cache.videos} videos decoded, {timetable.seconds():.0f} s", flush=True)
+        work = partial(train_team, root=cache.root)
+        for team, results in run_parallel(work, timetable.allows(teams), processes=flags.processes):
+            timetable.ended(team)
+            for done, found in zip(team.jobs, results, strict=True):
+                add_row(flags.out, {**head("torch", "av"), **done.key, **found, "command": done.command})
+                print(f"{done}: top-1 {found['val_top1']}, {found['seconds']} s", flush=True)
 
 
 def check_out(out: Path, *, ablate: bool, each_clip: bool) -> None:

@@ -21,11 +21,13 @@ from bench.common import (
     head,
     interleaved,
     interleaved_on_gpu,
+    one_line_errors,
     percentiles,
-    read_csv,
+    read_rows,
     write_csv,
 )
 from projects.compare.cases import BENCHMARKS, Case, buildable, cases, change, changes_text, choose
+from projects.compare.results import SPEEDS
 from tanet.models.factory import build
 from tanet.runtime.device import autocast, pick_device
 
@@ -34,6 +36,7 @@ KEY = ("machine", "benchmark", "changes", "case", "clips", "size")
 CLASSES = {"arrow6": 6, "synthetic": 10}
 
 
+@one_line_errors()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--benchmark", choices=list(BENCHMARKS), required=True)
@@ -44,11 +47,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=30, help="timed runs of each network")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "compare_speed.csv")
     flags = parser.parse_args()
-    try:
-        recipe = change(BENCHMARKS[flags.benchmark], flags.change)
-        chosen = buildable(choose(cases(flags.tables, recipe), flags.only))
-    except ValueError as error:
-        raise SystemExit(str(error)) from error
+    old = read_rows(flags.out, SPEEDS) if flags.out.exists() else []
+    recipe = change(BENCHMARKS[flags.benchmark], flags.change)
+    chosen = buildable(choose(cases(flags.tables, recipe), flags.only))
     device = pick_device()
     size = recipe.eval.size
     runs = {case.name: runner(case, CLASSES[flags.benchmark], flags.clips, size, device) for case in chosen}
@@ -71,7 +72,7 @@ def main() -> None:
         for name in runs
     ]
     again = {tuple(str(row[name]) for name in KEY) for row in rows}
-    kept = [row for row in read_csv(flags.out) if tuple(row[name] for name in KEY) not in again]
+    kept = [row for row in old if tuple(row[name] for name in KEY) not in again]
     write_csv(flags.out, [*kept, *rows])
     for row in rows:
         print(f"{row['case']:32} {row['clips_s']:>10} clips/s")

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.common import read_rows
+from bench.common import one_line_errors, read_rows
 from projects.compare.against import families
 from projects.compare.folds import assign, group_of
 from projects.compare.statistics import difference, spread
@@ -33,6 +33,7 @@ CLIPS = Path(__file__).with_name("ways_clips.txt")
 """List of the clips of `results/compare_folds.csv`."""
 
 
+@one_line_errors()
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("rows", type=Path)
@@ -44,11 +45,8 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--case", default="tam", help="case to compare the others with")
     flags = parser.parse_args(words)
-    try:
-        rows = read_rows(flags.rows, NEEDED)
-        print("\n".join(table(rows, clips_of(flags.data), flags.case)))
-    except ValueError as error:
-        raise SystemExit(str(error)) from error
+    rows = read_rows(flags.rows, NEEDED)
+    print("\n".join(table(rows, clips_of(flags.data), flags.case)))
 
 
 def clips_of(path: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from bench.common import HEAD, read_csv, write_csv
+from bench.common import HEAD, add_row, read_csv, write_csv
 from bench.decoded_cache import Decoded, decoded, kept_open, twins
 from projects.compare import jobs
 from projects.compare import run as compare
@@ -47,6 +47,12 @@ def test_decoded_cache_equals_video_files(few, tmp_path, monkeypatch):
         split = read_split(Data(root=str(cache.root)))
         assert (len(split.train), len(split.val)) == (2, 2)
     assert not cache.root.exists()
+
+
+def test_row_follows_a_last_line_without_its_break(tmp_path):
+    (tmp_path / "rows.csv").write_text("a,b\n1,2")
+    add_row(tmp_path / "rows.csv", {"a": 3, "b": 4})
+    assert (tmp_path / "rows.csv").read_text() == "a,b\n1,2\n3,4\n"
 
 
 def test_videos_kept_open_give_the_same_clips(tmp_path):

@@ -92,6 +92,8 @@ def test_recipe_id_differs_for_other_recipes():
         ("optim.epoch=3", "'optim.epoch=3' changes no field"),
         ("seed=3", "changes no field"),
         ("optim.epochs=many", "many is no value for optim.epochs, which is now 20"),
+        ("optim.epochs=2.5", "2.5 is no value for optim.epochs, which is now 20"),
+        ("model.title=x", "changes no field"),
         ("data.flip=up", "unknown data.flip 'up'"),
     ],
 )

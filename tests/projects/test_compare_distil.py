@@ -72,6 +72,9 @@ def test_student_approaches_its_teacher_and_starts_a_training(tmp_path, monkeypa
     monkeypatch.setattr(sys, "argv", ["run", *flags, "tam"])
     with pytest.raises(SystemExit, match=r"tam\.safetensors is not there; make it with projects"):
         run.main()
+    (tmp_path / "out" / "tsm.safetensors").rename(tmp_path / "out" / "tam.safetensors")
+    with pytest.raises(SystemExit, match=r"tam\.safetensors is of another network: it differs in temporal"):
+        run.main()
 
 
 def test_targets_are_softened_and_keep_their_order():
