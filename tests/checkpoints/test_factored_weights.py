@@ -112,6 +112,14 @@ def test_biases_of_convolutions_become_means_of_norms():
     assert torch.equal(found["Conv3d_2c_3x3.layers.norm.running_mean"], expected)
 
 
+def test_outputs_of_howto100m_are_told_to_be_an_embedding(tmp_path):
+    state = {key: torch.zeros(shape) for key, shape in KNOWN["miech-S3DG"].items()}
+    state |= {"fc.weight": torch.zeros(512, 1024), "fc.bias": torch.zeros(512)}
+    torch.save(state, tmp_path / "s3d_howto100m.pth")
+    (note,) = [note for note in convert.read(tmp_path / "s3d_howto100m.pth").notes if "outputs" in note]
+    assert note.startswith("the 512 outputs are an embedding")
+
+
 def test_text_network_of_howto100m_is_left_out():
     whole = on_meta("miech-S3DG") | {"text_module.fc1.weight": torch.empty(2048, 300, device="meta")}
     assert recognised(whole).state.keys() == recognised(on_meta("miech-S3DG")).state.keys()

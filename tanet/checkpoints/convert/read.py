@@ -26,6 +26,9 @@ from tanet.recipes.input_spec import InputSpec, Normalisation
 from tanet.recipes.network2d import Network2D
 from tanet.recipes.recipe import Recipe
 
+HOWTO100M_EMBEDDING = 512
+"""Outputs of the published network, which are compared with those of its network for text."""
+
 
 @dataclass(frozen=True)
 class ConvertedCheckpoint:
@@ -144,8 +147,17 @@ def read(
             )
         checkpoint = dataclasses.replace(checkpoint, classes=tuple(classes))
     elif not own:
-        notes.append(f"classes are named 0 … {len(checkpoint.classes) - 1}; --class-names sets their names")
+        notes.append(_note_on_classes(source.kind, len(checkpoint.classes)))
     return dataclasses.replace(source, checkpoint=checkpoint, notes=tuple(notes))
+
+
+def _note_on_classes(kind: str, count: int) -> str:
+    if kind.endswith("HowTo100M") and count == HOWTO100M_EMBEDDING:
+        return (
+            f"the {count} outputs are an embedding, to find videos by text, and not classes: "
+            "use tanet features, or fine-tune the network with --init"
+        )
+    return f"classes are named 0 … {count - 1}; --class-names sets their names"
 
 
 def _with_frames(checkpoint: Checkpoint, frames: int) -> Checkpoint:
