@@ -51,7 +51,7 @@ def parse_source(text: str) -> LiveSource:
     if separator and protocol != "file":
         options = LOW_DELAY | PROTOCOLS.get(protocol, {})
         return LiveSource(text, live=True, options=options)
-    path = Path(text.removeprefix("file://"))
+    path = Path(re.sub("^file:(//)?", "", text))
     if str(path).startswith("/dev/video"):
         return _camera_at(path)
     if not path.is_file():

@@ -101,11 +101,11 @@ def watch(
     frames = model.network.frames
     ring = FrameRing(frames=frames, seconds=seconds, centred=recipe.data.sampling == "uniform")
     reader = StreamReader(source, ring, eval=views, note=note)
-    every = every or (seconds / 2 if policy == "all" else 0.0)
-    answers = _Answers(model, views, ring, reader, smoothing or Smoothing())
+    answers = _Answers(model, views, ring, reader, smoothing or Smoothing(), every=every)
+    step = every or (seconds / 2 if policy == "all" else 0.0)
     if answers.online:
-        every = answers.step  # each frame of a clip is computed once, when it comes
-    windows = _all_windows(reader, ring, every) if policy == "all" else _newest_windows(reader, ring, every)
+        step = answers.step  # each frame of a clip is computed once, when it comes
+    windows = _all_windows(reader, ring, step) if policy == "all" else _newest_windows(reader, ring, step)
     with closing(windows):
         for found in windows:
             if answer := answers(found):
@@ -151,9 +151,16 @@ class _Answers:
     """From a window to the answer."""
 
     def __init__(
-        self, model: Checkpoint, eval: Eval, ring: FrameRing, reader: StreamReader, smoothing: Smoothing
+        self,
+        model: Checkpoint,
+        eval: Eval,
+        ring: FrameRing,
+        reader: StreamReader,
+        smoothing: Smoothing,
+        *,
+        every: float,
     ) -> None:
-        self.model, self.reader = model, reader
+        self.model, self.reader, self.every, self.next_answer = model, reader, every, 0.0
         self.smoother, self.dropped = Smoother(smoothing), 0
         self.scorer = Scorer(model.network.eval(), eval=eval, precision=model.recipe.optim.precision)
         online = any(isinstance(module, OnlineShift) for module in model.network.modules())
@@ -172,10 +179,13 @@ class _Answers:
                 return None
             if window.piece != self.piece:
                 self.online.reset()
-                self.piece, self.due = window.piece, at
+                self.piece, self.due, self.next_answer = window.piece, at, at
             self.due += self.step * (1 + int((at - self.due) / self.step))
             view = window.newest.view.to(self.scorer.device)
             logits = self.online.step(normalise(view, self.model.network.input_spec))
+            if at < self.next_answer - 1e-6:
+                return None
+            self.next_answer = at + self.every
             probabilities, numbers = logits.float().mean(0).softmax(0).cpu(), (window.newest.number,)
         if probabilities.isnan().any():
             raise UserError("the network's scores are not numbers (NaN)")

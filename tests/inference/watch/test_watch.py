@@ -20,7 +20,7 @@ from tanet.evaluation.scorer import video_scores
 from tanet.inference.online import OnlineNetwork
 from tanet.inference.watch import live_source, stream_reader
 from tanet.inference.watch.frame_ring import FINE, Frame, FrameRing
-from tanet.inference.watch.live_source import parse_source
+from tanet.inference.watch.live_source import LiveSource, parse_source
 from tanet.inference.watch.smoothing import Smoother, Smoothing
 from tanet.inference.watch.watch import watch
 from tanet.inference.windows import Span
@@ -140,10 +140,15 @@ def test_online_networks_watch_each_frame_of_a_clip_once(model, video):
     found = list(watch(online, str(video), window=Span(12)))
     # A clip has a frame each 0.1 s, which are 2.5 frames of the video.
     assert [answer.numbers[0] for answer in found][:6] == [3, 5, 8, 10, 13, 15]
+    fewer = list(watch(online, str(video), window=Span(12), every=0.35))
+    # Four frames lie between two answers. They were computed, too.
+    assert [answer.numbers[0] for answer in fewer][:3] == [3, 13, 23]
+    assert fewer[1].top5 == found[4].top5
 
 
 def test_sources_are_cameras_addresses_and_files(video, tmp_path, monkeypatch):
-    assert not parse_source(str(video)).live
+    for name in (str(video), f"file:{video}", f"file://{video}"):
+        assert parse_source(name) == LiveSource(f"file:{video}", live=False)
     camera = parse_source("rtsp://me:secret@10.0.0.1/1")
     assert camera.live
     assert camera.name == "rtsp://10.0.0.1/1"
