@@ -20,7 +20,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench.common import ROOT, head, read_rows, write_csv
+from bench.common import ROOT, head, one_line_errors, read_rows, write_csv
+from tanet.errors import UserError
 
 # Kind of benchmark → names of the benchmarks, which are modules of this package.
 BENCHMARKS = {
@@ -51,6 +52,7 @@ BENCHMARKS = {
 }
 
 
+@one_line_errors()
 def main(words: Sequence[str] | None = None) -> None:
     words = sys.argv[1:] if words is None else words
     known = [name for names in BENCHMARKS.values() for name in names]
@@ -89,15 +91,13 @@ def run(name: str, words: Sequence[str]) -> None:
     out = flags.out or ROOT / default
     first = head(*getattr(module, "PACKAGES", ("torch",)))
     key = getattr(module, "KEY", ())
+    old = read_rows(out, key) if out.exists() else []  # checked now: no measurement is lost
     try:
-        old = read_rows(out, key) if out.exists() else []  # checked now: no measurement is lost
         out.parent.mkdir(parents=True, exist_ok=True)
-        if not os.access(out if out.exists() else out.parent, os.W_OK):
-            raise ValueError(f"{out}: cannot be written")
-    except ValueError as error:
-        raise SystemExit(str(error)) from error
     except OSError as error:
-        raise SystemExit(f"{out}: {error.strerror}") from error
+        raise UserError(f"{out}: {error.strerror}") from error
+    if not os.access(out if out.exists() else out.parent, os.W_OK):
+        raise UserError(f"{out}: cannot be written")
     rows: list[Mapping[str, object]] = []
     for row in module.rows(flags):
         show(row, titles=not rows)

@@ -23,6 +23,7 @@ from statistics import quantiles
 import torch
 
 from tanet.data.worker_setup import garbage_collection_off
+from tanet.errors import UserError, one_line
 from tanet.models.network import Network
 from tanet.recipes.recipe import Optim
 from tanet.runtime.device import available_cores
@@ -35,18 +36,23 @@ PERCENTILES = ("p20", "p50", "p80")
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """End the process with one line if there is an error that the user can fix. Made to decorate `main`.
+    """Exit with a one-line message on an error that the user can fix. Decorate `main` with it.
 
     The environment variable TANET_TRACEBACK=1 keeps the traceback.
+
+    Raises:
+        SystemExit: with the message; or with status 141 if the reader of standard output has left.
     """
     try:
         yield
-    except (OSError, ValueError, VideoError) as error:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(141) from None
+    except (OSError, UserError, VideoError) as error:
         if os.environ.get("TANET_TRACEBACK"):
             raise
-        if isinstance(error, OSError) and error.filename:
-            raise SystemExit(f"{error.filename}: {error.strerror}") from None
-        raise SystemExit(str(error)) from None
+        raise SystemExit(one_line(error)) from None
 
 
 def machine() -> str:
@@ -212,16 +218,16 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     """Return the rows of a CSV file that the user named.
 
     Raises:
-        ValueError: there is no such file, it is no CSV file, or it lacks one of the columns.
+        UserError: there is no such file, it is no CSV file, or it lacks one of the columns.
     """
     if not path.is_file():
-        raise ValueError(f"{path}: no such file")
+        raise UserError(f"{path}: no such file")
     try:
         rows = read_csv(path)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: not a CSV file") from error
+        raise UserError(f"{path}: not a CSV file") from error
     if rows and (lacking := [name for name in columns if name not in rows[0]]):
-        raise ValueError(f"{path}: lacks the columns {', '.join(lacking)}; is it another command's file?")
+        raise UserError(f"{path}: lacks the columns {', '.join(lacking)}; is it another command's file?")
     return rows
 
 
@@ -243,7 +249,7 @@ def add_row(path: Path, row: Mapping[str, object]) -> None:
     """Append a row to a CSV file, which is created if necessary. Several processes may append at once.
 
     Raises:
-        ValueError: the columns of the file differ from the keys of the row.
+        UserError: the columns of the file differ from the keys of the row.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", newline="") as file:
@@ -252,12 +258,12 @@ def add_row(path: Path, row: Mapping[str, object]) -> None:
         found = file.read()
         columns = next(csv.reader(io.StringIO(found)), None)
         if columns is not None and columns != list(row):
-            raise ValueError(
+            raise UserError(
                 f"{path} has other columns than the new row: {', '.join(columns)}; move the file elsewhere"
             )
         writer = csv.DictWriter(file, fieldnames=list(row), lineterminator="\n")
         if columns is None:
             writer.writeheader()
-        elif not found.endswith("\n"):  # an editor has saved it so
+        elif not found.endswith("\n"):  # some editors drop the final newline
             file.write("\n")
         writer.writerow(row)

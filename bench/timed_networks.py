@@ -98,7 +98,7 @@ def make_side(name: str, form: str, setting: Setting) -> Side:
     gpu = setting.device.type == "cuda"
     before = torch.cuda.memory_allocated() if gpu else 0
     layout = torch.contiguous_format if form == "eager" else torch.channels_last
-    torch.manual_seed(0)  # tanet and tanet-static get the same weights and clips
+    torch.manual_seed(0)  # tanet and tanet-static start with the same weights and clips
     network = make_network(name, setting).to(setting.device, memory_format=layout)  # type: ignore[call-overload]
     shape = (setting.frames * setting.clips, 3, setting.size, setting.size)
     clips = torch.randn(shape, device=setting.device).contiguous(memory_format=layout)

@@ -11,6 +11,13 @@ class UserError(ValueError):
     """
 
 
+def one_line(error: Exception) -> str:
+    """Return the message of an error. For an error of the operating system: FILE: what is wrong."""
+    if isinstance(error, OSError) and error.strerror:
+        return ": ".join(str(part) for part in (error.filename, error.strerror) if part)
+    return str(error)
+
+
 def abbreviate(names: Sequence[str], most: int = 8) -> str:
     """Join the first `most` names and count the others, for example "a, b and 3 more"."""
     more = f" and {len(names) - most} more" if len(names) > most else ""

@@ -17,6 +17,7 @@ from statistics import fmean
 
 from bench.common import one_line_errors, read_rows
 from projects.compare.statistics import Apart, dunnett, spread
+from tanet.errors import UserError
 
 COLUMNS = {"val_top1": "top-1", "val_action": "action", "val_order": "order"}
 SET = ("benchmark", "recipe", "changes", "videos", "start", "made")
@@ -38,7 +39,7 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     flags = parser.parse_args(words)
     if not (rows := read_rows(flags.rows, NEEDED)):
-        raise ValueError(f"{flags.rows}: no rows; run projects.compare.run --out {flags.rows} first")
+        raise UserError(f"{flags.rows}: no rows; run projects.compare.run --out {flags.rows} first")
     print("\n".join(tables(rows, flags.case, level=flags.level)))
 
 
@@ -58,7 +59,7 @@ def tables(rows: Sequence[Mapping[str, str]], case: str, *, level: float) -> lis
         level: level of the test, in per cent.
 
     Raises:
-        ValueError: a set has no row of the case, or its rows cannot be compared.
+        UserError: a set has no row of the case, or its rows cannot be compared.
     """
     sets: dict[tuple[str, ...], list[Mapping[str, str]]] = {}
     for row in rows:
@@ -67,11 +68,11 @@ def tables(rows: Sequence[Mapping[str, str]], case: str, *, level: float) -> lis
     for key, own in sorted(sets.items()):
         title = ", ".join(value for name, value in zip(SET, key, strict=True) if value and name != "recipe")
         if "fold " in title:
-            raise ValueError("these rows are of folds; compare them with projects.compare.ways")
+            raise UserError("these rows are of folds; compare them with projects.compare.ways")
         try:
             out += [f"**{title}**", "", *_table(own, case, level=level), ""]
-        except ValueError as error:
-            raise ValueError(f"{title}: {error}") from error
+        except UserError as error:
+            raise UserError(f"{title}: {error}") from error
     return out
 
 
@@ -79,12 +80,12 @@ def _table(rows: Sequence[Mapping[str, str]], case: str, *, level: float) -> lis
     runs: dict[str, dict[int, Mapping[str, str]]] = {}
     for row in rows:
         if runs.setdefault(row["case"], {}).setdefault(int(row["seed"]), row) is not row:
-            raise ValueError(f"'{row['case']}' has two rows of seed {row['seed']}; keep one of them")
+            raise UserError(f"'{row['case']}' has two rows of seed {row['seed']}; keep one of them")
     if case not in runs:
-        raise ValueError(f"no row of '{case}'; its cases: {', '.join(runs)}")
+        raise UserError(f"no row of '{case}'; its cases: {', '.join(runs)}")
     seeds = {name: sorted(own.keys() & runs[case].keys()) for name, own in runs.items()}
     if lacking := [name for name in runs if not seeds[name]]:
-        raise ValueError(f"'{lacking[0]}' and '{case}' have no seed in common")
+        raise UserError(f"'{lacking[0]}' and '{case}' have no seed in common")
     found = {
         name: {column: [_per_cent(own[seed][column]) for seed in seeds[name]] for column in COLUMNS}
         for name, own in runs.items()

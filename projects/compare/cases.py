@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from projects.compare.systems import SYSTEMS
+from tanet.errors import UserError
 from tanet.profiling.flops import build_on_meta
 from tanet.recipes import RECIPES, find_recipe, find_table
 from tanet.recipes.diff import changed_fields
@@ -63,6 +64,8 @@ STATIC_ROWS: dict[str, dict[str, Any]] = {
     "shift, 5 taps, quarters": {"static_kernel": "shift", "kernel": 5, "shift_div": 4},
     "tada": {"temporal": "tada"},
 }
+SECTIONS = ("data", "model", "optim", "eval")
+"""Parts of a recipe whose fields `change` can set."""
 OTHERS = "systems"
 """Name of a table of narrow variants of other systems, for the synthetic videos (systems.py)."""
 LEADS = (0.0, 2.0, 6.0, 19.0)
@@ -147,7 +150,7 @@ def cases(tables: Sequence[str], recipe: Recipe) -> list[Case]:
         recipe: the recipe of the benchmark.
 
     Raises:
-        ValueError: there is no such table.
+        UserError: there is no such table.
     """
     found: dict[str, Case] = {}
     for table in tables:
@@ -173,7 +176,7 @@ def choose(found: Sequence[Case], only: Sequence[str] | None) -> list[Case]:
     """Return the cases with these names, or all cases if no name is given."""
     names = [case.name for case in found]
     if unknown := sorted(set(only or ()) - set(names)):
-        raise ValueError(f"unknown cases: {', '.join(unknown)}; choose from {', '.join(names)}")
+        raise UserError(f"unknown cases: {', '.join(unknown)}; choose from {', '.join(names)}")
     return [case for case in found if not only or case.name in only]
 
 
@@ -193,14 +196,14 @@ def rows_of(table: str) -> dict[str, dict[str, Any]]:
     """Return a dict: row of a table → the fields in which its network differs from TANet, with their values.
 
     Raises:
-        ValueError: there is no such table.
+        UserError: there is no such table.
     """
     if table == START:
         return {f"{lead:g}": {"temporal": "tam", "center_tap_bias": lead} for lead in LEADS}
     if table == STATIC:
         return {name: {"temporal": "tam"} | fields for name, fields in STATIC_ROWS.items()}
     if table in ("4", OTHERS):
-        raise ValueError(f"the networks of table {table} are no variants of TANet: choose another table")
+        raise UserError(f"the networks of table {table} are no variants of TANet: choose another table")
     usual = network_of(find_recipe("table2/tam"))
     rows = {}
     for row in find_table(table):
@@ -284,7 +287,7 @@ def recipe_of(benchmark: str, changes: str) -> Recipe:
     """Return the recipe of a row from its columns `benchmark` and `changes`.
 
     Raises:
-        ValueError: a change is invalid; see `change`.
+        UserError: a change is invalid; see `change`.
     """
     return change(BENCHMARKS[benchmark], shlex.split(changes))
 
@@ -293,24 +296,24 @@ def change(recipe: Recipe, changes: Sequence[str]) -> Recipe:
     """Return the recipe with these changes. A change is written like `optim.epochs=40`.
 
     Raises:
-        ValueError: a change has another form, names an unknown field, or has a value of the wrong type.
+        UserError: a change has another form, names an unknown field, or has a value of the wrong type.
     """
     # Collect all changes before applying them, because a recipe with only some of them may be invalid.
     fields: dict[str, dict[str, object]] = {}
     for text in changes:
         path, _, value = text.partition("=")
         section, _, field = path.partition(".")
-        part = getattr(recipe, section, None)
-        if not dataclasses.is_dataclass(part) or field not in [own.name for own in dataclasses.fields(part)]:
-            raise ValueError(f"'{text}' changes no field; write SECTION.FIELD=VALUE, like optim.epochs=40")
+        part = getattr(recipe, section) if section in SECTIONS else None
+        if part is None or field not in [own.name for own in dataclasses.fields(part)]:
+            raise UserError(f"'{text}' changes no field; write SECTION.FIELD=VALUE, like optim.epochs=40")
         old = getattr(part, field)
         try:
             given = value if isinstance(old, str) else ast.literal_eval(value)
             new = type(old)(given)
-            if isinstance(old, int) and new != given:
+            if (isinstance(old, int) and new != given) or isinstance(given, bool) != isinstance(old, bool):
                 raise ValueError(given)
-        except (ValueError, SyntaxError, TypeError) as error:
-            raise ValueError(f"'{text}': {value} is no value for {path}, which is now {old!r}") from error
+        except (ValueError, SyntaxError, TypeError, OverflowError) as error:
+            raise UserError(f"'{text}': {value} is no value for {path}, which is now {old!r}") from error
         fields.setdefault(section, {})[field] = new
     sections = {name: replace(getattr(recipe, name), **values) for name, values in fields.items()}
     return replace(recipe, **sections)

@@ -39,7 +39,7 @@ from tanet.runtime.device import pick_device
 from tanet.runtime.interrupt import exit_on_sigterm
 
 CASES = ("none", "tsm", "i3d", "tam", "tam static_kernel=shift")
-STOPPED = "stopped; networks are saved only at the end. With --answers, the teacher's answers are kept"
+STOPPED = "stopped; students in training are lost. With --answers, the teacher's finished answers are kept"
 
 
 @one_line_errors()
@@ -55,6 +55,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--temperature", type=float, default=2.0, help="τ")
     parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--no-graph", action="store_true", help="train without CUDA graphs")
     parser.add_argument("--out", type=Path, required=True, help="folder for CASE.safetensors")
     flags = parser.parse_args(words)
     exit_on_sigterm(STOPPED)
@@ -69,9 +70,11 @@ def distil(flags: argparse.Namespace) -> None:
     """Train a network for each case, and save its checkpoint.
 
     Raises:
-        ValueError: there is no such case, or a loss became infinite or NaN.
+        UserError: there is no such case, or a loss became infinite or NaN.
         UserError: see `answers_of`; or the teacher or the weights cannot be read.
+        OSError: a file cannot be written.
         VideoError: a clip cannot be read.
+        SystemExit, Interrupted: see `train_side_by_side`.
     """
     usual = BENCHMARKS["ways"]
     warmup = min(usual.optim.warmup, flags.epochs / 4)
@@ -80,6 +83,7 @@ def distil(flags: argparse.Namespace) -> None:
         case.name: replace(usual, model=replace(case.model, weights=flags.weights), optim=optim)
         for case in choose(cases(("2", STATIC), usual), flags.only)
     }
+    # The teacher's classes are not known yet, and the weights have no classifier.
     check_starts(list(recipes.values()), ("any", "other"))
     flags.out.mkdir(parents=True, exist_ok=True)
     with decoded(flags.data, one_file=True) as cache, kept_open():
@@ -93,12 +97,12 @@ def distil(flags: argparse.Namespace) -> None:
         names = list(recipes)
         for team in (names[start : start + MOST] for start in range(0, len(names), MOST)):
             own = [replace(recipes[name], data=data) for name in team]
-            students = train_side_by_side(own, split, targets=targets)
+            students = train_side_by_side(own, split, targets=targets, graph=not flags.no_graph)
             for name, recipe, student in zip(team, own, students, strict=True):
                 path = flags.out / f"{name}.safetensors"
                 checkpoint.save(path, checkpoint.Checkpoint(student.network.cpu().eval(), recipe, classes))
-                same = f"first answer like the teacher's in {student.top1:.0%} of the views"
-                print(f"{path}: loss {student.loss:.3f}, {same}", flush=True)
+                agreement = f"the teacher's top class on {student.top1:.0%} of the views"
+                print(f"{path}: loss {student.loss:.3f}, {agreement}", flush=True)
 
 
 def answers_of(

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from bench.common import one_line_errors
+from tanet.errors import UserError
 
 WAY_RICH = ("stand", "golf", "pick", "push", "throw", "kick_ball", "shoot_bow", "pour")
 MARK = "__"
@@ -68,7 +69,7 @@ def group_of(path: str | Path) -> str:
     """Return the group of a clip, which its name begins with."""
     group, mark, _ = Path(path).name.partition(MARK)
     if not mark:
-        raise ValueError(f"{path}: the name does not begin with a group and {MARK}; see {__name__}")
+        raise UserError(f"{path}: the name does not begin with a group and {MARK}; see {__name__}")
     return group
 
 
@@ -96,7 +97,7 @@ def write_lists(root: Path, folder: Path, *, folds: int, fold: int) -> tuple[Pat
     """Write the lists of training and test clips of one fold into `folder`, and return their paths."""
     clips = sorted(clip for clip in root.glob("*/*") if clip.is_file())
     if not clips:
-        raise ValueError(f"{root}: no clips; make the folder with python -m projects.compare.folds")
+        raise UserError(f"{root}: no clips; make the folder with python -m projects.compare.folds")
     of_group = assign(clips, folds=folds)
     lists: Mapping[str, list[str]] = {"train": [], "val": []}
     for clip in clips:

@@ -14,6 +14,7 @@ from projects.compare.side_by_side import MOST, batches_of
 from tanet.checkpoints.checkpoint import Header
 from tanet.checkpoints.initialize import read_trained
 from tanet.data.samples import Split
+from tanet.errors import UserError
 from tanet.recipes.network_settings import NetworkSettings
 from tanet.recipes.recipe import Recipe
 from tanet.runtime.distributed import join_process_group
@@ -22,6 +23,8 @@ from tanet.runtime.interrupt import StopRequest
 from tanet.training.setup import TrainingContext, build_network
 
 Fold = tuple[int, int] | None
+INITIAL = ("center_tap_bias", "static_strength", "frames")
+"""Fields that a checkpoint overrides, or that it need not share (the loader checks the frames)."""
 
 
 @dataclass(frozen=True)
@@ -78,16 +81,16 @@ def train_team(team: Team, *, root: Path) -> list[dict[str, object]]:
 
 
 def check_starts(recipes: Sequence[Recipe], classes: tuple[str, ...]) -> None:
-    """Build each network once with its initial weights, before the work that a broken file would waste.
+    """Build each network once with its initial weights, so that a broken file fails before any training.
 
     Raises:
         UserError: the weights cannot be read, or do not fit the network.
     """
-    begun = {recipe.model: recipe for recipe in recipes if recipe.model.init or recipe.model.weights}
+    started = {recipe.model: recipe for recipe in recipes if recipe.model.init or recipe.model.weights}
     # The StopRequest is not entered: Ctrl-C ends the command at once.
     with join_process_group("cpu", timeout=60.0) as (group, device):
         context = TrainingContext(group, device, ignore, StopRequest(), compile=False, save_after=math.inf)
-        for recipe in begun.values():
+        for recipe in started.values():
             build_network(recipe, classes, context, resumed=False)
 
 
@@ -109,7 +112,7 @@ def check_changes(chosen: Sequence[Case], usual: Recipe, changes: Sequence[str])
     """Check that every change of the network reaches the networks of all cases.
 
     Raises:
-        ValueError: a case has its own value of a changed field, or no such field.
+        UserError: a case has its own value of a changed field, or no such field.
     """
     for text in changes:
         section, _, field = text.partition("=")[0].partition(".")
@@ -118,20 +121,20 @@ def check_changes(chosen: Sequence[Case], usual: Recipe, changes: Sequence[str])
         wanted = getattr(usual.model, field)
         for case in chosen:
             if getattr(case.model, field, None) != wanted:
-                raise ValueError(f"--change {text}: no effect on the case '{case.name}'; leave one out")
+                raise UserError(f"--change {text}: no effect on the case '{case.name}'; leave one out")
 
 
 def weights_of(texts: Sequence[str]) -> dict[str, str]:
     """Parse BACKBONE=FILE texts into a dict from 2D network to weights file.
 
     Raises:
-        ValueError: a text is not of the form BACKBONE=FILE, or its file does not exist.
+        UserError: a text is not of the form BACKBONE=FILE, or its file does not exist.
     """
     found: dict[str, str] = {}
     for text in texts:
         backbone, _, file = text.partition("=")
         if not Path(file).is_file():
-            raise ValueError(f"--weights {text}: no such file; write BACKBONE=FILE")
+            raise UserError(f"--weights {text}: no such file; write BACKBONE=FILE")
         found[backbone] = file
     return found
 
@@ -140,20 +143,28 @@ def from_checkpoint(case: Case, folder: Path) -> Case:
     """Return the case with its checkpoint in `folder`, which distil.py wrote, as initial weights.
 
     Raises:
-        ValueError: there is no such folder or checkpoint, or the checkpoint is of another network.
+        UserError: there is no such folder or checkpoint, or the file cannot be read or is of another network.
     """
     if not folder.is_dir():
-        raise ValueError(f"--init {folder}: no such folder")
+        raise UserError(f"--init {folder}: no such folder")
     file = folder / f"{case.name}.safetensors"
     if not file.is_file():
-        raise ValueError(f"--init {folder}: {file.name} is not there; make it with projects.compare.distil")
+        raise UserError(f"--init {folder}: {file.name} is not there; make it with projects.compare.distil")
     trained = read_trained(file)
-    model = trained.recipe.model if isinstance(trained, Header) else None
-    if other := [name for name in VARIED if getattr(model, name, None) != getattr(case.model, name, None)]:
-        raise ValueError(
-            f"--init {folder}: {file.name} is of another network: it differs in {', '.join(other)}"
+    if not isinstance(trained, Header):
+        raise UserError(f"--init {folder}: {file.name} has weights for images, and no temporal module")
+    theirs, ours = _weights_follow_from(trained.recipe.model), _weights_follow_from(case.model)
+    if other := [name for name in ours if theirs[name] != ours[name]]:
+        raise UserError(
+            f"--init {folder}: {file.name} is of another network; it differs in {', '.join(other)}"
         )
     return replace(case, model=replace(case.model, init=str(file)))
+
+
+def _weights_follow_from(model: NetworkSettings) -> dict[str, object]:
+    """Return the fields that decide which weights a network has, and what its modules compute."""
+    found: dict[str, object] = {name: getattr(model, name, None) for name in VARIED if name not in INITIAL}
+    return found | {"static_kernel": getattr(model, "static_kernel", "none") != "none"}
 
 
 def counted(split: Split, *, as_files: bool) -> str:

@@ -16,6 +16,7 @@ from projects.compare.side_by_side import can_capture, evaluate_side_by_side, tr
 from tanet.checkpoints import checkpoint
 from tanet.data.annotations import read_split
 from tanet.data.samples import Split
+from tanet.errors import UserError
 from tanet.evaluation import evaluate
 from tanet.evaluation.report import Report
 from tanet.models.network import Network
@@ -154,11 +155,11 @@ def split_of(recipe: Recipe) -> Split:
     """Find the training and test videos of the recipe.
 
     Raises:
-        ValueError: there is a warning about the videos, for example that they have no val/ folder.
+        UserError: there is a warning about the videos, for example that they have no val/ folder.
     """
     split = read_split(recipe.data, seed=recipe.seed)
     if split.warnings:
-        raise ValueError(f"the benchmark cannot use these videos: {split.warnings[0]}")
+        raise UserError(f"the benchmark cannot use these videos: {split.warnings[0]}")
     return split
 
 

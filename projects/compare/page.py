@@ -157,7 +157,8 @@ def main() -> None:
     speeds = measured["speed"]
     if not rows:
         raise SystemExit(f"{flags.data}: no rows of the current recipes; run projects.compare.run first")
-    page = flags.out.read_text() if flags.out.exists() else f"{TITLE}\n\n{MARK}"
+    # A file of another encoding is no page; it must not be damaged if it is named by mistake.
+    page = flags.out.read_text(errors="surrogateescape") if flags.out.exists() else f"{TITLE}\n\n{MARK}"
     by_hand, mark, _ = page.partition(MARK)
     if not mark:
         raise SystemExit(
@@ -177,7 +178,7 @@ def main() -> None:
     found, conditions = plot_systems.systems(measured["systems"], measured["systems_speed"])
     if found:
         parts += [SYSTEMS, *plot_systems.table(found, conditions), ""]
-    write_atomically(flags.out, (by_hand + "\n".join(parts)).encode())
+    write_atomically(flags.out, (by_hand + "\n".join(parts)).encode(errors="surrogateescape"))
     print(flags.out)
 
 
@@ -192,7 +193,7 @@ def section(benchmark: str, changes: str, rows: Sequence[Row], speeds: Sequence[
     All `rows` must have the same changes and the same videos.
 
     Raises:
-        ValueError: the rows in `speeds` were measured under different conditions.
+        UserError: the rows in `speeds` were measured under different conditions.
     """
     recipe = recipe_of(benchmark, changes)
     usual_network = network_of(recipe).backbone

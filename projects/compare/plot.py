@@ -19,6 +19,7 @@ from bench.common import ROOT, one_line_errors, read_rows
 from projects.compare.against import NEEDED
 from projects.compare.cases import BENCHMARKS
 from projects.compare.results import SPEEDS, Line, Row, current, lines, timed
+from tanet.errors import UserError
 from tanet.visualization.figures import require_plots
 
 if TYPE_CHECKING:
@@ -71,19 +72,19 @@ def points(
     """Return a point for each case of the table that has both accuracy and speed.
 
     Raises:
-        ValueError: the cases were trained on different videos, a case was trained from two kinds of initial
+        UserError: the cases were trained on different videos, a case was trained from two kinds of initial
             weights, or the cases were timed under different conditions.
     """
     key = (benchmark, changes, "")
     own = [row for row in accuracies if (row["benchmark"], row["changes"], row["made"]) == key]
     if len(videos := sorted({row["videos"] for row in own})) > 1:
-        raise ValueError(
+        raise UserError(
             f"{benchmark} was trained on several sets of videos; keep the rows of one: {', '.join(videos)}"
         )
     found: dict[str, Line] = {}
     for line in lines(table, benchmark, changes, own, speeds):
         if (other := found.setdefault(line.case.name, line)).start != line.start:
-            raise ValueError(
+            raise UserError(
                 f"{line.case.name} was trained from {other.start} and from {line.start}; keep the rows of one"
             )
     return [

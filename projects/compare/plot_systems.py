@@ -20,6 +20,7 @@ from projects.compare.cases import OTHERS, cases, recipe_id, recipe_of
 from projects.compare.plot import OTHER, OWN, save_figure
 from projects.compare.results import SPEEDS, timed, way_timed
 from projects.compare.statistics import spread
+from tanet.errors import UserError
 from tanet.profiling.flops import build_on_meta, count_cost
 from tanet.recipes.recipe import Network2D
 from tanet.visualization.figures import require_plots
@@ -75,7 +76,7 @@ def systems(rows: Sequence[dict[str, str]], speeds: Sequence[dict[str, str]]) ->
     """Return the systems that have both accuracy and time, and the conditions of the timing.
 
     Raises:
-        ValueError: the rows of a system cannot be averaged.
+        UserError: the rows of a system cannot be averaged.
     """
     times = timed(speeds, BENCHMARK, "")
     recipe, found = recipe_of(BENCHMARK, ""), []
@@ -86,7 +87,7 @@ def systems(rows: Sequence[dict[str, str]], speeds: Sequence[dict[str, str]]) ->
         if not own or case.name not in times:
             continue
         if len({row["videos"] for row in own}) > 1 or len({row["seed"] for row in own}) < len(own):
-            raise ValueError(f"'{case.name}' has rows of other videos, or two of one seed; keep one of them")
+            raise UserError(f"'{case.name}' has rows of other videos, or two of one seed; keep one of them")
         classes = int(own[0]["classes"])
         total = count_cost(build_on_meta(case.model, classes=classes), size=recipe.eval.size).total
         found.append(

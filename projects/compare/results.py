@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from projects.compare.cases import Case, case_name, cases, network_of, paper_top1, recipe_id, recipe_of
 from projects.compare.statistics import told_apart
+from tanet.errors import UserError
 
 BASELINE = "tam"
 SPEEDS = ("benchmark", "changes", "case", "clips", "size", "ms_p50", "clips_s", "precision", "machine")
@@ -125,12 +126,12 @@ def timed(speeds: Sequence[Row], benchmark: str, changes: str) -> dict[str, Row]
     """Return case → row of `speeds` for one benchmark, timed at the size at which the benchmark tests.
 
     Raises:
-        ValueError: the rows were measured under different conditions, so their times cannot be compared.
+        UserError: the rows were measured under different conditions, so their times cannot be compared.
     """
     key = (benchmark, changes, str(recipe_of(benchmark, changes).eval.size))
     own = [row for row in speeds if (row["benchmark"], row["changes"], row["size"]) == key]
     if len(ways := sorted({way_timed(row) for row in own})) > 1:
-        raise ValueError(
+        raise UserError(
             f"{benchmark} was timed under several conditions; keep the rows of one: {'; '.join(ways)}"
         )
     return {row["case"]: row for row in own}

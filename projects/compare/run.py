@@ -56,6 +56,7 @@ from projects.compare.jobs import (
 )
 from projects.compare.one_run import column_names
 from projects.compare.parallel_runs import Timetable, run_parallel
+from tanet.errors import UserError
 from tanet.recipes.network_settings import NetworkSettings
 from tanet.recipes.recipe import Recipe
 from tanet.runtime.interrupt import exit_on_sigterm
@@ -86,7 +87,7 @@ def due_jobs(flags: argparse.Namespace) -> list[Job]:
     """Return the trainings that have no row yet, after all checks that need no training.
 
     Raises:
-        SystemExit: flags contradict each other, or a file cannot be used.
+        UserError: flags contradict each other, or a file cannot be used.
     """
     jobs, classes = jobs_of(flags)
     check_out(flags.out, ablate=flags.ablate, each_clip=bool(flags.folds))
@@ -99,28 +100,28 @@ def jobs_of(flags: argparse.Namespace) -> tuple[list[Job], tuple[str, ...]]:
     """Return the trainings that the flags ask for, and the class names. Print warnings about the videos.
 
     Raises:
-        ValueError: flags contradict each other, or the videos cannot be used.
+        UserError: flags contradict each other, or the videos cannot be used.
     """
     if taken := [text for text in flags.change if text.partition("=")[0] in OWN]:
-        raise ValueError(
+        raise UserError(
             f"--change {taken[0]}: the benchmark sets {', '.join(OWN)} itself; leave this change out"
         )
     if OTHERS in flags.tables and flags.benchmark != "synthetic":
-        raise ValueError(f"--tables {OTHERS}: these networks are for --benchmark synthetic")
+        raise UserError(f"--tables {OTHERS}: these networks are for --benchmark synthetic")
     usual = change(BENCHMARKS[flags.benchmark], flags.change)
     chosen = buildable(choose(cases(flags.tables, usual), flags.only))
     check_changes(chosen, usual, flags.change)
     data = replace(usual.data, root=flags.data, workers=flags.workers, transform_on="device")
     if flags.fold and not flags.folds:
-        raise ValueError("--fold needs --folds, the number of folds")
+        raise UserError("--fold needs --folds, the number of folds")
     if flags.fold and max(flags.fold) >= flags.folds:
-        raise ValueError(f"--fold {max(flags.fold)}: there are {flags.folds} folds, counted from 0")
+        raise UserError(f"--fold {max(flags.fold)}: there are {flags.folds} folds, counted from 0")
     folds = [(fold, flags.folds) for fold in flags.fold or range(flags.folds)] or [None]
     splits = {fold: split_in(replace(usual, data=data), Path(flags.data), fold) for fold in folds}
     weights = weights_of(flags.weights)
     backbones = {getattr(case.model, "backbone", "") for case in chosen}
     if unused := sorted(weights.keys() - backbones):
-        raise ValueError(
+        raise UserError(
             f"--weights {unused[0]}=…: the chosen cases have {', '.join(sorted(backbones - {''}))}"
         )
     if flags.init:
@@ -178,7 +179,7 @@ def check_out(out: Path, *, ablate: bool, each_clip: bool) -> None:
     """Check, before any work, that rows can be added to `out`.
 
     Raises:
-        SystemExit: the file cannot be written, or has other columns than the new rows.
+        UserError: the file cannot be written, or has other columns than the new rows.
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -186,20 +187,20 @@ def check_out(out: Path, *, ablate: bool, each_clip: bool) -> None:
             file.seek(0)
             columns = next(csv.reader(file), None)
     except (OSError, ValueError, csv.Error) as error:
-        raise SystemExit(f"--out {out}: {getattr(error, 'strerror', None) or 'not a CSV file'}") from error
+        raise UserError(f"--out {out}: {getattr(error, 'strerror', None) or 'not a CSV file'}") from error
     if columns is None:
         return
     if lacking := [name for name in KEY if name not in columns]:
-        raise SystemExit(f"{out} has other columns, and lacks {', '.join(lacking)}; choose another --out")
+        raise UserError(f"{out} has other columns, and lacks {', '.join(lacking)}; choose another --out")
     for flag, given, column in (("--ablate", ablate, "without_s"), ("--folds", each_clip, "right")):
         if given != (column in columns):
             made, now = ("without", "with") if given else ("with", "without")
-            raise SystemExit(
+            raise UserError(
                 f"the rows of {out} were made {made} {flag}: rows made {now} it need another --out"
             )
     wanted = [*HEAD, *KEY, *column_names(each_clip=each_clip, ablate=ablate), "command"]
     if columns != wanted:
-        raise SystemExit(f"{out} has other columns than new rows; choose another --out")
+        raise UserError(f"{out} has other columns than new rows; choose another --out")
 
 
 def missing(jobs: Sequence[Job], out: Path) -> list[Job]:

@@ -24,6 +24,7 @@ from tanet.data.loader import Batch
 from tanet.data.normalisation import normalise
 from tanet.data.prefetch import prefetch_to_device
 from tanet.data.samples import Split
+from tanet.errors import UserError
 from tanet.evaluation.evaluate import merge_scores, score_networks
 from tanet.evaluation.report import Report
 from tanet.models.network import Network
@@ -46,7 +47,8 @@ class Trained:
     network: Network
     epochs: int
     top1: float
-    """Share of right answers in the steps of the last epoch."""
+    """Share of right answers in the steps of the last epoch. With targets, the class with the highest target
+    is the right one."""
     loss: float
     """Mean loss of the steps of the last epoch."""
 
@@ -71,12 +73,12 @@ def train_side_by_side(
     Args:
         recipes: the recipes; see `batches_of`.
         split: the training videos.
-        targets: probabilities that the networks shall learn to give the training videos, [videos, classes].
-            None: they learn the labels.
+        targets: target probabilities, [videos, classes]; row i belongs to `split.train[i]`. None: train on
+            the labels.
         graph: whether to use CUDA graphs, if there is a GPU.
 
     Raises:
-        ValueError: the recipes need different batches or accumulate gradients, there are more than `MOST`, or
+        UserError: the recipes need different batches or accumulate gradients, there are more than `MOST`, or
             a loss became infinite or NaN.
         SystemExit: a step cannot be captured as a CUDA graph. After that, CUDA cannot be used reliably.
         Interrupted: SIGINT or SIGTERM was received.
@@ -84,9 +86,10 @@ def train_side_by_side(
     recipes = [shorten_schedule(recipe, videos=len(split.train)) for recipe in recipes]
     first = recipes[0]
     if any(batches_of(recipe) != batches_of(first) for recipe in recipes):
-        raise ValueError("only recipes that differ in the network alone can train side by side")
+        raise UserError("only recipes that differ in the network alone can train side by side")
     if first.optim.accumulate != 1 or len(recipes) > MOST:
-        raise ValueError(f"trainings side by side: at most {MOST}, and optim.accumulate must be 1")
+        raise UserError(f"trainings side by side: at most {MOST}, and optim.accumulate must be 1")
+    assert targets is None or len(targets) == len(split.train)
     steps = steps_per_epoch(first.optim, videos=len(split.train))
     with join_process_group(None, timeout=first.data.timeout) as (group, device), StopRequest() as stop:
         context = TrainingContext(group, device, ignore, stop, compile=False, save_after=math.inf)
@@ -103,9 +106,10 @@ def train_side_by_side(
         for epoch in range(first.optim.epochs):
             order.epoch = epoch
             with loader:
-                batches = prefetch_to_device(loader, device, spec=None)  # each student normalises
+                read: Iterable[Batch] = loader
                 if targets is not None:
-                    batches = (_with_numbers(batch, videos=len(split.train)) for batch in batches)
+                    read = (_with_indices(batch, videos=len(split.train)) for batch in loader)
+                batches = prefetch_to_device(read, device, spec=None)  # each student normalises
                 _make_steps(students, batches, first.optim, epoch=epoch, steps=steps, stop=stop)
             results = [student.end_epoch(steps=steps) for student in students]
         for own in parts:
@@ -122,8 +126,8 @@ def train_side_by_side(
     ]
 
 
-def _with_numbers(batch: Batch, *, videos: int) -> Batch:
-    """Replace the labels of a batch by the numbers of its videos."""
+def _with_indices(batch: Batch, *, videos: int) -> Batch:
+    """Replace the labels of a batch by the indices of its videos in `split.train`."""
     return replace(batch, labels=torch.tensor([key % videos for key in batch.keys]))
 
 
@@ -197,10 +201,10 @@ class _Student:
         Afterwards, the next epoch can start.
 
         Raises:
-            ValueError: a loss was infinite or NaN.
+            UserError: a loss was infinite or NaN.
         """
         if not self.loss.isfinite():
-            raise ValueError("the loss became infinite or NaN: train this network alone, to see where")
+            raise UserError("the loss became infinite or NaN: train this network alone, to see where")
         top1, loss = self.right.item() / (steps * len(self.labels)), self.loss.item() / steps
         self.right.zero_()
         self.loss.zero_()
@@ -208,9 +212,8 @@ class _Student:
         return top1, loss
 
     def _step(self) -> None:
-        wanted = (
-            self.labels if self.targets is None else self.targets[self.labels]
-        )  # classes or probabilities
+        # Classes, or probabilities.
+        wanted = self.labels if self.targets is None else self.targets[self.labels]
         with autocast(self.views.device, self.optim.precision):
             logits = self.network(self.views)
             loss = F.cross_entropy(logits, wanted, label_smoothing=self.optim.smoothing)

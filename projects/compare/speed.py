@@ -47,7 +47,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=30, help="timed runs of each network")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "compare_speed.csv")
     flags = parser.parse_args()
-    old = read_rows(flags.out, SPEEDS) if flags.out.exists() else []
+    if flags.out.exists():
+        read_rows(flags.out, SPEEDS)  # a foreign file is an error before the measurements
     recipe = change(BENCHMARKS[flags.benchmark], flags.change)
     chosen = buildable(choose(cases(flags.tables, recipe), flags.only))
     device = pick_device()
@@ -72,6 +73,7 @@ def main() -> None:
         for name in runs
     ]
     again = {tuple(str(row[name]) for name in KEY) for row in rows}
+    old = read_rows(flags.out, SPEEDS) if flags.out.exists() else []
     kept = [row for row in old if tuple(row[name] for name in KEY) not in again]
     write_csv(flags.out, [*kept, *rows])
     for row in rows:

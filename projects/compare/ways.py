@@ -25,6 +25,7 @@ from bench.common import one_line_errors, read_rows
 from projects.compare.against import families
 from projects.compare.folds import assign, group_of
 from projects.compare.statistics import difference, spread
+from tanet.errors import UserError
 
 POINTS = 2.0
 NEEDED = ("case", "seed", "videos", "right", "val_order")
@@ -53,19 +54,19 @@ def clips_of(path: Path) -> list[Path]:
     """Return the clips of a folder that `folds` wrote, or of a list of them: CLASS/GROUP__NAME.mp4, sorted.
 
     Raises:
-        ValueError: there is no such folder or list, or it has no clips.
+        UserError: there is no such folder or list, or it has no clips.
     """
     if not path.exists():
-        raise ValueError(f"{path}: no such folder or list of clips")
+        raise UserError(f"{path}: no such folder or list of clips")
     try:
         if path.is_dir():
             found = [clip.relative_to(path) for clip in sorted(path.glob("*/*.mp4"))]
         else:
             found = sorted(Path(line) for line in path.read_text().splitlines() if line)
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a list of clips") from error
+        raise UserError(f"{path}: not a list of clips") from error
     if not found:
-        raise ValueError(f"{path}: no clips")
+        raise UserError(f"{path}: no clips")
     return found
 
 
@@ -73,21 +74,21 @@ def table(rows: Sequence[dict[str, str]], clips: Sequence[Path], case: str) -> l
     """Return the lines of a table in Markdown.
 
     Raises:
-        ValueError: the rows mix different numbers of folds, or do not match the list of clips, or no seed of
+        UserError: the rows mix different numbers of folds, or do not match the list of clips, or no seed of
             the case has all folds.
     """
     rows = [row for row in rows if "fold " in row["videos"]]
     folds = {row["videos"].rpartition(" of ")[2] for row in rows}
     if len(folds) != 1:
         found = ", ".join(sorted(folds)) or "none"
-        raise ValueError(f"the rows need one number of folds; found: {found}")
+        raise UserError(f"the rows need one number of folds; found: {found}")
     number = int(*folds)
     right = answers(rows, clips, folds=number)
     if all(row["case"] != case for row in rows):
         names = ", ".join(f"'{name}'" for name in dict.fromkeys(row["case"] for row in rows))
-        raise ValueError(f"no row of '{case}'; the cases are {names}")
+        raise UserError(f"no row of '{case}'; the cases are {names}")
     if case not in right:
-        raise ValueError(f"'{case}' has no seed whose {number} folds are all there")
+        raise UserError(f"'{case}' has no seed whose {number} folds are all there")
     groups = [group_of(clip) for clip in clips]
     comparisons = {name: len(family) for family in families(right, case) for name in family}
     out = [
@@ -123,7 +124,7 @@ def answers(
     """Return case → seed → whether each clip was recognised, for the seeds whose folds are all there.
 
     Raises:
-        ValueError: a row has another number of clips than its fold.
+        UserError: a row has another number of clips than its fold.
     """
     of_group = assign(clips, folds=folds)
     fold_of = np.array([of_group[group_of(clip)] for clip in clips])
@@ -132,7 +133,7 @@ def answers(
         fold = int(row["videos"].rpartition("fold ")[2].partition(" ")[0])
         right = found[row["case"]].setdefault(int(row["seed"]), np.full(len(clips), -1))
         if len(row["right"]) != (fold_of == fold).sum():
-            raise ValueError(
+            raise UserError(
                 f"the row of {row['case']}, seed {row['seed']}, fold {fold} is about other clips: "
                 f"{len(row['right'])}, not {(fold_of == fold).sum()}; give their folder or list with --data"
             )

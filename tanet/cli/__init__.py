@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Sequence
 
 from tanet.cli.lines import fail, say
-from tanet.errors import UserError
+from tanet.errors import UserError, one_line
 from tanet.runtime.files import versions
 
 HELP = """Recognise actions in video with 2D networks and temporal modules.
@@ -66,33 +66,39 @@ COMMANDS = (
 def main(args: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status.
 
-    The status is 0 after success, 2 after an error that the user can fix, and 130 after Ctrl-C.
-    `tanet data check` returns 1 if it finds bad videos.
+    The status is 0 after success, 2 after an error that the user can fix, 130 after Ctrl-C, and 141 if the
+    program that reads the output has left. `tanet data check` returns 1 if it finds bad videos.
 
     An error that the user can fix is printed as one line on standard error. The environment variable
     TANET_TRACEBACK=1 adds the traceback. Any other exception is a bug in tanet and is not caught.
     """
     _escape_unprintable()
-    name, *rest = list(sys.argv[1:] if args is None else args) or ["--help"]
     try:
-        return _run(name, rest)
+        return _main(list(sys.argv[1:] if args is None else args) or ["--help"])
+    except BrokenPipeError as error:
+        if _reader_left():
+            return 141  # the status that a shell reports for a process killed by SIGPIPE
+        return fail(one_line(error))
+
+
+def _main(args: Sequence[str]) -> int:
+    try:
+        return _run(*args)
     except KeyboardInterrupt:
         return fail("stopped", status=130)
+    except BrokenPipeError:
+        raise
     except (OSError, UserError) as error:
-        if isinstance(error, BrokenPipeError) and _reader_left():
-            return 141  # the status that a shell reports for a process killed by SIGPIPE
         distributed = sys.modules.get("tanet.runtime.distributed")  # absent if PyTorch could not be imported
         if distributed and isinstance(error, distributed.RankError):
             distributed.exit_unless_main()
         if os.environ.get("TANET_TRACEBACK"):
             traceback.print_exc()
-        if isinstance(error, OSError) and error.strerror:
-            return fail(": ".join(str(part) for part in (error.filename, error.strerror) if part))
-        return fail(str(error))
+        return fail(one_line(error))
 
 
-def _run(name: str, args: Sequence[str]) -> int:
-    """Run a command. Only a command imports PyTorch, which takes seconds."""
+def _run(name: str, *args: str) -> int:
+    """Run a command, or print the help or version without importing PyTorch, which takes seconds."""
     if name in ("-h", "--help"):
         say(HELP)
         return 0
@@ -121,16 +127,17 @@ def _escape_unprintable() -> None:
 
 
 def _reader_left() -> bool:
-    """Return whether the program that reads standard output has ended, for example `head`.
+    """Return whether the program that reads standard output or error has ended, for example `head`.
 
     If it has ended, send all further output to /dev/null.
     """
-    output = select.poll()
-    output.register(sys.stdout.fileno(), select.POLLOUT)
-    if not any(event & select.POLLERR for _, event in output.poll(0)):
-        return False
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return True
+    outputs = select.poll()
+    for stream in (sys.stdout, sys.stderr):
+        outputs.register(stream.fileno(), select.POLLOUT)
+    left = [number for number, event in outputs.poll(0) if event & (select.POLLERR | select.POLLHUP)]
+    for number in left:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+    return bool(left)
 
 
 def _memory(command: str) -> str:

@@ -4,20 +4,21 @@ Results go to standard output. Notes, errors and progress bars go to standard er
 only the results.
 """
 
+import errno
+import os
+
 from rich.console import Console
 from rich.markup import escape
 
 
-class _Results(Console):
-    """Console for standard output."""
-
+class _Console(Console):
     def on_broken_pipe(self) -> None:
         """Leave a broken pipe to `main`; rich would exit with status 1."""
-        raise BrokenPipeError
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
-out = _Results(highlight=False, emoji=False)
-err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
+out = _Console(highlight=False, emoji=False)
+err = _Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 
 def say(line: str) -> None:

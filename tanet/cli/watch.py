@@ -38,12 +38,13 @@ class WatchFlags:
     checkpoint: CheckpointPath
     """Checkpoint, name of published weights, or hf://user/name."""
     source: Annotated[Positional[str], arg(metavar="SOURCE")]
-    """Number of a camera, address of a stream (rtsp://, udp://, http://), or a video file."""
+    """Number of a camera, address of a stream (rtsp://, udp://, http://), or a video file (file:// also)."""
     window: Length = None
     """Length of a window: frames at 30 per second (16), or seconds (2s). Default: as in training; 2s for
     networks that were trained on whole videos."""
     every: float = 0.0
-    """Least time between two answers, in seconds. 0: as fast as the network; for files, half a window."""
+    """Least time between two answers, in seconds. 0: as fast as the network; for files, half a window; with
+    tsm-online, each frame of a clip."""
     policy: Annotated[Policy | None, arg(help_behavior_hint="(default: all for files, else newest)")] = None
     """newest: skip what the network is too slow for. all: wait for the network (files only)."""
     average: int = 1

@@ -9,6 +9,7 @@ import pytest
 from projects.compare.cases import (
     BENCHMARKS,
     START,
+    Case,
     buildable,
     cases,
     change,
@@ -16,7 +17,11 @@ from projects.compare.cases import (
     paper_top1,
     recipe_id,
 )
+from projects.compare.jobs import from_checkpoint
+from tanet.checkpoints import checkpoint
 from tanet.data.samples import Sample, Split
+from tanet.errors import UserError
+from tanet.models.factory import build
 from tanet.recipes import RECIPES, TABLES
 from tanet.recipes.recipe import Recipe
 from tanet.synthetic import HARD
@@ -94,6 +99,9 @@ def test_recipe_id_differs_for_other_recipes():
         ("optim.epochs=many", "many is no value for optim.epochs, which is now 20"),
         ("optim.epochs=2.5", "2.5 is no value for optim.epochs, which is now 20"),
         ("model.title=x", "changes no field"),
+        ("optim.epochs=1e400", "1e400 is no value for optim.epochs"),
+        ("optim.lr=True", "True is no value for optim.lr"),
+        ("__class__.seed=3", "changes no field"),
         ("data.flip=up", "unknown data.flip 'up'"),
     ],
 )
@@ -126,3 +134,18 @@ def test_other_systems_are_cases_of_the_synthetic_benchmark():
     assert {f"{module} static_kernel=shift" for module in ("tam", "global", "local")} <= {
         case.name for case in cases(["static"], BENCHMARKS["synthetic"])
     }
+
+
+def test_a_checkpoint_starts_cases_that_differ_only_in_their_start(tmp_path):
+    recipe = BENCHMARKS["synthetic"]
+    case = Case("tam", recipe.model, ())
+    checkpoint.save(
+        tmp_path / "tam.safetensors",
+        checkpoint.Checkpoint(build(recipe.model, classes=2), recipe, ("a", "b")),
+    )
+    same, other = (
+        replace(case, model=replace(recipe.model, **own)) for own in ({"center_tap_bias": 5.0}, {"kernel": 5})
+    )
+    assert from_checkpoint(same, tmp_path).model.init == str(tmp_path / "tam.safetensors")
+    with pytest.raises(UserError, match="is of another network; it differs in kernel"):
+        from_checkpoint(other, tmp_path)

@@ -73,7 +73,7 @@ def test_student_approaches_its_teacher_and_starts_a_training(tmp_path, monkeypa
     with pytest.raises(SystemExit, match=r"tam\.safetensors is not there; make it with projects"):
         run.main()
     (tmp_path / "out" / "tsm.safetensors").rename(tmp_path / "out" / "tam.safetensors")
-    with pytest.raises(SystemExit, match=r"tam\.safetensors is of another network: it differs in temporal"):
+    with pytest.raises(SystemExit, match=r"tam\.safetensors is of another network; it differs in temporal"):
         run.main()
 
 

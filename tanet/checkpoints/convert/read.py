@@ -27,7 +27,7 @@ from tanet.recipes.network2d import Network2D
 from tanet.recipes.recipe import Recipe
 
 HOWTO100M_EMBEDDING = 512
-"""Outputs of the published network, which are compared with those of its network for text."""
+"""Outputs of the published network: an embedding that its text network shares."""
 
 
 @dataclass(frozen=True)
@@ -154,8 +154,8 @@ def read(
 def _note_on_classes(kind: str, count: int) -> str:
     if kind.endswith("HowTo100M") and count == HOWTO100M_EMBEDDING:
         return (
-            f"the {count} outputs are an embedding, to find videos by text, and not classes: "
-            "use tanet features, or fine-tune the network with --init"
+            f"the {count} outputs are an embedding of video and text, not classes, so labels mean nothing: "
+            "fine-tune the network with --init, or use tanet features for the 1,024 features before it"
         )
     return f"classes are named 0 … {count - 1}; --class-names sets their names"
 

@@ -2,13 +2,14 @@
 
 0, 1, …                     a camera
 rtsp://… udp://… http://…   a network stream
-video.mp4                   a file
+video.mp4, file:///…        a file
 """
 
 import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from tanet.errors import UserError
 
@@ -48,10 +49,12 @@ def parse_source(text: str) -> LiveSource:
     if text.isdecimal():
         return _camera(int(text))
     protocol, separator, _ = text.partition("://")
+    protocol = protocol.lower()
     if separator and protocol != "file":
         options = LOW_DELAY | PROTOCOLS.get(protocol, {})
         return LiveSource(text, live=True, options=options)
-    path = Path(re.sub("^file:(//)?", "", text))
+    # file:///home/me/my%20video.mp4 is an address; file:my video.mp4 is FFmpeg's form.
+    path = Path(unquote(urlsplit(text).path) if separator else text.removeprefix("file:"))
     if str(path).startswith("/dev/video"):
         return _camera_at(path)
     if not path.is_file():

@@ -14,6 +14,8 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import torch
+
 from tanet.checkpoints.checkpoint import Checkpoint
 from tanet.data.normalisation import normalise
 from tanet.errors import UserError
@@ -76,7 +78,8 @@ def watch(
         model: checkpoint with its network on the device to use.
         source: number of a camera, address of a stream, or path of a file.
         window: length of a window; None for the length in training, see `default_window`.
-        every: least time between two answers, in seconds of the stream.
+        every: least time between two answers, in seconds of the stream; 0: half a window with the policy
+            "all", a frame of a clip with an online network, otherwise as fast as the network.
         policy: "newest" or "all"; None takes "all" for a file and "newest" for a stream.
         smoothing: how answers are smoothed.
         eval: crops of each frame; None takes the recipe's.
@@ -101,15 +104,25 @@ def watch(
     frames = model.network.frames
     ring = FrameRing(frames=frames, seconds=seconds, centred=recipe.data.sampling == "uniform")
     reader = StreamReader(source, ring, eval=views, note=note)
-    answers = _Answers(model, views, ring, reader, smoothing or Smoothing(), every=every)
+    answers = _Answers(model, views, ring, reader, smoothing or Smoothing())
     step = every or (seconds / 2 if policy == "all" else 0.0)
     if answers.online:
         step = answers.step  # each frame of a clip is computed once, when it comes
     windows = _all_windows(reader, ring, step) if policy == "all" else _newest_windows(reader, ring, step)
+    due, held = (every if policy == "all" else 0.0), None
     with closing(windows):
         for found in windows:
-            if answer := answers(found):
-                yield answer
+            if held and policy == "all" and found.piece != held.window.piece:
+                yield answers.answer(held)  # the last one before a gap
+                held = None
+            scores = answers.score(found)
+            if scores and answers.online and found.newest.time < due - 1e-6:
+                held = scores
+            elif scores:
+                due, held = found.newest.time + every, None
+                yield answers.answer(scores)
+    if held:
+        yield answers.answer(held)
     if reader.error:
         raise reader.error
 
@@ -147,27 +160,31 @@ def _all_windows(reader: StreamReader, ring: FrameRing, every: float) -> Generat
         yield found
 
 
+@dataclass(frozen=True)
+class _Scores:
+    """What the network says about a window."""
+
+    window: Window
+    probabilities: torch.Tensor
+    numbers: tuple[int, ...]
+    """Numbers of the frames that the network has seen for it."""
+
+
 class _Answers:
     """From a window to the answer."""
 
     def __init__(
-        self,
-        model: Checkpoint,
-        eval: Eval,
-        ring: FrameRing,
-        reader: StreamReader,
-        smoothing: Smoothing,
-        *,
-        every: float,
+        self, model: Checkpoint, eval: Eval, ring: FrameRing, reader: StreamReader, smoothing: Smoothing
     ) -> None:
-        self.model, self.reader, self.every, self.next_answer = model, reader, every, 0.0
+        self.model, self.reader = model, reader
         self.smoother, self.dropped = Smoother(smoothing), 0
         self.scorer = Scorer(model.network.eval(), eval=eval, precision=model.recipe.optim.precision)
         online = any(isinstance(module, OnlineShift) for module in model.network.modules())
         self.online = OnlineNetwork(model.network) if online and can_stream(model.network) else None
         self.step, self.due, self.piece = ring.seconds / ring.frames, 0.0, 0
 
-    def __call__(self, window: Window) -> LiveAnswer | None:
+    def score(self, window: Window) -> _Scores | None:
+        """Run the network. Return None if an online network does not need the newest frame."""
         self.dropped += window.skipped
         if self.online is None:
             probabilities = self.scorer(window.views[None])[0]
@@ -179,17 +196,19 @@ class _Answers:
                 return None
             if window.piece != self.piece:
                 self.online.reset()
-                self.piece, self.due, self.next_answer = window.piece, at, at
+                self.piece, self.due = window.piece, at
             self.due += self.step * (1 + int((at - self.due) / self.step))
             view = window.newest.view.to(self.scorer.device)
             logits = self.online.step(normalise(view, self.model.network.input_spec))
-            if at < self.next_answer - 1e-6:
-                return None
-            self.next_answer = at + self.every
             probabilities, numbers = logits.float().mean(0).softmax(0).cpu(), (window.newest.number,)
         if probabilities.isnan().any():
             raise UserError("the network's scores are not numbers (NaN)")
-        mean, label = self.smoother(probabilities)
+        return _Scores(window, probabilities, numbers)
+
+    def answer(self, scores: _Scores) -> LiveAnswer:
+        """Smooth the scores, and choose the label."""
+        window = scores.window
+        mean, label = self.smoother(scores.probabilities)
         best = mean.topk(min(5, len(mean)))
         top = [
             (self.model.classes[i], float(p)) for i, p in zip(best.indices.tolist(), best.values, strict=True)
@@ -204,5 +223,5 @@ class _Answers:
             lag=self.reader.lag,
             frames=self.reader.frames,
             dropped=self.dropped,
-            numbers=numbers,
+            numbers=scores.numbers,
         )
