@@ -9,6 +9,7 @@ network.
 """
 
 import time
+from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -166,8 +167,9 @@ class _Scores:
 
     window: Window
     probabilities: torch.Tensor
+    start: float
     numbers: tuple[int, ...]
-    """Numbers of the frames that the network has seen for it."""
+    """Start and frame numbers of what the network has seen: see `LiveAnswer`."""
 
 
 class _Answers:
@@ -182,12 +184,14 @@ class _Answers:
         online = any(isinstance(module, OnlineShift) for module in model.network.modules())
         self.online = OnlineNetwork(model.network) if online and can_stream(model.network) else None
         self.step, self.due, self.piece = ring.seconds / ring.frames, 0.0, 0
+        self.averaged: deque[tuple[int, float]] = deque(maxlen=ring.frames)
+        """Numbers and times of the frames whose logits an online network averages."""
 
     def score(self, window: Window) -> _Scores | None:
         """Run the network. Return None if an online network does not need the newest frame."""
         self.dropped += window.skipped
         if self.online is None:
-            probabilities = self.scorer(window.views[None])[0]
+            probabilities, start = self.scorer(window.views[None])[0], window.start
             numbers = tuple(frame.number for frame in window.frames)
         else:
             # One frame for each frame of a clip in training: more would be another speed.
@@ -196,14 +200,17 @@ class _Answers:
                 return None
             if window.piece != self.piece:
                 self.online.reset()
+                self.averaged.clear()
                 self.piece, self.due = window.piece, at
             self.due += self.step * (1 + int((at - self.due) / self.step))
             view = window.newest.view.to(self.scorer.device)
             logits = self.online.step(normalise(view, self.model.network.input_spec))
-            probabilities, numbers = logits.float().mean(0).softmax(0).cpu(), (window.newest.number,)
+            probabilities = logits.float().mean(0).softmax(0).cpu()
+            self.averaged.append((window.newest.number, at))
+            numbers, start = tuple(number for number, _ in self.averaged), self.averaged[0][1]
         if probabilities.isnan().any():
             raise UserError("the network's scores are not numbers (NaN)")
-        return _Scores(window, probabilities, numbers)
+        return _Scores(window, probabilities, start, numbers)
 
     def answer(self, scores: _Scores) -> LiveAnswer:
         """Smooth the scores, and choose the label."""
@@ -215,7 +222,7 @@ class _Answers:
         ]
         return LiveAnswer(
             time=window.newest.time,
-            start=window.start,
+            start=scores.start,
             label=None if label is None else self.model.classes[label],
             score=float(mean[label]) if label is not None else top[0][1],
             top5=tuple(top),

@@ -139,10 +139,12 @@ def test_online_networks_watch_each_frame_of_a_clip_once(model, video):
     online = Checkpoint(build(recipe.model, classes=3).eval(), recipe, ("a", "b", "c"))
     found = list(watch(online, str(video), window=Span(12)))
     # A clip has a frame each 0.1 s, which are 2.5 frames of the video.
-    assert [answer.numbers[0] for answer in found][:6] == [3, 5, 8, 10, 13, 15]
+    assert [answer.numbers[-1] for answer in found][:6] == [3, 5, 8, 10, 13, 15]
+    assert found[5].numbers == (8, 10, 13, 15)
+    assert found[5].start == pytest.approx(8 / 25)
     fewer = list(watch(online, str(video), window=Span(12), every=0.35))
     # Each answer is four frames of a clip after the last one; the frames between were computed, too.
-    assert [answer.numbers[0] for answer in fewer][:3] == [10, 20, 30]
+    assert [answer.numbers[-1] for answer in fewer][:3] == [10, 20, 30]
     assert fewer[0].top5 == found[3].top5
     assert fewer[-1].numbers == found[-1].numbers
     assert [answer.numbers for answer in watch(online, str(video), window=Span(12), every=99)] == [
