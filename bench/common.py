@@ -21,6 +21,7 @@ from pathlib import Path
 from statistics import quantiles
 
 import torch
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from tanet.data.worker_setup import garbage_collection_off
 from tanet.errors import UserError, one_line
@@ -184,7 +185,8 @@ def capture(run: Callable[[], object], *, stream: torch.cuda.Stream | None = Non
 def capture_passes(network: Network, optim: Optim, *, size: int) -> None:
     """Replace the forward and the backward pass of a network by CUDA graphs.
 
-    The graphs keep the mode of each module at this time: training or evaluation.
+    The graphs keep the mode of each module at this time, training or evaluation, and the momentum of each
+    BatchNorm. With other momenta, as in norm_statistics.py, the passes run without graphs.
 
     Args:
         network: network on a GPU.
@@ -195,8 +197,16 @@ def capture_passes(network: Network, optim: Optim, *, size: int) -> None:
     device = next(network.parameters()).device
     clips = torch.randn(optim.batch, network.frames, 3, size, size, device=device)
     half = optim.precision == "bfloat16"
+    eager = network.forward
     with torch.autocast("cuda", torch.bfloat16, enabled=half, cache_enabled=False):
         torch.cuda.make_graphed_callables(network, (clips,))
+    graphed, norms = network.forward, [m for m in network.modules() if isinstance(m, _BatchNorm)]
+    captured = [norm.momentum for norm in norms]
+
+    def forward(*args: torch.Tensor) -> torch.Tensor:
+        return (graphed if [norm.momentum for norm in norms] == captured else eager)(*args)
+
+    network.forward = forward
     network.load_state_dict(state)  # undo the warm-up's changes of the running statistics
 
 

@@ -78,7 +78,7 @@ SYSTEMS = """## synthetic: whole systems
 Networks of the paper's Tables 4 and 6, and variants with TAM, trained from scratch with one recipe
 (projects/compare/systems.py). All are narrow except S3D-G and ECO-Lite. 2D networks see 8 frames (`tanet 16f`
 16), SlowFast 32, ECO-Lite and the other 3D networks 16; `i3d` is the 2D network with inflated convolutions.
-Seeds 30 to 32; differences were not tested. `tsm`, `teinet`, `i3d`, `tanet` and
+Seeds 30 to 32, as far as they were run; differences were not tested. `tsm`, `teinet`, `i3d`, `tanet` and
 `tanet static` have the results of the section on static kernels. As in section 4.4 of the paper, `slowfast
 tam` has a 1×1×1 convolution and a TAM in the place of each 3×1×1 convolution of `slowfast`. *Static*: with
 static kernels, which start as the shift.
