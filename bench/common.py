@@ -28,7 +28,8 @@ from tanet.errors import UserError, one_line
 from tanet.models.network import Network
 from tanet.recipes.recipe import Optim
 from tanet.runtime.device import available_cores
-from tanet.runtime.files import write_atomically
+from tanet.runtime.files import text_bytes, write_atomically
+from tanet.runtime.interrupt import exit_on_sigterm, reader_left
 from tanet.video import VideoError
 
 ROOT = Path(__file__).parents[1]
@@ -36,21 +37,31 @@ PERCENTILES = ("p20", "p50", "p80")
 
 
 @contextmanager
-def one_line_errors() -> Iterator[None]:
+def one_line_errors(*, stopped: str = "") -> Iterator[None]:
     """Exit with a one-line message on an error that the user can fix. Decorate `main` with it.
 
     The environment variable TANET_TRACEBACK=1 keeps the traceback.
 
+    Args:
+        stopped: message for Ctrl-C and SIGTERM; "" leaves them to Python.
+
     Raises:
-        SystemExit: with the message; or with status 141 if the reader of standard output has left.
+        SystemExit: with the message; with status 130 or 143 if stopped, or 141 if the program that reads the
+            output has left.
     """
+    if stopped:
+        exit_on_sigterm(stopped)
     try:
         yield
         sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(141) from None
+    except KeyboardInterrupt:
+        if not stopped:
+            raise
+        print(stopped, file=sys.stderr)
+        raise SystemExit(130) from None
     except (OSError, UserError, VideoError) as error:
+        if isinstance(error, BrokenPipeError) and reader_left():
+            raise SystemExit(141) from None
         if os.environ.get("TANET_TRACEBACK"):
             raise
         raise SystemExit(one_line(error)) from None
@@ -186,7 +197,7 @@ def capture_passes(network: Network, optim: Optim, *, size: int) -> None:
     """Replace the forward and the backward pass of a network by CUDA graphs.
 
     The graphs keep the mode of each module at this time, training or evaluation, and the momentum of each
-    BatchNorm. With other momenta, as in norm_statistics.py, the passes run without graphs.
+    BatchNorm. With other modes or momenta, as in norm_statistics.py, the passes run without graphs.
 
     Args:
         network: network on a GPU.
@@ -200,11 +211,16 @@ def capture_passes(network: Network, optim: Optim, *, size: int) -> None:
     eager = network.forward
     with torch.autocast("cuda", torch.bfloat16, enabled=half, cache_enabled=False):
         torch.cuda.make_graphed_callables(network, (clips,))
-    graphed, norms = network.forward, [m for m in network.modules() if isinstance(m, _BatchNorm)]
-    captured = [norm.momentum for norm in norms]
+    graphed, modules = network.forward, list(network.modules())
+    norms = [module for module in modules if isinstance(module, _BatchNorm)]
+
+    def settings() -> tuple[list[bool], list[float | None]]:
+        return [module.training for module in modules], [norm.momentum for norm in norms]
+
+    captured = settings()
 
     def forward(*args: torch.Tensor) -> torch.Tensor:
-        return (graphed if [norm.momentum for norm in norms] == captured else eager)(*args)
+        return (graphed if settings() == captured else eager)(*args)
 
     network.forward = forward
     network.load_state_dict(state)  # undo the warm-up's changes of the running statistics
@@ -252,7 +268,7 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_atomically(path, text.getvalue().encode())
+    write_atomically(path, text_bytes(text.getvalue()))
 
 
 def add_row(path: Path, row: Mapping[str, object]) -> None:

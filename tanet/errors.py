@@ -12,7 +12,7 @@ class UserError(ValueError):
 
 
 def one_line(error: Exception) -> str:
-    """Return the message of an error. For an error of the operating system: FILE: what is wrong."""
+    """Return the message of an error; for an OSError, "FILE: what is wrong"."""
     if isinstance(error, OSError) and error.strerror:
         return ": ".join(str(part) for part in (error.filename, error.strerror) if part)
     return str(error)

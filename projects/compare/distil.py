@@ -17,7 +17,6 @@ later tests on, but no labels.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,20 +28,19 @@ from bench.common import one_line_errors
 from bench.decoded_cache import decoded, kept_open
 from projects.compare.cases import BENCHMARKS, STATIC, cases, choose
 from projects.compare.jobs import check_starts
-from projects.compare.side_by_side import MOST, train_side_by_side
+from projects.compare.side_by_side import in_teams, train_side_by_side
 from tanet.checkpoints import checkpoint
 from tanet.data.class_folders import videos_by_class
 from tanet.data.samples import Sample, Split
 from tanet.errors import UserError
 from tanet.evaluation.evaluate import score_samples
 from tanet.runtime.device import pick_device
-from tanet.runtime.interrupt import exit_on_sigterm
 
 CASES = ("none", "tsm", "i3d", "tam", "tam static_kernel=shift")
-STOPPED = "stopped; students in training are lost. With --answers, the teacher's finished answers are kept"
+STOPPED = "stopped; students in training are lost. With --answers, finished answers of the teacher are kept"
 
 
-@one_line_errors()
+@one_line_errors(stopped=STOPPED)
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", help="folder of videos by class; the classes are not used")
@@ -57,21 +55,15 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--no-graph", action="store_true", help="train without CUDA graphs")
     parser.add_argument("--out", type=Path, required=True, help="folder for CASE.safetensors")
-    flags = parser.parse_args(words)
-    exit_on_sigterm(STOPPED)
-    try:
-        distil(flags)
-    except KeyboardInterrupt:
-        print(STOPPED, file=sys.stderr)
-        raise SystemExit(130) from None
+    distil(parser.parse_args(words))
 
 
 def distil(flags: argparse.Namespace) -> None:
     """Train a network for each case, and save its checkpoint.
 
     Raises:
-        UserError: there is no such case, or a loss became infinite or NaN.
-        UserError: see `answers_of`; or the teacher or the weights cannot be read.
+        UserError: there is no such case, the teacher or the weights cannot be read, the answers do not fit
+            (see `answers_of`), or a loss became infinite or NaN.
         OSError: a file cannot be written.
         VideoError: a clip cannot be read.
         SystemExit, Interrupted: see `train_side_by_side`.
@@ -94,8 +86,7 @@ def distil(flags: argparse.Namespace) -> None:
         print(f"{len(files)} clips; entropy of the targets {entropy(targets):.2f} nats", flush=True)
         data = replace(usual.data, root=str(cache.root), workers=flags.workers, transform_on="device")
         split = Split(tuple(Sample(file, label=0) for file in files), (), classes)
-        names = list(recipes)
-        for team in (names[start : start + MOST] for start in range(0, len(names), MOST)):
+        for team in in_teams(list(recipes)):
             own = [replace(recipes[name], data=data) for name in team]
             students = train_side_by_side(own, split, targets=targets, graph=not flags.no_graph)
             for name, recipe, student in zip(team, own, students, strict=True):

@@ -10,7 +10,7 @@ from bench.decoded_cache import kept_open, twins
 from projects.compare.cases import VARIED, Case
 from projects.compare.folds import write_lists
 from projects.compare.one_run import run, run_side_by_side, split_of
-from projects.compare.side_by_side import MOST, batches_of
+from projects.compare.side_by_side import batches_of, in_teams
 from tanet.checkpoints.checkpoint import Header
 from tanet.checkpoints.initialize import read_trained
 from tanet.data.samples import Split
@@ -24,7 +24,7 @@ from tanet.training.setup import TrainingContext, build_network
 
 Fold = tuple[int, int] | None
 INITIAL = ("center_tap_bias", "static_strength", "frames")
-"""Fields that a checkpoint overrides, or that it need not share (the loader checks the frames)."""
+"""Fields that may differ from the checkpoint's: it overrides the first two, and the loader checks the frames."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,7 @@ def teams_of(jobs: Sequence[Job]) -> list[Team]:
     teams: dict[object, list[Job]] = {}
     for job in jobs:
         teams.setdefault((job.fold, batches_of(job.recipe)), []).append(job)
-    starts = [(team, start) for team in teams.values() for start in range(0, len(team), MOST)]
-    return [Team(tuple(team[start : start + MOST])) for team, start in starts]
+    return [Team(tuple(team)) for together in teams.values() for team in in_teams(together)]
 
 
 def train_team(team: Team, *, root: Path) -> list[dict[str, object]]:

@@ -30,7 +30,7 @@ from projects.compare.results import (
 from projects.compare.statistics import spread
 from tanet.evaluation.metrics import rank_correlation
 from tanet.profiling.flops import build_on_meta, count_cost
-from tanet.runtime.files import write_atomically
+from tanet.runtime.files import text_bytes, write_atomically
 
 TITLES = {
     "1a": "Table 1a: α and β",
@@ -157,7 +157,7 @@ def main() -> None:
     speeds = measured["speed"]
     if not rows:
         raise SystemExit(f"{flags.data}: no rows of the current recipes; run projects.compare.run first")
-    # A file of another encoding is no page; it must not be damaged if it is named by mistake.
+    # `text_bytes` writes back the bytes of another encoding as they were.
     page = flags.out.read_text(errors="surrogateescape") if flags.out.exists() else f"{TITLE}\n\n{MARK}"
     by_hand, mark, _ = page.partition(MARK)
     if not mark:
@@ -178,7 +178,7 @@ def main() -> None:
     found, conditions = plot_systems.systems(measured["systems"], measured["systems_speed"])
     if found:
         parts += [SYSTEMS, *plot_systems.table(found, conditions), ""]
-    write_atomically(flags.out, (by_hand + "\n".join(parts)).encode(errors="surrogateescape"))
+    write_atomically(flags.out, text_bytes(by_hand + "\n".join(parts)))
     print(flags.out)
 
 

@@ -19,7 +19,6 @@ The recipes were chosen on `none` and `tsm`; see projects/compare/cases.py.
 import argparse
 import csv
 import shlex
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -59,28 +58,21 @@ from projects.compare.parallel_runs import Timetable, run_parallel
 from tanet.errors import UserError
 from tanet.recipes.network_settings import NetworkSettings
 from tanet.recipes.recipe import Recipe
-from tanet.runtime.interrupt import exit_on_sigterm
 from tanet.synthetic import DESCRIPTION
 from tanet.training.plan import plan
 
 KEY = ("benchmark", "recipe", "changes", "case", "seed", "start", "videos", "made")
 """The columns that identify a run."""
-STOPPED = "stopped; run the same command again to continue"
 OWN = ("data.root", "data.workers", "data.transform_on", "model.weights")
 """Fields that this command sets itself."""
 
 
-@one_line_errors()
+@one_line_errors(stopped="stopped; run the same command again to continue")
 def main() -> None:
     flags = _flags()
-    exit_on_sigterm(STOPPED)
     timetable = Timetable(flags.seconds)
-    try:
-        if due := due_jobs(flags):
-            run_and_add_rows(due, flags, timetable)
-    except KeyboardInterrupt:
-        print(STOPPED, file=sys.stderr)
-        raise SystemExit(130) from None
+    if due := due_jobs(flags):
+        run_and_add_rows(due, flags, timetable)
 
 
 def due_jobs(flags: argparse.Namespace) -> list[Job]:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -36,6 +37,7 @@ from tanet.runtime.interrupt import Interrupted, StopRequest
 from tanet.training.schedule import lr_at, set_lr, shorten_schedule, steps_per_epoch
 from tanet.training.setup import TrainingContext, TrainingParts, prepare
 
+T = TypeVar("T")
 MOST = 8
 """Networks that train at once: CUDA has eight queues, and graphs in the same queue take turns."""
 
@@ -58,6 +60,11 @@ def batches_of(recipe: Recipe) -> tuple[object, ...]:
     model = recipe.model
     sections = recipe.data, recipe.optim, recipe.eval, recipe.seed
     return (*sections, model.frames, model.flows_per_frame)
+
+
+def in_teams(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Split items into teams of at most `MOST`."""
+    return (items[start : start + MOST] for start in range(0, len(items), MOST))
 
 
 def can_capture(recipe: Recipe) -> bool:
@@ -96,8 +103,8 @@ def train_side_by_side(
         parts = [prepare(recipe, split, context, state=None) for recipe in recipes]
         loader, order, model = parts[0].loader, parts[0].order, first.model
         shape = (loader.batch, model.frames, model.channels, first.data.size, first.data.size)
-        # Before the loader starts: its thread for page-locked memory would disturb the capture of a graph.
         targets = None if targets is None else targets.to(device)
+        # Before the loader starts: its thread for page-locked memory would disturb the capture of a graph.
         students = [
             _Student(own, first.optim, shape, targets, stream, graph=graph and can_capture(recipe))
             for own, recipe, stream in zip(parts, recipes, _streams(device), strict=False)

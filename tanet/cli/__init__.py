@@ -12,7 +12,6 @@ tanet demo
 import importlib
 import io
 import os
-import select
 import sys
 import traceback
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from collections.abc import Sequence
 from tanet.cli.lines import fail, say
 from tanet.errors import UserError, one_line
 from tanet.runtime.files import versions
+from tanet.runtime.interrupt import reader_left
 
 HELP = """Recognise actions in video with 2D networks and temporal modules.
 
@@ -76,7 +76,7 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         return _main(list(sys.argv[1:] if args is None else args) or ["--help"])
     except BrokenPipeError as error:
-        if _reader_left():
+        if reader_left():
             return 141  # the status that a shell reports for a process killed by SIGPIPE
         return fail(one_line(error))
 
@@ -124,20 +124,6 @@ def _escape_unprintable() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-
-
-def _reader_left() -> bool:
-    """Return whether the program that reads standard output or error has ended, for example `head`.
-
-    If it has ended, send all further output to /dev/null.
-    """
-    outputs = select.poll()
-    for stream in (sys.stdout, sys.stderr):
-        outputs.register(stream.fileno(), select.POLLOUT)
-    left = [number for number, event in outputs.poll(0) if event & (select.POLLERR | select.POLLHUP)]
-    for number in left:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), number)
-    return bool(left)
 
 
 def _memory(command: str) -> str:

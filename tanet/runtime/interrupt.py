@@ -1,5 +1,7 @@
-"""Handle Ctrl-C and SIGTERM: stop after the current step (`StopRequest`), or exit at once."""
+"""Handle Ctrl-C, SIGTERM, and readers that leave: stop after the current step (`StopRequest`), or at once."""
 
+import os
+import select
 import signal
 import sys
 from types import FrameType, TracebackType
@@ -21,6 +23,20 @@ def exit_on_sigterm(message: str = "") -> None:
         sys.exit(128 + signal.SIGTERM)
 
     signal.signal(signal.SIGTERM, stop)
+
+
+def reader_left() -> bool:
+    """Return whether the program that reads standard output or error has ended, for example `head`.
+
+    If it has ended, send all further output to /dev/null.
+    """
+    outputs = select.poll()
+    for stream in (sys.stdout, sys.stderr):
+        outputs.register(stream.fileno(), select.POLLOUT)
+    left = [number for number, event in outputs.poll(0) if event & (select.POLLERR | select.POLLHUP)]
+    for number in left:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+    return bool(left)
 
 
 class StopRequest:

@@ -1,6 +1,7 @@
 """Run every benchmark once at a tiny size and check that it writes its rows."""
 
 import csv
+import errno
 import importlib
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from bench.__main__ import BENCHMARKS, main
+from bench.common import one_line_errors
 from tanet.checkpoints import checkpoint
 from tanet.models.backbones2d import BACKBONES
 from tanet.models.factory import build
@@ -139,6 +141,15 @@ def test_runner_lists_benchmarks_and_shows_help(capsys):
     assert "usage: python -m bench shards" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="unknown benchmark 'sped'; choose from speed, speed3d"):
         main(["sped"])
+
+
+def test_broken_pipe_to_another_process_is_told():
+    @one_line_errors()
+    def main():
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe", "worker 3")
+
+    with pytest.raises(SystemExit, match="worker 3: Broken pipe"):
+        main()
 
 
 def test_new_row_replaces_row_with_same_key(tmp_path, monkeypatch):

@@ -168,8 +168,9 @@ class _Scores:
     window: Window
     probabilities: torch.Tensor
     start: float
+    """Start of what the network has seen, in seconds after the first frame."""
     numbers: tuple[int, ...]
-    """Start and frame numbers of what the network has seen: see `LiveAnswer`."""
+    """Numbers of the frames that it has seen."""
 
 
 class _Answers:
