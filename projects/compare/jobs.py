@@ -24,7 +24,7 @@ from tanet.training.setup import TrainingContext, build_network
 
 Fold = tuple[int, int] | None
 INITIAL = ("center_tap_bias", "static_strength", "frames")
-"""Fields that may differ from the checkpoint's: it overrides the first two, and the loader checks the frames."""
+"""Fields that may differ from the checkpoint's: it overrides the first two; the loader checks the frames."""
 
 
 @dataclass(frozen=True)
