@@ -2,7 +2,7 @@
 
     python -m projects.compare.distil ways --teacher i3d-k400 --weights FILE --out distilled
     python -m projects.compare.run --benchmark ways --data ways --folds 5 --only none tsm i3d tam \\
-        --init distilled --out results/ways_distilled.csv
+        --init distilled --out results/compare_distilled.csv
 
 Do modules differ more if they start from a network that has seen motion, not from ImageNet alone? The teacher
 gives the middle view of each clip the probabilities p of its own classes. The student sees random views of
@@ -13,12 +13,13 @@ the same clip, and gives probabilities q. Its loss is the cross-entropy of q wit
 
 The teacher answers for each clip forwards and backwards. All students see the same batches (side_by_side.py).
 The weights in --out start trainings of the comparison. A student sees all clips, including those that a fold
-later tests on, but no labels.
+later tests on, but no labels. probe.py measures what a linear classifier finds in the teacher's answers.
 """
 
 import argparse
+import zipfile
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,22 @@ from tanet.evaluation.evaluate import score_samples
 from tanet.runtime.device import pick_device
 
 CASES = ("none", "tsm", "i3d", "tam", "tam static_kernel=shift")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a teacher says about clips."""
+
+    clips: tuple[str, ...]
+    """Paths of the clips, relative to the data set: CLASS/NAME."""
+    probabilities: torch.Tensor
+    """[clips, classes]"""
+    classes: tuple[str, ...]
+    """The teacher's classes."""
+    teacher: str
+    """Checkpoint or name of published weights."""
+
+
 STOPPED = "stopped; students in training are lost. With --answers, finished answers of the teacher are kept"
 
 
@@ -81,38 +98,38 @@ def distil(flags: argparse.Namespace) -> None:
     with decoded(flags.data, one_file=True) as cache, kept_open():
         clips, _ = videos_by_class(cache.root)
         files = [str(clip.path) for clip in clips]
-        answers, classes = answers_of(flags, cache.root, files)
-        targets = softened(answers, temperature=flags.temperature)
+        answers = answers_of(flags, cache.root, files)
+        targets = softened(answers.probabilities, temperature=flags.temperature)
         print(f"{len(files)} clips; entropy of the targets {entropy(targets):.2f} nats", flush=True)
         data = replace(usual.data, root=str(cache.root), workers=flags.workers, transform_on="device")
-        split = Split(tuple(Sample(file, label=0) for file in files), (), classes)
+        split = Split(tuple(Sample(file, label=0) for file in files), (), answers.classes)
         for team in in_teams(list(recipes)):
             own = [replace(recipes[name], data=data) for name in team]
             students = train_side_by_side(own, split, targets=targets, graph=not flags.no_graph)
             for name, recipe, student in zip(team, own, students, strict=True):
                 path = flags.out / f"{name}.safetensors"
-                checkpoint.save(path, checkpoint.Checkpoint(student.network.cpu().eval(), recipe, classes))
+                checkpoint.save(
+                    path, checkpoint.Checkpoint(student.network.cpu().eval(), recipe, answers.classes)
+                )
                 agreement = f"the teacher's top class on {student.top1:.0%} of the views"
                 print(f"{path}: loss {student.loss:.3f}, {agreement}", flush=True)
 
 
-def answers_of(
-    flags: argparse.Namespace, root: Path, files: Sequence[str]
-) -> tuple[torch.Tensor, tuple[str, ...]]:
-    """Return the probabilities that the teacher gives each clip, [clips, classes], and its classes.
+def answers_of(flags: argparse.Namespace, root: Path, files: Sequence[str]) -> Answers:
+    """Return the teacher's answers from the file --answers; if there is none, compute and write them.
 
     Raises:
-        UserError: the answers in the file are another teacher's, or about other clips.
+        UserError: the file cannot be read, or has answers of another teacher, or about other clips.
     """
-    names = [str(Path(file).relative_to(root)) for file in files]
+    names = tuple(str(Path(file).relative_to(root)) for file in files)
     if flags.answers and flags.answers.exists():
-        with np.load(flags.answers) as found:
-            if found["clips"].tolist() != names or found["teacher"].item() != flags.teacher:
-                raise UserError(
-                    f"{flags.answers} has answers of '{found['teacher']}' about {len(found['clips'])} clips, "
-                    "not these; give another file"
-                )
-            return torch.from_numpy(found["answers"]), tuple(found["classes"].tolist())
+        found = read_answers(flags.answers)
+        if found.clips != names or found.teacher != flags.teacher:
+            raise UserError(
+                f"{flags.answers} has answers of '{found.teacher}' about {len(found.clips)} clips, "
+                "not these; give another file"
+            )
+        return found
     teacher = checkpoint.load(flags.teacher, device=pick_device())
     recipe = replace(
         teacher.recipe,
@@ -126,7 +143,27 @@ def answers_of(
             np.savez(
                 file, answers=answers.numpy(), clips=names, classes=teacher.classes, teacher=flags.teacher
             )
-    return answers, tuple(teacher.classes)
+    return Answers(names, answers, tuple(teacher.classes), flags.teacher)
+
+
+def read_answers(path: Path) -> Answers:
+    """Read a file that --answers wrote.
+
+    Raises:
+        UserError: there is no such file, or it has no answers.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; write it with projects.compare.distil --answers")
+    try:
+        with np.load(path) as file:
+            return Answers(
+                clips=tuple(file["clips"].tolist()),
+                probabilities=torch.from_numpy(file["answers"]),
+                classes=tuple(file["classes"].tolist()),
+                teacher=file["teacher"].item(),
+            )
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: not a file of answers, or an incomplete one; give another file") from error
 
 
 def softened(answers: torch.Tensor, *, temperature: float) -> torch.Tensor:

@@ -73,15 +73,21 @@ little about the spread over seeds); a \\* marks a significant lead. The other m
 tested separately. *Could show* is the smallest lead that this comparison finds significant with a probability
 of 80 %; the last column, the number of videos with which it would find 2 points.
 """
+DISTILLED = """### On real videos, from networks that imitated I3D
+
+As in the table above, but the networks did not start from ImageNet weights alone. First, each learned to
+imitate I3D (Kinetics-400) on all clips of ways, in both directions and without labels, for 30 epochs
+(projects/compare/distil.py). So it saw the clips that it is tested on, but not their labels.
+"""
 SYSTEMS = """## synthetic: whole systems
 
 Networks of the paper's Tables 4 and 6, and variants with TAM, trained from scratch with one recipe
 (projects/compare/systems.py). All are narrow except S3D-G and ECO-Lite. 2D networks see 8 frames (`tanet 16f`
 16), SlowFast 32, ECO-Lite and the other 3D networks 16; `i3d` is the 2D network with inflated convolutions.
-Seeds 30 to 32, as far as they were run; differences were not tested. `tsm`, `teinet`, `i3d`, `tanet` and
-`tanet static` have the results of the section on static kernels. As in section 4.4 of the paper, `slowfast
-tam` has a 1×1×1 convolution and a TAM in the place of each 3×1×1 convolution of `slowfast`. *Static*: with
-static kernels, which start as the shift.
+Seeds 30 to 32; differences were not tested. `tsm`, `teinet`, `i3d`, `tanet` and `tanet static` have the
+results of the section on static kernels. As in section 4.4 of the paper, `slowfast tam` has a 1×1×1
+convolution and a TAM in the place of each 3×1×1 convolution of `slowfast`. *Static*: with static kernels,
+which start as the shift.
 
 ![synthetic: accuracy of whole systems against GFLOPs and time](compare-systems.svg)
 """
@@ -91,6 +97,7 @@ NEEDED = {
     "ways": (*against.NEEDED, "val_ways"),
     "static": against.NEEDED,
     "folds": ways.NEEDED,
+    "distilled": ways.NEEDED,
     "systems": plot_systems.NEEDED,
     "systems_speed": SPEEDS,
 }
@@ -144,8 +151,12 @@ def main() -> None:
     )
     parser.add_argument("--static", type=Path, default=ROOT / "results" / "compare_static.csv")
     parser.add_argument("--folds", type=Path, default=ROOT / "results" / "compare_folds.csv")
+    parser.add_argument("--distilled", type=Path, default=ROOT / "results" / "compare_distilled.csv")
     parser.add_argument(
-        "--clips", type=Path, default=ways.CLIPS, help="clips of --folds: a folder, or a list (ways.py)"
+        "--clips",
+        type=Path,
+        default=ways.CLIPS,
+        help="clips of --folds and --distilled: a folder, or a list (ways.py)",
     )
     parser.add_argument("--systems", type=Path, default=ROOT / "results" / "compare_systems.csv")
     parser.add_argument("--systems-speed", type=Path, default=ROOT / "results" / "compare_systems_speed.csv")
@@ -173,8 +184,9 @@ def main() -> None:
         parts += draw_ways([row for row in directions if kind(row) == key])
     if static := measured["static"]:
         parts += [STATIC, *against.tables(static, STATIC_CASE, level=STATIC_LEVEL)]
-    if folds := measured["folds"]:
-        parts += [FOLDS, *ways.table(folds, clips, STATIC_CASE), ""]
+    for name, text in (("folds", FOLDS), ("distilled", DISTILLED)):
+        if measured[name]:
+            parts += [text, *ways.table(measured[name], clips, STATIC_CASE), ""]
     found, conditions = plot_systems.systems(measured["systems"], measured["systems_speed"])
     if found:
         parts += [SYSTEMS, *plot_systems.table(found, conditions), ""]

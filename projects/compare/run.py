@@ -98,6 +98,8 @@ def jobs_of(flags: argparse.Namespace) -> tuple[list[Job], tuple[str, ...]]:
         raise UserError(
             f"--change {taken[0]}: the benchmark sets {', '.join(OWN)} itself; leave this change out"
         )
+    if flags.init and flags.weights:
+        raise UserError("--init and --weights both set the weights to start from: give only one")
     if OTHERS in flags.tables and flags.benchmark != "synthetic":
         raise UserError(f"--tables {OTHERS}: these networks are for --benchmark synthetic")
     usual = change(BENCHMARKS[flags.benchmark], flags.change)
@@ -145,7 +147,8 @@ def jobs_of(flags: argparse.Namespace) -> tuple[list[Job], tuple[str, ...]]:
             ablate=flags.ablate,
         )
 
-    for line in plan(recipe_with(network_of(usual), seed=0), splits[folds[0]]).warnings:
+    network = replace(network_of(usual), init=chosen[0].model.init)
+    for line in plan(recipe_with(network, seed=0), splits[folds[0]]).warnings:
         print(f"warning: {line}", flush=True)
     if flags.benchmark == "synthetic" and not (Path(flags.data) / DESCRIPTION).exists():
         print(f"warning: {flags.data} has no {DESCRIPTION}: it is incomplete, or its settings are unknown")

@@ -5,7 +5,8 @@
 The table has a line for each case that has all folds for at least one seed:
 
 top-1         accuracy, with its standard deviation over seeds
-order         share of right directions among right actions
+action        share of videos whose action is right, in either direction
+order         share of right directions among these videos
 lead          top-1 of `--case` minus top-1 of the line, with a simultaneous 95 % interval over groups and
               seeds; a * marks a significant lead, whose interval does not contain 0
 could show    smallest lead that this comparison finds significant with a probability of 80 %
@@ -28,10 +29,10 @@ from projects.compare.statistics import difference, spread
 from tanet.errors import UserError
 
 POINTS = 2.0
-NEEDED = ("case", "seed", "videos", "right", "val_order")
+NEEDED = ("case", "seed", "videos", "right", "val_action", "val_order")
 """Columns that a file must have."""
 CLIPS = Path(__file__).with_name("ways_clips.txt")
-"""List of the clips of `results/compare_folds.csv`."""
+"""List of the clips of `results/compare_folds.csv` and `results/compare_distilled.csv`."""
 
 
 @one_line_errors()
@@ -94,15 +95,16 @@ def table(rows: Sequence[dict[str, str]], clips: Sequence[Path], case: str) -> l
     out = [
         f"{len(clips)} videos of {len(set(groups))} groups, {number} folds.",
         "",
-        "| case | seeds | top-1 | order | lead | could show | for 2 points |",
-        "|---|---|---|---|---|---|---|",
+        "| case | seeds | top-1 | action | order | lead | could show | for 2 points |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, own in sorted(right.items(), key=lambda pair: -np.mean(list(pair[1].values()))):
         tops = [100 * float(own[seed].mean()) for seed in sorted(own)]
-        orders = [
-            100 * float(row["val_order"]) for row in rows if row["case"] == name and int(row["seed"]) in own
-        ]
-        text = f"| `{name}` | {len(own)} | {spread(tops)} | {np.mean(orders):.1f} "
+        used = [row for row in rows if row["case"] == name and int(row["seed"]) in own]
+        action, order = (
+            100 * np.mean([float(row[column]) for row in used]) for column in ("val_action", "val_order")
+        )
+        text = f"| `{name}` | {len(own)} | {spread(tops)} | {action:.1f} | {order:.1f} "
         seeds = sorted(own.keys() & right[case].keys())
         if name == case or not seeds:
             out.append(f"{text}| | | |")
@@ -124,7 +126,7 @@ def answers(
     """Return case → seed → whether each clip was recognised, for the seeds whose folds are all there.
 
     Raises:
-        UserError: a row has another number of clips than its fold.
+        UserError: a row has another number of clips than its fold, or a case has two rows of a seed and fold.
     """
     of_group = assign(clips, folds=folds)
     fold_of = np.array([of_group[group_of(clip)] for clip in clips])
@@ -136,6 +138,10 @@ def answers(
             raise UserError(
                 f"the row of {row['case']}, seed {row['seed']}, fold {fold} is about other clips: "
                 f"{len(row['right'])}, not {(fold_of == fold).sum()}; give their folder or list with --data"
+            )
+        if (right[fold_of == fold] >= 0).any():
+            raise UserError(
+                f"'{row['case']}' has two rows of seed {row['seed']}, fold {fold}; keep one of them"
             )
         right[fold_of == fold] = [int(digit) for digit in row["right"]]
     whole = {

@@ -246,6 +246,7 @@ def test_other_weights_or_videos_start_new_run(tmp_path, monkeypatch):
             "were made without --ablate: rows made with it need another",
         ),
         (["--weights", "resnet50=FOLDER/a.csv"], "--weights resnet50=…: the chosen cases have resnet18_w16"),
+        (["--init", "FOLDER", "--weights", "resnet18_w16=FOLDER/a.csv"], "--init and --weights both set"),
         (["--init", "nowhere"], "--init nowhere: no such folder"),
         (["--out", "FOLDER/old.csv"], "FOLDER/old.csv has other columns than new rows"),
         (["--benchmark", "arrow6", "--tables", "systems"], "--tables systems: these networks are for"),

@@ -2,12 +2,14 @@
 
 import sys
 from dataclasses import replace
+from unittest.mock import Mock
 
+import numpy as np
 import pytest
 import torch
 
 from bench.common import read_csv
-from projects.compare import distil, run
+from projects.compare import distil, probe, run
 from tanet.checkpoints import checkpoint
 from tanet.checkpoints.initialize import load_initial_weights
 from tanet.models.factory import build
@@ -65,7 +67,10 @@ def test_student_approaches_its_teacher_and_starts_a_training(tmp_path, monkeypa
     ]
     flags += ["--change", "optim.epochs=1", "--out", str(tmp_path / "rows.csv"), "--only"]
     monkeypatch.setattr(sys, "argv", ["run", *flags, "tsm"])
+    planned = Mock(wraps=run.plan)  # it warns of networks without weights to start from
+    monkeypatch.setattr(run, "plan", planned)
     run.main()
+    assert planned.call_args.args[0].model.init.endswith("tsm.safetensors")
     (row,) = read_csv(tmp_path / "rows.csv")
     assert row["start"] == "out"
     assert "--data videos --init out --change" in row["command"]
@@ -75,6 +80,37 @@ def test_student_approaches_its_teacher_and_starts_a_training(tmp_path, monkeypa
     (tmp_path / "out" / "tsm.safetensors").rename(tmp_path / "out" / "tam.safetensors")
     with pytest.raises(SystemExit, match=r"tam\.safetensors is of another network; it differs in temporal"):
         run.main()
+
+
+def test_probe_tells_what_answers_reveal(tmp_path):
+    generator = np.random.default_rng(0)
+    clips, answers = [], []
+    for label, folder in enumerate(("a", "aReversed", "b", "bReversed")):
+        for number in range(30):
+            clips.append(f"{folder}/g{number}__.mp4")
+            answers.append(generator.random(4) + 20 * (np.arange(4) == label // 2))  # the action alone
+    answers = torch.from_numpy(np.array(answers)).float()
+    path = tmp_path / "answers.npz"
+    probabilities = (answers / answers.sum(1, keepdim=True)).numpy()
+    np.savez(path, answers=probabilities, clips=clips, classes=list("wxyz"), teacher="teacher.safetensors")
+    probe.main([str(path), "--folds", "3", "--out", str(tmp_path / "rows.csv")])
+    rows = read_csv(tmp_path / "rows.csv")
+    assert [row["action"] for row in rows] == ["1.0"] * 3
+    assert all(0.35 < float(row["order"]) < 0.65 for row in rows)
+    inputs = torch.eye(4, dtype=torch.float64).repeat_interleave(30, 0)
+    labels = torch.arange(4).repeat_interleave(30)
+    scores = probe.cross_validated(inputs, labels, torch.arange(120) % 3, decay=0.01)
+    assert scores.argmax(1).equal(labels)
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04broken"])
+def test_file_without_answers_is_named(content, tmp_path):
+    path = tmp_path / "answers.npz"
+    with pytest.raises(SystemExit, match=r"answers\.npz: no such file; write it with"):
+        probe.main([str(path)])
+    path.write_bytes(content)
+    with pytest.raises(SystemExit, match=r"answers\.npz: not a file of answers, or an incomplete one"):
+        probe.main([str(path)])
 
 
 def test_targets_are_softened_and_keep_their_order():

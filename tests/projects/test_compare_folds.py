@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.common import read_csv
+from bench.common import read_csv, write_csv
 from projects.compare import folds, ways
 from projects.compare import run as compare
 from projects.compare.statistics import difference
@@ -98,6 +98,9 @@ def test_folds_are_trained_and_compared(tmp_path, monkeypatch, capsys):
     told = capsys.readouterr().out
     assert "8 videos of 3 groups, 2 folds" in told
     assert "| `none` | 1 |" in told
+    write_csv(tmp_path / "twice.csv", [*rows, rows[0] | {"start": "distilled"}])
+    with pytest.raises(SystemExit, match="'none' has two rows of seed 0, fold 0; keep one of them"):
+        ways.main([str(tmp_path / "twice.csv"), "--data", str(root), "--case", "none"])
     monkeypatch.setattr(sys, "argv", ["compare", *words, "--fold", "2"])
     with pytest.raises(SystemExit, match="there are 2 folds, counted from 0"):
         compare.main()
