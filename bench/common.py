@@ -1,5 +1,6 @@
 """Functions for all benchmarks: describe machine and versions, time runs, read and write CSV files."""
 
+import argparse
 import copy
 import csv
 import fcntl
@@ -224,6 +225,17 @@ def capture_passes(network: Network, optim: Optim, *, size: int) -> None:
 
     network.forward = forward
     network.load_state_dict(state)  # undo the warm-up's changes of the running statistics
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """Return a parser of whole numbers that rejects numbers below `least`, for argparse."""
+
+    def whole_number(text: str) -> int:
+        if (number := int(text)) < least:
+            raise argparse.ArgumentTypeError(f"must be at least {least}, not {text}")
+        return number
+
+    return whole_number
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float]:

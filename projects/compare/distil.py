@@ -2,7 +2,7 @@
 
     python -m projects.compare.distil ways --teacher i3d-k400 --weights FILE --out distilled
     python -m projects.compare.run --benchmark ways --data ways --folds 5 --only none tsm i3d tam \\
-        --init distilled --out results/compare_distilled.csv
+        --init distilled --out distilled.csv
 
 Do modules differ more if they start from a network that has seen motion, not from ImageNet alone? The teacher
 gives the middle view of each clip the probabilities p of its own classes. The student sees random views of
@@ -17,7 +17,9 @@ later tests on, but no labels. probe.py measures what a linear classifier finds 
 """
 
 import argparse
+import io
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,8 +38,16 @@ from tanet.data.samples import Sample, Split
 from tanet.errors import UserError
 from tanet.evaluation.evaluate import score_samples
 from tanet.runtime.device import pick_device
+from tanet.runtime.files import write_atomically
 
 CASES = ("none", "tsm", "i3d", "tam", "tam static_kernel=shift")
+
+
+DAMAGED = (
+    *(EOFError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""Errors of NumPy for files of other kinds, and for damaged files."""
 
 
 @dataclass(frozen=True)
@@ -116,10 +126,11 @@ def distil(flags: argparse.Namespace) -> None:
 
 
 def answers_of(flags: argparse.Namespace, root: Path, files: Sequence[str]) -> Answers:
-    """Return the teacher's answers from the file --answers; if there is none, compute and write them.
+    """Return the teacher's answers: read the file --answers if it exists, otherwise compute and write it.
 
     Raises:
-        UserError: the file cannot be read, or has answers of another teacher, or about other clips.
+        UserError: the file is not one of answers, or has answers of another teacher, or about other clips.
+        OSError: the file cannot be read or written.
     """
     names = tuple(str(Path(file).relative_to(root)) for file in files)
     if flags.answers and flags.answers.exists():
@@ -138,32 +149,34 @@ def answers_of(flags: argparse.Namespace, root: Path, files: Sequence[str]) -> A
     )
     answers = score_samples(teacher.network, [Sample(file, 0) for file in files], recipe=recipe).scores
     if flags.answers:
-        flags.answers.parent.mkdir(parents=True, exist_ok=True)
-        with flags.answers.open("wb") as file:  # with a path, NumPy would change the suffix
-            np.savez(
-                file, answers=answers.numpy(), clips=names, classes=teacher.classes, teacher=flags.teacher
-            )
+        file = io.BytesIO()
+        np.savez(file, answers=answers.numpy(), clips=names, classes=teacher.classes, teacher=flags.teacher)
+        write_atomically(flags.answers, file.getvalue())
     return Answers(names, answers, tuple(teacher.classes), flags.teacher)
 
 
 def read_answers(path: Path) -> Answers:
-    """Read a file that --answers wrote.
+    """Read a file of answers, which `--answers` writes.
 
     Raises:
-        UserError: there is no such file, or it has no answers.
+        UserError: there is no such file, or it is not one of answers.
+        OSError: the file cannot be read.
     """
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"{path}: no such file; write it with projects.compare.distil --answers")
     try:
-        with np.load(path) as file:
-            return Answers(
-                clips=tuple(file["clips"].tolist()),
-                probabilities=torch.from_numpy(file["answers"]),
-                classes=tuple(file["classes"].tolist()),
-                teacher=file["teacher"].item(),
+        with path.open("rb") as file, np.load(file) as arrays:
+            found = Answers(
+                clips=tuple(arrays["clips"].tolist()),
+                probabilities=torch.from_numpy(arrays["answers"]),
+                classes=tuple(arrays["classes"].tolist()),
+                teacher=arrays["teacher"].item(),
             )
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: not a file of answers, or an incomplete one; give another file") from error
+    except DAMAGED as error:
+        raise UserError(f"{path}: not a file of answers, or damaged; delete it or give another") from error
+    if found.probabilities.shape != (len(found.clips), len(found.classes)):
+        raise UserError(f"{path}: does not have the answers of all clips; delete it or give another")
+    return found
 
 
 def softened(answers: torch.Tensor, *, temperature: float) -> torch.Tensor:

@@ -77,10 +77,15 @@ def assign(clips: Iterable[Path], *, folds: int) -> dict[str, int]:
     """Assign each group to a fold, so that the folds have about equally many clips of each class.
 
     The largest groups come first; each goes to the fold that has the fewest clips of the group's classes.
+
+    Raises:
+        UserError: there are fewer groups than folds, or the name of a clip has no group.
     """
     groups: dict[str, Counter[str]] = defaultdict(Counter)
     for clip in clips:
         groups[group_of(clip)][clip.parent.name] += 1
+    if len(groups) < folds:
+        raise UserError(f"{folds} folds need as many groups of clips, but there are {len(groups)}")
     names = sorted(groups)
     random.Random(0).shuffle(names)
     names.sort(key=lambda name: -groups[name].total())

@@ -73,11 +73,11 @@ little about the spread over seeds); a \\* marks a significant lead. The other m
 tested separately. *Could show* is the smallest lead that this comparison finds significant with a probability
 of 80 %; the last column, the number of videos with which it would find 2 points.
 """
-DISTILLED = """### On real videos, from networks that imitated I3D
+DISTILLED = """### On real videos, after distillation
 
-As in the table above, but the networks did not start from ImageNet weights alone. First, each learned to
-imitate I3D (Kinetics-400) on all clips of ways, in both directions and without labels, for 30 epochs
-(projects/compare/distil.py). So it saw the clips that it is tested on, but not their labels.
+The same comparison, except for the start: from ImageNet weights, each network first learned to imitate I3D
+(Kinetics-400) on all clips of ways, in both directions and without labels, for 30 epochs
+(projects/compare/distil.py). So each saw the clips on which it was tested, but not their labels.
 """
 SYSTEMS = """## synthetic: whole systems
 

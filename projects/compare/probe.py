@@ -3,9 +3,9 @@
     python -m projects.compare.distil ways --answers answers.npz …
     python -m projects.compare.probe answers.npz
 
-A network that learns from a teacher's answers alone (distil.py) learns about directions only if they do. The
-classifier sees the logarithms of the teacher's probabilities, standardized. It is trained and tested in
-folds by group (folds.py), so that each clip is tested once.
+A network that learns from a teacher alone (distil.py) can learn only what the teacher's answers contain. The
+classifier sees the logarithms of the teacher's probabilities, standardized. It is trained and tested in folds
+by group (folds.py), so that each clip is tested once.
 """
 
 import argparse
@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from bench.common import ROOT, head, one_line_errors, write_csv
-from projects.compare.distil import read_answers
+from bench.common import ROOT, at_least, head, one_line_errors, write_csv
+from projects.compare.distil import Answers, read_answers
 from projects.compare.folds import assign, group_of
 from projects.compare.one_run import order
 from tanet.data.samples import Sample
@@ -25,41 +25,83 @@ from tanet.evaluation.report import Report
 DECAYS = (0.001, 0.01, 0.1)
 """Weight decays. There is a row for each, so none has to be chosen."""
 LEAST = 1e-6
-"""Probabilities below this are raised to it, so that their logarithms stay close to the others."""
+"""Lower bound for probabilities, so that tiny ones do not dominate the logarithms."""
 
 
 @one_line_errors()
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("answers", type=Path, help="file that distil.py wrote with --answers")
-    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--folds", type=at_least(2), default=5)
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "distil_probe.csv")
     flags = parser.parse_args(words)
     answers = read_answers(flags.answers)
-    clips = [Path(name) for name in answers.clips]
-    classes = tuple(sorted({clip.parent.name for clip in clips}))
-    samples = tuple(Sample(str(clip), classes.index(clip.parent.name)) for clip in clips)
-    labels = torch.tensor([sample.label for sample in samples])
-    of_group = assign(clips, folds=flags.folds)
-    folds = torch.tensor([of_group[group_of(clip)] for clip in clips])
-    inputs = answers.probabilities.double().clamp_min(LEAST).log()
-    rows = []
-    for decay in DECAYS:
-        scores = cross_validated(inputs, labels, folds, decay=decay)
-        top1 = (scores.argmax(1) == labels).double().mean().item()
-        shares = order(Report(samples, classes, scores))
-        found = {name.removeprefix("val_"): shares[name] for name in ("val_action", "val_order")}
-        settings = {
-            "teacher": Path(answers.teacher).name, "clips": len(clips), "folds": flags.folds, "decay": decay,
-        }  # fmt: skip
-        rows.append({**head("torch"), **settings, "top1": round(top1, 4), **found})
-        print(f"weight decay {decay}: top-1 {top1:.4f}, action {found['action']}, order {found['order']}")
+    rows = [{**head("torch"), **row} for row in probe(answers, folds=flags.folds)]
+    for row in rows:
+        print(", ".join(f"{name} {row[name]}" for name in ("decay", "top1", "action", "order", "pairs")))
     write_csv(flags.out, rows)
     print(flags.out)
 
 
+def probe(answers: Answers, *, folds: int) -> list[dict[str, object]]:
+    """Train and test the classifier with each weight decay, and return the columns of the results.
+
+    `top1`, `action` and `order` are about single clips, as in the other results. `pairs` is about clips that
+    are there in both directions: the share whose directions are told apart if the classifier sees both.
+    `same_top` is the share of these clips whose directions get the same top class from the teacher.
+
+    Raises:
+        UserError: there are fewer groups than folds, or the name of a clip has no group.
+    """
+    clips = [Path(name) for name in answers.clips]
+    classes = tuple(sorted({clip.parent.name for clip in clips}))
+    samples = tuple(Sample(str(clip), classes.index(clip.parent.name)) for clip in clips)
+    labels = torch.tensor([sample.label for sample in samples])
+    of_group = assign(clips, folds=folds)
+    fold_of = torch.tensor([of_group[group_of(clip)] for clip in clips])
+    forward, backward = pairs_of(clips)
+    tops = answers.probabilities.argmax(1)
+    rows = []
+    for decay in DECAYS:
+        inputs = answers.probabilities.double().clamp_min(LEAST).log()
+        scores = cross_validated(inputs, labels, fold_of, decay=decay)
+        shares = order(Report(samples, classes, scores))
+        lead = scores[forward] - scores[backward]  # [pairs, classes]
+        pair_lead = lead.gather(1, labels[forward, None]) - lead.gather(1, labels[backward, None])
+        rows.append(
+            {
+                "teacher": Path(answers.teacher).name,
+                "clips": len(clips),
+                "folds": folds,
+                "decay": decay,
+                "top1": share(scores.argmax(1) == labels),
+                "action": shares["val_action"],
+                "order": shares["val_order"],
+                "pairs": share(pair_lead > 0),
+                "same_top": share(tops[forward] == tops[backward]),
+            }
+        )
+    return rows
+
+
+def pairs_of(clips: Sequence[Path]) -> tuple[list[int], list[int]]:
+    """Return the positions of clips with both directions: of CLASS/NAME, and of CLASSReversed/NAME."""
+    at = {clip: position for position, clip in enumerate(clips)}
+    found = [
+        (position, at[twin])
+        for clip, position in at.items()
+        if (twin := clip.parent.with_name(f"{clip.parent.name}Reversed") / clip.name) in at
+    ]
+    return [forward for forward, _ in found], [backward for _, backward in found]
+
+
+def share(right: Tensor) -> float | str:
+    """Return the share of true values, rounded; "" if there are no values."""
+    return round(right.double().mean().item(), 4) if len(right) else ""
+
+
 def cross_validated(inputs: Tensor, labels: Tensor, folds: Tensor, *, decay: float) -> Tensor:
-    """Return the scores of each clip, [clips, classes], by a classifier that was trained on the other folds.
+    """Return the scores of each clip, [clips, classes], from a classifier trained on the other folds.
 
     Args:
         inputs: [clips, inputs].
@@ -71,7 +113,8 @@ def cross_validated(inputs: Tensor, labels: Tensor, folds: Tensor, *, decay: flo
     scores = inputs.new_empty(len(inputs), classes)
     for fold in folds.unique().tolist():
         rest = folds != fold
-        standard = (inputs - inputs[rest].mean(0)) / inputs[rest].std(0).clamp_min(1e-6)
+        std = inputs[rest].std(0)
+        standard = (inputs - inputs[rest].mean(0)) / torch.where(std > 0, std, 1)  # a constant input stays 0
         layer = trained(standard[rest], labels[rest], classes=classes, decay=decay)
         with torch.no_grad():
             scores[~rest] = layer(standard[~rest])
@@ -79,7 +122,7 @@ def cross_validated(inputs: Tensor, labels: Tensor, folds: Tensor, *, decay: flo
 
 
 def trained(inputs: Tensor, labels: Tensor, *, classes: int, decay: float) -> nn.Linear:
-    """Return a linear classifier that minimises the cross-entropy plus decay · Σ w² / 2."""
+    """Train a linear classifier: minimise the cross-entropy plus decay · Σ w² / 2 in at most 200 steps."""
     layer = nn.Linear(inputs.shape[1], classes, dtype=inputs.dtype)
     nn.init.zeros_(layer.weight)  # the loss is convex, so the start hardly matters
     nn.init.zeros_(layer.bias)

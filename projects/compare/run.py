@@ -19,12 +19,12 @@ The recipes were chosen on `none` and `tsm`; see projects/compare/cases.py.
 import argparse
 import csv
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from bench.common import HEAD, ROOT, add_row, head, one_line_errors, read_csv
+from bench.common import HEAD, ROOT, add_row, at_least, head, one_line_errors, read_csv
 from bench.decoded_cache import decoded
 from projects.compare.cases import (
     BENCHMARKS,
@@ -63,7 +63,7 @@ from tanet.training.plan import plan
 
 KEY = ("benchmark", "recipe", "changes", "case", "seed", "start", "videos", "made")
 """The columns that identify a run."""
-OWN = ("data.root", "data.workers", "data.transform_on", "model.weights")
+OWN = ("data.root", "data.workers", "data.transform_on", "model.weights", "model.init")
 """Fields that this command sets itself."""
 
 
@@ -225,17 +225,6 @@ def repeat(flags: argparse.Namespace, case: Case, seed: int, fold: Fold) -> str:
     words += ["--folds", str(fold[1]), "--fold", str(fold[0])] if fold else []
     words += ["--tables", case.rows[0][0], "--only", case.name, "--seeds", str(seed)]
     return shlex.join(["python", "-m", "projects.compare.run", *words])
-
-
-def at_least(least: int) -> Callable[[str], int]:
-    """Return a parser of whole numbers that rejects numbers below `least`."""
-
-    def whole_number(text: str) -> int:
-        if (number := int(text)) < least:
-            raise argparse.ArgumentTypeError(f"must be at least {least}, not {text}")
-        return number
-
-    return whole_number
 
 
 def duration(text: str) -> float:

@@ -6,7 +6,7 @@ The table has a line for each case that has all folds for at least one seed:
 
 top-1         accuracy, with its standard deviation over seeds
 action        share of videos whose action is right, in either direction
-order         share of right directions among these videos
+order         share of these videos whose direction is right, too
 lead          top-1 of `--case` minus top-1 of the line, with a simultaneous 95 % interval over groups and
               seeds; a * marks a significant lead, whose interval does not contain 0
 could show    smallest lead that this comparison finds significant with a probability of 80 %
@@ -100,11 +100,8 @@ def table(rows: Sequence[dict[str, str]], clips: Sequence[Path], case: str) -> l
     ]
     for name, own in sorted(right.items(), key=lambda pair: -np.mean(list(pair[1].values()))):
         tops = [100 * float(own[seed].mean()) for seed in sorted(own)]
-        used = [row for row in rows if row["case"] == name and int(row["seed"]) in own]
-        action, order = (
-            100 * np.mean([float(row[column]) for row in used]) for column in ("val_action", "val_order")
-        )
-        text = f"| `{name}` | {len(own)} | {spread(tops)} | {action:.1f} | {order:.1f} "
+        action, order = shares([row for row in rows if row["case"] == name and int(row["seed"]) in own])
+        text = f"| `{name}` | {len(own)} | {spread(tops)} | {100 * action:.1f} | {100 * order:.1f} "
         seeds = sorted(own.keys() & right[case].keys())
         if name == case or not seeds:
             out.append(f"{text}| | | |")
@@ -120,13 +117,24 @@ def table(rows: Sequence[dict[str, str]], clips: Sequence[Path], case: str) -> l
     return out
 
 
+def shares(rows: Sequence[dict[str, str]]) -> tuple[float, float]:
+    """Return the share of videos with the right action, and the share of these with the right direction."""
+    videos, actions, directions = (
+        np.array([float(row[name]) if name else len(row["right"]) for row in rows])
+        for name in ("", "val_action", "val_order")
+    )
+    told = videos * actions
+    return float(told.sum() / videos.sum()), float((told * directions).sum() / told.sum())
+
+
 def answers(
     rows: Sequence[dict[str, str]], clips: Sequence[Path], *, folds: int
 ) -> dict[str, dict[int, np.ndarray]]:
     """Return case → seed → whether each clip was recognised, for the seeds whose folds are all there.
 
     Raises:
-        UserError: a row has another number of clips than its fold, or a case has two rows of a seed and fold.
+        UserError: a row has another number of clips than its fold, or two rows of a case have the same seed
+            and fold.
     """
     of_group = assign(clips, folds=folds)
     fold_of = np.array([of_group[group_of(clip)] for clip in clips])
@@ -141,7 +149,8 @@ def answers(
             )
         if (right[fold_of == fold] >= 0).any():
             raise UserError(
-                f"'{row['case']}' has two rows of seed {row['seed']}, fold {fold}; keep one of them"
+                f"'{row['case']}' has two rows of seed {row['seed']}, fold {fold}; put networks with other "
+                "initial weights into another file"
             )
         right[fold_of == fold] = [int(digit) for digit in row["right"]]
     whole = {

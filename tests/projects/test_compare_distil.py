@@ -1,8 +1,8 @@
 """A network learns another one's answers without labels, and the result can start a training."""
 
 import sys
+from contextlib import suppress
 from dataclasses import replace
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -12,8 +12,10 @@ from bench.common import read_csv
 from projects.compare import distil, probe, run
 from tanet.checkpoints import checkpoint
 from tanet.checkpoints.initialize import load_initial_weights
+from tanet.errors import UserError
 from tanet.models.factory import build
 from tanet.recipes.recipe import Network2D
+from tanet.training import plan_warnings
 from tests.support.tiny_videos import TINY, make_folders
 
 
@@ -67,10 +69,10 @@ def test_student_approaches_its_teacher_and_starts_a_training(tmp_path, monkeypa
     ]
     flags += ["--change", "optim.epochs=1", "--out", str(tmp_path / "rows.csv"), "--only"]
     monkeypatch.setattr(sys, "argv", ["run", *flags, "tsm"])
-    planned = Mock(wraps=run.plan)  # it warns of networks without weights to start from
-    monkeypatch.setattr(run, "plan", planned)
+    # A small network may start from random weights, so it would not be warned of.
+    monkeypatch.setattr(plan_warnings, "LEARN_FROM_SCRATCH", ())
     run.main()
-    assert planned.call_args.args[0].model.init.endswith("tsm.safetensors")
+    assert "no weights to start from" not in capsys.readouterr().out
     (row,) = read_csv(tmp_path / "rows.csv")
     assert row["start"] == "out"
     assert "--data videos --init out --change" in row["command"]
@@ -82,25 +84,48 @@ def test_student_approaches_its_teacher_and_starts_a_training(tmp_path, monkeypa
         run.main()
 
 
-def test_probe_tells_what_answers_reveal(tmp_path):
+@pytest.mark.parametrize(("visible", "order"), [("never", 0.5), ("to both", None), ("always", 1.0)])
+def test_probe_tells_what_answers_reveal(visible, order, tmp_path):
+    """Single clips need the answer itself; a pair of directions shows what differs between them."""
     generator = np.random.default_rng(0)
     clips, answers = [], []
+    of_clip = 2 * generator.standard_normal(30)
     for label, folder in enumerate(("a", "aReversed", "b", "bReversed")):
+        backward = label % 2
         for number in range(30):
             clips.append(f"{folder}/g{number}__.mp4")
-            answers.append(generator.random(4) + 20 * (np.arange(4) == label // 2))  # the action alone
-    answers = torch.from_numpy(np.array(answers)).float()
+            hidden = {
+                "never": of_clip[number],
+                "to both": of_clip[number] + 0.5 * backward,
+                "always": backward,
+            }
+            seen = hidden[visible] + 0.1 * generator.standard_normal()
+            answers.append(np.exp([8 * (label >= 2), 8 * (label < 2), seen, 0]))
+    answers = np.array(answers) / np.sum(answers, axis=1, keepdims=True)
     path = tmp_path / "answers.npz"
-    probabilities = (answers / answers.sum(1, keepdim=True)).numpy()
-    np.savez(path, answers=probabilities, clips=clips, classes=list("wxyz"), teacher="teacher.safetensors")
+    np.savez(path, answers=answers, clips=clips, classes=list("wxyz"), teacher="teacher.safetensors")
     probe.main([str(path), "--folds", "3", "--out", str(tmp_path / "rows.csv")])
     rows = read_csv(tmp_path / "rows.csv")
     assert [row["action"] for row in rows] == ["1.0"] * 3
-    assert all(0.35 < float(row["order"]) < 0.65 for row in rows)
+    orders, pairs = ([float(row[name]) for row in rows] for name in ("order", "pairs"))
+    if order is None:
+        assert max(orders) < 0.7
+        assert min(pairs) > 0.9
+    else:
+        assert orders == pytest.approx([order] * 3, abs=0.15)
+        assert pairs == pytest.approx([order] * 3, abs=0.25)
+
+
+def test_classifier_is_tested_on_folds_that_it_did_not_see():
     inputs = torch.eye(4, dtype=torch.float64).repeat_interleave(30, 0)
     labels = torch.arange(4).repeat_interleave(30)
     scores = probe.cross_validated(inputs, labels, torch.arange(120) % 3, decay=0.01)
     assert scores.argmax(1).equal(labels)
+    noise = torch.randn(120, 60, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    scores = probe.cross_validated(noise, labels, torch.arange(120) % 3, decay=0.001)
+    assert (scores.argmax(1) == labels).double().mean() < 0.5
+    constant = torch.cat((inputs, torch.ones(120, 1).double()), 1)
+    assert probe.cross_validated(constant, labels, torch.arange(120) % 3, decay=0.01).isfinite().all()
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04broken"])
@@ -109,8 +134,23 @@ def test_file_without_answers_is_named(content, tmp_path):
     with pytest.raises(SystemExit, match=r"answers\.npz: no such file; write it with"):
         probe.main([str(path)])
     path.write_bytes(content)
-    with pytest.raises(SystemExit, match=r"answers\.npz: not a file of answers, or an incomplete one"):
+    with pytest.raises(SystemExit, match=r"answers\.npz: not a file of answers, or damaged; delete it"):
         probe.main([str(path)])
+
+
+def test_damaged_answers_never_end_in_a_traceback(tmp_path):
+    path = tmp_path / "answers.npz"
+    clips = [f"{name}/g{number}__.mp4" for name in "ab" for number in range(3)]
+    np.savez(path, answers=np.full((6, 2), 0.5), clips=clips, classes=["x", "y"], teacher="t")
+    whole = path.read_bytes()
+    assert distil.read_answers(path).clips == tuple(clips)
+    for position in range(0, len(whole), 7):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 255]) + whole[position + 1 :])
+        with suppress(UserError):
+            distil.read_answers(path)
+    np.savez(path, answers=np.full((5, 2), 0.5), clips=clips, classes=["x", "y"], teacher="t")
+    with pytest.raises(UserError, match="does not have the answers of all clips"):
+        distil.read_answers(path)
 
 
 def test_targets_are_softened_and_keep_their_order():

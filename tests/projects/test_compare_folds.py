@@ -99,7 +99,7 @@ def test_folds_are_trained_and_compared(tmp_path, monkeypatch, capsys):
     assert "8 videos of 3 groups, 2 folds" in told
     assert "| `none` | 1 |" in told
     write_csv(tmp_path / "twice.csv", [*rows, rows[0] | {"start": "distilled"}])
-    with pytest.raises(SystemExit, match="'none' has two rows of seed 0, fold 0; keep one of them"):
+    with pytest.raises(SystemExit, match="'none' has two rows of seed 0, fold 0; put networks with other"):
         ways.main([str(tmp_path / "twice.csv"), "--data", str(root), "--case", "none"])
     monkeypatch.setattr(sys, "argv", ["compare", *words, "--fold", "2"])
     with pytest.raises(SystemExit, match="there are 2 folds, counted from 0"):

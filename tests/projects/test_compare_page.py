@@ -128,7 +128,7 @@ def test_page_has_static_kernels_and_systems(tmp_path, monkeypatch):
     extra += ["--systems-speed", str(tmp_path / "times.csv")]
     text = write_page(tmp_path, monkeypatch, extra)
     assert "| `tam` | 60.5 ± 0.7 | 90.0 ± 0.0 | 90.0 ± 0.0 | +10.0 ± 4.5 \\* | 2 |" in text
-    real, distilled = text.partition("### On real videos: ways")[2].split("### On real videos, from")
+    real, distilled = text.partition("### On real videos: ways")[2].split("### On real videos, after")
     row = "| `tam` | 1 | 0.0 | 100.0 | 90.0 | +100.0 (+100.0 to +100.0) \\* | 0.0 | 0 |"
     assert row in real
     assert row in distilled
