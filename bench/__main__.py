@@ -12,7 +12,6 @@ define the following names:
   other rows of the file stay. Without `KEY`, the new rows replace all old rows of the file.
 """
 
-import argparse
 import ast
 import importlib
 import os
@@ -20,7 +19,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench.common import ROOT, head, one_line_errors, read_rows, write_csv
+from bench.common import ROOT, head, make_folder, one_line_errors, read_rows, write_csv
+from bench.flags import command
 from tanet.errors import UserError
 
 # Kind of benchmark → names of the benchmarks, which are modules of this package.
@@ -78,11 +78,7 @@ def summary(name: str) -> str:
 def run(name: str, words: Sequence[str]) -> None:
     """Run a benchmark; print and save each row as soon as it is measured."""
     module = importlib.import_module(f"bench.{name}")
-    parser = argparse.ArgumentParser(
-        prog=f"python -m bench {name}",
-        description=module.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command(f"bench {name}", module.__doc__)
     if hasattr(module, "flags"):
         module.flags(parser)
     default = Path("results") / f"{name}.csv"
@@ -92,11 +88,8 @@ def run(name: str, words: Sequence[str]) -> None:
     first = head(*getattr(module, "PACKAGES", ("torch",)))
     key = getattr(module, "KEY", ())
     old = read_rows(out, key) if out.exists() else []  # checked now: no measurement is lost
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{out}: {error.strerror}") from error
-    if not os.access(out if out.exists() else out.parent, os.W_OK):
+    make_folder(out.parent)
+    if out.exists() and not os.access(out, os.W_OK):
         raise UserError(f"{out}: cannot be written")
     rows: list[Mapping[str, object]] = []
     for row in module.rows(flags):

@@ -1,6 +1,5 @@
 """Functions for all benchmarks: describe machine and versions, time runs, read and write CSV files."""
 
-import argparse
 import copy
 import csv
 import fcntl
@@ -10,6 +9,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -44,21 +44,19 @@ def one_line_errors(*, stopped: str = "") -> Iterator[None]:
     The environment variable TANET_TRACEBACK=1 keeps the traceback.
 
     Args:
-        stopped: message for Ctrl-C and SIGTERM; "" leaves them to Python.
+        stopped: message for Ctrl-C and SIGTERM.
 
     Raises:
         SystemExit: with the message; with status 130 or 143 if stopped, or 141 if the program that reads the
             output has left.
     """
-    if stopped:
-        exit_on_sigterm(stopped)
+    exit_on_sigterm(stopped)
     try:
         yield
         sys.stdout.flush()
     except KeyboardInterrupt:
-        if not stopped:
-            raise
-        print(stopped, file=sys.stderr)
+        if stopped:
+            print(stopped, file=sys.stderr)
         raise SystemExit(130) from None
     except (OSError, UserError, VideoError) as error:
         if isinstance(error, BrokenPipeError) and reader_left():
@@ -227,21 +225,26 @@ def capture_passes(network: Network, optim: Optim, *, size: int) -> None:
     network.load_state_dict(state)  # undo the warm-up's changes of the running statistics
 
 
-def at_least(least: int) -> Callable[[str], int]:
-    """Return a parser of whole numbers that rejects numbers below `least`, for argparse."""
-
-    def whole_number(text: str) -> int:
-        if (number := int(text)) < least:
-            raise argparse.ArgumentTypeError(f"must be at least {least}, not {text}")
-        return number
-
-    return whole_number
-
-
 def percentiles(values: Sequence[float]) -> dict[str, float]:
     """Return the percentiles of the values: {'p20': …, 'p50': …, 'p80': …}."""
     tenths = quantiles(values, n=10, method="inclusive")
     return {name: tenths[int(name[1]) - 1] for name in PERCENTILES}
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder if necessary, and check that files can be written into it.
+
+    Raises:
+        UserError: it cannot be created or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f"{folder}: not a folder") from error
+    except OSError as error:
+        raise UserError(f"{folder}: {error.strerror}") from error
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

@@ -1,5 +1,6 @@
 """Decode the videos of a data set once, into .npy files of frames, for many short trainings."""
 
+import errno
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import numpy as np
 
 from tanet.data import streams
 from tanet.data.find_videos import find_videos
+from tanet.errors import UserError, one_line
 from tanet.runtime.device import available_cores
 from tanet.runtime.process_pool import map_in_order
 from tanet.video import ARRAY_SUFFIX, open_video
@@ -100,4 +102,11 @@ def _decode(path: Path, *, root: Path, folder: Path, one_file: bool) -> None:
     # Add the new suffix to the old one, because a.mp4 and a.avi are two videos.
     out = folder / f"{path.relative_to(root)}{ARRAY_SUFFIX}"
     out.parent.mkdir(parents=True, exist_ok=True)
-    np.save(out, frames[::-1] if backwards else frames)
+    try:
+        np.save(out, frames[::-1] if backwards else frames)
+    except OSError as error:  # NumPy's own error for a full disk has no number and no file name
+        raise UserError(
+            f"{folder}: no space for the decoded videos; set TMPDIR to a folder on a larger disk"
+            if error.errno in (None, errno.ENOSPC)
+            else one_line(error)
+        ) from error

@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import fmean
 
 from bench.common import one_line_errors, read_rows
+from bench.flags import command
 from projects.compare.statistics import Apart, dunnett, spread
 from tanet.errors import UserError
 
@@ -31,7 +32,7 @@ WITHOUT = {"without_s": "without S", "without_g": "without G"}
 
 @one_line_errors()
 def main(words: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = command("projects.compare.against", __doc__)
     parser.add_argument("rows", type=Path)
     parser.add_argument("--case", required=True, help="case to compare the others with")
     parser.add_argument(

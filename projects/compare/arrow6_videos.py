@@ -8,13 +8,13 @@ split 1, so no scene is in both train/ and val/. The new files are h264, 170×12
 measured on files of 172×128 from another encoder, so new rows will differ from them slightly.
 """
 
-import argparse
 from functools import partial
 from pathlib import Path
 
 import torch
 
 from bench.common import one_line_errors
+from bench.flags import command
 from tanet.data.transforms import resize_short_side
 from tanet.runtime.device import available_cores
 from tanet.runtime.process_pool import map_in_order
@@ -27,7 +27,7 @@ SHORT_SIDE = 128
 
 @one_line_errors()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = command("projects.compare.arrow6_videos", __doc__)
     parser.add_argument("ucf", type=Path, help="UCF-101, with Archery/, BasketballDunk/ and Diving/")
     parser.add_argument("out", type=Path, help="folder to write; finished clips in it are kept")
     parser.add_argument(

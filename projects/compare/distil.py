@@ -27,8 +27,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.common import one_line_errors
+from bench.common import make_folder, one_line_errors
 from bench.decoded_cache import decoded, kept_open
+from bench.flags import above_zero, at_least, command
 from projects.compare.cases import BENCHMARKS, STATIC, cases, choose
 from projects.compare.jobs import check_starts
 from projects.compare.side_by_side import in_teams, train_side_by_side
@@ -37,8 +38,10 @@ from tanet.data.class_folders import videos_by_class
 from tanet.data.samples import Sample, Split
 from tanet.errors import UserError
 from tanet.evaluation.evaluate import score_samples
+from tanet.recipes.recipe import Recipe
 from tanet.runtime.device import pick_device
 from tanet.runtime.files import write_atomically
+from tanet.video import ARRAY_SUFFIX
 
 CASES = ("none", "tsm", "i3d", "tam", "tam static_kernel=shift")
 
@@ -64,24 +67,37 @@ class Answers:
     """Checkpoint or name of published weights."""
 
 
-STOPPED = "stopped; students in training are lost. With --answers, finished answers of the teacher are kept"
+STOPPED = (
+    "stopped; networks that were being trained are lost. "
+    "The teacher's answers so far are in the file --answers, if it was given"
+)
+CHUNK = 100
+"""Clips that the teacher answers before its answers are written to --answers."""
 
 
 @one_line_errors(stopped=STOPPED)
 def main(words: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("data", help="folder of videos by class; the classes are not used")
+    parser = command("projects.compare.distil", __doc__)
+    parser.add_argument("data", type=Path, help="folder of videos by class; the classes are not used")
     parser.add_argument("--teacher", default="i3d-k400", help="checkpoint or name of published weights")
     parser.add_argument(
-        "--answers", type=Path, help="file of the teacher's answers: read if it exists, otherwise written"
+        "--answers",
+        type=Path,
+        help="file for the teacher's answers: written while it answers, and read the next time",
     )
-    parser.add_argument("--weights", default="", help="ImageNet weights of the student's 2D network")
+    parser.add_argument(
+        "--weights", default="", help="ImageNet weights of the students' 2D network (default: random weights)"
+    )
     parser.add_argument("--only", nargs="+", default=list(CASES), help="cases, as in run.py")
-    parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--temperature", type=float, default=2.0, help="τ")
-    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--epochs", type=at_least(1), default=30, help="passes over the clips")
+    parser.add_argument(
+        "--temperature", type=above_zero, default=2.0, help="τ: above 1, small probabilities count more"
+    )
+    parser.add_argument("--workers", type=at_least(0), default=4, help="processes that load clips")
     parser.add_argument("--no-graph", action="store_true", help="train without CUDA graphs")
-    parser.add_argument("--out", type=Path, required=True, help="folder for CASE.safetensors")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for CASE.safetensors; finished files in it are kept"
+    )
     distil(parser.parse_args(words))
 
 
@@ -90,7 +106,7 @@ def distil(flags: argparse.Namespace) -> None:
 
     Raises:
         UserError: there is no such case, the teacher or the weights cannot be read, the answers do not fit
-            (see `answers_of`), or a loss became infinite or NaN.
+            (see `answers_of`), a folder cannot be written, or a loss became infinite or NaN.
         OSError: a file cannot be written.
         VideoError: a clip cannot be read.
         SystemExit, Interrupted: see `train_side_by_side`.
@@ -98,13 +114,20 @@ def distil(flags: argparse.Namespace) -> None:
     usual = BENCHMARKS["ways"]
     warmup = min(usual.optim.warmup, flags.epochs / 4)
     optim = replace(usual.optim, epochs=flags.epochs, warmup=warmup, smoothing=0.0)
-    recipes = {
-        case.name: replace(usual, model=replace(case.model, weights=flags.weights), optim=optim)
-        for case in choose(cases(("2", STATIC), usual), flags.only)
-    }
+    recipes: dict[Path, Recipe] = {}
+    for case in choose(cases(("2", STATIC), usual), flags.only):
+        path = flags.out / f"{case.name}.safetensors"
+        if path.exists():
+            print(f"kept: {path} (to train it again, delete it)", flush=True)
+        else:
+            recipes[path] = replace(usual, model=replace(case.model, weights=flags.weights), optim=optim)
+    if not recipes:
+        return
     # The teacher's classes are not known yet, and the weights have no classifier.
     check_starts(list(recipes.values()), ("any", "other"))
-    flags.out.mkdir(parents=True, exist_ok=True)
+    videos_by_class(flags.data)  # its errors shall name this folder, not that of the decoded videos
+    for folder in (flags.out, *([flags.answers.parent] if flags.answers else [])):
+        make_folder(folder)
     with decoded(flags.data, one_file=True) as cache, kept_open():
         clips, _ = videos_by_class(cache.root)
         files = [str(clip.path) for clip in clips]
@@ -114,32 +137,38 @@ def distil(flags: argparse.Namespace) -> None:
         data = replace(usual.data, root=str(cache.root), workers=flags.workers, transform_on="device")
         split = Split(tuple(Sample(file, label=0) for file in files), (), answers.classes)
         for team in in_teams(list(recipes)):
-            own = [replace(recipes[name], data=data) for name in team]
+            print(f"training {', '.join(path.stem for path in team)} for {flags.epochs} epochs", flush=True)
+            own = [replace(recipes[path], data=data) for path in team]
             students = train_side_by_side(own, split, targets=targets, graph=not flags.no_graph)
-            for name, recipe, student in zip(team, own, students, strict=True):
-                path = flags.out / f"{name}.safetensors"
-                checkpoint.save(
-                    path, checkpoint.Checkpoint(student.network.cpu().eval(), recipe, answers.classes)
-                )
+            for path, recipe, student in zip(team, own, students, strict=True):
+                network = student.network.cpu().eval()
+                checkpoint.save(path, checkpoint.Checkpoint(network, recipe, answers.classes))
+            for path, student in zip(team, students, strict=True):
                 agreement = f"the teacher's top class on {student.top1:.0%} of the views"
                 print(f"{path}: loss {student.loss:.3f}, {agreement}", flush=True)
 
 
 def answers_of(flags: argparse.Namespace, root: Path, files: Sequence[str]) -> Answers:
-    """Return the teacher's answers: read the file --answers if it exists, otherwise compute and write it.
+    """Return the teacher's answers: those in the file --answers, and computed ones about the other clips.
+
+    Computed answers are added to the file.
 
     Raises:
         UserError: the file is not one of answers, or has answers of another teacher, or about other clips.
         OSError: the file cannot be read or written.
     """
-    names = tuple(str(Path(file).relative_to(root)) for file in files)
+    names = tuple(str(Path(file).relative_to(root)).removesuffix(ARRAY_SUFFIX) for file in files)
+    found = Answers((), torch.empty(0), (), flags.teacher)
     if flags.answers and flags.answers.exists():
         found = read_answers(flags.answers)
-        if found.clips != names or found.teacher != flags.teacher:
+        if found.teacher != flags.teacher:
             raise UserError(
-                f"{flags.answers} has answers of '{found.teacher}' about {len(found.clips)} clips, "
-                "not these; give another file"
+                f"{flags.answers} has answers of the teacher '{found.teacher}', not of '{flags.teacher}'; "
+                "give another file or teacher"
             )
+        if found.clips != names[: len(found.clips)]:
+            raise UserError(f"{flags.answers} has answers about other clips; give another file")
+    if len(found.clips) == len(names):
         return found
     teacher = checkpoint.load(flags.teacher, device=pick_device())
     recipe = replace(
@@ -147,16 +176,37 @@ def answers_of(flags: argparse.Namespace, root: Path, files: Sequence[str]) -> A
         data=replace(teacher.recipe.data, workers=flags.workers, bad_files="strict"),
         eval=replace(teacher.recipe.eval, clips=1, crops=1),
     )
-    answers = score_samples(teacher.network, [Sample(file, 0) for file in files], recipe=recipe).scores
-    if flags.answers:
-        file = io.BytesIO()
-        np.savez(file, answers=answers.numpy(), clips=names, classes=teacher.classes, teacher=flags.teacher)
-        write_atomically(flags.answers, file.getvalue())
-    return Answers(names, answers, tuple(teacher.classes), flags.teacher)
+    parts = [found.probabilities] if found.clips else []
+    for start in range(len(found.clips), len(names), CHUNK):
+        samples = [Sample(file, 0) for file in files[start : start + CHUNK]]
+        parts.append(score_samples(teacher.network, samples, recipe=recipe).scores)
+        done = start + len(samples)
+        found = Answers(names[:done], torch.cat(parts), tuple(teacher.classes), flags.teacher)
+        if flags.answers:
+            write_answers(flags.answers, found)
+        print(f"the teacher has answered {done} of {len(names)} clips", flush=True)
+    return found
+
+
+def write_answers(path: Path, answers: Answers) -> None:
+    """Write a file of answers, which `read_answers` reads.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    file = io.BytesIO()
+    np.savez(
+        file,
+        answers=answers.probabilities.numpy(),
+        clips=answers.clips,
+        classes=answers.classes,
+        teacher=answers.teacher,
+    )
+    write_atomically(path, file.getvalue())
 
 
 def read_answers(path: Path) -> Answers:
-    """Read a file of answers, which `--answers` writes.
+    """Read a file of answers, which `write_answers` wrote.
 
     Raises:
         UserError: there is no such file, or it is not one of answers.
@@ -174,8 +224,9 @@ def read_answers(path: Path) -> Answers:
             )
     except DAMAGED as error:
         raise UserError(f"{path}: not a file of answers, or damaged; delete it or give another") from error
-    if found.probabilities.shape != (len(found.clips), len(found.classes)):
-        raise UserError(f"{path}: does not have the answers of all clips; delete it or give another")
+    shape = (len(found.clips), len(found.classes))
+    if found.probabilities.shape != shape or not found.probabilities.isfinite().all():
+        raise UserError(f"{path}: answers are missing, or not finite; delete it or give another")
     return found
 
 

@@ -12,7 +12,6 @@ val/ into one folder. The clips of one scene or film form a group, and file name
 arrow6 has three actions. From arrow30, only actions with a visible direction are used (WAY_RICH).
 """
 
-import argparse
 import random
 import re
 from collections import Counter, defaultdict
@@ -20,6 +19,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from bench.common import one_line_errors
+from bench.flags import command
+from tanet.data.find_videos import find_videos
 from tanet.errors import UserError
 
 WAY_RICH = ("stand", "golf", "pick", "push", "throw", "kick_ball", "shoot_bow", "pour")
@@ -28,7 +29,7 @@ MARK = "__"
 
 @one_line_errors()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = command("projects.compare.folds", __doc__)
     parser.add_argument("arrow6", type=Path)
     parser.add_argument("arrow30", type=Path)
     parser.add_argument("out", type=Path, help="folder to write")
@@ -69,7 +70,7 @@ def group_of(path: str | Path) -> str:
     """Return the group of a clip, which its name begins with."""
     group, mark, _ = Path(path).name.partition(MARK)
     if not mark:
-        raise UserError(f"{path}: the name does not begin with a group and {MARK}; see {__name__}")
+        raise UserError(f"{path}: the name must begin with a group, as in g08{MARK}NAME.mp4; see {__name__}")
     return group
 
 
@@ -100,7 +101,7 @@ def assign(clips: Iterable[Path], *, folds: int) -> dict[str, int]:
 
 def write_lists(root: Path, folder: Path, *, folds: int, fold: int) -> tuple[Path, Path]:
     """Write the lists of training and test clips of one fold into `folder`, and return their paths."""
-    clips = sorted(clip for clip in root.glob("*/*") if clip.is_file())
+    clips = [clip for clip in find_videos(root) if clip.parent.parent == root]
     if not clips:
         raise UserError(f"{root}: no clips; make the folder with python -m projects.compare.folds")
     of_group = assign(clips, folds=folds)

@@ -145,7 +145,7 @@ def from_checkpoint(case: Case, folder: Path) -> Case:
         UserError: there is no such folder or checkpoint, or the file cannot be read or is of another network.
     """
     if not folder.is_dir():
-        raise UserError(f"--init {folder}: no such folder")
+        raise UserError(f"--init {folder}: no such folder; give the one that projects.compare.distil wrote")
     file = folder / f"{case.name}.safetensors"
     if not file.is_file():
         raise UserError(f"--init {folder}: {file.name} is not there; make it with projects.compare.distil")
@@ -170,6 +170,13 @@ def counted(split: Split, *, as_files: bool) -> str:
     """Return a text: the numbers of videos, and whether both directions of a clip come from one file."""
     pairs = not as_files and any(twins(sample.path) for sample in split.val)
     return f"{len(split.train)} + {len(split.val)}{', both ways from one file, in turn' if pairs else ''}"
+
+
+def one_way(split: Split) -> list[str]:
+    """Return the clips without a twin in the other direction, if other clips have one."""
+    clips = [sample.path for sample in (*split.train, *split.val)]
+    lone = [str(clip) for clip in clips if not twins(clip)]
+    return lone if len(lone) < len(clips) else []
 
 
 def start(model: NetworkSettings) -> str:

@@ -6,12 +6,12 @@ The tables show all figures without comment, even if their order differs from th
 with text that was written by hand. This command keeps that text, and replaces the rest of the page.
 """
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
 from bench.common import ROOT, one_line_errors, read_rows
+from bench.flags import command
 from projects.compare import against, plot_systems, ways
 from projects.compare.against import FORM
 from projects.compare.cases import START, network_of, recipe_of
@@ -140,7 +140,7 @@ all modules had been seen ([LOG.md](../LOG.md)).
 
 @one_line_errors()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = command("projects.compare.page", __doc__)
     parser.add_argument("--data", type=Path, default=ROOT / "results" / "compare.csv")
     parser.add_argument("--speed", type=Path, default=ROOT / "results" / "compare_speed.csv")
     parser.add_argument(
@@ -186,7 +186,7 @@ def main() -> None:
         parts += [STATIC, *against.tables(static, STATIC_CASE, level=STATIC_LEVEL)]
     for name, text in (("folds", FOLDS), ("distilled", DISTILLED)):
         if measured[name]:
-            parts += [text, *ways.table(measured[name], clips, STATIC_CASE), ""]
+            parts += [text, *ways.table_of(getattr(flags, name), measured[name], clips, STATIC_CASE), ""]
     found, conditions = plot_systems.systems(measured["systems"], measured["systems_speed"])
     if found:
         parts += [SYSTEMS, *plot_systems.table(found, conditions), ""]

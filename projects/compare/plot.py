@@ -7,7 +7,6 @@ with its standard deviation over seeds, measured by projects.compare.run. A line
 modules: no other module is both faster and more accurate. If the vertical axis is broken, the line is too.
 """
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,6 +15,7 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
 from bench.common import ROOT, one_line_errors, read_rows
+from bench.flags import command
 from projects.compare.against import NEEDED
 from projects.compare.cases import BENCHMARKS
 from projects.compare.results import SPEEDS, Line, Row, current, lines, timed
@@ -43,7 +43,7 @@ class Point:
 
 @one_line_errors()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = command("projects.compare.plot", __doc__)
     parser.add_argument("--benchmark", choices=list(BENCHMARKS), required=True)
     parser.add_argument("--table", default="2", help="table of the paper")
     parser.add_argument("--changes", default="", help="value of the column `changes` of the rows to plot")

@@ -7,7 +7,6 @@ Top-1 comes from rows of projects.compare.run, with the standard deviation over 
 logarithmic.
 """
 
-import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
 from bench.common import ROOT, one_line_errors, read_rows
+from bench.flags import command
 from projects.compare import against
 from projects.compare.cases import OTHERS, cases, recipe_id, recipe_of
 from projects.compare.plot import OTHER, OWN, save_figure
@@ -55,7 +55,7 @@ class System:
 
 @one_line_errors()
 def main(words: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = command("projects.compare.plot_systems", __doc__)
     parser.add_argument("rows", type=Path, nargs="?", default=ROOT / "results" / "compare_systems.csv")
     parser.add_argument("--speed", type=Path, default=ROOT / "results" / "compare_systems_speed.csv")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "compare-systems.svg")

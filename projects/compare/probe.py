@@ -1,25 +1,26 @@
 """Train a linear classifier on the answers of a teacher: do they reveal a clip's action, and its direction?
 
     python -m projects.compare.distil ways --answers answers.npz …
-    python -m projects.compare.probe answers.npz
+    python -m projects.compare.probe answers.npz --out probe.csv
 
 A network that learns from a teacher alone (distil.py) can learn only what the teacher's answers contain. The
 classifier sees the logarithms of the teacher's probabilities, standardized. It is trained and tested in folds
 by group (folds.py), so that each clip is tested once.
 """
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from bench.common import ROOT, at_least, head, one_line_errors, write_csv
+from bench.common import head, one_line_errors, write_csv
+from bench.flags import at_least, command
 from projects.compare.distil import Answers, read_answers
 from projects.compare.folds import assign, group_of
 from projects.compare.one_run import order
 from tanet.data.samples import Sample
+from tanet.errors import UserError
 from tanet.evaluation.report import Report
 
 DECAYS = (0.001, 0.01, 0.1)
@@ -30,16 +31,16 @@ LEAST = 1e-6
 
 @one_line_errors()
 def main(words: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = command("projects.compare.probe", __doc__)
     parser.add_argument("answers", type=Path, help="file that distil.py wrote with --answers")
-    parser.add_argument("--folds", type=at_least(2), default=5)
-    parser.add_argument("--out", type=Path, default=ROOT / "results" / "distil_probe.csv")
+    parser.add_argument("--folds", type=at_least(2), default=5, help="number of folds for cross-validation")
+    parser.add_argument("--out", type=Path, required=True, help="CSV file to write")
     flags = parser.parse_args(words)
     answers = read_answers(flags.answers)
     rows = [{**head("torch"), **row} for row in probe(answers, folds=flags.folds)]
+    write_csv(flags.out, rows)
     for row in rows:
         print(", ".join(f"{name} {row[name]}" for name in ("decay", "top1", "action", "order", "pairs")))
-    write_csv(flags.out, rows)
     print(flags.out)
 
 
@@ -51,10 +52,13 @@ def probe(answers: Answers, *, folds: int) -> list[dict[str, object]]:
     `same_top` is the share of these clips whose directions get the same top class from the teacher.
 
     Raises:
-        UserError: there are fewer groups than folds, or the name of a clip has no group.
+        UserError: there are fewer groups than folds or fewer than two classes, or the name of a clip has no
+            group.
     """
     clips = [Path(name) for name in answers.clips]
     classes = tuple(sorted({clip.parent.name for clip in clips}))
+    if len(classes) < 2:
+        raise UserError("a classifier needs clips of two classes or more")
     samples = tuple(Sample(str(clip), classes.index(clip.parent.name)) for clip in clips)
     labels = torch.tensor([sample.label for sample in samples])
     of_group = assign(clips, folds=folds)

@@ -24,8 +24,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from bench.common import HEAD, ROOT, add_row, at_least, head, one_line_errors, read_csv
+from bench.common import HEAD, ROOT, add_row, head, make_folder, one_line_errors, read_csv
 from bench.decoded_cache import decoded
+from bench.flags import above_zero, at_least, command
 from projects.compare.cases import (
     BENCHMARKS,
     OTHERS,
@@ -47,6 +48,7 @@ from projects.compare.jobs import (
     check_starts,
     counted,
     from_checkpoint,
+    one_way,
     split_in,
     start,
     teams_of,
@@ -55,6 +57,7 @@ from projects.compare.jobs import (
 )
 from projects.compare.one_run import column_names
 from projects.compare.parallel_runs import Timetable, run_parallel
+from tanet.data.samples import Split
 from tanet.errors import UserError
 from tanet.recipes.network_settings import NetworkSettings
 from tanet.recipes.recipe import Recipe
@@ -94,24 +97,15 @@ def jobs_of(flags: argparse.Namespace) -> tuple[list[Job], tuple[str, ...]]:
     Raises:
         UserError: flags contradict each other, or the videos cannot be used.
     """
-    if taken := [text for text in flags.change if text.partition("=")[0] in OWN]:
-        raise UserError(
-            f"--change {taken[0]}: the benchmark sets {', '.join(OWN)} itself; leave this change out"
-        )
-    if flags.init and flags.weights:
-        raise UserError("--init and --weights both set the weights to start from: give only one")
-    if OTHERS in flags.tables and flags.benchmark != "synthetic":
-        raise UserError(f"--tables {OTHERS}: these networks are for --benchmark synthetic")
+    check_flags(flags)
     usual = change(BENCHMARKS[flags.benchmark], flags.change)
     chosen = buildable(choose(cases(flags.tables, usual), flags.only))
     check_changes(chosen, usual, flags.change)
     data = replace(usual.data, root=flags.data, workers=flags.workers, transform_on="device")
-    if flags.fold and not flags.folds:
-        raise UserError("--fold needs --folds, the number of folds")
-    if flags.fold and max(flags.fold) >= flags.folds:
-        raise UserError(f"--fold {max(flags.fold)}: there are {flags.folds} folds, counted from 0")
     folds = [(fold, flags.folds) for fold in flags.fold or range(flags.folds)] or [None]
     splits = {fold: split_in(replace(usual, data=data), Path(flags.data), fold) for fold in folds}
+    if len(splits[folds[0]].classes) < 2:
+        raise UserError(f"--data {flags.data}: a comparison needs clips of two classes or more")
     weights = weights_of(flags.weights)
     backbones = {getattr(case.model, "backbone", "") for case in chosen}
     if unused := sorted(weights.keys() - backbones):
@@ -148,13 +142,48 @@ def jobs_of(flags: argparse.Namespace) -> tuple[list[Job], tuple[str, ...]]:
         )
 
     network = replace(network_of(usual), init=chosen[0].model.init)
-    for line in plan(recipe_with(network, seed=0), splits[folds[0]]).warnings:
+    for line in warnings(flags.benchmark, recipe_with(network, seed=0), splits[folds[0]]):
         print(f"warning: {line}", flush=True)
-    if flags.benchmark == "synthetic" and not (Path(flags.data) / DESCRIPTION).exists():
-        print(f"warning: {flags.data} has no {DESCRIPTION}: it is incomplete, or its settings are unknown")
     seeds = dict.fromkeys(flags.seeds)
     jobs = [job(case, seed, fold) for seed in seeds for fold in folds for case in chosen]
     return jobs, splits[folds[0]].classes
+
+
+def check_flags(flags: argparse.Namespace) -> None:
+    """Check flags that need no videos.
+
+    Raises:
+        UserError: flags contradict each other, or there is no such folder.
+    """
+    if taken := [text for text in flags.change if text.partition("=")[0] in OWN]:
+        raise UserError(
+            f"--change {taken[0]}: the benchmark sets {', '.join(OWN)} itself; leave this change out"
+        )
+    if flags.init and flags.weights:
+        raise UserError("--init and --weights both set the weights to start from: give only one")
+    if OTHERS in flags.tables and flags.benchmark != "synthetic":
+        raise UserError(f"--tables {OTHERS}: these networks are for --benchmark synthetic")
+    if not Path(flags.data).is_dir():
+        raise UserError(f"--data {flags.data}: no such folder")
+    if flags.folds == 1:
+        raise UserError("--folds 1: give 2 folds or more")
+    if flags.fold and not flags.folds:
+        raise UserError("--fold needs --folds, the number of folds")
+    if flags.fold and max(flags.fold) >= flags.folds:
+        raise UserError(f"--fold {max(flags.fold)}: there are {flags.folds} folds, counted from 0")
+
+
+def warnings(benchmark: str, recipe: Recipe, split: Split) -> list[str]:
+    """Return warnings about the videos of a comparison."""
+    found = list(plan(recipe, split).warnings)
+    root = Path(recipe.data.root)
+    if benchmark == "synthetic" and not (root / DESCRIPTION).exists():
+        found.append(f"{root} has no {DESCRIPTION}: it is incomplete, or its settings are unknown")
+    if lone := one_way(split):
+        found.append(
+            f"{len(lone)} clips, such as {lone[0]}, are there in one direction only, which raises val_order"
+        )
+    return found
 
 
 def run_and_add_rows(jobs: Sequence[Job], flags: argparse.Namespace, timetable: Timetable) -> None:
@@ -176,10 +205,13 @@ def check_out(out: Path, *, ablate: bool, each_clip: bool) -> None:
     Raises:
         UserError: the file cannot be written, or has other columns than the new rows.
     """
+    make_folder(out.parent)
+    if not out.exists():
+        return
+    if not out.is_file():
+        raise UserError(f"--out {out}: not a file")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with out.open("a+", newline="") as file:
-            file.seek(0)
+        with out.open("r+", newline="") as file:  # r+ fails unless the file can be written
             columns = next(csv.reader(file), None)
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"--out {out}: {getattr(error, 'strerror', None) or 'not a CSV file'}") from error
@@ -227,28 +259,32 @@ def repeat(flags: argparse.Namespace, case: Case, seed: int, fold: Fold) -> str:
     return shlex.join(["python", "-m", "projects.compare.run", *words])
 
 
-def duration(text: str) -> float:
-    """Parse a number of seconds above 0."""
-    if not (seconds := float(text)) > 0:
-        raise argparse.ArgumentTypeError(f"must be above 0, not {text}")
-    return seconds
-
-
 def _flags() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = command("projects.compare.run", __doc__)
     parser.add_argument("--benchmark", choices=list(BENCHMARKS), required=True, help="data set and recipe")
-    parser.add_argument("--data", required=True, help="folder with train/ and val/")
+    parser.add_argument(
+        "--data", required=True, help="folder with train/ and val/; with --folds, one that folds.py wrote"
+    )
     parser.add_argument("--weights", nargs="+", default=[], help="ImageNet weights: BACKBONE=FILE …")
-    parser.add_argument("--init", type=Path, help="start each case from FOLDER/CASE.safetensors (distil.py)")
+    parser.add_argument(
+        "--init",
+        type=Path,
+        help="folder of distil.py: start each case from CASE.safetensors (rows have the folder's name)",
+    )
     parser.add_argument(
         "--tables", nargs="+", default=["2"], help="paper tables (2 1a 1b 3 5a 5b), start, static or systems"
     )
     parser.add_argument("--only", nargs="+", help="run only these cases: tam, 'tam kernel=5', …")
-    parser.add_argument("--seeds", type=at_least(0), nargs="+", default=[0, 1, 2])
-    parser.add_argument("--folds", type=at_least(0), default=0, help="cross-validation by group (folds.py)")
+    parser.add_argument("--seeds", type=at_least(0), nargs="+", default=[0, 1, 2], help="one training each")
+    parser.add_argument(
+        "--folds",
+        type=at_least(0),
+        default=0,
+        help="folds for cross-validation by group (folds.py)",
+    )
     parser.add_argument("--fold", type=at_least(0), nargs="+", help="folds to test on, from 0 (default: all)")
     parser.add_argument("--change", nargs="+", default=[], help="changes to the recipe: optim.epochs=2 …")
-    parser.add_argument("--seconds", type=duration, help="time limit; start no run that may end later")
+    parser.add_argument("--seconds", type=above_zero, help="time limit; start no run that may end later")
     parser.add_argument(
         "--workers", type=at_least(0), default=0, help="processes that load clips; 0: the main process"
     )
@@ -267,7 +303,9 @@ def _flags() -> argparse.Namespace:
         "--ablate", action="store_true", help="test also without static kernels, and without branches G"
     )
     parser.add_argument("--no-graph", action="store_true", help="train without CUDA graphs")
-    parser.add_argument("--out", type=Path, default=ROOT / "results" / "compare.csv")
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "results" / "compare.csv", help="file to add rows to"
+    )
     return parser.parse_args()
 
 

@@ -8,7 +8,6 @@ turns in blocks of runs, so that disturbances affect all of them equally. Withou
 eagerly in float32. Clips have the size at which the benchmark tests.
 """
 
-import argparse
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +25,7 @@ from bench.common import (
     read_rows,
     write_csv,
 )
+from bench.flags import command
 from projects.compare.cases import BENCHMARKS, Case, buildable, cases, change, changes_text, choose
 from projects.compare.results import SPEEDS
 from tanet.models.factory import build
@@ -38,7 +38,7 @@ CLASSES = {"arrow6": 6, "synthetic": 10}
 
 @one_line_errors()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = command("projects.compare.speed", __doc__)
     parser.add_argument("--benchmark", choices=list(BENCHMARKS), required=True)
     parser.add_argument("--tables", nargs="+", default=["2"], help="paper tables (2 1a …), start or systems")
     parser.add_argument("--only", nargs="+", help="time only these cases: tam, 'tam kernel=5', …")

@@ -15,7 +15,6 @@ for 2 points  number of videos with which it would find a lead of 2 points
 As in against.py, rows with static kernels and the other modules are two families, tested separately.
 """
 
-import argparse
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.common import one_line_errors, read_rows
+from bench.flags import command
 from projects.compare.against import families
 from projects.compare.folds import assign, group_of
 from projects.compare.statistics import difference, spread
@@ -37,7 +37,7 @@ CLIPS = Path(__file__).with_name("ways_clips.txt")
 
 @one_line_errors()
 def main(words: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = command("projects.compare.ways", __doc__)
     parser.add_argument("rows", type=Path)
     parser.add_argument(
         "--data",
@@ -48,7 +48,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--case", default="tam", help="case to compare the others with")
     flags = parser.parse_args(words)
     rows = read_rows(flags.rows, NEEDED)
-    print("\n".join(table(rows, clips_of(flags.data), flags.case)))
+    print("\n".join(table_of(flags.rows, rows, clips_of(flags.data), flags.case)))
 
 
 def clips_of(path: Path) -> list[Path]:
@@ -71,6 +71,14 @@ def clips_of(path: Path) -> list[Path]:
     return found
 
 
+def table_of(file: Path, rows: Sequence[dict[str, str]], clips: Sequence[Path], case: str) -> list[str]:
+    """Return the lines of a table of the rows of a file; errors name the file."""
+    try:
+        return table(rows, clips, case)
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from error
+
+
 def table(rows: Sequence[dict[str, str]], clips: Sequence[Path], case: str) -> list[str]:
     """Return the lines of a table in Markdown.
 
@@ -78,6 +86,8 @@ def table(rows: Sequence[dict[str, str]], clips: Sequence[Path], case: str) -> l
         UserError: the rows mix different numbers of folds, or do not match the list of clips, or no seed of
             the case has all folds.
     """
+    if not rows:
+        raise UserError("no rows; run projects.compare.run with --folds first")
     rows = [row for row in rows if "fold " in row["videos"]]
     folds = {row["videos"].rpartition(" of ")[2] for row in rows}
     if len(folds) != 1:
@@ -140,19 +150,23 @@ def answers(
     fold_of = np.array([of_group[group_of(clip)] for clip in clips])
     found: dict[str, dict[int, np.ndarray]] = defaultdict(dict)
     for row in rows:
-        fold = int(row["videos"].rpartition("fold ")[2].partition(" ")[0])
-        right = found[row["case"]].setdefault(int(row["seed"]), np.full(len(clips), -1))
+        try:
+            fold, seed = int(row["videos"].rpartition("fold ")[2].partition(" ")[0]), int(row["seed"])
+            digits = np.array([int(digit) for digit in row["right"]])
+        except ValueError as error:
+            raise UserError(f"a row of {row['case']}, seed {row['seed']}, is damaged: {error}") from error
+        right = found[row["case"]].setdefault(seed, np.full(len(clips), -1))
         if len(row["right"]) != (fold_of == fold).sum():
             raise UserError(
                 f"the row of {row['case']}, seed {row['seed']}, fold {fold} is about other clips: "
-                f"{len(row['right'])}, not {(fold_of == fold).sum()}; give their folder or list with --data"
+                f"{len(row['right'])}, not {(fold_of == fold).sum()}; give their folder or list"
             )
         if (right[fold_of == fold] >= 0).any():
             raise UserError(
                 f"'{row['case']}' has two rows of seed {row['seed']}, fold {fold}; put networks with other "
                 "initial weights into another file"
             )
-        right[fold_of == fold] = [int(digit) for digit in row["right"]]
+        right[fold_of == fold] = digits
     whole = {
         case: {seed: right for seed, right in seeds.items() if (right >= 0).all()}
         for case, seeds in found.items()

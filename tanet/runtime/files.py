@@ -48,10 +48,17 @@ def sha256_of(path: Path) -> str:
 def write_atomically(path: str | Path, content: bytes) -> None:
     """Write a file atomically: even after a power failure, the file is either complete or unchanged.
 
+    A symbolic link is followed. A device or pipe, such as /dev/stdout, is written to directly.
+
     Raises:
         OSError: the disk is full, or the folder cannot be written. The error names the file.
     """
     path = Path(path)
+    if _is_device_or_pipe(path):
+        with path.open("ab") as file:
+            file.write(content)
+        return
+    path = path.resolve() if path.is_symlink() else path
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -65,6 +72,17 @@ def write_atomically(path: str | Path, content: bytes) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _is_device_or_pipe(path: Path) -> bool:
+    """Return whether a path is a device, a pipe, or an open file such as /dev/stdout, not to be replaced."""
+    path = path.absolute()
+    if path in (Path("/dev/stdout"), Path("/dev/stderr")) or path.parent in (
+        Path("/dev/fd"),
+        Path("/proc/self/fd"),
+    ):
+        return True
+    return path.exists() and not (path.is_file() or path.is_dir())
 
 
 def sync_folder(folder: Path) -> None:

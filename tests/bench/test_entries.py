@@ -10,6 +10,7 @@ import torch
 
 from bench.__main__ import BENCHMARKS, main
 from bench.common import one_line_errors
+from bench.flags import above_zero, at_least, command
 from tanet.checkpoints import checkpoint
 from tanet.models.backbones2d import BACKBONES
 from tanet.models.factory import build
@@ -143,6 +144,41 @@ def test_runner_lists_benchmarks_and_shows_help(capsys):
         main(["sped"])
 
 
+def test_ctrl_c_ends_without_a_traceback():
+    @one_line_errors()
+    def main():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 130
+
+
+def test_help_of_every_comparison_names_its_command_and_defaults(monkeypatch, capsys):
+    for file in sorted((ROOT / "projects" / "compare").glob("*.py")):
+        if "\ndef main(" not in file.read_text():
+            continue
+        name = f"projects.compare.{file.stem}"
+        monkeypatch.setattr("sys.argv", [name, "--help"])
+        with pytest.raises(SystemExit):
+            importlib.import_module(name).main()
+        assert f"usage: python -m {name} " in capsys.readouterr().out
+    parser = command("x", None)
+    parser.add_argument("--folds", type=at_least(2), default=5, help="number of folds")
+    parser.add_argument("--cases", nargs="+", default=["a", "b"], help="cases to run")
+    parser.add_argument("--speed", type=above_zero, help="seconds")
+    assert "number of folds (default: 5)" in parser.format_help()
+    assert "cases to run (default: a b)" in " ".join(parser.format_help().split())
+    assert "None" not in parser.format_help()
+    for words, message in (
+        (["--folds", "1"], "must be at least 2, not 1"),
+        (["--speed", "0"], "must be above 0, not 0"),
+    ):
+        with pytest.raises(SystemExit):
+            parser.parse_args(words)
+        assert message in capsys.readouterr().err
+
+
 def test_broken_pipe_to_another_process_is_told():
     @one_line_errors()
     def main():
@@ -171,7 +207,7 @@ def test_new_row_replaces_row_with_same_key(tmp_path, monkeypatch):
     assert out.read_text().startswith("name,value,old,commit,date,machine,versions,new\na,1,x,,,,,\nb,3,,")
     out.write_text("")
     assert run({"name": "d", "value": 5}, key=("name",)) == [("d", "5")]
-    with pytest.raises(SystemExit, match=r"out.csv/x.csv: (Not a directory|File exists)"):
+    with pytest.raises(SystemExit, match=r"out.csv: not a folder"):
         main(["verbs", "--out", str(out / "x.csv")])
 
 

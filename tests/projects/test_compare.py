@@ -21,6 +21,7 @@ from projects.compare.parallel_runs import run_parallel
 from tanet.data.annotations import read_split
 from tanet.data.dataset import TrainClips
 from tanet.data.samples import Sample, Split
+from tanet.errors import UserError
 from tanet.evaluation.report import Report
 from tanet.recipes.recipe import Data
 from tanet.synthetic import HARD
@@ -47,6 +48,29 @@ def test_decoded_cache_equals_video_files(few, tmp_path, monkeypatch):
         split = read_split(Data(root=str(cache.root)))
         assert (len(split.train), len(split.val)) == (2, 2)
     assert not cache.root.exists()
+
+
+def test_full_disk_is_told_while_videos_are_decoded(tmp_path, monkeypatch):
+    root = make_folders(tmp_path / "videos", train=1, val=1)
+
+    def full(*_):
+        raise OSError("8652288 requested and 2097024 written")  # NumPy's words for it
+
+    monkeypatch.setattr("numpy.save", full)
+    with pytest.raises(UserError, match="no space for the decoded videos; set TMPDIR"), decoded(root):
+        pass
+
+
+def test_clips_without_a_twin_are_found(tmp_path):
+    for name in ("Diving/1.mp4", "DivingReversed/1.mp4", "Diving/2.mp4", "move_left/3.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+
+    def lone(*names):
+        return jobs.one_way(Split(tuple(Sample(str(tmp_path / name), 0) for name in names), (), ("a",)))
+
+    assert lone("Diving/1.mp4", "DivingReversed/1.mp4", "Diving/2.mp4") == [str(tmp_path / "Diving/2.mp4")]
+    assert lone("move_left/3.mp4") == []  # no class has another direction
 
 
 def test_row_follows_a_last_line_without_its_break(tmp_path):
@@ -239,8 +263,10 @@ def test_other_weights_or_videos_start_new_run(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("flags", "line"),
     [
-        (["--out", "FOLDER"], "--out FOLDER: Is a directory"),
-        (["--out", "FOLDER/a.csv/b.csv"], "--out FOLDER/a.csv/b.csv: (Not a directory|File exists)"),
+        (["--out", "FOLDER"], "--out FOLDER: not a file"),
+        (["--out", "FOLDER/a.csv/b.csv"], "FOLDER/a.csv: not a folder"),
+        (["--out", "/dev/full"], "--out /dev/full: not a file"),
+        (["--data", "FOLDER/nowhere"], "--data FOLDER/nowhere: no such folder"),
         (
             ["--out", "FOLDER/a.csv", "--ablate"],
             "were made without --ablate: rows made with it need another",
@@ -251,6 +277,7 @@ def test_other_weights_or_videos_start_new_run(tmp_path, monkeypatch):
         (["--out", "FOLDER/old.csv"], "FOLDER/old.csv has other columns than new rows"),
         (["--benchmark", "arrow6", "--tables", "systems"], "--tables systems: these networks are for"),
         (["--fold", "0"], "--fold needs --folds"),
+        (["--folds", "1"], "--folds 1: give 2 folds or more"),
         (
             ["--only", "tsm", "--init", "FOLDER"],
             r"FOLDER/tsm.safetensors: cannot be read as weights \(a text file\)",

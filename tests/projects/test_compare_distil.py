@@ -1,5 +1,6 @@
 """A network learns another one's answers without labels, and the result can start a training."""
 
+import re
 import sys
 from contextlib import suppress
 from dataclasses import replace
@@ -36,14 +37,36 @@ def test_student_approaches_its_teacher_and_starts_a_training(tmp_path, monkeypa
     words = [str(root), "--teacher", str(tmp_path / "teacher.safetensors"), "--out", str(tmp_path / "out")]
     words += ["--only", "tsm", "--epochs", "8", "--workers", "0"]
     words += ["--answers", str(tmp_path / "answers")]
+    trained = tmp_path / "out" / "tsm.safetensors"
+    monkeypatch.setattr(distil, "CHUNK", 3)
     distil.main(words)
     told = capsys.readouterr().out
-    (tmp_path / "teacher.safetensors").unlink()  # from now on, its answers are enough
+    assert re.findall("has answered (.*) clips", told) == ["3 of 8", "6 of 8", "8 of 8"]
     distil.main(words)
-    assert capsys.readouterr().out == told
+    assert capsys.readouterr().out == f"kept: {trained} (to train it again, delete it)\n"
+    trained.unlink()
+    whole = distil.read_answers(tmp_path / "answers")
+    part = replace(whole, clips=whole.clips[:6], probabilities=whole.probabilities[:6])
+    distil.write_answers(tmp_path / "answers", part)  # as if it had been stopped
+    distil.main(words)
+    again = capsys.readouterr().out
+    assert re.findall("has answered (.*) clips", again) == ["8 of 8"]
+    assert distil.read_answers(tmp_path / "answers").probabilities.equal(whole.probabilities)
+    assert again.splitlines()[-1] == told.splitlines()[-1]
+    trained.unlink()
+    (tmp_path / "teacher.safetensors").unlink()  # from now on, its answers are enough
     make_folders(tmp_path / "others", train=3, val=0)
-    with pytest.raises(SystemExit, match="about 8 clips, not these"):
-        distil.main([str(tmp_path / "others" / "train"), *words[1:]])
+    for changed, message in (
+        (
+            [str(tmp_path / "others" / "train"), *words[1:]],
+            "answers has answers about other clips; give another",
+        ),
+        ([*words, "--teacher", "i3d-k400"], "answers has answers of the teacher '.*', not of 'i3d-k400'"),
+        ([*words, "--out", str(tmp_path / "answers")], "answers: not a folder"),
+        ([str(tmp_path / "nowhere"), *words[1:]], "nowhere: no such folder"),
+    ):
+        with pytest.raises(SystemExit, match=message):
+            distil.main(changed)
     least, loss = (float(told.partition(word)[2].split()[0].rstrip(",")) for word in ("targets", "loss"))
     distil.main([*words, "--epochs", "1"])
     first = float(capsys.readouterr().out.partition("loss")[2].split()[0].rstrip(","))
@@ -131,11 +154,12 @@ def test_classifier_is_tested_on_folds_that_it_did_not_see():
 @pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04broken"])
 def test_file_without_answers_is_named(content, tmp_path):
     path = tmp_path / "answers.npz"
+    words = [str(path), "--out", str(tmp_path / "rows.csv")]
     with pytest.raises(SystemExit, match=r"answers\.npz: no such file; write it with"):
-        probe.main([str(path)])
+        probe.main(words)
     path.write_bytes(content)
     with pytest.raises(SystemExit, match=r"answers\.npz: not a file of answers, or damaged; delete it"):
-        probe.main([str(path)])
+        probe.main(words)
 
 
 def test_damaged_answers_never_end_in_a_traceback(tmp_path):
@@ -149,7 +173,7 @@ def test_damaged_answers_never_end_in_a_traceback(tmp_path):
         with suppress(UserError):
             distil.read_answers(path)
     np.savez(path, answers=np.full((5, 2), 0.5), clips=clips, classes=["x", "y"], teacher="t")
-    with pytest.raises(UserError, match="does not have the answers of all clips"):
+    with pytest.raises(UserError, match="answers are missing, or not finite"):
         distil.read_answers(path)
 
 

@@ -41,7 +41,9 @@ def test_sets_are_joined_and_groups_stay_together(tmp_path, monkeypatch, capsys)
     assert (train, val) == (other_val, other_train)
     assert sorted(train + val) == sorted(clip.name for clip in clips)
     assert not {folds.group_of(name) for name in train} & {folds.group_of(name) for name in val}
-    with pytest.raises(ValueError, match="does not begin with a group"):
+    with pytest.raises(ValueError, match="6 folds need as many groups of clips, but there are 5"):
+        folds.write_lists(tmp_path / "ways", tmp_path, folds=6, fold=0)
+    with pytest.raises(ValueError, match=r"a\.mp4: the name must begin with a group"):
         folds.group_of("a.mp4")
 
 
@@ -101,6 +103,9 @@ def test_folds_are_trained_and_compared(tmp_path, monkeypatch, capsys):
     write_csv(tmp_path / "twice.csv", [*rows, rows[0] | {"start": "distilled"}])
     with pytest.raises(SystemExit, match="'none' has two rows of seed 0, fold 0; put networks with other"):
         ways.main([str(tmp_path / "twice.csv"), "--data", str(root), "--case", "none"])
+    write_csv(tmp_path / "damaged.csv", [rows[0] | {"right": "10x0"}])
+    with pytest.raises(SystemExit, match=r"damaged\.csv: a row of none, seed 0, is damaged"):
+        ways.main([str(tmp_path / "damaged.csv"), "--data", str(root)])
     monkeypatch.setattr(sys, "argv", ["compare", *words, "--fold", "2"])
     with pytest.raises(SystemExit, match="there are 2 folds, counted from 0"):
         compare.main()
