@@ -71,7 +71,7 @@ STOPPED = (
     "stopped; networks that were being trained are lost. "
     "The teacher's answers so far are in the file --answers, if it was given"
 )
-CHUNK = 100
+CHUNK = 50
 """Clips that the teacher answers before its answers are written to --answers."""
 
 
@@ -137,7 +137,7 @@ def distil(flags: argparse.Namespace) -> None:
         data = replace(usual.data, root=str(cache.root), workers=flags.workers, transform_on="device")
         split = Split(tuple(Sample(file, label=0) for file in files), (), answers.classes)
         for team in in_teams(list(recipes)):
-            print(f"training {', '.join(path.stem for path in team)} for {flags.epochs} epochs", flush=True)
+            print(f"training {', '.join(path.stem for path in team)}; epochs: {flags.epochs}", flush=True)
             own = [replace(recipes[path], data=data) for path in team]
             students = train_side_by_side(own, split, targets=targets, graph=not flags.no_graph)
             for path, recipe, student in zip(team, own, students, strict=True):

@@ -54,12 +54,19 @@ def write_atomically(path: str | Path, content: bytes) -> None:
         OSError: the disk is full, or the folder cannot be written. The error names the file.
     """
     path = Path(path)
-    if _is_device_or_pipe(path):
-        with path.open("ab") as file:
-            file.write(content)
-        return
-    path = path.resolve() if path.is_symlink() else path
-    path.parent.mkdir(parents=True, exist_ok=True)
+    target = path.resolve() if path.is_symlink() else path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if _is_device_or_pipe(path):
+            with path.open("ab") as file:
+                file.write(content)
+        else:
+            _replace(target, content)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _replace(path: Path, content: bytes) -> None:
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with unfinished.open("wb") as file:
@@ -68,8 +75,6 @@ def write_atomically(path: str | Path, content: bytes) -> None:
             os.fsync(file.fileno())
         unfinished.replace(path)
         sync_folder(path.parent)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         unfinished.unlink(missing_ok=True)
 

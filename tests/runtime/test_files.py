@@ -36,8 +36,9 @@ def test_pipe_is_written_to_and_stays(tmp_path):
 
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full")
 def test_full_device_is_an_error_and_stays():
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as error:
         write_atomically("/dev/full", b"values")
+    assert error.value.filename == "/dev/full"
     assert Path("/dev/full").is_char_device()
 
 
