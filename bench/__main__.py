@@ -14,14 +14,13 @@ define the following names:
 
 import ast
 import importlib
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench.common import ROOT, head, make_folder, one_line_errors, read_rows, write_csv
+from bench.common import ROOT, head, one_line_errors, read_rows, write_csv
 from bench.flags import command
-from tanet.errors import UserError
+from tanet.runtime.files import check_outputs
 
 # Kind of benchmark → names of the benchmarks, which are modules of this package.
 BENCHMARKS = {
@@ -88,9 +87,7 @@ def run(name: str, words: Sequence[str]) -> None:
     first = head(*getattr(module, "PACKAGES", ("torch",)))
     key = getattr(module, "KEY", ())
     old = read_rows(out, key) if out.exists() else []  # checked now: no measurement is lost
-    make_folder(out.parent)
-    if out.exists() and not os.access(out, os.W_OK):
-        raise UserError(f"{out}: cannot be written")
+    check_outputs(out)
     rows: list[Mapping[str, object]] = []
     for row in module.rows(flags):
         show(row, titles=not rows)

@@ -9,7 +9,6 @@ import os
 import platform
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -229,22 +228,6 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
     """Return the percentiles of the values: {'p20': …, 'p50': …, 'p80': …}."""
     tenths = quantiles(values, n=10, method="inclusive")
     return {name: tenths[int(name[1]) - 1] for name in PERCENTILES}
-
-
-def make_folder(folder: Path) -> None:
-    """Create a folder if necessary, and check that files can be written into it.
-
-    Raises:
-        UserError: it cannot be created or written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except (FileExistsError, NotADirectoryError) as error:
-        raise UserError(f"{folder}: not a folder") from error
-    except OSError as error:
-        raise UserError(f"{folder}: {error.strerror}") from error
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.common import make_folder, one_line_errors
+from bench.common import one_line_errors
 from bench.decoded_cache import decoded, kept_open
 from bench.flags import above_zero, at_least, command
 from projects.compare.cases import BENCHMARKS, STATIC, cases, choose
@@ -40,7 +40,7 @@ from tanet.errors import UserError
 from tanet.evaluation.evaluate import score_samples
 from tanet.recipes.recipe import Recipe
 from tanet.runtime.device import pick_device
-from tanet.runtime.files import write_atomically
+from tanet.runtime.files import check_outputs, make_folder, write_atomically
 from tanet.video import ARRAY_SUFFIX
 
 CASES = ("none", "tsm", "i3d", "tam", "tam static_kernel=shift")
@@ -126,8 +126,8 @@ def distil(flags: argparse.Namespace) -> None:
     # The teacher's classes are not known yet, and the weights have no classifier.
     check_starts(list(recipes.values()), ("any", "other"))
     videos_by_class(flags.data)  # its errors shall name this folder, not that of the decoded videos
-    for folder in (flags.out, *([flags.answers.parent] if flags.answers else [])):
-        make_folder(folder)
+    make_folder(flags.out)
+    check_outputs(flags.answers)
     with decoded(flags.data, one_file=True) as cache, kept_open():
         clips, _ = videos_by_class(cache.root)
         files = [str(clip.path) for clip in clips]

@@ -24,7 +24,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from bench.common import HEAD, ROOT, add_row, head, make_folder, one_line_errors, read_csv
+from bench.common import HEAD, ROOT, add_row, head, one_line_errors, read_csv
 from bench.decoded_cache import decoded
 from bench.flags import above_zero, at_least, command
 from projects.compare.cases import (
@@ -61,6 +61,7 @@ from tanet.data.samples import Split
 from tanet.errors import UserError
 from tanet.recipes.network_settings import NetworkSettings
 from tanet.recipes.recipe import Recipe
+from tanet.runtime.files import make_folder
 from tanet.synthetic import DESCRIPTION
 from tanet.training.plan import plan
 

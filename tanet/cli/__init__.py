@@ -15,6 +15,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from itertools import pairwise
 
 from tanet.cli.lines import fail, say
 from tanet.errors import UserError, one_line
@@ -107,6 +108,10 @@ def _run(name: str, *args: str) -> int:
         return 0
     if name not in COMMANDS:
         return fail(f"unknown command '{name}': choose from {', '.join(COMMANDS)}")
+    for before, word in pairwise((name, *args)):
+        # As a path, "" would be the current folder. A field of a recipe can be empty.
+        if not word and not (before.startswith("--") and ("." in before or before == "--init")):
+            return fail(f"the word after '{before}' is empty; perhaps a shell variable is not set")
     import torch
 
     from tanet.cli.common import with_new_flags

@@ -31,7 +31,7 @@ from tanet.recipes import RECIPES, TABLES, find_recipe, find_table
 from tanet.recipes.network_settings import NetworkSettings
 from tanet.recipes.recipe import Network2D, Optim, Recipe
 from tanet.runtime.device import pick_device
-from tanet.runtime.files import json_bytes, versions, write_atomically
+from tanet.runtime.files import check_outputs, json_bytes, versions, write_atomically
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,7 @@ def run(args: list[str]) -> int:
             "name a recipe, a network, a checkpoint, a --table or --paper, but only one "
             "(see `tanet cost --help`)"
         )
+    check_outputs(flags.json)
     if flags.paper or flags.table in ("6", "7"):
         _keep_model(args, "the tables of the paper")
         return _show_paper(flags)

@@ -23,7 +23,7 @@ from tanet.data.tools.check import Finding
 from tanet.errors import UserError
 from tanet.recipes.recipe import Data
 from tanet.runtime.device import available_cores
-from tanet.runtime.files import json_bytes, name_below, versions, write_atomically
+from tanet.runtime.files import check_outputs, json_bytes, name_below, versions, write_atomically
 
 # The terminal shows at most this many bad videos. The files of --json and --quarantine list every bad video.
 ROWS = 40
@@ -64,6 +64,7 @@ def run(args: list[str]) -> int:
     flags = parse(CheckFlags(tyro.MISSING), args, prog="tanet data check", usage="tanet data check ROOT|LIST")
     if flags.min_frames < 1:
         raise UserError(f"--min-frames must be positive, not {flags.min_frames}")
+    check_outputs(flags.json, flags.quarantine)
     paths = videos_at(flags.videos, flags.root)
     findings, bad, status = [], [], 0
     with progress_bar("checking", total=len(paths)) as progress:

@@ -15,7 +15,7 @@ from tanet.data.optical_flow import Method
 from tanet.data.tools.flow import FlowSettings, Layout, write_flow
 from tanet.errors import UserError
 from tanet.runtime.device import available_cores
-from tanet.runtime.files import name_below
+from tanet.runtime.files import check_outputs, name_below
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ def run(args: list[str]) -> int:
         prog="tanet data flow",
         usage="tanet data flow ROOT|LIST OUT",
     )
+    check_outputs(flags.bad)
     settings = FlowSettings(flags.method, flags.layout, *flags.size, flags.quality)
     videos = videos_at(flags.videos, flags.root)
     root = flags.videos if flags.videos.is_dir() else flags.root or flags.videos.parent

@@ -16,6 +16,7 @@ from tanet.data.find_videos import find_videos
 from tanet.data.samples import Sample, spread_over_classes
 from tanet.errors import UserError
 from tanet.recipes.recipe import Data
+from tanet.runtime.files import check_outputs
 from tanet.video import VideoError
 from tanet.visualization import captions, figures
 from tanet.visualization.fixed_kernels import fixed_kernels, name_of_kernels
@@ -86,6 +87,7 @@ def run(args: list[str]) -> int:
     out = flags.out or Path(f"show-{flags.source.resolve().stem}.png")
     if out.suffix.lower() not in figures.SUFFIXES:
         raise UserError(f"{out}: the name of a picture must end in {', '.join(figures.SUFFIXES)}")
+    check_outputs(out)
     if min(flags.clips, flags.limit) < 1:
         raise UserError(f"--clips and --limit must be positive, not {flags.clips} and {flags.limit}")
     for source in (flags.source, flags.against_data or flags.source):

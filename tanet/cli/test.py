@@ -8,7 +8,6 @@ import csv
 import dataclasses
 import io
 import json
-import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ from tanet.evaluation.score_files import ScoredModel, Scores
 from tanet.recipes.recipe import Data, Eval
 from tanet.runtime.distributed import ProcessGroup, is_main_process, join_process_group
 from tanet.runtime.events import Note
-from tanet.runtime.files import text_bytes, write_atomically
+from tanet.runtime.files import check_outputs, text_bytes, write_atomically
 
 # A rank waits up to this many seconds for the slowest rank. If a rank fails, torchrun ends all the others.
 PATIENCE = 24 * 3600.0
@@ -138,10 +137,9 @@ def _check(flags: TestFlags, paths: Sequence[Path]) -> None:
     if flags.worst < 0:
         raise UserError(f"--worst must be 0 or more, not {flags.worst}")
     ensemble.check_weights(flags.weights, parts=len(flags.models))
-    for out in filter(None, (flags.save_scores, flags.confusion, flags.json)):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        if out.is_dir() or not os.access(out.parent, os.W_OK):
-            raise UserError(f"{out}: cannot be written; choose another file")
+    outputs = (flags.save_scores, flags.confusion, flags.json)
+    check_outputs(*outputs)
+    for out in filter(None, outputs):
         if out.exists() and out.resolve() in {path.resolve() for path in paths}:
             raise UserError(f"{out} is an input file, and would be overwritten: choose another file")
     if all(score_files.is_scores(path) for path in paths) and (

@@ -19,7 +19,7 @@ from tanet.inference.timeline import Rules, Timeline, timeline
 from tanet.inference.video_names import names_of
 from tanet.inference.windows import default_window
 from tanet.recipes.recipe import Eval
-from tanet.runtime.files import write_atomically
+from tanet.runtime.files import check_outputs, write_atomically
 from tanet.video import VideoError, open_video
 from tanet.video.excerpt import split_part
 from tanet.visualization.timeline_figure import check_picture, draw_timeline
@@ -117,6 +117,7 @@ def _kind(flags: TimelineFlags, files: Sequence[Path]) -> Format | None:
         raise UserError(f"--top must be 0 or more, not {flags.top}")
     if flags.picture:
         check_picture(flags.picture)
+    check_outputs(flags.picture, flags.out)
     if flags.clips or (flags.out and flags.out.suffix.lower() == ".json"):
         names_of(files)
     if flags.picture and len(files) != 1:

@@ -4,8 +4,14 @@ import errno
 import hashlib
 import json
 import os
+import tempfile
 from importlib import metadata
 from pathlib import Path
+
+from tanet.errors import UserError
+
+OPEN_FILES = tuple(map(Path, ("/dev/stdout", "/dev/stderr", "/dev/fd", "/proc/self/fd")))
+"""Names of the files that a process has open, and folders of such names."""
 
 
 def versions() -> dict[str, str]:
@@ -51,9 +57,12 @@ def write_atomically(path: str | Path, content: bytes) -> None:
     A symbolic link is followed. A device or pipe, such as /dev/stdout, is written to directly.
 
     Raises:
-        OSError: the disk is full, or the folder cannot be written. The error names the file.
+        OSError: the disk is full, the folder cannot be written, or the path is a folder. The error names the
+            file.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     target = path.resolve() if path.is_symlink() else path
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -64,6 +73,40 @@ def write_atomically(path: str | Path, content: bytes) -> None:
             _replace(target, content)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def check_outputs(*paths: Path | None) -> None:
+    """Check, before long work, that `write_atomically` can write files. Create their folders if necessary.
+
+    Args:
+        paths: files to write; None is skipped.
+
+    Raises:
+        UserError: a path is a folder, or its folder cannot be created or written.
+    """
+    for path in filter(None, paths):
+        if path.is_dir():
+            raise UserError(f"{path}: a folder; name a file")
+        if not _is_device_or_pipe(path):
+            make_folder(path.resolve().parent if path.is_symlink() else path.parent)
+        elif not os.access(path, os.W_OK):
+            raise UserError(f"{path}: cannot be written; choose another file")
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder if necessary, and check that files can be written into it.
+
+    Raises:
+        UserError: the folder cannot be created or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f"{folder}: not a folder") from error
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
 
 
 def _replace(path: Path, content: bytes) -> None:
@@ -82,10 +125,7 @@ def _replace(path: Path, content: bytes) -> None:
 def _is_device_or_pipe(path: Path) -> bool:
     """Return whether a path is a device, a pipe, or an open file such as /dev/stdout, not to be replaced."""
     path = path.absolute()
-    if path in (Path("/dev/stdout"), Path("/dev/stderr")) or path.parent in (
-        Path("/dev/fd"),
-        Path("/proc/self/fd"),
-    ):
+    if path in OPEN_FILES or path.parent in OPEN_FILES:
         return True
     return path.exists() and not (path.is_file() or path.is_dir())
 

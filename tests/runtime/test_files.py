@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tanet.runtime.files import write_atomically
+from tanet.errors import UserError
+from tanet.runtime.files import check_outputs, write_atomically
 
 
 def test_symbolic_link_is_followed(tmp_path):
@@ -52,8 +53,27 @@ def test_standard_output_is_written_to(tmp_path):
     assert result.stdout == b"values"
 
 
-def test_folder_is_an_error(tmp_path):
-    with pytest.raises(OSError, match="Is a directory") as error:
-        write_atomically(tmp_path, b"values")
-    assert error.value.filename == str(tmp_path)
-    assert not list(tmp_path.iterdir())
+def test_outputs_are_checked_before_they_are_written(tmp_path):
+    (tmp_path / "a.txt").write_text("a")
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "b.json")
+    check_outputs(None, tmp_path / "new" / "c.json", tmp_path / "a.txt", tmp_path / "link", Path(os.devnull))
+    assert (tmp_path / "new").is_dir()
+    assert (tmp_path / "far").is_dir()
+    assert not list((tmp_path / "new").iterdir())
+    for path, message in (
+        (tmp_path, "a folder; name a file"),
+        (tmp_path / "a.txt" / "b.json", r"a\.txt: not a folder"),
+        (Path("/proc/b.json"), "/proc: cannot be written"),
+    ):
+        with pytest.raises(UserError, match=message):
+            check_outputs(path)
+
+
+def test_folder_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path)
+    for folder in (tmp_path, ".", "..", tmp_path / "link"):
+        with pytest.raises(IsADirectoryError, match="Is a directory") as error:
+            write_atomically(folder, b"values")
+        assert error.value.filename == str(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["link"]
