@@ -1,4 +1,4 @@
-"""Make parsers of command lines: with the command's name, all defaults, and checks of numbers."""
+"""Make parsers of command lines: with the command's name, defaults in the help, and checks of numbers."""
 
 import argparse
 import shlex
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 def command(name: str, description: str | None) -> argparse.ArgumentParser:
-    """Return a parser for the command `python -m name`, whose help shows the defaults of all flags."""
+    """Return a parser for `python -m name`, whose help shows all defaults that are not empty."""
     return argparse.ArgumentParser(prog=f"python -m {name}", description=description, formatter_class=_Help)
 
 
@@ -14,8 +14,12 @@ def at_least(least: int) -> Callable[[str], int]:
     """Return a parser of whole numbers that rejects numbers below `least`."""
 
     def whole_number(text: str) -> int:
-        if (number := int(text)) < least:
-            raise argparse.ArgumentTypeError(f"must be at least {least}, not {text}")
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if number < least:
+            raise argparse.ArgumentTypeError(f"must be a whole number of at least {least}, not {text}")
         return number
 
     return whole_number
@@ -23,8 +27,12 @@ def at_least(least: int) -> Callable[[str], int]:
 
 def above_zero(text: str) -> float:
     """Parse a number above 0."""
-    if not (number := float(text)) > 0:
-        raise argparse.ArgumentTypeError(f"must be above 0, not {text}")
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not number > 0:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, not {text}")
     return number
 
 

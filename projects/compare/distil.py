@@ -4,16 +4,17 @@
     python -m projects.compare.run --benchmark ways --data ways --folds 5 --only none tsm i3d tam \\
         --init distilled --out distilled.csv
 
-Do modules differ more if they start from a network that has seen motion, not from ImageNet alone? The teacher
-gives the middle view of each clip the probabilities p of its own classes. The student sees random views of
-the same clip, and gives probabilities q. Its loss is the cross-entropy of q with softened p (Hinton et al.
-2015, without the label term):
+Do modules differ more if they start from a network that has seen motion, not from ImageNet alone? For the
+middle view of each clip, the teacher computes probabilities p of its (the teacher's) classes. The student
+sees random views of the same clip, and computes probabilities q of the same classes. Its loss is the
+cross-entropy of q with softened p (Hinton et al. 2015, without the label term):
 
     loss = - Σ_c p'_c log q_c,    p'_c = p_c^(1/τ) / Σ_d p_d^(1/τ)
 
 The teacher answers for each clip forwards and backwards. All students see the same batches (side_by_side.py).
-The weights in --out start trainings of the comparison. A student sees all clips, including those that a fold
-later tests on, but no labels. probe.py measures what a linear classifier finds in the teacher's answers.
+Trainings of the comparison then start from the weights in --out. A student sees all clips, including those
+that a fold later tests on, but no labels. probe.py measures what a linear classifier finds in the teacher's
+answers.
 """
 
 import argparse
@@ -69,10 +70,10 @@ class Answers:
 
 STOPPED = (
     "stopped; networks that were being trained are lost. "
-    "The teacher's answers so far are in the file --answers, if it was given"
+    "With --answers, that file keeps the teacher's answers, except for at most the last 50"
 )
 CHUNK = 50
-"""Clips that the teacher answers before its answers are written to --answers."""
+"""The answers are written to --answers after each group of so many clips."""
 
 
 @one_line_errors(stopped=STOPPED)
@@ -144,17 +145,17 @@ def distil(flags: argparse.Namespace) -> None:
                 network = student.network.cpu().eval()
                 checkpoint.save(path, checkpoint.Checkpoint(network, recipe, answers.classes))
             for path, student in zip(team, students, strict=True):
-                agreement = f"the teacher's top class on {student.top1:.0%} of the views"
+                agreement = f"same top class as the teacher on {student.top1:.0%} of the views"
                 print(f"{path}: loss {student.loss:.3f}, {agreement}", flush=True)
 
 
 def answers_of(flags: argparse.Namespace, root: Path, files: Sequence[str]) -> Answers:
-    """Return the teacher's answers: those in the file --answers, and computed ones about the other clips.
+    """Return the teacher's answers: read those in the file --answers, and compute the others.
 
-    Computed answers are added to the file.
+    Computed answers are added to the file, if there is one.
 
     Raises:
-        UserError: the file is not one of answers, or has answers of another teacher, or about other clips.
+        UserError: the file is not a file of answers, or has answers of another teacher, or about other clips.
         OSError: the file cannot be read or written.
     """
     names = tuple(str(Path(file).relative_to(root)).removesuffix(ARRAY_SUFFIX) for file in files)
@@ -209,7 +210,7 @@ def read_answers(path: Path) -> Answers:
     """Read a file of answers, which `write_answers` wrote.
 
     Raises:
-        UserError: there is no such file, or it is not one of answers.
+        UserError: there is no such file, or it is not a file of answers.
         OSError: the file cannot be read.
     """
     if not path.exists():
@@ -223,10 +224,10 @@ def read_answers(path: Path) -> Answers:
                 teacher=arrays["teacher"].item(),
             )
     except DAMAGED as error:
-        raise UserError(f"{path}: not a file of answers, or damaged; delete it or give another") from error
+        raise UserError(f"{path}: not a file of answers, or a damaged one; give another path") from error
     shape = (len(found.clips), len(found.classes))
     if found.probabilities.shape != shape or not found.probabilities.isfinite().all():
-        raise UserError(f"{path}: answers are missing, or not finite; delete it or give another")
+        raise UserError(f"{path}: some answers are missing or not finite; give another path")
     return found
 
 

@@ -4,7 +4,7 @@
     python -m projects.compare.probe answers.npz --out probe.csv
 
 A network that learns from a teacher alone (distil.py) can learn only what the teacher's answers contain. The
-classifier sees the logarithms of the teacher's probabilities, standardized. It is trained and tested in folds
+classifier sees the logarithms of the teacher's probabilities, standardised. It is trained and tested in folds
 by group (folds.py), so that each clip is tested once.
 """
 
@@ -48,7 +48,8 @@ def probe(answers: Answers, *, folds: int) -> list[dict[str, object]]:
     """Train and test the classifier with each weight decay, and return the columns of the results.
 
     `top1`, `action` and `order` are about single clips, as in the other results. `pairs` is about clips that
-    are there in both directions: the share whose directions are told apart if the classifier sees both.
+    are there in both directions: the share in which the scores of the two, given the action, tell which is
+    which.
     `same_top` is the share of these clips whose directions get the same top class from the teacher.
 
     Raises:

@@ -9,8 +9,8 @@ action        share of videos whose action is right, in either direction
 order         share of these videos whose direction is right, too
 lead          top-1 of `--case` minus top-1 of the line, with a simultaneous 95 % interval over groups and
               seeds; a * marks a significant lead, whose interval does not contain 0
-could show    smallest lead that this comparison finds significant with a probability of 80 %
-for 2 points  number of videos with which it would find a lead of 2 points
+could show    smallest lead that this comparison would find significant with a probability of 80 %
+for 2 points  number of videos with which it would find 2 points with this probability
 
 As in against.py, rows with static kernels and the other modules are two families, tested separately.
 """
@@ -38,7 +38,7 @@ CLIPS = Path(__file__).with_name("ways_clips.txt")
 @one_line_errors()
 def main(words: Sequence[str] | None = None) -> None:
     parser = command("projects.compare.ways", __doc__)
-    parser.add_argument("rows", type=Path)
+    parser.add_argument("rows", type=Path, help="CSV file of projects.compare.run with --folds")
     parser.add_argument(
         "--data",
         type=Path,
@@ -92,7 +92,7 @@ def table(rows: Sequence[dict[str, str]], clips: Sequence[Path], case: str) -> l
     folds = {row["videos"].rpartition(" of ")[2] for row in rows}
     if len(folds) != 1:
         found = ", ".join(sorted(folds)) or "none"
-        raise UserError(f"the rows need one number of folds; found: {found}")
+        raise UserError(f"all rows must have the same number of folds; found: {found}")
     number = int(*folds)
     right = answers(rows, clips, folds=number)
     if all(row["case"] != case for row in rows):
@@ -163,8 +163,8 @@ def answers(
             )
         if (right[fold_of == fold] >= 0).any():
             raise UserError(
-                f"'{row['case']}' has two rows of seed {row['seed']}, fold {fold}; put networks with other "
-                "initial weights into another file"
+                f"'{row['case']}' has two rows of seed {row['seed']}, fold {fold}; if they "
+                "started from different weights, keep them in separate files"
             )
         right[fold_of == fold] = digits
     whole = {

@@ -58,7 +58,7 @@ def write_atomically(path: str | Path, content: bytes) -> None:
 
     Raises:
         OSError: the disk is full, the folder cannot be written, or the path is a folder. The error names the
-            file.
+            file or its folder.
     """
     path = Path(path)
     if path.is_dir():
@@ -82,11 +82,12 @@ def check_outputs(*paths: Path | None) -> None:
         paths: files to write; None is skipped.
 
     Raises:
-        UserError: a path is a folder, or its folder cannot be created or written.
+        UserError: a path is a folder, its folder cannot be created or written, or it is a device or pipe that
+            cannot be written.
     """
     for path in filter(None, paths):
         if path.is_dir():
-            raise UserError(f"{path}: a folder; name a file")
+            raise UserError(f"{path} is a folder; give the name of a file")
         if not _is_device_or_pipe(path):
             make_folder(path.resolve().parent if path.is_symlink() else path.parent)
         elif not os.access(path, os.W_OK):
@@ -123,7 +124,7 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 def _is_device_or_pipe(path: Path) -> bool:
-    """Return whether a path is a device, a pipe, or an open file such as /dev/stdout, not to be replaced."""
+    """Return whether a path must not be replaced: a device, a pipe, or an open file such as /dev/stdout."""
     path = path.absolute()
     if path in OPEN_FILES or path.parent in OPEN_FILES:
         return True

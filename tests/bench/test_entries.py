@@ -171,8 +171,8 @@ def test_help_of_every_comparison_names_its_command_and_defaults(monkeypatch, ca
     assert "cases to run (default: a b)" in " ".join(parser.format_help().split())
     assert "None" not in parser.format_help()
     for words, message in (
-        (["--folds", "1"], "must be at least 2, not 1"),
-        (["--speed", "0"], "must be above 0, not 0"),
+        (["--folds", "1"], "must be a whole number of at least 2, not 1"),
+        (["--speed", "0"], "must be a number above 0, not 0"),
     ):
         with pytest.raises(SystemExit):
             parser.parse_args(words)

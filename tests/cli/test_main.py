@@ -96,7 +96,7 @@ def test_predict_json_contains_answers_and_errors(checkpoint, tmp_path, capsys):
     [
         (["predict", ""], "the word after 'predict' is empty; perhaps a shell variable is not set"),
         (["cost", "finetune", "--json", ""], "the word after '--json' is empty"),
-        (["cost", "finetune", "--json", "EMPTY"], "EMPTY: a folder; name a file"),
+        (["cost", "finetune", "--json", "EMPTY"], "EMPTY is a folder; give the name of a file"),
         (["trian"], "unknown command 'trian': choose from train, test, predict, timeline, features"),
         (["train", "foldr"], "unknown recipe 'foldr': choose from finetune, finetune-cpu, kinetics400"),
         (["train", "finetune", "--data.root", "absent"], "absent: no such folder"),

@@ -202,7 +202,7 @@ def known_files(models, tmp_path_factory):
         (["A", "absent"], "absent: no such file"),
         (["A", "--save-scores", "A"], "A is an input file, and would be overwritten"),
         (["SAVED", "--save-scores", "SAVED"], "SAVED is an input file, and would be overwritten"),
-        (["A", "--json", "ELSEWHERE"], "a folder; name a file"),
+        (["A", "--json", "ELSEWHERE"], "is a folder; give the name of a file"),
         (
             ["SAVED", "--eval", "sth-1x1"],
             "scores cannot be changed: --eval and --data apply only to checkpoints",

@@ -101,7 +101,7 @@ def test_folds_are_trained_and_compared(tmp_path, monkeypatch, capsys):
     assert "8 videos of 3 groups, 2 folds" in told
     assert "| `none` | 1 |" in told
     write_csv(tmp_path / "twice.csv", [*rows, rows[0] | {"start": "distilled"}])
-    with pytest.raises(SystemExit, match="'none' has two rows of seed 0, fold 0; put networks with other"):
+    with pytest.raises(SystemExit, match="'none' has two rows of seed 0, fold 0; if they started from"):
         ways.main([str(tmp_path / "twice.csv"), "--data", str(root), "--case", "none"])
     write_csv(tmp_path / "damaged.csv", [rows[0] | {"right": "10x0"}])
     with pytest.raises(SystemExit, match=r"damaged\.csv: a row of none, seed 0, is damaged"):

@@ -61,7 +61,7 @@ def test_outputs_are_checked_before_they_are_written(tmp_path):
     assert (tmp_path / "far").is_dir()
     assert not list((tmp_path / "new").iterdir())
     for path, message in (
-        (tmp_path, "a folder; name a file"),
+        (tmp_path, "is a folder; give the name of a file"),
         (tmp_path / "a.txt" / "b.json", r"a\.txt: not a folder"),
         (Path("/proc/b.json"), "/proc: cannot be written"),
     ):
