@@ -64,14 +64,18 @@ def kept_open() -> Iterator[None]:
 
 
 def twins(path: str | Path) -> tuple[Path, Path] | None:
-    """Return the forward and the backward file of a clip, or None if the clip has only one file.
+    """Return the forward and the backward file of a clip, or None if the clip has only one file."""
+    forward, backward = twin_paths(Path(path))
+    return (forward, backward) if forward.exists() and backward.exists() else None
+
+
+def twin_paths(path: Path) -> tuple[Path, Path]:
+    """Return where the forward and the backward file of a clip are, if the clip has both.
 
     For example, the forward file is Diving/1.mp4, and the backward file is DivingReversed/1.mp4.
     """
-    path = Path(path)
     name = path.parent.name.removesuffix("Reversed")
-    forward, backward = (path.parent.with_name(name + end) / path.name for end in ("", "Reversed"))
-    return (forward, backward) if forward.exists() and backward.exists() else None
+    return path.parent.with_name(name) / path.name, path.parent.with_name(f"{name}Reversed") / path.name
 
 
 def source(path: str | Path) -> tuple[Path, bool]:
@@ -106,7 +110,7 @@ def _decode(path: Path, *, root: Path, folder: Path, one_file: bool) -> None:
         np.save(out, frames[::-1] if backwards else frames)
     except OSError as error:  # NumPy's own error for a full disk has no number and no file name
         raise UserError(
-            f"{folder}: no space for the decoded videos; set TMPDIR to a folder on a larger disk"
+            f"{folder.parent}: no space for the decoded videos; set TMPDIR to a folder on a larger disk"
             if error.errno in (None, errno.ENOSPC)
             else one_line(error)
         ) from error

@@ -3,6 +3,7 @@
 import argparse
 import shlex
 from collections.abc import Callable
+from contextlib import suppress
 
 
 def command(name: str, description: str | None) -> argparse.ArgumentParser:
@@ -14,26 +15,20 @@ def at_least(least: int) -> Callable[[str], int]:
     """Return a parser of whole numbers that rejects numbers below `least`."""
 
     def whole_number(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            number = least - 1
-        if number < least:
-            raise argparse.ArgumentTypeError(f"must be a whole number of at least {least}, not {text}")
-        return number
+        with suppress(ValueError):
+            if (number := int(text)) >= least:
+                return number
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least {least}, not {text}")
 
     return whole_number
 
 
 def above_zero(text: str) -> float:
     """Parse a number above 0."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not number > 0:
-        raise argparse.ArgumentTypeError(f"must be a number above 0, not {text}")
-    return number
+    with suppress(ValueError):
+        if (number := float(text)) > 0:
+            return number
+    raise argparse.ArgumentTypeError(f"must be a number above 0, not {text}")
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawTextHelpFormatter):

@@ -15,8 +15,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from bench.common import one_line_errors, read_rows
+from bench.common import one_line_errors
 from bench.flags import command
+from projects.compare.results import read_results
 from projects.compare.statistics import Apart, dunnett, spread
 from tanet.errors import UserError
 
@@ -39,7 +40,7 @@ def main(words: Sequence[str] | None = None) -> None:
         "--level", type=significance, default=5.0, help="level of the test, in per cent (default: 5)"
     )
     flags = parser.parse_args(words)
-    if not (rows := read_rows(flags.rows, NEEDED)):
+    if not (rows := read_results(flags.rows, NEEDED)):
         raise UserError(f"{flags.rows}: no rows; run projects.compare.run --out {flags.rows} first")
     print("\n".join(tables(rows, flags.case, level=flags.level)))
 

@@ -18,19 +18,16 @@ answers.
 """
 
 import argparse
-import io
-import zipfile
-import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from bench.common import one_line_errors
 from bench.decoded_cache import decoded, kept_open
 from bench.flags import above_zero, at_least, command
+from projects.compare.answers import Answers, read_answers, write_answers
 from projects.compare.cases import BENCHMARKS, STATIC, cases, choose
 from projects.compare.jobs import check_starts
 from projects.compare.side_by_side import in_teams, train_side_by_side
@@ -41,39 +38,16 @@ from tanet.errors import UserError
 from tanet.evaluation.evaluate import score_samples
 from tanet.recipes.recipe import Recipe
 from tanet.runtime.device import pick_device
-from tanet.runtime.files import check_outputs, make_folder, write_atomically
+from tanet.runtime.files import check_outputs, make_folder
 from tanet.video import ARRAY_SUFFIX
 
 CASES = ("none", "tsm", "i3d", "tam", "tam static_kernel=shift")
-
-
-DAMAGED = (
-    *(EOFError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError),
-    *(zipfile.BadZipFile, zlib.error),
-)
-"""Errors of NumPy for files of other kinds, and for damaged files."""
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What a teacher says about clips."""
-
-    clips: tuple[str, ...]
-    """Paths of the clips, relative to the data set: CLASS/NAME."""
-    probabilities: torch.Tensor
-    """[clips, classes]"""
-    classes: tuple[str, ...]
-    """The teacher's classes."""
-    teacher: str
-    """Checkpoint or name of published weights."""
-
-
+CHUNK = 50
+"""Number of clips after which the teacher's answers are written to --answers again."""
 STOPPED = (
     "stopped; networks that were being trained are lost. "
-    "With --answers, that file keeps the teacher's answers, except for at most the last 50"
+    f"With --answers, that file keeps the teacher's answers, except for at most the last {CHUNK}"
 )
-CHUNK = 50
-"""The answers are written to --answers after each group of so many clips."""
 
 
 @one_line_errors(stopped=STOPPED)
@@ -126,7 +100,7 @@ def distil(flags: argparse.Namespace) -> None:
         return
     # The teacher's classes are not known yet, and the weights have no classifier.
     check_starts(list(recipes.values()), ("any", "other"))
-    videos_by_class(flags.data)  # its errors shall name this folder, not that of the decoded videos
+    videos_by_class(flags.data)  # now, so that errors name this folder and not that of the decoded videos
     make_folder(flags.out)
     check_outputs(flags.answers)
     with decoded(flags.data, one_file=True) as cache, kept_open():
@@ -186,48 +160,6 @@ def answers_of(flags: argparse.Namespace, root: Path, files: Sequence[str]) -> A
         if flags.answers:
             write_answers(flags.answers, found)
         print(f"the teacher has answered {done} of {len(names)} clips", flush=True)
-    return found
-
-
-def write_answers(path: Path, answers: Answers) -> None:
-    """Write a file of answers, which `read_answers` reads.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    file = io.BytesIO()
-    np.savez(
-        file,
-        answers=answers.probabilities.numpy(),
-        clips=answers.clips,
-        classes=answers.classes,
-        teacher=answers.teacher,
-    )
-    write_atomically(path, file.getvalue())
-
-
-def read_answers(path: Path) -> Answers:
-    """Read a file of answers, which `write_answers` wrote.
-
-    Raises:
-        UserError: there is no such file, or it is not a file of answers.
-        OSError: the file cannot be read.
-    """
-    if not path.exists():
-        raise UserError(f"{path}: no such file; write it with projects.compare.distil --answers")
-    try:
-        with path.open("rb") as file, np.load(file) as arrays:
-            found = Answers(
-                clips=tuple(arrays["clips"].tolist()),
-                probabilities=torch.from_numpy(arrays["answers"]),
-                classes=tuple(arrays["classes"].tolist()),
-                teacher=arrays["teacher"].item(),
-            )
-    except DAMAGED as error:
-        raise UserError(f"{path}: not a file of answers, or a damaged one; give another path") from error
-    shape = (len(found.clips), len(found.classes))
-    if found.probabilities.shape != shape or not found.probabilities.isfinite().all():
-        raise UserError(f"{path}: some answers are missing or not finite; give another path")
     return found
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
-from bench.common import ROOT, one_line_errors, read_rows
+from bench.common import ROOT, one_line_errors
 from bench.flags import command
 from projects.compare import against, plot_systems, ways
 from projects.compare.against import FORM
@@ -23,6 +23,7 @@ from projects.compare.results import (
     compare,
     current,
     lines,
+    read_results,
     timed,
     way_timed,
     ways_of,
@@ -162,7 +163,7 @@ def main() -> None:
     parser.add_argument("--systems-speed", type=Path, default=ROOT / "results" / "compare_systems_speed.csv")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "compare.md")
     flags = parser.parse_args()
-    measured = {name: read_rows(getattr(flags, name), columns) for name, columns in NEEDED.items()}
+    measured = {name: read_results(getattr(flags, name), columns) for name, columns in NEEDED.items()}
     clips = ways.clips_of(flags.clips)
     rows, directions = current(measured["data"]), current(measured["ways"])
     speeds = measured["speed"]

@@ -14,11 +14,11 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
-from bench.common import ROOT, one_line_errors, read_rows
+from bench.common import ROOT, one_line_errors
 from bench.flags import command
 from projects.compare.against import NEEDED
 from projects.compare.cases import BENCHMARKS
-from projects.compare.results import SPEEDS, Line, Row, current, lines, timed
+from projects.compare.results import SPEEDS, Line, Row, current, lines, read_results, timed
 from tanet.errors import UserError
 from tanet.visualization.figures import require_plots
 
@@ -53,8 +53,8 @@ def main() -> None:
     flags = parser.parse_args()
     out = flags.out or ROOT / "docs" / f"compare-{flags.benchmark}.svg"
     require_plots()
-    accuracies = current(read_rows(flags.data, NEEDED))
-    speeds = read_rows(flags.speed, SPEEDS)
+    accuracies = current(read_results(flags.data, NEEDED))
+    speeds = read_results(flags.speed, SPEEDS)
     timings = timed(speeds, flags.benchmark, flags.changes)
     found = points(flags.benchmark, flags.changes, flags.table, accuracies, speeds)
     if not found:

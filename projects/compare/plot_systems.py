@@ -13,12 +13,12 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
-from bench.common import ROOT, one_line_errors, read_rows
+from bench.common import ROOT, one_line_errors
 from bench.flags import command
 from projects.compare import against
 from projects.compare.cases import OTHERS, cases, recipe_id, recipe_of
 from projects.compare.plot import OTHER, OWN, save_figure
-from projects.compare.results import SPEEDS, timed, way_timed
+from projects.compare.results import SPEEDS, read_results, timed, way_timed
 from projects.compare.statistics import spread
 from tanet.errors import UserError
 from tanet.profiling.flops import build_on_meta, count_cost
@@ -61,7 +61,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "compare-systems.svg")
     flags = parser.parse_args(words)
     require_plots()
-    found, conditions = systems(read_rows(flags.rows, NEEDED), read_rows(flags.speed, SPEEDS))
+    found, conditions = systems(read_results(flags.rows, NEEDED), read_results(flags.speed, SPEEDS))
     if not found:
         raise SystemExit(
             f"no system is in both {flags.rows} and {flags.speed}; run projects.compare.run and .speed"

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from bench.common import head, one_line_errors, write_csv
+from bench.decoded_cache import twin_paths
 from bench.flags import at_least, command
-from projects.compare.distil import Answers, read_answers
+from projects.compare.answers import Answers, read_answers
 from projects.compare.folds import assign, group_of
 from projects.compare.one_run import order
 from tanet.data.samples import Sample
@@ -48,9 +49,8 @@ def probe(answers: Answers, *, folds: int) -> list[dict[str, object]]:
     """Train and test the classifier with each weight decay, and return the columns of the results.
 
     `top1`, `action` and `order` are about single clips, as in the other results. `pairs` is about clips that
-    are there in both directions: the share in which the scores of the two, given the action, tell which is
-    which.
-    `same_top` is the share of these clips whose directions get the same top class from the teacher.
+    exist in both directions: the share in which the scores of the two, given the action, tell which is
+    which. `same_top` is the share of these clips whose directions get the same top class from the teacher.
 
     Raises:
         UserError: there are fewer groups than folds or fewer than two classes, or the name of a clip has no
@@ -66,9 +66,9 @@ def probe(answers: Answers, *, folds: int) -> list[dict[str, object]]:
     fold_of = torch.tensor([of_group[group_of(clip)] for clip in clips])
     forward, backward = pairs_of(clips)
     tops = answers.probabilities.argmax(1)
+    inputs = answers.probabilities.double().clamp_min(LEAST).log()
     rows = []
     for decay in DECAYS:
-        inputs = answers.probabilities.double().clamp_min(LEAST).log()
         scores = cross_validated(inputs, labels, fold_of, decay=decay)
         shares = order(Report(samples, classes, scores))
         lead = scores[forward] - scores[backward]  # [pairs, classes]
@@ -92,12 +92,8 @@ def probe(answers: Answers, *, folds: int) -> list[dict[str, object]]:
 def pairs_of(clips: Sequence[Path]) -> tuple[list[int], list[int]]:
     """Return the positions of clips with both directions: of CLASS/NAME, and of CLASSReversed/NAME."""
     at = {clip: position for position, clip in enumerate(clips)}
-    found = [
-        (position, at[twin])
-        for clip, position in at.items()
-        if (twin := clip.parent.with_name(f"{clip.parent.name}Reversed") / clip.name) in at
-    ]
-    return [forward for forward, _ in found], [backward for _, backward in found]
+    pairs = [pair for pair in dict.fromkeys(map(twin_paths, clips)) if at.keys() >= set(pair)]
+    return [at[forward] for forward, _ in pairs], [at[backward] for _, backward in pairs]
 
 
 def share(right: Tensor) -> float | str:

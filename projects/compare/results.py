@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from bench.common import read_rows
 from projects.compare.cases import Case, case_name, cases, network_of, paper_top1, recipe_id, recipe_of
 from projects.compare.statistics import told_apart
 from tanet.errors import UserError
@@ -10,6 +12,10 @@ from tanet.errors import UserError
 BASELINE = "tam"
 SPEEDS = ("benchmark", "changes", "case", "clips", "size", "ms_p50", "clips_s", "precision", "machine")
 """Columns that a file of projects.compare.speed must have."""
+NUMBERS = {"seed": int, "clips": int, "size": int} | dict.fromkeys(
+    ("val_top1", "val_action", "val_order", "ms_p50", "clips_s"), float
+)
+"""Columns of numbers, with their types."""
 Row = Mapping[str, str]
 """A row of a CSV file."""
 
@@ -62,6 +68,22 @@ class Compared:
     """Differences of top-1 to TAM, one per common seed. Empty for TAM itself, or without a common seed."""
     told_apart: bool
     """Whether the mean difference to TAM is statistically significant."""
+
+
+def read_results(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Return the rows of a file of results that the user named.
+
+    Raises:
+        UserError: see `read_rows`; or one of the columns has a text where a number belongs.
+    """
+    rows = read_rows(path, columns)
+    for row in rows:
+        for name in columns:
+            try:
+                NUMBERS.get(name, str)(row[name])
+            except (ValueError, TypeError):  # None: the row is too short
+                raise UserError(f"{path}: '{row[name]}' in the column {name} is not a number") from None
+    return rows
 
 
 def current(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:

@@ -182,7 +182,7 @@ def warnings(benchmark: str, recipe: Recipe, split: Split) -> list[str]:
         found.append(f"{root} has no {DESCRIPTION}: it is incomplete, or its settings are unknown")
     if lone := one_way(split):
         found.append(
-            f"{len(lone)} clips, such as {lone[0]}, are there in one direction only, which raises val_order"
+            f"{len(lone)} clips, such as {lone[0]}, exist in one direction only, which raises val_order"
         )
     return found
 

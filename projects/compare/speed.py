@@ -22,12 +22,11 @@ from bench.common import (
     interleaved_on_gpu,
     one_line_errors,
     percentiles,
-    read_rows,
     write_csv,
 )
 from bench.flags import command
 from projects.compare.cases import BENCHMARKS, Case, buildable, cases, change, changes_text, choose
-from projects.compare.results import SPEEDS
+from projects.compare.results import SPEEDS, read_results
 from tanet.models.factory import build
 from tanet.runtime.device import autocast, pick_device
 
@@ -48,7 +47,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "compare_speed.csv")
     flags = parser.parse_args()
     if flags.out.exists():
-        read_rows(flags.out, SPEEDS)  # a foreign file is an error before the measurements
+        read_results(flags.out, SPEEDS)  # a foreign file is an error before the measurements
     recipe = change(BENCHMARKS[flags.benchmark], flags.change)
     chosen = buildable(choose(cases(flags.tables, recipe), flags.only))
     device = pick_device()
@@ -73,7 +72,7 @@ def main() -> None:
         for name in runs
     ]
     again = {tuple(str(row[name]) for name in KEY) for row in rows}
-    old = read_rows(flags.out, SPEEDS) if flags.out.exists() else []
+    old = read_results(flags.out, SPEEDS) if flags.out.exists() else []
     kept = [row for row in old if tuple(row[name] for name in KEY) not in again]
     write_csv(flags.out, [*kept, *rows])
     for row in rows:

@@ -15,22 +15,25 @@ for 2 points  number of videos with which it would find 2 points with this proba
 As in against.py, rows with static kernels and the other modules are two families, tested separately.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from bench.common import one_line_errors, read_rows
+from bench.common import one_line_errors
 from bench.flags import command
 from projects.compare.against import families
 from projects.compare.folds import assign, group_of
+from projects.compare.results import read_results
 from projects.compare.statistics import difference, spread
 from tanet.errors import UserError
 
 POINTS = 2.0
 NEEDED = ("case", "seed", "videos", "right", "val_action", "val_order")
 """Columns that a file must have."""
+FOLD = re.compile(r"fold (\d+) of ([1-9]\d*)$")
 CLIPS = Path(__file__).with_name("ways_clips.txt")
 """List of the clips of `results/compare_folds.csv` and `results/compare_distilled.csv`."""
 
@@ -47,7 +50,7 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--case", default="tam", help="case to compare the others with")
     flags = parser.parse_args(words)
-    rows = read_rows(flags.rows, NEEDED)
+    rows = read_results(flags.rows, NEEDED)
     print("\n".join(table_of(flags.rows, rows, clips_of(flags.data), flags.case)))
 
 
@@ -89,11 +92,11 @@ def table(rows: Sequence[dict[str, str]], clips: Sequence[Path], case: str) -> l
     if not rows:
         raise UserError("no rows; run projects.compare.run with --folds first")
     rows = [row for row in rows if "fold " in row["videos"]]
-    folds = {row["videos"].rpartition(" of ")[2] for row in rows}
+    folds = {fold_of(row)[1] for row in rows}
     if len(folds) != 1:
-        found = ", ".join(sorted(folds)) or "none"
+        found = ", ".join(map(str, sorted(folds))) or "none"
         raise UserError(f"all rows must have the same number of folds; found: {found}")
-    number = int(*folds)
+    (number,) = folds
     right = answers(rows, clips, folds=number)
     if all(row["case"] != case for row in rows):
         names = ", ".join(f"'{name}'" for name in dict.fromkeys(row["case"] for row in rows))
@@ -129,12 +132,22 @@ def table(rows: Sequence[dict[str, str]], clips: Sequence[Path], case: str) -> l
 
 def shares(rows: Sequence[dict[str, str]]) -> tuple[float, float]:
     """Return the share of videos with the right action, and the share of these with the right direction."""
-    videos, actions, directions = (
-        np.array([float(row[name]) if name else len(row["right"]) for row in rows])
-        for name in ("", "val_action", "val_order")
-    )
-    told = videos * actions
-    return float(told.sum() / videos.sum()), float((told * directions).sum() / told.sum())
+    videos = [len(row["right"]) for row in rows]
+    told = [count * float(row["val_action"]) for count, row in zip(videos, rows, strict=True)]
+    right = [count * float(row["val_order"]) for count, row in zip(told, rows, strict=True)]
+    return sum(told) / sum(videos), sum(right) / sum(told)
+
+
+def fold_of(row: dict[str, str]) -> tuple[int, int]:
+    """Return the fold that a row tests on, from 0, and the number of folds."""
+    if not (match := FOLD.search(row["videos"])):
+        raise damaged(row, "videos")
+    return int(match[1]), int(match[2])
+
+
+def damaged(row: dict[str, str], column: str) -> UserError:
+    """Return an error that names a row and its wrong column."""
+    return UserError(f"a row of {row['case']}, seed {row['seed']}, is damaged: its column {column} is wrong")
 
 
 def answers(
@@ -147,26 +160,25 @@ def answers(
             and fold.
     """
     of_group = assign(clips, folds=folds)
-    fold_of = np.array([of_group[group_of(clip)] for clip in clips])
+    folds_of_clips = np.array([of_group[group_of(clip)] for clip in clips])
     found: dict[str, dict[int, np.ndarray]] = defaultdict(dict)
     for row in rows:
-        try:
-            fold, seed = int(row["videos"].rpartition("fold ")[2].partition(" ")[0]), int(row["seed"])
-            digits = np.array([int(digit) for digit in row["right"]])
-        except ValueError as error:
-            raise UserError(f"a row of {row['case']}, seed {row['seed']}, is damaged: {error}") from error
-        right = found[row["case"]].setdefault(seed, np.full(len(clips), -1))
-        if len(row["right"]) != (fold_of == fold).sum():
+        fold, _ = fold_of(row)
+        tested = folds_of_clips == fold
+        if not set(row["right"]) <= set("01"):
+            raise damaged(row, "right")
+        right = found[row["case"]].setdefault(int(row["seed"]), np.full(len(clips), -1))
+        if len(row["right"]) != tested.sum():
             raise UserError(
                 f"the row of {row['case']}, seed {row['seed']}, fold {fold} is about other clips: "
-                f"{len(row['right'])}, not {(fold_of == fold).sum()}; give their folder or list"
+                f"{len(row['right'])}, not {tested.sum()}; give their folder or list"
             )
-        if (right[fold_of == fold] >= 0).any():
+        if (right[tested] >= 0).any():
             raise UserError(
                 f"'{row['case']}' has two rows of seed {row['seed']}, fold {fold}; if they "
                 "started from different weights, keep them in separate files"
             )
-        right[fold_of == fold] = digits
+        right[tested] = [int(digit) for digit in row["right"]]
     whole = {
         case: {seed: right for seed, right in seeds.items() if (right >= 0).all()}
         for case, seeds in found.items()

@@ -190,6 +190,5 @@ def _watch_all(flags: ShowFlags, model: Checkpoint, root: Path) -> tuple[list[Re
 
 def _save(figure: "Figure", caption: str, path: Path) -> None:
     replaced = " (replaced an existing file)" if path.exists() else ""
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
     say(f"{path}{replaced}: {caption}")

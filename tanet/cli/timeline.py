@@ -81,6 +81,7 @@ def run(args: list[str]) -> int:
     files, failures = videos_of(flags.videos)
     files = list(dict.fromkeys(files))
     kind = _kind(flags, files)
+    check_outputs(flags.picture, flags.out)
     model = load_checkpoint(flags.checkpoint, flags.device)
     eval = parse(TimelineFlags(eval=model.recipe.eval), args, prog="tanet timeline").eval
     if window is None and model.recipe.data.sampling == "uniform":
@@ -117,7 +118,6 @@ def _kind(flags: TimelineFlags, files: Sequence[Path]) -> Format | None:
         raise UserError(f"--top must be 0 or more, not {flags.top}")
     if flags.picture:
         check_picture(flags.picture)
-    check_outputs(flags.picture, flags.out)
     if flags.clips or (flags.out and flags.out.suffix.lower() == ".json"):
         names_of(files)
     if flags.picture and len(files) != 1:

@@ -63,7 +63,7 @@ def write_atomically(path: str | Path, content: bytes) -> None:
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    target = path.resolve() if path.is_symlink() else path
+    target = _target(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         if _is_device_or_pipe(path):
@@ -82,16 +82,16 @@ def check_outputs(*paths: Path | None) -> None:
         paths: files to write; None is skipped.
 
     Raises:
-        UserError: a path is a folder, its folder cannot be created or written, or it is a device or pipe that
-            cannot be written.
+        UserError: a path is a folder, or a file, device or pipe that cannot be written, or its folder cannot
+            be created or written.
     """
     for path in filter(None, paths):
         if path.is_dir():
             raise UserError(f"{path} is a folder; give the name of a file")
-        if not _is_device_or_pipe(path):
-            make_folder(path.resolve().parent if path.is_symlink() else path.parent)
-        elif not os.access(path, os.W_OK):
+        if path.exists() and not os.access(path, os.W_OK):
             raise UserError(f"{path}: cannot be written; choose another file")
+        if not _is_device_or_pipe(path):
+            make_folder(_target(path).parent)
 
 
 def make_folder(folder: Path) -> None:
@@ -108,6 +108,11 @@ def make_folder(folder: Path) -> None:
         raise UserError(f"{folder}: not a folder") from error
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
+
+
+def _target(path: Path) -> Path:
+    """Return the file that a path names; for a symbolic link, the file that it leads to."""
+    return path.resolve() if path.is_symlink() else path
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from bench.common import read_csv
 from projects.compare import distil, probe, run
+from projects.compare.answers import read_answers, write_answers
 from tanet.checkpoints import checkpoint
 from tanet.checkpoints.initialize import load_initial_weights
 from tanet.errors import UserError
@@ -45,13 +46,13 @@ def test_student_approaches_its_teacher_and_starts_a_training(tmp_path, monkeypa
     distil.main(words)
     assert capsys.readouterr().out == f"kept: {trained} (to train it again, delete it)\n"
     trained.unlink()
-    whole = distil.read_answers(tmp_path / "answers")
+    whole = read_answers(tmp_path / "answers")
     part = replace(whole, clips=whole.clips[:6], probabilities=whole.probabilities[:6])
-    distil.write_answers(tmp_path / "answers", part)  # as if it had been stopped
+    write_answers(tmp_path / "answers", part)  # as if it had been stopped
     distil.main(words)
     again = capsys.readouterr().out
     assert re.findall("has answered (.*) clips", again) == ["8 of 8"]
-    assert distil.read_answers(tmp_path / "answers").probabilities.equal(whole.probabilities)
+    assert read_answers(tmp_path / "answers").probabilities.equal(whole.probabilities)
     assert again.splitlines()[-1] == told.splitlines()[-1]
     trained.unlink()
     (tmp_path / "teacher.safetensors").unlink()  # from now on, its answers are enough
@@ -167,14 +168,14 @@ def test_damaged_answers_never_end_in_a_traceback(tmp_path):
     clips = [f"{name}/g{number}__.mp4" for name in "ab" for number in range(3)]
     np.savez(path, answers=np.full((6, 2), 0.5), clips=clips, classes=["x", "y"], teacher="t")
     whole = path.read_bytes()
-    assert distil.read_answers(path).clips == tuple(clips)
+    assert read_answers(path).clips == tuple(clips)
     for position in range(0, len(whole), 7):
         path.write_bytes(whole[:position] + bytes([whole[position] ^ 255]) + whole[position + 1 :])
         with suppress(UserError):
-            distil.read_answers(path)
+            read_answers(path)
     np.savez(path, answers=np.full((5, 2), 0.5), clips=clips, classes=["x", "y"], teacher="t")
     with pytest.raises(UserError, match="some answers are missing or not finite"):
-        distil.read_answers(path)
+        read_answers(path)
 
 
 def test_targets_are_softened_and_keep_their_order():

@@ -106,6 +106,15 @@ def test_folds_are_trained_and_compared(tmp_path, monkeypatch, capsys):
     write_csv(tmp_path / "damaged.csv", [rows[0] | {"right": "10x0"}])
     with pytest.raises(SystemExit, match=r"damaged\.csv: a row of none, seed 0, is damaged"):
         ways.main([str(tmp_path / "damaged.csv"), "--data", str(root)])
+    for column, value, message in (
+        ("videos", "4 + 4, fold 0 of 0", "its column videos is wrong"),
+        ("videos", "4 + 4, fold x of 2", "its column videos is wrong"),
+        ("seed", "zero", "'zero' in the column seed is not a number"),
+        ("val_action", "", "'' in the column val_action is not a number"),
+    ):
+        write_csv(tmp_path / "damaged.csv", [rows[0] | {column: value}])
+        with pytest.raises(SystemExit, match=f"damaged.csv: .*{message}"):
+            ways.main([str(tmp_path / "damaged.csv"), "--data", str(root), "--case", "none"])
     monkeypatch.setattr(sys, "argv", ["compare", *words, "--fold", "2"])
     with pytest.raises(SystemExit, match="there are 2 folds, counted from 0"):
         compare.main()

@@ -69,6 +69,13 @@ def test_outputs_are_checked_before_they_are_written(tmp_path):
             check_outputs(path)
 
 
+def test_write_protected_file_is_not_replaced(tmp_path, monkeypatch):
+    (tmp_path / "a.txt").write_text("a")
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may write all files
+    with pytest.raises(UserError, match=r"a\.txt: cannot be written; choose another file"):
+        check_outputs(tmp_path / "a.txt")
+
+
 def test_folder_is_an_error(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "link").symlink_to(tmp_path)
